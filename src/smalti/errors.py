@@ -1,0 +1,87 @@
+"""The errors smalti raises, in one tree, each with the exit code the command line gives it.
+
+This is the lowest layer: it imports nothing of smalti. Every message is one line that says what went wrong,
+where, and what to do.
+
+    SmaltiError(ValueError)            1
+    ├── UsageError                     2   arguments that cannot be meant
+    ├── SourceError                    1   images that cannot be read, or are not what the operation needs
+    │   └── DownloadError              1   no mirror of a named set answered
+    ├── ModelError                     1   a model file that cannot be read, or does not fit the images
+    ├── MissingDependencyError         1   an optional part of smalti is not installed
+    ├── NotAnArchiveError              1   a file that is no smalti archive
+    ├── DamagedArchiveError            4   an archive whose bytes are not those that were written
+    ├── UnsupportedArchiveError        5   a version or a required feature this release does not know
+    ├── OutputExistsError              6   an output that would be overwritten
+    └── LimitExceededError             7   a file that asks for more than the caller allows
+"""
+
+__all__ = [
+    "DamagedArchiveError",
+    "DownloadError",
+    "LimitExceededError",
+    "MissingDependencyError",
+    "ModelError",
+    "NotAnArchiveError",
+    "OutputExistsError",
+    "SmaltiError",
+    "SourceError",
+    "UnsupportedArchiveError",
+    "UsageError",
+]
+
+
+class SmaltiError(ValueError):
+    """Root of every error smalti raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(SmaltiError):
+    """Arguments that cannot be meant: a bad range, options that exclude each other."""
+
+    exit_code = 2
+
+
+class SourceError(SmaltiError):
+    """Images that cannot be read, or whose shape or dtype is not what the operation needs."""
+
+
+class DownloadError(SourceError):
+    """No mirror of a named set of images answered with the right bytes."""
+
+
+class ModelError(SmaltiError):
+    """A model file that cannot be read, or a model that does not fit the images."""
+
+
+class MissingDependencyError(SmaltiError):
+    """An optional part of smalti is not installed; the message names the install command."""
+
+
+class NotAnArchiveError(SmaltiError):
+    """A file that is no smalti archive at all."""
+
+
+class DamagedArchiveError(SmaltiError):
+    """An archive whose bytes are not those that were written."""
+
+    exit_code = 4
+
+
+class UnsupportedArchiveError(SmaltiError):
+    """An archive of a format version, or with a required feature, that this release does not know."""
+
+    exit_code = 5
+
+
+class OutputExistsError(SmaltiError):
+    """An output that exists already and may not be overwritten."""
+
+    exit_code = 6
+
+
+class LimitExceededError(SmaltiError):
+    """A file that asks for more memory than the caller allows."""
+
+    exit_code = 7
