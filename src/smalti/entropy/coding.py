@@ -1,0 +1,73 @@
+"""Symbols to bytes and back, many symbols of one distribution at a time.
+
+A thin layer over constriction's stack coder (asymmetric numeral systems, Duda 2009; `AnsCoder`): the words are
+stored little-endian, a table of one symbol costs no bit and no call, and a decoder knows when it has been given
+exactly the bytes that were written. It knows nothing of images or tokens.
+"""
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.entropy.frequency import FrequencyTable
+from smalti.errors import DamagedArchiveError, UsageError
+
+__all__ = ["SymbolDecoder", "SymbolEncoder"]
+
+
+class SymbolEncoder:
+    """Collects groups of symbols, each with its table, and codes them into one string of bytes.
+
+    >>> encoder = SymbolEncoder()
+    >>> encoder.add(symbols, table)
+    >>> decoder = SymbolDecoder(encoder.finish())
+    >>> decoder.take(len(symbols), table)   # equals symbols
+    >>> decoder.finish()                    # nothing is left over
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[tuple[NDArray[np.int32], FrequencyTable]] = []
+
+    def add(self, symbols: NDArray[np.integer], table: FrequencyTable) -> None:
+        """Append `symbols` (integers [n], each with a frequency > 0 in `table`), else raise UsageError."""
+        if symbols.size and (int(symbols.min()) < 0 or int(symbols.max()) >= len(table.frequencies)):
+            raise UsageError(f"symbol outside the alphabet of {len(table.frequencies)}")
+        if not table.frequencies[symbols].all():
+            raise UsageError("symbol of frequency 0 in its table cannot be coded")
+        ranks = np.searchsorted(table.symbols, symbols).astype(np.int32)
+        self._groups.append((ranks, table))
+
+    def finish(self) -> bytes:
+        """Code everything that was added; the length is a multiple of 4 bytes, 0 if nothing carried information."""
+        coder = constriction.stream.stack.AnsCoder()
+        for ranks, table in reversed(self._groups):  # a stack: the last group pushed is the first one decoded
+            if table.coder_model is not None:
+                coder.encode_reverse(ranks, table.coder_model)
+        return np.asarray(coder.get_compressed()).astype("<u4").tobytes()
+
+
+class SymbolDecoder:
+    """Takes groups of symbols back out, in the order in which `SymbolEncoder` was given them.
+
+    Raises DamagedArchiveError if `data` cannot have come from a `SymbolEncoder`.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % 4:
+            raise DamagedArchiveError(f"entropy-coded data: {len(data)} bytes are no whole number of words")
+        words = np.frombuffer(data, "<u4").astype(np.uint32)
+        if words.size and words[-1] == 0:
+            raise DamagedArchiveError("entropy-coded data: the last word is zero, which no encoder writes")
+        self._coder = constriction.stream.stack.AnsCoder(words)
+
+    def take(self, count: int, table: FrequencyTable) -> NDArray[np.int32]:
+        """Decode the next `count` symbols of one table, int32 [count]."""
+        if table.coder_model is None or count == 0:
+            return np.full(count, table.symbols[0], np.int32)
+        ranks: NDArray[np.int32] = self._coder.decode(table.coder_model, count)
+        return table.symbols[ranks]
+
+    def finish(self) -> None:
+        """Check that the data are used up to the last bit, else raise DamagedArchiveError."""
+        if not self._coder.is_empty():
+            raise DamagedArchiveError("entropy-coded data: something is left after the last symbol")
