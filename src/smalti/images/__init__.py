@@ -1,0 +1,20 @@
+"""Images outside archives: sources to read them from, writers, and the measure of how alike they are.
+
+Layer: above `smalti.errors` alone. Nothing here knows of archives or of torch.
+"""
+
+from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.chain import ChainedSource, read_images
+from smalti.images.named import SET_NAMES
+from smalti.images.opening import open_source
+from smalti.images.source import ImageSource
+
+__all__ = [
+    "SET_NAMES",
+    "ChainedSource",
+    "ImageBatch",
+    "ImageSource",
+    "SkippedFile",
+    "open_source",
+    "read_images",
+]

@@ -1,0 +1,99 @@
+"""Files that appear whole or not at all: written beside their place, synced, then renamed.
+
+A kill at any moment leaves the old file or none, and at most a hidden `.NAME.*.partial` beside it.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from smalti.errors import OutputExistsError, SmaltiError
+
+__all__ = ["atomic_file", "partial_path", "refuse_existing", "sync_folder", "writing"]
+
+_ADVICE = {
+    errno.ENOSPC: "make room or choose another place",
+    errno.EDQUOT: "make room or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "choose a place that can be written",
+    errno.EPERM: "choose a place that can be written",
+    errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@contextmanager
+def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A new binary file that takes its name at the end of the `with` block, and only if nothing was raised.
+
+    Raises OutputExistsError if `path` exists, or comes into being meanwhile, and `overwrite` is not set;
+    SmaltiError, in one line, if the system refuses to write. A link is followed: its target is replaced.
+    """
+    path = Path(os.path.realpath(path))
+    refuse_existing(path, overwrite)
+    partial = partial_path(path)
+    with writing(path):
+        try:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _place(partial, path, overwrite)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+        sync_folder(path.parent)
+
+
+def partial_path(path: Path) -> Path:
+    """A hidden name beside `path` that nobody else uses, for what is not whole yet."""
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.partial")
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise OutputExistsError if there is something at `path`, unless it is a file that may be overwritten."""
+    if path.is_dir():
+        raise OutputExistsError(f"{path}: is a folder; name a file, or a place where there is none")
+    if not overwrite and os.path.lexists(path):
+        raise OutputExistsError(f"{path}: exists already; choose another name, or overwrite it (-f)")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder last through a loss of power, where the system can."""
+    with suppress(OSError):  # Windows and some network file systems cannot open or sync a folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write at `path` into a SmaltiError of one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        advice = _ADVICE.get(error.errno or 0, "check the disk and try again")
+        raise SmaltiError(f"{path}: cannot be written: {reason}; {advice}") from error
+
+
+def _place(partial: Path, path: Path, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(partial, path)  # unlike a rename, refuses to replace a file that came into being meanwhile
+        except FileExistsError as error:
+            raise OutputExistsError(f"{path}: came into being meanwhile; choose another name (or -f)") from error
+        except OSError:  # a file system without links
+            refuse_existing(path, overwrite)
+        else:
+            partial.unlink()
+            return
+    os.replace(partial, path)  # noqa: PTH105 (the name that says it is atomic)
