@@ -1,0 +1,269 @@
+"""What the study measures, as typed records, and the folder they are kept in.
+
+    FOLDER/study.json                                 how the study was run (StudyInfo); optional
+    FOLDER/runs/<variant>-k<K>-s<seed>.json           one finished training run (RunResult)
+    FOLDER/pictures/<variant>-k<K>-s<seed>.npz        its reconstructions and its codebook (Pictures)
+    FOLDER/amortisation.json                          archives of more and more images (AmortisationPoint, ...)
+    FOLDER/classical.json, FOLDER/vae.json            baselines (smalti.study.classical, smalti.study.vae)
+
+Figures, tables and the report are drawn from these files alone. Quality is measured on uint8 images scaled to
+[0, 1]; "Ko", the study's unit of model size, is 1,024 bytes.
+"""
+
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.errors import SourceError
+from smalti.study.strict_json import from_plain, read_json, to_plain, write_json
+from smalti.training.report import EpochReport
+
+__all__ = [
+    "STUDY_TABLE",
+    "AmortisationPoint",
+    "ArchiveBytes",
+    "ArchiveMeasure",
+    "Pictures",
+    "Quality",
+    "RunResult",
+    "StudyInfo",
+    "TestQuality",
+    "read_amortisation",
+    "read_runs",
+    "write_amortisation",
+]
+
+RAW_IMAGE_BYTES = 28 * 28
+
+
+@dataclass(frozen=True)
+class Quality:
+    """MSE per pixel and mean SSIM of images in [0, 1] after rounding to uint8."""
+
+    mse: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class TestQuality:
+    """Quality over the first `images` test images."""
+
+    __test__ = False  # so that pytest does not take it for a test
+
+    images: int
+    mse: float
+    ssim: float
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A row of the study's Table 1: quality on the first 100 test images, model size in Ko."""
+
+    mse: float
+    ssim: float
+    model_ko: int
+
+
+STUDY_TABLE: dict[int, StudyRow] = {
+    64: StudyRow(0.0188, 0.6901, 1062),
+    128: StudyRow(0.0094, 0.8713, 1078),
+    256: StudyRow(0.0126, 0.8212, 1110),
+    512: StudyRow(0.0123, 0.8597, 1174),
+}
+"""The study's own figures (Guszkiewicz, Table 1), one run each, by codebook size."""
+
+
+@dataclass(frozen=True)
+class ArchiveBytes:
+    """An archive's bytes by part; they sum to the file."""
+
+    header: int
+    model: int
+    prior: int
+    tokens: int
+    index: int
+    columns: int
+
+    def total(self) -> int:
+        """Return the size of the file."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class ArchiveMeasure:
+    """A real archive of `images` images: its size on disk, with and without model and prior.
+
+    bytes_per_image : without model and prior
+    ratio, ratio_without_model : raw bytes of the images over those of the file
+    """
+
+    images: int
+    archive_bytes: int
+    bytes: ArchiveBytes
+    bytes_per_image: float
+    bytes_per_image_with_model: float
+    ratio: float
+    ratio_without_model: float
+
+    def __post_init__(self) -> None:
+        if self.bytes.total() != self.archive_bytes:
+            raise SourceError(f"the archive's parts sum to {self.bytes.total()}, not to {self.archive_bytes} bytes")
+
+    @classmethod
+    def of(cls, images: int, parts: ArchiveBytes, image_bytes: int = RAW_IMAGE_BYTES) -> "ArchiveMeasure":
+        """Return the measure of an archive of `images` images of `image_bytes` raw bytes each."""
+        total = parts.total()
+        varying = total - parts.model - parts.prior
+        raw_bytes = images * image_bytes
+        return cls(images, total, parts, varying / images, total / images, raw_bytes / total, raw_bytes / varying)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished training run.
+
+    variant : "paper", "cured", or a name of the ablation ("ema", "kmeans", "restart", "low-dim", ...)
+    model_bytes : float32 size of all parameters, the codebook among them
+    fixed_length_bytes_per_image : tokens x ceil(log2 K) bits
+    codes_used, perplexity, entropy_bits_per_token : of the test images' tokens, order 0
+    history : one report an epoch
+    """
+
+    variant: str
+    codebook_size: int
+    seed: int
+    epochs: int
+    train_images: int
+    parameters: int
+    model_bytes: int
+    fit_seconds: float
+    first_100: Quality
+    test: TestQuality
+    codes_used: int
+    perplexity: float
+    entropy_bits_per_token: float
+    tokens_per_image: int
+    fixed_length_bytes_per_image: float
+    archive: ArchiveMeasure
+    history: tuple[EpochReport, ...]
+    machine: str
+
+    @property
+    def name(self) -> str:
+        """The run's name, and its file's: `<variant>-k<K>-s<seed>`."""
+        return f"{self.variant}-k{self.codebook_size}-s{self.seed}"
+
+    @property
+    def model_ko(self) -> float:
+        """Model size in the study's unit."""
+        return self.model_bytes / 1024
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary that `from_json` turns back into an equal result."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "RunResult":
+        """Return the result in a dictionary from `to_json`; SourceError names what is wrong."""
+        return from_plain(cls, stored)
+
+    def write(self, folder: Path) -> Path:
+        """Write the result to its place in the study's folder and return the path."""
+        path = folder / "runs" / f"{self.name}.json"
+        write_json(path, self)
+        return path
+
+
+def read_runs(folder: Path) -> tuple[RunResult, ...]:
+    """Return every run in the study's folder, by variant, codebook size and seed."""
+    runs = [read_json(RunResult, path) for path in (folder / "runs").glob("*.json")]
+    return tuple(sorted(runs, key=lambda run: (run.variant, run.codebook_size, run.seed)))
+
+
+@dataclass(frozen=True)
+class AmortisationPoint:
+    """A real archive of the first `images` images, model included."""
+
+    images: int
+    archive_bytes: int
+    ratio: float
+
+
+def write_amortisation(folder: Path, points: tuple[AmortisationPoint, ...]) -> None:
+    """Write the points to their place in the study's folder, a JSON list."""
+    write_json(folder / "amortisation.json", points)
+
+
+def read_amortisation(folder: Path) -> tuple[AmortisationPoint, ...]:
+    """Return the points in the study's folder, fewest images first; none if they were not measured."""
+    path = folder / "amortisation.json"
+    if not path.exists():
+        return ()
+    points = read_json(tuple[AmortisationPoint, ...], path)
+    return tuple(sorted(points, key=lambda point: point.images))
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """How the study was run: the command that makes these results, on which machine, by which release."""
+
+    command: str
+    machine: str
+    smalti_version: str
+
+    @classmethod
+    def read(cls, folder: Path) -> "StudyInfo | None":
+        """Return what `folder/study.json` says, None if it is absent."""
+        path = folder / "study.json"
+        return read_json(cls, path) if path.exists() else None
+
+    def write(self, folder: Path) -> None:
+        """Write `folder/study.json`."""
+        write_json(folder / "study.json", self)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a run looks like.
+
+    originals, reconstructions : uint8 [n, 28, 28], the first test images and their reconstructions
+    atlas : uint8 [codes_used, 28, 28], each used code decoded alone, most used first
+    uses : int64 [codes_used], how many of the test images' tokens each stands for
+    """
+
+    originals: NDArray[np.uint8]
+    reconstructions: NDArray[np.uint8]
+    atlas: NDArray[np.uint8]
+    uses: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.originals.shape != self.reconstructions.shape or len(self.atlas) != len(self.uses):
+            raise SourceError(
+                f"pictures do not fit together: originals {self.originals.shape}, reconstructions "
+                f"{self.reconstructions.shape}, atlas {self.atlas.shape}, uses {self.uses.shape}"
+            )
+
+    def write(self, folder: Path, run_name: str) -> Path:
+        """Write the pictures of the run called `run_name` to their place in the study's folder."""
+        path = folder / "pictures" / f"{run_name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+        return path
+
+    @classmethod
+    def read(cls, folder: Path, run_name: str) -> "Pictures | None":
+        """Return the pictures of a run, None if there are none; SourceError if the file is damaged."""
+        path = folder / "pictures" / f"{run_name}.npz"
+        if not path.exists():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(**{field.name: stored[field.name] for field in fields(cls)})
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise SourceError(f"{path} holds no pictures of this release: {error}; run the study anew") from error
