@@ -5,6 +5,7 @@ where, and what to do.
 
     SmaltiError(ValueError)            1
     ├── UsageError                     2   arguments that cannot be meant
+    │   └── ImageIndexError            2   an index beyond the images of an archive (also an IndexError)
     ├── SourceError                    1   images that cannot be read, or are not what the operation needs
     │   └── DownloadError              1   no mirror of a named set answered
     ├── ModelError                     1   a model file that cannot be read, or does not fit the images
@@ -12,17 +13,20 @@ where, and what to do.
     ├── NotAnArchiveError              1   a file that is no smalti archive
     ├── DamagedArchiveError            4   an archive whose bytes are not those that were written
     ├── UnsupportedArchiveError        5   a version or a required feature this release does not know
-    ├── OutputExistsError              6   an output that would be overwritten
+    ├── OutputError                    1   an output that cannot be written
+    │   └── OutputExistsError          6   an output that would be overwritten
     └── LimitExceededError             7   a file that asks for more than the caller allows
 """
 
 __all__ = [
     "DamagedArchiveError",
     "DownloadError",
+    "ImageIndexError",
     "LimitExceededError",
     "MissingDependencyError",
     "ModelError",
     "NotAnArchiveError",
+    "OutputError",
     "OutputExistsError",
     "SmaltiError",
     "SourceError",
@@ -41,6 +45,10 @@ class UsageError(SmaltiError):
     """Arguments that cannot be meant: a bad range, options that exclude each other."""
 
     exit_code = 2
+
+
+class ImageIndexError(UsageError, IndexError):
+    """An index beyond the images of an archive; also an IndexError, so that plain iteration ends as it should."""
 
 
 class SourceError(SmaltiError):
@@ -75,7 +83,11 @@ class UnsupportedArchiveError(SmaltiError):
     exit_code = 5
 
 
-class OutputExistsError(SmaltiError):
+class OutputError(SmaltiError):
+    """An output that cannot be written: no such folder, no permission, no space."""
+
+
+class OutputExistsError(OutputError):
     """An output that exists already and may not be overwritten."""
 
     exit_code = 6
