@@ -1,0 +1,161 @@
+"""The fixed-size pieces of the format: prelude, frame heads, index entries, trailer (docs/format.md).
+
+Each is a small dataclass with `pack` beside `unpack`. Nothing here knows what a section means.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import google_crc32c
+
+from smalti.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
+
+__all__ = ["FRAME_BYTES", "PRELUDE_BYTES", "TRAILER_BYTES", "Entry", "Section", "Trailer", "check_prelude", "crc32c"]
+
+MAGIC = b"\x89SML\r\n\x1a\n"
+END_MAGIC = b"\x89SMZ\r\n\x1a\n"
+VERSION = 0
+FIRST_ANCILLARY = 128
+
+_PRELUDE = struct.Struct("<8sHHII")
+_FRAME = struct.Struct("<4sB3sIQI")
+_ENTRY = struct.Struct("<B3sIQQI")
+_TRAILER = struct.Struct("<QQ")
+_CRC = struct.Struct("<I")
+_MARKER = b"\xf5SEC"
+_ZEROS = bytes(3)
+
+PRELUDE_BYTES = _PRELUDE.size + 4
+FRAME_BYTES = _FRAME.size + 4
+ENTRY_BYTES = _ENTRY.size
+TRAILER_BYTES = _TRAILER.size + 4 + len(END_MAGIC)
+
+
+class Section(IntEnum):
+    """Types of sections; 128 and above are ancillary, and skipped when not known."""
+
+    HEADER = 1
+    MODEL = 2
+    PRIOR = 3
+    TOKENS = 4
+    COLUMN = 5
+    INDEX = 6
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli, RFC 3720) of `data`."""
+    return int(google_crc32c.value(data))
+
+
+def pack_prelude() -> bytes:
+    """The first bytes of every file this release writes."""
+    head = _PRELUDE.pack(MAGIC, VERSION, 0, 0, 0)
+    return head + _CRC.pack(crc32c(head))
+
+
+def check_prelude(start: bytes, end: bytes) -> None:
+    """Check the first 24 bytes of a file (`end`: its last 28, to tell a damaged archive from a foreign file).
+
+    Raises NotAnArchiveError, DamagedArchiveError or UnsupportedArchiveError.
+    """
+    if not start.startswith(MAGIC):
+        if end.endswith(END_MAGIC):
+            raise DamagedArchiveError("the first bytes are damaged; the end is that of a smalti archive")
+        raise NotAnArchiveError("this is not a smalti archive")
+    if len(start) < PRELUDE_BYTES:
+        raise DamagedArchiveError("cut short within its first bytes; fetch it again")
+    if _CRC.unpack_from(start, _PRELUDE.size)[0] != crc32c(start[: _PRELUDE.size]):
+        raise DamagedArchiveError("the first bytes are damaged: wrong checksum")
+    _, version, reserved, required, _ = _PRELUDE.unpack_from(start)
+    if version != VERSION or reserved:
+        raise UnsupportedArchiveError(
+            f"format version {version}; this release reads version {VERSION} only: install a release that reads it"
+        )
+    if required:
+        bits = ", ".join(str(bit) for bit in range(32) if required >> bit & 1)
+        raise UnsupportedArchiveError(f"needs feature bit {bits}, which this release does not know: use a newer one")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One section as the index lists it: where its frame starts and what its payload must be."""
+
+    section: int
+    ordinal: int
+    offset: int
+    payload_bytes: int
+    payload_crc: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the whole frame, head and payload."""
+        return FRAME_BYTES + self.payload_bytes
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after the frame."""
+        return self.offset + self.frame_bytes
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message, such as "token block 3"."""
+        if self.section == Section.TOKENS:
+            return f"token block {self.ordinal}"
+        known = self.section in {section.value for section in Section}
+        name = Section(self.section).name.lower() if known else f"section of type {self.section}"
+        return f"{name} {self.ordinal}" if self.section == Section.COLUMN or not known else name
+
+    def pack(self) -> bytes:
+        """The 28 bytes of an index entry."""
+        return _ENTRY.pack(self.section, _ZEROS, self.ordinal, self.offset, self.payload_bytes, self.payload_crc)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Entry":
+        """Read the 28 bytes of an index entry."""
+        section, reserved, ordinal, offset, payload_bytes, payload_crc = _ENTRY.unpack(data)
+        if reserved != _ZEROS:
+            raise DamagedArchiveError("index: reserved bytes are not zero")
+        return cls(section, ordinal, offset, payload_bytes, payload_crc)
+
+    def pack_frame_head(self) -> bytes:
+        """The 28 bytes before the payload."""
+        head = _FRAME.pack(_MARKER, self.section, _ZEROS, self.ordinal, self.payload_bytes, self.payload_crc)
+        return head + _CRC.pack(crc32c(head))
+
+    @classmethod
+    def unpack_frame_head(cls, data: bytes, offset: int) -> "Entry":
+        """Read the 28 bytes before a payload, found at `offset`; DamagedArchiveError if they are not intact."""
+        if len(data) != FRAME_BYTES or _CRC.unpack_from(data, _FRAME.size)[0] != crc32c(data[: _FRAME.size]):
+            raise DamagedArchiveError(f"the head of the section at byte {offset} is damaged: wrong checksum")
+        marker, section, reserved, ordinal, payload_bytes, payload_crc = _FRAME.unpack_from(data)
+        if marker != _MARKER or reserved != _ZEROS:
+            raise DamagedArchiveError(f"there is no section at byte {offset}")
+        return cls(section, ordinal, offset, payload_bytes, payload_crc)
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """The last bytes of the file: where the index is and how long the file must be."""
+
+    index_offset: int
+    archive_bytes: int
+
+    def pack(self) -> bytes:
+        """The 28 bytes of the trailer."""
+        head = _TRAILER.pack(self.index_offset, self.archive_bytes)
+        return head + _CRC.pack(crc32c(head)) + END_MAGIC
+
+    @classmethod
+    def unpack(cls, end: bytes, archive_bytes: int) -> "Trailer":
+        """Read the last 28 bytes of a file of `archive_bytes`; DamagedArchiveError if they do not fit it."""
+        if len(end) != TRAILER_BYTES or not end.endswith(END_MAGIC):
+            raise DamagedArchiveError("its end is missing: the file was cut short or added to; fetch it again")
+        if _CRC.unpack_from(end, _TRAILER.size)[0] != crc32c(end[: _TRAILER.size]):
+            raise DamagedArchiveError("its last bytes are damaged: wrong checksum")
+        trailer = cls(*_TRAILER.unpack_from(end))
+        if trailer.archive_bytes != archive_bytes:
+            raise DamagedArchiveError(f"it was {trailer.archive_bytes} bytes when written and is {archive_bytes} now")
+        if not PRELUDE_BYTES <= trailer.index_offset <= archive_bytes - TRAILER_BYTES - FRAME_BYTES:
+            raise DamagedArchiveError("the index lies outside the file")
+        return trailer

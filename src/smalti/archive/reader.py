@@ -1,0 +1,277 @@
+"""An open archive: images by number, tokens, columns, and what the file is made of.
+
+Decoding only what is asked for is done here; where sections lie is `sections`' business, and what is in them is
+that of `model`, `blocks` and `columns`.
+"""
+
+import math
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.columns import Column
+from smalti.archive.layout import VERSION, Section
+from smalti.archive.limits import Limits
+from smalti.archive.report import ArchiveInfo, VerifyReport, break_even_images, section_bytes
+from smalti.archive.sections import SectionFile
+from smalti.archive.selection import Selection, resolve
+from smalti.archive.store import SectionStore
+from smalti.archive.verify import verify
+from smalti.errors import DamagedArchiveError, UsageError
+from smalti.floating import FloatDecoder
+from smalti.images.batch import ImageBatch
+
+__all__ = ["Archive", "open_archive"]
+
+_PIECE_BYTES = 64 << 20  # pixels decoded at once, whatever the size of a block
+
+
+def open_archive(path: str | PathLike[str], limits: Limits | None = None, threads: int = 1) -> "Archive":
+    """Open a `.smalti` file for reading. Its ends, index and header are checked now, the rest when it is read.
+
+    threads : how many threads may decode pixels; the pixels do not depend on it
+
+    Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError; SmaltiError if the
+    file is missing or cannot be read; UsageError if threads < 1.
+    """
+    if threads < 1:
+        raise UsageError(f"threads is {threads}; it must be at least 1")
+    return Archive(SectionFile(Path(path), limits or Limits()), threads)
+
+
+class Archive:
+    """Images of one shape, read by number; a context manager, and safe to use from several threads.
+
+    >>> with open_archive("digits.smalti") as archive:
+    ...     archive[3], archive[10:20], archive[[5, 900, 7]], archive[mask]
+
+    Made by `open_archive`. Reading damaged parts raises DamagedArchiveError, which names them.
+    """
+
+    def __init__(self, file: SectionFile, threads: int) -> None:
+        self._file = file
+        self._header = file.header
+        self._store = SectionStore(file)
+        self._threads = threads
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; reading afterwards raises SmaltiError."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._header.images
+
+    def __repr__(self) -> str:
+        return f"<smalti archive {self.path}: {len(self)} images {list(self.image_shape)}>"
+
+    @property
+    def path(self) -> Path:
+        """Where the archive is."""
+        return self._file.path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W) for one channel, (N, H, W, C) for more: the shape of `archive[:]`."""
+        height, width, channels = self.image_shape
+        return (len(self), height, width) if channels == 1 else (len(self), height, width, channels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of every image."""
+        return self._header.image_shape
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """uint8."""
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, selection: Selection) -> NDArray[np.uint8]:
+        """Pixels uint8: [H, W] or [H, W, C] for an integer, else [n, ...]; only what holds them is decoded.
+
+        Raises ImageIndexError (also an IndexError) for a number outside, UsageError for anything that is no index.
+        """
+        numbers, single = resolve(selection, len(self))
+        pixels = self._pixels(numbers).reshape(len(numbers), *self.shape[1:])
+        return pixels[0] if single else pixels
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """Every image in order, each as `archive[i]` gives it."""
+        for batch in self.batches(256):
+            yield from batch.pixels.reshape(len(batch), *self.shape[1:])
+
+    def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:
+        """Tokens of images start to stop - 1: uint16 [n, h, w], numbers of codes in [0, codebook_size)."""
+        numbers = range(*slice(start, stop).indices(len(self)))
+        self._file.limits.check("request_bytes", 2 * len(numbers) * self._header.tokens_per_image, "this request")
+        tokens = np.empty((len(numbers), self._header.tokens_per_image), np.uint16)
+        for block, part in self._parts(numbers):
+            first = self._header.block_range(block).start
+            rows = self._store.block(block).tokens[part.start - first : part.stop - first]
+            tokens[part.start - numbers.start : part.stop - numbers.start] = rows
+        return tokens.reshape(-1, *self._header.token_grid)
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """int64 [N], or None if the archive has no labels; no image is decoded for it."""
+        values = self._column("labels", int64=True)
+        return None if values is None else np.asarray(values)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The name of each label 0, 1, ..., or None if the labels have no names."""
+        return self._texts("class_names")
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The N names of the images, relative POSIX paths, or None if they have none."""
+        return self._texts("names")
+
+    def batches(self, batch_images: int, on_error: Literal["raise", "skip"] = "raise") -> Iterator[ImageBatch]:
+        """Yield all images in order with their labels and names, in batches of `batch_images`.
+
+        on_error : "skip" leaves out the images of damaged token blocks (`verify` names them), so that some
+            batches are shorter or missing; "raise" raises DamagedArchiveError at the first
+        """
+        if batch_images < 1 or on_error not in ("raise", "skip"):
+            raise UsageError(f"batches of {batch_images} with on_error={on_error!r} cannot be")
+        for start in range(0, len(self), batch_images):
+            numbers = np.arange(start, min(start + batch_images, len(self)), dtype=np.int64)
+            if on_error == "skip":
+                numbers = numbers[self._readable(numbers)]
+            if len(numbers):
+                yield self._batch(numbers)
+
+    def info(self) -> ArchiveInfo:
+        """What the file is and what each part of it costs; no token and no pixel is read for it."""
+        header, size = self._header, self._file.archive_bytes
+        parts = section_bytes(self._file)
+        pixels = header.images * header.image_shape[0] * header.image_shape[1]
+        return ArchiveInfo(
+            images=header.images,
+            shape=self.shape,
+            dtype=header.dtype,
+            archive_bytes=size,
+            raw_bytes=header.raw_bytes,
+            ratio=header.raw_bytes / size,
+            ratio_without_model=header.raw_bytes / (size - parts.model),
+            bytes=parts,
+            bits_per_pixel=8 * size / pixels,
+            bytes_per_image=size / header.images,
+            tokens_bits_per_image=8 * parts.tokens / header.images,
+            token_grid=header.token_grid,
+            codebook_size=header.codebook_size,
+            codes_used=header.codes_used,
+            perplexity=header.perplexity,
+            break_even_images=break_even_images(parts, header.images, header.raw_bytes),
+            blocks=header.blocks,
+            block_images=header.block_images,
+            columns=tuple(self._store.column_names()),
+            format_version=VERSION,
+            decoder=header.decoder,
+            profile=header.profile,
+            provenance=dict(header.provenance),
+        )
+
+    def verify(self) -> VerifyReport:
+        """Check every checksum and decode every token; damage is reported, not raised."""
+        return verify(self._file)
+
+    def _column(self, name: str, int64: bool) -> NDArray[np.int64] | tuple[str, ...] | None:
+        """The values of a column; None only if it is certain that there is no such column."""
+        column = self._find_column(name)
+        if column is None:
+            return None
+        rows = None if name == "class_names" else len(self)
+        if isinstance(column.values, np.ndarray) != int64 or rows not in (None, len(column.values)):
+            raise DamagedArchiveError(f"{self.path}: column {name} does not fit the {len(self)} images")
+        return column.values
+
+    def _find_column(self, name: str) -> Column | None:
+        damage: DamagedArchiveError | None = None
+        for entry in self._file.entries:
+            if entry.section == Section.COLUMN:
+                try:
+                    column = self._store.column(entry)
+                except DamagedArchiveError as error:
+                    damage = error  # it may be the one that is looked for
+                    continue
+                if column is not None and column.name == name:
+                    return column
+        if damage is not None:
+            raise damage
+        return None
+
+    def _texts(self, name: str) -> tuple[str, ...] | None:
+        values = self._column(name, int64=False)
+        return values if isinstance(values, tuple) else None
+
+    def _batch(self, numbers: NDArray[np.int64]) -> ImageBatch:
+        labels, names = self.labels, self.names
+        return ImageBatch(
+            self._pixels(numbers),
+            None if labels is None else labels[numbers],
+            None if names is None else tuple(names[number] for number in numbers),
+        )
+
+    def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which images lie in token blocks that can be decoded; a damaged model or prior raises all the same."""
+        _, _ = self._store.model, self._store.prior
+        blocks, inverse = np.unique(numbers // self._header.block_images, return_inverse=True)
+        readable = np.ones(len(blocks), np.bool_)
+        for place, block in enumerate(blocks.tolist()):
+            try:
+                self._store.block(block)
+            except DamagedArchiveError:
+                readable[place] = False
+        return readable[inverse]
+
+    def _parts(self, numbers: range) -> Iterator[tuple[int, range]]:
+        """Cut a run of images (step 1) where token blocks end."""
+        for block in range(numbers.start // self._header.block_images, self._header.blocks if numbers else 0):
+            images = self._header.block_range(block)
+            part = range(max(images.start, numbers.start), min(images.stop, numbers.stop))
+            if not part:
+                return
+            yield block, part
+
+    def _pixels(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pixels uint8 [n, H, W, C] of images in any order, each block and each chunk decoded once."""
+        height, width, channels = self.image_shape
+        self._file.limits.check("request_bytes", len(numbers) * height * width * channels, "this request")
+        pixels = np.empty((len(numbers), height, width, channels), np.uint8)
+        order = np.argsort(numbers, kind="stable")
+        blocks = numbers[order] // self._header.block_images
+        cuts = np.flatnonzero(np.diff(blocks)) + 1
+        for places in np.split(order, cuts) if len(order) else ():
+            block = int(numbers[places[0]]) // self._header.block_images
+            self._fill(pixels, places, numbers[places] - block * self._header.block_images, block)
+        return pixels
+
+    def _fill(self, pixels: NDArray[np.uint8], places: NDArray[np.intp], rows: NDArray[np.int64], block: int) -> None:
+        """Decode rows (ascending) of a block into places of `pixels`, in the chunks that fix their bits."""
+        indices = self._store.block(block).indices.reshape(-1, *self._header.token_grid)
+        height, width, channels = self.image_shape
+        step = FloatDecoder.chunk_images(*self._header.token_grid)
+        chunks, inverse = np.unique(rows // step, return_inverse=True)
+        image_bytes = math.prod(self._header.padded_shape) * channels
+        piece = max(1, _PIECE_BYTES // (image_bytes * step))  # in chunks
+        for first in range(0, len(chunks), piece):
+            # only the last chunk of a block can be short, and it comes last, so chunks stay aligned
+            wanted = (chunks[first : first + piece, None] * step + np.arange(step)).ravel()
+            decoded = self._store.decoder.decode(indices[wanted[wanted < len(indices)]], self._threads)
+            here = (inverse >= first) & (inverse < first + piece)
+            local = (inverse[here] - first) * step + rows[here] % step
+            pixels[places[here]] = decoded[local, :height, :width]
