@@ -23,6 +23,7 @@ _ADVICE = {
     errno.EPERM: "choose a place that can be written",
     errno.ENOENT: "make the folder first",
     errno.ENOTDIR: "choose another place",
+    errno.EEXIST: "two names collide",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
@@ -32,23 +33,28 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A new binary file that takes its name at the end of the `with` block, and only if nothing was raised.
 
     Raises OutputExistsError if `path` exists, or comes into being meanwhile, and `overwrite` is not set;
-    SmaltiError, in one line, if the system refuses to write. A link is followed: its target is replaced.
+    SmaltiError, in one line, if the system refuses to open, sync or rename. Errors of the block pass through (put
+    `writing` around its writes). A link is followed: its target is replaced.
     """
     path = Path(os.path.realpath(path))
     refuse_existing(path, overwrite)
     partial = partial_path(path)
     with writing(path):
-        try:
-            with partial.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+        file = partial.open("xb")
+    try:
+        yield file
+        with writing(path):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             _place(partial, path, overwrite)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
-        sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            file.close()  # a full disk fails here once more, which must not hide the first error
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    sync_folder(path.parent)
 
 
 def partial_path(path: Path) -> Path:

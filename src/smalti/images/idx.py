@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 
-__all__ = ["IdxSource", "idx_header", "labels_beside", "open_idx"]
+__all__ = ["IdxSource", "idx_header", "is_idx_name", "labels_beside", "open_idx"]
 
 _DEFLATE_MAX_RATIO = 1032  # no DEFLATE stream expands more (zlib's technical details)
 _IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx3-ubyte$")
@@ -65,6 +65,11 @@ class IdxSource:
 def idx_header(shape: tuple[int, ...]) -> bytes:
     """The header of an IDX file of uint8 values of this shape (1 to 255 axes, each below 2^32)."""
     return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+
+
+def is_idx_name(name: str) -> bool:
+    """Whether a file name ends as those of IDX files of images do: -idx3-ubyte or .idx3-ubyte, also with .gz."""
+    return _IMAGES_NAME.search(name.removesuffix(".gz")) is not None
 
 
 def labels_beside(path: Path) -> list[Path]:

@@ -1,0 +1,169 @@
+"""A folder of PNG files as an output: under the images' own names, else by label and number.
+
+Everything is written in a hidden folder first and takes its place at the end.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from smalti.errors import OutputExistsError, SmaltiError
+from smalti.images.atomic import partial_path, sync_folder, writing
+from smalti.images.batch import ImageBatch
+from smalti.images.outnames import checked_name, numbered_name, png_name, spare_names
+
+__all__ = ["PngFolderWriter", "png_folder"]
+
+
+class PngFolderWriter:
+    """Writes batches as PNG files below a folder that is its own.
+
+    images : how many will come, which sets the width of numbers
+    class_names : what to call the folder of each label of images without names; None for the number
+    """
+
+    def __init__(self, folder: Path, shown: Path, images: int, class_names: tuple[str, ...] | None) -> None:
+        self._folder = folder
+        self._shown = shown  # the place that messages name: where the files will be
+        self._images = images
+        self._class_names = class_names
+        self._written = 0
+        self._made: set[Path] = set()
+
+    def write(self, batch: ImageBatch) -> None:
+        """Write the images of a batch. SmaltiError if a name is unsafe or the system refuses to write."""
+        for position, pixels in enumerate(batch.pixels):
+            name = self._name(batch, position)
+            with writing(self._shown / name), self._new_file(name, batch.names is not None) as file:
+                _save_png(pixels, file)
+            self._written += 1
+
+    def _name(self, batch: ImageBatch, position: int) -> str:
+        if batch.names is not None:
+            return checked_name(batch.names[position])
+        folder = None if batch.labels is None else self._class_folder(int(batch.labels[position]))
+        return numbered_name(self._written, self._images, folder)
+
+    def _class_folder(self, label: int) -> str:
+        if self._class_names is None or not 0 <= label < len(self._class_names):
+            return str(label)
+        name = checked_name(self._class_names[label])
+        if "/" in name:
+            raise SmaltiError(f"class name {name!r} holds a slash, so no folder is made of it; write .npy instead")
+        return name
+
+    def _new_file(self, name: str, own_name: bool) -> BinaryIO:
+        """Open a file that was not there, as the file system sees names (it may not tell A from a)."""
+        for candidate in [png_name(name), *(spare_names(name) if own_name else [])]:
+            path = self._folder / candidate
+            if path.parent not in self._made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._made.add(path.parent)
+            try:
+                return path.open("xb")
+            except FileExistsError:
+                continue
+        raise SmaltiError(f"{name}: too many images of this name; write .npy or IDX instead")
+
+
+@contextmanager
+def png_folder(
+    out: Path, images: int, *, overwrite: bool = False, class_names: tuple[str, ...] | None = None
+) -> Iterator[PngFolderWriter]:
+    """A writer of PNG files whose folder takes its place at the end of the `with` block, if nothing was raised.
+
+    A new folder appears whole. An existing empty one is filled, or stays empty. With `overwrite`, files of an
+    existing one are replaced one by one and foreign files stay; a kill while that goes on leaves some replaced.
+    Raises OutputExistsError for a file, or a folder with something in it and no `overwrite`.
+    """
+    existing = _existing_folder(out, overwrite)
+    stage = partial_path(out / "smalti") if existing else partial_path(out)
+    with writing(out):
+        stage.mkdir()
+    try:
+        yield PngFolderWriter(stage, out, images, class_names)
+        with writing(out):
+            _sync()
+            if existing:
+                _move_into(stage, out)
+            else:
+                _rename_new(stage, out)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)  # after success there is nothing left of it
+    sync_folder(out if existing else out.parent)
+
+
+def _existing_folder(out: Path, overwrite: bool) -> bool:
+    if not os.path.lexists(out):
+        return False
+    if not out.is_dir():
+        raise OutputExistsError(f"{out}: exists and is no folder; choose another name")
+    with writing(out):
+        if not overwrite and any(out.iterdir()):
+            raise OutputExistsError(
+                f"{out}: the folder is not empty; choose another one, or overwrite files in it (-f)"
+            )
+    return True
+
+
+def _rename_new(stage: Path, out: Path) -> None:
+    if os.path.lexists(out):  # a rename would replace an empty folder that is another program's by now
+        raise OutputExistsError(f"{out}: came into being meanwhile; choose another name")
+    stage.rename(out)
+
+
+def _move_into(stage: Path, out: Path) -> None:
+    """Move what is in `stage` into `out`; into an empty folder, all of it or nothing."""
+    conflict = next(_conflicts(stage, out), None)
+    if conflict is not None:
+        raise OutputExistsError(f"{conflict}: a folder is where a file should be, or a file for a folder; move it")
+    was_empty = all(entry.name == stage.name for entry in out.iterdir())
+    moved: list[Path] = []
+    try:
+        _merge(stage, out, moved)
+    except BaseException:
+        for path in moved if was_empty else []:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
+
+
+def _conflicts(stage: Path, out: Path) -> Iterator[Path]:
+    for entry in stage.iterdir():
+        target = out / entry.name
+        if not os.path.lexists(target):
+            continue
+        if entry.is_dir() != target.is_dir():
+            yield target
+        elif entry.is_dir():
+            yield from _conflicts(entry, target)
+
+
+def _merge(stage: Path, out: Path, moved: list[Path]) -> None:
+    """Rename folders and files to where nothing is, files over files, and go down where both have a folder."""
+    for entry in sorted(stage.iterdir()):
+        target = out / entry.name
+        if entry.is_dir() and target.is_dir():
+            _merge(entry, target, moved)
+        else:
+            entry.replace(target)
+            moved.append(target)
+
+
+def _save_png(pixels: NDArray[np.uint8], file: BinaryIO) -> None:
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+
+
+def _sync() -> None:
+    """Let the written files reach the disk before their folder takes its name.
+
+    One sync of everything, because one for each of many thousand small files takes minutes.
+    """
+    if hasattr(os, "sync"):
+        os.sync()

@@ -1,0 +1,175 @@
+"""How alike two sets of images are: MSE, PSNR and SSIM of uint8 images seen as values in [0, 1].
+
+Squared errors are summed in integers, so MSE and PSNR are the same for any order, size of batch or machine. SSIM is
+the formula of scikit-image, in floating point, on window sums that are integers.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FIRST_IMAGES", "SSIM_WINDOW", "FirstImages", "Quality", "QualityMeter", "squared_errors", "ssim"]
+
+FIRST_IMAGES = 100  # the images the study reports on
+SSIM_WINDOW = 7
+_K1, _K2 = 0.01, 0.03
+_CHUNK_BYTES = 1 << 18  # pixels handled at once: what a core's cache holds with the integers made of them
+
+
+@dataclass(frozen=True)
+class FirstImages:
+    """Quality of the first 100 images, or of all if there are fewer."""
+
+    mse: float
+    ssim: float | None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How alike images are to their originals; distances are of values in [0, 1].
+
+    mse_mean : mean squared error per sample (pixel and channel), over all images
+    mse_max : that of the worst image
+    psnr_db : 10·log10(1 / mse_mean), or None where images are equal and it is infinite
+    ssim_mean : mean over images of the structural similarity, or None with the reason in `ssim_absent`
+    """
+
+    images: int
+    mse_mean: float
+    mse_max: float
+    psnr_db: float | None
+    ssim_mean: float | None
+    ssim_absent: str | None
+    first_100: FirstImages
+
+
+class QualityMeter:
+    """Adds up the quality of images batch by batch; memory does not grow with their number.
+
+    with_ssim : whether to take SSIM as well, which is most of the work
+    """
+
+    def __init__(self, with_ssim: bool = True) -> None:
+        self._ssim_absent = None if with_ssim else "not asked for"
+        self._images = 0
+        self._samples = 0  # of one image
+        self._squares = 0
+        self._worst = 0
+        self._first_squares = 0
+        self._ssim_sum = 0.0
+        self._first_ssims: list[float] = []
+
+    def add(self, original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> None:
+        """Compare images uint8 [n, H, W, C] with their originals; ValueError if shapes or dtypes differ."""
+        _check(original, decoded)
+        samples = math.prod(original.shape[1:])
+        if self._images and samples != self._samples:
+            raise ValueError(f"images of {original.shape[1:]} after images of {self._samples} samples")
+        self._samples = samples
+        if min(original.shape[1:3]) < SSIM_WINDOW:
+            size = f"{original.shape[1]}x{original.shape[2]}"
+            self._ssim_absent = self._ssim_absent or f"images of {size} are smaller than SSIM's window of 7x7"
+        first = max(0, FIRST_IMAGES - self._images)
+        step = max(1, _CHUNK_BYTES // samples)
+        for start in range(0, len(original), step):
+            chunk = slice(start, start + step)
+            self._add_chunk(original[chunk], decoded[chunk], max(0, first - start))
+        self._images += len(original)
+
+    def _add_chunk(self, original: NDArray[np.uint8], decoded: NDArray[np.uint8], first: int) -> None:
+        squares = squared_errors(original, decoded)
+        self._squares += int(squares.sum())
+        self._worst = max(self._worst, int(squares.max()))
+        self._first_squares += int(squares[:first].sum())
+        if self._ssim_absent is None:
+            values = ssim(original, decoded).tolist()
+            self._ssim_sum += math.fsum(values)
+            self._first_ssims.extend(values[:first])
+
+    def result(self) -> Quality:
+        """The quality of all images so far; ValueError if there are none."""
+        if not self._images:
+            raise ValueError("no images were compared")
+        unit = self._samples * 255**2
+        first = min(FIRST_IMAGES, self._images)
+        mse_mean = self._squares / (self._images * unit)
+        has_ssim = self._ssim_absent is None
+        return Quality(
+            images=self._images,
+            mse_mean=mse_mean,
+            mse_max=self._worst / unit,
+            psnr_db=-10 * math.log10(mse_mean) if self._squares else None,
+            ssim_mean=self._ssim_sum / self._images if has_ssim else None,
+            ssim_absent=self._ssim_absent,
+            first_100=FirstImages(
+                mse=self._first_squares / (first * unit),
+                ssim=math.fsum(self._first_ssims) / first if has_ssim else None,
+            ),
+        )
+
+
+def squared_errors(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Sum of squared differences of each image, in units of 1/255², exactly.
+
+    original, decoded : uint8 [n, H, W, C]; returns int64 [n]
+    """
+    _check(original, decoded)
+    difference = original.astype(np.int32) - decoded
+    flat = difference.reshape(len(difference), -1)
+    sums: NDArray[np.int64] = (flat * flat).sum(axis=1, dtype=np.int64)
+    return sums
+
+
+def ssim(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Structural similarity of each image (Wang, Bovik, Sheikh, Simoncelli 2004).
+
+    original, decoded : uint8 [n, H, W, C] with H and W of at least 7; returns float64 [n]
+
+    The variant is that of scikit-image's `structural_similarity(a / 255, b / 255, data_range=1.0,
+    channel_axis=-1)` with its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean over
+    windows and channels. It equals scikit-image to about 1e-15, without needing it and some 8 times as fast on 28x28
+    images: the sums over windows are exact integers taken of many images at once.
+    """
+    _check(original, decoded)
+    if min(original.shape[1:3]) < SSIM_WINDOW:
+        raise ValueError(f"images of {original.shape[1:3]} are smaller than SSIM's window of 7x7")
+    x, y = original.astype(np.int32), decoded.astype(np.int32)
+    count = SSIM_WINDOW**2
+    sum_x, sum_y = _window_sums(x), _window_sums(y)
+    # Second moments times count², in integers: at most 2 · 49² · 255² < 2^29.
+    product = sum_x * sum_y
+    squares = sum_x * sum_x + sum_y * sum_y
+    covariance = count * _window_sums(x * y) - product
+    variances = count * _window_sums(x * x + y * y) - squares
+    # With means sum / count and sample covariances (.) / (count · (count - 1)), all in units of 1/255.
+    scale = 1.0 / (count * (count - 1))
+    c1, c2 = (_K1 * 255) ** 2, (_K2 * 255) ** 2
+    above = (2.0 / count**2 * product + c1) * (2.0 * scale * covariance + c2)
+    below = (1.0 / count**2 * squares + c1) * (scale * variances + c2)
+    above /= below
+    means: NDArray[np.float64] = above.reshape(len(above), -1).mean(axis=1)
+    return means
+
+
+def _window_sums(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Sums over all 7x7 windows: int32 [n, H, W, C] to int32 [n, H - 6, W - 6, C]."""
+    return _running_sums(_running_sums(values, 1), 2)
+
+
+def _running_sums(values: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
+    """Sums of 7 neighbours along an axis, as 1 + 1 + 1 ... shifted views: cheaper than a cumulative sum here."""
+    length = values.shape[axis] - SSIM_WINDOW + 1
+    views = np.moveaxis(values, axis, 0)
+    pairs = views[:-1] + views[1:]  # 2 neighbours
+    fours = pairs[:-2] + pairs[2:]  # 4
+    sums = fours[:length] + pairs[4 : 4 + length] + views[6 : 6 + length]
+    return np.moveaxis(sums, 0, axis)
+
+
+def _check(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> None:
+    if original.shape != decoded.shape or original.ndim != 4:
+        raise ValueError(f"originals {original.shape} and decoded images {decoded.shape} must be [n, H, W, C]")
+    if original.dtype != np.uint8 or decoded.dtype != np.uint8:
+        raise ValueError(f"originals {original.dtype} and decoded images {decoded.dtype} must be uint8")
