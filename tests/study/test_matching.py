@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.study.matching import Matched, RatePoint, at_matched
+from smalti.errors import SourceError
+from smalti.study.matching import Matched, RatePoint, at_matched, at_rate, rate_point
 
 CURVE = (RatePoint(1, 10, 0.04, 0.5), RatePoint(2, 20, 0.01, 0.7), RatePoint(3, 40, 0.0025, 0.9))
 
@@ -47,3 +49,22 @@ def test_something_must_be_asked():
 def test_better_never_costs_less(one, other):
     coarse, fine = max(one, other), min(one, other)
     assert at_matched(CURVE, mse=fine).bytes_per_image >= at_matched(CURVE, mse=coarse).bytes_per_image - 1e-9
+
+
+def test_quality_at_a_rate():
+    mse, ssim = at_rate(CURVE, 10 * 2**0.5)
+    assert (mse, ssim) == (pytest.approx(0.02), pytest.approx(0.6))
+    assert at_rate(CURVE, 40) == (pytest.approx(0.0025), pytest.approx(0.9))
+    assert at_rate(CURVE, 9) is None
+    assert at_rate(CURVE, 41) is None
+
+
+def test_point_of_real_images():
+    images = np.zeros((2, 8, 8), np.uint8)
+    decoded = images.copy()
+    decoded[0] = 255
+    point = rate_point(3, 50, images, decoded)
+    assert (point.setting, point.bytes_per_image, point.mse) == (3, 25, 0.5)
+    assert point.ssim == pytest.approx(0.5, abs=1e-3)
+    with pytest.raises(SourceError, match="SSIM cannot"):
+        rate_point(3, 50, images[:, :5], decoded[:, :5])

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.study.classical_codecs import CODECS, GENERAL, Codec
-from smalti.study.distortion import mse_per_image, ssim_per_image
-from smalti.study.matching import RatePoint
+from smalti.study.matching import RatePoint, rate_point
 from smalti.study.strict_json import read_json, write_json
 
 __all__ = ["ClassicalResult", "CodecCurve", "measure_classical", "measure_codec"]
@@ -100,9 +99,7 @@ def _point(
 ) -> RatePoint:
     if codec.lossless and not np.array_equal(images, decoded):
         raise SourceError(f"{codec.name} is not lossless here: check the installed imagecodecs")
-    mse = float(mse_per_image(images, decoded).mean())
-    ssim = float(ssim_per_image(images, decoded).mean())
-    return RatePoint(setting, total_bytes / len(images), mse, ssim)
+    return rate_point(setting, total_bytes, images, decoded)
 
 
 def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,9 +1,16 @@
 """Points of rate and distortion, and what a codec costs at a given quality."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
-__all__ = ["Matched", "RatePoint", "at_matched"]
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.errors import SourceError
+from smalti.images.quality import QualityMeter
+
+__all__ = ["Matched", "RatePoint", "at_matched", "at_rate", "rate_point"]
 
 SMALLEST_MSE = 1e-12
 """Stands for zero where a logarithm is taken."""
@@ -22,6 +29,16 @@ class RatePoint:
     bytes_per_image: float
     mse: float
     ssim: float
+
+
+def rate_point(setting: float, total_bytes: int, images: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> RatePoint:
+    """Return the point of a codec that spent `total_bytes` on uint8 images [N, H, W] and decodes them so."""
+    meter = QualityMeter()
+    meter.add(images[..., None], decoded[..., None])
+    quality = meter.result()
+    if quality.ssim_mean is None:
+        raise SourceError(f"SSIM cannot be measured: {quality.ssim_absent}")
+    return RatePoint(setting, total_bytes / len(images), quality.mse_mean, quality.ssim_mean)
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,21 @@ def at_matched(points: tuple[RatePoint, ...], *, mse: float | None = None, ssim:
     if len(reached) < len(needed):
         return None
     return max(reached, key=lambda each: (each.bytes_per_image, each.coarsest))
+
+
+def at_rate(points: tuple[RatePoint, ...], bytes_per_image: float) -> tuple[float, float] | None:
+    """Return MSE and SSIM of a codec that spends `bytes_per_image`, None outside the rates it was measured at.
+
+    Log MSE and SSIM are interpolated linearly against the logarithm of the bytes.
+    """
+    by_rate = sorted(points, key=lambda point: point.bytes_per_image)
+    for fewer, more in itertools.pairwise(by_rate):
+        if fewer.bytes_per_image <= bytes_per_image <= more.bytes_per_image:
+            span = math.log(more.bytes_per_image / fewer.bytes_per_image)
+            share = math.log(bytes_per_image / fewer.bytes_per_image) / span if span else 0.0
+            log_mse = _log(fewer.mse) * (1 - share) + _log(more.mse) * share
+            return math.exp(log_mse), fewer.ssim * (1 - share) + more.ssim * share
+    return None
 
 
 def _log(mse: float) -> float:

@@ -1,0 +1,188 @@
+"""The related-work baseline with continuous latents: the VAE of Kingma and Welling (2013), as a codec.
+
+A network of fully connected layers, 784-400-20-400-784, with a Bernoulli likelihood and Adam at 1e-3, as in the
+reference implementations; it is fitted about as long as a run of the study takes. As a codec, an image is the mean of
+its posterior, each dimension rounded to multiples of a step (`latents`); several steps give a curve. The encoder
+and the fit know nothing of the rounding: the baseline is the plain VAE, not one made for compression.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smalti.errors import SourceError
+from smalti.study.latents import pack_latents, unpack_latents
+from smalti.study.matching import RatePoint, rate_point
+from smalti.study.strict_json import read_json, write_json
+
+__all__ = ["Vae", "VaeResult", "VaeRun", "VaeSettings", "fit_vae", "measure_vae", "rate_distortion"]
+
+FILE_NAME = "vae.json"
+BATCH_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """Network and protocol of the VAE; the defaults are the reference implementations'.
+
+    latents : dimensions of the latent; hidden : width of the one hidden layer on each side
+    steps : quantiser steps measured, in units of the prior's standard deviation
+    """
+
+    latents: int = 20
+    hidden: int = 400
+    epochs: int = 30
+    batch_images: int = 128
+    learning_rate: float = 1e-3
+    steps: tuple[float, ...] = (3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.0, 0.8, 0.6, 0.4, 0.2, 0.1)
+
+
+class Vae(nn.Module):
+    """Encoder and decoder of fully connected layers, one hidden layer each.
+
+    pixels : the number of pixels of an image
+    """
+
+    def __init__(self, pixels: int, settings: VaeSettings) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(pixels, settings.hidden), nn.ReLU())
+        self.mean = nn.Linear(settings.hidden, settings.latents)
+        self.log_variance = nn.Linear(settings.hidden, settings.latents)
+        self.decoder = nn.Sequential(
+            nn.Linear(settings.latents, settings.hidden), nn.ReLU(), nn.Linear(settings.hidden, pixels)
+        )
+
+    def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log variance [N, latents] of the posterior of images [N, pixels] in [0, 1]."""
+        hidden = self.encoder(pixels)
+        return self.mean(hidden), self.log_variance(hidden)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the logits [N, pixels] of latents [N, latents]."""
+        logits: Tensor = self.decoder(latents)
+        return logits
+
+    def loss(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the negative evidence lower bound, in nats per image, with one sample of the posterior."""
+        mean, log_variance = self.encode(pixels)
+        noise = torch.randn(mean.shape, generator=generator)
+        logits = self.decode(mean + noise * (0.5 * log_variance).exp())
+        likelihood = F.binary_cross_entropy_with_logits(logits, pixels, reduction="sum")
+        divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum()
+        return (likelihood + divergence) / len(pixels)
+
+
+@dataclass(frozen=True)
+class VaeRun:
+    """A fitted VAE as a codec.
+
+    parameters : of encoder and decoder; decoder_bytes : float32 size of what a reader would need
+    negative_elbo : of the training images in the last epoch, nats per image
+    points : on the test images; the bytes are those of `latents.pack_latents`, tables included
+    """
+
+    seed: int
+    fit_seconds: float
+    parameters: int
+    decoder_bytes: int
+    negative_elbo: float
+    points: tuple[RatePoint, ...]
+
+
+@dataclass(frozen=True)
+class VaeResult:
+    """The VAE baseline over seeds; command : what measured it."""
+
+    command: str
+    machine: str
+    settings: VaeSettings
+    train_images: int
+    test_images: int
+    runs: tuple[VaeRun, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the result to its place in the study's folder."""
+        write_json(folder / FILE_NAME, self)
+
+    @classmethod
+    def read(cls, folder: Path) -> "VaeResult | None":
+        """Return the result in the study's folder, None if it was not measured."""
+        path = folder / FILE_NAME
+        return read_json(cls, path) if path.exists() else None
+
+
+def fit_vae(images: NDArray[np.uint8], settings: VaeSettings, seed: int) -> tuple[Vae, float]:
+    """Return a VAE fitted to uint8 images [N, H, W], and its negative evidence lower bound in the last epoch."""
+    flat = torch.from_numpy(images.reshape(len(images), -1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = Vae(flat.shape[1], settings)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=settings.learning_rate)
+    total = 0.0
+    for _ in range(settings.epochs):
+        total = 0.0
+        for batch in torch.split(torch.randperm(len(flat), generator=generator), settings.batch_images):
+            loss = vae.loss(flat[batch].float() / 255, generator)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item() * len(batch)
+    return vae, total / len(flat)
+
+
+@torch.no_grad()
+def rate_distortion(vae: Vae, images: NDArray[np.uint8], steps: tuple[float, ...]) -> tuple[RatePoint, ...]:
+    """Return a fitted VAE's curve on uint8 images [N, H, W], each point decoded from its bytes."""
+    batches = torch.split(torch.from_numpy(images.reshape(len(images), -1)), BATCH_IMAGES)
+    means = torch.cat([vae.encode(batch.float() / 255)[0] for batch in batches]).numpy()
+    points = []
+    for step in steps:
+        data = pack_latents(means, step)
+        latents = torch.from_numpy(unpack_latents(data))
+        decoded = torch.cat([_to_bytes(vae.decode(batch)) for batch in torch.split(latents, BATCH_IMAGES)])
+        points.append(rate_point(step, len(data), images, decoded.numpy().reshape(images.shape)))
+    return tuple(points)
+
+
+def _to_bytes(logits: Tensor) -> Tensor:
+    return (logits.sigmoid() * 255).round().to(torch.uint8)
+
+
+def measure_vae(
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8],
+    seeds: tuple[int, ...],
+    command: str,
+    machine: str,
+    settings: VaeSettings | None = None,
+    on_seed: Callable[[int], None] = lambda seed: None,
+) -> VaeResult:
+    """Fit a VAE to uint8 images `train` [N, H, W] for each seed and return its curves on `test` [M, H, W].
+
+    `on_seed` hears each seed as it starts.
+    """
+    if train.ndim != 3 or test.ndim != 3 or train.shape[1:] != test.shape[1:] or not (len(train) and len(test)):
+        raise SourceError(f"the VAE is measured on grey images [N, H, W] of one size, not {train.shape}, {test.shape}")
+    settings = VaeSettings() if settings is None else settings
+    runs = []
+    for seed in seeds:
+        on_seed(seed)
+        start = time.monotonic()
+        vae, negative_elbo = fit_vae(train, settings, seed)
+        seconds = time.monotonic() - start
+        points = rate_distortion(vae, test, settings.steps)
+        parameters, decoder = _parameters(vae), _parameters(vae.decoder)
+        runs.append(VaeRun(seed, seconds, parameters, 4 * decoder, negative_elbo, points))
+    return VaeResult(command, machine, settings, len(train), len(test), tuple(runs))
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
