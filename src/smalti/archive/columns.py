@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from smalti.archive.header import canonical_json, parse_canonical_json
 from smalti.archive.limits import Limits
 from smalti.errors import DamagedArchiveError, UsageError
 
-__all__ = ["Column", "pack_integers", "pack_texts", "unpack_column"]
+__all__ = ["Column", "TextBuilder", "pack_integers", "unpack_column"]
 
 _LENGTH = struct.Struct("<I")
 _CHUNK = 1 << 16  # rows packed at once; a multiple of 8, so that every chunk ends on a whole byte
@@ -42,15 +43,32 @@ def pack_integers(name: str, values: NDArray[np.int64]) -> bytes:
     return _pack(head, b"".join(data))
 
 
-def pack_texts(name: str, texts: Sequence[str]) -> bytes:
-    """Serialise strings; `unpack_column` is the inverse. UsageError if one cannot be UTF-8."""
-    try:
-        encoded = [text.encode("utf-8") for text in texts]
-    except UnicodeEncodeError as error:
-        raise UsageError(f"column {name}: {error.object!r} cannot be stored as UTF-8; rename it") from error
-    raw = np.array([len(text) for text in encoded], "<u4").tobytes() + b"".join(encoded)
-    head = {"kind": "text", "name": name, "raw_bytes": len(raw), "rows": len(encoded)}
-    return _pack(head, zlib.compress(raw, 9))
+class TextBuilder:
+    """Collects strings for a column in little more memory than their bytes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lengths = array("L")
+        self._encoded = bytearray()
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add strings; UsageError if one cannot be UTF-8, such as a file name that is none."""
+        for text in texts:
+            try:
+                encoded = text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise UsageError(f"{self._name}: {text!r} cannot be stored as UTF-8; rename it") from error
+            self._lengths.append(len(encoded))
+            self._encoded += encoded
+
+    def to_bytes(self) -> bytes:
+        """Serialise; `unpack_column` is the inverse."""
+        lengths = np.array(self._lengths, "<u4").tobytes()
+        packer = zlib.compressobj(9)
+        body = packer.compress(lengths) + packer.compress(self._encoded) + packer.flush()
+        raw_bytes = len(lengths) + len(self._encoded)
+        head = {"kind": "text", "name": self._name, "raw_bytes": raw_bytes, "rows": len(self._lengths)}
+        return _pack(head, body)
 
 
 def unpack_column(data: bytes, limits: Limits) -> Column | None:

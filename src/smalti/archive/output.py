@@ -14,8 +14,8 @@ __all__ = ["atomic_output", "check_output", "told_as_output_error"]
 
 def check_output(path: Path, overwrite: bool) -> None:
     """Raise OutputExistsError or OutputError if `path` cannot become a file; touches nothing."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is a folder or a device; name a file")
     if not overwrite and os.path.lexists(path):
         raise OutputExistsError(f"{path}: exists already; choose another name, or allow overwriting it (-f)")
     if not path.parent.is_dir():

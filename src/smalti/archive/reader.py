@@ -1,10 +1,9 @@
 """An open archive: images by number, tokens, columns, and what the file is made of.
 
-Decoding only what is asked for is done here; where sections lie is `sections`' business, and what is in them is
-that of `model`, `blocks` and `columns`.
+Which tokens and pixels are decoded for a request is in `pixels`; where sections lie, in `sections`; what is in
+them, in `model`, `blocks` and `columns`.
 """
 
-import math
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -17,18 +16,16 @@ from numpy.typing import NDArray
 from smalti.archive.columns import Column
 from smalti.archive.layout import VERSION, Section
 from smalti.archive.limits import Limits
+from smalti.archive.pixels import read_pixels
 from smalti.archive.report import ArchiveInfo, VerifyReport, break_even_images, section_bytes
 from smalti.archive.sections import SectionFile
 from smalti.archive.selection import Selection, resolve
 from smalti.archive.store import SectionStore
 from smalti.archive.verify import verify
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.floating import FloatDecoder
 from smalti.images.batch import ImageBatch
 
 __all__ = ["Archive", "open_archive"]
-
-_PIECE_BYTES = 64 << 20  # pixels decoded at once, whatever the size of a block
 
 
 def open_archive(path: str | PathLike[str], limits: Limits | None = None, threads: int = 1) -> "Archive":
@@ -74,6 +71,10 @@ class Archive:
     def __len__(self) -> int:
         return self._header.images
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as an order to open the same file, for worker processes."""
+        return open_archive, (str(self.path), self._file.limits, self._threads)
+
     def __repr__(self) -> str:
         return f"<smalti archive {self.path}: {len(self)} images {list(self.image_shape)}>"
 
@@ -104,7 +105,7 @@ class Archive:
         Raises ImageIndexError (also an IndexError) for a number outside, UsageError for anything that is no index.
         """
         numbers, single = resolve(selection, len(self))
-        pixels = self._pixels(numbers).reshape(len(numbers), *self.shape[1:])
+        pixels = read_pixels(self._file, self._store, numbers, self._threads).reshape(len(numbers), *self.shape[1:])
         return pixels[0] if single else pixels
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
@@ -221,7 +222,7 @@ class Archive:
     def _batch(self, numbers: NDArray[np.int64]) -> ImageBatch:
         labels, names = self.labels, self.names
         return ImageBatch(
-            self._pixels(numbers),
+            read_pixels(self._file, self._store, numbers, self._threads),
             None if labels is None else labels[numbers],
             None if names is None else tuple(names[number] for number in numbers),
         )
@@ -246,32 +247,3 @@ class Archive:
             if not part:
                 return
             yield block, part
-
-    def _pixels(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Pixels uint8 [n, H, W, C] of images in any order, each block and each chunk decoded once."""
-        height, width, channels = self.image_shape
-        self._file.limits.check("request_bytes", len(numbers) * height * width * channels, "this request")
-        pixels = np.empty((len(numbers), height, width, channels), np.uint8)
-        order = np.argsort(numbers, kind="stable")
-        blocks = numbers[order] // self._header.block_images
-        cuts = np.flatnonzero(np.diff(blocks)) + 1
-        for places in np.split(order, cuts) if len(order) else ():
-            block = int(numbers[places[0]]) // self._header.block_images
-            self._fill(pixels, places, numbers[places] - block * self._header.block_images, block)
-        return pixels
-
-    def _fill(self, pixels: NDArray[np.uint8], places: NDArray[np.intp], rows: NDArray[np.int64], block: int) -> None:
-        """Decode rows (ascending) of a block into places of `pixels`, in the chunks that fix their bits."""
-        indices = self._store.block(block).indices.reshape(-1, *self._header.token_grid)
-        height, width, channels = self.image_shape
-        step = FloatDecoder.chunk_images(*self._header.token_grid)
-        chunks, inverse = np.unique(rows // step, return_inverse=True)
-        image_bytes = math.prod(self._header.padded_shape) * channels
-        piece = max(1, _PIECE_BYTES // (image_bytes * step))  # in chunks
-        for first in range(0, len(chunks), piece):
-            # only the last chunk of a block can be short, and it comes last, so chunks stay aligned
-            wanted = (chunks[first : first + piece, None] * step + np.arange(step)).ravel()
-            decoded = self._store.decoder.decode(indices[wanted[wanted < len(indices)]], self._threads)
-            here = (inverse >= first) & (inverse < first + piece)
-            local = (inverse[here] - first) * step + rows[here] % step
-            pixels[places[here]] = decoded[local, :height, :width]

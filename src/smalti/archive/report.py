@@ -98,7 +98,7 @@ class VerifyReport:
 
 
 def perplexity(counts: NDArray[np.int64]) -> float:
-    """2 to the entropy in bits of a distribution given by counts (int64 [K]); 0.0 if all are 0.
+    """2 to the entropy in bits of a distribution given by counts (int64 [K]), to 6 decimals; 0.0 if all are 0.
 
     The seen counts are sorted and summed exactly, so that the order of codes cannot change the result.
     """
@@ -107,7 +107,7 @@ def perplexity(counts: NDArray[np.int64]) -> float:
         return 0.0
     shares = np.sort(counts[counts > 0]).tolist()
     entropy_bits = -math.fsum(count / total * math.log2(count / total) for count in shares)
-    return math.pow(2.0, entropy_bits)
+    return round(math.pow(2.0, entropy_bits), 6)
 
 
 def section_bytes(file: SectionFile) -> SectionBytes:

@@ -44,11 +44,10 @@ class SectionFile:
             self.index, self.entries = self._read_index()
             self.header = self._read_header()
             self._check_structure()
-        except SmaltiError as error:
+        except BaseException as error:
             self.close()
-            raise type(error)(f"{path}: {error}") from error
-        except BaseException:
-            self.close()
+            if isinstance(error, SmaltiError) and not str(error).startswith(str(path)):
+                raise type(error)(f"{path}: {error}") from error
             raise
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +11,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-import smalti
 from smalti.archive.blocks import pack_block
-from smalti.archive.columns import pack_integers, pack_texts
+from smalti.archive.columns import TextBuilder, pack_integers
 from smalti.archive.header import MAX_BLOCK_IMAGES, MAX_CODES, Header
 from smalti.archive.layout import PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c, pack_prelude
 from smalti.archive.model import pack_model
@@ -82,8 +82,9 @@ class ArchiveWriter:
                 f"{spec.codebook_size} and {spec.image_shape[2]}"
             )
         check_output(self._path, overwrite)
-        self._labels: list[NDArray[np.int64]] | None = None
-        self._names: list[str] | None = None
+        self._labels: list[NDArray[np.int64]] = []
+        self._names = TextBuilder("names")
+        self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
         with told_as_output_error(self._path):
             self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
         self._open = True
@@ -109,20 +110,33 @@ class ArchiveWriter:
     ) -> None:
         """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
 
-        Raises UsageError if shapes, ranges or the presence of labels and names do not fit what came before.
+        Raises UsageError if shapes, ranges or the presence of labels and names do not fit what came before; the
+        writer is closed then, since half of a batch may not stay.
         """
         self._require_open()
+        try:
+            self._append(tokens, labels, names)
+        except BaseException:
+            self.close()
+            raise
+
+    def _append(
+        self, tokens: NDArray[np.integer], labels: NDArray[np.integer] | None, names: Sequence[str] | None
+    ) -> None:
         self._check_tokens(tokens)
         count = len(tokens)
-        for what, given, kept in (("labels", labels, self._labels), ("names", names, self._names)):
+        if not count:
+            return
+        for what, given in (("labels", labels), ("names", names)):
             if given is not None and len(given) != count:
                 raise UsageError(f"{len(given)} {what} for {count} images")
-            if self._spool.images and count and (given is None) != (kept is None):
+            if self._has.setdefault(what, given is not None) != (given is not None):
                 raise UsageError(f"{what} must be given for all images or for none")
         if labels is not None:
-            self._labels = [*(self._labels or ()), np.asarray(labels).astype(np.int64)]
+            if labels.ndim != 1 or labels.dtype.kind not in "iu":
+                raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}, not integers [{count}]")
+            self._labels.append(labels.astype(np.int64))
         if names is not None:
-            self._names = self._names or []
             self._names.extend(names)
         with told_as_output_error(self._path):
             self._spool.append(tokens.reshape(count, -1))
@@ -160,12 +174,14 @@ class ArchiveWriter:
         for tokens in spool.read(spec.block_images):
             frames.add(Section.TOKENS, pack_block(first, tokens, ranks[tokens], prior))
             first += len(tokens)
-        if self._labels is not None:
+        if self._has["labels"]:
             frames.add(Section.COLUMN, pack_integers("labels", np.concatenate(self._labels)))
         if spec.class_names is not None:
-            frames.add(Section.COLUMN, pack_texts("class_names", spec.class_names))
-        if self._names is not None:
-            frames.add(Section.COLUMN, pack_texts("names", self._names))
+            class_names = TextBuilder("class_names")
+            class_names.extend(spec.class_names)
+            frames.add(Section.COLUMN, class_names.to_bytes())
+        if self._has["names"]:
+            frames.add(Section.COLUMN, self._names.to_bytes())
         frames.finish()
 
     def _fit_prior(self, code_ids: NDArray[np.intp], ranks: NDArray[np.uint16]) -> TokenPrior:
@@ -186,8 +202,16 @@ class ArchiveWriter:
             perplexity=perplexity(self._spool.counts),
             block_images=spec.block_images,
             profile=spec.profile,
-            provenance=tuple(sorted({"smalti": smalti.__version__, **dict(spec.provenance)}.items())),
+            provenance=tuple(sorted({"smalti": _release(), **dict(spec.provenance)}.items())),
         )
+
+
+def _release() -> str:
+    """This release, by the installed package: importing the top package from here would turn the layers around."""
+    try:
+        return metadata.version("smalti")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 class _FrameWriter:
