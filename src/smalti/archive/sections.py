@@ -162,11 +162,9 @@ def _open(path: Path) -> int:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         raise SmaltiError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise NotAnArchiveError(f"{path}: a folder, not an archive") from error
     except OSError as error:
         raise SmaltiError(f"{path}: cannot be opened ({error.strerror})") from error
     if path.is_file():
         return descriptor
     os.close(descriptor)
-    raise NotAnArchiveError(f"{path}: not a regular file")
+    raise NotAnArchiveError(f"{path}: a folder or a device, not an archive")

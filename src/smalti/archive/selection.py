@@ -26,8 +26,8 @@ def resolve(selection: Selection, images: int) -> tuple[NDArray[np.int64], bool]
             return np.arange(*selection.indices(images), dtype=np.int64), False
         except (TypeError, ValueError) as error:
             raise UsageError(f"{selection} is no slice of integers: {error}") from error
-    if isinstance(selection, bool | np.bool_):
-        raise UsageError(f"{selection} is a single truth value; {_EXPECTED}")
+    if isinstance(selection, bool | np.bool_ | tuple):  # archive[3, 5] would mean a pixel to some, images to others
+        raise UsageError(f"{selection!r} has no one meaning here; {_EXPECTED}")
     try:
         return _checked(np.array([operator.index(selection)], object), images), True  # type: ignore[arg-type]
     except TypeError:
