@@ -1,0 +1,36 @@
+"""Fitting codecs with PyTorch: network, quantiser, training loop, model files. It knows nothing of archives."""
+
+from smalti.training.fit import FitInterruptedError, Validation, choose_device, fit, validate
+from smalti.training.images import TrainingImages, to_unit_range
+from smalti.training.model import Model
+from smalti.training.network import DOWNSAMPLING, VQVAE, Decoder, Encoder, padded_size
+from smalti.training.quantizer import Codebook, Quantized, VectorQuantizer
+from smalti.training.report import EpochReport, FitObserver, TokenStatistics, token_statistics
+from smalti.training.settings import PROFILES, FitSettings, QuantizerSettings, profile_settings
+
+__all__ = [
+    "DOWNSAMPLING",
+    "PROFILES",
+    "VQVAE",
+    "Codebook",
+    "Decoder",
+    "Encoder",
+    "EpochReport",
+    "FitInterruptedError",
+    "FitObserver",
+    "FitSettings",
+    "Model",
+    "Quantized",
+    "QuantizerSettings",
+    "TokenStatistics",
+    "TrainingImages",
+    "Validation",
+    "VectorQuantizer",
+    "choose_device",
+    "fit",
+    "padded_size",
+    "profile_settings",
+    "to_unit_range",
+    "token_statistics",
+    "validate",
+]

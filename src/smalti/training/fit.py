@@ -1,0 +1,247 @@
+"""The training loop: the study's protocol (section 3.3), interruptible at any step without changing the result."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+import smalti
+from smalti.errors import UsageError
+from smalti.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from smalti.training.images import TrainingImages, to_unit_range
+from smalti.training.model import Model
+from smalti.training.network import VQVAE
+from smalti.training.report import EpochReport, FitObserver, token_statistics
+from smalti.training.settings import FitSettings
+
+__all__ = ["FitInterruptedError", "SilentObserver", "Validation", "choose_device", "fit", "validate"]
+
+CHECKPOINT_SECONDS = 60
+RESTART_EVERY_STEPS = 50
+RESTART_UNTIL_SHARE = 0.8
+"""Dead codes are restarted in the first four fifths of a fit: a code needs time to settle."""
+
+KMEANS_IMAGES = 1024
+VALIDATION_BATCH = 256
+
+
+class FitInterruptedError(KeyboardInterrupt):
+    """A fit that was asked to stop has left its state in `checkpoint`."""
+
+    def __init__(self, checkpoint: Path | None) -> None:
+        super().__init__(f"the fit was interrupted; its state is in {checkpoint}")
+        self.checkpoint = checkpoint
+
+
+class SilentObserver:
+    """A FitObserver that listens to nothing and never stops the fit."""
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Hear that `step` of `steps` steps are done."""
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Hear the figures of an epoch that has ended."""
+
+    def should_stop(self) -> bool:
+        """Return False."""
+        return False
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a network does on images, by its own float arithmetic."""
+
+    mse: float
+    token_counts: NDArray[np.int64]
+
+
+def choose_device(name: str) -> str:
+    """Return the device to use for "auto", "cpu", "cuda" (or "cuda:N") or "mps"; UsageError if it is not there."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if available[device])
+    kind = name.partition(":")[0]
+    if kind not in available:
+        raise UsageError(f"unknown device {name!r}: choose auto, cpu, cuda or mps")
+    if not available[kind]:
+        raise UsageError(f"this machine has no {kind} device that PyTorch can use; choose --device cpu")
+    return name
+
+
+def fit(
+    images: TrainingImages,
+    validation: NDArray[np.uint8],
+    settings: FitSettings,
+    *,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    observer: FitObserver | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> Model:
+    """Fit a network and return it.
+
+    images : what it learns from
+    validation : uint8 [n, H, W, C], what each epoch's report is measured on
+    checkpoint : where to leave the state every minute and on interruption; removed when the fit has ended
+    resume : whether to go on from the checkpoint, if there is one
+
+    On one machine and with one number of threads, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError when the observer asks to stop.
+    """
+    loop = _Loop(images, settings, device)
+    if resume and checkpoint is not None and checkpoint.exists():
+        loop.load(checkpoint)
+    observer = observer or SilentObserver()
+    steps_per_epoch = images.steps_per_epoch(settings.batch_images)
+    saved_at = time.monotonic()
+    while loop.progress.epoch < settings.epochs:
+        epoch = loop.progress.epoch
+        for batch in images.epoch(settings.batch_images, settings.seed, epoch, loop.progress.step):
+            loop.step(batch)
+            observer.on_step(epoch * steps_per_epoch + loop.progress.step, settings.epochs * steps_per_epoch)
+            stop = observer.should_stop()
+            if checkpoint is not None and (stop or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
+                loop.save(checkpoint)
+                saved_at = time.monotonic()
+            if stop:
+                raise FitInterruptedError(checkpoint)
+        observer.on_epoch(loop.end_epoch(validation))
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return loop.model(provenance or {})
+
+
+@torch.no_grad()
+def validate(network: VQVAE, pixels: NDArray[np.uint8], device: str = "cpu") -> Validation:
+    """Measure a network on images, uint8 [n, H, W, C]; its mode (training or not) is as before afterwards."""
+    was_training = network.training
+    network.eval()
+    size = network.quantizer.settings.codebook_size
+    squares, counts = 0.0, torch.zeros(size, dtype=torch.int64)
+    for start in range(0, len(pixels), VALIDATION_BATCH):
+        batch = to_unit_range(pixels[start : start + VALIDATION_BATCH]).to(device)
+        result = network(batch)
+        squares += float((result.images - batch).square().sum(dtype=torch.float64))
+        counts += torch.bincount(result.quantized.tokens.flatten().cpu(), minlength=size)
+    network.train(was_training)
+    return Validation(squares / pixels.size, counts.numpy())
+
+
+class _Loop:
+    """The moving parts of a fit: network, optimiser, and how far it is."""
+
+    def __init__(self, images: TrainingImages, settings: FitSettings, device: str) -> None:
+        self.images, self.settings, self.device = images, settings, device
+        self.image_shape = images.image_shape
+        torch.manual_seed(settings.seed)
+        self.network = VQVAE(self.image_shape[2], settings)
+        self.network.to(torch.device(device)).train()
+        for weight in self.network.parameters():
+            if weight.dim() == 4:  # channels last is the faster layout of these convolutions
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=settings.learning_rate)
+        self.progress = Progress()
+        self.steps_per_epoch = images.steps_per_epoch(settings.batch_images)
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        self.sums = torch.zeros(3, dtype=torch.float64)
+        self.started = time.monotonic()
+
+    def step(self, batch: Tensor) -> None:
+        """Learn from one batch."""
+        number = self.progress.epoch * self.steps_per_epoch + self.progress.step
+        batch = batch.to(self.device, memory_format=torch.channels_last)
+        warm_up = min(self.settings.quantizer.warm_up_steps, self.total_steps // 4)
+        kmeans = self.settings.quantizer.start == "kmeans"
+        if kmeans and number == warm_up:
+            self._start_from_kmeans(number)
+        result = self.network(batch, quantize=not kmeans or number >= warm_up)
+        reconstruction = F.mse_loss(result.images, batch)
+        codebook, commitment = result.quantized.codebook_loss, result.quantized.commitment_loss
+        loss = reconstruction + codebook + self.settings.quantizer.commitment_weight * commitment
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if self._is_restart_step(number):
+            with torch.no_grad():
+                self.network.quantizer.restart_dead_codes(self.network.latents(batch), self._generator(number))
+        # summed as doubles in step order: a resumed fit reports the same means
+        self.sums += torch.stack([reconstruction, codebook, commitment]).detach().cpu().double()
+        self.progress.step += 1
+
+    def end_epoch(self, validation: NDArray[np.uint8]) -> EpochReport:
+        """Measure the network, add the report to the history, and turn to the next epoch."""
+        measured = validate(self.network, validation, self.device)
+        tokens = token_statistics(measured.token_counts)
+        reconstruction, codebook, commitment = (self.sums / self.progress.step).tolist()
+        report = EpochReport(
+            self.progress.epoch + 1,
+            reconstruction,
+            codebook,
+            commitment,
+            validation_mse=measured.mse,
+            codes_used=tokens.codes_used,
+            perplexity=tokens.perplexity,
+            entropy_bits_per_token=tokens.entropy_bits_per_token,
+            seconds=self._seconds(),
+        )
+        self.progress = Progress(epoch=report.epoch, history=[*self.progress.history, report.to_json()])
+        self.sums.zero_()
+        self.started = time.monotonic()
+        return report
+
+    def save(self, path: Path) -> None:
+        """Write the state to `path`."""
+        self.progress.sums, self.progress.seconds = self.sums.tolist(), self._seconds()
+        self.started = time.monotonic()
+        save_checkpoint(path, self.network, self.optimizer, self.settings, self.images.fingerprint, self.progress)
+
+    def load(self, path: Path) -> None:
+        """Go on from the state in `path`."""
+        self.progress = load_checkpoint(path, self.network, self.optimizer, self.settings, self.images.fingerprint)
+        self.sums = torch.tensor(self.progress.sums, dtype=torch.float64)
+
+    def model(self, provenance: dict[str, Any]) -> Model:
+        """Return the network as a Model."""
+        known = {
+            "smalti": smalti.__version__,
+            "torch": torch.__version__,
+            "images": len(self.images),
+            "parameters": self.network.parameter_count(),
+        }
+        return Model(
+            self.network.eval(),
+            self.settings,
+            self.image_shape,
+            {**known, **provenance},
+            self.progress.history,
+        )
+
+    def _seconds(self) -> float:
+        return self.progress.seconds + time.monotonic() - self.started
+
+    def _is_restart_step(self, number: int) -> bool:
+        return (
+            self.settings.quantizer.restart
+            and number % RESTART_EVERY_STEPS == RESTART_EVERY_STEPS - 1
+            and number < RESTART_UNTIL_SHARE * self.total_steps
+        )
+
+    @torch.no_grad()
+    def _start_from_kmeans(self, number: int) -> None:
+        pixels = self.images.sample(KMEANS_IMAGES, self.settings.seed)
+        parts = np.array_split(pixels, max(1, len(pixels) // 64))
+        latents = torch.cat([self.network.latents(to_unit_range(part).to(self.device)) for part in parts])
+        height, width = latents.shape[2:]
+        vectors_per_step = self.settings.batch_images * height * width
+        self.network.quantizer.start_from_kmeans(latents, vectors_per_step, self._generator(number))
+
+    def _generator(self, number: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self.settings.seed << 32) + number)

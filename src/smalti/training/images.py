@@ -1,0 +1,79 @@
+"""The images of a fit, shuffled by seed and epoch: in memory while they are few, else in a temporary file."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.errors import SourceError
+from smalti.images.source import ImageSource
+
+__all__ = ["TrainingImages", "to_unit_range"]
+
+IN_MEMORY_BYTES = 256 << 20
+"""A set above this size is kept in an unnamed temporary file, so that memory does not grow with it."""
+
+READ_BATCH = 1024
+
+
+class TrainingImages:
+    """Random access to every image of a source, as float batches [n, C, H, W] in [0, 1].
+
+    image_shape : height, width, channels
+    fingerprint : SHA-256 of all pixels, so that a resumed fit can tell that its images are the same
+    """
+
+    def __init__(self, source: ImageSource) -> None:
+        self.image_shape = source.image_shape
+        self.pixels, self.fingerprint = _read(source)
+        if not len(self.pixels):
+            raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def steps_per_epoch(self, batch_images: int) -> int:
+        """Return the batches of an epoch; the last may be shorter."""
+        return -(-len(self) // batch_images)
+
+    def epoch(self, batch_images: int, seed: int, epoch: int, first_step: int = 0) -> Iterator[Tensor]:
+        """Yield an epoch's batches from `first_step` on, in an order that depends on seed and epoch alone."""
+        order = np.random.default_rng((seed, epoch)).permutation(len(self))
+        for start in range(first_step * batch_images, len(self), batch_images):
+            yield self.batch(order[start : start + batch_images])
+
+    def batch(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the images at `indices`."""
+        return to_unit_range(self.pixels[indices])
+
+    def sample(self, count: int, seed: int) -> NDArray[np.uint8]:
+        """Return `count` images (all, if there are fewer), drawn without repeats: uint8 [n, H, W, C]."""
+        drawn = np.random.default_rng(seed).permutation(len(self))[:count]
+        return np.asarray(self.pixels[np.sort(drawn)])
+
+
+def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return uint8 [n, H, W, C] as float32 [n, C, H, W] in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+def _read(source: ImageSource) -> tuple[NDArray[np.uint8], str]:
+    """Read all images of a source; return them and the SHA-256 of their pixels."""
+    shape = (len(source), *source.image_shape)
+    pixels: NDArray[np.uint8]
+    if np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
+        pixels = np.empty(shape, np.uint8)
+    else:
+        with tempfile.TemporaryFile(prefix="smalti-") as spool:
+            pixels = np.memmap(spool, np.uint8, "w+", shape=shape)
+    digest = hashlib.sha256(repr(source.image_shape).encode())
+    count = 0
+    for batch in source.batches(READ_BATCH):
+        pixels[count : count + len(batch)] = batch.pixels
+        digest.update(batch.pixels.tobytes())
+        count += len(batch)
+    return pixels[:count], digest.hexdigest()

@@ -1,0 +1,91 @@
+"""A fitted model: the network, its settings, what it was fitted on, and its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smalti.errors import ModelError
+from smalti.training.network import VQVAE
+from smalti.training.settings import FitSettings
+from smalti.training.tensors import read_tensors, write_tensors
+
+__all__ = ["Model"]
+
+MODEL_FORMAT = "smalti-model"
+MODEL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that was fitted, and what is known of the fit.
+
+    image_shape : height, width, channels of the images it takes
+    provenance : what it was fitted on and with, for people (source, images, versions)
+    history : one dictionary an epoch, see EpochReport
+    """
+
+    network: VQVAE
+    settings: FitSettings
+    image_shape: tuple[int, int, int]
+    provenance: dict[str, Any]
+    history: list[dict[str, Any]]
+
+    @property
+    def codebook_size(self) -> int:
+        """K: tokens are in [0, K)."""
+        return self.settings.quantizer.codebook_size
+
+    def check_shape(self, image_shape: tuple[int, int, int], of: str) -> None:
+        """Raise ModelError unless images of that shape fit the model; `of` names their source."""
+        if image_shape != self.image_shape:
+            raise ModelError(
+                f"the model takes images of {_words(self.image_shape)}, but {of} has {_words(image_shape)}; "
+                f"fit a model on such images"
+            )
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the tokens of images: float [n, C, H, W] in [0, 1] -> int64 [n, h, w], on the CPU."""
+        device = next(self.network.parameters()).device
+        return self.network.encode(images.to(device)).cpu()
+
+    def save(self, path: Path) -> None:
+        """Write the model to one safetensors file with its description in it as JSON."""
+        description = {
+            "format": MODEL_FORMAT,
+            "version": MODEL_VERSION,
+            "settings": self.settings.to_json(),
+            "image_shape": list(self.image_shape),
+            "provenance": self.provenance,
+            "history": self.history,
+        }
+        write_tensors(path, self.network.state_dict(), description)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> "Model":
+        """Read a model; ModelError if the file is missing, foreign, damaged or of another version."""
+        tensors, description = read_tensors(path, "model")
+        if description.get("format") != MODEL_FORMAT:
+            raise ModelError(f"{path} holds a {description.get('format', 'foreign file')}, not a model; name a model")
+        if description.get("version") != MODEL_VERSION:
+            raise ModelError(
+                f"{path} is a model of version {description.get('version')}, this release reads {MODEL_VERSION}; "
+                "fit it anew"
+            )
+        settings = FitSettings.from_json(description["settings"])
+        height, width, channels = description["image_shape"]
+        network = VQVAE(channels, settings)
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ModelError(f"{path}: the weights do not fit the settings beside them; fit it anew") from error
+        network.eval().to(device)
+        return cls(network, settings, (height, width, channels), description["provenance"], description["history"])
+
+
+def _words(shape: tuple[int, int, int]) -> str:
+    height, width, channels = shape
+    return f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}"

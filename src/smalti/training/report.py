@@ -1,0 +1,69 @@
+"""What a fit tells of itself: per-epoch figures, and the hooks through which a front end hears of progress."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["EpochReport", "FitObserver", "TokenStatistics", "token_statistics"]
+
+
+@dataclass(frozen=True)
+class TokenStatistics:
+    """How a set of tokens uses a codebook.
+
+    codes_used : codes that occur at least once
+    perplexity : 2 to the entropy of the codes' shares
+    entropy_bits_per_token : that entropy, of order 0
+    """
+
+    codes_used: int
+    perplexity: float
+    entropy_bits_per_token: float
+
+
+def token_statistics(counts: NDArray[np.int64]) -> TokenStatistics:
+    """Return the statistics of tokens of which code k occurs `counts[k]` times."""
+    used = counts[counts > 0]
+    shares = used / used.sum()
+    entropy_bits = float(-(shares * np.log2(shares)).sum()) + 0.0
+    return TokenStatistics(len(used), 2.0**entropy_bits, entropy_bits)
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """An epoch's figures: means of the loss parts over its steps, then the state after it on the validation images.
+
+    reconstruction, codebook, commitment : parts of the loss, each a mean over pixels or code values in [0, 1] units
+        (commitment before its weight)
+    validation_mse : mean squared error per pixel of images in [0, 1], without rounding
+    codes_used, perplexity, entropy_bits_per_token : of the validation images' tokens
+    """
+
+    epoch: int
+    reconstruction: float
+    codebook: float
+    commitment: float
+    validation_mse: float
+    codes_used: int
+    perplexity: float
+    entropy_bits_per_token: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a plain dictionary."""
+        return asdict(self)
+
+
+class FitObserver(Protocol):
+    """What a front end may do while a fit runs."""
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Hear that `step` of `steps` steps are done."""
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Hear the figures of an epoch that has ended."""
+
+    def should_stop(self) -> bool:
+        """Return True to stop after this step; a checkpoint is then left."""
