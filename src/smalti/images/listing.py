@@ -78,6 +78,9 @@ class _Walk:
     def read_all(self) -> None:
         while self._waiting:
             folder, linked = self._waiting.pop()
+            if linked and self._is_read_elsewhere(folder):
+                self.skipped[folder] = "link to a folder that is read in its own place"
+                continue
             try:
                 with os.scandir(self._root / folder) as found:
                     # Reversed, so that the folder taken from the end of the list is the first by name.
@@ -104,7 +107,7 @@ class _Walk:
             self.skipped[name] = reason
             return
         if stat.S_ISDIR(mode):
-            self._see_folder(entry, name, linked)
+            self._waiting.append((name, linked or entry.is_symlink()))
         elif not stat.S_ISREG(mode):
             self.skipped[name] = "not a regular file"  # opening a pipe could wait for ever
         elif os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122 (a Path costs more than the listing)
@@ -112,16 +115,14 @@ class _Walk:
         else:
             self.names.append(name)
 
-    def _see_folder(self, entry: "os.DirEntry[str]", name: str, linked: bool) -> None:
-        if entry.is_symlink() or linked:
-            real = os.path.realpath(entry.path)
-            inside = real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
-            if inside or real in self._outside:
-                self.skipped[name] = "link to a folder that is read in its own place"
-                return
-            self._outside.add(real)
-            linked = True
-        self._waiting.append((name, linked))
+    def _is_read_elsewhere(self, folder: str) -> bool:
+        """Whether a folder behind a link lies in the root or was read already; if not, it counts as read now."""
+        real = os.path.realpath(self._root / folder)
+        inside = real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
+        if inside or real in self._outside:
+            return True
+        self._outside.add(real)
+        return False
 
 
 def _is_unicode(name: str) -> bool:

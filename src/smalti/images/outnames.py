@@ -4,7 +4,9 @@ An archive may come from anybody, so its names are data: a name that could lead 
 reads as something else than a file, is refused.
 """
 
+import itertools
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from smalti.errors import SmaltiError
@@ -36,9 +38,10 @@ def png_name(name: str) -> str:
     return name if path.suffix.lower() == ".png" else str(path.with_suffix(".png"))
 
 
-def spare_names(name: str) -> list[str]:
-    """What to call a file whose PNG name is taken, the best first: `b.jpg.png`, then `b.jpg.2.png` and so on."""
-    return [f"{name}.png", *(f"{name}.{number}.png" for number in range(2, 1000))]
+def spare_names(name: str) -> Iterator[str]:
+    """What to call a file whose PNG name is taken, the best first: `b.jpg.png`, then `b.jpg.2.png`, without end."""
+    yield f"{name}.png"
+    yield from (f"{name}.{number}.png" for number in itertools.count(2))
 
 
 def numbered_name(index: int, images: int, folder: str | None) -> str:

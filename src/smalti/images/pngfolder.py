@@ -3,6 +3,7 @@
 Everything is written in a hidden folder first and takes its place at the end.
 """
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from smalti.images.batch import ImageBatch
 from smalti.images.outnames import checked_name, numbered_name, png_name, spare_names
 
 __all__ = ["PngFolderWriter", "png_folder"]
+
+_SPARE_NAMES = 100  # each is tried in turn, so many images of one name would take for ever
 
 
 class PngFolderWriter:
@@ -41,7 +44,7 @@ class PngFolderWriter:
         """Write the images of a batch. SmaltiError if a name is unsafe or the system refuses to write."""
         for position, pixels in enumerate(batch.pixels):
             name = self._name(batch, position)
-            with writing(self._shown / name), self._new_file(name, batch.names is not None) as file:
+            with writing(self._shown / name), self._new_file(name) as file:
                 _save_png(pixels, file)
             self._written += 1
 
@@ -59,9 +62,9 @@ class PngFolderWriter:
             raise SmaltiError(f"class name {name!r} holds a slash, so no folder is made of it; write .npy instead")
         return name
 
-    def _new_file(self, name: str, own_name: bool) -> BinaryIO:
+    def _new_file(self, name: str) -> BinaryIO:
         """Open a file that was not there, as the file system sees names (it may not tell A from a)."""
-        for candidate in [png_name(name), *(spare_names(name) if own_name else [])]:
+        for candidate in itertools.chain([png_name(name)], itertools.islice(spare_names(name), _SPARE_NAMES)):
             path = self._folder / candidate
             if path.parent not in self._made:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,7 @@ class PngFolderWriter:
                 return path.open("xb")
             except FileExistsError:
                 continue
-        raise SmaltiError(f"{name}: too many images of this name; write .npy or IDX instead")
+        raise SmaltiError(f"{name}: more than {_SPARE_NAMES} images of this name; write .npy or IDX instead")
 
 
 @contextmanager

@@ -1,0 +1,238 @@
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smalti.errors import SourceError
+from smalti.images import open_source
+from smalti.images.listing import list_folder
+
+from .making import assert_same, everything, noise, png_bytes, reasons, save
+
+
+def test_names_labels_and_order_come_from_paths(tmp_path: Path) -> None:
+    names = ["a b/2.png", "a/z/1.png", "a-b/0.png", "a/10.png", "a/9.png", "ä/ü.png", "B/x.png"]
+    pixels = {name: noise(4, 5, seed=index) for index, name in enumerate(names)}
+    for name in random.Random(1).sample(names, len(names)):
+        save(tmp_path / name, pixels[name])
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    source = open_source(tmp_path)
+    found = everything(source)
+    # Part by part by code point: "a" before "a b" and "a-b", although " " and "-" come before "/".
+    expected = ["B/x.png", "a/10.png", "a/9.png", "a/z/1.png", "a b/2.png", "a-b/0.png", "ä/ü.png"]
+    assert found.names == tuple(expected)
+    assert source.class_names == ("B", "a", "a b", "a-b", "ä")
+    assert found.labels is not None and found.labels.tolist() == [0, 1, 1, 1, 2, 3, 4]
+    np.testing.assert_array_equal(found.pixels[..., 0], np.stack([pixels[name] for name in expected]))
+    assert source.skipped == ()
+
+
+def test_there_are_no_labels_with_one_folder_or_images_outside_folders(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "1.png", noise(3, 3))
+    assert open_source(tmp_path).class_names is None
+    save(tmp_path / "b" / "1.png", noise(3, 3))
+    assert open_source(tmp_path).class_names == ("a", "b")
+    (tmp_path / "readme.txt").write_text("not an image, so it does not matter where it is")
+    assert open_source(tmp_path).class_names == ("a", "b")
+    save(tmp_path / "c.png", noise(3, 3))
+    source = open_source(tmp_path)
+    assert source.class_names is None
+    assert everything(source).labels is None
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG", "bmp", "tif", "tiff", "gif", "webp"])
+def test_lossless_kinds_are_read_exactly(tmp_path: Path, suffix: str) -> None:
+    pixels = noise(6, 7) if suffix == "gif" else noise(6, 7, 3)
+    save(tmp_path / f"a.{suffix}", pixels, **({"lossless": True} if suffix == "webp" else {}))
+    found = everything(open_source(tmp_path)).pixels[0]
+    np.testing.assert_array_equal(found if suffix != "gif" else found[..., :1], pixels.reshape(6, 7, -1))
+
+
+def test_jpeg_is_read(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", np.full((8, 8), 77, np.uint8), quality=95)
+    save(tmp_path / "b.jpeg", np.full((8, 8), 77, np.uint8), quality=95)
+    assert np.unique(everything(open_source(tmp_path)).pixels).tolist() == [77]
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4)])
+def test_eight_bit_modes_are_kept(tmp_path: Path, mode: str, channels: int) -> None:
+    pixels = noise(6, 7, channels)
+    save(tmp_path / "a.png", pixels[..., 0] if channels == 1 else pixels)
+    source = open_source(tmp_path)
+    assert source.image_shape == (6, 7, channels)
+    np.testing.assert_array_equal(everything(source).pixels[0], pixels)
+
+
+def test_black_and_white_becomes_grey(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.where(noise(6, 7) > 127, np.uint8(255), np.uint8(0)), "1")
+    assert open_source(tmp_path).image_shape == (6, 7, 1)
+    assert np.unique(everything(open_source(tmp_path)).pixels).tolist() == [0, 255]
+
+
+def test_palettes_become_colours_with_alpha_if_there_is_transparency(tmp_path: Path) -> None:
+    palette = Image.new("P", (2, 2))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putpixel((1, 0), 1)
+    (tmp_path / "opaque").mkdir()
+    palette.save(tmp_path / "opaque" / "a.png")
+    found = everything(open_source(tmp_path / "opaque")).pixels[0]
+    assert found.tolist() == [[[10, 20, 30], [40, 50, 60]], [[10, 20, 30], [10, 20, 30]]]
+    palette.save(tmp_path / "a.png", transparency=1)
+    found = everything(open_source(tmp_path)).pixels[0]
+    assert found[0].tolist() == [[10, 20, 30, 255], [40, 50, 60, 0]]
+
+
+def test_a_transparent_colour_becomes_an_alpha_channel(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[5, 9]], np.uint8))
+    image.save(tmp_path / "a.png", transparency=9)
+    assert everything(open_source(tmp_path)).pixels[0].tolist() == [[[5, 255], [9, 0]]]
+
+
+def test_photos_are_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    pixels = noise(4, 6)
+    save(tmp_path / "a.png", pixels, exif=exif)
+    np.testing.assert_array_equal(everything(open_source(tmp_path)).pixels[0, ..., 0], np.rot90(pixels, -1))
+
+
+def bad_files(root: Path) -> dict[str, str]:
+    """Fill a folder with what is not read; the words of each reason."""
+    wide = Image.fromarray(np.full((4, 4), 40000, np.uint16))
+    wide.save(root / "16.png")
+    wide.save(root / "16.tif")
+    (root / "16rgb.png").write_bytes(png_bytes(2, 16, b"\1\2" * 12, 4, 4))
+    (root / "16rgba.png").write_bytes(png_bytes(6, 16, b"\1\2" * 16, 4, 4))
+    (root / "16la.png").write_bytes(png_bytes(4, 16, b"\1\2" * 8, 4, 4))
+    Image.fromarray(np.ones((4, 4), np.float32)).save(root / "float.tif")
+    Image.fromarray(np.ones((4, 4), np.int32)).save(root / "int.tif")
+    for mode in ("CMYK", "LAB", "YCbCr"):
+        Image.new("RGB", (4, 4)).save(root / "x.tif") if mode == "LAB" else None
+        Image.new(mode, (4, 4)).save(root / f"{mode}.tif")
+    (root / "x.tif").unlink()
+    frames = [Image.fromarray(noise(4, 4, seed=seed)) for seed in range(3)]
+    for kind in ("gif", "webp", "png", "tif"):
+        frames[0].save(root / f"moving.{kind}", save_all=True, append_images=frames[1:])
+    (root / "zero.png").write_bytes(b"")
+    (root / "text.png").write_text("this is a text, whatever it is called")
+    whole = save(root / "cut.png", noise(40, 40))
+    whole.write_bytes(whole.read_bytes()[:900])
+    photo = save(root / "cut.jpg", noise(40, 40))
+    photo.write_bytes(photo.read_bytes()[:900])
+    save(root / "large.png", noise(5, 4))
+    save(root / "colour.png", noise(4, 4, 3))
+    (root / "notes.txt").write_text("notes")
+    save(root / "bomb.png", np.zeros((60, 60), np.uint8))
+    return {
+        "16.png": "16-bit samples",
+        "16.tif": "16-bit samples",
+        "16rgb.png": "16-bit samples",
+        "16rgba.png": "16-bit samples",
+        "16la.png": "16-bit samples",
+        "float.tif": "32-bit samples",
+        "int.tif": "32-bit samples",
+        "CMYK.tif": "colour mode CMYK",
+        "LAB.tif": "colour mode LAB",
+        "YCbCr.tif": "colour mode YCbCr",
+        "moving.gif": "3 frames",
+        "moving.webp": "3 frames",
+        "moving.png": "3 frames",
+        "moving.tif": "3 pages",
+        "zero.png": "empty file",
+        "text.png": "not an image",
+        "cut.png": "unreadable",
+        "cut.jpg": "unreadable",
+        "large.png": "5x4 L; the first image is 4x4 L",
+        "colour.png": "4x4 RGB; the first image is 4x4 L",
+        "notes.txt": "suffix",
+        "bomb.png": "too many pixels",
+    }
+
+
+def test_everything_else_is_passed_over_with_a_reason_in_each_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    expected = bad_files(tmp_path)
+    save(tmp_path / "0.png", noise(4, 4, seed=1))
+    save(tmp_path / "zz" / "1.png", noise(4, 4, seed=2))
+    for ignored in (".hidden.png", ".DS_Store", "Thumbs.db", ".dot/a.png"):
+        (tmp_path / ignored).parent.mkdir(exist_ok=True)
+        (tmp_path / ignored).write_bytes(b"?")
+    source = open_source(tmp_path)
+    first, second = everything(source), everything(source, 1)
+    assert_same(first, second)
+    assert first.names == ("0.png", "zz/1.png")
+    found = reasons(source)
+    assert found.keys() == expected.keys()
+    for name, words in expected.items():
+        assert words in found[name], (name, found[name])
+        assert "\n" not in found[name]
+    assert len(source) >= len(first)
+
+
+def test_a_folder_without_a_readable_image_says_why(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no files"):
+        open_source(tmp_path)
+    for number in range(5):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"0\.png: empty file; 1\.png: .*; 2\.png: empty file; and 2 more"):
+        open_source(tmp_path)
+
+
+def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
+    save(tmp_path / "x.png" / "y.png", noise(4, 4))
+    assert everything(open_source(tmp_path)).names == ("x.png/y.png",)
+
+
+def test_a_file_that_becomes_unreadable_between_passes_is_an_error(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / f"{number}.png", noise(4, 4))
+    source = open_source(tmp_path)
+    everything(source)
+    (tmp_path / "2.png").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"2\.png: changed while it was read"):
+        everything(source)
+
+
+def test_a_file_that_becomes_readable_stays_passed_over(tmp_path: Path) -> None:
+    save(tmp_path / "0.png", noise(4, 4))
+    (tmp_path / "1.png").write_bytes(b"")
+    source = open_source(tmp_path)
+    everything(source)
+    save(tmp_path / "1.png", noise(4, 4))
+    assert everything(source).names == ("0.png",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_pipes_and_links_cannot_hang_it(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    save(root / "a" / "0.png", noise(4, 4))
+    save(elsewhere / "deep" / "1.png", noise(4, 4))
+    os.mkfifo(root / "pipe.png")
+    (root / "nowhere.png").symlink_to("missing")
+    (root / "itself.png").symlink_to("itself.png")
+    (root / "file.png").symlink_to("a/0.png")
+    (root / "up").symlink_to(tmp_path)
+    (root / "a" / "loop").symlink_to("..")
+    (root / "out").symlink_to(elsewhere)
+    (root / "out2").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(root)
+    listing = list_folder(root)
+    assert listing.names == ("a/0.png", "file.png", "out/deep/1.png")
+    assert [file.name for file in listing.skipped] == [
+        *("a/loop", "itself.png", "nowhere.png", "out/back", "out2", "pipe.png"),
+        *("up/elsewhere", "up/root"),
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names of bytes")
+def test_names_that_are_no_unicode_are_passed_over(tmp_path: Path) -> None:
+    save(tmp_path / "ok.png", noise(4, 4))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).write_bytes((tmp_path / "ok.png").read_bytes())
+    source = open_source(tmp_path)
+    assert everything(source).names == ("ok.png",)
+    assert reasons(source) == {"\\udcff.png": "name is not valid UTF-8; rename it"}
