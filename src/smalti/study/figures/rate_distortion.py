@@ -1,0 +1,112 @@
+"""Rate and distortion of the study's system beside every baseline, bytes per image on a logarithmic axis."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from smalti.study.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    SKY,
+    VERMILION,
+    drawing,
+    tidy,
+)
+from smalti.study.matching import RatePoint
+from smalti.study.results import STUDY_TABLE, RunResult
+from smalti.study.selection import Study
+from smalti.study.statistics import REFERENCE_SIZE
+from smalti.study.variants import CURED, PAPER
+
+__all__ = ["draw_rate_distortion"]
+
+COLOURS = {"JPEG": ORANGE, "WebP": GREEN, "JPEG 2000": SKY, "JPEG XL": PINK, "AVIF": BLACK}
+RUN_LOOKS = {PAPER: (BLUE, "VQ-VAE, as in the study"), CURED: (VERMILION, "VQ-VAE, cured")}
+WORST_MSE, WORST_SSIM = 0.03, 0.55
+MOST_BYTES = 420.0
+
+
+def draw_rate_distortion(study: Study, path: Path) -> None:
+    """Draw MSE and SSIM on the test images against bytes per image, models and mosaics' one header left out."""
+    with drawing(path, 8.8) as figure:
+        panels: tuple[Axes, Axes] = tuple(figure.subplots(2, 1, sharex=True))
+        if study.classical is not None:
+            for curve in study.classical.curves:
+                if not curve.lossless:
+                    dashes = (0, (2, 1.2)) if curve.mode == "each" else "-"
+                    _draw_curve(panels, curve.points, color=COLOURS[curve.codec], linestyle=dashes)
+        for run in study.vae.runs if study.vae is not None else ():
+            _draw_curve(panels, run.points, color=GREY, linestyle="-")
+        for variant, (colour, _) in RUN_LOOKS.items():
+            _draw_runs(panels, study.of(variant), colour)
+        _draw_published(panels)
+        _finish(*panels)
+        figure.legend(handles=_legend(study), loc="outside lower left", ncols=2, columnspacing=1.2)
+
+
+def _legend(study: Study) -> list[Line2D]:
+    handles: list[Line2D] = []
+    if study.classical is not None:
+        known = {curve.codec for curve in study.classical.curves}
+        handles += [Line2D([], [], color=colour, label=name) for name, colour in COLOURS.items() if name in known]
+        handles.append(Line2D([], [], color=GREY, linestyle=(0, (2, 1.2)), label="dashed: each image a file"))
+    for variant, (colour, name) in RUN_LOOKS.items():
+        if study.of(variant):
+            handles.append(Line2D([], [], color=colour, marker="o", linestyle="", label=name))
+    if study.vae is not None:
+        handles.append(Line2D([], [], color=GREY, label="VAE, quantised"))
+    handles.append(Line2D([], [], color=BLACK, marker="D", markerfacecolor="white", linestyle="", label="published"))
+    return handles
+
+
+def _draw_curve(panels: tuple[Axes, Axes], points: tuple[RatePoint, ...], color: str, linestyle: Any) -> None:
+    """Draw what of a codec's curve is worth having: more bytes only where they buy quality."""
+    for axes, measured in zip(
+        panels, ([-point.mse for point in points], [point.ssim for point in points]), strict=True
+    ):
+        rates, heights = [], []
+        best = -math.inf
+        for rate, quality in sorted(zip((point.bytes_per_image for point in points), measured, strict=True)):
+            if quality > best:
+                rates.append(rate)
+                heights.append(abs(quality))
+                best = quality
+        axes.plot(rates, heights, color=color, linestyle=linestyle)
+
+
+def _draw_runs(panels: tuple[Axes, Axes], runs: tuple[RunResult, ...], colour: str) -> None:
+    rates = [run.archive.bytes_per_image for run in runs]
+    looks: dict[str, Any] = {"color": colour, "markersize": 5.5, "alpha": 0.75, "markeredgewidth": 0, "zorder": 3}
+    panels[0].plot(rates, [run.test.mse for run in runs], "o", **looks)
+    panels[1].plot(rates, [run.test.ssim for run in runs], "o", **looks)
+
+
+def _draw_published(panels: tuple[Axes, Axes]) -> None:
+    row = STUDY_TABLE[REFERENCE_SIZE]
+    rate = 49 * 7 / 8
+    for axes, value in zip(panels, (row.mse, row.ssim), strict=True):
+        axes.plot([rate], [value], "D", color=BLACK, markerfacecolor="white", markersize=8, zorder=4)
+
+
+def _finish(mse: Axes, ssim: Axes) -> None:
+    mse.set_xscale("log")
+    mse.set_yscale("log")
+    mse.set_ylim(0.0005, WORST_MSE)
+    mse.set_yticks([0.001, 0.002, 0.005, 0.01, 0.02], ["0.001", "0.002", "0.005", "0.01", "0.02"])
+    ssim.set_ylim(WORST_SSIM, 1.0)
+    ssim.set_xlim(3, MOST_BYTES)
+    ticks = [5, 10, 20, 50, 100, 200, 400]
+    ssim.set_xticks(ticks, [str(tick) for tick in ticks])
+    ssim.set_xlabel("bytes per image, model not counted")
+    mse.set_title("MSE, lower is better")
+    ssim.set_title("SSIM, higher is better")
+    for axes in (mse, ssim):
+        axes.minorticks_off()
+        tidy(axes)

@@ -1,0 +1,231 @@
+"""The study's tables, from its results to rows of text; `markup` renders them.
+
+Means stand with their standard deviation over seeds; a single run stands alone, without one.
+"""
+
+from collections.abc import Callable
+
+from smalti.study.classical import CodecCurve
+from smalti.study.markup import Table
+from smalti.study.matching import Matched
+from smalti.study.results import STUDY_TABLE, RunResult
+from smalti.study.selection import VARIANT_NAMES, Study, Target, targets
+from smalti.study.statistics import MEASURES, compare_sizes, spread
+from smalti.study.variants import PAPER
+
+__all__ = ["ablation_table", "comparison_table", "matched_table", "quality_table", "rate_table", "with_deviation"]
+
+NOT_REACHED = "never"
+
+
+def with_deviation(values: list[float], digits: int) -> str:
+    """Return "mean ± standard deviation" of values, the mean alone of a single one."""
+    found = spread(values)
+    mean = f"{found.mean:,.{digits}f}"
+    return mean if found.deviation is None else f"{mean} ± {found.deviation:,.{digits}f}"
+
+
+def _column(runs: tuple[RunResult, ...], value: Callable[[RunResult], float], digits: int) -> str:
+    return with_deviation([value(run) for run in runs], digits)
+
+
+def quality_table(study: Study, variant: str = PAPER) -> Table:
+    """Return Table 1: quality and model size by codebook size, beside the study's own figures."""
+    rows = []
+    for size in study.sizes(variant):
+        runs = study.of(variant, size)
+        published = STUDY_TABLE.get(size) if variant == PAPER else None
+        rows.append(
+            (
+                f"{size}",
+                f"{len(runs)}",
+                _column(runs, lambda run: run.first_100.mse, 4),
+                f"{published.mse:.4f}" if published else "–",
+                _column(runs, lambda run: run.first_100.ssim, 3),
+                f"{published.ssim:.4f}" if published else "–",
+                _column(runs, lambda run: run.test.mse, 4),
+                _column(runs, lambda run: run.test.ssim, 3),
+                f"{runs[0].model_ko:,.0f}",
+                f"{published.model_ko:,}" if published else "–",
+            )
+        )
+    columns = ("K", "seeds", "MSE, first 100", "study", "SSIM, first 100", "study", "MSE, all", "SSIM, all")
+    return Table(
+        f"Quality by codebook size, {VARIANT_NAMES.get(variant, variant)}",
+        (*columns, "model, Ko", "study"),
+        tuple(rows),
+        "Mean ± standard deviation over seeds, on images in [0, 1]. 1 Ko is 1,024 bytes of float32 parameters.",
+    )
+
+
+def rate_table(study: Study, variant: str = PAPER) -> Table:
+    """Return what the tokens cost by codebook size: codes used, entropy, bytes counted and bytes on disk."""
+    rows = []
+    for size in study.sizes(variant):
+        runs = study.of(variant, size)
+        rows.append(
+            (
+                f"{size}",
+                _column(runs, lambda run: run.codes_used, 1),
+                _column(runs, lambda run: run.perplexity, 1),
+                _column(runs, lambda run: run.entropy_bits_per_token, 2),
+                f"{runs[0].fixed_length_bytes_per_image:.1f}",
+                _column(runs, lambda run: run.archive.bytes_per_image, 1),
+                _column(runs, lambda run: run.archive.bytes_per_image_with_model, 1),
+                _column(runs, lambda run: run.archive.ratio_without_model, 1),
+                _column(runs, lambda run: run.archive.ratio, 1),
+            )
+        )
+    images = {run.archive.images for run in study.of(variant)}
+    return Table(
+        f"Rate by codebook size, {VARIANT_NAMES.get(variant, variant)}",
+        (
+            "K",
+            "codes used",
+            "perplexity",
+            "bits a token",
+            "B/image, fixed length",
+            "B/image on disk, no model",
+            "with model",
+            "ratio, no model",
+            "with model",
+        ),
+        tuple(rows),
+        f"On disk: real archives of {_counts(images)} test images, with headers, index and labels; “no model” leaves "
+        "out decoder, codebook and frequency tables, which every archive carries once.",
+    )
+
+
+def _counts(images: set[int]) -> str:
+    return " or ".join(f"{count:,}" for count in sorted(images))
+
+
+def ablation_table(study: Study) -> Table | None:
+    """Return what each cure of codebook collapse brings at equal K; None if none was run."""
+    size = study.ablation_size()
+    if size is None:
+        return None
+    rows = []
+    for variant, name in VARIANT_NAMES.items():
+        runs = study.of(variant, size)
+        if runs:
+            rows.append(
+                (
+                    name,
+                    f"{len(runs)}",
+                    _column(runs, lambda run: run.test.mse, 4),
+                    _column(runs, lambda run: run.test.ssim, 3),
+                    _column(runs, lambda run: run.codes_used, 1),
+                    _column(runs, lambda run: run.perplexity, 1),
+                    _column(runs, lambda run: run.archive.bytes_per_image, 1),
+                )
+            )
+    return Table(
+        f"What each cure brings, K = {size}",
+        ("quantiser", "seeds", "MSE, all", "SSIM, all", "codes used", "perplexity", "B/image on disk, no model"),
+        tuple(rows),
+        "Each row changes one thing in the study's quantiser; the last changes all four. More codes in use are "
+        "better images at more bytes.",
+    )
+
+
+def comparison_table(study: Study) -> Table | None:
+    """Return each codebook size against K = 128 over seeds; None if there are too few runs to compare."""
+    rows: list[tuple[str, ...]] = []
+    for measure in MEASURES:
+        result = compare_sizes(study.of(PAPER), measure)
+        if result is None:
+            return None
+        rows.extend(
+            (
+                f"{measure.name}, {measure.images}, K = {each.codebook_size}",
+                f"{each.difference:+.4f}",
+                f"{each.low:+.4f} to {each.high:+.4f}",
+                f"{each.effect:+.1f}",
+                f"{each.p:.3f}",
+                f"{each.p_holm:.3f}",
+            )
+            for each in result.comparisons
+        )
+    return Table(
+        "Each codebook size against K = 128, over seeds",
+        ("measure and size", "difference", "95% interval", "Hedges’ g", "p", "p, corrected"),
+        tuple(rows),
+        "Welch’s t-test; Holm’s correction for the number of sizes. A positive difference is worse in MSE and better "
+        "in SSIM.",
+    )
+
+
+def matched_table(study: Study) -> Table | None:
+    """Return what every baseline must spend for the quality of the study's system; None if none was run."""
+    if study.classical is None and study.vae is None:
+        return None
+    wanted = targets(study)
+    rows, strong = _own_rows(study, len(wanted))
+    rows += _vae_rows(study, wanted)
+    if study.classical is not None:
+        rows += [
+            (f"{curve.codec}, {_mode(curve.mode)}{_subset(curve.images, study)}", *_cells(curve, wanted))
+            for curve in sorted(study.classical.curves, key=lambda curve: (curve.lossless, curve.mode == "each"))
+        ]
+    return Table(
+        "Bytes per image at matched quality, all test images",
+        ("", *(target.name for target in wanted)),
+        tuple(rows),
+        "*: even its coarsest setting is better than asked, and the codec can be no cheaper. “never”: its finest "
+        "setting measured falls short. Own files: each image its own file; mosaic: all in one image, the codec’s best "
+        "case, in which no image can be read alone. The learned codecs’ bytes leave out their models, named beside.",
+        frozenset(strong),
+    )
+
+
+def _own_rows(study: Study, columns: int) -> tuple[list[tuple[str, ...]], list[int]]:
+    runs = study.reference()
+    if not runs:
+        return [], []
+    size, model = runs[0].codebook_size, spread([float(run.archive.bytes.model) for run in runs]).mean
+    coded = spread([run.archive.bytes_per_image for run in runs]).mean
+    fixed = runs[0].fixed_length_bytes_per_image
+    model_note = f"and a model of {model / 1e6:.2f} MB"
+    own = [f"{coded:.1f}"] * (columns - 1)
+    counted = [f"{fixed:.1f}"] * (columns - 1)
+    rows: list[tuple[str, ...]] = [(f"VQ-VAE K = {size}, archive {model_note}", *own, "–")]
+    if study.amortisation:
+        last = study.amortisation[-1]
+        carried = f"{last.archive_bytes / last.images:.1f}"
+        rows.append((f"VQ-VAE K = {size}, model shared by {last.images:,} images", *[carried] * (columns - 1), "–"))
+    rows.append((f"VQ-VAE K = {size}, fixed-length tokens, not coded", *counted, "–"))
+    return rows, [0]
+
+
+def _vae_rows(study: Study, wanted: tuple[Target, ...]) -> list[tuple[str, ...]]:
+    if study.vae is None:
+        return []
+    cells = []
+    for target in wanted:
+        reached = [target.reached_by(run.points) for run in study.vae.runs]
+        found = [each.bytes_per_image for each in reached if each is not None]
+        cells.append(with_deviation(found, 1) if len(found) == len(reached) else NOT_REACHED)
+    decoder = study.vae.runs[0].decoder_bytes / 1e6
+    return [(f"VAE, {study.vae.settings.latents} latents, and a decoder of {decoder:.2f} MB", *cells)]
+
+
+def _cells(curve: CodecCurve, wanted: tuple[Target, ...]) -> tuple[str, ...]:
+    if curve.lossless:
+        return (f"{curve.points[0].bytes_per_image:.1f}",) * len(wanted)
+    return tuple(_matched(target.reached_by(curve.points)) for target in wanted)
+
+
+def _matched(matched: Matched | None) -> str:
+    if matched is None:
+        return NOT_REACHED
+    return f"{matched.bytes_per_image:.1f}{'*' if matched.coarsest else ''}"
+
+
+def _mode(mode: str) -> str:
+    return {"each": "own files", "mosaic": "mosaic", "stream": "one stream"}[mode]
+
+
+def _subset(images: int, study: Study) -> str:
+    whole = study.classical.images if study.classical is not None else images
+    return "" if images == whole else f" (first {images:,})"
