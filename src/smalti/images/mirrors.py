@@ -235,14 +235,14 @@ def _unpickle_mnist(path: Path, sha256: str, folder: Path) -> None:
     try:
         with gzip.open(path) as file:
             train, validation, test = _ArraysOnly(file, encoding="latin1").load()
+        for name, parts in (("train", (train, validation)), ("t10k", (test,))):
+            pixels = np.concatenate([_pixels(images) for images, _ in parts])
+            labels = np.concatenate([digits.astype(np.uint8) for _, digits in parts])
+            raw = idx_header((len(pixels), 28, 28)) + pixels.tobytes()
+            (folder / f"{name}-images-idx3-ubyte").write_bytes(raw)
+            (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_header((len(labels),)) + labels.tobytes())
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
         raise MirrorError(f"its pickle cannot be read: {_first_line(str(error))}") from error
-    for name, parts in (("train", (train, validation)), ("t10k", (test,))):
-        pixels = np.concatenate([_pixels(images) for images, _ in parts])
-        labels = np.concatenate([digits.astype(np.uint8) for _, digits in parts])
-        raw = idx_header((len(pixels), 28, 28)) + pixels.tobytes()
-        (folder / f"{name}-images-idx3-ubyte").write_bytes(raw)
-        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_header((len(labels),)) + labels.tobytes())
 
 
 def _pixels(images: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -48,12 +48,12 @@ def open_source(
 
 def _open_path(path: Path, spec: str) -> ImageSource:
     try:
+        if not spec or not path.exists():  # an empty name would be the present folder
+            raise SourceError(_nowhere(spec))
         if path.is_dir():
             return FolderSource(path)
-        if not path.exists():
-            raise SourceError(_nowhere(spec))
-    except (OSError, ValueError) as error:  # a path too long, forbidden, or with a NUL
-        raise error if isinstance(error, SourceError) else SourceError(f"{spec!r}: {error}") from error
+    except OSError as error:  # forbidden, or too long for a path
+        raise SourceError(f"{spec[:80]}: cannot be read: {error.strerror or error}") from error
     if not path.is_file():
         raise SourceError(f"{path}: is neither a file nor a folder; give {_KINDS}")
     suffix = path.suffix.lower()
@@ -71,4 +71,5 @@ def _open_path(path: Path, spec: str) -> ImageSource:
 def _nowhere(spec: str) -> str:
     close = difflib.get_close_matches(spec.lower(), SET_NAMES, n=1)
     hint = f"did you mean {close[0]}?" if close else f"give {_KINDS}, or one of {', '.join(SET_NAMES)}"
-    return f"{spec}: no such file or folder; {hint}"
+    shown = spec if spec.isprintable() and spec else repr(spec)
+    return f"{shown}: no such file or folder; {hint}"
