@@ -66,6 +66,11 @@ class ModelError(SmaltiError):
 class MissingDependencyError(SmaltiError):
     """An optional part of smalti is not installed; the message names the install command."""
 
+    @classmethod
+    def of(cls, what: str, module: str | None, extra: str) -> "MissingDependencyError":
+        """Return the error for `what` needing `module`, which the extra `extra` brings."""
+        return cls(f'{what} needs {module}, which is not installed; pip install "smalti[{extra}]"')
+
 
 class NotAnArchiveError(SmaltiError):
     """A file that is no smalti archive at all."""

@@ -3,6 +3,8 @@
 No framework is imported here or below. Layer: below `codec`, above `entropy` and `floating`.
 """
 
+from smalti.archive.compare import Comparison, compare, pixels_sha256
+from smalti.archive.extract import extract
 from smalti.archive.limits import Limits
 from smalti.archive.reader import Archive, open_archive
 from smalti.archive.report import ArchiveInfo, DamagedBlock, SectionBytes, VerifyReport
@@ -13,9 +15,13 @@ __all__ = [
     "ArchiveInfo",
     "ArchiveSpec",
     "ArchiveWriter",
+    "Comparison",
     "DamagedBlock",
     "Limits",
     "SectionBytes",
     "VerifyReport",
+    "compare",
+    "extract",
     "open_archive",
+    "pixels_sha256",
 ]

@@ -124,6 +124,7 @@ def _unpack_integers(head: dict[str, Any], body: bytes, limits: Limits) -> NDArr
         if int(above.max()) > largest:
             raise DamagedArchiveError("a value is beyond int64")
         values[start : start + count] = (above + np.uint64(minimum % (1 << 64))).astype(np.int64)
+    values.setflags(write=False)  # the archive keeps them, and a caller must not change what others read
     return values
 
 

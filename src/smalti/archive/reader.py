@@ -126,7 +126,7 @@ class Archive:
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], or None if the archive has no labels; no image is decoded for it."""
+        """int64 [N], read-only, or None if the archive has no labels; no image is decoded for it."""
         values = self._column("labels", int64=True)
         return None if values is None else np.asarray(values)
 

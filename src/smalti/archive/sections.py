@@ -158,13 +158,11 @@ class SectionFile:
 
 
 def _open(path: Path) -> int:
+    if path.exists() and not path.is_file():  # asked first, because opening a pipe would wait for a writer
+        raise NotAnArchiveError(f"{path}: a folder or a device, not an archive")
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
         raise SmaltiError(f"{path}: no such file") from error
     except OSError as error:
         raise SmaltiError(f"{path}: cannot be opened ({error.strerror})") from error
-    if path.is_file():
-        return descriptor
-    os.close(descriptor)
-    raise NotAnArchiveError(f"{path}: a folder or a device, not an archive")

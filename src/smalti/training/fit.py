@@ -45,8 +45,8 @@ class SilentObserver:
     def on_step(self, step: int, steps: int) -> None:
         """Hear that `step` of `steps` steps are done."""
 
-    def on_epoch(self, report: EpochReport) -> None:
-        """Hear the figures of an epoch that has ended."""
+    def on_epoch(self, report: EpochReport, history: list[dict[str, Any]]) -> None:
+        """Hear the figures of an epoch that has ended, and those of every epoch so far."""
 
     def should_stop(self) -> bool:
         """Return False."""
@@ -112,7 +112,7 @@ def fit(
                 saved_at = time.monotonic()
             if stop:
                 raise FitInterruptedError(checkpoint)
-        observer.on_epoch(loop.end_epoch(validation))
+        observer.on_epoch(loop.end_epoch(validation), loop.progress.history)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return loop.model(provenance or {})

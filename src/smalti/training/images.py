@@ -58,7 +58,8 @@ class TrainingImages:
 
 def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
     """Return uint8 [n, H, W, C] as float32 [n, C, H, W] in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+    floats = np.divide(pixels, 255, dtype=np.float32)  # a copy: sources may hand out read-only views
+    return torch.from_numpy(floats).permute(0, 3, 1, 2)
 
 
 def _read(source: ImageSource) -> tuple[NDArray[np.uint8], str]:

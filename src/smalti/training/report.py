@@ -62,8 +62,8 @@ class FitObserver(Protocol):
     def on_step(self, step: int, steps: int) -> None:
         """Hear that `step` of `steps` steps are done."""
 
-    def on_epoch(self, report: EpochReport) -> None:
-        """Hear the figures of an epoch that has ended."""
+    def on_epoch(self, report: EpochReport, history: list[dict[str, Any]]) -> None:
+        """Hear the figures of an epoch that has ended, and those of every epoch so far."""
 
     def should_stop(self) -> bool:
         """Return True to stop after this step; a checkpoint is then left."""

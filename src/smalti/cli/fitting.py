@@ -1,0 +1,188 @@
+"""`smalti fit`, and the fitting that `smalti compress` does when it is given no model."""
+
+import json
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smalti.cli.console import Console, ProgressCallback
+from smalti.cli.extras import needing
+from smalti.cli.options import (
+    Codes,
+    Debug,
+    Device,
+    Epochs,
+    Force,
+    Json,
+    OutPath,
+    Profile,
+    ProfileOption,
+    Quiet,
+    Resume,
+    Seed,
+    Source,
+    Threads,
+    default_threads,
+)
+from smalti.cli.sources import open_for, report_skipped
+from smalti.errors import OutputError, OutputExistsError, UsageError
+
+if TYPE_CHECKING:
+    from smalti.images import ImageSource
+    from smalti.training import EpochReport, FitSettings, Model
+
+__all__ = ["checkpoint_path", "fit_command", "fit_with_progress"]
+
+INTERRUPTED = 130
+
+
+def fit_command(
+    source: Source,
+    output: OutPath,
+    profile: ProfileOption = None,
+    codebook_size: Codes = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            "--validation",
+            metavar="SOURCE",
+            help="Images to measure each epoch on [default: the test part of a named set, else some of SOURCE].",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "cpu",
+    resume: Resume = False,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Learn a model from SOURCE and write it to a .smalti-model file.
+
+    Each epoch's loss, validation MSE and use of the codebook are shown and written to OUT.log.json. Ctrl-C leaves a
+    checkpoint, and the line that resumes from it.
+    """
+    console = Console(json=json, quiet=quiet)
+    check_new(output, force)
+    with needing("fitting", "train"):
+        from smalti.training import profile_settings  # noqa: PLC0415 (torch is slow to import)
+    settings = profile_settings((profile or Profile.PAPER).value, codebook_size=codebook_size, epochs=epochs, seed=seed)
+    images = open_for(source, console)
+    check_images = None if validation is None else open_for(validation, console)
+    model = fit_with_progress(
+        images, settings, console, output, validation=check_images, device=device, resume=resume, threads=threads
+    )
+    model.save(output)
+    plain = {
+        "model": str(output),
+        "model_file_bytes": output.stat().st_size,
+        "image_shape": list(model.image_shape),
+        "settings": model.settings.to_json(),
+        "provenance": model.provenance,
+        "history": model.history,
+        "skipped": [vars(file) for file in images.skipped],
+    }
+    console.result(plain, f"{output}: {model.provenance['parameters']:,} parameters, {output.stat().st_size:,} bytes")
+    report_skipped(images, console)
+
+
+def fit_with_progress(
+    source: "ImageSource",
+    settings: "FitSettings",
+    console: Console,
+    output: Path,
+    *,
+    validation: "ImageSource | None" = None,
+    device: str = "cpu",
+    resume: bool = False,
+    threads: int | None = None,
+) -> "Model":
+    """Fit a model while showing and logging how it goes; on Ctrl-C leave a checkpoint and say how to resume."""
+    import torch  # noqa: PLC0415
+
+    from smalti.codec import fit_source  # noqa: PLC0415
+    from smalti.training import FitInterruptedError, choose_device  # noqa: PLC0415
+
+    torch.set_num_threads(default_threads(threads))
+    checkpoint = checkpoint_path(output)
+    if checkpoint.exists() and not resume:
+        console.warn(f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it")
+        checkpoint.unlink()
+    with console.progress(f"fit K={settings.quantizer.codebook_size}") as progress, _stop_on_interrupt() as stopping:
+        observer = _Observer(console, progress, stopping, output.with_name(f"{output.name}.log.json"))
+        try:
+            return fit_source(
+                source,
+                settings,
+                validation=validation,
+                device=choose_device(device),
+                checkpoint=checkpoint,
+                resume=resume,
+                observer=observer,
+            )
+        except FitInterruptedError:
+            arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+            console.warn(f"interrupted; go on with: {shlex.join(['smalti', *arguments, '--resume'])}")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def checkpoint_path(output: Path) -> Path:
+    """Return where the state of a fit for `output` is kept while it runs."""
+    return output.with_name(f"{output.name}.checkpoint")
+
+
+def check_new(output: Path, force: bool) -> None:
+    """Refuse an output that cannot be written or would be overwritten, before any long work."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; name a file")
+    if output.exists() and not force:
+        raise OutputExistsError(f"{output}: exists already; choose another name, or overwrite it (-f)")
+    if not output.parent.is_dir():
+        raise OutputError(f"{output}: the folder {output.parent} does not exist; make it first")
+
+
+class _Observer:
+    """Shows a fit on the terminal and writes its log, a JSON list with one object an epoch."""
+
+    def __init__(self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool], log: Path) -> None:
+        self.console, self.on_step, self.should_stop, self.log = console, progress, stopping, log
+
+    def on_epoch(self, report: "EpochReport", history: list[dict[str, Any]]) -> None:
+        """Show an epoch's figures and write the log so far."""
+        self.console.say(
+            f"epoch {report.epoch}: loss {report.reconstruction:.5f} reconstruction + {report.codebook:.5f} codebook"
+            f" + {report.commitment:.5f} commitment | validation MSE {report.validation_mse:.5f}"
+            f" | {report.codes_used} codes used, perplexity {report.perplexity:.1f},"
+            f" {report.entropy_bits_per_token:.2f} bits/token | {report.seconds:.0f} s"
+        )
+        self.log.write_text(json.dumps(history, indent=2) + "\n")
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Make Ctrl-C ask the fit to stop after its step; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def on_interrupt(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

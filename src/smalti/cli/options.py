@@ -1,0 +1,70 @@
+"""The options that every command has, and those that several share."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "ArchivePath",
+    "Codes",
+    "Debug",
+    "Device",
+    "Epochs",
+    "Force",
+    "Json",
+    "OutPath",
+    "Profile",
+    "ProfileOption",
+    "Quiet",
+    "Resume",
+    "Seed",
+    "Source",
+    "Threads",
+    "default_threads",
+]
+
+
+class Profile(StrEnum):
+    """The profiles a fit may follow."""
+
+    PAPER = "paper"
+
+
+SOURCE_HELP = (
+    "Images: a folder of image files, .npy, IDX (.gz), or a named set "
+    "(mnist, mnist/train, mnist/test, fashion-mnist, fashion-mnist/train, fashion-mnist/test)."
+)
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
+ArchivePath = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A .smalti file.", show_default=False)]
+OutPath = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite an existing output.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads to use [default: all cores].", show_default=False)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+ProfileOption = Annotated[
+    Profile | None, typer.Option("--profile", help="Network and protocol to fit [default: paper].", show_default=False)
+]
+Codes = Annotated[
+    int | None,
+    typer.Option("--codebook-size", "-k", metavar="K", help="Codes of the codebook, 2 to 65536.", show_default=False),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images.", show_default=False)]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.", show_default=False)]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, mps or auto.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted fit.")]
+
+
+def default_threads(asked: int | None) -> int:
+    """Return the threads to use: those asked for, else the cores this process may run on."""
+    if asked is not None:
+        return asked
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

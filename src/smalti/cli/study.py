@@ -1,0 +1,5 @@
+"""`smalti study`."""
+
+
+def study_command() -> None:
+    """Repeat the codebook study."""

@@ -1,0 +1,73 @@
+"""Archives in words and in the JSON fields of the contract."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from smalti.archive import ArchiveInfo, Comparison, VerifyReport
+
+__all__ = ["info_json", "info_text", "quality_json", "short_summary", "verify_json"]
+
+
+def info_json(info: ArchiveInfo) -> dict[str, Any]:
+    """Return what `smalti info --json` prints."""
+    return asdict(info)
+
+
+def verify_json(report: VerifyReport) -> dict[str, Any]:
+    """Return the integrity part of what `smalti test --json` prints."""
+    plain = asdict(report)
+    return {name: plain[name] for name in ("ok", "damaged_blocks", "damaged_sections", "damaged_images")}
+
+
+def quality_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the quality part of what `smalti test --against --json` prints."""
+    quality = asdict(comparison.quality)
+    quality.pop("images")
+    return {**quality, "labels_equal": comparison.labels_equal, "names_equal": comparison.names_equal}
+
+
+def short_summary(path: Path, info: ArchiveInfo) -> str:
+    """Return one line on an archive's size."""
+    return (
+        f"{path}: {info.images:,} images in {info.archive_bytes:,} bytes, {info.ratio:.1f}:1 with the model, "
+        f"{info.ratio_without_model:.1f}:1 without ({info.bytes_per_image:.2f} bytes an image)"
+    )
+
+
+def info_text(path: Path, info: ArchiveInfo) -> str:
+    """Return what `smalti info` prints: what is inside, byte by byte."""
+    shape = " x ".join(str(side) for side in info.shape[1:])
+    grid = " x ".join(str(side) for side in info.token_grid)
+    rows = [
+        ("archive", f"{path} (format {info.format_version}, profile {info.profile}, decoder {info.decoder})"),
+        ("images", f"{info.images:,} of {shape}, {info.dtype}"),
+        (
+            "size",
+            f"{info.archive_bytes:,} bytes of {info.raw_bytes:,}: {info.ratio:.2f}:1 with the model, "
+            f"{info.ratio_without_model:.2f}:1 without",
+        ),
+        (
+            "per image",
+            f"{info.bytes_per_image:.2f} bytes, {info.bits_per_pixel:.4f} bits a pixel; "
+            f"tokens alone {info.tokens_bits_per_image / 8:.2f} bytes",
+        ),
+        (
+            "tokens",
+            f"{grid} an image; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}",
+        ),
+        ("blocks", f"{info.blocks} of up to {info.block_images} images"),
+        ("columns", ", ".join(info.columns) or "none"),
+        (
+            "break-even",
+            "never smaller than the raw pixels"
+            if info.break_even_images is None
+            else f"smaller than the raw pixels from {info.break_even_images:,} images on",
+        ),
+    ]
+    lines = [f"{name:<11}{text}" for name, text in rows]
+    lines += ["bytes"] + [
+        f"  {name:<9}{size:>12,}  {100 * size / info.archive_bytes:5.1f} %" for name, size in asdict(info.bytes).items()
+    ]
+    lines += ["made with"] + [f"  {name}: {value}" for name, value in info.provenance.items()]
+    return "\n".join(lines)

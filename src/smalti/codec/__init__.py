@@ -1,0 +1,9 @@
+"""Where training meets the archive: fit a model on a source, pack a source with a model.
+
+The only layer that imports both torch and the archive; reading needs none of it.
+"""
+
+from smalti.codec.fitting import fit_source
+from smalti.codec.packing import CompressReport, compress_source, decoder_weights
+
+__all__ = ["CompressReport", "compress_source", "decoder_weights", "fit_source"]

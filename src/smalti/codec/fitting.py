@@ -1,0 +1,59 @@
+"""Fit a model on a source of images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.images import ImageSource, open_source, read_images
+from smalti.training import FitObserver, FitSettings, Model, TrainingImages, fit
+
+__all__ = ["fit_source"]
+
+VALIDATION_IMAGES = 10_000
+TRAINING_SAMPLE_IMAGES = 2_000
+TRAINING_SAMPLE_SEED = 0
+
+
+def fit_source(
+    source: ImageSource,
+    settings: FitSettings,
+    *,
+    validation: ImageSource | None = None,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    observer: FitObserver | None = None,
+) -> Model:
+    """Fit a model on every image of `source`.
+
+    validation : what each epoch is measured on (its first 10,000 images). Without it: the test part of a named set
+        whose train part is fitted, else 2,000 images of `source` itself; the model's provenance says which.
+
+    The rest is as for `smalti.training.fit`.
+    """
+    images = TrainingImages(source)
+    pixels, described = _validation(source, validation, images)
+    provenance: dict[str, Any] = {"source": source.description, "validation": described}
+    return fit(
+        images,
+        pixels,
+        settings,
+        device=device,
+        checkpoint=checkpoint,
+        resume=resume,
+        observer=observer,
+        provenance=provenance,
+    )
+
+
+def _validation(
+    source: ImageSource, validation: ImageSource | None, images: TrainingImages
+) -> tuple[NDArray[np.uint8], str]:
+    """Return the validation images and what to call them."""
+    if validation is None and source.description in ("mnist/train", "fashion-mnist/train"):
+        validation = open_source(source.description.replace("train", "test"))
+    if validation is None:
+        return images.sample(TRAINING_SAMPLE_IMAGES, TRAINING_SAMPLE_SEED), "a sample of the training images"
+    return read_images(validation, VALIDATION_IMAGES).pixels, validation.description
