@@ -5,17 +5,13 @@ Means stand with their standard deviation over seeds; a single run stands alone,
 
 from collections.abc import Callable
 
-from smalti.study.classical import CodecCurve
 from smalti.study.markup import Table
-from smalti.study.matching import Matched
 from smalti.study.results import STUDY_TABLE, RunResult
-from smalti.study.selection import VARIANT_NAMES, Study, Target, targets
+from smalti.study.selection import VARIANT_NAMES, Study
 from smalti.study.statistics import MEASURES, compare_sizes, spread
 from smalti.study.variants import PAPER
 
-__all__ = ["ablation_table", "comparison_table", "matched_table", "quality_table", "rate_table", "with_deviation"]
-
-NOT_REACHED = "never"
+__all__ = ["ablation_table", "comparison_table", "quality_table", "rate_table", "with_deviation"]
 
 
 def with_deviation(values: list[float], digits: int) -> str:
@@ -154,78 +150,3 @@ def comparison_table(study: Study) -> Table | None:
         "Welch’s t-test; Holm’s correction for the number of sizes. A positive difference is worse in MSE and better "
         "in SSIM.",
     )
-
-
-def matched_table(study: Study) -> Table | None:
-    """Return what every baseline must spend for the quality of the study's system; None if none was run."""
-    if study.classical is None and study.vae is None:
-        return None
-    wanted = targets(study)
-    rows, strong = _own_rows(study, len(wanted))
-    rows += _vae_rows(study, wanted)
-    if study.classical is not None:
-        rows += [
-            (f"{curve.codec}, {_mode(curve.mode)}{_subset(curve.images, study)}", *_cells(curve, wanted))
-            for curve in sorted(study.classical.curves, key=lambda curve: (curve.lossless, curve.mode == "each"))
-        ]
-    return Table(
-        "Bytes per image at matched quality, all test images",
-        ("", *(target.name for target in wanted)),
-        tuple(rows),
-        "*: even its coarsest setting is better than asked, and the codec can be no cheaper. “never”: its finest "
-        "setting measured falls short. Own files: each image its own file; mosaic: all in one image, the codec’s best "
-        "case, in which no image can be read alone. The learned codecs’ bytes leave out their models, named beside.",
-        frozenset(strong),
-    )
-
-
-def _own_rows(study: Study, columns: int) -> tuple[list[tuple[str, ...]], list[int]]:
-    runs = study.reference()
-    if not runs:
-        return [], []
-    size, model = runs[0].codebook_size, spread([float(run.archive.bytes.model) for run in runs]).mean
-    coded = spread([run.archive.bytes_per_image for run in runs]).mean
-    fixed = runs[0].fixed_length_bytes_per_image
-    model_note = f"and a model of {model / 1e6:.2f} MB"
-    own = [f"{coded:.1f}"] * (columns - 1)
-    counted = [f"{fixed:.1f}"] * (columns - 1)
-    rows: list[tuple[str, ...]] = [(f"VQ-VAE K = {size}, archive {model_note}", *own, "–")]
-    if study.amortisation:
-        last = study.amortisation[-1]
-        carried = f"{last.archive_bytes / last.images:.1f}"
-        rows.append((f"VQ-VAE K = {size}, model shared by {last.images:,} images", *[carried] * (columns - 1), "–"))
-    rows.append((f"VQ-VAE K = {size}, fixed-length tokens, not coded", *counted, "–"))
-    return rows, [0]
-
-
-def _vae_rows(study: Study, wanted: tuple[Target, ...]) -> list[tuple[str, ...]]:
-    if study.vae is None:
-        return []
-    cells = []
-    for target in wanted:
-        reached = [target.reached_by(run.points) for run in study.vae.runs]
-        found = [each.bytes_per_image for each in reached if each is not None]
-        cells.append(with_deviation(found, 1) if len(found) == len(reached) else NOT_REACHED)
-    decoder = study.vae.runs[0].decoder_bytes / 1e6
-    return [(f"VAE, {study.vae.settings.latents} latents, and a decoder of {decoder:.2f} MB", *cells)]
-
-
-def _cells(curve: CodecCurve, wanted: tuple[Target, ...]) -> tuple[str, ...]:
-    if curve.lossless:
-        return (f"{curve.points[0].bytes_per_image:.1f}",) * len(wanted)
-    return tuple(_matched(target.reached_by(curve.points)) for target in wanted)
-
-
-def _matched(matched: Matched | None) -> str:
-    if matched is None:
-        return NOT_REACHED
-    return f"{matched.bytes_per_image:.1f}{'*' if matched.coarsest else ''}"
-
-
-def _mode(mode: str) -> str:
-    return {"each": "own files", "mosaic": "mosaic", "stream": "one stream"}[mode]
-
-
-def _subset(images: int, study: Study) -> str:
-    whole = study.classical.images if study.classical is not None else images
-    return "" if images == whole else f" (first {images:,})"

@@ -1,26 +1,18 @@
 """Amortisation: the true compression ratio, model included, against the number of images that share the model."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
 from smalti.study.amortise import break_even_images
+from smalti.study.baseline_tables import Rival
 from smalti.study.figures.style import BLACK, BLUE, GREY, drawing, tidy
 from smalti.study.results import RAW_IMAGE_BYTES, AmortisationPoint
 
-__all__ = ["Rival", "draw_amortisation"]
+__all__ = ["draw_amortisation"]
 
 LABEL_SPACING = 1.6
 """The least factor between the heights of two labels."""
-
-
-@dataclass(frozen=True)
-class Rival:
-    """A codec without a model to carry, at the quality it is compared at."""
-
-    name: str
-    bytes_per_image: float
 
 
 def draw_amortisation(points: tuple[AmortisationPoint, ...], rivals: tuple[Rival, ...], path: Path) -> None:
@@ -43,6 +35,7 @@ def draw_amortisation(points: tuple[AmortisationPoint, ...], rivals: tuple[Rival
         )
         axes.axhline(1, color=BLACK, linewidth=0.8)
         _draw_rivals(axes, points, rivals)
+        axes.set_ylim(top=3 * max(ratios))
         axes.set_xlabel("images in the archive")
         axes.set_title("compression ratio, model included")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -58,7 +51,7 @@ def _draw_rivals(axes: Axes, points: tuple[AmortisationPoint, ...], rivals: tupl
         axes.axhline(ratio, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         # Labels of lines that are close are spread out upwards.
         height = max(ratio, height * LABEL_SPACING)
-        told = f"{rival.name}: {f'from {even:,} images' if even else 'not passed'}"
+        told = f"{rival.title}: {f'from {even:,} images' if even else 'not passed'}"
         axes.annotate(told, (points[0].images, height), (0, 2), textcoords="offset points", fontsize=10)
         if even:
             axes.plot([even], [ratio], "o", color=BLUE, markerfacecolor="white", markersize=8, zorder=4)

@@ -48,10 +48,11 @@ def _draw_variant(axes: Axes, study: Study, variant: str) -> None:
     means = [spread([float(run.codes_used) for run in study.of(variant, size)]).mean for size in sizes]
     axes.plot(sizes, means, color=colour)
     place = len(sizes) // 2 if variant == CURED else 0
+    highest = max(run.codes_used for run in study.of(variant, sizes[place]))
     axes.annotate(
         name,
-        (sizes[place], means[place]),
-        (12, -14) if variant == CURED else (0, 14),
+        (sizes[place], means[place] if variant == CURED else highest),
+        (12, -14) if variant == CURED else (-6, 8),
         textcoords="offset points",
         color=colour,
         fontweight="bold",

@@ -1,0 +1,242 @@
+"""What the report says in words, each sentence chosen and filled by the numbers.
+
+Every function returns plain text, and says "not run" of what was not measured.
+"""
+
+from collections.abc import Callable
+
+from smalti.study.amortise import break_even_images
+from smalti.study.matching import at_rate
+from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult
+from smalti.study.selection import VARIANT_NAMES, Study, targets
+from smalti.study.statistics import REFERENCE_SIZE, spread
+from smalti.study.tables import with_deviation
+from smalti.study.variants import ABLATED, CURED, PAPER
+
+__all__ = [
+    "NOT_RUN",
+    "ablation_words",
+    "amortisation_words",
+    "classical_words",
+    "collapse_words",
+    "cured_words",
+    "protocol_words",
+    "rate_words",
+    "reproduction_words",
+    "vae_words",
+]
+
+NOT_RUN = "Not run."
+
+SAME_FACTOR = 1.05
+"""Two figures that differ by less than this factor are called about the same."""
+
+
+def protocol_words(study: Study) -> str:
+    """Return what was run: how many fits, on how many images, for how long."""
+    runs = study.of(PAPER)
+    if not runs:
+        return NOT_RUN
+    epochs, images = _numbers({run.epochs for run in runs}), _numbers({run.train_images for run in runs})
+    tested = _numbers({run.test.images for run in runs})
+    seconds = _mean(runs, lambda run: run.fit_seconds)
+    return (
+        f"{len(study.runs)} fits in all, {len(runs)} of them of the study's own system, each of {epochs} epochs over "
+        f"{images} training images (about {seconds:.0f} seconds) and measured on {tested} test images."
+    )
+
+
+def _numbers(values: set[int]) -> str:
+    return " or ".join(f"{value:,}" for value in sorted(values))
+
+
+def reproduction_words(study: Study) -> str:
+    """Return how near the repeated K = 128 (or the size nearest to it) comes to the published figures."""
+    runs = study.reference()
+    if not runs:
+        return NOT_RUN
+    size = runs[0].codebook_size
+    mse, ssim = [run.first_100.mse for run in runs], [run.first_100.ssim for run in runs]
+    found = (
+        f"K = {size} gives MSE {with_deviation(mse, 4)} and SSIM {with_deviation(ssim, 3)} on the first 100 test images"
+    )
+    published = STUDY_TABLE.get(size)
+    if published is None:
+        return f"{found}; the study has no figures for this size."
+    return (
+        f"{found}, where the study reports {published.mse:.4f} and {published.ssim:.4f}. The model takes "
+        f"{runs[0].model_ko:,.0f} Ko, {_percent(runs[0].model_ko, published.model_ko)} against the study's "
+        f"{published.model_ko:,}."
+    )
+
+
+def _percent(value: float, reference: float) -> str:
+    return f"{100 * (value / reference - 1):+.1f}%"
+
+
+def collapse_words(study: Study) -> str:
+    """Return how many codes of each codebook are used."""
+    runs = study.of(PAPER)
+    if not runs:
+        return NOT_RUN
+    found = spread([float(run.codes_used) for run in runs])
+    least, most = study.sizes(PAPER)[0], study.sizes(PAPER)[-1]
+    text = f"The study's quantiser uses {found.least:.0f} to {found.most:.0f} codes"
+    if least == most:
+        share = found.mean / most
+        return f"{text} of {most}" + ("." if share >= 0.5 else ": most of the codebook is never used.")
+    low = _mean(study.of(PAPER, least), lambda run: run.codes_used)
+    high = _mean(study.of(PAPER, most), lambda run: run.codes_used)
+    told = f"{text} over all runs; on average {low:.0f} of {least} and {high:.0f} of {most}. "
+    if high / most >= 0.5:
+        return told + "The codebook does not collapse here."
+    if high / low < 0.5 * most / least:
+        return told + (
+            "The codebook collapses: the codes in use hardly grow with K, so that tables of quality against K compare "
+            "systems that differ little in what they use."
+        )
+    return told + "Most codes of the largest codebook are never used, though more codes do bring more into use."
+
+
+def rate_words(study: Study) -> str:
+    """Return what entropy coding on disk makes of the study's fixed-length accounting."""
+    runs = study.reference()
+    if not runs:
+        return NOT_RUN
+    fixed, tokens = runs[0].fixed_length_bytes_per_image, runs[0].tokens_per_image
+    bits = _mean(runs, lambda run: run.entropy_bits_per_token)
+    coded = _mean(runs, lambda run: run.archive.bytes_per_image)
+    whole = _mean(runs, lambda run: run.archive.bytes_per_image_with_model)
+    return (
+        f"At K = {runs[0].codebook_size} the study counts {tokens} tokens of fixed length: {fixed:.1f} bytes an image, "
+        f"{RAW_IMAGE_BYTES / fixed:.1f}:1. The tokens carry {bits:.2f} bits each, and a real file of "
+        f"{runs[0].archive.images:,} images, with headers, index and labels, takes {coded:.1f} bytes an image without "
+        f"the model ({RAW_IMAGE_BYTES / coded:.1f}:1) and {whole:.1f} with it ({RAW_IMAGE_BYTES / whole:.1f}:1)."
+    )
+
+
+def _mean(runs: tuple[RunResult, ...], value: Callable[[RunResult], float]) -> float:
+    return spread([value(run) for run in runs]).mean
+
+
+def cured_words(study: Study) -> str:
+    """Return what curing the collapse brings at the reference size: quality, codes, bytes."""
+    reference = study.reference()
+    cured = study.of(CURED, reference[0].codebook_size) if reference else ()
+    if not cured:
+        return NOT_RUN
+    mse, cured_mse = _means(reference, cured, "mse")
+    codes = _mean(cured, lambda run: run.codes_used)
+    old_codes = _mean(reference, lambda run: run.codes_used)
+    rate = _mean(cured, lambda run: run.archive.bytes_per_image)
+    old_rate = _mean(reference, lambda run: run.archive.bytes_per_image)
+    return (
+        f"With all four cures K = {cured[0].codebook_size} uses {codes:.0f} codes in place of {old_codes:.0f}; MSE on "
+        f"all test images goes from {mse:.4f} to {cured_mse:.4f} ({_percent(cured_mse, mse)}), bytes per image without "
+        f"the model from {old_rate:.1f} to {rate:.1f} ({_percent(rate, old_rate)}). {_cured_trend(study)}"
+    ).strip()
+
+
+def _means(one: tuple[RunResult, ...], other: tuple[RunResult, ...], attribute: str) -> tuple[float, float]:
+    first, second = (spread([getattr(run.test, attribute) for run in runs]).mean for runs in (one, other))
+    return first, second
+
+
+def _cured_trend(study: Study) -> str:
+    sizes = study.sizes(CURED)
+    if len(sizes) < 2:
+        return ""
+    small, large = _means(study.of(CURED, sizes[0]), study.of(CURED, sizes[-1]), "mse")
+    where = f"From K = {sizes[0]} to {sizes[-1]} the cured system's MSE goes from {small:.4f} to {large:.4f}"
+    if large * SAME_FACTOR < small:
+        return f"{where}: once codes are used, more of them do help."
+    return f"{where}: more codes do not help." if large > small * SAME_FACTOR else f"{where}, about the same."
+
+
+def ablation_words(study: Study) -> str:
+    """Return which single cure lowers MSE most at equal K."""
+    size = study.ablation_size()
+    if size is None or not study.of(PAPER, size):
+        return NOT_RUN
+    base = _mean(study.of(PAPER, size), lambda run: run.test.mse)
+    single = {
+        variant: _mean(study.of(variant, size), lambda run: run.test.mse)
+        for variant in ABLATED
+        if study.of(variant, size)
+    }
+    best = min(single, key=single.__getitem__)
+    if single[best] >= base:
+        return f"At K = {size} no single cure lowers MSE below the study's own {base:.4f}."
+    return (
+        f"At K = {size} the single cure that lowers MSE most is “{VARIANT_NAMES[best]}”: {base:.4f} to "
+        f"{single[best]:.4f} ({_percent(single[best], base)})."
+    )
+
+
+def classical_words(study: Study) -> str:
+    """Return how the classical codecs compare with the VQ-VAE at its MSE and SSIM together."""
+    runs = study.reference()
+    if study.classical is None or not runs:
+        return NOT_RUN
+    both = targets(study)[2]
+    reached = [(curve, both.reached_by(curve.points)) for curve in study.classical.curves]
+    parts = []
+    for mode, words in (("each", "with each image its own file"), ("mosaic", "as one mosaic")):
+        found = [(matched.bytes_per_image, curve.codec) for curve, matched in reached if matched and curve.mode == mode]
+        if found:
+            cost, name = min(found)
+            parts.append(f"{words} {name}, at {cost:.1f} bytes")
+    coded = _mean(runs, lambda run: run.archive.bytes_per_image)
+    return (
+        f"At the MSE and SSIM of K = {runs[0].codebook_size} the cheapest classical codec is {'; '.join(parts)}. The "
+        f"archive takes {coded:.1f} bytes and its model once; what the model costs is the subject of the next section."
+    )
+
+
+def vae_words(study: Study) -> str:
+    """Return how the continuous-latent VAE compares at the VQ-VAE's rate and at its MSE."""
+    runs = study.reference()
+    if study.vae is None or not runs:
+        return NOT_RUN
+    rate = _mean(runs, lambda run: run.archive.bytes_per_image)
+    mse, ssim = (spread([getattr(run.test, name) for run in runs]).mean for name in ("mse", "ssim"))
+    own = f"K = {runs[0].codebook_size} has MSE {mse:.4f} and SSIM {ssim:.3f} at {rate:.1f} bytes"
+    found = [at_rate(run.points, rate) for run in study.vae.runs]
+    known = [each for each in found if each is not None]
+    if len(known) < len(found):
+        finest = [max(run.points, key=lambda point: point.bytes_per_image) for run in study.vae.runs]
+        known = [(point.mse, point.ssim) for point in finest]
+        at = f"At its finest step, {spread([point.bytes_per_image for point in finest]).mean:.1f} bytes an image,"
+    else:
+        at = f"At the same {rate:.1f} bytes an image"
+    vae_mse = spread([each[0] for each in known]).mean
+    model = _mean(runs, lambda run: run.archive.bytes.model)
+    vae_ssim = spread([each[1] for each in known]).mean
+    return (
+        f"{at} the VAE gives MSE {vae_mse:.4f} and SSIM {vae_ssim:.3f}, over {len(known)} seeds: "
+        f"{_compared(vae_mse, vae_ssim, mse, ssim)} {own}. Its decoder takes "
+        f"{study.vae.runs[0].decoder_bytes / 1024:,.0f} Ko, the archive's decoder and codebook "
+        f"{model / 1024:,.0f}."
+    )
+
+
+def _compared(vae_mse: float, vae_ssim: float, mse: float, ssim: float) -> str:
+    if vae_mse < mse and vae_ssim > ssim:
+        return "better in both than the VQ-VAE, whose"
+    if vae_mse > mse and vae_ssim < ssim:
+        return "worse in both than the VQ-VAE, whose"
+    return "better in one measure and worse in the other than the VQ-VAE, whose"
+
+
+def amortisation_words(study: Study) -> str:
+    """Return what the archive's ratio is for few and for many images, and where it starts to compress at all."""
+    points = study.amortisation
+    if not points:
+        return NOT_RUN
+    start = break_even_images(points, RAW_IMAGE_BYTES)
+    last = points[-1]
+    starts = f"It is smaller than the raw pixels from {start:,} images on" if start else "It never beats the raw pixels"
+    return (
+        f"Every archive carries its model. {starts}; {last.images:,} images come to {last.archive_bytes / 1e6:.2f} MB, "
+        f"a true ratio of {last.ratio:.1f}:1 (real files, K = {REFERENCE_SIZE})."
+    )
