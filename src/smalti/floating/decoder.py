@@ -41,7 +41,8 @@ class FloatDecoder:
         self._up2 = np.ascontiguousarray(weights.up2_weight.transpose(2, 3, 1, 0)).reshape(-1, hidden)
         self._table: Float | None = None
         if (weights.codes + 1) * 16 * hidden * 4 <= _FOLD_BYTES:
-            self._table = self._contributions(weights.codebook)
+            with _large_numbers_allowed():
+                self._table = self._contributions(weights.codebook)
 
     @staticmethod
     def chunk_images(height: int, width: int) -> int:
@@ -75,13 +76,16 @@ class FloatDecoder:
             part = tokens[start : start + step]
             filled = np.zeros((step, *tokens.shape[1:]), np.intp)  # the padding: images of code 0, thrown away
             filled[: len(part)] = part
-            if self._table is not None:
-                table, rows = self._table, filled
-            else:
-                table = self._contributions(self._weights.codebook[filled.ravel()])
-                rows = np.arange(filled.size, dtype=np.intp).reshape(filled.shape)
-            chunk.first_layer(table, rows)
-            pixels[start : start + step] = chunk.second_layer(self._up2)[: len(part)]
+            with _large_numbers_allowed():
+                pixels[start : start + step] = self._decode_chunk(chunk, filled)[: len(part)]
+
+    def _decode_chunk(self, chunk: "_Chunk", tokens: Index) -> NDArray[np.uint8]:
+        if self._table is not None:
+            chunk.first_layer(self._table, tokens)
+        else:
+            rows = np.arange(tokens.size, dtype=np.intp).reshape(tokens.shape)
+            chunk.first_layer(self._contributions(self._weights.codebook[tokens.ravel()]), rows)
+        return chunk.second_layer(self._up2)
 
     def _contributions(self, vectors: Float) -> Float:
         """What each vector [r, D] adds to the hidden layer through each kernel tap: [(r + 1) * 16, M].
@@ -167,12 +171,16 @@ def _sources(height: int, width: int, dy: int, dx: int) -> tuple[Index, Index]:
 
 def _to_uint8(values: Float) -> NDArray[np.uint8]:
     """255 * sigmoid(values), rounded half up; overwrites `values`."""
-    with np.errstate(over="ignore"):  # exp(89) is inf in float32, and 255 / (1 + inf) is the 0 that is meant
-        np.exp(np.negative(values, out=values), out=values)
+    np.exp(np.negative(values, out=values), out=values)  # exp(89) is inf, and 255 / (1 + inf) is the 0 that is meant
     values += np.float32(1)
     np.divide(np.float32(255), values, out=values)
     values += np.float32(0.5)
     return values.astype(np.uint8)  # truncates, and no value reaches 256
+
+
+def _large_numbers_allowed() -> np.errstate:
+    """No warnings from huge weights: a file may hold any, and exp of a very dark pixel is inf, rightly."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _split(chunks: int, threads: int, step: int) -> list[slice]:

@@ -1,0 +1,237 @@
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
+from smalti.archive import spool as spool_module
+from smalti.archive import writer as writer_module
+from smalti.entropy import TokenPrior
+from smalti.errors import OutputError, OutputExistsError, UsageError
+
+from .made_up import random_tokens, random_weights, write
+
+SPEC = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
+
+
+def test_same_input_same_bytes_whatever_the_batches(small, tmp_path):
+    arguments = small.tokens, small.weights, small.labels, small.names
+    fields = {"image_shape": (7, 11, 1), "block_images": 20, "class_names": ("x", "y", "ζ")}
+    for batch in (1, 20, 50):
+        path = write(tmp_path / f"{batch}.smalti", *arguments, batch=batch, **fields)
+        assert path.read_bytes() == small.path.read_bytes()
+
+
+def test_nothing_but_the_archive_is_left(small):
+    assert [path.name for path in small.path.parent.iterdir()] == ["small.smalti"]
+
+
+def test_the_file_has_ordinary_permissions(small):
+    mask = os.umask(0)
+    os.umask(mask)
+    assert small.path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_an_existing_file_is_refused_before_any_work_and_kept(tmp_path):
+    path = tmp_path / "old.smalti"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputExistsError, match=r"old\.smalti") as caught:
+        ArchiveWriter(path, SPEC, random_weights())
+    assert caught.value.exit_code == 6 and path.read_bytes() == b"old"
+
+
+def test_overwriting_when_allowed(tmp_path):
+    path = tmp_path / "old.smalti"
+    path.write_bytes(b"old")
+    write(path, random_tokens(3), random_weights(), overwrite=True)
+    with open_archive(path) as archive:
+        assert len(archive) == 3
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
+    path = tmp_path / "late.smalti"
+    with ArchiveWriter(path, SPEC, random_weights()) as writer:
+        writer.append(random_tokens(3))
+        path.write_bytes(b"other")
+        with pytest.raises(OutputExistsError):
+            writer.commit()
+    assert path.read_bytes() == b"other" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match="does not exist"):
+        ArchiveWriter(tmp_path / "no" / "a.smalti", SPEC, random_weights())
+    with pytest.raises(OutputError, match="folder"):
+        ArchiveWriter(tmp_path, SPEC, random_weights(), overwrite=True)
+    with pytest.raises(OutputError, match="device"):
+        ArchiveWriter("/dev/null", SPEC, random_weights(), overwrite=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="permission"):
+        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights())
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("where", ["between", "commit"])
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error, where):
+    path = tmp_path / "old.smalti"
+    path.write_bytes(b"old")
+
+    def fail(*_arguments):
+        raise error
+
+    if where == "commit":
+        monkeypatch.setattr(writer_module, "pack_block", fail)
+    with pytest.raises(error), ArchiveWriter(path, SPEC, random_weights(), overwrite=True) as writer:
+        writer.append(random_tokens(30))
+        if where == "between":
+            raise error
+        writer.commit()
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_leaving_without_commit_writes_nothing(tmp_path):
+    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights()) as writer:
+        writer.append(random_tokens(30))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"a\.smalti.*No space left") as caught:
+        write(tmp_path / "a.smalti", random_tokens(5), random_weights())
+    assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+def run_limited(tmp_path, body, **options):
+    program = f"""
+        import numpy as np
+        from pathlib import Path
+        from smalti.archive import ArchiveSpec, ArchiveWriter
+        from smalti.floating import DecoderWeights
+        zeros = lambda *shape: np.zeros(shape, np.float32)
+        weights = DecoderWeights(zeros(8, 2), zeros(2, 2, 4, 4), zeros(2), zeros(2, 1, 4, 4), zeros(1))
+        spec = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
+        tokens = np.random.default_rng(0).integers(0, 8, (1000, 2, 3))
+        path = Path({str(tmp_path / "a.smalti")!r})
+        {body}
+    """
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file size and kill signals are POSIX")
+def test_a_real_write_error_while_spooling(tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+    body = "w = ArchiveWriter(path, spec, weights); w.append(tokens); w.commit()"
+    result = run_limited(tmp_path, body, preexec_fn=limit)
+    assert "smalti.errors.OutputError" in result.stderr and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill signals are POSIX")
+def test_a_kill_leaves_the_old_file(tmp_path):
+    (tmp_path / "a.smalti").write_bytes(b"old")
+    body = "w = ArchiveWriter(path, spec, weights, True); w.append(tokens); import os; os.kill(os.getpid(), 9)"
+    assert run_limited(tmp_path, body).returncode == -9
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.smalti", b"old")]
+
+
+def test_batches_that_do_not_fit(tmp_path):
+    tokens, labels = random_tokens(4), np.arange(4)
+    bad = {
+        "grid": (tokens[:, :1], None, None),
+        "flat": (tokens.reshape(4, 6), None, None),
+        "float": (tokens.astype(float), None, None),
+        "beyond": (tokens + 5, None, None),
+        "negative": (tokens - 9, None, None),
+        "few labels": (tokens, labels[:3], None),
+        "float labels": (tokens, labels * 0.5, None),
+        "column of labels": (tokens, labels[:, None], None),
+        "few names": (tokens, None, ["a"]),
+        "name": (tokens, None, ["a", "b", "c", "\udc80"]),
+    }
+    for given in bad.values():
+        writer = ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights())
+        with pytest.raises(UsageError):
+            writer.append(*given)
+        with pytest.raises(UsageError, match="closed"):
+            writer.commit()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("later", [(None, ["a"]), (np.zeros(1, int), None), (None, None)])
+def test_labels_and_names_for_all_or_none(tmp_path, later):
+    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights()) as writer:
+        writer.append(random_tokens(1), np.zeros(1, int), ["a"])
+        writer.append(random_tokens(0), None, None)
+        with pytest.raises(UsageError, match="all images or for none"):
+            writer.append(random_tokens(1), *later)
+
+
+def test_no_images_and_no_second_commit(tmp_path):
+    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights()) as writer:
+        with pytest.raises(UsageError, match="no images"):
+            writer.commit()
+        writer.append(random_tokens(2))
+        writer.commit()
+        with pytest.raises(UsageError, match="closed"):
+            writer.commit()
+
+
+def test_specs_that_cannot_be(tmp_path):
+    good = {"image_shape": (8, 12, 1), "token_grid": (2, 3), "codebook_size": 8, "profile": "test"}
+    for bad in (
+        {"image_shape": (9, 12, 1)}, {"image_shape": (8, 12, 5)}, {"image_shape": (0, 12, 1)},
+        {"codebook_size": 1}, {"codebook_size": 65_537}, {"block_images": 0},
+    ):  # fmt: skip
+        with pytest.raises(UsageError):
+            ArchiveSpec(**(good | bad))
+    with pytest.raises(UsageError):
+        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights(codes=9))
+    with pytest.raises(UsageError):
+        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights(channels=3))
+
+
+def test_dead_codes_are_not_stored(tmp_path):
+    tokens = np.where(random_tokens(20) > 3, 5000, 77)
+    path = write(tmp_path / "a.smalti", tokens, random_weights(codes=65_536, code_dim=16))
+    assert path.stat().st_size < 5000
+    with open_archive(path) as archive:
+        assert sorted(set(archive.tokens().ravel().tolist())) == [77, 5000]
+
+
+def test_counts_that_would_be_too_many_are_pooled(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "MAX_POSITION_CELLS", 10)
+    tokens = np.tile(np.array([[[1, 2, 3], [4, 5, 6]]]), (500, 1, 1))
+    with open_archive(write(tmp_path / "a.smalti", tokens, random_weights())) as archive:
+        assert archive._store.prior.kind == "shared" and (archive.tokens() == tokens).all()
+
+
+def test_spooled_counts_are_those_of_the_tokens(tmp_path, monkeypatch):
+    monkeypatch.setattr(spool_module, "_PIECE_TOKENS", 20)
+    tokens = random_tokens(50).reshape(50, 6)
+    spool = spool_module.TokenSpool(tmp_path, 6, 8)
+    for part in np.split(tokens, [3, 30]):
+        spool.append(part)
+    counts = spool.position_counts(np.arange(8, dtype=np.uint16), 8)
+    assert (counts == np.stack([np.bincount(column, minlength=8) for column in tokens.T])).all()
+    assert (counts.sum(axis=0) == spool.counts).all()
+    assert TokenPrior.fit(counts[:, 1:7]).codes == 6
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
