@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from smalti.images import ImageSource
     from smalti.training import EpochReport, FitSettings, Model
 
-__all__ = ["checkpoint_path", "fit_command", "fit_with_progress"]
+__all__ = ["INTERRUPTED", "check_new", "fit_command", "fit_with_progress", "stop_on_interrupt"]
 
 INTERRUPTED = 130
 
@@ -118,7 +118,7 @@ def fit_with_progress(
     if checkpoint.exists() and not resume:
         console.warn(f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it")
         checkpoint.unlink()
-    with console.progress(f"fit K={settings.quantizer.codebook_size}") as progress, _stop_on_interrupt() as stopping:
+    with console.progress(f"fit K={settings.quantizer.codebook_size}") as progress, stop_on_interrupt() as stopping:
         observer = _Observer(console, progress, stopping, output.with_name(f"{output.name}.log.json"))
         try:
             return fit_source(
@@ -169,7 +169,7 @@ class _Observer:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """Make Ctrl-C ask the fit to stop after its step; a second Ctrl-C stops at once."""
     asked = threading.Event()
 

@@ -1,5 +1,95 @@
 """`smalti study`."""
 
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def study_command() -> None:
-    """Repeat the codebook study."""
+import typer
+
+from smalti.cli.console import Console, ProgressCallback
+from smalti.cli.extras import needing
+from smalti.cli.fitting import INTERRUPTED, stop_on_interrupt
+from smalti.cli.options import Debug, Json, Quiet, Threads, default_threads
+from smalti.errors import UsageError
+
+if TYPE_CHECKING:
+    from smalti.study.variants import Run
+    from smalti.training import EpochReport, FitObserver
+
+__all__ = ["study_command"]
+
+
+def study_command(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where results are kept.")],
+    source: Annotated[str, typer.Argument(metavar="[SOURCE]", help="The images to study.")] = "mnist",
+    codebook_sizes: Annotated[
+        str, typer.Option("--codebook-sizes", metavar="K,...", help="Codebook sizes, separated by commas.")
+    ] = "64,128,256,512",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of the study's own quantiser.")] = 5,
+    cured_seeds: Annotated[int, typer.Option("--cured-seeds", min=0, help="Seeds with the collapse cured.")] = 3,
+    ablation_seeds: Annotated[int, typer.Option("--ablation-seeds", min=0, help="Seeds of each cure alone.")] = 2,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the images in each fit.")] = 3,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Use only the first images of train and test.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Measure the VAE and the classical codecs too.")] = True,
+    json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Repeat the codebook study: fits for each codebook size and seed, tables, figures, one report.
+
+    Finished runs are kept in FOLDER and not done again, so the study can be stopped with Ctrl-C and continued by the
+    same command. The whole takes some hours on 2 cores; --seeds, --epochs, --limit and --no-baselines shrink it.
+    """
+    console = Console(json=json, quiet=quiet)
+    with needing("the study", "study"):
+        import torch  # noqa: PLC0415 (slow to import)
+
+        from smalti.study.sweep import StudyPlan, run_study  # noqa: PLC0415
+        from smalti.training import FitInterruptedError  # noqa: PLC0415
+    torch.set_num_threads(default_threads(threads))
+    plan = StudyPlan(_sizes(codebook_sizes), seeds, cured_seeds, ablation_seeds, epochs, limit, baselines)
+    command = shlex.join(["smalti", *sys.argv[1:]])
+    with console.progress("study") as progress, stop_on_interrupt() as stopping:
+        observer = _Observer(console, progress, stopping)
+        try:
+            page = run_study(plan, source, output, command, observer)
+        except FitInterruptedError:
+            console.warn(f"interrupted; go on with: {command}")
+            raise typer.Exit(INTERRUPTED) from None
+    console.result({"report": str(page), "runs": len(plan.runs())}, f"{page}: {len(plan.runs())} runs")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(size) for size in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"--codebook-sizes {text!r}: give numbers separated by commas, such as 64,128") from None
+
+
+class _Observer:
+    """Shows a study on the terminal: a bar over the steps of all fits that are left, a line for each that ends."""
+
+    def __init__(self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool]) -> None:
+        self.console, self.progress, self.stopping = console, progress, stopping
+
+    def say(self, line: str) -> None:
+        self.console.say(line)
+
+    def fit_observer(self, run: "Run", number: int, runs: int) -> "FitObserver":
+        return _FitObserver(self, number, runs)
+
+
+class _FitObserver:
+    def __init__(self, study: _Observer, number: int, runs: int) -> None:
+        self.study, self.number, self.runs, self.should_stop = study, number, runs, study.stopping
+
+    def on_step(self, step: int, steps: int) -> None:
+        self.study.progress((self.number - 1) * steps + step, self.runs * steps)
+
+    def on_epoch(self, report: "EpochReport", history: list[dict[str, Any]]) -> None:
+        """Say nothing: the study tells of whole fits."""

@@ -1,0 +1,100 @@
+"""One run of the study: fit (or take the model that was kept), pack for real, measure what the file gives back."""
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive import compare, open_archive
+from smalti.codec import compress_source, decoder_weights, fit_source
+from smalti.errors import SourceError
+from smalti.floating import FloatDecoder
+from smalti.images import ImageSource
+from smalti.study.machine import describe_machine
+from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
+from smalti.study.variants import Run
+from smalti.training import EpochReport, FitObserver, Model, token_statistics
+
+__all__ = ["fit_run", "measure_run", "model_path"]
+
+SHOWN_IMAGES = 10
+
+
+def model_path(folder: Path, run: Run) -> Path:
+    """Return where the study's folder keeps the model of a run."""
+    return folder / "models" / f"{run.name}.smalti-model"
+
+
+def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder: Path, observer: FitObserver) -> Model:
+    """Return the run's model: the one kept in `folder` if it is of the same fit, else a new one, which is kept.
+
+    An interrupted fit leaves a checkpoint beside the model, and goes on from it next time.
+    """
+    path, settings = model_path(folder, run), run.settings(epochs)
+    if path.exists():
+        model = Model.load(path)
+        if model.settings == settings and model.provenance["images"] == len(train):
+            return model
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = path.with_suffix(".checkpoint")
+    model = fit_source(train, settings, validation=test, checkpoint=checkpoint, resume=True, observer=observer)
+    model.save(path)
+    return model
+
+
+def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uint8]) -> tuple[RunResult, Pictures]:
+    """Pack the test images with the run's model and measure the file and what the decoder makes of it.
+
+    shown : uint8 [n, H, W], the first test images, for the pictures
+    """
+    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
+        path = Path(folder) / "test.smalti"
+        compress_source(test, path, model, labels=False)
+        with open_archive(path) as archive:
+            quality = compare(archive, test).quality
+            info, tokens = archive.info(), archive.tokens()
+            reconstructions = archive[: len(shown)]
+    counts = np.bincount(tokens.ravel(), minlength=run.codebook_size)
+    statistics = token_statistics(counts)
+    tokens_per_image = int(np.prod(tokens.shape[1:]))
+    result = RunResult(
+        variant=run.variant,
+        codebook_size=run.codebook_size,
+        seed=run.seed,
+        epochs=model.settings.epochs,
+        train_images=model.provenance["images"],
+        parameters=model.provenance["parameters"],
+        model_bytes=4 * int(model.provenance["parameters"]),
+        fit_seconds=sum(epoch["seconds"] for epoch in model.history),
+        first_100=Quality(quality.first_100.mse, _known(quality.first_100.ssim)),
+        test=TestQuality(quality.images, quality.mse_mean, _known(quality.ssim_mean)),
+        codes_used=statistics.codes_used,
+        perplexity=statistics.perplexity,
+        entropy_bits_per_token=statistics.entropy_bits_per_token,
+        tokens_per_image=tokens_per_image,
+        fixed_length_bytes_per_image=tokens_per_image * (run.codebook_size - 1).bit_length() / 8,
+        archive=ArchiveMeasure.of(info.images, ArchiveBytes(**asdict(info.bytes))),
+        history=tuple(EpochReport(**epoch) for epoch in model.history),
+        machine=describe_machine(),
+    )
+    return result, _pictures(model, counts, shown, reconstructions)
+
+
+def _pictures(
+    model: Model, counts: NDArray[np.int64], shown: NDArray[np.uint8], reconstructions: NDArray[np.uint8]
+) -> Pictures:
+    """Return the run's pictures; in the atlas each code stands alone amid the most used one, the background."""
+    by_use = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    rows, columns = reconstructions.shape[1] // 4, reconstructions.shape[2] // 4
+    grids = np.full((len(by_use), rows, columns), by_use[0])
+    grids[:, rows // 2, columns // 2] = by_use
+    atlas = FloatDecoder(decoder_weights(model)).decode(grids)[..., 0]
+    return Pictures(shown, reconstructions, atlas, counts[by_use])
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise SourceError("SSIM needs images of at least 7x7 pixels; run the study on larger ones")
+    return value

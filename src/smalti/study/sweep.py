@@ -1,0 +1,179 @@
+"""The whole study: every run, then amortisation, baselines and report; what is finished is kept and not done again."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import smalti
+from smalti.codec import compress_source
+from smalti.errors import SourceError, UsageError
+from smalti.images import ImageSource, open_source, read_images
+from smalti.study.classical import ClassicalResult, measure_classical
+from smalti.study.machine import describe_machine
+from smalti.study.report import build_report
+from smalti.study.results import AmortisationPoint, RunResult, StudyInfo, read_amortisation, write_amortisation
+from smalti.study.runs import SHOWN_IMAGES, fit_run, measure_run, model_path
+from smalti.study.strict_json import read_json
+from smalti.study.vae import VaeResult, measure_vae
+from smalti.study.variants import ABLATED, CURED, PAPER, Run
+from smalti.training import FitObserver, Model
+
+__all__ = ["STUDY_SIZES", "StudyObserver", "StudyPlan", "run_study"]
+
+STUDY_SIZES = (64, 128, 256, 512)
+REFERENCE_SIZE = 128
+AMORTISED_IMAGES = (100, 300, 1_000, 3_000, 10_000, 30_000, 70_000)
+VAE_SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What to run.
+
+    codebook_sizes : K of the sweeps
+    seeds, cured_seeds, ablation_seeds : how many seeds of the study's own quantiser, of the one with all cures, and
+        of each cure alone (at K = 128, or the smallest K there is)
+    epochs : of each fit
+    limit : use only the first images of the train and of the test part; None for all
+    baselines : whether to measure the VAE and the classical codecs too
+    """
+
+    codebook_sizes: tuple[int, ...] = STUDY_SIZES
+    seeds: int = 5
+    cured_seeds: int = 3
+    ablation_seeds: int = 2
+    epochs: int = 3
+    limit: int | None = None
+    baselines: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.codebook_sizes or self.seeds < 1 or self.epochs < 1:
+            raise UsageError("a study needs at least one codebook size, one seed and one epoch")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit must be at least 1, not {self.limit}")
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return every run; seed by seed, so that a study that is stopped early has whole sweeps."""
+        sizes = self.codebook_sizes
+        ablation_size = REFERENCE_SIZE if REFERENCE_SIZE in sizes else min(sizes)
+        paper = [Run(PAPER, size, seed) for seed in range(self.seeds) for size in sizes]
+        cured = [Run(CURED, size, seed) for seed in range(self.cured_seeds) for size in sizes]
+        ablation = [Run(name, ablation_size, seed) for seed in range(self.ablation_seeds) for name in ABLATED]
+        return (*paper, *cured, *ablation)
+
+
+class StudyObserver(Protocol):
+    """What a front end hears of a study."""
+
+    def say(self, line: str) -> None:
+        """Hear of something that has been done or begins."""
+
+    def fit_observer(self, run: Run, number: int, runs: int) -> FitObserver:
+        """Return who listens to the fit of `run`, the `number`-th of `runs` that are left."""
+
+
+def run_study(plan: StudyPlan, source: str, folder: Path, command: str, observer: StudyObserver) -> Path:
+    """Do what is not yet done of `plan` in `folder`, then write the report and return its path.
+
+    source : a named set with a train and a test part
+    command : what the user typed, kept in the results
+
+    Raises FitInterruptedError when the observer stops a fit; the same call goes on from there.
+    """
+    train, test = _parts(source, plan.limit)
+    folder.mkdir(parents=True, exist_ok=True)
+    StudyInfo(command, describe_machine(), smalti.__version__).write(folder)
+    left = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
+    shown = read_images(test, SHOWN_IMAGES).pixels[..., 0]
+    for number, run in enumerate(left, 1):
+        model = fit_run(run, plan.epochs, train, test, folder, observer.fit_observer(run, number, len(left)))
+        result, pictures = measure_run(run, model, test, shown)
+        if run.seed == 0:
+            pictures.write(folder, run.name)
+        result.write(folder)
+        observer.say(_line(result))
+    _amortise(plan, source, folder, observer)
+    if plan.baselines:
+        _measure_baselines(train, test, folder, command, observer)
+    return build_report(folder)
+
+
+def _parts(source: str, limit: int | None) -> tuple[ImageSource, ImageSource]:
+    """Return the train and the test part of a named set, in memory."""
+    if source != "mnist":
+        raise UsageError(f"{source}: the study is of MNIST, whose figures it repeats; name mnist")
+    parts = [read_images(open_source(f"{source}/{part}"), limit) for part in ("train", "test")]
+    train, test = (open_source(part.pixels) for part in parts)
+    return train, test
+
+
+def _is_done(run: Run, plan: StudyPlan, train_images: int, folder: Path) -> bool:
+    """Whether the folder has the run's result; SourceError if it has one of another protocol."""
+    path = folder / "runs" / f"{run.name}.json"
+    if not path.exists():
+        return False
+    done = read_json(RunResult, path)
+    if (done.epochs, done.train_images) != (plan.epochs, train_images):
+        raise SourceError(
+            f"{path} is of {done.epochs} epochs on {done.train_images:,} images, not {plan.epochs} on "
+            f"{train_images:,}; name another folder"
+        )
+    return True
+
+
+def _line(result: RunResult) -> str:
+    return (
+        f"{result.name}: MSE {result.test.mse:.5f} (first 100 {result.first_100.mse:.5f}), "
+        f"SSIM {result.test.ssim:.4f} ({result.first_100.ssim:.4f}), {result.codes_used} codes, "
+        f"{result.entropy_bits_per_token:.2f} bits/token, "
+        f"{result.archive.bytes_per_image:.2f} bytes/image without the model"
+    )
+
+
+def _amortise(plan: StudyPlan, source: str, folder: Path, observer: StudyObserver) -> None:
+    """Pack more and more images with one model and keep the sizes of the files."""
+    sizes = plan.codebook_sizes
+    path = model_path(folder, Run(PAPER, REFERENCE_SIZE if REFERENCE_SIZE in sizes else min(sizes), 0))
+    if read_amortisation(folder) or not path.exists():
+        return
+    observer.say("amortisation: packing more and more images")
+    model, images = Model.load(path), read_images(open_source(source), plan.limit).pixels
+    with tempfile.TemporaryDirectory(prefix="smalti-") as scratch:
+        points = tuple(_pack_first(model, images[:count], Path(scratch)) for count in _counts(len(images)))
+    write_amortisation(folder, points)
+
+
+def _counts(images: int) -> Iterator[int]:
+    yield from (count for count in AMORTISED_IMAGES if count < images)
+    yield images
+
+
+def _pack_first(model: Model, pixels: NDArray[np.uint8], scratch: Path) -> AmortisationPoint:
+    path = scratch / f"{len(pixels)}.smalti"
+    info = compress_source(open_source(pixels), path, model, labels=False).info
+    return AmortisationPoint(len(pixels), info.archive_bytes, info.ratio)
+
+
+def _measure_baselines(
+    train: ImageSource, test: ImageSource, folder: Path, command: str, observer: StudyObserver
+) -> None:
+    train_images, test_images = (read_images(part).pixels[..., 0] for part in (train, test))
+    machine = describe_machine()
+    if VaeResult.read(folder) is None:
+        measure_vae(
+            train_images,
+            test_images,
+            VAE_SEEDS,
+            command,
+            machine,
+            on_seed=lambda seed: observer.say(f"VAE, seed {seed}: fitting"),
+        ).write(folder)
+    if ClassicalResult.read(folder) is None:
+        measure_classical(
+            test_images, command, machine, on_codec=lambda name: observer.say(f"classical codecs: {name}")
+        ).write(folder)
