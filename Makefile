@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+TORCH := torch==2.13.0
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed-study
+	$(BIN)/python scripts/demo.py $(DEMO)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch first and pinned: that release has a small build for CPUs, while a newer one may bring gigabytes for GPUs
+$(VENV)/.installed-torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH)
+	touch $@
+
+$(VENV)/.installed-study: $(VENV)/.installed-torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[study]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@ $(VENV)/.installed-study
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
