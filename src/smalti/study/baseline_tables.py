@@ -51,8 +51,8 @@ def break_even_table(study: Study) -> Table | None:
         told = f"{even:,}" if even else f"not up to {last:,}"
         rows.append((rival.title, f"{rival.bytes_per_image:.1f}", told))
     return Table(
-        "Break-even: from how many images on the archive, model included, is smaller",
-        ("codec, at the MSE of the study’s system", "bytes per image", "images"),
+        "Break-even at equal MSE: from how many images on the archive, model included, is smaller",
+        ("codec", "bytes per image", "images"),
         tuple(rows),
         "Codecs whose coarsest setting is better than that MSE are taken at that setting.",
     )
@@ -97,7 +97,7 @@ def matched_table(study: Study) -> Table | None:
         ]
     return Table(
         "Bytes per image at matched quality, all test images",
-        ("", *(target.name for target in wanted)),
+        ("codec", *(target.name for target in wanted)),
         tuple(rows),
         "*: even its coarsest setting is better than asked, and the codec can be no cheaper. “never”: its finest "
         "setting measured falls short. Own files: each image its own file; mosaic: all in one image, the codec’s best "

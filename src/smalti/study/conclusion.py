@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
+from smalti.study.markup import signed
 from smalti.study.results import RunResult
 from smalti.study.statistics import MEASURES, SMALLEST_SAMPLE, Comparison, SizeComparison, Spread, compare_sizes
 
@@ -122,7 +123,7 @@ def _evidence(results: list[SizeComparison]) -> str:
 
 def _trends(results: list[SizeComparison]) -> str:
     told = [
-        f"by {result.measure.name} {result.trend:+.2f}, p {_p(result.trend_p)}"
+        f"by {result.measure.name} {signed(result.trend, 2)}, p {_p(result.trend_p)}"
         for result in results
         if result.trend is not None and result.trend_p is not None
     ]

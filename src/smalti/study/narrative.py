@@ -6,6 +6,7 @@ Every function returns plain text, and says "not run" of what was not measured.
 from collections.abc import Callable
 
 from smalti.study.amortise import break_even_images
+from smalti.study.markup import signed
 from smalti.study.matching import at_rate
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult
 from smalti.study.selection import VARIANT_NAMES, Study, targets
@@ -71,7 +72,7 @@ def reproduction_words(study: Study) -> str:
 
 
 def _percent(value: float, reference: float) -> str:
-    return f"{100 * (value / reference - 1):+.1f}%"
+    return f"{signed(100 * (value / reference - 1), 1)}%"
 
 
 def collapse_words(study: Study) -> str:

@@ -66,7 +66,7 @@ def _render(study: Study, sections: tuple[Section, ...]) -> str:
             {
                 "anchor": section.anchor,
                 "heading": section.heading,
-                "paragraphs": section.paragraphs,
+                "paragraphs": [_unbroken(paragraph) for paragraph in section.paragraphs],
                 "verdict": section.verdict,
                 "parts": [_picture(each) for each in section.illustrations]
                 + [Markup(to_html(table)) for table in section.tables],
@@ -76,6 +76,11 @@ def _render(study: Study, sections: tuple[Section, ...]) -> str:
         facts=_facts(study),
         not_run=NOT_RUN,
     )
+
+
+def _unbroken(text: str) -> str:
+    """Return text in which no line ends inside "K = 128"."""
+    return text.replace("K = ", "K\u00a0=\u00a0")
 
 
 def _picture(illustration: Illustration) -> Markup:

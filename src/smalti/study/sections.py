@@ -13,6 +13,7 @@ from smalti.study.figures.quality import draw_quality
 from smalti.study.figures.rate_distortion import draw_rate_distortion
 from smalti.study.markup import Table
 from smalti.study.narrative import (
+    NOT_RUN,
     ablation_words,
     amortisation_words,
     classical_words,
@@ -121,7 +122,7 @@ def _pictures_section(study: Study, folder: Path) -> Section:
         )
     for run in (*study.reference()[:1], *study.of(CURED)[:1]):
         illustrations += _atlas(run, folder)
-    paragraphs = () if illustrations else ("Not run.",)
+    paragraphs = () if illustrations else (NOT_RUN,)
     return Section("pictures", "Digits and codebooks", paragraphs, tuple(illustrations))
 
 
@@ -135,8 +136,8 @@ def _atlas(run: RunResult, folder: Path) -> list[Illustration]:
     return [
         Illustration(
             path,
-            f"The {which} of K = {run.codebook_size}, {VARIANT_NAMES[run.variant]}, seed {run.seed}. Each is decoded alone "
-            "and stands with its share of the test images’ tokens.",
+            f"The {which} of K = {run.codebook_size}, {VARIANT_NAMES[run.variant]}, seed {run.seed}. Each is decoded "
+            "alone and stands with its share of the test images’ tokens.",
             "A grid of small grey patches, one for each code, with percentages.",
         )
     ]

@@ -5,7 +5,7 @@ Means stand with their standard deviation over seeds; a single run stands alone,
 
 from collections.abc import Callable
 
-from smalti.study.markup import Table
+from smalti.study.markup import Table, signed
 from smalti.study.results import STUDY_TABLE, RunResult
 from smalti.study.selection import VARIANT_NAMES, Study
 from smalti.study.statistics import MEASURES, compare_sizes, spread
@@ -27,28 +27,24 @@ def _column(runs: tuple[RunResult, ...], value: Callable[[RunResult], float], di
 
 def quality_table(study: Study, variant: str = PAPER) -> Table:
     """Return Table 1: quality and model size by codebook size, beside the study's own figures."""
+    beside = variant == PAPER
     rows = []
     for size in study.sizes(variant):
         runs = study.of(variant, size)
-        published = STUDY_TABLE.get(size) if variant == PAPER else None
-        rows.append(
-            (
-                f"{size}",
-                f"{len(runs)}",
-                _column(runs, lambda run: run.first_100.mse, 4),
-                f"{published.mse:.4f}" if published else "–",
-                _column(runs, lambda run: run.first_100.ssim, 3),
-                f"{published.ssim:.4f}" if published else "–",
-                _column(runs, lambda run: run.test.mse, 4),
-                _column(runs, lambda run: run.test.ssim, 3),
-                f"{runs[0].model_ko:,.0f}",
-                f"{published.model_ko:,}" if published else "–",
-            )
-        )
-    columns = ("K", "seeds", "MSE, first 100", "study", "SSIM, first 100", "study", "MSE, all", "SSIM, all")
+        published = STUDY_TABLE.get(size)
+        cells = [
+            (_column(runs, lambda run: run.first_100.mse, 4), f"{published.mse:.4f}" if published else "–"),
+            (_column(runs, lambda run: run.first_100.ssim, 3), f"{published.ssim:.4f}" if published else "–"),
+            (f"{runs[0].model_ko:,.0f}", f"{published.model_ko:,}" if published else "–"),
+        ]
+        shown = [cell for pair in cells for cell in (pair if beside else pair[:1])]
+        whole = (_column(runs, lambda run: run.test.mse, 4), _column(runs, lambda run: run.test.ssim, 3))
+        rows.append((f"{size}", f"{len(runs)}", *shown, *whole))
+    titles = [("MSE, first 100", "study"), ("SSIM, first 100", "study"), ("model, Ko", "study")]
+    shown = [title for pair in titles for title in (pair if beside else pair[:1])]
     return Table(
         f"Quality by codebook size, {VARIANT_NAMES.get(variant, variant)}",
-        (*columns, "model, Ko", "study"),
+        ("K", "seeds", *shown, "MSE, all", "SSIM, all"),
         tuple(rows),
         "Mean ± standard deviation over seeds, on images in [0, 1]. 1 Ko is 1,024 bytes of float32 parameters.",
     )
@@ -120,8 +116,7 @@ def ablation_table(study: Study) -> Table | None:
         f"What each cure brings, K = {size}",
         ("quantiser", "seeds", "MSE, all", "SSIM, all", "codes used", "perplexity", "B/image on disk, no model"),
         tuple(rows),
-        "Each row changes one thing in the study's quantiser; the last changes all four. More codes in use are "
-        "better images at more bytes.",
+        "Each row changes one thing in the study's quantiser; the last changes all four.",
     )
 
 
@@ -135,9 +130,9 @@ def comparison_table(study: Study) -> Table | None:
         rows.extend(
             (
                 f"{measure.name}, {measure.images}, K = {each.codebook_size}",
-                f"{each.difference:+.4f}",
-                f"{each.low:+.4f} to {each.high:+.4f}",
-                f"{each.effect:+.1f}",
+                signed(each.difference, 4),
+                f"{signed(each.low, 4)} to {signed(each.high, 4)}",
+                signed(each.effect, 1),
                 f"{each.p:.3f}",
                 f"{each.p_holm:.3f}",
             )
