@@ -30,6 +30,7 @@ from smalti.errors import (
     UnsupportedArchiveError,
     UsageError,
 )
+from smalti.version import __version__
 
 if TYPE_CHECKING:
     from smalti.codec import CompressReport
@@ -55,8 +56,6 @@ __all__ = [
     "compress",
     "open",
 ]
-
-__version__ = "0.1.0"
 
 
 def compress(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ from smalti.archive.spool import TokenSpool
 from smalti.entropy import MAX_POSITION_CELLS, TokenPrior
 from smalti.errors import UsageError
 from smalti.floating import DecoderWeights
+from smalti.version import __version__
 
 __all__ = ["ArchiveSpec", "ArchiveWriter"]
 
@@ -202,16 +202,8 @@ class ArchiveWriter:
             perplexity=perplexity(self._spool.counts),
             block_images=spec.block_images,
             profile=spec.profile,
-            provenance=tuple(sorted({"smalti": _release(), **dict(spec.provenance)}.items())),
+            provenance=tuple(sorted({"smalti": __version__, **dict(spec.provenance)}.items())),
         )
-
-
-def _release() -> str:
-    """This release, by the installed package: importing the top package from here would turn the layers around."""
-    try:
-        return metadata.version("smalti")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 class _FrameWriter:

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-import smalti
 from smalti.cli.fitting import fit_command
 from smalti.cli.inspection import info_command, test_command
 from smalti.cli.packing import compress_command, decompress_command, get_command
 from smalti.cli.study import study_command
 from smalti.errors import SmaltiError
+from smalti.version import __version__
 
 __all__ = ["app", "main"]
 
@@ -32,7 +32,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"smalti {smalti.__version__}")
+        typer.echo(f"smalti {__version__}")
         raise typer.Exit
 
 

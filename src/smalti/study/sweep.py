@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-import smalti
 from smalti.codec import compress_source
 from smalti.errors import SourceError, UsageError
 from smalti.images import ImageSource, open_source, read_images
@@ -22,6 +21,7 @@ from smalti.study.strict_json import read_json
 from smalti.study.vae import VaeResult, measure_vae
 from smalti.study.variants import ABLATED, CURED, PAPER, Run
 from smalti.training import FitObserver, Model
+from smalti.version import __version__
 
 __all__ = ["STUDY_SIZES", "StudyObserver", "StudyPlan", "run_study"]
 
@@ -87,7 +87,7 @@ def run_study(plan: StudyPlan, source: str, folder: Path, command: str, observer
     """
     train, test = _parts(source, plan.limit)
     folder.mkdir(parents=True, exist_ok=True)
-    StudyInfo(command, describe_machine(), smalti.__version__).write(folder)
+    StudyInfo(command, describe_machine(), __version__).write(folder)
     left = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
     shown = read_images(test, SHOWN_IMAGES).pixels[..., 0]
     for number, run in enumerate(left, 1):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-import smalti
 from smalti.errors import UsageError
 from smalti.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from smalti.training.images import TrainingImages, to_unit_range
@@ -19,6 +18,7 @@ from smalti.training.model import Model
 from smalti.training.network import VQVAE
 from smalti.training.report import EpochReport, FitObserver, token_statistics
 from smalti.training.settings import FitSettings
+from smalti.version import __version__
 
 __all__ = ["FitInterruptedError", "SilentObserver", "Validation", "choose_device", "fit", "validate"]
 
@@ -211,7 +211,7 @@ class _Loop:
     def model(self, provenance: dict[str, Any]) -> Model:
         """Return the network as a Model."""
         known = {
-            "smalti": smalti.__version__,
+            "smalti": __version__,
             "torch": torch.__version__,
             "images": len(self.images),
             "parameters": self.network.parameter_count(),
