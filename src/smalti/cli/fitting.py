@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["INTERRUPTED", "check_new", "fit_command", "fit_with_progress", "stop_on_interrupt"]
 
 INTERRUPTED = 130
+FEW_STEPS = 1_500
+"""Below about this many steps the study's network has not learned its images (it takes 2,814 in the study)."""
 
 
 def fit_command(
@@ -114,6 +116,7 @@ def fit_with_progress(
     from smalti.training import FitInterruptedError, choose_device  # noqa: PLC0415
 
     torch.set_num_threads(default_threads(threads))
+    _warn_of_few_steps(len(source), settings, console)
     checkpoint = checkpoint_path(output)
     if checkpoint.exists() and not resume:
         console.warn(f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it")
@@ -134,6 +137,15 @@ def fit_with_progress(
             arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
             console.warn(f"interrupted; go on with: {shlex.join(['smalti', *arguments, '--resume'])}")
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _warn_of_few_steps(images: int, settings: "FitSettings", console: Console) -> None:
+    steps_per_epoch = -(-images // settings.batch_images)
+    if steps_per_epoch * settings.epochs < FEW_STEPS:
+        console.warn(
+            f"{settings.epochs} epochs of {images:,} images are {steps_per_epoch * settings.epochs} steps, too few to "
+            f"learn much; --epochs {-(-FEW_STEPS // steps_per_epoch)} or more gives better images"
+        )
 
 
 def checkpoint_path(output: Path) -> Path:
