@@ -10,7 +10,7 @@ from smalti.study.markup import signed
 from smalti.study.matching import at_rate
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult
 from smalti.study.selection import VARIANT_NAMES, Study, targets
-from smalti.study.statistics import REFERENCE_SIZE, spread
+from smalti.study.statistics import spread
 from smalti.study.tables import with_deviation
 from smalti.study.variants import ABLATED, CURED, PAPER
 
@@ -52,7 +52,7 @@ def _numbers(values: set[int]) -> str:
 
 
 def reproduction_words(study: Study) -> str:
-    """Return how near the repeated K = 128 (or the size nearest to it) comes to the published figures."""
+    """Return how near the repeated K = 128 (or the smallest size there is) comes to the published figures."""
     runs = study.reference()
     if not runs:
         return NOT_RUN
@@ -111,7 +111,7 @@ def rate_words(study: Study) -> str:
     return (
         f"At K = {runs[0].codebook_size} the study counts {tokens} tokens of fixed length: {fixed:.1f} bytes an image, "
         f"{RAW_IMAGE_BYTES / fixed:.1f}:1. The tokens carry {bits:.2f} bits each, and a real file of "
-        f"{runs[0].archive.images:,} images, with headers, index and labels, takes {coded:.1f} bytes an image without "
+        f"{runs[0].archive.images:,} images, with headers and index, takes {coded:.1f} bytes an image without "
         f"the model ({RAW_IMAGE_BYTES / coded:.1f}:1) and {whole:.1f} with it ({RAW_IMAGE_BYTES / whole:.1f}:1)."
     )
 
@@ -239,5 +239,5 @@ def amortisation_words(study: Study) -> str:
     starts = f"It is smaller than the raw pixels from {start:,} images on" if start else "It never beats the raw pixels"
     return (
         f"Every archive carries its model. {starts}; {last.images:,} images come to {last.archive_bytes / 1e6:.2f} MB, "
-        f"a true ratio of {last.ratio:.1f}:1 (real files, K = {REFERENCE_SIZE})."
+        f"a true ratio of {last.ratio:.1f}:1 (real files)."
     )

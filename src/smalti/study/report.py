@@ -10,7 +10,6 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import smalti
 from smalti.errors import SourceError
 from smalti.study.classical import ClassicalResult
 from smalti.study.markup import to_html, to_markdown
@@ -19,6 +18,7 @@ from smalti.study.results import StudyInfo, read_amortisation, read_runs
 from smalti.study.sections import Illustration, Section, write_sections
 from smalti.study.selection import Study
 from smalti.study.vae import VaeResult
+from smalti.version import __version__
 
 __all__ = ["build_report", "read_study"]
 
@@ -99,7 +99,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         facts.insert(0, ("Command", study.info.command))
         facts.append(("Release", f"smalti {study.info.smalti_version}"))
     else:
-        facts.append(("Release", f"report by smalti {smalti.__version__}"))
+        facts.append(("Release", f"report by smalti {__version__}"))
     if study.classical is not None:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(study.classical.versions.items()))
         facts += [("Codecs", f"{versions}; {study.classical.machine}"), ("Codecs by", study.classical.command)]

@@ -232,7 +232,7 @@ class Pictures:
     """What a run looks like.
 
     originals, reconstructions : uint8 [n, 28, 28], the first test images and their reconstructions
-    atlas : uint8 [codes_used, 28, 28], each used code decoded alone, most used first
+    atlas : uint8 [codes_used, 28, 28], each used code decoded alone amid the most used one; most used first
     uses : int64 [codes_used], how many of the test images' tokens each stands for
     """
 

@@ -50,11 +50,11 @@ class Study:
         return REFERENCE_SIZE if REFERENCE_SIZE in sizes else (sizes[0] if sizes else None)
 
     def reference(self) -> tuple[RunResult, ...]:
-        """Return the paper runs that baselines are compared with: K = 128, or the size nearest to it."""
+        """Return the paper runs that baselines are compared with: K = 128, or the smallest size there is."""
         sizes = self.sizes(PAPER)
         if not sizes:
             return ()
-        return self.of(PAPER, min(sizes, key=lambda size: abs(size - REFERENCE_SIZE)))
+        return self.of(PAPER, REFERENCE_SIZE if REFERENCE_SIZE in sizes else sizes[0])
 
 
 @dataclass(frozen=True)

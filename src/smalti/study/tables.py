@@ -83,7 +83,7 @@ def rate_table(study: Study, variant: str = PAPER) -> Table:
             "with model",
         ),
         tuple(rows),
-        f"On disk: real archives of {_counts(images)} test images, with headers, index and labels; “no model” leaves "
+        f"On disk: real archives of {_counts(images)} test images, headers and index included; “no model” leaves "
         "out decoder, codebook and frequency tables, which every archive carries once.",
     )
 
