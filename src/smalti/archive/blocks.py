@@ -19,10 +19,8 @@ def pack_block(first: int, tokens: NDArray[np.uint16], indices: NDArray[np.uint1
     return _HEAD.pack(first, len(tokens), _tokens_crc(tokens)) + prior.encode(indices)
 
 
-def unpack_block(
-    data: bytes, images: range, prior: TokenPrior, code_ids: NDArray[np.uint16]
-) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Read the block that must hold `images`: (code ids, indices among the codes in use), each uint16 [n, T].
+def unpack_block(data: bytes, images: range, prior: TokenPrior, code_ids: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Read the block that must hold `images`: indices among the codes in use, uint16 [n, T].
 
     Raises DamagedArchiveError if it holds others, or if its tokens are not those that were written.
     """
@@ -32,10 +30,9 @@ def unpack_block(
     if (first, count) != (images.start, len(images)):
         raise DamagedArchiveError(f"it says it holds {count} images from {first}, not those of its place")
     indices = prior.decode(data[_HEAD.size :], count)
-    tokens = code_ids[indices]
-    if _tokens_crc(tokens) != checksum:
+    if _tokens_crc(code_ids[indices]) != checksum:
         raise DamagedArchiveError("its tokens are not those that were written: wrong checksum after decoding")
-    return tokens, indices
+    return indices
 
 
 def _tokens_crc(tokens: NDArray[np.uint16]) -> int:

@@ -68,7 +68,11 @@ def check_prelude(start: bytes, end: bytes) -> None:
     if _CRC.unpack_from(start, _PRELUDE.size)[0] != crc32c(start[: _PRELUDE.size]):
         raise DamagedArchiveError("the first bytes are damaged: wrong checksum")
     _, version, reserved, required, _ = _PRELUDE.unpack_from(start)
-    if version != VERSION or reserved:
+    if reserved:
+        raise UnsupportedArchiveError(
+            f"reserved field is {reserved}, which this release does not know: use a newer one"
+        )
+    if version != VERSION:
         raise UnsupportedArchiveError(
             f"format version {version}; this release reads version {VERSION} only: install a release that reads it"
         )

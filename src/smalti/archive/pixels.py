@@ -24,7 +24,7 @@ def read_pixels(file: SectionFile, store: SectionStore, numbers: NDArray[np.int6
     for places in np.split(order, cuts) if len(order) else ():
         block, first_row = divmod(int(numbers[places[0]]), file.header.block_images)
         rows = numbers[places] - (int(numbers[places[0]]) - first_row)
-        indices = store.block(block).indices.reshape(-1, *file.header.token_grid)
+        indices = store.indices(block).reshape(-1, *file.header.token_grid)
         _fill(pixels, places, indices, rows, store.decoder, threads)
     return pixels
 

@@ -120,7 +120,7 @@ class Archive:
         tokens = np.empty((len(numbers), self._header.tokens_per_image), np.uint16)
         for block, part in self._parts(numbers):
             first = self._header.block_range(block).start
-            rows = self._store.block(block).tokens[part.start - first : part.stop - first]
+            rows = self._store.tokens(block)[part.start - first : part.stop - first]
             tokens[part.start - numbers.start : part.stop - numbers.start] = rows
         return tokens.reshape(-1, *self._header.token_grid)
 
@@ -142,6 +142,8 @@ class Archive:
 
     def batches(self, batch_images: int, on_error: Literal["raise", "skip"] = "raise") -> Iterator[ImageBatch]:
         """Yield all images in order with their labels and names, in batches of `batch_images`.
+
+        Images are decoded in chunks of up to 16: batches of a multiple of 16 decode each chunk once.
 
         on_error : "skip" leaves out the images of damaged token blocks (`verify` names them), so that some
             batches are shorter or missing; "raise" raises DamagedArchiveError at the first
@@ -234,7 +236,7 @@ class Archive:
         readable = np.ones(len(blocks), np.bool_)
         for place, block in enumerate(blocks.tolist()):
             try:
-                self._store.block(block)
+                self._store.indices(block)
             except DamagedArchiveError:
                 readable[place] = False
         return readable[inverse]

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,39 +20,40 @@ from smalti.floating import DecoderWeights, FloatDecoder
 
 __all__ = ["SectionStore"]
 
-_CACHED_BLOCKS = 8
+_CACHE_BYTES = 64 << 20  # of tokens: 300,000 images of 28x28, so that random access decodes each block once
 
 T = TypeVar("T")
 
 
-class Block(NamedTuple):
-    """Tokens of one block: code ids in [0, K) and indices among the codes in use, each uint16 [n, T]."""
-
-    tokens: NDArray[np.uint16]
-    indices: NDArray[np.uint16]
-
-
 class SectionStore:
-    """Parses sections: keeps the last few token blocks, and all of the others; safe to use from several threads."""
+    """Parses sections: keeps the token blocks last used, and all of the others; safe to use from several threads."""
 
     def __init__(self, file: SectionFile) -> None:
         self._file = file
         self._lock = threading.RLock()
-        self._cache: OrderedDict[int, Block] = OrderedDict()
+        self._cache: OrderedDict[int, NDArray[np.uint16]] = OrderedDict()
         self._columns: dict[int, Column | None] = {}
 
-    def block(self, number: int) -> Block:
-        """The tokens of a block; DamagedArchiveError names the block and its images."""
+    def indices(self, number: int) -> NDArray[np.uint16]:
+        """The tokens of a block as indices among the codes in use, uint16 [n, T].
+
+        DamagedArchiveError names the block and its images.
+        """
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-        block = self._decode(number)
+        indices = self._decode(number)
         with self._lock:
-            self._cache[number] = block
-            while len(self._cache) > _CACHED_BLOCKS:
+            self._cache[number] = indices
+            self._cache.move_to_end(number)
+            while len(self._cache) > 1 and sum(block.nbytes for block in self._cache.values()) > _CACHE_BYTES:
                 self._cache.popitem(last=False)
-        return block
+        return indices
+
+    def tokens(self, number: int) -> NDArray[np.uint16]:
+        """The tokens of a block as numbers of codes in [0, K), uint16 [n, T]."""
+        return self.model[1][self.indices(number)]
 
     @property
     def model(self) -> tuple[DecoderWeights, NDArray[np.uint16]]:
@@ -102,12 +103,12 @@ class SectionStore:
     def _decoder(self) -> FloatDecoder:
         return FloatDecoder(self._model[0])
 
-    def _decode(self, number: int) -> Block:
+    def _decode(self, number: int) -> NDArray[np.uint16]:
         prior, (_, code_ids) = self.prior, self.model
         images = self._file.header.block_range(number)
         where = f"images {images.start} to {images.stop - 1}"
         entry = self._file.entry(Section.TOKENS, number)
-        return Block(*self.parse(entry, lambda data: unpack_block(data, images, prior, code_ids), where))
+        return self.parse(entry, lambda data: unpack_block(data, images, prior, code_ids), where)
 
     def parse(self, entry: Entry, parser: Callable[[bytes], T], where: str = "") -> T:
         """Read a section and give its payload to `parser`; errors are told with the path and the section."""

@@ -27,7 +27,7 @@ def verify(file: SectionFile) -> VerifyReport:
             if model_lost:  # its tokens cannot be decoded, but its bytes can be checked
                 file.read(file.entry(Section.TOKENS, number))
             else:
-                counts += np.bincount(store.block(number).tokens.ravel(), minlength=header.codebook_size)
+                counts += np.bincount(store.tokens(number).ravel(), minlength=header.codebook_size)
         except DamagedArchiveError as error:
             blocks.append(DamagedBlock(number, images.start, len(images), _reason(file, error)))
     codes_used, found = int(np.count_nonzero(counts)), perplexity(counts)
