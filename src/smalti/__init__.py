@@ -30,6 +30,7 @@ from smalti.errors import (
     UnsupportedArchiveError,
     UsageError,
 )
+from smalti.files import check_output
 from smalti.version import __version__
 
 if TYPE_CHECKING:
@@ -92,7 +93,6 @@ def compress(
         if (codebook_size, epochs, seed) != (None, None, None) or profile != "paper":
             raise UsageError("a model brings its own profile, codebook size, epochs and seed: give it or them")
         return compress_source(source, target, Model.load(Path(model)), overwrite=overwrite)
-    if target.exists() and not overwrite:
-        raise OutputExistsError(f"{target}: exists already; choose another name, or overwrite=True")
+    check_output(target, overwrite)
     settings = profile_settings(profile, codebook_size=codebook_size, epochs=epochs, seed=seed)
     return compress_source(source, target, fit_source(source, settings), overwrite=overwrite)

@@ -15,11 +15,11 @@ from smalti.archive.columns import TextBuilder, pack_integers
 from smalti.archive.header import MAX_BLOCK_IMAGES, MAX_CODES, Header
 from smalti.archive.layout import PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c, pack_prelude
 from smalti.archive.model import pack_model
-from smalti.archive.output import atomic_output, check_output, told_as_output_error
 from smalti.archive.report import perplexity
 from smalti.archive.spool import TokenSpool
 from smalti.entropy import MAX_POSITION_CELLS, TokenPrior
 from smalti.errors import UsageError
+from smalti.files import atomic_file, check_output, writing
 from smalti.floating import DecoderWeights
 from smalti.version import __version__
 
@@ -85,7 +85,7 @@ class ArchiveWriter:
         self._labels: list[NDArray[np.int64]] = []
         self._names = TextBuilder("names")
         self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
-        with told_as_output_error(self._path):
+        with writing(self._path):
             self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
         self._open = True
 
@@ -138,7 +138,7 @@ class ArchiveWriter:
             self._labels.append(labels.astype(np.int64))
         if names is not None:
             self._names.extend(names)
-        with told_as_output_error(self._path):
+        with writing(self._path):
             self._spool.append(tokens.reshape(count, -1))
 
     def commit(self) -> None:
@@ -146,7 +146,7 @@ class ArchiveWriter:
         self._require_open()
         if not self._spool.images:
             raise UsageError(f"{self._path}: there are no images to write")
-        with atomic_output(self._path, self._overwrite) as file:
+        with atomic_file(self._path, overwrite=self._overwrite) as file, writing(self._path):
             self._write(_FrameWriter(file))
         self.close()
 

@@ -32,13 +32,13 @@ from smalti.cli.options import (
     default_threads,
 )
 from smalti.cli.sources import open_for, report_skipped
-from smalti.errors import OutputError, OutputExistsError, UsageError
+from smalti.files import atomic_file, check_output
 
 if TYPE_CHECKING:
     from smalti.images import ImageSource
     from smalti.training import EpochReport, FitSettings, Model
 
-__all__ = ["INTERRUPTED", "check_new", "fit_command", "fit_with_progress", "stop_on_interrupt"]
+__all__ = ["INTERRUPTED", "fit_command", "fit_with_progress", "stop_on_interrupt"]
 
 INTERRUPTED = 130
 FEW_STEPS = 1_500
@@ -75,7 +75,7 @@ def fit_command(
     checkpoint, and the line that resumes from it.
     """
     console = Console(json=json, quiet=quiet)
-    check_new(output, force)
+    check_output(output, force)
     with needing("fitting", "train"):
         from smalti.training import profile_settings  # noqa: PLC0415 (torch is slow to import)
     settings = profile_settings((profile or Profile.PAPER).value, codebook_size=codebook_size, epochs=epochs, seed=seed)
@@ -153,16 +153,6 @@ def checkpoint_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.checkpoint")
 
 
-def check_new(output: Path, force: bool) -> None:
-    """Refuse an output that cannot be written or would be overwritten, before any long work."""
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; name a file")
-    if output.exists() and not force:
-        raise OutputExistsError(f"{output}: exists already; choose another name, or overwrite it (-f)")
-    if not output.parent.is_dir():
-        raise OutputError(f"{output}: the folder {output.parent} does not exist; make it first")
-
-
 class _Observer:
     """Shows a fit on the terminal and writes its log, a JSON list with one object an epoch."""
 
@@ -177,7 +167,8 @@ class _Observer:
             f" | {report.codes_used} codes used, perplexity {report.perplexity:.1f},"
             f" {report.entropy_bits_per_token:.2f} bits/token | {report.seconds:.0f} s"
         )
-        self.log.write_text(json.dumps(history, indent=2) + "\n")
+        with atomic_file(self.log, overwrite=True) as file:
+            file.write(f"{json.dumps(history, indent=2)}\n".encode())
 
 
 @contextmanager

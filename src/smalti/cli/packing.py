@@ -9,7 +9,7 @@ import typer
 from smalti.archive import extract, open_archive
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
-from smalti.cli.fitting import check_new, fit_with_progress
+from smalti.cli.fitting import fit_with_progress
 from smalti.cli.options import (
     ArchivePath,
     Codes,
@@ -31,6 +31,7 @@ from smalti.cli.options import (
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, short_summary
 from smalti.errors import UsageError
+from smalti.files import check_output
 
 __all__ = ["compress_command", "decompress_command", "get_command"]
 
@@ -61,7 +62,7 @@ def compress_command(
     exit code is then 3.
     """
     console = Console(json=json, quiet=quiet)
-    check_new(output, force)
+    check_output(output, force)
     if model is not None and any(value is not None for value in (profile, codebook_size, epochs, seed)):
         raise UsageError("a model brings its own profile, codebook size, epochs and seed: give --model or them")
     with needing("compressing", "train"):

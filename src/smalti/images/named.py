@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from smalti.errors import DownloadError, SourceError
-from smalti.images.atomic import atomic_file
+from smalti.files import atomic_file
 from smalti.images.chain import ChainedSource
 from smalti.images.idx import IdxSource
 from smalti.images.mirrors import DebianMirror, HttpMirror, Mirror, MirrorError, NpmMirror, PickleWheelMirror

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from smalti.errors import OutputExistsError, SmaltiError
-from smalti.images.atomic import partial_path, sync_folder, writing
+from smalti.files import partial_path, sync_folder, writing
 from smalti.images.batch import ImageBatch
 from smalti.images.outnames import checked_name, numbered_name, png_name, spare_names
 

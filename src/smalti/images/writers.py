@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError, UsageError
-from smalti.images.atomic import atomic_file, refuse_existing, writing
+from smalti.files import atomic_file, refuse_existing, writing
 from smalti.images.batch import ImageBatch
 from smalti.images.idx import idx_header, is_idx_name, labels_beside
 from smalti.images.listing import IMAGE_SUFFIXES

@@ -1,7 +1,6 @@
 """Tensors and settings in one safetensors file: numbers and JSON, never pickle."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from smalti.errors import ModelError
+from smalti.files import atomic_file, writing
 
 __all__ = ["read_tensors", "write_tensors"]
 
@@ -19,20 +19,11 @@ METADATA_KEY = "smalti"
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON description to `path` at once: a kill leaves the old file or the new one."""
+    """Write tensors and a JSON description to `path`, whole or not at all; OutputError if the system refuses."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save_tensors(plain, {METADATA_KEY: json.dumps(description, sort_keys=True)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror}; choose another place with -o") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path, overwrite=True) as file, writing(path):
+        file.write(data)
 
 
 def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written beside their place, synced, then renamed.
 
-A kill at any moment leaves the old file or none, and at most a hidden `.NAME.*.partial` beside it.
+A kill at any moment leaves the old file or none, and at most a hidden `.NAME.*.partial` beside it. Every layer that
+writes does it through here; this is one of the lowest layers, above `errors` alone.
 """
 
 import errno
@@ -11,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from smalti.errors import OutputExistsError, SmaltiError
+from smalti.errors import OutputError, OutputExistsError
 
-__all__ = ["atomic_file", "partial_path", "refuse_existing", "sync_folder", "writing"]
+__all__ = ["atomic_file", "check_output", "partial_path", "refuse_existing", "sync_folder", "writing"]
 
 _ADVICE = {
     errno.ENOSPC: "make room or choose another place",
@@ -33,7 +34,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A new binary file that takes its name at the end of the `with` block, and only if nothing was raised.
 
     Raises OutputExistsError if `path` exists, or comes into being meanwhile, and `overwrite` is not set;
-    SmaltiError, in one line, if the system refuses to open, sync or rename. Errors of the block pass through (put
+    OutputError, in one line, if the system refuses to open, sync or rename. Errors of the block pass through (put
     `writing` around its writes). A link is followed: its target is replaced.
     """
     path = Path(os.path.realpath(path))
@@ -55,6 +56,17 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             partial.unlink()
         raise
     sync_folder(path.parent)
+
+
+def check_output(path: Path, overwrite: bool = False) -> None:
+    """Raise OutputExistsError or OutputError if `path` cannot become a file; before long work, and touching nothing."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is a folder or a device; name a file")
+    refuse_existing(path, overwrite)
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: no permission to write in the folder {path.parent}; choose another place")
 
 
 def partial_path(path: Path) -> Path:
@@ -82,13 +94,13 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write at `path` into a SmaltiError of one line."""
+    """Turn the system's refusals to write at `path` into an OutputError of one line."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "check the disk and try again")
-        raise SmaltiError(f"{path}: cannot be written: {reason}; {advice}") from error
+        raise OutputError(f"{path}: cannot be written: {reason}; {advice}") from error
 
 
 def _place(partial: Path, path: Path, overwrite: bool) -> None:
