@@ -28,7 +28,7 @@ __all__ = ["STUDY_SIZES", "StudyObserver", "StudyPlan", "run_study"]
 STUDY_SIZES = (64, 128, 256, 512)
 REFERENCE_SIZE = 128
 AMORTISED_IMAGES = (100, 300, 1_000, 3_000, 10_000, 30_000, 70_000)
-VAE_SEEDS = (0, 1)
+VAE_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
