@@ -1,6 +1,6 @@
 """Fitting codecs with PyTorch: network, quantiser, training loop, model files. It knows nothing of archives."""
 
-from smalti.training.fit import FitInterruptedError, Validation, choose_device, fit, validate
+from smalti.training.fit import FitInterruptedError, SilentObserver, Validation, choose_device, fit, validate
 from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.model import Model
 from smalti.training.network import DOWNSAMPLING, VQVAE, Decoder, Encoder, padded_size
@@ -22,6 +22,7 @@ __all__ = [
     "Model",
     "Quantized",
     "QuantizerSettings",
+    "SilentObserver",
     "TokenStatistics",
     "TrainingImages",
     "Validation",

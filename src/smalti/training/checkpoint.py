@@ -66,9 +66,19 @@ def load_checkpoint(
 
     ModelError if the checkpoint is of other settings or other images: it would not give the result asked for.
     """
-    tensors, description = read_tensors(path, "checkpoint")
+    tensors, description = read_tensors(path, "checkpoint", "remove it to start anew")
     if description.get("format") != CHECKPOINT_FORMAT:
         raise ModelError(f"{path} is no checkpoint of a fit; remove it to start anew")
+    try:
+        _check_same(path, description, settings, fingerprint)
+        _put(tensors, network, optimizer)
+        return Progress(**description["progress"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path} is damaged, or of another release; remove it to start anew") from error
+
+
+def _check_same(path: Path, description: dict[str, Any], settings: FitSettings, fingerprint: str) -> None:
+    """Raise ModelError unless the checkpoint is of a fit with these settings on these images."""
     stored = FitSettings.from_json(description["settings"])
     if stored != settings:
         raise ModelError(
@@ -77,6 +87,10 @@ def load_checkpoint(
         )
     if description["fingerprint"] != fingerprint:
         raise ModelError(f"{path} is of a fit on other images; give the same source, or remove it to start anew")
+
+
+def _put(tensors: dict[str, torch.Tensor], network: VQVAE, optimizer: torch.optim.Adam) -> None:
+    """Put stored tensors into network and optimiser."""
     network.load_state_dict(
         {name.removeprefix(NETWORK_PREFIX): value for name, value in tensors.items() if name.startswith(NETWORK_PREFIX)}
     )
@@ -86,7 +100,6 @@ def load_checkpoint(
             index, name = key.removeprefix(ADAM_PREFIX).split(".")
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Progress(**description["progress"])
 
 
 def _differences(stored: FitSettings, asked: FitSettings) -> str:

@@ -1,5 +1,6 @@
 """A fitted model: the network, its settings, what it was fitted on, and its file."""
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Model:
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
         """Read a model; ModelError if the file is missing, foreign, damaged or of another version."""
-        tensors, description = read_tensors(path, "model")
+        tensors, description = read_tensors(path, "model", "make one with smalti fit")
         if description.get("format") != MODEL_FORMAT:
             raise ModelError(f"{path} holds a {description.get('format', 'foreign file')}, not a model; name a model")
         if description.get("version") != MODEL_VERSION:
@@ -75,15 +76,39 @@ class Model:
                 f"{path} is a model of version {description.get('version')}, this release reads {MODEL_VERSION}; "
                 "fit it anew"
             )
-        settings = FitSettings.from_json(description["settings"])
-        height, width, channels = description["image_shape"]
-        network = VQVAE(channels, settings)
         try:
-            network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ModelError(f"{path}: the weights do not fit the settings beside them; fit it anew") from error
+            settings = FitSettings.from_json(description["settings"])
+            image_shape = _shape(description["image_shape"])
+            provenance, history = dict(description["provenance"]), list(description["history"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
+        _check_weights(path, tensors, image_shape[2], settings)
+        network = VQVAE(image_shape[2], settings)
+        network.load_state_dict(tensors)
         network.eval().to(device)
-        return cls(network, settings, (height, width, channels), description["provenance"], description["history"])
+        return cls(network, settings, image_shape, provenance, history)
+
+
+def _shape(stored: Any) -> tuple[int, int, int]:
+    """Return a stored image shape; ValueError if it is none."""
+    height, width, channels = (operator.index(side) for side in stored)
+    if min(height, width) < 1 or not 1 <= channels <= 4:
+        raise ValueError(f"image shape {stored}")
+    return height, width, channels
+
+
+def _check_weights(path: Path, tensors: dict[str, Tensor], channels: int, settings: FitSettings) -> None:
+    """Raise ModelError unless the tensors are the finite weights of such a network; nothing large is made for it."""
+    try:
+        with torch.device("meta"):
+            expected = VQVAE(channels, settings).state_dict()
+    except RuntimeError as error:  # sizes that no tensor can have
+        raise ModelError(f"{path}: its settings ask for an impossible network; fit it anew") from error
+    stored = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    if stored != {name: (tensor.shape, tensor.dtype) for name, tensor in expected.items()}:
+        raise ModelError(f"{path}: the weights do not fit the settings beside them; fit it anew")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise ModelError(f"{path}: some weights are not finite numbers; fit it anew")
 
 
 def _words(shape: tuple[int, int, int]) -> str:

@@ -93,7 +93,7 @@ class FitSettings:
         """Return the settings in a dictionary from `to_json`; ModelError if it holds anything else."""
         try:
             return cls(**{**stored, "quantizer": QuantizerSettings(**stored["quantizer"])})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, UsageError) as error:
             raise ModelError(f"the stored settings are not of this release: {error}; fit the model anew") from error
 
 

@@ -19,24 +19,30 @@ METADATA_KEY = "smalti"
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON description to `path`, whole or not at all; OutputError if the system refuses."""
+    """Write tensors and a JSON description to `path` at once: a kill leaves the old file or the new one.
+
+    Raises SmaltiError in one line if the system refuses.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save_tensors(plain, {METADATA_KEY: json.dumps(description, sort_keys=True)})
     with atomic_file(path, overwrite=True) as file, writing(path):
         file.write(data)
 
 
-def read_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the description in a file that `write_tensors` wrote; `what` names it in errors."""
+def read_tensors(path: Path, what: str, advice: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the description in a file that `write_tensors` wrote.
+
+    what, advice : in errors, what the file should be and what to do if it is not; all of them are ModelError
+    """
     try:
         data = path.read_bytes()
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        description = json.loads(metadata[METADATA_KEY])
+        description = dict(json.loads(metadata[METADATA_KEY]))
         return load_tensors(data), description
     except FileNotFoundError as error:
-        raise ModelError(f"there is no {what} {path}; check the path, or make one with smalti fit") from error
+        raise ModelError(f"there is no {what} {path}; check the path, or {advice}") from error
     except OSError as error:
-        raise ModelError(f"cannot read the {what} {path}: {error.strerror}") from error
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ModelError(f"{path} is not a smalti {what}, or it is damaged; make it again with smalti fit") from error
+        raise ModelError(f"cannot read the {what} {path}: {error.strerror}; check the path") from error
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is not a smalti {what}, or it is damaged; {advice}") from error
