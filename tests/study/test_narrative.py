@@ -59,13 +59,33 @@ def test_best_single_cure_or_none():
 
 @pytest.mark.parametrize(
     ("mse", "ssim", "said"),
-    [(0.02, 0.5, "better in both"), (0.005, 0.95, "worse in both"), (0.02, 0.95, "worse in the")],
+    [
+        (0.02, 0.5, "better than the VQ-VAE in both"),
+        (0.005, 0.95, "worse than the VQ-VAE in both"),
+        (0.02, 0.95, "in MSE better than and in SSIM worse than the VQ-VAE"),
+    ],
 )
 def test_vae_is_compared_as_it_is(mse, ssim, said):
     study = Study((made_up_run(mse=mse, ssim=ssim),), vae=STUDY.vae)
     text = narrative.vae_words(study)
     assert said in text
     assert text.startswith("At its finest step, 8.0 bytes")
+
+
+def test_vae_within_the_spread_of_seeds_is_called_as_good():
+    runs = tuple(made_up_run(seed=seed, mse=mse, ssim=0.89) for seed, mse in enumerate((0.004, 0.014)))
+    assert "in MSE as good as and in SSIM" in narrative.vae_words(Study(runs, vae=STUDY.vae))
+
+
+def test_no_codec_that_arrives_is_said():
+    perfect = Study((made_up_run(mse=1e-9, ssim=1.1),), STUDY.classical)
+    assert "no classical codec arrives" in narrative.classical_words(perfect)
+    assert "AVIF where each image is its own file (95.0 bytes)" in narrative.classical_words(STUDY)
+
+
+def test_fits_are_counted():
+    assert "6 fits of the study's own system and 12 of variants of it" in narrative.protocol_words(STUDY)
+    assert narrative.protocol_words(Study((made_up_run(),))).startswith("1 fit of the study's own system, each")
 
 
 def test_vae_at_equal_rate_where_it_was_measured():

@@ -41,9 +41,11 @@ def protocol_words(study: Study) -> str:
     epochs, images = _numbers({run.epochs for run in runs}), _numbers({run.train_images for run in runs})
     tested = _numbers({run.test.images for run in runs})
     seconds = _mean(runs, lambda run: run.fit_seconds)
+    fits = f"{len(runs)} fit{'s' if len(runs) > 1 else ''} of the study's own system"
+    others = len(study.runs) - len(runs)
     return (
-        f"{len(study.runs)} fits in all, {len(runs)} of them of the study's own system, each of {epochs} epochs over "
-        f"{images} training images (about {seconds:.0f} seconds) and measured on {tested} test images."
+        f"{fits}{f' and {others} of variants of it' if others else ''}, each of {epochs} epochs over {images} training "
+        f"images ({seconds:.0f} seconds on average), measured on {tested} test images."
     )
 
 
@@ -182,15 +184,16 @@ def classical_words(study: Study) -> str:
     both = targets(study)[2]
     reached = [(curve, both.reached_by(curve.points)) for curve in study.classical.curves]
     parts = []
-    for mode, words in (("each", "with each image its own file"), ("mosaic", "as one mosaic")):
+    for mode, words in (("each", "where each image is its own file"), ("mosaic", "where all are one mosaic")):
         found = [(matched.bytes_per_image, curve.codec) for curve, matched in reached if matched and curve.mode == mode]
         if found:
             cost, name = min(found)
-            parts.append(f"{words} {name}, at {cost:.1f} bytes")
+            parts.append(f"{name} {words} ({cost:.1f} bytes)")
+    cheapest = f"the cheapest classical codec is {' and '.join(parts)}" if parts else "no classical codec arrives"
     coded = _mean(runs, lambda run: run.archive.bytes_per_image)
     return (
-        f"At the MSE and SSIM of K = {runs[0].codebook_size} the cheapest classical codec is {'; '.join(parts)}. The "
-        f"archive takes {coded:.1f} bytes and its model once; what the model costs is the subject of the next section."
+        f"At the MSE and SSIM of K = {runs[0].codebook_size} {cheapest}. The archive takes {coded:.1f} bytes an image, "
+        "and its model once: what that costs is the subject of the next section."
     )
 
 
@@ -215,18 +218,24 @@ def vae_words(study: Study) -> str:
     vae_ssim = spread([each[1] for each in known]).mean
     return (
         f"{at} the VAE gives MSE {vae_mse:.4f} and SSIM {vae_ssim:.3f}, over {len(known)} seeds: "
-        f"{_compared(vae_mse, vae_ssim, mse, ssim)} {own}. Its decoder takes "
+        f"{_compared((vae_mse, vae_ssim), runs)} {own}. Its decoder takes "
         f"{study.vae.runs[0].decoder_bytes / 1024:,.0f} Ko, the archive's decoder and codebook "
         f"{model / 1024:,.0f}."
     )
 
 
-def _compared(vae_mse: float, vae_ssim: float, mse: float, ssim: float) -> str:
-    if vae_mse < mse and vae_ssim > ssim:
-        return "better in both than the VQ-VAE, whose"
-    if vae_mse > mse and vae_ssim < ssim:
-        return "worse in both than the VQ-VAE, whose"
-    return "better in one measure and worse in the other than the VQ-VAE, whose"
+def _compared(vae: tuple[float, float], runs: tuple[RunResult, ...]) -> str:
+    """Say how MSE and SSIM of the VAE compare with those of the runs, no finer than the runs differ by seed."""
+    mse, ssim = spread([run.test.mse for run in runs]), spread([run.test.ssim for run in runs])
+    gains = (mse.mean - vae[0], vae[1] - ssim.mean)
+    noise = (mse.deviation or 0.0, ssim.deviation or 0.0)
+    words = [
+        "as good as" if abs(gain) < deviation else "better than" if gain > 0 else "worse than"
+        for gain, deviation in zip(gains, noise, strict=True)
+    ]
+    if words[0] == words[1]:
+        return f"{words[0]} the VQ-VAE in both, whose"
+    return f"in MSE {words[0]} and in SSIM {words[1]} the VQ-VAE, whose"
 
 
 def amortisation_words(study: Study) -> str:

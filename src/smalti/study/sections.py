@@ -137,7 +137,7 @@ def _atlas(run: RunResult, folder: Path) -> list[Illustration]:
         Illustration(
             path,
             f"The {which} of K = {run.codebook_size}, {VARIANT_NAMES[run.variant]}, seed {run.seed}. Each stands "
-            "alone amid the most used one, with its share of the test images’ tokens.",
+            "alone amid the most used one (middle of the image), with its share of the test images’ tokens.",
             "A grid of small grey patches, one for each code, with percentages.",
         )
     ]

@@ -51,7 +51,12 @@ def _draw_rivals(axes: Axes, points: tuple[AmortisationPoint, ...], rivals: tupl
         axes.axhline(ratio, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         # Labels of lines that are close are spread out upwards.
         height = max(ratio, height * LABEL_SPACING)
-        told = f"{rival.title}: {f'from {even:,} images' if even else 'not passed'}"
-        axes.annotate(told, (points[0].images, height), (0, 2), textcoords="offset points", fontsize=10)
+        told = f"{rival.title}: {f'from {even:,}' if even else 'not passed'}"
+        # The curve is above the line to the right of the ring: a label goes where it leaves more room.
+        right = even is not None and even**2 < points[0].images * points[-1].images
+        place = points[-1].images if right else points[0].images
+        axes.annotate(
+            told, (place, height), (0, 2), textcoords="offset points", fontsize=10, ha="right" if right else "left"
+        )
         if even:
             axes.plot([even], [ratio], "o", color=BLUE, markerfacecolor="white", markersize=8, zorder=4)

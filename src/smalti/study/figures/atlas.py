@@ -3,6 +3,9 @@
 import math
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smalti.study.figures.style import GREY, drawing
 from smalti.study.results import Pictures
 
@@ -26,10 +29,16 @@ def draw_atlas(pictures: Pictures, path: Path) -> int:
             axes.set_axis_off()
         for code in range(shown):
             axes = grid[code]
-            axes.imshow(255 - pictures.atlas[code], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.imshow(255 - _centre(pictures.atlas[code]), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], transform=axes.transAxes, color=GREY, linewidth=0.6)
             axes.text(0.5, -0.06, _share(shares[code]), transform=axes.transAxes, ha="center", va="top", fontsize=10)
     return shown
+
+
+def _centre(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the middle half of an image [H, W]: what one token reaches."""
+    rows, columns = (side // 4 for side in image.shape)
+    return image[rows:-rows, columns:-columns]
 
 
 def _share(share: float) -> str:

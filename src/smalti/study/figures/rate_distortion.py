@@ -43,7 +43,7 @@ def draw_rate_distortion(study: Study, path: Path) -> None:
                     dashes = (0, (2, 1.2)) if curve.mode == "each" else "-"
                     _draw_curve(panels, curve.points, color=COLOURS[curve.codec], linestyle=dashes)
         for run in study.vae.runs if study.vae is not None else ():
-            _draw_curve(panels, run.points, color=GREY, linestyle="-")
+            _draw_curve(panels, run.points, color=GREY, linestyle="-", linewidth=1.2)
         for variant, (colour, _) in RUN_LOOKS.items():
             _draw_runs(panels, study.of(variant), colour)
         _draw_published(panels)
@@ -66,7 +66,9 @@ def _legend(study: Study) -> list[Line2D]:
     return handles
 
 
-def _draw_curve(panels: tuple[Axes, Axes], points: tuple[RatePoint, ...], color: str, linestyle: Any) -> None:
+def _draw_curve(
+    panels: tuple[Axes, Axes], points: tuple[RatePoint, ...], color: str, linestyle: Any, linewidth: float = 1.8
+) -> None:
     """Draw what of a codec's curve is worth having: more bytes only where they buy quality."""
     for axes, measured in zip(
         panels, ([-point.mse for point in points], [point.ssim for point in points]), strict=True
@@ -78,7 +80,7 @@ def _draw_curve(panels: tuple[Axes, Axes], points: tuple[RatePoint, ...], color:
                 rates.append(rate)
                 heights.append(abs(quality))
                 best = quality
-        axes.plot(rates, heights, color=color, linestyle=linestyle)
+        axes.plot(rates, heights, color=color, linestyle=linestyle, linewidth=linewidth)
 
 
 def _draw_runs(panels: tuple[Axes, Axes], runs: tuple[RunResult, ...], colour: str) -> None:
