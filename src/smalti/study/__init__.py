@@ -1,0 +1,1 @@
+"""The codebook study: runs, baselines, statistics, figures and report."""
