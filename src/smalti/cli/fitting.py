@@ -1,12 +1,7 @@
 """`smalti fit`, and the fitting that `smalti compress` does when it is given no model."""
 
 import json
-import shlex
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +9,7 @@ import typer
 
 from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.extras import needing
+from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
 from smalti.cli.options import (
     Codes,
     Debug,
@@ -32,15 +28,14 @@ from smalti.cli.options import (
     default_threads,
 )
 from smalti.cli.sources import open_for, report_skipped
-from smalti.files import atomic_file, check_output
+from smalti.files import atomic_file, check_output, writing
 
 if TYPE_CHECKING:
     from smalti.images import ImageSource
     from smalti.training import EpochReport, FitSettings, Model
 
-__all__ = ["INTERRUPTED", "fit_command", "fit_with_progress", "stop_on_interrupt"]
+__all__ = ["fit_command", "fit_with_progress"]
 
-INTERRUPTED = 130
 FEW_STEPS = 1_500
 """Below about this many steps the study's network has not learned its images (it takes 2,814 in the study)."""
 
@@ -121,6 +116,8 @@ def fit_with_progress(
     if checkpoint.exists() and not resume:
         console.warn(f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it")
         checkpoint.unlink()
+    elif resume and not checkpoint.exists():
+        console.warn(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
     with console.progress(f"fit K={settings.quantizer.codebook_size}") as progress, stop_on_interrupt() as stopping:
         observer = _Observer(console, progress, stopping, output.with_name(f"{output.name}.log.json"))
         try:
@@ -134,9 +131,7 @@ def fit_with_progress(
                 observer=observer,
             )
         except FitInterruptedError:
-            arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-            console.warn(f"interrupted; go on with: {shlex.join(['smalti', *arguments, '--resume'])}")
-            raise typer.Exit(INTERRUPTED) from None
+            raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
 
 
 def _warn_of_few_steps(images: int, settings: "FitSettings", console: Console) -> None:
@@ -167,25 +162,5 @@ class _Observer:
             f" | {report.codes_used} codes used, perplexity {report.perplexity:.1f},"
             f" {report.entropy_bits_per_token:.2f} bits/token | {report.seconds:.0f} s"
         )
-        with atomic_file(self.log, overwrite=True) as file:
+        with atomic_file(self.log, overwrite=True) as file, writing(self.log):
             file.write(f"{json.dumps(history, indent=2)}\n".encode())
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Make Ctrl-C ask the fit to stop after its step; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-
-    def on_interrupt(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

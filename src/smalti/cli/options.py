@@ -46,7 +46,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite an existing output.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads to use [default: all cores].", show_default=False)
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="Threads to use [default: all cores].", show_default=False),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -55,11 +56,25 @@ ProfileOption = Annotated[
 ]
 Codes = Annotated[
     int | None,
-    typer.Option("--codebook-size", "-k", metavar="K", help="Codes of the codebook, 2 to 65536.", show_default=False),
+    typer.Option(
+        "--codebook-size",
+        "-k",
+        metavar="K",
+        help="Codes of the codebook, 2 to 65536 [default for paper: 128].",
+        show_default=False,
+    ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the images.", show_default=False)]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of everything random.", show_default=False)]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, mps or auto.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", min=1, metavar="N", help="Passes over the images [default for paper: 3].", show_default=False
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, metavar="N", help="Seed of everything random [default: 0].", show_default=False),
+]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, mps or auto.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted fit.")]
 
 

@@ -106,7 +106,7 @@ def decompress_command(
 def get_command(
     archive: ArchivePath,
     indices: Annotated[
-        list[int], typer.Argument(metavar="INDEX...", help="Numbers of images, from 0; -1 is the last (after --).")
+        list[int], typer.Argument(metavar="INDEX", help="Numbers of images, from 0. After --, -1 is the last.")
     ],
     output: OutPath,
     force: Force = False,

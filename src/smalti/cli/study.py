@@ -1,7 +1,5 @@
 """`smalti study`."""
 
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +8,7 @@ import typer
 
 from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.extras import needing
-from smalti.cli.fitting import INTERRUPTED, stop_on_interrupt
+from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
 from smalti.cli.options import Debug, Json, Quiet, Threads, default_threads
 from smalti.errors import UsageError
 
@@ -23,16 +21,22 @@ __all__ = ["study_command"]
 
 def study_command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Where results are kept.")],
-    source: Annotated[str, typer.Argument(metavar="[SOURCE]", help="The images to study.")] = "mnist",
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The images to study: mnist.")] = "mnist",
     codebook_sizes: Annotated[
         str, typer.Option("--codebook-sizes", metavar="K,...", help="Codebook sizes, separated by commas.")
     ] = "64,128,256,512",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of the study's own quantiser.")] = 5,
-    cured_seeds: Annotated[int, typer.Option("--cured-seeds", min=0, help="Seeds with the collapse cured.")] = 3,
-    ablation_seeds: Annotated[int, typer.Option("--ablation-seeds", min=0, help="Seeds of each cure alone.")] = 2,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the images in each fit.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Seeds of the study's own quantiser.")] = 5,
+    cured_seeds: Annotated[
+        int, typer.Option("--cured-seeds", min=0, metavar="N", help="Seeds with the collapse cured.")
+    ] = 3,
+    ablation_seeds: Annotated[
+        int, typer.Option("--ablation-seeds", min=0, metavar="N", help="Seeds of each cure alone.")
+    ] = 2,
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, metavar="N", help="Passes over the images in each fit.")
+    ] = 3,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Use only the first images of train and test.")
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Use only the first images of train and test.")
     ] = None,
     baselines: Annotated[bool, typer.Option(help="Measure the VAE and the classical codecs too.")] = True,
     json: Json = False,
@@ -50,17 +54,15 @@ def study_command(
         import torch  # noqa: PLC0415 (slow to import)
 
         from smalti.study.sweep import StudyPlan, run_study  # noqa: PLC0415
-        from smalti.training import FitInterruptedError  # noqa: PLC0415
     torch.set_num_threads(default_threads(threads))
     plan = StudyPlan(_sizes(codebook_sizes), seeds, cured_seeds, ablation_seeds, epochs, limit, baselines)
-    command = shlex.join(["smalti", *sys.argv[1:]])
+    command = command_line()
     with console.progress("study") as progress, stop_on_interrupt() as stopping:
         observer = _Observer(console, progress, stopping)
         try:
             page = run_study(plan, source, output, command, observer)
-        except FitInterruptedError:
-            console.warn(f"interrupted; go on with: {command}")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt:  # of a fit, or between two measurements
+            raise WorkInterruptedError.going_on_with(command) from None
     console.result({"report": str(page), "runs": len(plan.runs())}, f"{page}: {len(plan.runs())} runs")
 
 
@@ -78,7 +80,10 @@ class _Observer:
         self.console, self.progress, self.stopping = console, progress, stopping
 
     def say(self, line: str) -> None:
+        """Tell of it; between two measurements is also where an interruption is heard."""
         self.console.say(line)
+        if self.stopping():
+            raise KeyboardInterrupt
 
     def fit_observer(self, run: "Run", number: int, runs: int) -> "FitObserver":
         return _FitObserver(self, number, runs)

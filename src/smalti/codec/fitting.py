@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.errors import SourceError
 from smalti.images import ImageSource, open_source, read_images
 from smalti.training import FitObserver, FitSettings, Model, TrainingImages, fit
 
@@ -31,7 +32,7 @@ def fit_source(
     validation : what each epoch is measured on (its first 10,000 images). Without it: the test part of a named set
         whose train part is fitted, else 2,000 images of `source` itself; the model's provenance says which.
 
-    The rest is as for `smalti.training.fit`.
+    The rest is as for `smalti.training.fit`. SourceError if the validation images have another shape.
     """
     images = TrainingImages(source)
     pixels, described = _validation(source, validation, images)
@@ -56,4 +57,13 @@ def _validation(
         validation = open_source(source.description.replace("train", "test"))
     if validation is None:
         return images.sample(TRAINING_SAMPLE_IMAGES, TRAINING_SAMPLE_SEED), "a sample of the training images"
+    if validation.image_shape != source.image_shape:
+        raise SourceError(
+            f"{validation.description} has images of {_words(validation.image_shape)}, but {source.description} "
+            f"{_words(source.image_shape)}; measure on images of the same shape"
+        )
     return read_images(validation, VALIDATION_IMAGES).pixels, validation.description
+
+
+def _words(shape: tuple[int, int, int]) -> str:
+    return "{}x{}x{}".format(*shape)
