@@ -128,7 +128,7 @@ def validate(network: VQVAE, pixels: NDArray[np.uint8], device: str = "cpu") -> 
     for start in range(0, len(pixels), VALIDATION_BATCH):
         batch = to_unit_range(pixels[start : start + VALIDATION_BATCH]).to(device)
         result = network(batch)
-        squares += float((result.images - batch).square().sum(dtype=torch.float64))
+        squares += float((result.images - batch).square().sum())  # in float32: MPS has no doubles
         counts += torch.bincount(result.quantized.tokens.flatten().cpu(), minlength=size)
     network.train(was_training)
     return Validation(squares / pixels.size, counts.numpy())
