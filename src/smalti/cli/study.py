@@ -50,12 +50,13 @@ def study_command(
     same command. The whole takes some hours on 2 cores; --seeds, --epochs, --limit and --no-baselines shrink it.
     """
     console = Console(json=json, quiet=quiet)
+    sizes = _sizes(codebook_sizes)
     with needing("the study", "study"):
         import torch  # noqa: PLC0415 (slow to import)
 
         from smalti.study.sweep import StudyPlan, run_study  # noqa: PLC0415
     torch.set_num_threads(default_threads(threads))
-    plan = StudyPlan(_sizes(codebook_sizes), seeds, cured_seeds, ablation_seeds, epochs, limit, baselines)
+    plan = StudyPlan(sizes, seeds, cured_seeds, ablation_seeds, epochs, limit, baselines)
     command = command_line()
     with console.progress("study") as progress, stop_on_interrupt() as stopping:
         observer = _Observer(console, progress, stopping)

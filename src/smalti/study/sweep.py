@@ -86,9 +86,9 @@ def run_study(plan: StudyPlan, source: str, folder: Path, command: str, observer
     Raises FitInterruptedError when the observer stops a fit; the same call goes on from there.
     """
     train, test = _parts(source, plan.limit)
+    left = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
     folder.mkdir(parents=True, exist_ok=True)
     StudyInfo(command, describe_machine(), __version__).write(folder)
-    left = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
     shown = read_images(test, SHOWN_IMAGES).pixels[..., 0]
     for number, run in enumerate(left, 1):
         model = fit_run(run, plan.epochs, train, test, folder, observer.fit_observer(run, number, len(left)))

@@ -1,0 +1,25 @@
+import pytest
+
+from smalti.cli import run
+
+from .running import Smalti
+
+
+@pytest.fixture
+def smalti(capsys, monkeypatch):
+    return Smalti(capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def model_path(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "digits.smalti-model"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def archive(folder, model_path, tmp_path_factory):
+    """The class folders of digits as an archive, made by the command line."""
+    path = tmp_path_factory.mktemp("archives") / "digits.smalti"
+    assert run(["compress", str(folder.path), "--model", str(model_path), "-o", str(path), "-q", "--threads", "1"]) == 0
+    return path

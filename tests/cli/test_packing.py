@@ -1,0 +1,127 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smalti.archive import open_archive
+from training.tiny import small_images
+
+from .running import names
+
+
+def test_ten_class_folders_come_back_by_name_label_and_order(smalti, folder, archive, tmp_path):
+    assert smalti("decompress", archive, "-o", tmp_path / "out", "--threads", 1).code == 0
+    assert tuple(names(tmp_path / "out")) == folder.names
+    again = tmp_path / "again.smalti"
+    with open_archive(archive) as opened:
+        assert opened.names == folder.names and opened.labels.tolist() == folder.labels.tolist()
+        assert opened.class_names == tuple(f"digit {label}" for label in range(10))
+        for name, pixels in zip(folder.names, opened[:], strict=True):
+            np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)), pixels)
+    assert not again.exists()
+
+
+def test_compress_tells_the_size_and_what_is_inside(smalti, folder, model_path, tmp_path):
+    out = tmp_path / "a.smalti"
+    told = smalti("compress", folder.path, "--model", model_path, "-o", out, "--json", "--threads", 1).json
+    assert told["archive_bytes"] == out.stat().st_size == sum(told["bytes"].values())
+    assert told["images"] == 64 and told["skipped"] == []
+    ran = smalti("compress", folder.path, "--model", model_path, "-o", out, "-f", "--threads", 1)
+    assert (ran.code, ran.err) == (0, "") and "64 images" in ran.out and ran.out.count("\n") == 1
+    assert names(tmp_path) == ["a.smalti"]
+
+
+def test_quiet_is_silent(smalti, folder, model_path, tmp_path):
+    out = tmp_path / "a.smalti"
+    ran = smalti("compress", folder.path, "--model", model_path, "-o", out, "-q", "--threads", 1)
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+def test_compress_fits_when_it_is_given_no_model(smalti, tmp_path):
+    np.save(tmp_path / "blobs.npy", small_images(20))
+    fit = ["-k", 4, "--epochs", 1, "--seed", 5, "--threads", 1]
+    ran = smalti("compress", tmp_path / "blobs.npy", "-o", tmp_path / "a.smalti", *fit, "--json")
+    assert ran.code == 0 and ran.json["codebook_size"] == 4 and ran.json["provenance"]["seed"] == "5"
+    assert names(tmp_path) == ["a.smalti", "a.smalti.log.json", "blobs.npy"]
+
+
+def test_labels_can_be_left_out(smalti, folder, model_path, tmp_path):
+    out = tmp_path / "a.smalti"
+    told = smalti("compress", folder.path, "--model", model_path, "-o", out, "--no-labels", "--json", "--threads", 1)
+    assert told.json["columns"] == ["names"]
+
+
+def test_a_model_brings_its_own_settings(smalti, folder, model_path, tmp_path):
+    line = smalti.fails(2, "compress", folder.path, "--model", model_path, "-k", 5, "-o", tmp_path / "a.smalti")
+    assert "give --model or them" in line and names(tmp_path) == []
+
+
+def test_an_unreadable_file_ends_with_3_and_its_name(smalti, folder, model_path, tmp_path):
+    photos = shutil.copytree(folder.path, tmp_path / "photos")
+    (photos / "digit 3" / "bad.png").write_bytes(b"no image")
+    out = tmp_path / "a.smalti"
+    ran = smalti("compress", photos, "--model", model_path, "-o", out, "--json", "--threads", 1)
+    assert ran.code == 3 and ran.json["images"] == 64
+    assert [file["name"] for file in ran.json["skipped"]] == ["digit 3/bad.png"]
+    assert ran.err.startswith("smalti: skipped digit 3/bad.png: ") and ran.err.count("\n") == 1
+
+
+def test_what_is_no_source_writes_nothing(smalti, model_path, tmp_path):
+    out, inputs = tmp_path / "out", tmp_path / "in"
+    out.mkdir()
+    (inputs / "empty").mkdir(parents=True)
+    (inputs / "bad").mkdir()
+    (inputs / "bad" / "a.png").write_bytes(b"no image")
+    np.save(inputs / "floats.npy", np.full((3, 28, 28), np.nan, np.float32))
+    np.save(inputs / "flat.npy", np.zeros((28, 28), np.uint8))
+    for source in ("absent", "empty", "bad", "floats.npy", "flat.npy"):
+        line = smalti.fails(1, "compress", inputs / source, "--model", model_path, "-o", out / "a.smalti")
+        assert source in line
+    assert names(out) == []
+
+
+def test_a_model_for_another_shape_writes_nothing(smalti, model_path, tmp_path):
+    np.save(tmp_path / "blobs.npy", small_images(3))
+    line = smalti.fails(1, "compress", tmp_path / "blobs.npy", "--model", model_path, "-o", tmp_path / "a.smalti")
+    assert "28x28 pixels and 1 channel, but" in line and names(tmp_path) == ["blobs.npy"]
+
+
+def test_a_model_that_is_none_is_told(smalti, folder, archive, tmp_path):
+    for model in ("absent", archive):
+        line = smalti.fails(1, "compress", folder.path, "--model", model, "-o", tmp_path / "a.smalti")
+        assert str(model) in line and "smalti fit" in line
+    assert names(tmp_path) == []
+
+
+def test_outputs_that_exist_are_refused_and_kept(smalti, folder, archive, model_path, tmp_path):
+    mine = tmp_path / "mine.npy"
+    mine.write_bytes(b"mine")
+    assert "-f" in smalti.fails(6, "compress", folder.path, "--model", model_path, "-o", mine)
+    smalti.fails(6, "decompress", archive, "-o", mine)
+    smalti.fails(6, "get", archive, 0, "-o", mine)
+    assert mine.read_bytes() == b"mine" and names(tmp_path) == ["mine.npy"]
+    assert smalti("decompress", archive, "-o", mine, "-f", "--threads", 1).code == 0
+    assert np.load(mine).shape == (64, 28, 28)
+
+
+def test_decompress_writes_arrays_and_idx(smalti, archive, tmp_path):
+    told = smalti("decompress", archive, "-o", tmp_path / "a.npy", "--json", "--threads", 1).json
+    assert told == {"output": str(tmp_path / "a.npy"), "images": 64}
+    with open_archive(archive) as opened:
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), opened[:])
+    assert smalti("decompress", archive, "-o", tmp_path / "a-images-idx3-ubyte", "-q", "--threads", 1).out == ""
+
+
+def test_get_writes_the_images_asked_for(smalti, folder, archive, tmp_path):
+    told = smalti("get", archive, 5, 0, "-o", tmp_path / "some", "--json", "--threads", 1).json
+    assert told["images"] == 2 and names(tmp_path / "some") == sorted([folder.names[5], folder.names[0]])
+    smalti("get", archive, "-o", tmp_path / "last", "--", "-1")
+    assert names(tmp_path / "last") == [folder.names[-1]]
+
+
+@pytest.mark.parametrize("index", [64, -65, 10**12])
+def test_an_index_outside_names_the_range_and_writes_nothing(smalti, archive, tmp_path, index):
+    ran = smalti("get", archive, "-o", tmp_path / "some", "--", index)
+    assert ran.code == 2 and "0 to 63" in ran.err and ran.err.count("\n") == 1 and names(tmp_path) == []
+    assert not (tmp_path / "some").exists()

@@ -1,0 +1,35 @@
+import pytest
+
+from smalti.codec import fit_source
+from smalti.codec import fitting as module
+from smalti.errors import SourceError
+from smalti.images import open_source
+from training.tiny import same_weights, small_images, tiny_settings
+
+
+def test_a_source_is_measured_on_a_sample_of_itself():
+    model = fit_source(open_source(small_images()), tiny_settings())
+    assert model.provenance["validation"] == "a sample of the training images"
+    assert model.provenance["images"] == 60 and len(model.history) == 2
+
+
+def test_other_images_can_be_measured_on_without_changing_the_weights():
+    source, other = open_source(small_images()), open_source(small_images(30, seed=9))
+    model = fit_source(source, tiny_settings())
+    measured = fit_source(source, tiny_settings(), validation=other)
+    assert same_weights(model, measured)
+    assert model.history[-1]["validation_mse"] != measured.history[-1]["validation_mse"]
+    assert measured.provenance["validation"] == other.description
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (12, 8, 1)])
+def test_validation_images_of_another_shape_are_refused_before_the_fit(shape):
+    with pytest.raises(SourceError, match="same shape"):
+        fit_source(open_source(small_images()), tiny_settings(), validation=open_source(small_images(3, *shape)))
+
+
+def test_the_train_part_of_a_named_set_is_measured_on_its_test_part(monkeypatch):
+    train, test = open_source(small_images()), open_source(small_images(30, seed=9))
+    train.description, test.description = "mnist/train", "mnist/test"
+    monkeypatch.setattr(module, "open_source", {"mnist/test": test}.get)
+    assert fit_source(train, tiny_settings(epochs=1)).provenance["validation"] == "mnist/test"

@@ -1,0 +1,44 @@
+"""What several packages of tests share: real digits, as an array and as class folders of files, and a fitted model."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+DIGITS = 64
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The first MNIST test images and their labels: images uint8 [64, 28, 28], labels int64 [64]."""
+    with np.load(Path(__file__).parent / "data" / "mnist_slice.npz") as stored:
+        return SimpleNamespace(images=stored["images"][:DIGITS], labels=stored["labels"][:DIGITS])
+
+
+@pytest.fixture(scope="session")
+def folder(digits, tmp_path_factory):
+    """The digits as PNG files in ten class folders, "digit 0" to "digit 9"; their order by path."""
+    root = tmp_path_factory.mktemp("photos")
+    names = [f"digit {label}/{number:03}.png" for number, label in enumerate(digits.labels)]
+    for name, pixels in zip(names, digits.images, strict=True):
+        (root / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(root / name)
+    order = sorted(range(DIGITS), key=lambda index: names[index])
+    return SimpleNamespace(
+        path=root,
+        names=tuple(names[index] for index in order),
+        images=digits.images[order],
+        labels=digits.labels[order],
+    )
+
+
+@pytest.fixture(scope="session")
+def model(digits):
+    """A tiny model of digits with every cure, among them codes of fewer dimensions than latents."""
+    from smalti.training import QuantizerSettings  # noqa: PLC0415 (torch: not for the tests of lower layers)
+    from training.tiny import fit_small, tiny_settings  # noqa: PLC0415
+
+    quantizer = QuantizerSettings(codebook_size=16, update="ema", start="kmeans", restart=True, code_dim=2)
+    return fit_small(tiny_settings(quantizer, epochs=5), digits.images[..., None])

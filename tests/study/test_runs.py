@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from smalti.codec import fit_source
+from smalti.errors import SourceError
+from smalti.images import open_source
+from smalti.study.runs import fit_run, measure_run, model_path
+from smalti.study.variants import Run
+from smalti.training import FitInterruptedError, FitSettings, QuantizerSettings, SilentObserver, to_unit_range, validate
+from training.tiny import StopAt, same_weights, small_images, tiny_settings
+
+RUN = Run("cured", 12, 3)
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    def small(self, epochs):
+        return FitSettings(hidden_channels=8, latent_channels=4, epochs=epochs, batch_images=16, seed=self.seed)
+
+    monkeypatch.setattr(Run, "settings", small)
+
+
+@pytest.fixture
+def parts(digits):
+    return open_source(digits.images[:40]), open_source(digits.images[40:])
+
+
+def test_a_kept_model_is_taken_only_if_it_is_of_the_same_fit(parts, tmp_path):
+    first = fit_run(RUN, 1, *parts, tmp_path, SilentObserver())
+    steps = StopAt(-1)
+    assert same_weights(first, fit_run(RUN, 1, *parts, tmp_path, steps)) and steps.left == -1
+    assert len(fit_run(RUN, 2, *parts, tmp_path, steps).history) == 2  # other epochs
+    assert steps.left == -1 - 6
+    fewer = open_source(np.zeros((20, 28, 28), np.uint8))
+    assert fit_run(RUN, 2, fewer, parts[1], tmp_path, steps).provenance["images"] == 20
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["cured-k12-s3.smalti-model"]
+
+
+def test_an_interrupted_fit_goes_on_by_itself(parts, tmp_path):
+    with pytest.raises(FitInterruptedError):
+        fit_run(RUN, 2, *parts, tmp_path, StopAt(4))
+    assert not model_path(tmp_path, RUN).exists()
+    steps = StopAt(-1)
+    model = fit_run(RUN, 2, *parts, tmp_path, steps)
+    assert steps.left == -1 - 2
+    assert same_weights(model, fit_source(parts[0], RUN.settings(2), validation=parts[1]))
+
+
+def test_a_run_is_measured_on_what_its_archive_gives_back(model, digits):
+    test = open_source(digits.images)
+    result, pictures = measure_run(Run("cured", 16, 0), model, test, digits.images[:10])
+    tokens = model.encode(to_unit_range(digits.images[..., None])).numpy()
+    assert result.codes_used == len(np.unique(tokens)) == len(pictures.atlas)
+    assert result.test.mse == pytest.approx(validate(model.network, digits.images[..., None]).mse, rel=0.01)
+    assert result.test.images == 64 and result.tokens_per_image == 49
+    assert result.fixed_length_bytes_per_image == 49 * 4 / 8
+    assert result.parameters == model.network.parameter_count() and result.model_bytes == 4 * result.parameters
+    assert result.perplexity == pytest.approx(2**result.entropy_bits_per_token)
+    difference = digits.images[:10] / 255 - pictures.reconstructions.reshape(10, 28, 28) / 255
+    assert np.square(difference).mean() == pytest.approx(result.test.mse, rel=0.5)
+
+
+@pytest.mark.parametrize(("size", "bits"), [(2, 1), (3, 2), (4, 2), (5, 3), (12, 4)])
+def test_a_code_of_fixed_length_has_whole_bits(size, bits, digits):
+    quantizer = QuantizerSettings(codebook_size=size)
+    fitted = fit_source(open_source(digits.images[:16]), tiny_settings(quantizer, epochs=1))
+    result, _ = measure_run(Run("paper", size, 0), fitted, open_source(digits.images[:16]), digits.images[:2])
+    assert result.fixed_length_bytes_per_image == 49 * bits / 8
+
+
+def test_images_too_small_for_ssim_are_refused():
+    images = small_images(20, 6, 6)
+    fitted = fit_source(open_source(images), tiny_settings())
+    with pytest.raises(SourceError, match="7x7"):
+        measure_run(Run("paper", 12, 0), fitted, open_source(images), images[:2, ..., 0])
+
+
+def test_models_have_a_place_of_their_own(tmp_path):
+    assert model_path(tmp_path, RUN) == tmp_path / "models" / "cured-k12-s3.smalti-model"
