@@ -132,4 +132,5 @@ def test_an_unknown_device_is_refused(smalti, blobs, tmp_path):
 
 
 def test_a_short_fit_is_warned_of(smalti, blobs, tmp_path):
-    assert "too few to learn much" in smalti("fit", blobs, "-o", tmp_path / "out" / "m", *QUICK, "-q").err
+    ran = smalti("fit", blobs, "-o", tmp_path / "out" / "m", *QUICK, "-q")
+    assert "this fit has 4 steps (20 images, 4 epochs), too few to learn much" in ran.err

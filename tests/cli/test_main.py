@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import smalti as package
-from smalti.cli import inspection
+from smalti.cli import inspection, run
 
 from .running import names
 
@@ -45,6 +45,7 @@ def test_the_version(smalti):
         (["info", "a", "b"], "b"),
         (["get", "a", "-o", "b"], "INDEX"),
         (["get", "a", "first", "-o", "b"], "INDEX"),
+        (["get", "a", "-1", "-o", "b"], "an index from the end is given after --"),
         (["--colour"], "--colour"),
         (["study", "-o", "x", "--codebook-sizes", "64;128"], "separated by commas"),
         (["study", "photos", "-o", "x"], "name mnist"),
@@ -93,3 +94,8 @@ def test_a_reader_that_has_gone_is_no_traceback(archive):
     script = f"{command} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr == "" and done.returncode in (0, 1)  # 0 if all was said before the reader went
+
+
+def test_a_closed_output_is_no_fault(archive, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run(["info", str(archive)]) == 0

@@ -5,6 +5,7 @@ Results go to stdout, messages to stderr; every error is one line and an exit co
 
 import json
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -64,7 +65,8 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; no traceback leaves without --debug."""
     try:
         code: int = app(arguments, prog_name="smalti", standalone_mode=False) or 0
-        sys.stdout.flush()  # here, where a reader that has gone is noticed, and not at exit
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()  # here, where a reader that has gone is noticed, and not at exit
         if code == INTERRUPTED:  # what the parser makes of a KeyboardInterrupt
             return _fail(arguments, "interrupted; nothing was left half-written", INTERRUPTED)
         return code
@@ -84,7 +86,10 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, typer.TyperException):
         return f"{_usage_message(error)}; see {_command_path(error)} --help", 2
     if isinstance(error, OSError):
-        return f"{error.filename or 'the system'}: {error.strerror or error}; check the place and try again", 1
+        return (
+            f"{error.filename or 'cannot read or write'}: {error.strerror or error}; check the place and try again",
+            1,
+        )
     if isinstance(error, MemoryError):
         return "out of memory; use fewer or smaller images", 1
     return f"a fault of smalti: {type(error).__name__}: {error}; please report it, with --debug", 1
@@ -92,7 +97,8 @@ def _told(error: Exception) -> tuple[str, int]:
 
 def _usage_message(error: Exception) -> str:
     message = getattr(error, "format_message", lambda: str(error))()
-    return str(message).rstrip(".") or "no command given"
+    line = str(message).rstrip(".") or "no command given"
+    return f"{line}; an index from the end is given after --" if re.search(r"No such option: -\d", line) else line
 
 
 def _command_path(error: Exception) -> str:

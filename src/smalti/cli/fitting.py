@@ -136,11 +136,16 @@ def fit_with_progress(
 
 def _warn_of_few_steps(images: int, settings: "FitSettings", console: Console) -> None:
     steps_per_epoch = -(-images // settings.batch_images)
-    if steps_per_epoch * settings.epochs < FEW_STEPS:
+    steps = steps_per_epoch * settings.epochs
+    if steps < FEW_STEPS:
         console.warn(
-            f"{settings.epochs} epochs of {images:,} images are {steps_per_epoch * settings.epochs} steps, too few to "
-            f"learn much; --epochs {-(-FEW_STEPS // steps_per_epoch)} or more gives better images"
+            f"this fit has {_count(steps, 'step')} ({_count(images, 'image')}, {_count(settings.epochs, 'epoch')}), too "
+            f"few to learn much; --epochs {-(-FEW_STEPS // steps_per_epoch)} or more gives better images"
         )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def checkpoint_path(output: Path) -> Path:

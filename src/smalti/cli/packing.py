@@ -29,7 +29,7 @@ from smalti.cli.options import (
     default_threads,
 )
 from smalti.cli.sources import open_for, report_skipped
-from smalti.cli.summary import info_json, short_summary
+from smalti.cli.summary import info_json, larger_than_raw, short_summary
 from smalti.errors import UsageError
 from smalti.files import check_output
 
@@ -84,6 +84,9 @@ def compress_command(
         report = compress_source(images, output, fitted, labels=not no_labels, overwrite=force, progress=progress)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))
+    larger = larger_than_raw(report.info)
+    if larger is not None:
+        console.warn(larger)
     report_skipped(images, console)
 
 

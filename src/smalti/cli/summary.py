@@ -6,7 +6,7 @@ from typing import Any
 
 from smalti.archive import ArchiveInfo, Comparison, VerifyReport
 
-__all__ = ["info_json", "info_text", "quality_json", "short_summary", "verify_json"]
+__all__ = ["info_json", "info_text", "larger_than_raw", "quality_json", "short_summary", "verify_json"]
 
 
 def info_json(info: ArchiveInfo) -> dict[str, Any]:
@@ -30,9 +30,24 @@ def quality_json(comparison: Comparison) -> dict[str, Any]:
 def short_summary(path: Path, info: ArchiveInfo) -> str:
     """Return one line on an archive's size."""
     return (
-        f"{path}: {info.images:,} images in {info.archive_bytes:,} bytes, {info.ratio:.1f}:1 with the model, "
-        f"{info.ratio_without_model:.1f}:1 without ({info.bytes_per_image:.2f} bytes an image)"
+        f"{path}: {info.images:,} image{'s' if info.images > 1 else ''} in {info.archive_bytes:,} bytes "
+        f"({info.bytes_per_image:,.2f} an image), {_ratio(info.ratio)} with the model, "
+        f"{_ratio(info.ratio_without_model)} without"
     )
+
+
+def larger_than_raw(info: ArchiveInfo) -> str | None:
+    """Return a line that warns of an archive larger than the pixels in it, or None if it is not."""
+    if info.ratio >= 1:
+        return None
+    break_even = info.break_even_images
+    when = "" if break_even is None else f"; it is smaller from {break_even:,} such images on"
+    return f"the archive is larger than the raw pixels ({info.raw_bytes:,} bytes), for it carries its decoder{when}"
+
+
+def _ratio(ratio: float) -> str:
+    """Return a ratio such as 18.3:1, with enough digits for one below 1."""
+    return f"{ratio:,.1f}:1" if ratio >= 10 else f"{ratio:.3g}:1"
 
 
 def info_text(path: Path, info: ArchiveInfo) -> str:
@@ -44,12 +59,12 @@ def info_text(path: Path, info: ArchiveInfo) -> str:
         ("images", f"{info.images:,} of {shape}, {info.dtype}"),
         (
             "size",
-            f"{info.archive_bytes:,} bytes of {info.raw_bytes:,}: {info.ratio:.2f}:1 with the model, "
-            f"{info.ratio_without_model:.2f}:1 without",
+            f"{info.archive_bytes:,} bytes of {info.raw_bytes:,}: {_ratio(info.ratio)} with the model, "
+            f"{_ratio(info.ratio_without_model)} without",
         ),
         (
             "per image",
-            f"{info.bytes_per_image:.2f} bytes, {info.bits_per_pixel:.4f} bits a pixel; "
+            f"{info.bytes_per_image:,.2f} bytes, {info.bits_per_pixel:.4f} bits a pixel; "
             f"tokens alone {info.tokens_bits_per_image / 8:.2f} bytes",
         ),
         (

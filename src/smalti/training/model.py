@@ -43,7 +43,7 @@ class Model:
         """Raise ModelError unless images of that shape fit the model; `of` names their source."""
         if image_shape != self.image_shape:
             raise ModelError(
-                f"the model takes images of {_words(self.image_shape)}, but {of} has {_words(image_shape)}; "
+                f"the model takes images of {_words(self.image_shape)}, but {of} has some of {_words(image_shape)}; "
                 f"fit a model on such images"
             )
 
