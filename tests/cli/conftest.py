@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from smalti.cli import run
@@ -7,6 +9,7 @@ from .running import Smalti
 
 @pytest.fixture
 def smalti(capsys, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)  # one thread without --threads
     return Smalti(capsys, monkeypatch)
 
 

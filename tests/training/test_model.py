@@ -122,7 +122,7 @@ def test_a_place_that_cannot_be_written_is_one_line(model, tmp_path):
 
 def test_images_of_another_shape_are_refused_in_words(model):
     model.check_shape((6, 9, 3), "photos")
-    with pytest.raises(ModelError, match=r"images of 6x9 pixels and 3 channels, but photos has some of 6x9 .* 1 channel;"):
+    with pytest.raises(ModelError, match=r"of 6x9 pixels and 3 channels, but photos has some of 6x9 .* 1 channel;"):
         model.check_shape((6, 9, 1), "photos")
 
 

@@ -1,9 +1,12 @@
 """Small images, networks and fits: what a test of training needs, in fractions of a second."""
 
 import numpy as np
+import torch
 
 from smalti.images import open_source
 from smalti.training import FitSettings, QuantizerSettings, SilentObserver, TrainingImages, fit
+
+torch.set_num_threads(1)  # networks this small gain nothing from more
 
 CURED = QuantizerSettings(codebook_size=12, update="ema", start="kmeans", restart=True, code_dim=2)
 

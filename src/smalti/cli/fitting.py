@@ -139,8 +139,8 @@ def _warn_of_few_steps(images: int, settings: "FitSettings", console: Console) -
     steps = steps_per_epoch * settings.epochs
     if steps < FEW_STEPS:
         console.warn(
-            f"this fit has {_count(steps, 'step')} ({_count(images, 'image')}, {_count(settings.epochs, 'epoch')}), too "
-            f"few to learn much; --epochs {-(-FEW_STEPS // steps_per_epoch)} or more gives better images"
+            f"this fit has {_count(steps, 'step')} ({_count(images, 'image')}, {_count(settings.epochs, 'epoch')}), "
+            f"too few to learn much; --epochs {-(-FEW_STEPS // steps_per_epoch)} or more gives better images"
         )
 
 

@@ -39,7 +39,10 @@ SOURCE_HELP = (
 )
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
-ArchivePath = Annotated[Path, typer.Argument(metavar="ARCHIVE", help="A .smalti file.", show_default=False)]
+ArchivePath = Annotated[
+    Path,  # whether it can be read is for the reader to say, with its own exit code
+    typer.Argument(metavar="ARCHIVE", help="A .smalti file.", show_default=False, readable=False),
+]
 OutPath = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
