@@ -44,7 +44,7 @@ def test_other_images_can_be_measured_on(smalti, blobs, tmp_path):
     ran = smalti(
         "fit", blobs, "-o", tmp_path / "out" / "n", *QUICK, "--validation", tmp_path / "in" / "large.npy", "-q"
     )
-    assert ran.code == 1 and "12x12x1" in ran.err and not (tmp_path / "out" / "n").exists()
+    assert ran.code == 1 and "12x12 pixels" in ran.err and not (tmp_path / "out" / "n").exists()
 
 
 def interrupt_at_epoch(monkeypatch, number):

@@ -1,3 +1,4 @@
+import errno
 import shutil
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_compress_fits_when_it_is_given_no_model(smalti, tmp_path):
     fit = ["-k", 4, "--epochs", 1, "--seed", 5, "--threads", 1]
     ran = smalti("compress", tmp_path / "blobs.npy", "-o", tmp_path / "a.smalti", *fit, "--json")
     assert ran.code == 0 and ran.json["codebook_size"] == 4 and ran.json["provenance"]["seed"] == "5"
-    assert names(tmp_path) == ["a.smalti", "a.smalti.log.json", "blobs.npy"]
+    assert names(tmp_path) == ["a.smalti", "blobs.npy"]
 
 
 def test_labels_can_be_left_out(smalti, folder, model_path, tmp_path):
@@ -125,3 +126,19 @@ def test_an_index_outside_names_the_range_and_writes_nothing(smalti, archive, tm
     ran = smalti("get", archive, "-o", tmp_path / "some", "--", index)
     assert ran.code == 2 and "0 to 63" in ran.err and ran.err.count("\n") == 1 and names(tmp_path) == []
     assert not (tmp_path / "some").exists()
+
+
+def test_a_fit_is_kept_when_the_archive_cannot_be_written(smalti, tmp_path, monkeypatch):
+    np.save(tmp_path / "blobs.npy", small_images(20))
+    command = ["compress", tmp_path / "blobs.npy", "-o", tmp_path / "a.smalti", "-k", 4, "--epochs", 1, "--threads", 1]
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("smalti.archive.writer._FrameWriter.add", full)
+        assert smalti(*command).code == 1
+    assert names(tmp_path) == ["a.smalti.checkpoint", "blobs.npy"]
+    ran = smalti(*command, "--resume")
+    assert ran.code == 0 and "epoch" not in ran.err.replace("epochs", "").replace("1 epoch", "")
+    assert names(tmp_path) == ["a.smalti", "blobs.npy"]

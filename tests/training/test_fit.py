@@ -112,6 +112,9 @@ def test_an_interrupted_fit_ends_as_if_nothing_had_happened(quantizer, tmp_path)
         resumed = fit_small(many_steps(quantizer), checkpoint=checkpoint, resume=True)
         assert same_weights(whole, resumed), stops
         assert without_seconds(whole.history) == without_seconds(resumed.history)
+        again = fit_small(many_steps(quantizer), checkpoint=checkpoint, resume=True, observer=StopAt(1))
+        assert same_weights(whole, again), "the last checkpoint must hold the finished fit, without another step"
+        checkpoint.unlink()
         assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.reader import Archive
 from smalti.errors import SourceError
-from smalti.images.batch import ImageBatch
+from smalti.images.batch import ImageBatch, shape_words
 from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
 
@@ -51,7 +51,8 @@ def compare(archive: Archive, source: ImageSource, progress: Progress = lambda d
     """
     if source.image_shape != archive.image_shape:
         raise SourceError(
-            f"{source.description} has images of {source.image_shape}, the archive of {archive.image_shape}; "
+            f"{source.description} has images of {shape_words(source.image_shape)}, the archive of "
+            f"{shape_words(archive.image_shape)}; "
             "name the source it was made from"
         )
     meter, digest = QualityMeter(), hashlib.sha256()

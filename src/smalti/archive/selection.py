@@ -42,6 +42,8 @@ def resolve(selection: Selection, images: int) -> tuple[NDArray[np.int64], bool]
         return np.flatnonzero(array).astype(np.int64), False
     if array.ndim == 1 and array.size == 0:
         return np.empty(0, np.int64), False
+    if array.ndim == 1 and array.dtype == object and all(isinstance(index, int) for index in array):
+        return _checked(array, images), False  # integers too large for NumPy: outside, and told so
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise UsageError(f"index of {array.dtype} with {array.ndim} dimensions; {_EXPECTED}")
     return _checked(array, images), False

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from smalti.images import ImageSource
     from smalti.training import EpochReport, FitSettings, Model
 
-__all__ = ["fit_command", "fit_with_progress"]
+__all__ = ["checkpoint_path", "fit_command", "fit_with_progress"]
 
 FEW_STEPS = 1_500
 """Below about this many steps the study's network has not learned its images (it takes 2,814 in the study)."""
@@ -77,9 +77,18 @@ def fit_command(
     images = open_for(source, console)
     check_images = None if validation is None else open_for(validation, console)
     model = fit_with_progress(
-        images, settings, console, output, validation=check_images, device=device, resume=resume, threads=threads
+        images,
+        settings,
+        console,
+        output,
+        log=output.with_name(f"{output.name}.log.json"),
+        validation=check_images,
+        device=device,
+        resume=resume,
+        threads=threads,
     )
     model.save(output)
+    checkpoint_path(output).unlink(missing_ok=True)
     plain = {
         "model": str(output),
         "model_file_bytes": output.stat().st_size,
@@ -99,12 +108,17 @@ def fit_with_progress(
     console: Console,
     output: Path,
     *,
+    log: Path | None = None,
     validation: "ImageSource | None" = None,
     device: str = "cpu",
     resume: bool = False,
     threads: int | None = None,
 ) -> "Model":
-    """Fit a model while showing and logging how it goes; on Ctrl-C leave a checkpoint and say how to resume."""
+    """Fit a model for `output` while showing how it goes; on Ctrl-C leave a checkpoint and say how to resume.
+
+    log : where each epoch's figures are written too
+    The checkpoint is the caller's to remove, once what the model was fitted for is written.
+    """
     import torch  # noqa: PLC0415
 
     from smalti.codec import fit_source  # noqa: PLC0415
@@ -119,7 +133,7 @@ def fit_with_progress(
     elif resume and not checkpoint.exists():
         console.warn(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
     with console.progress(f"fit K={settings.quantizer.codebook_size}") as progress, stop_on_interrupt() as stopping:
-        observer = _Observer(console, progress, stopping, output.with_name(f"{output.name}.log.json"))
+        observer = _Observer(console, progress, stopping, log)
         try:
             return fit_source(
                 source,
@@ -154,9 +168,11 @@ def checkpoint_path(output: Path) -> Path:
 
 
 class _Observer:
-    """Shows a fit on the terminal and writes its log, a JSON list with one object an epoch."""
+    """Shows a fit on the terminal, and writes its log if there is to be one, a JSON list with one object an epoch."""
 
-    def __init__(self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool], log: Path) -> None:
+    def __init__(
+        self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool], log: Path | None
+    ) -> None:
         self.console, self.on_step, self.should_stop, self.log = console, progress, stopping, log
 
     def on_epoch(self, report: "EpochReport", history: list[dict[str, Any]]) -> None:
@@ -167,5 +183,6 @@ class _Observer:
             f" | {report.codes_used} codes used, perplexity {report.perplexity:.1f},"
             f" {report.entropy_bits_per_token:.2f} bits/token | {report.seconds:.0f} s"
         )
-        with atomic_file(self.log, overwrite=True) as file, writing(self.log):
-            file.write(f"{json.dumps(history, indent=2)}\n".encode())
+        if self.log is not None:
+            with atomic_file(self.log, overwrite=True) as file, writing(self.log):
+                file.write(f"{json.dumps(history, indent=2)}\n".encode())

@@ -9,7 +9,7 @@ import typer
 from smalti.archive import extract, open_archive
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
-from smalti.cli.fitting import fit_with_progress
+from smalti.cli.fitting import checkpoint_path, fit_with_progress
 from smalti.cli.options import (
     ArchivePath,
     Codes,
@@ -82,6 +82,8 @@ def compress_command(
     torch.set_num_threads(default_threads(threads))
     with console.progress("compress") as progress:
         report = compress_source(images, output, fitted, labels=not no_labels, overwrite=force, progress=progress)
+    if model is None:
+        checkpoint_path(output).unlink(missing_ok=True)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))
     larger = larger_than_raw(report.info)

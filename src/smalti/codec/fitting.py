@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.images import ImageSource, open_source, read_images
+from smalti.images import ImageSource, open_source, read_images, shape_words
 from smalti.training import FitObserver, FitSettings, Model, TrainingImages, fit
 
 __all__ = ["fit_source"]
@@ -59,11 +59,7 @@ def _validation(
         return images.sample(TRAINING_SAMPLE_IMAGES, TRAINING_SAMPLE_SEED), "a sample of the training images"
     if validation.image_shape != source.image_shape:
         raise SourceError(
-            f"{validation.description} has images of {_words(validation.image_shape)}, but {source.description} "
-            f"{_words(source.image_shape)}; measure on images of the same shape"
+            f"{validation.description} has images of {shape_words(validation.image_shape)}, but {source.description} "
+            f"{shape_words(source.image_shape)}; measure on images of the same shape"
         )
     return read_images(validation, VALIDATION_IMAGES).pixels, validation.description
-
-
-def _words(shape: tuple[int, int, int]) -> str:
-    return "{}x{}x{}".format(*shape)

@@ -3,7 +3,7 @@
 Layer: above `smalti.errors` alone. Nothing here knows of archives or of torch.
 """
 
-from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.batch import ImageBatch, SkippedFile, shape_words
 from smalti.images.chain import ChainedSource, read_images
 from smalti.images.named import SET_NAMES
 from smalti.images.opening import open_source
@@ -23,4 +23,5 @@ __all__ = [
     "open_image_writer",
     "open_source",
     "read_images",
+    "shape_words",
 ]

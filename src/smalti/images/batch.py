@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageBatch", "SkippedFile"]
+__all__ = ["ImageBatch", "SkippedFile", "shape_words"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,9 @@ class SkippedFile:
 
     name: str
     reason: str
+
+
+def shape_words(shape: tuple[int, int, int]) -> str:
+    """Return (height, width, channels) in words for a message, such as "28x28 pixels and 1 channel"."""
+    height, width, channels = shape
+    return f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}"

@@ -41,6 +41,7 @@ def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder
     checkpoint = path.with_suffix(".checkpoint")
     model = fit_source(train, settings, validation=test, checkpoint=checkpoint, resume=True, observer=observer)
     model.save(path)
+    checkpoint.unlink(missing_ok=True)
     return model
 
 

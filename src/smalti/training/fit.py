@@ -89,7 +89,8 @@ def fit(
 
     images : what it learns from
     validation : uint8 [n, H, W, C], what each epoch's report is measured on
-    checkpoint : where to leave the state every minute and on interruption; removed when the fit has ended
+    checkpoint : where to leave the state every minute, on interruption and at the end: whoever asked for it removes it
+        once the model is safe
     resume : whether to go on from the checkpoint, if there is one
 
     On one machine and with one number of threads, equal arguments give equal weights, interrupted or not.
@@ -114,7 +115,7 @@ def fit(
                 raise FitInterruptedError(checkpoint)
         observer.on_epoch(loop.end_epoch(validation), loop.progress.history)
     if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+        loop.save(checkpoint)
     return loop.model(provenance or {})
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from smalti.errors import ModelError
+from smalti.images.batch import shape_words
 from smalti.training.network import VQVAE
 from smalti.training.settings import FitSettings
 from smalti.training.tensors import read_tensors, write_tensors
@@ -43,8 +44,8 @@ class Model:
         """Raise ModelError unless images of that shape fit the model; `of` names their source."""
         if image_shape != self.image_shape:
             raise ModelError(
-                f"the model takes images of {_words(self.image_shape)}, but {of} has some of {_words(image_shape)}; "
-                f"fit a model on such images"
+                f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "
+                f"{shape_words(image_shape)}; fit a model on such images"
             )
 
     @torch.no_grad()
@@ -109,8 +110,3 @@ def _check_weights(path: Path, tensors: dict[str, Tensor], channels: int, settin
         raise ModelError(f"{path}: the weights do not fit the settings beside them; fit it anew")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise ModelError(f"{path}: some weights are not finite numbers; fit it anew")
-
-
-def _words(shape: tuple[int, int, int]) -> str:
-    height, width, channels = shape
-    return f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}"
