@@ -1,10 +1,10 @@
 """A made-up folder of results, whole or in parts."""
 
-from smalti.study.classical import ClassicalResult, CodecCurve
-from smalti.study.matching import RatePoint
+from smalti.study.baselines.classical import ClassicalResult, CodecCurve
+from smalti.study.baselines.matching import RatePoint
+from smalti.study.baselines.vae import VaeResult, VaeRun, VaeSettings
 from smalti.study.results import AmortisationPoint, StudyInfo, write_amortisation
 from smalti.study.selection import Study
-from smalti.study.vae import VaeResult, VaeRun, VaeSettings
 
 from .made_up import made_up_pictures, made_up_run
 

@@ -4,7 +4,7 @@
     FOLDER/runs/<variant>-k<K>-s<seed>.json           one finished training run (RunResult)
     FOLDER/pictures/<variant>-k<K>-s<seed>.npz        its reconstructions and its codebook (Pictures)
     FOLDER/amortisation.json                          archives of more and more images (AmortisationPoint, ...)
-    FOLDER/classical.json, FOLDER/vae.json            baselines (smalti.study.classical, smalti.study.vae)
+    FOLDER/classical.json, FOLDER/vae.json            baselines (smalti.study.baselines)
 
 Figures, tables and the report are drawn from these files alone. Quality is measured on uint8 images scaled to
 [0, 1]; "Ko", the study's unit of model size, is 1,024 bytes.

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from smalti.study.classical import ClassicalResult
-from smalti.study.matching import Matched, RatePoint, at_matched
+from smalti.study.baselines.classical import ClassicalResult
+from smalti.study.baselines.matching import Matched, RatePoint, at_matched
+from smalti.study.baselines.vae import VaeResult
 from smalti.study.results import STUDY_TABLE, AmortisationPoint, RunResult, StudyInfo
 from smalti.study.statistics import REFERENCE_SIZE, spread
-from smalti.study.vae import VaeResult
 from smalti.study.variants import ABLATED, CURED, PAPER
 
 __all__ = ["VARIANT_NAMES", "Study", "Target", "targets"]

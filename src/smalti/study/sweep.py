@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from smalti.codec import compress_source
 from smalti.errors import SourceError, UsageError
 from smalti.images import ImageSource, open_source, read_images
-from smalti.study.classical import ClassicalResult, measure_classical
+from smalti.study.baselines.classical import ClassicalResult, measure_classical
+from smalti.study.baselines.vae import VaeResult, measure_vae
 from smalti.study.machine import describe_machine
-from smalti.study.report import build_report
+from smalti.study.page.report import build_report
 from smalti.study.results import AmortisationPoint, RunResult, StudyInfo, read_amortisation, write_amortisation
 from smalti.study.runs import SHOWN_IMAGES, fit_run, measure_run, model_path
 from smalti.study.strict_json import read_json
-from smalti.study.vae import VaeResult, measure_vae
 from smalti.study.variants import ABLATED, CURED, PAPER, Run
 from smalti.training import FitObserver, Model
 from smalti.version import __version__

@@ -5,8 +5,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from smalti.study.amortise import break_even_images
-from smalti.study.baseline_tables import Rival
 from smalti.study.figures.style import BLACK, BLUE, GREY, drawing, tidy
+from smalti.study.page.baseline_tables import Rival
 from smalti.study.results import RAW_IMAGE_BYTES, AmortisationPoint
 
 __all__ = ["draw_amortisation"]

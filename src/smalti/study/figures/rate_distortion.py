@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from smalti.study.baselines.matching import RatePoint
 from smalti.study.figures.style import (
     BLACK,
     BLUE,
@@ -19,7 +20,6 @@ from smalti.study.figures.style import (
     drawing,
     tidy,
 )
-from smalti.study.matching import RatePoint
 from smalti.study.results import STUDY_TABLE, RunResult
 from smalti.study.selection import Study
 from smalti.study.statistics import REFERENCE_SIZE

@@ -11,13 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from smalti.errors import SourceError
-from smalti.study.classical import ClassicalResult
-from smalti.study.markup import to_html, to_markdown
-from smalti.study.narrative import NOT_RUN, protocol_words
+from smalti.study.baselines.classical import ClassicalResult
+from smalti.study.baselines.vae import VaeResult
+from smalti.study.page.markup import to_html, to_markdown
+from smalti.study.page.narrative import NOT_RUN, protocol_words
+from smalti.study.page.sections import Illustration, Section, write_sections
 from smalti.study.results import StudyInfo, read_amortisation, read_runs
-from smalti.study.sections import Illustration, Section, write_sections
 from smalti.study.selection import Study
-from smalti.study.vae import VaeResult
 from smalti.version import __version__
 
 __all__ = ["build_report", "read_study"]
@@ -56,7 +56,7 @@ def build_report(folder: Path) -> Path:
 
 def _render(study: Study, sections: tuple[Section, ...]) -> str:
     environment = Environment(
-        loader=PackageLoader("smalti.study"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("smalti.study.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html").render(
         title=TITLE,

@@ -5,7 +5,7 @@ Means stand with their standard deviation over seeds; a single run stands alone,
 
 from collections.abc import Callable
 
-from smalti.study.markup import Table, signed
+from smalti.study.page.markup import Table, signed
 from smalti.study.results import STUDY_TABLE, RunResult
 from smalti.study.selection import VARIANT_NAMES, Study
 from smalti.study.statistics import MEASURES, compare_sizes, spread

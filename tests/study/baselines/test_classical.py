@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from smalti.errors import SourceError
-from smalti.study.classical import ClassicalResult, cut_mosaic, make_mosaic, measure_classical, measure_codec
-from smalti.study.classical_codecs import CODECS
+from smalti.study.baselines.classical import ClassicalResult, cut_mosaic, make_mosaic, measure_classical, measure_codec
+from smalti.study.baselines.codecs import CODECS
 
-IMAGES = np.load(Path(__file__).parents[1] / "data" / "mnist_slice.npz")["images"][:9]
+IMAGES = np.load(Path(__file__).parents[2] / "data" / "mnist_slice.npz")["images"][:9]
 
 
 def few_settings(codec):

@@ -6,12 +6,12 @@ Every function returns plain text, and says "not run" of what was not measured.
 from collections.abc import Callable
 
 from smalti.study.amortise import break_even_images
-from smalti.study.markup import signed
-from smalti.study.matching import at_rate
+from smalti.study.baselines.matching import at_rate
+from smalti.study.page.markup import signed
+from smalti.study.page.tables import with_deviation
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult
 from smalti.study.selection import VARIANT_NAMES, Study, targets
 from smalti.study.statistics import spread
-from smalti.study.tables import with_deviation
 from smalti.study.variants import ABLATED, CURED, PAPER
 
 __all__ = [

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.study.classical_codecs import CODECS, GENERAL, Codec
-from smalti.study.matching import RatePoint, rate_point
+from smalti.study.baselines.codecs import CODECS, GENERAL, Codec
+from smalti.study.baselines.matching import RatePoint, rate_point
 from smalti.study.strict_json import read_json, write_json
 
 __all__ = ["ClassicalResult", "CodecCurve", "measure_classical", "measure_codec"]

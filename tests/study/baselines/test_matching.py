@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smalti.errors import SourceError
-from smalti.study.matching import Matched, RatePoint, at_matched, at_rate, rate_point
+from smalti.study.baselines.matching import Matched, RatePoint, at_matched, at_rate, rate_point
 
 CURVE = (RatePoint(1, 10, 0.04, 0.5), RatePoint(2, 20, 0.01, 0.7), RatePoint(3, 40, 0.0025, 0.9))
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from smalti.study.amortise import break_even_images
-from smalti.study.classical import CodecCurve
-from smalti.study.markup import Table
-from smalti.study.matching import Matched
+from smalti.study.baselines.classical import CodecCurve
+from smalti.study.baselines.matching import Matched
+from smalti.study.page.markup import Table
+from smalti.study.page.tables import with_deviation
 from smalti.study.selection import Study, Target, targets
 from smalti.study.statistics import spread
-from smalti.study.tables import with_deviation
 
 __all__ = ["Rival", "break_even_table", "matched_table", "rivals", "vae_table"]
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.errors import SourceError
-from smalti.study.latents import pack_latents, unpack_latents
-from smalti.study.matching import RatePoint, rate_point
+from smalti.study.baselines.latents import pack_latents, unpack_latents
+from smalti.study.baselines.matching import RatePoint, rate_point
 from smalti.study.strict_json import read_json, write_json
 
 __all__ = ["Vae", "VaeResult", "VaeRun", "VaeSettings", "fit_vae", "measure_vae", "rate_distortion"]
