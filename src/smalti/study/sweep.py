@@ -16,7 +16,14 @@ from smalti.study.baselines.classical import ClassicalResult, measure_classical
 from smalti.study.baselines.vae import VaeResult, measure_vae
 from smalti.study.machine import describe_machine
 from smalti.study.page.report import build_report
-from smalti.study.results import AmortisationPoint, RunResult, StudyInfo, read_amortisation, write_amortisation
+from smalti.study.results import (
+    AmortisationPoint,
+    RunResult,
+    StudyInfo,
+    read_amortisation,
+    read_runs,
+    write_amortisation,
+)
 from smalti.study.runs import SHOWN_IMAGES, fit_run, measure_run, model_path
 from smalti.study.strict_json import read_json
 from smalti.study.variants import ABLATED, CURED, PAPER, Run
@@ -136,9 +143,11 @@ def _line(result: RunResult) -> str:
 
 
 def _amortise(plan: StudyPlan, source: str, folder: Path, observer: StudyObserver) -> None:
-    """Pack more and more images with one model and keep the sizes of the files."""
-    sizes = plan.codebook_sizes
-    path = model_path(folder, Run(PAPER, REFERENCE_SIZE if REFERENCE_SIZE in sizes else min(sizes), 0))
+    """Pack more and more images with the model of median MSE and keep the sizes of the files."""
+    size = REFERENCE_SIZE if REFERENCE_SIZE in plan.codebook_sizes else min(plan.codebook_sizes)
+    runs = [run for run in read_runs(folder) if (run.variant, run.codebook_size) == (PAPER, size)]
+    median = sorted(runs, key=lambda run: run.test.mse)[(len(runs) - 1) // 2]
+    path = model_path(folder, Run(PAPER, size, median.seed))
     if read_amortisation(folder) or not path.exists():
         return
     observer.say("amortisation: packing more and more images")

@@ -120,7 +120,13 @@ def _own_rows(study: Study, columns: int) -> tuple[list[tuple[str, ...]], list[i
     if study.amortisation:
         last = study.amortisation[-1]
         carried = f"{last.archive_bytes / last.images:.1f}"
-        rows.append((f"VQ-VAE K = {size}, model shared by {last.images:,} images", *[carried] * (columns - 1), "–"))
+        rows.append(
+            (
+                f"VQ-VAE K = {size}, {last.images:,} images and the model (run of median MSE)",
+                *[carried] * (columns - 1),
+                "–",
+            )
+        )
     rows.append((f"VQ-VAE K = {size}, fixed-length tokens, not coded", *counted, "–"))
     return rows, [0]
 

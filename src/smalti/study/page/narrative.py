@@ -247,6 +247,7 @@ def amortisation_words(study: Study) -> str:
     last = points[-1]
     starts = f"It is smaller than the raw pixels from {start:,} images on" if start else "It never beats the raw pixels"
     return (
-        f"Every archive carries its model. {starts}; {last.images:,} images come to {last.archive_bytes / 1e6:.2f} MB, "
+        "Every archive carries its model, here that of the run with the median MSE. "
+        f"{starts}; {last.images:,} images come to {last.archive_bytes / 1e6:.2f} MB, "
         f"a true ratio of {last.ratio:.1f}:1 (real files)."
     )
