@@ -145,8 +145,8 @@ def bad_files(root: Path) -> dict[str, str]:
         "text.png": "not an image",
         "cut.png": "unreadable",
         "cut.jpg": "unreadable",
-        "large.png": "5x4 L; the first image is 4x4 L",
-        "colour.png": "4x4 RGB; the first image is 4x4 L",
+        "large.png": "5x4 L; most are 4x4 L",
+        "colour.png": "4x4 RGB; most are 4x4 L",
         "notes.txt": "suffix",
         "bomb.png": "too many pixels",
     }
@@ -236,3 +236,19 @@ def test_names_that_are_no_unicode_are_passed_over(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     assert everything(source).names == ("ok.png",)
     assert reasons(source) == {"\\udcff.png": "name is not valid UTF-8; rename it"}
+
+
+def test_one_odd_image_in_front_does_not_decide_on_the_shape(tmp_path: Path) -> None:
+    save(tmp_path / "0.png", noise(4, 4, seed=1))
+    for number in (1, 2, 3):
+        save(tmp_path / f"{number}.png", noise(5, 6, seed=number))
+    source = open_source(tmp_path)
+    assert source.image_shape == (5, 6, 1)
+    assert everything(source).names == ("1.png", "2.png", "3.png")
+    assert reasons(source) == {"0.png": "4x4 L; most are 5x6 L"}
+
+
+def test_of_equally_many_shapes_the_one_met_first_decides(tmp_path: Path) -> None:
+    save(tmp_path / "0.png", noise(4, 4, seed=1))
+    save(tmp_path / "1.png", noise(5, 6, seed=2))
+    assert open_source(tmp_path).image_shape == (4, 4, 1)

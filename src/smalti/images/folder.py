@@ -1,6 +1,7 @@
 """A folder of image files as a source: class folders become labels, relative paths become names."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +18,15 @@ from smalti.images.listing import list_folder
 __all__ = ["FolderSource"]
 
 _REASONS_SHOWN = 3
+_SHAPES_ASKED = 32  # the readable images that decide on the shape
 
 
 class FolderSource:
     """The images of a folder at any depth, in the order of their relative paths.
 
-    The first readable image fixes height, width and channels; images that differ are passed over. The names are
-    listed once, on opening, and kept (about 100 bytes an image); pixels are read batch by batch. A file that could
-    be read in one pass must be readable in the next, else SourceError: so all passes yield the same.
+    Most of the first 32 readable images fix height, width and channels; images that differ are passed over. The
+    names are listed once, on opening, and kept (about 100 bytes an image); pixels are read batch by batch. A file
+    that could be read in one pass must be readable in the next, else SourceError: so all passes yield the same.
 
     Raises SourceError if there is no folder, or not one readable image in it.
     """
@@ -37,7 +39,7 @@ class FolderSource:
         self._not_images = listing.skipped
         self._unreadable: dict[int, str] = {}  # index in names -> reason
         self._settled = 0  # names below this index are known to be readable, or are in `_unreadable`
-        self.image_shape = self._first_shape()
+        self.image_shape = self._usual_shape()
         self.class_names = listing.class_names
         self._label_of = {name: label for label, name in enumerate(listing.class_names or ())}
 
@@ -71,17 +73,21 @@ class FolderSource:
             return None
         return np.array([self._label_of[name.split("/", 1)[0]] for name in names], np.int64)
 
-    def _first_shape(self) -> tuple[int, int, int]:
-        """The shape of the first readable image; those before it are settled as unreadable."""
+    def _usual_shape(self) -> tuple[int, int, int]:
+        """The shape of most of the first readable images, so that one odd file in front does not decide."""
+        shapes: Counter[tuple[int, int, int]] = Counter()
         with _pillow_warnings():
             for index, name in enumerate(self._names):
                 try:
                     height, width, channels = read_image_file(self._root / name).shape
                 except UnreadableImageError as error:
                     self._unreadable[index] = str(error)
-                    self._settled = index + 1
                 else:
-                    return height, width, channels
+                    shapes[height, width, channels] += 1
+                if shapes.total() == _SHAPES_ASKED:
+                    break
+        if shapes:
+            return shapes.most_common(1)[0][0]  # of equally many, the one met first
         if not self.skipped:
             raise SourceError(f"{self._root}: the folder holds no files; give a folder of images")
         shown = "; ".join(f"{file.name}: {file.reason}" for file in self.skipped[:_REASONS_SHOWN])
@@ -96,7 +102,7 @@ class FolderSource:
         try:
             image = read_image_file(self._root / name)
             if image.shape != self.image_shape:
-                raise UnreadableImageError(f"{_words(image.shape)}; the first image is {_words(self.image_shape)}")
+                raise UnreadableImageError(f"{_words(image.shape)}; most are {_words(self.image_shape)}")
         except UnreadableImageError as error:
             if index < self._settled:
                 raise SourceError(f"{self._root / name}: changed while it was read ({error}); start again") from error
