@@ -76,7 +76,7 @@ def test_the_plan_goes_seed_by_seed_and_then_to_the_cures():
         "paper-k512-s0",
         "paper-k64-s1",
     ]
-    assert len(runs) == len(set(runs)) == 4 * 5 + 4 * 2 + 4 * 2
+    assert len(runs) == len(set(runs)) == 4 * 5 + 4 * 3 + 4 * 2
     assert {run.codebook_size for run in runs if run.variant not in (PAPER, CURED)} == {128}
     assert {run.codebook_size for run in PLAN.runs() if run.variant == "ema"} == {2}
 

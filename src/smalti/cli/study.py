@@ -28,7 +28,7 @@ def study_command(
     seeds: Annotated[int, typer.Option("--seeds", min=1, metavar="N", help="Seeds of the study's own quantiser.")] = 5,
     cured_seeds: Annotated[
         int, typer.Option("--cured-seeds", min=0, metavar="N", help="Seeds with the collapse cured.")
-    ] = 2,
+    ] = 3,
     ablation_seeds: Annotated[
         int, typer.Option("--ablation-seeds", min=0, metavar="N", help="Seeds of each cure alone.")
     ] = 2,

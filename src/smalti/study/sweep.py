@@ -52,7 +52,7 @@ class StudyPlan:
 
     codebook_sizes: tuple[int, ...] = STUDY_SIZES
     seeds: int = 5
-    cured_seeds: int = 2
+    cured_seeds: int = 3
     ablation_seeds: int = 2
     epochs: int = 3
     limit: int | None = None
