@@ -61,7 +61,7 @@ def main() -> None:
     model, archive = folder / "mnist.smalti-model", folder / "mnist.smalti"
     run("fit", "mnist/train", "-o", str(model), "--codebook-size", str(CODEBOOK_SIZE), "-f")
     run("compress", "mnist", "--model", str(model), "-o", str(archive), "-f")
-    tested = run("test", str(archive), "--against", "mnist")
+    tested = run("test", str(archive), "--full", "--against", "mnist")
     run("get", str(archive), "0", "1", "69999", "-o", str(folder / "images"), "-f")
     (folder / "test.json").write_text(json.dumps(tested, indent=2) + "\n")
     picture = draw(archive, folder)

@@ -4,17 +4,14 @@
 >>> smalti.compress(images, "out.smalti")       # uint8 [N, H, W] or [N, H, W, C], or any SOURCE
 >>> with smalti.open("out.smalti") as archive:  # no torch imported
 ...     archive[3], archive[10:20], archive.labels
+
+What reads archives, and NumPy with it, is imported when it is first asked for: so that the command line is awake,
+and hears a Ctrl-C, before anything slow begins.
 """
 
-from os import PathLike
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from smalti.archive import Archive, ArchiveInfo, Limits
-from smalti.archive import open_archive as open  # noqa: A004 (the name users expect)
 from smalti.errors import (
     DamagedArchiveError,
     DownloadError,
@@ -30,10 +27,17 @@ from smalti.errors import (
     UnsupportedArchiveError,
     UsageError,
 )
-from smalti.files import check_output
 from smalti.version import __version__
 
 if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from smalti.archive import Archive, ArchiveInfo, Limits
+    from smalti.archive import open_archive as open  # noqa: A004 (the name users expect)
     from smalti.codec import CompressReport
 
 __all__ = [
@@ -58,17 +62,33 @@ __all__ = [
     "open",
 ]
 
+_OF_ARCHIVE = {"Archive": "Archive", "ArchiveInfo": "ArchiveInfo", "Limits": "Limits", "open": "open_archive"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_ARCHIVE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module("smalti.archive"), _OF_ARCHIVE[name])
+    globals()[name] = found  # so that it is asked for once
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 def compress(
-    images: NDArray[np.uint8] | str | Path,
-    out: str | PathLike[str],
+    images: "NDArray[np.uint8] | str | Path",
+    out: "str | PathLike[str]",
     *,
-    model: str | PathLike[str] | None = None,
+    model: "str | PathLike[str] | None" = None,
     profile: str = "paper",
     codebook_size: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
-    labels: NDArray[np.integer] | None = None,
+    labels: "NDArray[np.integer] | None" = None,
+    max_mse: float | None = None,
+    recovery: str | None = None,
     overwrite: bool = False,
 ) -> "CompressReport":
     """Write images to the archive `out`, with a model from a file or one fitted on the images themselves.
@@ -76,10 +96,16 @@ def compress(
     images : uint8 [N, H, W] or [N, H, W, C] with C from 1 to 4, or any SOURCE that the command line takes
     model : a file from `smalti fit`; with it, profile, codebook_size, epochs and seed must be left alone
     labels : integers [N], for an array
+    max_mse : what every image must decode within (mean squared error of pixels scaled to 0..1); 0 is lossless
+    recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
 
     Needs the extra `smalti[train]`. Raises what reading the source, fitting and writing raise: all SmaltiError.
     """
-    from smalti.images import open_source  # noqa: PLC0415 (keeps `import smalti` fast)
+    from pathlib import Path  # noqa: PLC0415 (these keep `import smalti` fast)
+
+    from smalti.archive.recovery import RecoverySpec  # noqa: PLC0415
+    from smalti.files import check_output  # noqa: PLC0415
+    from smalti.images import open_source  # noqa: PLC0415
 
     try:
         from smalti.codec import compress_source, fit_source  # noqa: PLC0415 (torch)
@@ -89,10 +115,13 @@ def compress(
 
     source = open_source(images, labels=labels)
     target = Path(out)
+    spec = None if recovery is None else RecoverySpec.parse(recovery)
     if model is not None:
         if (codebook_size, epochs, seed) != (None, None, None) or profile != "paper":
             raise UsageError("a model brings its own profile, codebook size, epochs and seed: give it or them")
-        return compress_source(source, target, Model.load(Path(model)), overwrite=overwrite)
-    check_output(target, overwrite)
-    settings = profile_settings(profile, codebook_size=codebook_size, epochs=epochs, seed=seed)
-    return compress_source(source, target, fit_source(source, settings), overwrite=overwrite)
+        fitted = Model.load(Path(model))
+    else:
+        check_output(target, overwrite)
+        settings = profile_settings(profile, codebook_size=codebook_size, epochs=epochs, seed=seed)
+        fitted = fit_source(source, settings)
+    return compress_source(source, target, fitted, max_mse=max_mse, recovery=spec, overwrite=overwrite)

@@ -1,12 +1,19 @@
-"""Files that appear whole or not at all: written beside their place, synced, then renamed.
+"""Files that appear whole or not at all: written where nobody sees them, synced, then named.
 
-A kill at any moment leaves the old file or none, and at most a hidden `.NAME.*.partial` beside it. Every layer that
-writes does it through here; this is one of the lowest layers, above `errors` alone.
+On Linux a file has no name until it is whole, so that a kill at any moment leaves nothing behind. To replace a file
+it takes a hidden name for an instant, `.NAME.*.partial`, because the system cannot replace in one step from no name;
+where nameless files are unknown it has that name from the start. A lock on it says that its writer lives: the next
+writer of the same NAME removes those of the dead. Every layer that writes does it through here; this is one of the
+lowest layers, above `errors` alone.
 """
 
 import errno
 import os
+import re
 import secrets
+import shutil
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,11 +21,15 @@ from typing import BinaryIO
 
 from smalti.errors import OutputError, OutputExistsError
 
+if sys.platform != "win32":
+    import fcntl
+
 __all__ = ["atomic_file", "check_output", "partial_path", "refuse_existing", "sync_folder", "writing"]
 
 _ADVICE = {
     errno.ENOSPC: "make room or choose another place",
     errno.EDQUOT: "make room or choose another place",
+    errno.EFBIG: "allow larger files (ulimit -f) or choose another place",
     errno.EROFS: "choose a place that can be written",
     errno.EACCES: "choose a place that can be written",
     errno.EPERM: "choose a place that can be written",
@@ -27,51 +38,50 @@ _ADVICE = {
     errno.EEXIST: "two names collide",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+_NO_NAMELESS_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
 
 
 @contextmanager
 def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     """A new binary file that takes its name at the end of the `with` block, and only if nothing was raised.
 
+    A new file gets the permissions that an ordinary `open` gives (0666 less the umask); one that replaces a file
+    keeps that file's permissions and, where the system allows it, its owner and group. A link is followed: its
+    target is replaced.
+
     Raises OutputExistsError if `path` exists, or comes into being meanwhile, and `overwrite` is not set;
     OutputError, in one line, if the system refuses to open, sync or rename. Errors of the block pass through (put
-    `writing` around its writes). A link is followed: its target is replaced.
+    `writing` around its writes).
     """
     path = Path(os.path.realpath(path))
-    refuse_existing(path, overwrite)
-    partial = partial_path(path)
     with writing(path):
-        file = partial.open("xb")
+        refuse_existing(path, overwrite)
+        _remove_stale(path)
+        draft = _Draft(path)
     try:
-        yield file
+        yield draft.file
         with writing(path):
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            _place(partial, path, overwrite)
-    except BaseException:
-        with suppress(OSError):
-            file.close()  # a full disk fails here once more, which must not hide the first error
-        with suppress(OSError):
-            partial.unlink()
-        raise
+            draft.place(overwrite)
+    finally:
+        draft.drop()
     sync_folder(path.parent)
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
     """Raise OutputExistsError or OutputError if `path` cannot become a file; before long work, and touching nothing."""
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: is a folder or a device; name a file")
-    refuse_existing(path, overwrite)
+    with writing(path):
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path}: is a folder or a device; name a file")
+        refuse_existing(path, overwrite)
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise OutputError(f"{path}: no permission to write in the folder {path.parent}; choose another place")
 
 
 def partial_path(path: Path) -> Path:
     """A hidden name beside `path` that nobody else uses, for what is not whole yet."""
-    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.partial")
+    return path.with_name(f"{_partial_start(path)}{secrets.token_hex(6)}.partial")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -80,6 +90,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(f"{path}: is a folder; name a file, or a place where there is none")
     if not overwrite and os.path.lexists(path):
         raise OutputExistsError(f"{path}: exists already; choose another name, or overwrite it (-f)")
+    if path.exists() and not path.is_file():  # a rename would take the place of /dev/null itself
+        raise OutputError(f"{path}: is a device or a pipe; name a file")
 
 
 def sync_folder(folder: Path) -> None:
@@ -103,15 +115,143 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written: {reason}; {advice}") from error
 
 
-def _place(partial: Path, path: Path, overwrite: bool) -> None:
-    if not overwrite:
-        try:
-            os.link(partial, path)  # unlike a rename, refuses to replace a file that came into being meanwhile
-        except FileExistsError as error:
-            raise OutputExistsError(f"{path}: came into being meanwhile; choose another name (or -f)") from error
-        except OSError:  # a file system without links
-            refuse_existing(path, overwrite)
-        else:
-            partial.unlink()
+class _Draft:
+    """A file on its way to `path`: nameless where the system can, else under a hidden name; locked either way."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._name: Path | None = None
+        self.file = _open_nameless(path.parent) or self._open_hidden()
+
+    def place(self, overwrite: bool) -> None:
+        """Sync what was written and give it its name."""
+        if overwrite:
+            _take_after(self.file.fileno(), self._path)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if (self._name is None or not overwrite) and self._link_to_place(overwrite):
             return
-    os.replace(partial, path)  # noqa: PTH105 (the name that says it is atomic)
+        if not self._take_hidden_name():
+            self._copy_under_hidden_name()
+            self.place(overwrite)
+            return
+        assert self._name is not None
+        if sys.platform == "win32":
+            self.file.close()  # there, an open file cannot be renamed; elsewhere its lock is held to the end
+        os.replace(self._name, self._path)  # noqa: PTH105 (the name that says it is atomic)
+        self._name = None
+
+    def drop(self) -> None:
+        """Close the file, and remove its hidden name if it still has one."""
+        with suppress(OSError):  # a full disk fails here once more, which must not hide the first error
+            self.file.close()
+        if self._name is not None:
+            with suppress(OSError):
+                self._name.unlink()
+
+    def _link(self, target: Path) -> None:
+        if self._name is not None:
+            os.link(self._name, target)
+            return
+        descriptor = self.file.fileno()
+        # an absolute source makes src_dir_fd void, but only with it does Python ask for links to be followed
+        os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
+
+    def _link_to_place(self, overwrite: bool) -> bool:
+        """Name the file by a link which, unlike a rename, refuses to replace what came into being meanwhile."""
+        try:
+            self._link(self._path)
+            return True
+        except FileExistsError as error:
+            if not overwrite:
+                line = f"{self._path}: came into being meanwhile; choose another name (or -f)"
+                raise OutputExistsError(line) from error
+        except OSError:  # a file system without links, or a system that gives nameless files no name
+            refuse_existing(self._path, overwrite)
+        return False
+
+    def _take_hidden_name(self) -> bool:
+        """Give a nameless file its hidden name; False if the system refuses."""
+        if self._name is None:
+            name = partial_path(self._path)
+            try:
+                self._link(name)
+            except OSError:
+                return False
+            self._name = name
+        return True
+
+    def _copy_under_hidden_name(self) -> None:
+        nameless, self.file = self.file, self._open_hidden()
+        with nameless:
+            nameless.seek(0)
+            shutil.copyfileobj(nameless, self.file, 1 << 20)
+
+    def _open_hidden(self) -> BinaryIO:
+        while True:
+            self._name = partial_path(self._path)
+            file = self._name.open("x+b")
+            _lock(file.fileno())
+            if os.fstat(file.fileno()).st_nlink:  # else it was taken for a dead one, between its making and its lock
+                return file
+            file.close()
+
+
+def _open_nameless(folder: Path) -> BinaryIO | None:
+    """A file without a name in `folder`, which vanishes when its process ends; None where there is no such thing."""
+    if sys.platform != "linux":
+        return None
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+    except OSError as error:
+        if error.errno in _NO_NAMELESS_FILES:
+            return None
+        raise
+    _lock(descriptor)
+    return os.fdopen(descriptor, "w+b")
+
+
+def _take_after(descriptor: int, path: Path) -> None:
+    """Give an open file the permissions of the one at `path`, if there is one, and its owner where that is allowed."""
+    if sys.platform == "win32" or not path.exists():
+        return
+    old, new = path.stat(), os.fstat(descriptor)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        with suppress(PermissionError):  # the file of another user becomes ours, as with any rename
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
+
+
+def _partial_start(path: Path) -> str:
+    return f".{os.fsencode(path.name)[:200].decode(errors='ignore')}."
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file until it is closed, by a kill too. A system without locks never finds a file abandoned."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove hidden files of killed writers of `path`: those that nobody holds a lock on."""
+    pattern = re.compile(re.escape(_partial_start(path)) + r"[0-9a-f]{12}\.partial")
+    stale: list[Path] = []
+    with suppress(OSError), os.scandir(path.parent) as entries:  # a folder may be writable and not readable
+        stale += [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+    for partial in stale:
+        with suppress(OSError):  # in use, gone by now, or another user's
+            _remove_unlocked(partial)
+
+
+def _remove_unlocked(partial: Path) -> None:
+    if sys.platform == "win32":
+        return
+    if not stat.S_ISREG(partial.lstat().st_mode):
+        return
+    descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.unlink()
+    finally:
+        os.close(descriptor)

@@ -3,21 +3,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from smalti.floating import FloatDecoder
+from smalti.integer import IntegerDecoder
 
-from .made_up import random_tokens, random_weights, write
+from .made_up import one_layer_network, random_network, random_tokens, write
 
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """An archive of 50 images of 7x11 in blocks of 20, with labels and names, and what it must give back."""
-    weights, tokens = random_weights(), random_tokens(50)
+    network, tokens = random_network(), random_tokens(50)
     labels = np.arange(50) % 3 - 1
     names = [f"ordner/{'äß日'[i % 3]}{i}.png" for i in range(50)]
     path = tmp_path_factory.mktemp("archives") / "small.smalti"
-    write(path, tokens, weights, labels, names, image_shape=(7, 11, 1), block_images=20, class_names=("x", "y", "ζ"))
-    # chunks of 16 are counted from the start of each block of 20
-    pixels = np.concatenate([FloatDecoder(weights).decode(tokens[start : start + 20]) for start in (0, 20, 40)])
-    return SimpleNamespace(
-        path=path, weights=weights, tokens=tokens, labels=labels, names=tuple(names), pixels=pixels[:, :7, :11, 0]
-    )
+    write(path, tokens, network, labels, names, image_shape=(7, 11, 1), block_images=20, class_names=("x", "y", "ζ"))
+    pixels = IntegerDecoder(network).decode(tokens)[:, :7, :11, 0]
+    return SimpleNamespace(path=path, network=network, tokens=tokens, labels=labels, names=tuple(names), pixels=pixels)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The smallest archive with three blocks, labels and names, for damage to every single byte of it."""
+    network, tokens = one_layer_network(), random_tokens(8, (1, 2), 3)
+    labels, names = np.arange(8) % 3, tuple(f"{i}.png" for i in range(8))
+    path = tmp_path_factory.mktemp("archives") / "tiny.smalti"
+    write(path, tokens, network, labels, names, block_images=3)
+    pixels = IntegerDecoder(network).decode(tokens)[..., 0]
+    return SimpleNamespace(path=path, pixels=pixels, labels=labels, names=names)

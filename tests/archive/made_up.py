@@ -1,20 +1,35 @@
-"""Small archives with random weights, for the tests of this folder."""
+"""Small archives with random networks, for the tests of this folder."""
 
 import numpy as np
 
 from smalti.archive import ArchiveSpec, ArchiveWriter
-from smalti.floating import DecoderWeights
+from smalti.integer import Clip, IntegerNetwork, Layer, PixelTable
 
 
-def random_weights(codes=8, channels=1, code_dim=2, hidden=2, seed=0):
+def layer(rng, kind, inputs, kernel, outputs, stride, padding, activation, low=-9, high=10):
+    weight = rng.integers(low, high, (inputs, *kernel, outputs)).astype(np.int16)
+    bias = rng.integers(-40, 200, outputs).astype(np.int32)
+    return Layer(kind, weight, bias, np.full(outputs, 2, np.uint8), stride, padding, activation)
+
+
+def random_network(codes=8, channels=1, hidden=2, seed=0, scale=2):
+    """Two transposed convolutions: `scale`**2 pixels a side for every token."""
     rng = np.random.default_rng(seed)
-
-    def draw(*shape):
-        return rng.normal(size=shape).astype(np.float32)
-
-    return DecoderWeights(
-        draw(codes, code_dim), draw(code_dim, hidden, 4, 4), draw(hidden), draw(hidden, channels, 4, 4), draw(channels)
+    table = PixelTable(-128, np.arange(256, dtype=np.uint8))
+    kernel, around = (2 * scale,) * 2, {"stride": (scale, scale), "padding": (scale // 2, scale // 2)}
+    return IntegerNetwork(
+        (
+            layer(rng, "tokens", codes, kernel, hidden, activation=Clip(0, 255), low=-400, high=400, **around),
+            layer(rng, "up", hidden, kernel, channels, activation=table, **around),
+        )
     )
+
+
+def one_layer_network(codes=3, seed=0):
+    """The smallest kind of network: every token is two by two pixels."""
+    rng = np.random.default_rng(seed)
+    table = PixelTable(-128, np.arange(256, dtype=np.uint8))
+    return IntegerNetwork((layer(rng, "tokens", codes, (2, 2), 1, (2, 2), (0, 0), table, -400, 400),))
 
 
 def random_tokens(images, grid=(2, 3), codes=8, seed=1):
@@ -23,16 +38,16 @@ def random_tokens(images, grid=(2, 3), codes=8, seed=1):
     return np.random.default_rng(seed).integers(low, high, (images, *grid))
 
 
-def write(path, tokens, weights, labels=None, names=None, overwrite=False, batch=7, **fields):
+def write(path, tokens, network, labels=None, names=None, overwrite=False, batch=7, **fields):
     """Write an archive in batches; `fields` go to ArchiveSpec."""
     grid = tokens.shape[1:]
     settings = {
-        "image_shape": (4 * grid[0], 4 * grid[1], weights.channels),
+        "image_shape": (*network.output_size(grid), network.channels),
         "token_grid": grid,
-        "codebook_size": weights.codes,
+        "codebook_size": network.codes,
         "profile": "test",
     }
-    with ArchiveWriter(path, ArchiveSpec(**(settings | fields)), weights, overwrite) as writer:
+    with ArchiveWriter(path, ArchiveSpec(**(settings | fields)), network, overwrite) as writer:
         for start in range(0, len(tokens), batch):
             part = slice(start, start + batch)
             writer.append(

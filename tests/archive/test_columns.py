@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from smalti.archive import Limits
 from smalti.archive.columns import TextBuilder, pack_integers, unpack_column
-from smalti.archive.header import canonical_json
+from smalti.canonical import canonical_json
 from smalti.errors import DamagedArchiveError, LimitExceededError, UsageError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)

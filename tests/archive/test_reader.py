@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalti.archive import Limits, open_archive
+from smalti.archive import Limits, blockdecoder, open_archive
 from smalti.errors import (
     DamagedArchiveError,
     ImageIndexError,
@@ -17,9 +18,9 @@ from smalti.errors import (
     SmaltiError,
     UsageError,
 )
-from smalti.floating import FloatDecoder
+from smalti.integer import IntegerDecoder
 
-from .made_up import random_tokens, random_weights, write
+from .made_up import random_network, random_tokens, write
 
 
 @pytest.fixture
@@ -122,30 +123,44 @@ def test_info_adds_up(small, archive):
 
 
 def test_break_even_is_where_the_file_gets_smaller_than_the_pixels(tmp_path):
-    weights, sizes = random_weights(code_dim=4, hidden=8), {}
+    network, sizes = random_network(hidden=16), {}
     for images in (600, 1200):
         tokens = random_tokens(images)
-        with open_archive(write(tmp_path / f"{images}.smalti", tokens, weights)) as archive:
+        with open_archive(write(tmp_path / f"{images}.smalti", tokens, network)) as archive:
             info = archive.info()
             sizes[images] = info.break_even_images
-    fewer = write(tmp_path / "fewer.smalti", random_tokens(sizes[1200] - 5), weights).stat().st_size
-    more = write(tmp_path / "more.smalti", random_tokens(sizes[1200] + 5), weights).stat().st_size
+    fewer = write(tmp_path / "fewer.smalti", random_tokens(sizes[1200] - 5), network).stat().st_size
+    more = write(tmp_path / "more.smalti", random_tokens(sizes[1200] + 5), network).stat().st_size
     assert fewer > (sizes[1200] - 5) * 96 and more < (sizes[1200] + 5) * 96
 
 
 def test_it_may_never_break_even(tmp_path):
     names = [f"{name:064x}" for name in np.random.default_rng(0).permutation(500).tolist()]
     path = write(
-        tmp_path / "a.smalti", random_tokens(500, (1, 1)), random_weights(), names=names, image_shape=(1, 1, 1)
+        tmp_path / "a.smalti", random_tokens(500, (1, 1)), random_network(), names=names, image_shape=(1, 1, 1)
     )
     with open_archive(path) as archive:
         assert archive.info().break_even_images is None  # an image of one byte is smaller than its name
 
 
-def test_verify_finds_nothing_wrong(archive):
-    report = archive.verify()
-    assert report.ok and not report.damaged_blocks and not report.damaged_sections
-    assert (report.codes_used, report.perplexity) == (6, archive.info().perplexity)
+@pytest.mark.parametrize("level", ["quick", "tokens", "pixels"])
+def test_verify_finds_nothing_wrong(small, archive, level):
+    done = []
+    report = archive.verify(level, lambda *progress: done.append(progress))
+    assert report.ok and not report.damaged_blocks and not report.damaged_sections and report.level == level
+    sha256 = hashlib.sha256(small.pixels.tobytes()).hexdigest()
+    assert report.pixels_sha256 == (sha256 if level == "pixels" else None)
+    assert report.stored_sha256 == (None if level == "quick" else sha256)
+    if level == "quick":
+        assert report.codes_used is report.perplexity is None and done == []
+    else:
+        assert (report.codes_used, report.perplexity) == (6, archive.info().perplexity)
+        assert done == [(20, 50), (40, 50), (50, 50)]
+
+
+def test_a_level_that_is_none(archive):
+    with pytest.raises(UsageError, match="quick, tokens, pixels"):
+        archive.verify("everything")
 
 
 def test_only_the_blocks_asked_for_are_read(small, archive, monkeypatch):
@@ -165,13 +180,13 @@ grids = st.tuples(st.integers(1, 4), st.integers(1, 4))
     block_images=st.integers(1, 50), with_labels=st.booleans(), with_names=st.booleans(), data=st.data(),
 )  # fmt: skip
 def test_round_trip(tmp_path_factory, grid, channels, codes, images, block_images, with_labels, with_names, data):
-    weights, tokens = random_weights(codes, channels), random_tokens(images, grid, codes)
+    network, tokens = random_network(codes, channels), random_tokens(images, grid, codes)
     labels = np.array(data.draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=images, max_size=images)))
     names = data.draw(st.lists(st.text(max_size=8), min_size=images, max_size=images))
     shape = (data.draw(st.integers(1, 4 * grid[0])), data.draw(st.integers(1, 4 * grid[1])), channels)
     path = tmp_path_factory.mktemp("round") / "trip.smalti"
     write(
-        path, tokens, weights, labels if with_labels else None, names if with_names else None,
+        path, tokens, network, labels if with_labels else None, names if with_names else None,
         image_shape=shape, block_images=block_images,
     )  # fmt: skip
     with open_archive(path, Limits(expansion=10**9)) as archive:
@@ -181,16 +196,28 @@ def test_round_trip(tmp_path_factory, grid, channels, codes, images, block_image
         assert not with_names or archive.names == tuple(names)
         assert archive.class_names is None
         whole = archive[:].reshape(images, *shape)
-        close = FloatDecoder(weights).decode(tokens)[:, : shape[0], : shape[1]]
-        assert np.abs(whole.astype(int) - close.astype(int)).max() <= 1
+        assert (whole == IntegerDecoder(network).decode(tokens)[:, : shape[0], : shape[1]]).all()
         index = data.draw(st.integers(0, images - 1))
         assert (archive[index].reshape(shape) == whole[index]).all()
         assert archive.verify().ok
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_images_may_be_any_multiple_of_the_grid(tmp_path, scale):
+    network, tokens = random_network(channels=3, scale=scale), random_tokens(30)
+    with open_archive(write(tmp_path / "a.smalti", tokens, network, block_images=7)) as archive:
+        assert archive.shape == (30, *network.output_size((2, 3)), 3)
+        assert (archive[:] == IntegerDecoder(network).decode(tokens)).all()
+
+
+def test_the_size_of_pieces_changes_no_pixel(small, archive, monkeypatch):
+    monkeypatch.setattr(blockdecoder, "_PIECE_BYTES", 300)
+    assert (archive[:] == small.pixels).all() and archive.verify("pixels").ok
+
+
 def test_one_image_of_one_code(tmp_path):
     tokens = np.full((1, 2, 2), 3)
-    with open_archive(write(tmp_path / "one.smalti", tokens, random_weights())) as archive:
+    with open_archive(write(tmp_path / "one.smalti", tokens, random_network())) as archive:
         assert (archive.tokens() == 3).all()
         assert (archive.info().codes_used, archive.info().perplexity) == (1, 1.0)
         assert archive[0].shape == (8, 8)
@@ -201,7 +228,7 @@ def test_real_tokens_cost_their_entropy(tmp_path):
     with np.load(Path(__file__).parents[1] / "data" / "mnist_slice.npz") as slices:
         images, labels = slices["images"], slices["labels"]
     tokens = images.reshape(500, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.int64) // 16
-    path = write(tmp_path / "digits.smalti", tokens, random_weights(codes=16), labels, batch=64, block_images=250)
+    path = write(tmp_path / "digits.smalti", tokens, random_network(codes=16), labels, batch=64, block_images=250)
     counts = np.stack([np.bincount(column, minlength=16) for column in tokens.reshape(500, 49).T])
     entropy_bits = -(counts * np.log2(np.where(counts, counts / 500, 1))).sum()
     with open_archive(path) as archive:
@@ -235,7 +262,11 @@ def test_limits_of_requests_and_expansion(small, tmp_path):
         for request in (lambda: archive[:11], lambda: archive[np.zeros(11, int)]):
             with pytest.raises(LimitExceededError, match="request_bytes"):
                 request()
-    path = write(tmp_path / "blank.smalti", np.ones((3000, 2, 3), int), random_weights(), batch=1000)
+    with open_archive(small.path, Limits(network_operations=100)) as archive:
+        with pytest.raises(LimitExceededError, match=r"small\.smalti.*model.*network_operations"):
+            archive[0]
+        assert archive.names == small.names
+    path = write(tmp_path / "blank.smalti", np.ones((3000, 2, 3), int), random_network(), batch=1000)
     with pytest.raises(LimitExceededError, match="expansion"):
         open_archive(path, Limits(expansion=30))
 
@@ -257,6 +288,8 @@ def test_skipping_damaged_blocks(small, tmp_path):
         batches = list(archive.batches(8, on_error="skip"))
         assert (np.concatenate([batch.pixels for batch in batches])[..., 0] == small.pixels[kept]).all()
         assert sum((batch.names for batch in batches), ()) == tuple(small.names[k] for k in kept)
+        assert np.concatenate([batch.numbers for batch in batches]).tolist() == kept
+        assert [block.names for block in archive.missing()] == [small.names[20:40]] and archive.lost_columns == ()
         report = archive.verify()
     assert (report.ok, report.damaged_images, len(report.damaged_blocks)) == (False, 20, 1)
     block = report.damaged_blocks[0]

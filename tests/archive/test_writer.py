@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import os
 import resource
 import signal
@@ -10,18 +11,19 @@ import numpy as np
 import pytest
 
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
+from smalti.archive import assembly as assembly_module
 from smalti.archive import spool as spool_module
-from smalti.archive import writer as writer_module
+from smalti.archive.layout import crc32c
 from smalti.entropy import TokenPrior
 from smalti.errors import OutputError, OutputExistsError, UsageError
 
-from .made_up import random_tokens, random_weights, write
+from .made_up import random_network, random_tokens, write
 
 SPEC = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
 
 
 def test_same_input_same_bytes_whatever_the_batches(small, tmp_path):
-    arguments = small.tokens, small.weights, small.labels, small.names
+    arguments = small.tokens, small.network, small.labels, small.names
     fields = {"image_shape": (7, 11, 1), "block_images": 20, "class_names": ("x", "y", "ζ")}
     for batch in (1, 20, 50):
         path = write(tmp_path / f"{batch}.smalti", *arguments, batch=batch, **fields)
@@ -42,21 +44,21 @@ def test_an_existing_file_is_refused_before_any_work_and_kept(tmp_path):
     path = tmp_path / "old.smalti"
     path.write_bytes(b"old")
     with pytest.raises(OutputExistsError, match=r"old\.smalti") as caught:
-        ArchiveWriter(path, SPEC, random_weights())
+        ArchiveWriter(path, SPEC, random_network())
     assert caught.value.exit_code == 6 and path.read_bytes() == b"old"
 
 
 def test_overwriting_when_allowed(tmp_path):
     path = tmp_path / "old.smalti"
     path.write_bytes(b"old")
-    write(path, random_tokens(3), random_weights(), overwrite=True)
+    write(path, random_tokens(3), random_network(), overwrite=True)
     with open_archive(path) as archive:
         assert len(archive) == 3
 
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
     path = tmp_path / "late.smalti"
-    with ArchiveWriter(path, SPEC, random_weights()) as writer:
+    with ArchiveWriter(path, SPEC, random_network()) as writer:
         writer.append(random_tokens(3))
         path.write_bytes(b"other")
         with pytest.raises(OutputExistsError):
@@ -66,18 +68,18 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
 
 def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(OutputError, match="does not exist"):
-        ArchiveWriter(tmp_path / "no" / "a.smalti", SPEC, random_weights())
+        ArchiveWriter(tmp_path / "no" / "a.smalti", SPEC, random_network())
     with pytest.raises(OutputError, match="folder"):
-        ArchiveWriter(tmp_path, SPEC, random_weights(), overwrite=True)
+        ArchiveWriter(tmp_path, SPEC, random_network(), overwrite=True)
     with pytest.raises(OutputError, match="device"):
-        ArchiveWriter("/dev/null", SPEC, random_weights(), overwrite=True)
+        ArchiveWriter("/dev/null", SPEC, random_network(), overwrite=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="permission"):
-        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights())
+        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network())
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -90,8 +92,8 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
         raise error
 
     if where == "commit":
-        monkeypatch.setattr(writer_module, "pack_block", fail)
-    with pytest.raises(error), ArchiveWriter(path, SPEC, random_weights(), overwrite=True) as writer:
+        monkeypatch.setattr(assembly_module, "pack_block", fail)
+    with pytest.raises(error), ArchiveWriter(path, SPEC, random_network(), overwrite=True) as writer:
         writer.append(random_tokens(30))
         if where == "between":
             raise error
@@ -100,7 +102,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
 
 
 def test_leaving_without_commit_writes_nothing(tmp_path):
-    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights()) as writer:
+    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network()) as writer:
         writer.append(random_tokens(30))
     assert list(tmp_path.iterdir()) == []
 
@@ -111,7 +113,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match=r"a\.smalti.*No space left") as caught:
-        write(tmp_path / "a.smalti", random_tokens(5), random_weights())
+        write(tmp_path / "a.smalti", random_tokens(5), random_network())
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
 
 
@@ -120,9 +122,10 @@ def run_limited(tmp_path, body, **options):
         import numpy as np
         from pathlib import Path
         from smalti.archive import ArchiveSpec, ArchiveWriter
-        from smalti.floating import DecoderWeights
-        zeros = lambda *shape: np.zeros(shape, np.float32)
-        weights = DecoderWeights(zeros(8, 2), zeros(2, 2, 4, 4), zeros(2), zeros(2, 1, 4, 4), zeros(1))
+        from smalti.integer import IntegerNetwork, Layer, PixelTable
+        zeros = np.zeros(1, np.int32), np.zeros(1, np.uint8)
+        weight, table = np.zeros((8, 4, 4, 1), np.int16), PixelTable(0, zeros[1])
+        network = IntegerNetwork((Layer("tokens", weight, *zeros, (4, 4), (0, 0), table),))
         spec = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
         tokens = np.random.default_rng(0).integers(0, 8, (1000, 2, 3))
         path = Path({str(tmp_path / "a.smalti")!r})
@@ -139,7 +142,7 @@ def test_a_real_write_error_while_spooling(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 
-    body = "w = ArchiveWriter(path, spec, weights); w.append(tokens); w.commit()"
+    body = "w = ArchiveWriter(path, spec, network); w.append(tokens); w.commit()"
     result = run_limited(tmp_path, body, preexec_fn=limit)
     assert "smalti.errors.OutputError" in result.stderr and list(tmp_path.iterdir()) == []
 
@@ -147,7 +150,7 @@ def test_a_real_write_error_while_spooling(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="kill signals are POSIX")
 def test_a_kill_leaves_the_old_file(tmp_path):
     (tmp_path / "a.smalti").write_bytes(b"old")
-    body = "w = ArchiveWriter(path, spec, weights, True); w.append(tokens); import os; os.kill(os.getpid(), 9)"
+    body = "w = ArchiveWriter(path, spec, network, True); w.append(tokens); import os; os.kill(os.getpid(), 9)"
     assert run_limited(tmp_path, body).returncode == -9
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.smalti", b"old")]
 
@@ -167,7 +170,7 @@ def test_batches_that_do_not_fit(tmp_path):
         "name": (tokens, None, ["a", "b", "c", "\udc80"]),
     }
     for given in bad.values():
-        writer = ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights())
+        writer = ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network())
         with pytest.raises(UsageError):
             writer.append(*given)
         with pytest.raises(UsageError, match="closed"):
@@ -177,7 +180,7 @@ def test_batches_that_do_not_fit(tmp_path):
 
 @pytest.mark.parametrize("later", [(None, ["a"]), (np.zeros(1, int), None), (None, None)])
 def test_labels_and_names_for_all_or_none(tmp_path, later):
-    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights()) as writer:
+    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network()) as writer:
         writer.append(random_tokens(1), np.zeros(1, int), ["a"])
         writer.append(random_tokens(0), None, None)
         with pytest.raises(UsageError, match="all images or for none"):
@@ -185,7 +188,7 @@ def test_labels_and_names_for_all_or_none(tmp_path, later):
 
 
 def test_no_images_and_no_second_commit(tmp_path):
-    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights()) as writer:
+    with ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network()) as writer:
         with pytest.raises(UsageError, match="no images"):
             writer.commit()
         writer.append(random_tokens(2))
@@ -197,29 +200,48 @@ def test_no_images_and_no_second_commit(tmp_path):
 def test_specs_that_cannot_be(tmp_path):
     good = {"image_shape": (8, 12, 1), "token_grid": (2, 3), "codebook_size": 8, "profile": "test"}
     for bad in (
-        {"image_shape": (9, 12, 1)}, {"image_shape": (8, 12, 5)}, {"image_shape": (0, 12, 1)},
-        {"codebook_size": 1}, {"codebook_size": 65_537}, {"block_images": 0},
+        {"image_shape": (8, 12, 5)}, {"image_shape": (0, 12, 1)}, {"token_grid": (0, 3)}, {"token_grid": (2, 1 << 16)},
+        {"codebook_size": 1}, {"codebook_size": 65_537}, {"block_images": 0}, {"max_mse": -0.1}, {"max_mse": np.nan},
     ):  # fmt: skip
         with pytest.raises(UsageError):
             ArchiveSpec(**(good | bad))
+    for shape in ((9, 12, 1), (8, 13, 1)):
+        with pytest.raises(UsageError, match="need more"):
+            ArchiveWriter(tmp_path / "a.smalti", ArchiveSpec(**(good | {"image_shape": shape})), random_network())
     with pytest.raises(UsageError):
-        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights(codes=9))
+        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network(codes=9))
     with pytest.raises(UsageError):
-        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_weights(channels=3))
+        ArchiveWriter(tmp_path / "a.smalti", SPEC, random_network(channels=3))
+
+
+def test_blocks_of_large_images_hold_fewer(tmp_path):
+    assert ArchiveSpec((28, 28, 1), (7, 7), 128, "test").images_per_block == 1024
+    assert ArchiveSpec((512, 512, 3), (7, 7), 128, "test").images_per_block == 85
+    assert ArchiveSpec((9000, 9000, 1), (7, 7), 128, "test").images_per_block == 1
+
+
+def test_what_all_images_need_is_there_twice_and_the_digest_is_that_of_the_pixels(small):
+    with open_archive(small.path) as archive:
+        file = archive._file
+        for section in (1, 3):
+            assert file.read(file.entry(section, 0)) == file.read(file.entry(section, 1))
+        assert file.read(file.entry(8)) == hashlib.sha256(small.pixels.tobytes()).digest()
+        block = archive._store.block(2)
+    assert block.pixels_crc == crc32c(small.pixels[40:].tobytes())
 
 
 def test_dead_codes_are_not_stored(tmp_path):
     tokens = np.where(random_tokens(20) > 3, 5000, 77)
-    path = write(tmp_path / "a.smalti", tokens, random_weights(codes=65_536, code_dim=16))
+    path = write(tmp_path / "a.smalti", tokens, random_network(codes=65_536))
     assert path.stat().st_size < 5000
     with open_archive(path) as archive:
         assert sorted(set(archive.tokens().ravel().tolist())) == [77, 5000]
 
 
 def test_counts_that_would_be_too_many_are_pooled(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer_module, "MAX_POSITION_CELLS", 10)
+    monkeypatch.setattr(assembly_module, "MAX_POSITION_CELLS", 10)
     tokens = np.tile(np.array([[[1, 2, 3], [4, 5, 6]]]), (500, 1, 1))
-    with open_archive(write(tmp_path / "a.smalti", tokens, random_weights())) as archive:
+    with open_archive(write(tmp_path / "a.smalti", tokens, random_network())) as archive:
         assert archive._store.prior.kind == "shared" and (archive.tokens() == tokens).all()
 
 

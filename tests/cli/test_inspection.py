@@ -22,6 +22,8 @@ def test_info_has_the_fields_that_scripts_rely_on(smalti, archive):
     assert set(told["bytes"]) == {"header", "model", "prior", "tokens", "index", "columns"}
     assert sum(told["bytes"].values()) == told["archive_bytes"] == archive.stat().st_size
     assert (told["images"], told["shape"], told["dtype"]) == (64, [64, 28, 28], "uint8")
+    assert (told["format_version"], told["decoder"], told["promise"], told["damage"]) == (1, "integer", None, [])
+    assert told["recovery_bytes"] == 0
     assert told["raw_bytes"] == 64 * 784 and told["ratio"] == pytest.approx(64 * 784 / told["archive_bytes"])
 
 
@@ -47,28 +49,17 @@ def test_test_in_words(smalti, archive, folder):
     assert "MSE" in ran.out and "labels equal, names equal" in ran.out
 
 
-def damaged_copies(archive, tmp_path):
-    data = archive.read_bytes()
-    flipped = bytearray(data)
-    flipped[len(data) * 3 // 4] ^= 1
-    for name, content in {"flipped": flipped, "cut": data[:-40], "half": data[: len(data) // 2]}.items():
-        path = tmp_path / f"{name}.smalti"
-        path.write_bytes(content)
-        yield path
-
-
-def test_damage_ends_with_4(smalti, archive, tmp_path):
-    for path in list(damaged_copies(archive, tmp_path)):
-        ran = smalti("test", path, "--threads", 1)
-        assert ran.code == 4 and str(path) in ran.err and ran.err.count("\n") == 1
-        told = smalti("test", path, "--json", "--threads", 1)
-        assert told.code == 4 and told.json["ok"] is False
-        before = names(tmp_path)
-        for command in (["decompress", path, "-o"], ["get", path, 0, "-o"]):
-            for out in ("out", "out.npy"):
-                ran = smalti(*command, tmp_path / out, "--threads", 1)
-                assert ran.code == 4 and ran.err.count("\n") == 1
-        assert names(tmp_path) == before
+def test_levels_of_the_test(smalti, archive):
+    quick, tokens, full = (
+        smalti("test", archive, "--json", "--threads", 1, *options).json for options in (["--quick"], [], ["--full"])
+    )
+    assert [told["level"] for told in (quick, tokens, full)] == ["quick", "tokens", "pixels"]
+    assert quick["ok"] and tokens["ok"] and full["ok"]
+    assert quick["pixels_sha256"] is None and tokens["pixels_sha256"] == full["pixels_sha256"]
+    assert "nothing else was checked" in smalti("test", archive, "--quick").out
+    assert "decodes to the pixels that were written" in smalti("test", archive, "--full", "--threads", 1).out
+    for other in (["--full"], ["--against", archive]):
+        assert "--quick decodes nothing" in smalti.fails(2, "test", archive, "--quick", *other)
 
 
 def test_a_newer_version_ends_with_5(smalti, archive, tmp_path):

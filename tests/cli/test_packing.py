@@ -136,7 +136,7 @@ def test_a_fit_is_kept_when_the_archive_cannot_be_written(smalti, tmp_path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("smalti.archive.writer._FrameWriter.add", full)
+        patch.setattr("smalti.archive.frames.FrameWriter.add", full)
         assert smalti(*command).code == 1
     assert names(tmp_path) == ["a.smalti.checkpoint", "blobs.npy"]
     ran = smalti(*command, "--resume")

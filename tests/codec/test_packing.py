@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from smalti.archive import open_archive
-from smalti.codec import compress_source, decoder_weights
-from smalti.errors import ModelError, OutputExistsError, SourceError
-from smalti.floating import FloatDecoder
+from smalti.archive import compare, open_archive
+from smalti.archive.recovery import RecoverySpec
+from smalti.codec import compress_source
+from smalti.errors import ModelError, OutputExistsError, SourceError, UsageError
 from smalti.images import SkippedFile, open_source
-from smalti.training import VQVAE, Model, to_unit_range
-from training.tiny import CURED, fit_small, small_images, tiny_settings
+from smalti.integer import IntegerDecoder
+from smalti.training import to_unit_range
+from training.tiny import fit_small, small_images, tiny_settings
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_pixels_are_those_of_the_decoder_on_the_tokens(packed, folder, model):
         tokens, pixels = archive.tokens(), archive[:]
     assert len(np.unique(tokens)) > 3  # else nothing could be told apart
     np.testing.assert_array_equal(tokens, model.encode(to_unit_range(folder.images[..., None])).numpy())
-    np.testing.assert_array_equal(pixels, FloatDecoder(decoder_weights(model)).decode(tokens)[..., 0])
+    np.testing.assert_array_equal(pixels, IntegerDecoder(model.decoder).decode(tokens)[..., 0])
 
 
 def test_names_labels_classes_and_order_come_back(packed, folder):
@@ -37,26 +37,6 @@ def test_the_report_is_of_the_file(packed):
     path, report = packed
     assert report.skipped == () and report.info.archive_bytes == path.stat().st_size
     assert report.info.provenance["fitted images"] == "64" and report.info.codebook_size == 16
-
-
-@pytest.mark.parametrize("quantizer", [None, CURED], ids=["paper", "cured"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_both_decoders_agree_within_a_grey_level(channels, quantizer):
-    """The cured quantiser's map from code to latent is folded into the codebook that the archive keeps."""
-    settings = tiny_settings(quantizer)
-    model = Model(VQVAE(channels, settings).eval(), settings, (10, 13, channels), {}, [])
-    with torch.no_grad():
-        for weight in model.network.parameters():
-            weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(weight.numel()))
-    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 12, (30, 3, 4)))
-    network = model.network
-    with torch.no_grad():
-        codes = network.quantizer.codebook.weight[tokens]
-        latents = network.quantizer.project_out(codes).permute(0, 3, 1, 2)
-        expected = (255 * network.decoder(latents)).permute(0, 2, 3, 1).numpy()
-    got = FloatDecoder(decoder_weights(model)).decode(tokens.numpy())
-    assert got.shape == expected.shape and expected.std() > 5
-    assert np.abs(got - expected).max() <= 0.5 + 1e-2
 
 
 def test_odd_sides_and_channels_are_cropped_back(tmp_path):
@@ -144,4 +124,43 @@ def test_a_source_that_fails_midway_writes_nothing(model, tmp_path, digits):
 
     with pytest.raises(SourceError, match="gone"):
         compress_source(Failing(), tmp_path / "a.smalti", model)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("max_mse", [0.03, 0.004, 0.0])
+def test_every_image_is_within_what_was_promised(max_mse, folder, model, tmp_path):
+    source = open_source(folder.path)
+    report = compress_source(source, tmp_path / "promised.smalti", model, max_mse=max_mse)
+    with open_archive(tmp_path / "promised.smalti") as archive:
+        quality = compare(archive, source).quality
+        assert archive.verify("pixels").ok
+    assert quality.mse_max <= max_mse
+    promise = report.info.promise
+    assert promise.max_mse == max_mse and promise.corrected + promise.stored > 0
+
+
+def test_noise_without_loss_costs_its_raw_bytes(model, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 28, 28), np.uint8)
+    report = compress_source(open_source(noise), tmp_path / "noise.smalti", model, max_mse=0)
+    with open_archive(tmp_path / "noise.smalti") as archive:
+        np.testing.assert_array_equal(archive[:], noise)
+    assert report.info.archive_bytes <= 1.01 * noise.nbytes
+    assert report.info.promise.stored == 300
+
+
+def test_recovery_data_can_be_asked_for(folder, model, tmp_path):
+    plain = compress_source(open_source(folder.path), tmp_path / "plain.smalti", model)
+    safe = compress_source(
+        open_source(folder.path), tmp_path / "safe.smalti", model, recovery=RecoverySpec.parse("1/4")
+    )
+    assert plain.info.recovery_bytes == 0
+    assert safe.info.archive_bytes > plain.info.archive_bytes + safe.info.recovery_bytes > plain.info.archive_bytes
+    with open_archive(tmp_path / "plain.smalti") as one, open_archive(tmp_path / "safe.smalti") as other:
+        np.testing.assert_array_equal(one[:], other[:])
+
+
+@pytest.mark.parametrize("max_mse", [-0.1, float("nan"), float("inf")])
+def test_a_promise_that_cannot_be_is_refused(max_mse, folder, model, tmp_path):
+    with pytest.raises(UsageError):
+        compress_source(open_source(folder.path), tmp_path / "out.smalti", model, max_mse=max_mse)
     assert list(tmp_path.iterdir()) == []

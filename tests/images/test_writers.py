@@ -3,6 +3,7 @@ import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -230,12 +231,13 @@ def test_a_refusal_of_the_system_is_one_line(
     assert left_in(tmp_path) == []
 
 
+def full_device() -> BinaryIO:
+    return Path("/dev/full").open("r+b", buffering=8192)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
 def test_a_full_disk_does_not_hide_behind_a_second_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.open
-    monkeypatch.setattr(
-        Path, "open", lambda self, mode="r": real(Path("/dev/full"), "wb") if "x" in mode else real(self, mode)
-    )
+    monkeypatch.setattr("smalti.files._open_nameless", lambda folder: full_device())
     for name in ("a.npy", "a-idx3-ubyte.gz"):
         with pytest.raises(SmaltiError, match="No space left on device; make room"):
             write(tmp_path / name, ImageBatch(noise(9, 90, 90, 1)))

@@ -32,6 +32,9 @@ from .tiny import (
 
 fit_module = sys.modules["smalti.training.fit"]  # the package's `fit` is the function
 
+TUNING_STEPS = 12
+"""A fifth of the 60 steps of `many_steps`."""
+
 BOTH = pytest.mark.parametrize("quantizer", [None, CURED], ids=["paper", "cured"])
 
 
@@ -103,7 +106,8 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(quantizer):
 @BOTH
 def test_an_interrupted_fit_ends_as_if_nothing_had_happened(quantizer, tmp_path):
     whole = fit_small(many_steps(quantizer))
-    for stops in ([1], [15, 1], [30], [49, 1, 8]):  # at the warm-up's end, an epoch's end, a restart of dead codes
+    # at the warm-up's end, an epoch's end, a restart of dead codes, while the decoder learns to be integers
+    for stops in ([1], [15, 1], [30], [49, 1, 8], [65, 1]):
         checkpoint = tmp_path / "checkpoint"
         for stop in stops:
             with pytest.raises(FitInterruptedError) as caught:
@@ -112,8 +116,10 @@ def test_an_interrupted_fit_ends_as_if_nothing_had_happened(quantizer, tmp_path)
         resumed = fit_small(many_steps(quantizer), checkpoint=checkpoint, resume=True)
         assert same_weights(whole, resumed), stops
         assert without_seconds(whole.history) == without_seconds(resumed.history)
-        again = fit_small(many_steps(quantizer), checkpoint=checkpoint, resume=True, observer=StopAt(1))
-        assert same_weights(whole, again), "the last checkpoint must hold the finished fit, without another step"
+        heard = StopAt(99)
+        again = fit_small(many_steps(quantizer), checkpoint=checkpoint, resume=True, observer=heard)
+        assert same_weights(whole, again)
+        assert 99 - heard.left == TUNING_STEPS, "the last checkpoint must hold the finished fit, without another step"
         checkpoint.unlink()
         assert list(tmp_path.iterdir()) == []
 
@@ -139,7 +145,7 @@ def test_a_killed_fit_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
     heard = StopAt(99)
     resumed = fit_small(many_steps(None), checkpoint=tmp_path / "c", resume=True, observer=heard)
     assert same_weights(fit_small(many_steps(None)), resumed)
-    assert 99 - heard.left == 60 - 19  # the step that was under way was done again
+    assert 99 - heard.left == 60 - 19 + TUNING_STEPS  # the step that was under way was done again
 
 
 def test_without_resume_a_checkpoint_is_not_read(tmp_path):
@@ -158,7 +164,7 @@ def test_interruption_without_a_checkpoint_leaves_nothing():
 def test_the_observer_hears_every_step_and_epoch():
     class Listener(SilentObserver):
         def __init__(self):
-            self.steps, self.epochs = [], []
+            self.steps, self.epochs, self.quantized = [], [], []
 
         def on_step(self, step, steps):
             self.steps.append((step, steps))
@@ -166,10 +172,14 @@ def test_the_observer_hears_every_step_and_epoch():
         def on_epoch(self, report, history):
             self.epochs.append((report.epoch, len(history), history[-1] == report.to_json()))
 
+        def on_quantized(self, report):
+            self.quantized.append(report.to_json())
+
     heard = Listener()
-    fit_small(tiny_settings(), observer=heard)
-    assert heard.steps == [(step, 8) for step in range(1, 9)]
+    model = fit_small(tiny_settings(), observer=heard)
+    assert heard.steps == [(step, 9) for step in range(1, 10)]  # four an epoch, then one of fine-tuning
     assert heard.epochs == [(1, 1, True), (2, 2, True)]
+    assert heard.quantized == [model.quantization]
 
 
 @BOTH

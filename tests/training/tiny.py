@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from smalti.images import open_source
+from smalti.integer import pack_network
 from smalti.training import FitSettings, QuantizerSettings, SilentObserver, TrainingImages, fit
 
 torch.set_num_threads(1)  # networks this small gain nothing from more
@@ -56,7 +57,8 @@ def weights(model):
 
 def same_weights(one, other):
     first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(first[name].equal(second[name]) for name in first)
+    same = first.keys() == second.keys() and all(first[name].equal(second[name]) for name in first)
+    return same and pack_network(one.decoder) == pack_network(other.decoder)
 
 
 def without_seconds(history):

@@ -1,22 +1,33 @@
 """The `.smalti` file: writing it, reading images back by number, checking it (docs/format.md).
 
-No framework is imported here or below. Layer: below `codec`, above `entropy` and `floating`.
+No framework is imported here or below. Layer: below `codec`, above `residual`, `entropy` and `integer`.
+
+A name is imported when it is first asked for: to open an archive needs neither the writer nor what images go out by.
 """
 
-from smalti.archive.compare import Comparison, compare, pixels_sha256
-from smalti.archive.extract import extract
-from smalti.archive.limits import Limits
-from smalti.archive.reader import Archive, open_archive
-from smalti.archive.report import ArchiveInfo, DamagedBlock, SectionBytes, VerifyReport
-from smalti.archive.writer import ArchiveSpec, ArchiveWriter
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smalti.archive.batch import ArchiveBatch
+    from smalti.archive.comparing import Comparison, compare, pixels_sha256
+    from smalti.archive.extracting import Extracted, extract
+    from smalti.archive.limits import Limits
+    from smalti.archive.reader import Archive, open_archive
+    from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, SectionBytes, VerifyReport
+    from smalti.archive.spec import ArchiveSpec
+    from smalti.archive.writer import ArchiveWriter
 
 __all__ = [
     "Archive",
+    "ArchiveBatch",
     "ArchiveInfo",
     "ArchiveSpec",
     "ArchiveWriter",
     "Comparison",
     "DamagedBlock",
+    "Extracted",
+    "Level",
     "Limits",
     "SectionBytes",
     "VerifyReport",
@@ -25,3 +36,30 @@ __all__ = [
     "open_archive",
     "pixels_sha256",
 ]
+
+_HOMES = {
+    "Archive": "reader",
+    "ArchiveBatch": "batch",
+    "ArchiveInfo": "report",
+    "ArchiveSpec": "spec",
+    "ArchiveWriter": "writer",
+    "Comparison": "comparing",
+    "DamagedBlock": "report",
+    "Extracted": "extracting",
+    "Level": "report",
+    "Limits": "limits",
+    "SectionBytes": "report",
+    "VerifyReport": "report",
+    "compare": "comparing",
+    "extract": "extracting",
+    "open_archive": "reader",
+    "pixels_sha256": "comparing",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found  # so that it is asked for once
+    return found

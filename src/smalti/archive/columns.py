@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.header import canonical_json, parse_canonical_json
 from smalti.archive.limits import Limits
+from smalti.canonical import canonical_json, parse_canonical_json
 from smalti.errors import DamagedArchiveError, UsageError
 
 __all__ = ["Column", "TextBuilder", "pack_integers", "unpack_column"]

@@ -9,13 +9,31 @@ from enum import IntEnum
 
 import google_crc32c
 
-from smalti.errors import DamagedArchiveError, NotAnArchiveError, UnsupportedArchiveError
+from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 
-__all__ = ["FRAME_BYTES", "PRELUDE_BYTES", "TRAILER_BYTES", "Entry", "Section", "Trailer", "check_prelude", "crc32c"]
+__all__ = [
+    "END_MAGIC",
+    "ENTRY_BYTES",
+    "FIRST_ANCILLARY",
+    "FRAME_BYTES",
+    "MAGIC",
+    "MARKER",
+    "PRELUDE_BYTES",
+    "TRAILER_BYTES",
+    "VERSION",
+    "Entry",
+    "Section",
+    "Trailer",
+    "check_prelude",
+    "check_version",
+    "crc32c",
+    "pack_prelude",
+]
 
 MAGIC = b"\x89SML\r\n\x1a\n"
 END_MAGIC = b"\x89SMZ\r\n\x1a\n"
-VERSION = 0
+MARKER = b"\xf5SEC"
+VERSION = 1
 FIRST_ANCILLARY = 128
 
 _PRELUDE = struct.Struct("<8sHHII")
@@ -23,7 +41,6 @@ _FRAME = struct.Struct("<4sB3sIQI")
 _ENTRY = struct.Struct("<B3sIQQI")
 _TRAILER = struct.Struct("<QQ")
 _CRC = struct.Struct("<I")
-_MARKER = b"\xf5SEC"
 _ZEROS = bytes(3)
 
 PRELUDE_BYTES = _PRELUDE.size + 4
@@ -41,11 +58,14 @@ class Section(IntEnum):
     TOKENS = 4
     COLUMN = 5
     INDEX = 6
+    CORRECTIONS = 7
+    DIGEST = 8
+    RECOVERY = 9
 
 
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli, RFC 3720) of `data`."""
-    return int(google_crc32c.value(data))
+def crc32c(data: bytes | memoryview, before: int = 0) -> int:
+    """CRC-32C (Castagnoli, RFC 3720) of `data`; `before` is that of the bytes that come before them."""
+    return int(google_crc32c.extend(before, bytes(data)))
 
 
 def pack_prelude() -> bytes:
@@ -54,17 +74,13 @@ def pack_prelude() -> bytes:
     return head + _CRC.pack(crc32c(head))
 
 
-def check_prelude(start: bytes, end: bytes) -> None:
-    """Check the first 24 bytes of a file (`end`: its last 28, to tell a damaged archive from a foreign file).
+def check_prelude(start: bytes) -> None:
+    """Check the first 24 bytes of a file.
 
-    Raises NotAnArchiveError, DamagedArchiveError or UnsupportedArchiveError.
+    Raises DamagedArchiveError if they are not intact, UnsupportedArchiveError if this release may not read on.
     """
-    if not start.startswith(MAGIC):
-        if end.endswith(END_MAGIC):
-            raise DamagedArchiveError("the first bytes are damaged; the end is that of a smalti archive")
-        raise NotAnArchiveError("this is not a smalti archive")
-    if len(start) < PRELUDE_BYTES:
-        raise DamagedArchiveError("cut short within its first bytes; fetch it again")
+    if len(start) < PRELUDE_BYTES or not start.startswith(MAGIC):
+        raise DamagedArchiveError("the first bytes are damaged: they are not those of a smalti archive")
     if _CRC.unpack_from(start, _PRELUDE.size)[0] != crc32c(start[: _PRELUDE.size]):
         raise DamagedArchiveError("the first bytes are damaged: wrong checksum")
     _, version, reserved, required, _ = _PRELUDE.unpack_from(start)
@@ -72,16 +88,20 @@ def check_prelude(start: bytes, end: bytes) -> None:
         raise UnsupportedArchiveError(
             f"reserved field is {reserved}, which this release does not know: use a newer one"
         )
+    check_version(version, required)
+
+
+def check_version(version: int, required_features: int) -> None:
+    """Raise UnsupportedArchiveError unless this release reads this version with these required features."""
     if version != VERSION:
-        raise UnsupportedArchiveError(
-            f"format version {version}; this release reads version {VERSION} only: install a release that reads it"
-        )
-    if required:
-        bits = ", ".join(str(bit) for bit in range(32) if required >> bit & 1)
+        advice = "pack the images again" if version < VERSION else "install a release that reads it"
+        raise UnsupportedArchiveError(f"format version {version}; this release reads version {VERSION} only: {advice}")
+    if required_features:
+        bits = ", ".join(str(bit) for bit in range(32) if required_features >> bit & 1)
         raise UnsupportedArchiveError(f"needs feature bit {bits}, which this release does not know: use a newer one")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One section as the index lists it: where its frame starts and what its payload must be."""
 
@@ -106,9 +126,11 @@ class Entry:
         """What to call it in a message, such as "token block 3"."""
         if self.section == Section.TOKENS:
             return f"token block {self.ordinal}"
-        known = self.section in {section.value for section in Section}
+        if self.section in (Section.HEADER, Section.PRIOR) and self.ordinal:
+            return f"copy of the {Section(self.section).name.lower()}"
+        known = self.section in set(Section)
         name = Section(self.section).name.lower() if known else f"section of type {self.section}"
-        return f"{name} {self.ordinal}" if self.section == Section.COLUMN or not known else name
+        return f"{name} {self.ordinal}" if self.section in (Section.COLUMN, Section.RECOVERY) or not known else name
 
     def pack(self) -> bytes:
         """The 28 bytes of an index entry."""
@@ -124,7 +146,7 @@ class Entry:
 
     def pack_frame_head(self) -> bytes:
         """The 28 bytes before the payload."""
-        head = _FRAME.pack(_MARKER, self.section, _ZEROS, self.ordinal, self.payload_bytes, self.payload_crc)
+        head = _FRAME.pack(MARKER, self.section, _ZEROS, self.ordinal, self.payload_bytes, self.payload_crc)
         return head + _CRC.pack(crc32c(head))
 
     @classmethod
@@ -133,7 +155,7 @@ class Entry:
         if len(data) != FRAME_BYTES or _CRC.unpack_from(data, _FRAME.size)[0] != crc32c(data[: _FRAME.size]):
             raise DamagedArchiveError(f"the head of the section at byte {offset} is damaged: wrong checksum")
         marker, section, reserved, ordinal, payload_bytes, payload_crc = _FRAME.unpack_from(data)
-        if marker != _MARKER or reserved != _ZEROS:
+        if marker != MARKER or reserved != _ZEROS:
             raise DamagedArchiveError(f"there is no section at byte {offset}")
         return cls(section, ordinal, offset, payload_bytes, payload_crc)
 

@@ -11,24 +11,30 @@ __all__ = ["Limits"]
 class Limits:
     """Caps on what an archive may make its reader allocate; raise one with Limits(name=value).
 
-    header_bytes : the header, and the table of the model
-    index_bytes : the index
-    model_bytes : the stored decoder and codebook
+    header_bytes : the header, and the head of a column
+    index_bytes : the index, and 28 bytes for each section that a scan finds
+    model_bytes : the decoder network and its codes, stored and unpacked
     prior_bytes : the stored prior
+    corrections_bytes : the stored tables of the corrections
     column_bytes : one column, stored or unpacked
-    block_bytes : one token block, stored or unpacked (2 bytes per token)
+    block_bytes : one token block stored, and its tokens unpacked (2 bytes each)
+    corrected_bytes : the pixels of a token block, if any image is corrected
     image_bytes : the pixels of one image, padding included
+    network_operations : products and sums that one image takes in the decoder network
     request_bytes : the pixels of one request, such as archive[:]
     expansion : raw bytes of all images per byte of the file
     """
 
     header_bytes: int = 1 << 20
-    index_bytes: int = 1 << 28
-    model_bytes: int = 1 << 30
+    index_bytes: int = 1 << 24
+    model_bytes: int = 1 << 28
     prior_bytes: int = 1 << 28
+    corrections_bytes: int = 1 << 28
     column_bytes: int = 1 << 30
     block_bytes: int = 1 << 28
+    corrected_bytes: int = 1 << 28
     image_bytes: int = 1 << 28
+    network_operations: int = 1 << 40
     request_bytes: int = 1 << 34
     expansion: int = 10_000_000
 

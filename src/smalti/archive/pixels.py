@@ -1,52 +1,51 @@
-"""Images by their numbers: which blocks and chunks a request needs, each decoded once, and where the pixels go."""
+"""Images by their numbers: which blocks a request needs, what of them is decoded, and where the pixels go."""
 
-import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.archive.blockdecoder import as_slice
 from smalti.archive.sections import SectionFile
 from smalti.archive.store import SectionStore
-from smalti.floating import FloatDecoder
 
 __all__ = ["read_pixels"]
-
-_PIECE_BYTES = 64 << 20  # pixels decoded at once, whatever the size of a block
 
 
 def read_pixels(file: SectionFile, store: SectionStore, numbers: NDArray[np.int64], threads: int) -> NDArray[np.uint8]:
     """Pixels uint8 [n, H, W, C] of images `numbers` (int64 [n], each in [0, N), any order, repeats allowed)."""
-    height, width, channels = file.header.image_shape
-    file.limits.check("request_bytes", len(numbers) * height * width * channels, "this request")
-    pixels = np.empty((len(numbers), height, width, channels), np.uint8)
+    header = file.header
+    file.limits.check("request_bytes", len(numbers) * header.image_bytes, "this request")
+    pixels = np.empty((len(numbers), *header.image_shape), np.uint8)
     order = np.argsort(numbers, kind="stable")
-    cuts = np.flatnonzero(np.diff(numbers[order] // file.header.block_images)) + 1
-    for places in np.split(order, cuts) if len(order) else ():
-        block, first_row = divmod(int(numbers[places[0]]), file.header.block_images)
-        rows = numbers[places] - (int(numbers[places[0]]) - first_row)
-        indices = store.indices(block).reshape(-1, *file.header.token_grid)
-        _fill(pixels, places, indices, rows, store.decoder, threads)
+    cuts = np.flatnonzero(np.diff(numbers[order] // header.block_images)) + 1
+    parts = np.split(order, cuts) if len(order) else []
+    inner = 1 if len(parts) >= threads else threads  # many blocks: a thread for each; few: all threads for each
+
+    def fill(places: NDArray[np.intp]) -> None:
+        number = int(numbers[places[0]]) // header.block_images
+        rows = numbers[places] - number * header.block_images
+        with store.naming_block(number):
+            for part, decoded in store.decoder.rows(store.block(number), rows, inner):
+                pixels[as_slice(places[part])] = decoded
+
+    _run(fill, parts, threads if inner == 1 else 1)
     return pixels
 
 
-def _fill(
-    pixels: NDArray[np.uint8],
-    places: NDArray[np.intp],
-    indices: NDArray[np.uint16],
-    rows: NDArray[np.int64],
-    decoder: FloatDecoder,
-    threads: int,
-) -> None:
-    """Decode rows (ascending) of a block's indices [n, h, w] into places of `pixels`, in whole chunks."""
-    _, height, width, channels = pixels.shape
-    grid = indices.shape[1:]
-    step = decoder.chunk_images(*grid)
-    chunks, inverse = np.unique(rows // step, return_inverse=True)
-    piece = max(1, _PIECE_BYTES // (16 * math.prod(grid) * channels * step))  # in chunks
-    for first in range(0, len(chunks), piece):
-        # only the last chunk of a block can be short, and it comes last here too, so that chunks stay aligned
-        wanted = (chunks[first : first + piece, None] * step + np.arange(step)).ravel()
-        decoded = decoder.decode(indices[wanted[wanted < len(indices)]], threads)
-        here = (inverse >= first) & (inverse < first + piece)
-        local = (inverse[here] - first) * step + rows[here] % step
-        pixels[places[here]] = decoded[local, :height, :width]
+def _run(work: Callable[[NDArray[np.intp]], None], parts: Sequence[NDArray[np.intp]], threads: int) -> None:
+    """Do the work for every part; the first error stops what has not begun."""
+    if min(threads, len(parts)) < 2:
+        for part in parts:
+            work(part)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to import, for threads only)
+
+    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
+        jobs = [pool.submit(work, part) for part in parts]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            for job in jobs:
+                job.cancel()

@@ -4,7 +4,7 @@ Which tokens and pixels are decoded for a request is in `pixels`; where sections
 them, in `model`, `blocks` and `columns`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +13,24 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.columns import Column
-from smalti.archive.layout import VERSION, Section
+from smalti.archive.batch import ArchiveBatch
+from smalti.archive.damage import missing_blocks
 from smalti.archive.limits import Limits
 from smalti.archive.pixels import read_pixels
-from smalti.archive.report import ArchiveInfo, VerifyReport, break_even_images, section_bytes
+from smalti.archive.report import (
+    ArchiveInfo,
+    DamagedBlock,
+    Level,
+    VerifyReport,
+    break_even_images,
+    recovery_bytes,
+    section_bytes,
+)
 from smalti.archive.sections import SectionFile
 from smalti.archive.selection import Selection, resolve
 from smalti.archive.store import SectionStore
-from smalti.archive.verify import verify
+from smalti.archive.verify import Verifier
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.images.batch import ImageBatch
 
 __all__ = ["Archive", "open_archive"]
 
@@ -140,22 +147,44 @@ class Archive:
         """The N names of the images, relative POSIX paths, or None if they have none."""
         return self._texts("names")
 
-    def batches(self, batch_images: int, on_error: Literal["raise", "skip"] = "raise") -> Iterator[ImageBatch]:
-        """Yield all images in order with their labels and names, in batches of `batch_images`.
+    def batches(self, batch_images: int, on_error: Literal["raise", "skip"] = "raise") -> Iterator[ArchiveBatch]:
+        """Yield all images in order with their numbers, labels and names, in batches of `batch_images`.
 
-        Images are decoded in chunks of up to 16: batches of a multiple of 16 decode each chunk once.
-
-        on_error : "skip" leaves out the images of damaged token blocks (`verify` names them), so that some
-            batches are shorter or missing; "raise" raises DamagedArchiveError at the first
+        on_error : "skip" leaves out the images of token blocks that cannot be read (`missing` names them), so that
+            some batches are shorter or absent, and labels or names if their column is lost; "raise" raises
+            DamagedArchiveError at the first. What all images need is raised either way
         """
         if batch_images < 1 or on_error not in ("raise", "skip"):
             raise UsageError(f"batches of {batch_images} with on_error={on_error!r} cannot be")
+        labels, names = self._beside(on_error)
         for start in range(0, len(self), batch_images):
             numbers = np.arange(start, min(start + batch_images, len(self)), dtype=np.int64)
             if on_error == "skip":
                 numbers = numbers[self._readable(numbers)]
             if len(numbers):
-                yield self._batch(numbers)
+                yield ArchiveBatch(
+                    read_pixels(self._file, self._store, numbers, self._threads),
+                    None if labels is None else labels[numbers],
+                    None if names is None else tuple(names[number] for number in numbers),
+                    numbers,
+                )
+
+    def missing(self) -> tuple[DamagedBlock, ...]:
+        """The token blocks that cannot be read, with the images and names that are lost with each.
+
+        Every block is decoded up to its tokens. If the model or both priors are lost, every block is missing.
+        """
+        return tuple(missing_blocks(self._file, self._store))
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was found to be wrong when the file was opened, and was overcome, in words; `verify` finds the rest."""
+        return self._file.damage
+
+    @property
+    def lost_columns(self) -> tuple[str, ...]:
+        """Names of the columns that the archive was written with and that cannot be read any more."""
+        return tuple(name for name in self._header.columns if self._is_lost(name))
 
     def info(self) -> ArchiveInfo:
         """What the file is and what each part of it costs; no token and no pixel is read for it."""
@@ -181,20 +210,34 @@ class Archive:
             break_even_images=break_even_images(parts, header.images, header.raw_bytes),
             blocks=header.blocks,
             block_images=header.block_images,
-            columns=tuple(self._store.column_names()),
-            format_version=VERSION,
+            columns=header.columns,
+            promise=header.promise,
+            recovery_bytes=recovery_bytes(self._file),
+            damage=self.damage,
+            format_version=header.format_version,
             decoder=header.decoder,
             profile=header.profile,
             provenance=dict(header.provenance),
         )
 
-    def verify(self) -> VerifyReport:
-        """Check every checksum and decode every token; damage is reported, not raised."""
-        return verify(self._file)
+    def verify(
+        self, level: Level = "tokens", progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> VerifyReport:
+        """Check the file; damage is reported, not raised.
+
+        level : "quick" for the index and the heads of all sections, "tokens" for every checksum and every token,
+            "pixels" for the pixels too, against the checksums stored with them
+        progress : called with the images done and those to do
+        """
+        if level not in ("quick", "tokens", "pixels"):
+            raise UsageError(f"level {level!r} is none of quick, tokens, pixels")
+        return Verifier(self._file, level, self._threads, progress).run()
 
     def _column(self, name: str, int64: bool) -> NDArray[np.int64] | tuple[str, ...] | None:
         """The values of a column; None only if it is certain that there is no such column."""
-        column = self._find_column(name)
+        if name not in self._header.columns:
+            return None
+        column = self._store.column(self._header.columns.index(name))
         if column is None:
             return None
         rows = None if name == "class_names" else len(self)
@@ -202,41 +245,30 @@ class Archive:
             raise DamagedArchiveError(f"{self.path}: column {name} does not fit the {len(self)} images")
         return column.values
 
-    def _find_column(self, name: str) -> Column | None:
-        damage: DamagedArchiveError | None = None
-        for entry in self._file.entries:
-            if entry.section == Section.COLUMN:
-                try:
-                    column = self._store.column(entry)
-                except DamagedArchiveError as error:
-                    damage = error  # it may be the one that is looked for
-                    continue
-                if column is not None and column.name == name:
-                    return column
-        if damage is not None:
-            raise damage
-        return None
+    def _is_lost(self, name: str) -> bool:
+        try:
+            self._store.column(self._header.columns.index(name))
+        except DamagedArchiveError:
+            return True
+        return False
+
+    def _beside(self, on_error: Literal["raise", "skip"]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+        """Labels and names; what is lost of them is left out if it may be."""
+        lost = self.lost_columns if on_error == "skip" else ()
+        return None if "labels" in lost else self.labels, None if "names" in lost else self.names
 
     def _texts(self, name: str) -> tuple[str, ...] | None:
         values = self._column(name, int64=False)
         return values if isinstance(values, tuple) else None
 
-    def _batch(self, numbers: NDArray[np.int64]) -> ImageBatch:
-        labels, names = self.labels, self.names
-        return ImageBatch(
-            read_pixels(self._file, self._store, numbers, self._threads),
-            None if labels is None else labels[numbers],
-            None if names is None else tuple(names[number] for number in numbers),
-        )
-
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which images lie in token blocks that can be decoded; a damaged model or prior raises all the same."""
-        _, _ = self._store.model, self._store.prior
+        _, _, _ = self._store.model, self._store.prior, self._store.corrections
         blocks, inverse = np.unique(numbers // self._header.block_images, return_inverse=True)
         readable = np.ones(len(blocks), np.bool_)
         for place, block in enumerate(blocks.tolist()):
             try:
-                self._store.indices(block)
+                self._store.block(block)
             except DamagedArchiveError:
                 readable[place] = False
         return readable[inverse]

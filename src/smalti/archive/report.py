@@ -3,22 +3,37 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.layout import PRELUDE_BYTES, TRAILER_BYTES, Section
+from smalti.archive.header import Promise
+from smalti.archive.layout import PRELUDE_BYTES, Section
 from smalti.archive.sections import SectionFile
 
-__all__ = ["ArchiveInfo", "DamagedBlock", "SectionBytes", "VerifyReport", "perplexity"]
+__all__ = [
+    "ArchiveInfo",
+    "DamagedBlock",
+    "Level",
+    "SectionBytes",
+    "VerifyReport",
+    "break_even_images",
+    "perplexity",
+    "recovery_bytes",
+    "section_bytes",
+]
+
+Level = Literal["quick", "tokens", "pixels"]
 
 
 @dataclass(frozen=True)
 class SectionBytes:
     """Bytes of the file by what they are for, frames included; they sum to the size of the file.
 
-    header : prelude and header    model : decoder and codes in use    prior : frequency tables
-    tokens : token blocks          index : index and trailer           columns : all else
+    header : prelude and both headers    model : decoder and codes in use    prior : both copies of the prior
+    tokens : token blocks and tables of corrections    columns : columns and ancillary sections
+    index : index, trailer, digest, recovery sections, and in a damaged file what belongs to no section
     """
 
     header: int
@@ -39,6 +54,9 @@ class ArchiveInfo:
     bits_per_pixel : 8 * archive_bytes / (N * H * W), all channels of a pixel together
     bytes_per_image : archive_bytes / N
     perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled
+    promise : what it promises of every image, or None
+    recovery_bytes : of `bytes.index`, what serves to repair the file
+    damage : what was found to be wrong on opening
     break_even_images : the number of images from which a file of this kind, with everything in it, is smaller than
         the raw pixels, if tokens, columns and index grow with the images and the rest does not; None if never
     """
@@ -62,6 +80,9 @@ class ArchiveInfo:
     blocks: int
     block_images: int
     columns: tuple[str, ...]
+    promise: Promise | None
+    recovery_bytes: int
+    damage: tuple[str, ...]
     format_version: int
     decoder: str
     profile: str
@@ -70,11 +91,15 @@ class ArchiveInfo:
 
 @dataclass(frozen=True)
 class DamagedBlock:
-    """A token block that cannot be read: images first_image to first_image + images - 1, and why."""
+    """A token block that cannot be read: images first_image to first_image + images - 1, and why.
+
+    names : of these images, or None if the file has no names or has lost them
+    """
 
     block: int
     first_image: int
     images: int
+    names: tuple[str, ...] | None
     reason: str
 
 
@@ -82,19 +107,26 @@ class DamagedBlock:
 class VerifyReport:
     """What `Archive.verify` found.
 
-    damaged_sections : "section: reason" for sections other than token blocks
-    damaged_images : images that cannot be read (all of them if the model or the prior is damaged)
-    codes_used, perplexity : counted again from the tokens that could be read
+    level : how much was checked: "quick", "tokens" or "pixels"
+    damaged_blocks : token blocks whose images are lost
+    damaged_sections : all other damage, as "section: reason"
+    damaged_images : images that cannot be read (all of them if the model or both priors are damaged)
+    codes_used, perplexity : counted again from the tokens that could be read; None if none were read
+    stored_sha256 : what the file states of its pixels; None if it was not read or is damaged
+    pixels_sha256 : of all decoded pixels in order, at level "pixels", if all could be decoded; else None
     """
 
     ok: bool
+    level: Level
     images: int
     blocks: int
     damaged_blocks: tuple[DamagedBlock, ...]
     damaged_sections: tuple[str, ...]
     damaged_images: int
-    codes_used: int
-    perplexity: float
+    codes_used: int | None
+    perplexity: float | None
+    stored_sha256: str | None
+    pixels_sha256: str | None
 
 
 def perplexity(counts: NDArray[np.int64]) -> float:
@@ -114,16 +146,24 @@ def section_bytes(file: SectionFile) -> SectionBytes:
     """Add the frames of a file up by what they are for."""
     totals: Counter[int] = Counter()
     for entry in file.entries:
-        totals[entry.section] += entry.frame_bytes
-    named = {Section.HEADER, Section.MODEL, Section.PRIOR, Section.TOKENS}
-    return SectionBytes(
-        header=PRELUDE_BYTES + totals[Section.HEADER],
-        model=totals[Section.MODEL],
-        prior=totals[Section.PRIOR],
-        tokens=totals[Section.TOKENS],
-        index=file.index.frame_bytes + TRAILER_BYTES,
-        columns=sum(size for section, size in totals.items() if section not in named),
-    )
+        totals[entry.section] += min(entry.frame_bytes, file.archive_bytes - entry.offset)
+    parts = {
+        "header": PRELUDE_BYTES + totals[Section.HEADER],
+        "model": totals[Section.MODEL],
+        "prior": totals[Section.PRIOR],
+        "tokens": totals[Section.TOKENS] + totals[Section.CORRECTIONS],
+        "columns": sum(size for section, size in totals.items() if _is_column(section)),
+    }
+    return SectionBytes(**parts, index=file.archive_bytes - sum(parts.values()))
+
+
+def recovery_bytes(file: SectionFile) -> int:
+    """Bytes of the recovery sections, frames included."""
+    return sum(entry.frame_bytes for entry in file.entries if entry.section == Section.RECOVERY)
+
+
+def _is_column(section: int) -> bool:
+    return section == Section.COLUMN or section not in set(Section)
 
 
 def break_even_images(parts: SectionBytes, images: int, raw_bytes: int) -> int | None:

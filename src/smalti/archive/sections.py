@@ -1,34 +1,37 @@
-"""An archive file as checked sections: finds them by the index, reads one at a time, verifies before it returns.
+"""An archive file as checked sections: reads one at a time, verifies before it returns.
 
-It knows where sections are and that they are intact, and nothing of what they mean, except the header.
+It knows that sections are there and intact, and nothing of what they mean, except the header.
 """
 
-import os
-import threading
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 
 from smalti.archive.header import Header
-from smalti.archive.layout import (
-    ENTRY_BYTES,
-    FIRST_ANCILLARY,
-    FRAME_BYTES,
-    PRELUDE_BYTES,
-    TRAILER_BYTES,
-    Entry,
-    Section,
-    Trailer,
-    check_prelude,
-    crc32c,
-)
+from smalti.archive.layout import ENTRY_BYTES, FIRST_ANCILLARY, FRAME_BYTES, Entry, Section, crc32c
 from smalti.archive.limits import Limits
-from smalti.errors import DamagedArchiveError, NotAnArchiveError, SmaltiError, UnsupportedArchiveError
+from smalti.archive.placing import find_sections
+from smalti.archive.positioned import PositionedFile
+from smalti.archive.scanning import scan
+from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError
 
 __all__ = ["SectionFile"]
 
+_LIMITS = {
+    Section.MODEL: "model_bytes",
+    Section.PRIOR: "prior_bytes",
+    Section.CORRECTIONS: "corrections_bytes",
+    Section.TOKENS: "block_bytes",
+    Section.COLUMN: "column_bytes",
+}
+
 
 class SectionFile:
-    """One open archive file; reads are by position, so that threads and forked processes may share it.
+    """One open archive file, safe to use from several threads.
+
+    entries : every section, in file order
+    header, header_bytes : the header, and the payload it was read from
+    damage : what was found to be wrong on opening, in words
 
     Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError, and SmaltiError
     if the file cannot be read at all. Every message begins with the path.
@@ -37,132 +40,109 @@ class SectionFile:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path = path
         self.limits = limits
-        self._lock = threading.Lock()
-        self._descriptor = _open(path)
+        self._file = PositionedFile(path)
+        self.archive_bytes = self._file.size_bytes
         try:
-            self.archive_bytes = os.fstat(self._descriptor).st_size
-            self.index, self.entries = self._read_index()
-            self.header = self._read_header()
-            self._check_structure()
+            places = find_sections(self._file, limits)
+            self.entries, self._scanned = places.entries, places.scanned
+            self._by_place = {(entry.section, entry.ordinal): entry for entry in places.entries}
+            self.header, damage = self._read_header()
+            self._check_structure(whole=not places.scanned)
         except BaseException as error:
             self.close()
             if isinstance(error, SmaltiError) and not str(error).startswith(str(path)):
                 raise type(error)(f"{path}: {error}") from error
             raise
+        self.damage = (*places.damage, *damage)
 
     def close(self) -> None:
         """Close the file; reading from it afterwards raises SmaltiError."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
 
-    def entry(self, section: Section, ordinal: int = 0) -> Entry:
-        """The index entry of a section; KeyError if there is none."""
-        return self._by_place[section, ordinal]
+    def entry(self, section: int, ordinal: int = 0) -> Entry:
+        """Where a section is; DamagedArchiveError if the file has lost it."""
+        try:
+            return self._by_place[section, ordinal]
+        except KeyError:
+            raise DamagedArchiveError("it is missing") from None
+
+    def has(self, section: int, ordinal: int = 0) -> bool:
+        """Whether a section was found, intact or not."""
+        return (section, ordinal) in self._by_place
 
     def read(self, entry: Entry) -> bytes:
-        """The payload of a section, its place and checksums verified."""
-        frame = self._read_at(entry.offset, entry.frame_bytes)
-        if Entry.unpack_frame_head(frame[:FRAME_BYTES], entry.offset) != entry:
-            raise DamagedArchiveError("it is not the section that the index lists there")
-        payload = frame[FRAME_BYTES:]
-        if crc32c(payload) != entry.payload_crc:
+        """The payload of a section, its checksum verified.
+
+        The checksum is that of the index, if that is intact: damage to the head of a section costs nothing then. A
+        section that is not where the index says is looked for in the whole file, once for all sections.
+        """
+        payload = self._file.read(entry.offset + FRAME_BYTES, entry.payload_bytes)
+        if crc32c(payload) == entry.payload_crc:
+            return payload
+        moved = self._moved.get((entry.section, entry.ordinal, entry.payload_bytes, entry.payload_crc))
+        if moved is None:
             raise DamagedArchiveError("wrong checksum")
-        return payload
+        return self._file.read(moved.offset + FRAME_BYTES, moved.payload_bytes)
 
-    def _read_at(self, offset: int, length: int) -> bytes:
-        if self._descriptor < 0:
-            raise SmaltiError(f"{self.path}: the archive is closed; open it again")
-        parts = []
+    @cached_property
+    def _moved(self) -> dict[tuple[int, int, int, int], Entry]:
+        """Sections by what they are, wherever they are: bytes may be cut out in one place and put in at another."""
+        if self._scanned:
+            return {}
         try:
-            while length > 0:
-                part = self._read_some(offset, length)
-                if not part:
-                    raise DamagedArchiveError(f"the file ends at byte {offset}, in the middle of a section")
-                parts.append(part)
-                offset, length = offset + len(part), length - len(part)
-        except OSError as error:
-            raise SmaltiError(f"{self.path}: cannot be read ({error.strerror})") from error
-        return b"".join(parts)
+            found = scan(self._file.read, self.archive_bytes, self.limits.index_bytes // ENTRY_BYTES)
+        except (DamagedArchiveError, LimitExceededError):  # then the index is all there is to go by
+            return {}
+        return {(entry.section, entry.ordinal, entry.payload_bytes, entry.payload_crc): entry for entry in found.sound}
 
-    def _read_some(self, offset: int, length: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._descriptor, length, offset)
-        with self._lock:  # platforms without pread
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, length)
+    def check_head(self, entry: Entry) -> None:
+        """DamagedArchiveError if the head of a section is not what the index says it is."""
+        if Entry.unpack_frame_head(self._file.read(entry.offset, FRAME_BYTES), entry.offset) != entry:
+            raise DamagedArchiveError("it is not the section that the index lists there")
 
-    def _read_index(self) -> tuple[Entry, tuple[Entry, ...]]:
-        size = self.archive_bytes
-        end = self._read_at(max(0, size - TRAILER_BYTES), min(size, TRAILER_BYTES))
-        check_prelude(self._read_at(0, min(size, PRELUDE_BYTES)), end)
-        trailer = Trailer.unpack(end, size)
-        index = Entry.unpack_frame_head(self._read_at(trailer.index_offset, FRAME_BYTES), trailer.index_offset)
-        if (index.section, index.ordinal) != (Section.INDEX, 0) or index.end != size - TRAILER_BYTES:
-            raise DamagedArchiveError("the index is not where the end of the file says")
-        self.limits.check("index_bytes", index.payload_bytes, "the index")
-        try:
-            payload = self.read(index)
-        except DamagedArchiveError as error:
-            raise DamagedArchiveError(f"index: {error}") from error
-        if len(payload) < 4 or len(payload) != 4 + ENTRY_BYTES * int.from_bytes(payload[:4], "little"):
-            raise DamagedArchiveError("index: its length does not fit its number of entries")
-        starts = range(4, len(payload), ENTRY_BYTES)
-        return index, tuple(Entry.unpack(payload[start : start + ENTRY_BYTES]) for start in starts)
+    def _read_header(self) -> tuple[Header, list[str]]:
+        """The header, or its copy, and what is wrong with those before it."""
+        damage = []
+        for ordinal in range(2):
+            try:
+                entry = self.entry(Section.HEADER, ordinal)
+                self.limits.check("header_bytes", entry.payload_bytes, "the header")
+                self.header_bytes = self.read(entry)
+                header = Header.from_bytes(self.header_bytes)
+            except DamagedArchiveError as error:
+                name = "header" if ordinal == 0 else "copy of the header"
+                damage.append(f"{name}: {str(error).removeprefix('header: ')}")
+                continue
+            header.check_limits(self.limits, self.archive_bytes)
+            return header, damage
+        raise DamagedArchiveError(f"nothing can be read without a header: {'; '.join(damage)}; fetch the file again")
 
-    def _read_header(self) -> Header:
-        offset = PRELUDE_BYTES
-        for entry in self.entries:
-            if entry.offset != offset:
-                raise DamagedArchiveError(f"index: {entry.name} does not begin where the section before it ends")
-            offset = entry.end
-        if offset != self.index.offset:
-            raise DamagedArchiveError("index: the last section does not end where the index begins")
-        self._by_place = {(entry.section, entry.ordinal): entry for entry in self.entries}
-        if (Section.HEADER, 0) not in self._by_place:
-            raise DamagedArchiveError("index: there is no header")
-        entry = self._by_place[Section.HEADER, 0]
-        self.limits.check("header_bytes", entry.payload_bytes, "the header")
-        try:
-            payload = self.read(entry)
-        except DamagedArchiveError as error:
-            raise DamagedArchiveError(f"header: {error}") from error
-        header = Header.from_bytes(payload)
-        header.check_limits(self.limits, self.archive_bytes)
-        return header
-
-    def _check_structure(self) -> None:
-        """The sections are those that the header implies, each within its limit."""
+    def _check_structure(self, whole: bool) -> None:
+        """The sections are those that the header implies, each within its limit; all of them, if the index holds."""
+        header = self.header
         counts = Counter(entry.section for entry in self.entries)
         for section in counts:
             if section not in set(Section) and section < FIRST_ANCILLARY:
                 raise UnsupportedArchiveError(f"holds a section of type {section}, unknown here: use a newer smalti")
-        expected = {Section.HEADER: 1, Section.MODEL: 1, Section.PRIOR: 1, Section.TOKENS: self.header.blocks}
-        for section, count in (expected | {Section.INDEX: 0}).items():
-            if counts[section] != count:
-                raise DamagedArchiveError(f"{counts[section]} {section.name.lower()} sections, not {count}")
+        expected = {
+            Section.HEADER: 2,
+            Section.MODEL: 1,
+            Section.PRIOR: 2,
+            Section.TOKENS: header.blocks,
+            Section.COLUMN: len(header.columns),
+            Section.INDEX: 0,
+            Section.CORRECTIONS: int(header.has_corrections),
+            Section.DIGEST: 1,
+        }
         ordinals: Counter[int] = Counter()
         for entry in self.entries:
-            if entry.ordinal != ordinals[entry.section]:
+            if whole and entry.ordinal != ordinals[entry.section]:
                 raise DamagedArchiveError(f"index: {entry.name} is out of order")
+            if entry.section in expected and entry.ordinal >= expected[Section(entry.section)]:
+                raise DamagedArchiveError(f"{entry.name} should not be there")
             ordinals[entry.section] += 1
-        limits = {
-            Section.MODEL: "model_bytes",
-            Section.PRIOR: "prior_bytes",
-            Section.TOKENS: "block_bytes",
-            Section.COLUMN: "column_bytes",
-        }
-        for entry in self.entries:
-            if entry.section in limits:
-                self.limits.check(limits[Section(entry.section)], entry.payload_bytes, entry.name)
-
-
-def _open(path: Path) -> int:
-    if path.exists() and not path.is_file():  # asked first, because opening a pipe would wait for a writer
-        raise NotAnArchiveError(f"{path}: a folder or a device, not an archive")
-    try:
-        return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError as error:
-        raise SmaltiError(f"{path}: no such file") from error
-    except OSError as error:
-        raise SmaltiError(f"{path}: cannot be opened ({error.strerror})") from error
+            if entry.section in _LIMITS:
+                self.limits.check(_LIMITS[Section(entry.section)], entry.payload_bytes, entry.name)
+        for section, count in expected.items() if whole else ():
+            if counts[section] != count:
+                raise DamagedArchiveError(f"{counts[section]} {section.name.lower()} sections, not {count}")

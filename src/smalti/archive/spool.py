@@ -1,15 +1,37 @@
 """What an archive will hold, kept on disk until all of it is known, so that memory does not grow with it."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TokenSpool"]
+from smalti.residual import Corrections
+from smalti.residual.modes import PLAIN
+
+__all__ = ["BlankTokens", "CorrectionSpool", "TokenSpool", "Tokens"]
 
 _PIECE_TOKENS = 1 << 20
+
+
+class Tokens(Protocol):
+    """Tokens of images in order.
+
+    counts : int64 [K], how often each code stands anywhere
+    images : how many there are    tokens_per_image : T
+    """
+
+    counts: NDArray[np.int64]
+    images: int
+    tokens_per_image: int
+
+    def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
+        """All images from the first, `piece_images` at a time: uint16 [n, T]."""
+
+    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
 
 
 class TokenSpool:
@@ -20,7 +42,7 @@ class TokenSpool:
 
     def __init__(self, folder: Path, tokens_per_image: int, codebook_size: int) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
-        self._width = tokens_per_image
+        self.tokens_per_image = tokens_per_image
         self.counts = np.zeros(codebook_size, np.int64)
         self.images = 0
 
@@ -34,17 +56,84 @@ class TokenSpool:
         """All images from the first, `piece_images` at a time: uint16 [n, T]."""
         self._file.seek(0)
         for start in range(0, self.images, piece_images):
-            count = min(piece_images, self.images - start) * self._width
-            yield np.frombuffer(self._file.read(2 * count), "<u2").astype(np.uint16).reshape(-1, self._width)
+            count = min(piece_images, self.images - start) * self.tokens_per_image
+            yield np.frombuffer(self._file.read(2 * count), "<u2").astype(np.uint16).reshape(-1, self.tokens_per_image)
 
     def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
         """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
-        cells = np.zeros(self._width * codes, np.int64)
-        offsets = np.arange(self._width, dtype=np.int64) * codes
-        for tokens in self.read(max(1, _PIECE_TOKENS // self._width)):
+        cells = np.zeros(self.tokens_per_image * codes, np.int64)
+        offsets = np.arange(self.tokens_per_image, dtype=np.int64) * codes
+        for tokens in self.read(max(1, _PIECE_TOKENS // self.tokens_per_image)):
             cells += np.bincount((ranks[tokens] + offsets).ravel(), minlength=len(cells))
-        return cells.reshape(self._width, codes)
+        return cells.reshape(self.tokens_per_image, codes)
 
     def close(self) -> None:
         """Give the space back."""
         self._file.close()
+
+
+class BlankTokens:
+    """Nothing but token 0: what images that need no decoder have."""
+
+    def __init__(self, images: int, tokens_per_image: int, codebook_size: int) -> None:
+        self.images, self.tokens_per_image = images, tokens_per_image
+        self.counts = np.zeros(codebook_size, np.int64)
+        self.counts[0] = images * tokens_per_image
+
+    def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
+        """As `Tokens.read`."""
+        for start in range(0, self.images, piece_images):
+            yield np.zeros((min(piece_images, self.images - start), self.tokens_per_image), np.uint16)
+
+    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """As `Tokens.position_counts`."""
+        return np.full((self.tokens_per_image, codes), self.images, np.int64)
+
+
+class CorrectionSpool:
+    """Corrections of images in the order they come: modes in memory, symbols in a nameless temporary file."""
+
+    def __init__(self, folder: Path, image_shape: tuple[int, int, int]) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+        self._image_shape = image_shape
+        self._modes: list[NDArray[np.uint8]] = []
+        self.corrected = 0
+        self.stored = 0
+
+    def append(self, corrections: Corrections) -> None:
+        """Add those of more images."""
+        self._modes.append(corrections.modes)
+        self._file.write(corrections.symbols.tobytes())
+        self.corrected += int(np.count_nonzero(corrections.corrected))
+        self.stored += int(np.count_nonzero(corrections.stored))
+
+    def read(self, piece_images: int) -> Iterator[Corrections]:
+        """All images from the first, `piece_images` at a time."""
+        self._file.seek(0)
+        modes = np.concatenate(self._modes)
+        for start in range(0, len(modes), piece_images):
+            piece = modes[start : start + piece_images]
+            shape = (int(np.count_nonzero(piece)), *self._image_shape)
+            symbols = np.frombuffer(self._file.read(int(np.prod(shape))), np.uint8).reshape(shape)
+            yield Corrections(piece, symbols)
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+
+class PlainImages:
+    """Images that are stored as they are: corrections that cost 8 bits a value, and no decoder.
+
+    pixels : called with the images of a piece, gives all of them in such pieces, uint8 [n, H, W, C]
+    """
+
+    def __init__(self, images: int, pixels: Callable[[int], Iterator[NDArray[np.uint8]]]) -> None:
+        self._pixels = pixels
+        self.corrected = 0
+        self.stored = images
+
+    def read(self, piece_images: int) -> Iterator[Corrections]:
+        """As `CorrectionSpool.read`."""
+        for pixels in self._pixels(piece_images):
+            yield Corrections(np.full(len(pixels), PLAIN, np.uint8), pixels)

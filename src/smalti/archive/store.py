@@ -2,23 +2,26 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.blocks import unpack_block
+from smalti.archive.blockdecoder import BlockDecoder
+from smalti.archive.blocks import Block, unpack_block
 from smalti.archive.columns import Column, unpack_column
 from smalti.archive.layout import Entry, Section
 from smalti.archive.model import unpack_model
 from smalti.archive.sections import SectionFile
 from smalti.entropy import TokenPrior
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
-from smalti.floating import DecoderWeights, FloatDecoder
+from smalti.integer import IntegerDecoder, IntegerNetwork
+from smalti.residual import CorrectionPrior
 
-__all__ = ["SectionStore"]
+__all__ = ["SectionStore", "section_name"]
 
 _CACHE_BYTES = 64 << 20  # of tokens: 300,000 images of 28x28, so that random access decodes each block once
 
@@ -31,33 +34,32 @@ class SectionStore:
     def __init__(self, file: SectionFile) -> None:
         self._file = file
         self._lock = threading.RLock()
-        self._cache: OrderedDict[int, NDArray[np.uint16]] = OrderedDict()
+        self._cache: OrderedDict[int, Block] = OrderedDict()
+        self._cache_bytes = 0
         self._columns: dict[int, Column | None] = {}
 
-    def indices(self, number: int) -> NDArray[np.uint16]:
-        """The tokens of a block as indices among the codes in use, uint16 [n, T].
-
-        DamagedArchiveError names the block and its images.
-        """
+    def block(self, number: int) -> Block:
+        """A token block, decoded up to its tokens; DamagedArchiveError names it and its images."""
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-        indices = self._decode(number)
+        block = self._decode(number)
         with self._lock:
-            self._cache[number] = indices
-            self._cache.move_to_end(number)
-            while len(self._cache) > 1 and sum(block.nbytes for block in self._cache.values()) > _CACHE_BYTES:
-                self._cache.popitem(last=False)
-        return indices
+            if number not in self._cache:  # another thread may have been faster
+                self._cache[number] = block
+                self._cache_bytes += block.kept_bytes
+            while len(self._cache) > 1 and self._cache_bytes > _CACHE_BYTES:
+                self._cache_bytes -= self._cache.popitem(last=False)[1].kept_bytes
+        return block
 
     def tokens(self, number: int) -> NDArray[np.uint16]:
         """The tokens of a block as numbers of codes in [0, K), uint16 [n, T]."""
-        return self.model[1][self.indices(number)]
+        return self.model[1][self.block(number).indices]
 
     @property
-    def model(self) -> tuple[DecoderWeights, NDArray[np.uint16]]:
-        """The decoder with the codes in use, and their numbers in [0, K)."""
+    def model(self) -> tuple[IntegerNetwork, NDArray[np.uint16]]:
+        """The decoder network for the codes in use, and their numbers in [0, K)."""
         with self._lock:
             return self._model
 
@@ -68,52 +70,117 @@ class SectionStore:
             return self._prior
 
     @property
-    def decoder(self) -> FloatDecoder:
-        """The decoder, ready to run."""
+    def corrections(self) -> CorrectionPrior | None:
+        """The distributions that the corrections were coded with, None if no image has any."""
+        with self._lock:
+            return self._corrections
+
+    @property
+    def decoder(self) -> BlockDecoder:
+        """What makes pixels of blocks."""
         with self._lock:
             return self._decoder
 
-    def column(self, entry: Entry) -> Column | None:
-        """The column in a section, None if it is of a kind not known; kept once it has been read."""
+    def column(self, ordinal: int) -> Column | None:
+        """A column, None if it is of a kind not known; kept once it has been read."""
         with self._lock:
-            if entry.ordinal not in self._columns:
-                self._columns[entry.ordinal] = self.parse(entry, lambda data: unpack_column(data, self._file.limits))
-            return self._columns[entry.ordinal]
+            if ordinal not in self._columns:
+                self._columns[ordinal] = self.parse(Section.COLUMN, ordinal, lambda data: self._column(ordinal, data))
+            return self._columns[ordinal]
 
-    def column_names(self) -> list[str]:
-        """Names of all columns of known kinds."""
-        entries = [entry for entry in self._file.entries if entry.section == Section.COLUMN]
-        return [column.name for column in map(self.column, entries) if column is not None]
+    def parse(self, section: int, ordinal: int, parser: Callable[[bytes], T], where: str = "") -> T:
+        """Read a section and give its payload to `parser`; errors are told with the path and the section."""
+        with self._naming(section_name(section, ordinal) + (f" ({where})" if where else "")):
+            return parser(self._file.read(self._file.entry(section, ordinal)))
+
+    def parse_prior(self, ordinal: int) -> TokenPrior:
+        """Read the prior (0) or its copy (1)."""
+        header = self._file.header
+
+        def parser(data: bytes) -> TokenPrior:
+            return TokenPrior.from_bytes(data, header.codes_used, header.tokens_per_image)
+
+        return self.parse(Section.PRIOR, ordinal, parser)
+
+    @contextmanager
+    def naming_block(self, number: int) -> Iterator[None]:
+        """Tell errors with the path, the block and its images."""
+        with self._naming(f"{section_name(Section.TOKENS, number)} ({self._images_of(number)})"):
+            yield
+
+    @contextmanager
+    def _naming(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
+            if str(error).startswith(f"{self._file.path}: "):
+                raise
+            raise type(error)(f"{self._file.path}: {place}: {str(error).removeprefix(f'{place}: ')}") from error
+
+    def _images_of(self, number: int) -> str:
+        images = self._file.header.block_range(number)
+        return f"images {images.start} to {images.stop - 1}"
+
+    def _column(self, ordinal: int, data: bytes) -> Column | None:
+        column, listed = unpack_column(data, self._file.limits), self._file.header.columns[ordinal]
+        if column is not None and column.name != listed:
+            raise DamagedArchiveError(f"it is {column.name!r}, the header lists {listed!r}")
+        return column
 
     @cached_property
-    def _model(self) -> tuple[DecoderWeights, NDArray[np.uint16]]:
-        return self.parse(
-            self._file.entry(Section.MODEL), lambda data: unpack_model(data, self._file.header, self._file.limits)
-        )
+    def _model(self) -> tuple[IntegerNetwork, NDArray[np.uint16]]:
+        file = self._file
+        try:
+            return self.parse(Section.MODEL, 0, lambda data: unpack_model(data, file.header, file.limits))
+        except DamagedArchiveError as error:
+            raise self._fatal(error) from error
 
     @cached_property
     def _prior(self) -> TokenPrior:
-        header = self._file.header
-        return self.parse(
-            self._file.entry(Section.PRIOR),
-            lambda data: TokenPrior.from_bytes(data, header.codes_used, header.tokens_per_image),
-        )
+        try:
+            return self.parse_prior(0)
+        except DamagedArchiveError:
+            try:
+                return self.parse_prior(1)
+            except DamagedArchiveError as error:
+                raise self._fatal(error) from error
 
     @cached_property
-    def _decoder(self) -> FloatDecoder:
-        return FloatDecoder(self._model[0])
+    def _decoder(self) -> BlockDecoder:
+        return BlockDecoder(IntegerDecoder(self._model[0]), self._corrections, self._file.header)
 
-    def _decode(self, number: int) -> NDArray[np.uint16]:
-        prior, (_, code_ids) = self.prior, self.model
-        images = self._file.header.block_range(number)
-        where = f"images {images.start} to {images.stop - 1}"
-        entry = self._file.entry(Section.TOKENS, number)
-        return self.parse(entry, lambda data: unpack_block(data, images, prior, code_ids), where)
+    @cached_property
+    def _corrections(self) -> CorrectionPrior | None:
+        header = self._file.header
+        if not header.has_corrections:
+            return None
 
-    def parse(self, entry: Entry, parser: Callable[[bytes], T], where: str = "") -> T:
-        """Read a section and give its payload to `parser`; errors are told with the path and the section."""
-        place = f"{self._file.path}: {entry.name}" + (f" ({where})" if where else "")
+        def parser(data: bytes) -> CorrectionPrior:
+            return CorrectionPrior.from_bytes(data, header.image_shape)
+
         try:
-            return parser(self._file.read(entry))
-        except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
-            raise type(error)(f"{place}: {error}") from error
+            return self.parse(Section.CORRECTIONS, 0, parser)
+        except DamagedArchiveError as error:
+            raise self._fatal(error) from error
+
+    def _fatal(self, error: DamagedArchiveError) -> DamagedArchiveError:
+        repairable = any(entry.section == Section.RECOVERY for entry in self._file.entries)
+        advice = "smalti repair may bring it back" if repairable else "get the file again from where it came"
+        return DamagedArchiveError(f"{error}; no image can be decoded without it: {advice}")
+
+    def _decode(self, number: int) -> Block:
+        prior, (_, code_ids), corrected = self.prior, self.model, self.corrections is not None
+        images = self._file.header.block_range(number)
+
+        def parser(data: bytes) -> Block:
+            block = unpack_block(data, images, prior, code_ids)
+            if block.corrections and not corrected:
+                raise DamagedArchiveError("it holds corrections, of which the header knows nothing")
+            return block
+
+        return self.parse(Section.TOKENS, number, parser, self._images_of(number))
+
+
+def section_name(section: int, ordinal: int) -> str:
+    """What to call a section in a message, whether it is there or not."""
+    return Entry(section, ordinal, 0, 0, 0).name

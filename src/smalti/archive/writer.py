@@ -1,92 +1,57 @@
 """Writing an archive: images come in batches of tokens, and the file appears whole at the end, or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.blocks import pack_block
-from smalti.archive.columns import TextBuilder, pack_integers
-from smalti.archive.header import MAX_BLOCK_IMAGES, MAX_CODES, Header
-from smalti.archive.layout import PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c, pack_prelude
-from smalti.archive.model import pack_model
-from smalti.archive.report import perplexity
-from smalti.archive.spool import TokenSpool
-from smalti.entropy import MAX_POSITION_CELLS, TokenPrior
-from smalti.errors import UsageError
+from smalti.archive.assembly import Collected, write_archive
+from smalti.archive.columns import TextBuilder
+from smalti.archive.spec import ArchiveSpec
+from smalti.archive.spool import CorrectionSpool, TokenSpool
+from smalti.errors import ModelError, UsageError
 from smalti.files import atomic_file, check_output, writing
-from smalti.floating import DecoderWeights
-from smalti.version import __version__
+from smalti.integer import IntegerNetwork
+from smalti.residual import Corrections
 
-__all__ = ["ArchiveSpec", "ArchiveWriter"]
-
-
-@dataclass(frozen=True)
-class ArchiveSpec:
-    """What an archive is to hold, known before its first image.
-
-    image_shape : (H, W, C), C from 1 to 4; images were padded below and to the right to 4 * token_grid
-    token_grid : (h, w) tokens of an image
-    codebook_size : K, 2 to 65,536
-    profile : name of the settings it was made with, for people
-    block_images : images per token block, the unit of damage and of random access
-    class_names : the name of each label 0, 1, ..., or None
-    provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
-
-    Raises UsageError if the numbers do not fit each other.
-    """
-
-    image_shape: tuple[int, int, int]
-    token_grid: tuple[int, int]
-    codebook_size: int
-    profile: str
-    block_images: int = 1024
-    class_names: tuple[str, ...] | None = None
-    provenance: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        (height, width, channels), (rows, columns) = self.image_shape, self.token_grid
-        if not (1 <= height <= 4 * rows and 1 <= width <= 4 * columns and 1 <= channels <= 4):
-            raise UsageError(f"images of {list(self.image_shape)} do not fit a token grid of {list(self.token_grid)}")
-        if not 2 <= self.codebook_size <= MAX_CODES:
-            raise UsageError(f"codebook size {self.codebook_size} is outside 2..{MAX_CODES}")
-        if not 1 <= self.block_images <= MAX_BLOCK_IMAGES:
-            raise UsageError(f"{self.block_images} images per block is outside 1..{MAX_BLOCK_IMAGES}")
+__all__ = ["ArchiveWriter"]
 
 
 class ArchiveWriter:
     """Collects tokens, labels and names, and writes the archive on `commit`; leaving without it writes nothing.
 
-    >>> with ArchiveWriter("digits.smalti", spec, weights) as writer:
+    >>> with ArchiveWriter("digits.smalti", spec, network) as writer:
     ...     writer.append(tokens, labels)
     ...     writer.commit()
 
-    weights : the decoder with the whole codebook [K, D]; codes that no token uses are not stored
+    network : the decoder with all K codes; codes that no token uses are not stored
+    threads : how many may decode pixels on commit, for their checksums; the bytes do not depend on it
 
     Raises OutputExistsError at once if the file exists and `overwrite` is not given, OutputError if it cannot be
-    written, UsageError if `weights` do not fit `spec`.
+    written, UsageError if `network` does not fit `spec`.
     """
 
     def __init__(
-        self, path: str | PathLike[str], spec: ArchiveSpec, weights: DecoderWeights, overwrite: bool = False
+        self,
+        path: str | PathLike[str],
+        spec: ArchiveSpec,
+        network: IntegerNetwork,
+        overwrite: bool = False,
+        threads: int = 1,
     ) -> None:
-        self._path, self._spec, self._weights, self._overwrite = Path(path), spec, weights, overwrite
-        if weights.codes != spec.codebook_size or weights.channels != spec.image_shape[2]:
-            raise UsageError(
-                f"decoder of {weights.codes} codes and {weights.channels} channels, the archive is to have "
-                f"{spec.codebook_size} and {spec.image_shape[2]}"
-            )
+        self._path, self._spec, self._network, self._overwrite = Path(path), spec, network, overwrite
+        self._threads = threads
+        _check_fit(spec, network)
         check_output(self._path, overwrite)
         self._labels: list[NDArray[np.int64]] = []
         self._names = TextBuilder("names")
         self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
         with writing(self._path):
             self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
+            self._corrections = None if spec.max_mse is None else CorrectionSpool(self._path.parent, spec.image_shape)
         self._open = True
 
     def __enter__(self) -> "ArchiveWriter":
@@ -101,29 +66,40 @@ class ArchiveWriter:
         """Drop what was collected; does nothing after `commit`."""
         self._open = False
         self._spool.close()
+        if self._corrections is not None:
+            self._corrections.close()
 
     def append(
         self,
         tokens: NDArray[np.integer],
         labels: NDArray[np.integer] | None = None,
         names: Sequence[str] | None = None,
+        corrections: Corrections | None = None,
     ) -> None:
         """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
+
+        corrections : of these n images, chosen by `choose_corrections` against what the exact decoder makes of their
+            tokens, cut to the size of the images; None if none of them needs any
 
         Raises UsageError if shapes, ranges or the presence of labels and names do not fit what came before; the
         writer is closed then, since half of a batch may not stay.
         """
         self._require_open()
         try:
-            self._append(tokens, labels, names)
+            self._append(tokens, labels, names, corrections)
         except BaseException:
             self.close()
             raise
 
     def _append(
-        self, tokens: NDArray[np.integer], labels: NDArray[np.integer] | None, names: Sequence[str] | None
+        self,
+        tokens: NDArray[np.integer],
+        labels: NDArray[np.integer] | None,
+        names: Sequence[str] | None,
+        corrections: Corrections | None,
     ) -> None:
         self._check_tokens(tokens)
+        self._check_corrections(corrections, len(tokens))
         count = len(tokens)
         if not count:
             return
@@ -140,6 +116,8 @@ class ArchiveWriter:
             self._names.extend(names)
         with writing(self._path):
             self._spool.append(tokens.reshape(count, -1))
+            if self._corrections is not None:
+                self._corrections.append(corrections or self._no_corrections(count))
 
     def commit(self) -> None:
         """Write the archive. Until this returns, what was at the path before is still there."""
@@ -147,7 +125,7 @@ class ArchiveWriter:
         if not self._spool.images:
             raise UsageError(f"{self._path}: there are no images to write")
         with atomic_file(self._path, overwrite=self._overwrite) as file, writing(self._path):
-            self._write(_FrameWriter(file))
+            write_archive(file, self._path.parent, self._collected(), self._threads)
         self.close()
 
     def _require_open(self) -> None:
@@ -161,74 +139,38 @@ class ArchiveWriter:
         if tokens.size and not (int(tokens.min()) >= 0 and int(tokens.max()) < self._spec.codebook_size):
             raise UsageError(f"tokens outside the codebook of {self._spec.codebook_size}")
 
-    def _write(self, frames: "_FrameWriter") -> None:
-        spec, spool = self._spec, self._spool
-        code_ids = np.flatnonzero(spool.counts)
-        ranks = np.zeros(spec.codebook_size, np.uint16)
-        ranks[code_ids] = np.arange(len(code_ids))
-        prior = self._fit_prior(code_ids, ranks)
-        frames.add(Section.HEADER, self._header(len(code_ids)).to_bytes())
-        frames.add(Section.MODEL, pack_model(self._weights.with_codes(code_ids), code_ids))
-        frames.add(Section.PRIOR, prior.to_bytes())
-        first = 0
-        for tokens in spool.read(spec.block_images):
-            frames.add(Section.TOKENS, pack_block(first, tokens, ranks[tokens], prior))
-            first += len(tokens)
-        if self._has["labels"]:
-            frames.add(Section.COLUMN, pack_integers("labels", np.concatenate(self._labels)))
-        if spec.class_names is not None:
-            class_names = TextBuilder("class_names")
-            class_names.extend(spec.class_names)
-            frames.add(Section.COLUMN, class_names.to_bytes())
-        if self._has["names"]:
-            frames.add(Section.COLUMN, self._names.to_bytes())
-        frames.finish()
+    def _check_corrections(self, corrections: Corrections | None, images: int) -> None:
+        if corrections is None:
+            return
+        if self._corrections is None:
+            raise UsageError("corrections without a promise: give max_mse in the spec")
+        if len(corrections.modes) != images or corrections.symbols.shape[1:] != self._spec.image_shape:
+            raise UsageError(
+                f"corrections of {len(corrections.modes)} images {list(corrections.symbols.shape[1:])} for {images} "
+                f"images {list(self._spec.image_shape)}"
+            )
 
-    def _fit_prior(self, code_ids: NDArray[np.intp], ranks: NDArray[np.uint16]) -> TokenPrior:
-        positions = self._spec.token_grid[0] * self._spec.token_grid[1]
-        if positions * len(code_ids) <= MAX_POSITION_CELLS:
-            return TokenPrior.fit(self._spool.position_counts(ranks, len(code_ids)))
-        return TokenPrior.fit_shared(self._spool.counts[code_ids], positions)
+    def _no_corrections(self, images: int) -> Corrections:
+        return Corrections(np.zeros(images, np.uint8), np.zeros((0, *self._spec.image_shape), np.uint8))
 
-    def _header(self, codes_used: int) -> Header:
-        spec = self._spec
-        return Header(
-            images=self._spool.images,
-            image_shape=spec.image_shape,
-            padded_shape=(4 * spec.token_grid[0], 4 * spec.token_grid[1]),
-            token_grid=spec.token_grid,
-            codebook_size=spec.codebook_size,
-            codes_used=codes_used,
-            perplexity=perplexity(self._spool.counts),
-            block_images=spec.block_images,
-            profile=spec.profile,
-            provenance=tuple(sorted({"smalti": __version__, **dict(spec.provenance)}.items())),
+    def _collected(self) -> Collected:
+        labels = np.concatenate(self._labels) if self._has["labels"] else None
+        names = self._names if self._has["names"] else None
+        return Collected(self._spec, self._network, self._spool, self._corrections, labels, names)
+
+
+def _check_fit(spec: ArchiveSpec, network: IntegerNetwork) -> None:
+    if network.codes != spec.codebook_size or network.channels != spec.image_shape[2]:
+        raise UsageError(
+            f"a decoder of {network.codes} codes and {network.channels} channels, the archive is to have "
+            f"{spec.codebook_size} and {spec.image_shape[2]}"
         )
-
-
-class _FrameWriter:
-    """Puts sections one after the other, and remembers them for the index."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._offset = PRELUDE_BYTES
-        self._entries: list[Entry] = []
-        self._ordinals: dict[Section, int] = {}
-        file.write(pack_prelude())
-
-    def add(self, section: Section, payload: bytes) -> Entry:
-        """Write a section after the last one."""
-        ordinal = self._ordinals.get(section, 0)
-        self._ordinals[section] = ordinal + 1
-        entry = Entry(section, ordinal, self._offset, len(payload), crc32c(payload))
-        self._file.write(entry.pack_frame_head())
-        self._file.write(payload)
-        self._entries.append(entry)
-        self._offset = entry.end
-        return entry
-
-    def finish(self) -> None:
-        """Write the index and the trailer."""
-        count = len(self._entries).to_bytes(4, "little")
-        index = self.add(Section.INDEX, count + b"".join(entry.pack() for entry in self._entries))
-        self._file.write(Trailer(index.offset, index.end + TRAILER_BYTES).pack())
+    try:
+        height, width = network.output_size(spec.token_grid)
+    except ModelError as error:
+        raise UsageError(f"a token grid of {list(spec.token_grid)} does not fit the decoder: {error}") from error
+    if height < spec.image_shape[0] or width < spec.image_shape[1]:
+        raise UsageError(
+            f"the decoder makes {height}x{width} pixels of a token grid of {list(spec.token_grid)}, images of "
+            f"{list(spec.image_shape)} need more"
+        )

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 __all__ = ["Console", "ProgressCallback"]
 
 ProgressCallback = Callable[[int, int], None]
@@ -46,6 +43,16 @@ class Console:
         if self.quiet or not sys.stderr.isatty():
             yield lambda done, total: None
             return
+        from rich.console import Console as RichConsole  # noqa: PLC0415 (slow to import, and for terminals only)
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from smalti.cli.interruption import hold_interrupts
 from smalti.errors import MissingDependencyError
 
 __all__ = ["needing"]
@@ -10,9 +11,10 @@ __all__ = ["needing"]
 
 @contextmanager
 def needing(what: str, extra: str) -> Iterator[None]:
-    """Turn a failed import within into the line that names the extra to install."""
+    """Turn a failed import within into the line that names the extra to install; Ctrl-C waits for the end of it."""
     try:
-        yield
+        with hold_interrupts():
+            yield
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] == "smalti":
             raise

@@ -32,7 +32,7 @@ from smalti.files import atomic_file, check_output, writing
 
 if TYPE_CHECKING:
     from smalti.images import ImageSource
-    from smalti.training import EpochReport, FitSettings, Model
+    from smalti.training import EpochReport, FitSettings, Model, QuantizationReport
 
 __all__ = ["checkpoint_path", "fit_command", "fit_with_progress"]
 
@@ -96,6 +96,7 @@ def fit_command(
         "settings": model.settings.to_json(),
         "provenance": model.provenance,
         "history": model.history,
+        "quantization": model.quantization,
         "skipped": [vars(file) for file in images.skipped],
     }
     console.result(plain, f"{output}: {model.provenance['parameters']:,} parameters, {output.stat().st_size:,} bytes")
@@ -186,3 +187,10 @@ class _Observer:
         if self.log is not None:
             with atomic_file(self.log, overwrite=True) as file, writing(self.log):
                 file.write(f"{json.dumps(history, indent=2)}\n".encode())
+
+    def on_quantized(self, report: "QuantizationReport") -> None:
+        """Show what the decoder's integers cost."""
+        self.console.say(
+            f"integers: validation MSE {report.float_mse:.5f} in floats, {report.calibrated_mse:.5f} rounded, "
+            f"{report.mse:.5f} after {report.steps} steps of fine-tuning | {report.seconds:.0f} s"
+        )

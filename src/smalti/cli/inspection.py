@@ -1,16 +1,16 @@
 """`smalti info` and `smalti test`."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from smalti.archive import Comparison, VerifyReport, compare, open_archive, pixels_sha256
+from smalti.archive import Comparison, Level, compare, open_archive
 from smalti.cli.console import Console
+from smalti.cli.damage import damage_line, warn_of_damage
 from smalti.cli.options import ArchivePath, Debug, Json, Quiet, Threads, default_threads
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, info_text, quality_json, short_summary, verify_json
-from smalti.errors import DamagedArchiveError
+from smalti.errors import DamagedArchiveError, UsageError
 
 __all__ = ["info_command", "test_command"]
 
@@ -19,9 +19,11 @@ def info_command(
     archive: ArchivePath, json: Json = False, quiet: Quiet = False, threads: Threads = None, debug: Debug = False
 ) -> None:
     """Show what is inside ARCHIVE, byte by byte; no image is decoded."""
+    console = Console(json=json, quiet=quiet)
     with open_archive(archive) as opened:
         info = opened.info()
-    Console(json=json, quiet=quiet).result({"archive": str(archive), **info_json(info)}, info_text(archive, info))
+        warn_of_damage(opened, console)
+    console.result({"archive": str(archive), **info_json(info)}, info_text(archive, info))
 
 
 def test_command(
@@ -30,44 +32,46 @@ def test_command(
         str | None,
         typer.Option("--against", metavar="SOURCE", help="The original images, to measure quality against."),
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Check the index and the head of every section only.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also decode every image and check its pixels against stored checksums.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Check every byte of ARCHIVE; with --against also measure the quality of its images."""
+    """Check every checksum of ARCHIVE and decode every token; with --against also measure the quality of its images."""
+    if quick and (full or against is not None):
+        raise UsageError("--quick decodes nothing: give it alone")
+    level: Level = "quick" if quick else "pixels" if full else "tokens"
     console = Console(json=json, quiet=quiet)
     with open_archive(archive, threads=default_threads(threads)) as opened:
-        info, report = opened.info(), opened.verify()
+        with console.progress("test") as progress:
+            info, report = opened.info(), opened.verify(level, progress)
         plain: dict[str, Any] = {"archive": str(archive), **info_json(info), **verify_json(report)}
         if not report.ok:
             console.result(plain, "damaged")
-            console.warn(_damage(archive, report))
+            console.warn(damage_line(archive, report, info.recovery_bytes > 0))
             raise typer.Exit(DamagedArchiveError.exit_code)
         source = None if against is None else open_for(against, console)
         if source is None:
-            with console.progress("decode") as progress:
-                plain["pixels_sha256"] = pixels_sha256(opened, progress)
-            console.result(plain, f"{short_summary(archive, info)}\nok: every checksum holds, every image decodes")
+            console.result(plain, f"{short_summary(archive, info)}\n{_CHECKED[level]}")
             return
         with console.progress("compare") as progress:
             comparison = compare(opened, source, progress)
     plain |= {**quality_json(comparison), "pixels_sha256": comparison.pixels_sha256}
+    if comparison.pixels_sha256 != report.stored_sha256:
+        raise DamagedArchiveError(f"{archive}: its pixels are not those that were written: wrong SHA-256")
     console.result(plain, f"{short_summary(archive, info)}\n{_quality(comparison)}")
     report_skipped(source, console)
 
 
-def _damage(archive: Path, report: VerifyReport) -> str:
-    blocks = [
-        f"block {block.block} (images {block.first_image} to {block.first_image + block.images - 1})"
-        for block in report.damaged_blocks
-    ]
-    shown = [*report.damaged_sections, *blocks]
-    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-    return (
-        f"{archive}: damaged: {'; '.join(shown[:5])}{more}; {report.damaged_images:,} images cannot be read; "
-        "get the file again from where it came"
-    )
+_CHECKED: dict[Level, str] = {
+    "quick": "ok: the index and the head of every section hold; nothing else was checked",
+    "tokens": "ok: every checksum holds, every token decodes",
+    "pixels": "ok: every checksum holds, every image decodes to the pixels that were written",
+}
 
 
 def _quality(comparison: Comparison) -> str:

@@ -1,6 +1,5 @@
 """Ctrl-C during long work: it stops between two steps, and the user is told how to go on."""
 
-import shlex
 import signal
 import sys
 import threading
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 
 from smalti.errors import SmaltiError
 
-__all__ = ["INTERRUPTED", "WorkInterruptedError", "command_line", "stop_on_interrupt"]
+__all__ = ["INTERRUPTED", "WorkInterruptedError", "command_line", "hold_interrupts", "stop_on_interrupt"]
 
 INTERRUPTED = 130
 
@@ -27,8 +26,29 @@ class WorkInterruptedError(SmaltiError):
 
 def command_line(*more: str) -> str:
     """Return what the user typed, as a line for a shell, with `more` at the end unless it is there already."""
+    import shlex  # noqa: PLC0415 (this module is imported before Ctrl-C is heard)
+
     typed = sys.argv[1:]
     return shlex.join(["smalti", *typed, *(option for option in more if option not in typed)])
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, which imports modules; a second Ctrl-C is heard at once.
+
+    A module that is interrupted half-way may turn the KeyboardInterrupt into anything, or be left half there.
+    """
+    asked = threading.Event()
+
+    def on_interrupt(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    with _handling(on_interrupt):
+        yield
+    if asked.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -41,11 +61,19 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    if threading.current_thread() is not threading.main_thread():
+    with _handling(on_interrupt):
         yield asked.is_set
+
+
+@contextmanager
+def _handling(on_interrupt: Callable[[int, object], None]) -> Iterator[None]:
+    """Within, Ctrl-C calls this; not if another thread asks, or if the caller of the program has switched it off."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
         return
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield asked.is_set
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from smalti.archive import extract, open_archive
+from smalti.archive.recovery import RecoverySpec, require_reedsolo
 from smalti.cli.console import Console
+from smalti.cli.damage import missing_json, missing_line, missing_text, warn_of_damage
 from smalti.cli.extras import needing
 from smalti.cli.fitting import checkpoint_path, fit_with_progress
 from smalti.cli.options import (
@@ -30,7 +32,7 @@ from smalti.cli.options import (
 )
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, short_summary
-from smalti.errors import UsageError
+from smalti.errors import DamagedArchiveError, UsageError
 from smalti.files import check_output
 
 __all__ = ["compress_command", "decompress_command", "get_command"]
@@ -47,6 +49,25 @@ def compress_command(
     codebook_size: Codes = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    max_mse: Annotated[
+        float | None,
+        typer.Option(
+            "--max-mse",
+            min=0.0,
+            metavar="X",
+            help="Promise that every image decodes within this mean squared error, pixels from 0 to 1; 0 is lossless.",
+            show_default=False,
+        ),
+    ] = None,
+    recovery: Annotated[
+        str | None,
+        typer.Option(
+            "--recovery",
+            metavar="M/N",
+            help="Add recovery data that repairs up to M lost blocks in every N, such as 1/16.",
+            show_default=False,
+        ),
+    ] = None,
     no_labels: Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")] = False,
     device: Device = "cpu",
     resume: Resume = False,
@@ -65,6 +86,9 @@ def compress_command(
     check_output(output, force)
     if model is not None and any(value is not None for value in (profile, codebook_size, epochs, seed)):
         raise UsageError("a model brings its own profile, codebook size, epochs and seed: give --model or them")
+    recovery_spec = None if recovery is None else RecoverySpec.parse(recovery)
+    if recovery_spec is not None:
+        require_reedsolo()
     with needing("compressing", "train"):
         from smalti.codec import compress_source  # noqa: PLC0415 (torch is slow to import)
         from smalti.training import Model, choose_device, profile_settings  # noqa: PLC0415
@@ -81,7 +105,17 @@ def compress_command(
 
     torch.set_num_threads(default_threads(threads))
     with console.progress("compress") as progress:
-        report = compress_source(images, output, fitted, labels=not no_labels, overwrite=force, progress=progress)
+        report = compress_source(
+            images,
+            output,
+            fitted,
+            labels=not no_labels,
+            max_mse=max_mse,
+            recovery=recovery_spec,
+            overwrite=force,
+            threads=default_threads(threads),
+            progress=progress,
+        )
     if model is None:
         checkpoint_path(output).unlink(missing_ok=True)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
@@ -92,20 +126,26 @@ def compress_command(
     report_skipped(images, console)
 
 
+SkipDamaged = Annotated[
+    bool, typer.Option("--skip-damaged", help="Write what can be read of a damaged archive, and list what is missing.")
+]
+
+
 def decompress_command(
     archive: ArchivePath,
     output: OutPath,
+    skip_damaged: SkipDamaged = False,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Write all images of ARCHIVE to a folder of PNG files, a .npy file or an IDX file (-idx3-ubyte, also .gz)."""
-    console = Console(json=json, quiet=quiet)
-    with open_archive(archive, threads=default_threads(threads)) as opened, console.progress("decompress") as progress:
-        count = extract(opened, output, overwrite=force, progress=progress)
-    console.result({"output": str(output), "images": count}, f"{output}: {count:,} images")
+    """Write all images of ARCHIVE to a folder of PNG files, a .npy file or an IDX file (-idx3-ubyte, also .gz).
+
+    With --skip-damaged the exit code is 4 if anything is missing.
+    """
+    _extract(archive, output, None, skip_damaged, force, Console(json=json, quiet=quiet), threads)
 
 
 def get_command(
@@ -114,14 +154,36 @@ def get_command(
         list[int], typer.Argument(metavar="INDEX", help="Numbers of images, from 0. After --, -1 is the last.")
     ],
     output: OutPath,
+    skip_damaged: SkipDamaged = False,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Write some images of ARCHIVE to a folder; only the blocks that hold them are decoded."""
-    console = Console(json=json, quiet=quiet)
+    """Write some images of ARCHIVE to a folder; only the blocks that hold them are decoded.
+
+    With --skip-damaged the exit code is 4 if anything is missing.
+    """
+    _extract(archive, output, indices, skip_damaged, force, Console(json=json, quiet=quiet), threads)
+
+
+def _extract(
+    archive: Path,
+    output: Path,
+    indices: list[int] | None,
+    skip_damaged: bool,
+    force: bool,
+    console: Console,
+    threads: int | None,
+) -> None:
     with open_archive(archive, threads=default_threads(threads)) as opened:
-        count = extract(opened, output, indices, overwrite=force)
-    console.result({"output": str(output), "images": count}, f"{output}: {count:,} images")
+        warn_of_damage(opened, console)
+        with console.progress("decompress") as progress:
+            result = extract(opened, output, indices, overwrite=force, skip_damaged=skip_damaged, progress=progress)
+    plain = {"output": str(output), "images": result.images}
+    plain |= missing_json(result) if skip_damaged else {}
+    console.result(plain, f"{output}: {result.images:,} images{missing_text(result)}")
+    if not result.whole:
+        console.warn(missing_line(archive, result))
+        raise typer.Exit(DamagedArchiveError.exit_code)

@@ -14,7 +14,7 @@ from smalti.errors import UsageError
 
 if TYPE_CHECKING:
     from smalti.study.variants import Run
-    from smalti.training import EpochReport, FitObserver
+    from smalti.training import EpochReport, FitObserver, QuantizationReport
 
 __all__ = ["study_command"]
 
@@ -99,3 +99,6 @@ class _FitObserver:
 
     def on_epoch(self, report: "EpochReport", history: list[dict[str, Any]]) -> None:
         """Say nothing: the study tells of whole fits."""
+
+    def on_quantized(self, report: "QuantizationReport") -> None:
+        """Say nothing of this either."""

@@ -15,9 +15,13 @@ def info_json(info: ArchiveInfo) -> dict[str, Any]:
 
 
 def verify_json(report: VerifyReport) -> dict[str, Any]:
-    """Return the integrity part of what `smalti test --json` prints."""
+    """Return the integrity part of what `smalti test --json` prints.
+
+    pixels_sha256 is that of the decoded pixels at level "pixels", else the one that the file states.
+    """
     plain = asdict(report)
-    return {name: plain[name] for name in ("ok", "damaged_blocks", "damaged_sections", "damaged_images")}
+    told = {name: plain[name] for name in ("ok", "level", "damaged_blocks", "damaged_sections", "damaged_images")}
+    return {**told, "pixels_sha256": report.pixels_sha256 or report.stored_sha256}
 
 
 def quality_json(comparison: Comparison) -> dict[str, Any]:
@@ -50,6 +54,17 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:,.1f}:1" if ratio >= 10 else f"{ratio:.3g}:1"
 
 
+def _promise(info: ArchiveInfo) -> str:
+    """Return what is promised of every image."""
+    promise = info.promise
+    if promise is None:
+        return "none"
+    return (
+        f"no image above an MSE of {promise.max_mse:g}; {promise.corrected:,} images corrected, "
+        f"{promise.stored:,} stored without the decoder"
+    )
+
+
 def info_text(path: Path, info: ArchiveInfo) -> str:
     """Return what `smalti info` prints: what is inside, byte by byte."""
     shape = " x ".join(str(side) for side in info.shape[1:])
@@ -73,6 +88,8 @@ def info_text(path: Path, info: ArchiveInfo) -> str:
         ),
         ("blocks", f"{info.blocks} of up to {info.block_images} images"),
         ("columns", ", ".join(info.columns) or "none"),
+        ("promise", _promise(info)),
+        ("recovery", f"{info.recovery_bytes:,} bytes" if info.recovery_bytes else "none"),
         (
             "break-even",
             "never smaller than the raw pixels"

@@ -4,6 +4,6 @@ The only layer that imports both torch and the archive; reading needs none of it
 """
 
 from smalti.codec.fitting import fit_source
-from smalti.codec.packing import CompressReport, compress_source, decoder_weights
+from smalti.codec.packing import CompressReport, compress_source
 
-__all__ = ["CompressReport", "compress_source", "decoder_weights", "fit_source"]
+__all__ = ["CompressReport", "compress_source", "fit_source"]

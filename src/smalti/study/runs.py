@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive import compare, open_archive
-from smalti.codec import compress_source, decoder_weights, fit_source
+from smalti.codec import compress_source, fit_source
 from smalti.errors import SourceError
-from smalti.floating import FloatDecoder
 from smalti.images import ImageSource
+from smalti.integer import IntegerDecoder
 from smalti.study.machine import describe_machine
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
 from smalti.study.variants import Run
@@ -91,7 +91,7 @@ def _pictures(
     rows, columns = reconstructions.shape[1] // 4, reconstructions.shape[2] // 4
     grids = np.full((len(by_use), rows, columns), by_use[0])
     grids[:, rows // 2, columns // 2] = by_use
-    atlas = FloatDecoder(decoder_weights(model)).decode(grids)[..., 0]
+    atlas = IntegerDecoder(model.decoder).decode(grids)[..., 0]
     return Pictures(shown, reconstructions, atlas, counts[by_use])
 
 

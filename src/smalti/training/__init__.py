@@ -1,11 +1,12 @@
 """Fitting codecs with PyTorch: network, quantiser, training loop, model files. It knows nothing of archives."""
 
+from smalti.training.finetuning import quantize_decoder
 from smalti.training.fit import FitInterruptedError, SilentObserver, Validation, choose_device, fit, validate
 from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.model import Model
 from smalti.training.network import DOWNSAMPLING, VQVAE, Decoder, Encoder, padded_size
 from smalti.training.quantizer import Codebook, Quantized, VectorQuantizer
-from smalti.training.report import EpochReport, FitObserver, TokenStatistics, token_statistics
+from smalti.training.report import EpochReport, FitObserver, QuantizationReport, TokenStatistics, token_statistics
 from smalti.training.settings import PROFILES, FitSettings, QuantizerSettings, profile_settings
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FitObserver",
     "FitSettings",
     "Model",
+    "QuantizationReport",
     "Quantized",
     "QuantizerSettings",
     "SilentObserver",
@@ -31,6 +33,7 @@ __all__ = [
     "fit",
     "padded_size",
     "profile_settings",
+    "quantize_decoder",
     "to_unit_range",
     "token_statistics",
     "validate",

@@ -12,11 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from smalti.errors import UsageError
+from smalti.integer import IntegerNetwork
 from smalti.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from smalti.training.finetuning import finetune_steps, quantize_decoder
 from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.model import Model
 from smalti.training.network import VQVAE
-from smalti.training.report import EpochReport, FitObserver, token_statistics
+from smalti.training.report import EpochReport, FitObserver, QuantizationReport, token_statistics
 from smalti.training.settings import FitSettings
 from smalti.version import __version__
 
@@ -47,6 +49,9 @@ class SilentObserver:
 
     def on_epoch(self, report: EpochReport, history: list[dict[str, Any]]) -> None:
         """Hear the figures of an epoch that has ended, and those of every epoch so far."""
+
+    def on_quantized(self, report: QuantizationReport) -> None:
+        """Hear what turning the decoder into integers cost."""
 
     def should_stop(self) -> bool:
         """Return False."""
@@ -85,7 +90,7 @@ def fit(
     observer: FitObserver | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Model:
-    """Fit a network and return it.
+    """Fit a network, turn its decoder into integers, and return both.
 
     images : what it learns from
     validation : uint8 [n, H, W, C], what each epoch's report is measured on
@@ -101,12 +106,14 @@ def fit(
         loop.load(checkpoint)
     observer = observer or SilentObserver()
     steps_per_epoch = images.steps_per_epoch(settings.batch_images)
+    fit_steps = settings.epochs * steps_per_epoch
+    tuning_steps = finetune_steps(settings, fit_steps)
     saved_at = time.monotonic()
     while loop.progress.epoch < settings.epochs:
         epoch = loop.progress.epoch
         for batch in images.epoch(settings.batch_images, settings.seed, epoch, loop.progress.step):
             loop.step(batch)
-            observer.on_step(epoch * steps_per_epoch + loop.progress.step, settings.epochs * steps_per_epoch)
+            observer.on_step(epoch * steps_per_epoch + loop.progress.step, fit_steps + tuning_steps)
             stop = observer.should_stop()
             if checkpoint is not None and (stop or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
                 loop.save(checkpoint)
@@ -116,7 +123,15 @@ def fit(
         observer.on_epoch(loop.end_epoch(validation), loop.progress.history)
     if checkpoint is not None:
         loop.save(checkpoint)
-    return loop.model(provenance or {})
+
+    def on_tuning_step(step: int) -> None:
+        observer.on_step(fit_steps + step, fit_steps + tuning_steps)
+        if observer.should_stop():
+            raise FitInterruptedError(checkpoint)  # the fit itself is done; resuming repeats the fine-tuning alone
+
+    decoder, report = quantize_decoder(loop.network, images, validation, settings, tuning_steps, on_tuning_step)
+    observer.on_quantized(report)
+    return loop.model(decoder, report, provenance or {})
 
 
 @torch.no_grad()
@@ -209,8 +224,8 @@ class _Loop:
         self.progress = load_checkpoint(path, self.network, self.optimizer, self.settings, self.images.fingerprint)
         self.sums = torch.tensor(self.progress.sums, dtype=torch.float64)
 
-    def model(self, provenance: dict[str, Any]) -> Model:
-        """Return the network as a Model."""
+    def model(self, decoder: IntegerNetwork, report: QuantizationReport, provenance: dict[str, Any]) -> Model:
+        """Return the network and its integer decoder as a Model."""
         known = {
             "smalti": __version__,
             "torch": torch.__version__,
@@ -219,10 +234,12 @@ class _Loop:
         }
         return Model(
             self.network.eval(),
+            decoder,
             self.settings,
             self.image_shape,
             {**known, **provenance},
             self.progress.history,
+            report.to_json(),
         )
 
     def _seconds(self) -> float:

@@ -1,15 +1,17 @@
-"""A fitted model: the network, its settings, what it was fitted on, and its file."""
+"""A fitted model: the network, its decoder in integers, its settings, what it was fitted on, and its file."""
 
 import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from smalti.errors import ModelError
+from smalti.errors import ModelError, SmaltiError
 from smalti.images.batch import shape_words
+from smalti.integer import IntegerNetwork, pack_network, unpack_network
 from smalti.training.network import VQVAE
 from smalti.training.settings import FitSettings
 from smalti.training.tensors import read_tensors, write_tensors
@@ -17,23 +19,31 @@ from smalti.training.tensors import read_tensors, write_tensors
 __all__ = ["Model"]
 
 MODEL_FORMAT = "smalti-model"
-MODEL_VERSION = 1
+MODEL_VERSION = 2
+INTEGER_DECODER = "integer_decoder"
+"""The tensor that holds the packed integer decoder, uint8 [bytes]."""
+
+LARGEST_DECODER_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Model:
     """A network that was fitted, and what is known of the fit.
 
+    decoder : the decoder in integers, for all codes: what an archive stores a part of
     image_shape : height, width, channels of the images it takes
     provenance : what it was fitted on and with, for people (source, images, versions)
     history : one dictionary an epoch, see EpochReport
+    quantization : what integers cost, see QuantizationReport
     """
 
     network: VQVAE
+    decoder: IntegerNetwork
     settings: FitSettings
     image_shape: tuple[int, int, int]
     provenance: dict[str, Any]
     history: list[dict[str, Any]]
+    quantization: dict[str, Any]
 
     @property
     def codebook_size(self) -> int:
@@ -56,6 +66,8 @@ class Model:
 
     def save(self, path: Path) -> None:
         """Write the model to one safetensors file with its description in it as JSON."""
+        packed = np.frombuffer(pack_network(self.decoder), np.uint8).copy()
+        tensors = {**self.network.state_dict(), INTEGER_DECODER: torch.from_numpy(packed)}
         description = {
             "format": MODEL_FORMAT,
             "version": MODEL_VERSION,
@@ -63,8 +75,9 @@ class Model:
             "image_shape": list(self.image_shape),
             "provenance": self.provenance,
             "history": self.history,
+            "quantization": self.quantization,
         }
-        write_tensors(path, self.network.state_dict(), description)
+        write_tensors(path, tensors, description)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -81,13 +94,22 @@ class Model:
             settings = FitSettings.from_json(description["settings"])
             image_shape = _shape(description["image_shape"])
             provenance, history = dict(description["provenance"]), list(description["history"])
+            quantization = dict(description["quantization"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
+        decoder = _decoder(path, tensors.pop(INTEGER_DECODER, torch.empty(0)))
         _check_weights(path, tensors, image_shape[2], settings)
         network = VQVAE(image_shape[2], settings)
         network.load_state_dict(tensors)
         network.eval().to(device)
-        return cls(network, settings, image_shape, provenance, history)
+        return cls(network, decoder, settings, image_shape, provenance, history, quantization)
+
+
+def _decoder(path: Path, packed: Tensor) -> IntegerNetwork:
+    try:
+        return unpack_network(packed.numpy().tobytes(), LARGEST_DECODER_BYTES)
+    except SmaltiError as error:
+        raise ModelError(f"{path}: its integer decoder cannot be read ({error}); fit it anew") from error
 
 
 def _shape(stored: Any) -> tuple[int, int, int]:

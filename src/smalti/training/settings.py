@@ -63,6 +63,7 @@ class FitSettings:
     profile : the name these settings go by
     hidden_channels, latent_channels : channels after the first and the second convolution
     epochs, batch_images, learning_rate : protocol; the optimiser is Adam
+    finetune_steps : steps, at most, in which the decoder then learns to be integers (the study stops before them)
     seed : of initialisation, shuffling and everything else random
     """
 
@@ -73,12 +74,15 @@ class FitSettings:
     epochs: int = 3
     batch_images: int = 64
     learning_rate: float = 2e-4
+    finetune_steps: int = 500
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("hidden_channels", "latent_channels", "epochs", "batch_images"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', ' ')} must be at least 1, not {getattr(self, name)}")
+        if self.finetune_steps < 0:
+            raise UsageError(f"fine-tuning steps must not be negative, not {self.finetune_steps}")
         if self.seed < 0:
             raise UsageError(f"seed must not be negative, not {self.seed}")
         if not self.learning_rate > 0:

@@ -1,9 +1,11 @@
 """Tensors and settings in one safetensors file: numbers and JSON, never pickle."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -24,13 +26,14 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str,
     Raises SmaltiError in one line if the system refuses.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = save_tensors(plain, {METADATA_KEY: json.dumps(description, sort_keys=True)})
+    checked = {"description": description, "sha256": _digest(plain, description)}
+    data = save_tensors(plain, {METADATA_KEY: json.dumps(checked, sort_keys=True)})
     with atomic_file(path, overwrite=True) as file, writing(path):
         file.write(data)
 
 
 def read_tensors(path: Path, what: str, advice: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the description in a file that `write_tensors` wrote.
+    """Return the tensors and the description in a file that `write_tensors` wrote, checked by its SHA-256.
 
     what, advice : in errors, what the file should be and what to do if it is not; all of them are ModelError
     """
@@ -38,11 +41,28 @@ def read_tensors(path: Path, what: str, advice: str) -> tuple[dict[str, Tensor],
         data = path.read_bytes()
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        description = dict(json.loads(metadata[METADATA_KEY]))
-        return load_tensors(data), description
+        checked = json.loads(metadata[METADATA_KEY])
+        if "format" in checked:  # version 1 had the description itself here, and no checksum
+            raise ModelError(f"{path} is a {what} of an older release; {advice}")
+        description, tensors = dict(checked["description"]), load_tensors(data)
     except FileNotFoundError as error:
         raise ModelError(f"there is no {what} {path}; check the path, or {advice}") from error
     except OSError as error:
         raise ModelError(f"cannot read the {what} {path}: {error.strerror}; check the path") from error
+    except ModelError:
+        raise
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a smalti {what}, or it is damaged; {advice}") from error
+    if checked["sha256"] != _digest(tensors, description):
+        raise ModelError(f"{path}: this {what} is damaged: its SHA-256 is another than when it was written; {advice}")
+    return tensors, description
+
+
+def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
+    """Return the SHA-256 of the description and of all tensors: their names, types, shapes and bytes."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(tensors):
+        values = np.ascontiguousarray(tensors[name].numpy())
+        digest.update(f"\n{name} {values.dtype.str} {list(values.shape)}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()

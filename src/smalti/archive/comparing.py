@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.archive.batch import batch_images
 from smalti.archive.reader import Archive
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, shape_words
@@ -14,8 +15,6 @@ from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
 
 __all__ = ["Comparison", "compare", "pixels_sha256"]
-
-BATCH_IMAGES = 1024
 
 Progress = Callable[[int, int], None]
 
@@ -37,7 +36,7 @@ class Comparison:
 def pixels_sha256(archive: Archive, progress: Progress = lambda done, total: None) -> str:
     """Return the SHA-256 of all decoded pixels in order, uint8 in C order."""
     digest, done = hashlib.sha256(), 0
-    for batch in archive.batches(BATCH_IMAGES):
+    for batch in archive.batches(batch_images(archive.image_shape)):
         digest.update(batch.pixels.tobytes())
         done += len(batch)
         progress(done, len(archive))
@@ -57,7 +56,8 @@ def compare(archive: Archive, source: ImageSource, progress: Progress = lambda d
         )
     meter, digest = QualityMeter(), hashlib.sha256()
     labels, names, done = _Equality(), _Equality(), 0
-    for original, decoded in zip(source.batches(BATCH_IMAGES), archive.batches(BATCH_IMAGES), strict=False):
+    step = batch_images(archive.image_shape)
+    for original, decoded in zip(source.batches(step), archive.batches(step), strict=False):
         if len(original) != len(decoded):
             break
         meter.add(original.pixels, decoded.pixels)
@@ -66,7 +66,7 @@ def compare(archive: Archive, source: ImageSource, progress: Progress = lambda d
         names.add(_array(original), _array(decoded))
         done += len(decoded)
         progress(done, len(archive))
-    found = sum(len(batch) for batch in source.batches(BATCH_IMAGES)) if done != len(source) else done
+    found = sum(len(batch) for batch in source.batches(step)) if done != len(source) else done
     if done != len(archive) or found != done:
         raise SourceError(
             f"{source.description} has {found} images, the archive {len(archive)}; name the source it was made from"

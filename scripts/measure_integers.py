@@ -1,0 +1,69 @@
+"""What integers cost a decoder: its squared error in floats, rounded, and after fine-tuning, for some fitted models.
+
+    smalti fit mnist/train -o k64.smalti-model --codebook-size 64        (and so on for other sizes)
+    python scripts/measure_integers.py k64.smalti-model ... -o results/integers.json
+
+The errors in floats and after calibration are those that the fit measured on the 10,000 test digits; the last is
+measured again on the archive of these digits.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from smalti.archive import compare, open_archive
+from smalti.codec import compress_source
+from smalti.images import open_source
+from smalti.training import Model
+
+TEST = "mnist/test"
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Return the figures of one model."""
+    model = Model.load(path)
+    if model.provenance["validation"] != TEST:
+        raise SystemExit(f"{path}: was validated on {model.provenance['validation']}, not on {TEST}; fit mnist/train")
+    source = open_source(TEST)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "test.smalti"
+        compress_source(source, file, model, labels=False)
+        with open_archive(file) as archive:
+            info, quality = archive.info(), compare(archive, source).quality
+    told = model.quantization
+    return {
+        "profile": model.settings.profile,
+        "codebook_size": model.codebook_size,
+        "seed": model.settings.seed,
+        "codes_used": info.codes_used,
+        "float_mse": told["float_mse"],
+        "calibrated_mse": told["calibrated_mse"],
+        "archive_mse": quality.mse_mean,
+        "calibrated_cost_percent": 100 * (told["calibrated_mse"] / told["float_mse"] - 1),
+        "archive_cost_percent": 100 * (quality.mse_mean / told["float_mse"] - 1),
+        "finetune_steps": told["steps"],
+        "finetune_seconds": told["seconds"],
+        "model_bytes": info.bytes.model,
+        "first_100_mse": quality.first_100.mse,
+    }
+
+
+def main() -> None:
+    """Measure the models named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows = sorted((measure(path) for path in arguments.models), key=lambda row: (row["codebook_size"], row["seed"]))
+    command = "python scripts/measure_integers.py MODEL... -o results/integers.json"
+    text = json.dumps({"command": command, "images": TEST, "models": rows}, indent=2)
+    arguments.output.write_text(f"{text}\n", encoding="utf-8")
+    for row in rows:
+        costs = f"rounded {row['calibrated_cost_percent']:+.2f}%, archive {row['archive_cost_percent']:+.2f}%"
+        print(f"K={row['codebook_size']}: {row['float_mse']:.5f} in floats, {costs}; {row['model_bytes']:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

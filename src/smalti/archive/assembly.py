@@ -1,0 +1,214 @@
+"""The sections of an archive, made from what a writer has collected, in the order of the format."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.blockdecoder import BlockDecoder
+from smalti.archive.blocks import Block, pack_block
+from smalti.archive.columns import TextBuilder, pack_integers
+from smalti.archive.frames import FrameWriter
+from smalti.archive.header import Header, Promise
+from smalti.archive.layout import Section, crc32c
+from smalti.archive.model import BLACK_SIDE, black_network, pack_model
+from smalti.archive.recovery import RecoveryBuilder
+from smalti.archive.report import perplexity
+from smalti.archive.spec import ArchiveSpec
+from smalti.archive.spool import BlankTokens, CorrectionSpool, PlainImages, Tokens
+from smalti.entropy import MAX_POSITION_CELLS, TokenPrior
+from smalti.integer import IntegerDecoder, IntegerNetwork
+from smalti.residual import CorrectionCounts, CorrectionPrior, Corrections, apply_corrections
+from smalti.version import __version__
+
+__all__ = ["Collected", "write_archive"]
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """All that an archive is made of.
+
+    network : the decoder with all K codes
+    corrections : of all images, or None if nothing was promised of them
+    labels : int64 [N], or None    names : N names, or None
+    """
+
+    spec: ArchiveSpec
+    network: IntegerNetwork
+    tokens: Tokens
+    corrections: CorrectionSpool | PlainImages | None
+    labels: NDArray[np.int64] | None
+    names: TextBuilder | None
+
+
+def write_archive(file: BinaryIO, folder: Path, collected: Collected, threads: int) -> None:
+    """Write the whole file. Every block is decoded as a reader will, for the checksums of its pixels.
+
+    folder : where a temporary file for recovery sections may be
+    """
+    recovery = collected.spec.recovery
+    with nullcontext() if recovery is None else RecoveryBuilder(recovery, folder) as builder:
+        assembly = _Assembly(FrameWriter(file), builder, _without_decoder(collected), threads)
+        assembly.write()
+    if collected.corrections is None or assembly.image_bytes <= assembly.raw_bytes:
+        return
+    # Such images are no gain for a decoder, however well it was fitted: they are stored as they would have been read.
+    file.seek(0)
+    file.truncate()
+    plain = _without_decoder(replace(collected, corrections=PlainImages(collected.tokens.images, assembly.pixels)))
+    with nullcontext() if recovery is None else RecoveryBuilder(recovery, folder) as builder:
+        _Assembly(FrameWriter(file), builder, plain, threads).write()
+
+
+def _without_decoder(collected: Collected) -> Collected:
+    """Leave the network out if no image needs it; one that knows nothing but black takes its place."""
+    tokens, corrections = collected.tokens, collected.corrections
+    if corrections is None or corrections.stored < tokens.images:
+        return collected
+    height, width, channels = collected.spec.image_shape
+    spec = replace(collected.spec, token_grid=(-(-height // BLACK_SIDE), -(-width // BLACK_SIDE)))
+    blank = BlankTokens(tokens.images, math.prod(spec.token_grid), spec.codebook_size)
+    return replace(collected, spec=spec, network=black_network(channels), tokens=blank)
+
+
+class _Assembly:
+    """One archive on its way into a file."""
+
+    def __init__(
+        self, frames: FrameWriter, recovery: RecoveryBuilder | None, collected: Collected, threads: int
+    ) -> None:
+        self._frames, self._recovery, self._collected, self._threads = frames, recovery, collected, threads
+        spec, tokens = collected.spec, collected.tokens
+        self._code_ids = np.flatnonzero(tokens.counts).astype(np.uint16)
+        self._ranks = np.zeros(spec.codebook_size, np.uint16)
+        self._ranks[self._code_ids] = np.arange(len(self._code_ids))
+        one_code = collected.network.codes == 1  # a network that needs no token
+        self._network = collected.network if one_code else collected.network.with_codes(self._code_ids)
+        self._columns = dict(_columns(collected))
+        self._header = self._make_header()
+        self._decoder = BlockDecoder(IntegerDecoder(self._network), None, self._header)
+        self._digest = hashlib.sha256()
+        self.image_bytes = 0  # of all sections but columns and recovery
+
+    def write(self) -> None:
+        """Write all sections."""
+        header, prior = self._header.to_bytes(), self._fit_prior()
+        self._add(Section.HEADER, header)
+        self._add(Section.MODEL, pack_model(self._network, self._code_ids, self._header.codebook_size))
+        self._add(Section.PRIOR, prior.to_bytes())
+        self._add_blocks(prior, self._add_corrections())
+        for payload in self._columns.values():
+            self._add(Section.COLUMN, payload)
+        self._add(Section.DIGEST, self._digest.digest())
+        self._add(Section.HEADER, header)
+        self._add(Section.PRIOR, prior.to_bytes())
+        for payload in () if self._recovery is None else self._recovery.payloads():
+            self._frames.add(Section.RECOVERY, payload)
+        self._frames.finish()
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of all images as plain uint8."""
+        return self._header.raw_bytes
+
+    def pixels(self, piece_images: int) -> Iterator[NDArray[np.uint8]]:
+        """All images as they would be read, block by block (which are the pieces), uint8 [n, H, W, C]."""
+        assert piece_images == self._header.block_images
+        for indices, corrections in self._blocks():
+            yield apply_corrections(self._decoder.base(indices, self._threads), corrections)
+
+    def _add(self, section: Section, payload: bytes) -> None:
+        entry = self._frames.add(section, payload)
+        if section != Section.COLUMN:
+            self.image_bytes += entry.frame_bytes
+        if self._recovery is not None:
+            self._recovery.add(entry, payload)
+
+    def _add_corrections(self) -> CorrectionPrior | None:
+        """Write the tables of the corrections, if there are any; what they are for depends on the decoded images."""
+        if not self._header.has_corrections:
+            return None
+        counts = CorrectionCounts()
+        for indices, corrections in self._blocks():
+            counts.add(self._decoder.base(indices, self._threads), corrections)
+        prior = CorrectionPrior.fit(counts, self._header.image_shape)
+        self._add(Section.CORRECTIONS, prior.to_bytes())
+        return prior
+
+    def _add_blocks(self, prior: TokenPrior, corrections_prior: CorrectionPrior | None) -> None:
+        first = 0
+        for indices, corrections in self._blocks():
+            block = self._block(indices, corrections, corrections_prior)
+            self._add(Section.TOKENS, pack_block(first, self._code_ids, block, prior))
+            first += len(indices)
+
+    def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Corrections]]:
+        """Indices and corrections of each block; the latter are of no images if there are none."""
+        step, spool = self._header.block_images, self._collected.corrections
+        none = Corrections(np.zeros(0, np.uint8), np.zeros((0, *self._header.image_shape), np.uint8))
+        parts = iter(()) if spool is None else spool.read(step)
+        for tokens in self._collected.tokens.read(step):
+            yield self._ranks[tokens], next(parts, none)
+
+    def _block(self, indices: NDArray[np.uint16], corrections: Corrections, prior: CorrectionPrior | None) -> Block:
+        """A block with its corrections and the checksum of its pixels, which go into the digest too."""
+        block = Block(indices, 0, b"")
+        if prior is None:
+            pieces = self._decoder.rows(block, np.arange(len(indices)), self._threads)
+            return replace(block, pixels_crc=self._digested(pixels for _, pixels in pieces))
+        base = self._decoder.base(indices, self._threads)
+        pixels_crc = self._digested([apply_corrections(base, corrections)])
+        return replace(block, pixels_crc=pixels_crc, corrections=prior.encode(base, corrections))
+
+    def _digested(self, pieces: Iterator[NDArray[np.uint8]] | list[NDArray[np.uint8]]) -> int:
+        """Crc32c of pixels, which are added to the digest of all."""
+        checksum = 0
+        for pixels in pieces:
+            plain = pixels.tobytes()
+            checksum = crc32c(plain, checksum)
+            self._digest.update(plain)
+        return checksum
+
+    def _fit_prior(self) -> TokenPrior:
+        tokens, codes = self._collected.tokens, len(self._code_ids)
+        if tokens.tokens_per_image * codes <= MAX_POSITION_CELLS:
+            return TokenPrior.fit(tokens.position_counts(self._ranks, codes))
+        return TokenPrior.fit_shared(tokens.counts[self._code_ids], tokens.tokens_per_image)
+
+    def _make_header(self) -> Header:
+        spec, tokens, corrections = self._collected.spec, self._collected.tokens, self._collected.corrections
+        promise = None
+        if spec.max_mse is not None and corrections is not None:
+            promise = Promise(float(spec.max_mse), corrections.corrected, corrections.stored)
+        return Header(
+            images=tokens.images,
+            image_shape=spec.image_shape,
+            padded_shape=self._network.output_size(spec.token_grid),
+            token_grid=spec.token_grid,
+            codebook_size=spec.codebook_size,
+            codes_used=len(self._code_ids),
+            perplexity=perplexity(tokens.counts),
+            block_images=spec.images_per_block,
+            columns=tuple(self._columns),
+            promise=promise,
+            profile=spec.profile,
+            provenance=tuple(sorted({"smalti": __version__, **dict(spec.provenance)}.items())),
+        )
+
+
+def _columns(collected: Collected) -> Iterator[tuple[str, bytes]]:
+    """Names and payloads of the columns, in the order of the file."""
+    if collected.labels is not None:
+        yield "labels", pack_integers("labels", collected.labels)
+    if collected.spec.class_names is not None:
+        class_names = TextBuilder("class_names")
+        class_names.extend(collected.spec.class_names)
+        yield "class_names", class_names.to_bytes()
+    if collected.names is not None:
+        yield "names", collected.names.to_bytes()

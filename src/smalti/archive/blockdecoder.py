@@ -1,0 +1,63 @@
+"""The pixels of a token block: what the decoder network makes of its tokens, and the corrections of that."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.blocks import Block
+from smalti.archive.header import Header
+from smalti.integer import IntegerDecoder
+from smalti.residual import CorrectionPrior
+
+__all__ = ["BlockDecoder", "as_slice"]
+
+_PIECE_BYTES = 16 << 20  # pixels decoded at once, whatever the size of a block
+
+
+class BlockDecoder:
+    """Makes pixels of blocks; immutable, and safe to use from several threads.
+
+    corrections : what the corrections of the blocks were coded with, None if there are none
+    """
+
+    def __init__(self, decoder: IntegerDecoder, corrections: CorrectionPrior | None, header: Header) -> None:
+        self._decoder, self._corrections = decoder, corrections
+        self._grid, self._shape = header.token_grid, header.image_shape
+        self._piece_images = max(1, _PIECE_BYTES // (math.prod(header.padded_shape) * header.image_shape[2]))
+
+    def base(self, indices: NDArray[np.uint16], threads: int) -> NDArray[np.uint8]:
+        """What the network makes of tokens uint16 [n, T]: uint8 [n, H, W, C]."""
+        decoded = self._decoder.decode(indices.reshape(-1, *self._grid), threads)
+        return decoded[:, : self._shape[0], : self._shape[1]]
+
+    def rows(self, block: Block, rows: NDArray[np.integer], threads: int) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+        """Decode `rows` of a block, ascending, a piece at a time: which of the rows, and uint8 [k, H, W, C].
+
+        Raises DamagedArchiveError if the corrections contradict the block.
+        """
+        if self._corrections is not None:
+            yield slice(0, len(rows)), self._corrected(block, rows, threads)
+            return
+        for start in range(0, len(rows), self._piece_images):
+            part = slice(start, start + self._piece_images)
+            yield part, self.base(block.indices[as_slice(rows[part])], threads)
+
+    def _corrected(self, block: Block, rows: NDArray[np.integer], threads: int) -> NDArray[np.uint8]:
+        assert self._corrections is not None
+        wanted, inverse = np.unique(rows, return_inverse=True)
+
+        def base_of(needed: NDArray[np.intp]) -> NDArray[np.uint8]:
+            return self.base(block.indices[as_slice(needed)], threads)
+
+        pixels = self._corrections.decode(block.corrections, len(block.indices), wanted.astype(np.intp), base_of)
+        return pixels if len(wanted) == len(rows) else pixels[inverse]
+
+
+def as_slice(numbers: NDArray[np.integer]) -> slice | NDArray[np.integer]:
+    """The same selection (at least one number) as a slice if it is one, which needs no copy."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    if last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all():
+        return slice(first, last + 1)
+    return numbers

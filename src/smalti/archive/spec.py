@@ -1,0 +1,70 @@
+"""What an archive is to hold, known before its first image."""
+
+import math
+from dataclasses import dataclass
+
+from smalti.archive.header import MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID
+from smalti.archive.limits import Limits
+from smalti.archive.recovery import RecoverySpec
+from smalti.errors import UsageError
+
+__all__ = ["ArchiveSpec"]
+
+_BLOCK_IMAGES = 1024
+_BLOCK_PIXEL_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class ArchiveSpec:
+    """What an archive is to hold, known before its first image.
+
+    image_shape : (H, W, C), C from 1 to 4: the top left of what the network makes of the token grid
+    token_grid : (h, w) tokens of an image
+    codebook_size : K, 2 to 65,536
+    profile : name of the settings it was made with, for people
+    block_images : images per token block, the unit of damage and of random access; None for 1,024, or as many as
+        have 64 MB of pixels
+    class_names : the name of each label 0, 1, ..., or None
+    provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
+    max_mse : what the corrections promise of every image (mean squared error of pixels scaled to 0..1), or None
+
+    recovery : how many lost sections are to be recoverable, or None for none
+
+    Raises UsageError if a number is out of range.
+    """
+
+    image_shape: tuple[int, int, int]
+    token_grid: tuple[int, int]
+    codebook_size: int
+    profile: str
+    block_images: int | None = None
+    class_names: tuple[str, ...] | None = None
+    provenance: tuple[tuple[str, str], ...] = ()
+    max_mse: float | None = None
+    recovery: RecoverySpec | None = None
+
+    def __post_init__(self) -> None:
+        height, width, channels = self.image_shape
+        if min(height, width) < 1 or not 1 <= channels <= 4:
+            raise UsageError(f"images of {list(self.image_shape)} cannot be stored: 1 to 4 channels, no side below 1")
+        if not 1 <= min(self.token_grid) <= max(self.token_grid) <= MAX_GRID:
+            raise UsageError(f"a token grid of {list(self.token_grid)} is outside 1..{MAX_GRID}")
+        if not 2 <= self.codebook_size <= MAX_CODES:
+            raise UsageError(f"codebook size {self.codebook_size} is outside 2..{MAX_CODES}")
+        if self.block_images is not None and not 1 <= self.block_images <= MAX_BLOCK_IMAGES:
+            raise UsageError(f"{self.block_images} images per block is outside 1..{MAX_BLOCK_IMAGES}")
+        if self.max_mse is not None and not (math.isfinite(self.max_mse) and self.max_mse >= 0):
+            raise UsageError(f"a mean squared error of {self.max_mse} cannot be promised")
+        block_bytes = self.images_per_block * math.prod(self.image_shape)
+        if self.max_mse is not None and block_bytes > Limits().corrected_bytes:
+            raise UsageError(
+                f"blocks of {self.block_images} images have {block_bytes} bytes of pixels, too many to correct at "
+                f"once; leave block_images out, or take fewer"
+            )
+
+    @property
+    def images_per_block(self) -> int:
+        """`block_images`, or what stands for None."""
+        if self.block_images is not None:
+            return self.block_images
+        return max(1, min(_BLOCK_IMAGES, _BLOCK_PIXEL_BYTES // math.prod(self.image_shape)))

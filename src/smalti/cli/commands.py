@@ -1,0 +1,71 @@
+"""All commands in one application, and the run of one of them."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from smalti.cli.faults import fail, told
+from smalti.cli.fitting import fit_command
+from smalti.cli.inspection import info_command, test_command
+from smalti.cli.interruption import INTERRUPTED
+from smalti.cli.packing import compress_command, decompress_command, get_command
+from smalti.cli.repair import repair_command
+from smalti.cli.study import study_command
+from smalti.version import __version__
+
+__all__ = ["app", "run_command"]
+
+app = typer.Typer(
+    name="smalti",
+    help="Learned compression for collections of images.",
+    epilog="Start with: smalti compress FOLDER -o NAME.smalti",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: it wraps paragraphs, leaves [brackets] alone, and reads well when piped
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"smalti {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Learned compression for collections of images."""
+
+
+app.command("fit", short_help="Learn a model from images.")(fit_command)
+app.command("compress", short_help="Pack images in one self-contained .smalti file.")(compress_command)
+app.command("decompress", short_help="Write all images of an archive to files.")(decompress_command)
+app.command("get", short_help="Write some images of an archive to a folder.")(get_command)
+app.command("info", short_help="Show what is inside an archive, byte by byte.")(info_command)
+app.command("test", short_help="Check an archive, and measure its quality.")(test_command)
+app.command("repair", short_help="Write a sound file from a damaged archive.")(repair_command)
+app.command("study", short_help="Repeat the codebook study, with tables, figures and a report.")(study_command)
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command and return its exit code; KeyboardInterrupt if the user stopped it."""
+    try:
+        code: int = app(arguments, prog_name="smalti", standalone_mode=False) or 0
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()  # here, where a reader that has gone is noticed, and not at exit
+    except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return fail(arguments, *told(error))
+    if code == INTERRUPTED:  # what the parser makes of a KeyboardInterrupt
+        raise KeyboardInterrupt
+    return code

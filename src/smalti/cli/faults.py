@@ -1,0 +1,48 @@
+"""What went wrong, as one line on stderr and an exit code."""
+
+import json
+import re
+import sys
+
+import typer
+
+from smalti.errors import SmaltiError
+
+__all__ = ["fail", "told"]
+
+
+def told(error: Exception) -> tuple[str, int]:
+    """Return the line and the exit code for an error."""
+    if isinstance(error, SmaltiError):
+        return str(error), error.exit_code
+    if isinstance(error, typer.TyperException):
+        return f"{_usage_message(error)}; see {_command_path(error)} --help", 2
+    if isinstance(error, OSError):
+        return (
+            f"{error.filename or 'cannot read or write'}: {error.strerror or error}; check the place and try again",
+            1,
+        )
+    if isinstance(error, MemoryError):
+        return "out of memory; use fewer or smaller images", 1
+    return f"a fault of smalti: {type(error).__name__}: {error}; please report it, with --debug", 1
+
+
+def fail(arguments: list[str], message: str, code: int) -> int:
+    """Say it in one line, as JSON too if that was asked for, and return the exit code."""
+    line = " ".join(message.splitlines())
+    print(f"smalti: {line}", file=sys.stderr)  # noqa: T201
+    if "--json" in arguments:
+        print(json.dumps({"ok": False, "error": line, "exit_code": code}))  # noqa: T201
+    return code
+
+
+def _usage_message(error: Exception) -> str:
+    message = getattr(error, "format_message", lambda: str(error))()
+    line = str(message).rstrip(".") or "no command given"
+    return f"{line}; an index from the end is given after --" if re.search(r"No such option: -\d", line) else line
+
+
+def _command_path(error: Exception) -> str:
+    """Return the command whose help tells more, such as "smalti fit"."""
+    context = getattr(error, "ctx", None)
+    return "smalti" if context is None else str(context.command_path)

@@ -1,0 +1,144 @@
+"""What is expected of corrections before they are seen: frequency tables shared by cells, and the coding with them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
+from smalti.errors import DamagedArchiveError, UsageError
+from smalti.residual.corrections import CorrectionCounts, Corrections, cells_of
+from smalti.residual.fitting import MAX_GROUP_VALUES, choose_group_images, fit_tables
+from smalti.residual.groups import join_groups, split_groups
+from smalti.residual.modes import NONE, rebuild, uses_base
+from smalti.residual.storing import MODE_PRECISION, pack_prior, unpack_prior
+
+__all__ = ["BaseOf", "CorrectionPrior"]
+
+BaseOf = Callable[[NDArray[np.intp]], NDArray[np.uint8]]
+"""Given rows of a block, ascending, what the decoder makes of them: uint8 [rows, H, W, C]."""
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectionPrior:
+    """Distributions of modes, and of symbols in their cells (mode and context).
+
+    mode_table : over MODES modes
+    tables : 1 to 255 of one precision and one alphabet
+    table_of_cell : uint8 [MODES * CONTEXTS], the table of each cell, 255 where the mode does not occur
+    group_images : so many images of a block are coded together; at most 2**20 values, or one image
+    image_shape : height, width, channels
+
+    >>> prior = CorrectionPrior.fit(counts, image_shape)
+    >>> data = prior.encode(base, corrections)
+    >>> prior.decode(data, len(base), rows, lambda needed: base[needed])  # apply_corrections(base, corrections)[rows]
+    >>> CorrectionPrior.from_bytes(prior.to_bytes(), image_shape)         # the same prior
+    """
+
+    mode_table: FrequencyTable
+    tables: tuple[FrequencyTable, ...]
+    table_of_cell: NDArray[np.uint8]
+    group_images: int
+    image_shape: tuple[int, int, int]
+
+    @classmethod
+    def fit(cls, counts: CorrectionCounts, image_shape: tuple[int, int, int]) -> "CorrectionPrior":
+        """The prior that codes corrections with these counts in the fewest bytes, its own included.
+
+        Raises UsageError if no image has corrections.
+        """
+        if not counts.modes[NONE + 1 :].any():
+            raise UsageError("no image has corrections, so there are no tables to make")
+        mode_table = FrequencyTable.from_counts(counts.modes, MODE_PRECISION)
+        fitted = fit_tables(counts)
+        bytes_per_image = fitted.symbols_bytes / int(counts.modes.sum())
+        group_images = choose_group_images(bytes_per_image, math.prod(image_shape))
+        return cls(mode_table, fitted.tables, fitted.table_of_cell, group_images, image_shape)
+
+    def to_bytes(self) -> bytes:
+        """Serialise; `from_bytes` is the inverse."""
+        return pack_prior(self.mode_table, self.tables, self.table_of_cell, self.group_images)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, image_shape: tuple[int, int, int]) -> "CorrectionPrior":
+        """Read a prior for images of a shape.
+
+        Raises DamagedArchiveError if the bytes are not one, UnsupportedArchiveError if they are of a later kind.
+        """
+        prior = cls(*unpack_prior(data), image_shape)
+        if prior.group_images > 1 and prior.group_images * math.prod(image_shape) > MAX_GROUP_VALUES:
+            raise DamagedArchiveError(f"corrections: {prior.group_images} images of that size are too many for a group")
+        return prior
+
+    def encode(self, base: NDArray[np.uint8], corrections: Corrections) -> bytes:
+        """Code the corrections of a block of images, of which the decoder makes `base`, uint8 [n, H, W, C]."""
+        groups = []
+        for start in range(0, len(base), self.group_images):
+            images = slice(start, start + self.group_images)
+            groups.append(self._encode_group(base[images], corrections.part(images)))
+        return join_groups(groups)
+
+    def _encode_group(self, base: NDArray[np.uint8], corrections: Corrections) -> bytes:
+        encoder = SymbolEncoder()
+        encoder.add(corrections.modes, self.mode_table)
+        rows = corrections.rows
+        order, counts = self.order(base[rows], corrections.modes[rows])
+        parts = np.split(corrections.symbols.ravel()[order], np.cumsum(counts)[:-1])
+        for table, part in zip(self.tables, parts, strict=True):
+            encoder.add(part, table)
+        return encoder.finish()
+
+    def order(self, base: NDArray[np.uint8], modes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The order in which pixels of corrected images are coded, table by table, and how many each table has."""
+        tables = self.table_of_cell[cells_of(base, modes)].ravel()
+        return np.argsort(tables, kind="stable"), np.bincount(tables, minlength=len(self.tables))
+
+    def decode(self, data: bytes, images: int, rows: NDArray[np.intp], base_of: BaseOf) -> NDArray[np.uint8]:
+        """The pixels of some images of a block of `images`: rows ascending, each once; uint8 [rows, H, W, C].
+
+        base_of is called once at most, with those rows and whatever else must be known to decode them, less the
+        images that are stored without the decoder.
+
+        Raises DamagedArchiveError if `data` cannot be the corrections of such a block.
+        """
+        parts = split_groups(data, -(-images // self.group_images))
+        touched = np.unique(rows // self.group_images).tolist()
+        groups = [_Group(self, parts[number], number * self.group_images, images) for number in touched]
+        modes = np.zeros(images, np.uint8)
+        needed = np.zeros(images, np.bool_)
+        needed[rows] = True
+        for group in groups:
+            modes[group.images] = group.modes
+            needed[group.images] |= group.modes != NONE
+        pixels = np.zeros((images, *self.image_shape), np.uint8)
+        from_base = np.flatnonzero(needed & uses_base(modes))
+        if len(from_base):
+            pixels[from_base] = base_of(from_base)
+        for group in groups:
+            group.finish(pixels[group.images])
+        return pixels if len(rows) == images else pixels[rows]
+
+
+class _Group:
+    """A group of images on its way out of the stream: first the modes, then, when the bases are known, the rest."""
+
+    def __init__(self, prior: CorrectionPrior, data: bytes, first: int, images: int) -> None:
+        self.images = slice(first, min(first + prior.group_images, images))
+        self._prior = prior
+        self._decoder = SymbolDecoder(data)
+        self.modes = self._decoder.take(self.images.stop - first, prior.mode_table).astype(np.uint8)
+
+    def finish(self, pixels: NDArray[np.uint8]) -> None:
+        """Turn the bases of the group's images into their pixels, in place."""
+        rows = np.flatnonzero(self.modes)
+        modes, base = self.modes[rows], pixels[rows]
+        order, counts = self._prior.order(base, modes)
+        symbols = np.empty(base.size, np.uint8)
+        start = 0
+        for table, count in zip(self._prior.tables, counts.tolist(), strict=True):
+            symbols[order[start : start + count]] = self._decoder.take(count, table)
+            start += count
+        self._decoder.finish()
+        pixels[rows] = rebuild(modes, symbols.reshape(base.shape), base)
