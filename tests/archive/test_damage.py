@@ -9,7 +9,6 @@ from smalti.errors import DamagedArchiveError, SmaltiError
 
 from .damaging import flip, frame, lost_images, outcome, rebuild, sections, told_outcome, unchanged
 
-
 BLOCK = 20
 
 

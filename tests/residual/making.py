@@ -43,7 +43,7 @@ class Packed:
         """Some rows of a block, decoded from bytes alone and the bases that are asked for."""
         base = self.base[number * self.block_images : (number + 1) * self.block_images]
         prior = CorrectionPrior.from_bytes(self.section, self.base.shape[1:])
-        rows = np.arange(len(base)) if rows is None else np.asarray(rows)
+        rows = np.arange(len(base)) if rows is None else np.asarray(rows, np.intp)
         return prior.decode(self.blocks[number], len(base), rows, lambda needed: base[needed])
 
     def decode_all(self):
