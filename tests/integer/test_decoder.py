@@ -2,7 +2,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from integer.networks import KINDS, random_layer, random_network, random_table, study_network
@@ -29,6 +29,8 @@ def networks_and_tokens(seed, kinds, channels, images, grid):
     piece_bytes=st.sampled_from([1, 500, 4000, 1 << 22]),
     plain=st.booleans(),
 )
+@example(8347124, ["tokens", "up", "up"], 1, 1, (2, 1), np.float32, 1, False)
+@example(720717548, ["tokens", "conv", "up", "conv"], 1, 1, (1, 1), np.float32, 1, False)  # pixels of no input
 def test_equals_the_reference(seed, kinds, channels, images, grid, dtype, piece_bytes, plain):
     network, tokens = networks_and_tokens(seed, kinds, channels, images, grid)
     decoder = IntegerDecoder(network, dtype, plain=plain)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import UsageError
 from smalti.integer.activation import Float
-from smalti.integer.geometry import Region
+from smalti.integer.geometry import Region, area, extent
 from smalti.integer.layers import Stage, TokenLayer, UpLayer, compile_layer
 from smalti.integer.network import IntegerNetwork
 from smalti.integer.windows import WindowPair
@@ -106,7 +106,10 @@ class IntegerDecoder:
         regions = self._regions(target, sizes)
         values: Any = tokens[images, slice(*regions[0][0]), slice(*regions[0][1])].astype(np.intp)
         for stage, source, part, size in zip(self._stages, regions[:-1], regions[1:], sizes, strict=True):
-            values = stage.run(values, source, part, size)
+            if area(part):
+                values = stage.run(values, source, part, size)
+            else:  # pixels so near an edge that they depend on no value of this stage
+                values = np.empty((len(values), *extent(part), stage.outputs), np.float32)
         pixels[images, slice(*target[0]), slice(*target[1])] = values
 
 

@@ -20,6 +20,10 @@ __all__ = ["ConvLayer", "Stage", "TokenLayer", "UpLayer", "compile_layer"]
 class Stage(Protocol):
     """One layer or more. size : rows and columns of its whole input."""
 
+    @property
+    def outputs(self) -> int:
+        """Channels out."""
+
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns out for rows and columns in."""
 
@@ -30,7 +34,10 @@ class Stage(Protocol):
         """Memory that `run` needs for one image."""
 
     def run(self, values: Values, source: Region, target: Region, size: tuple[int, int]) -> Values:
-        """Values [n, y, x, outputs] of `target` for what stands at `source`, [n, y, x, inputs] or tokens [n, y, x]."""
+        """Values [n, y, x, outputs] of `target` for what stands at `source`, [n, y, x, inputs] or tokens [n, y, x].
+
+        `target` is not empty; `source` may be.
+        """
 
 
 class _Layer:

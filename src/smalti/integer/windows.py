@@ -50,6 +50,11 @@ class WindowPair:
         small = max(tokens, matrix) * second.bias.itemsize <= _TABLE_BYTES
         return y.told and x.told and y.reach * x.reach <= _LARGEST_WINDOW and small
 
+    @property
+    def outputs(self) -> int:
+        """Channels out."""
+        return self._second.outputs
+
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns out for a grid of tokens."""
         return self._second.output_size(self._first.output_size(size))

@@ -1,0 +1,104 @@
+"""Fuzz the reader of archives with atheris: coverage-guided, and aware of the format's structure.
+
+    pip install 'smalti[fuzz]'
+    python scripts/fuzz_archive.py -o results/fuzz.json --seconds 3600 [--corpus build/fuzz]
+
+Each input is an archive. Most mutations change the payload of one section and then write index, lengths and
+checksums anew, as a hostile writer would; the others change bytes anywhere. Each is opened under small limits, read,
+listed, verified and read with damage skipped. A finding is: an exception that is not a SmaltiError, an error of more
+than one line, TIMEOUT seconds or MEMORY megabytes exceeded, a crash. Exit code 1 if there is one; its input is kept
+in the corpus's folder `findings`.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 20
+MEMORY = 1024
+_MAX_INPUT = 1 << 16
+
+
+def main() -> None:
+    """Run atheris in a process of its own, which ends when it ends, and keep what it found."""
+    arguments = parse()
+    findings, inputs = arguments.corpus / "findings", arguments.corpus / "inputs"
+    for folder in (findings, inputs):
+        folder.mkdir(parents=True, exist_ok=True)
+    seeds = [path for path in sorted((ROOT / "tests" / "golden").glob("*.smalti")) if path.stat().st_size < _MAX_INPUT]
+    for path in seeds:
+        shutil.copy(path, inputs)
+    flags = [f"-max_total_time={arguments.seconds}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}"]
+    flags += [
+        f"-max_len={_MAX_INPUT}",
+        f"-artifact_prefix={findings}/",
+        "-print_final_stats=1",
+        f"-seed={arguments.seed}",
+    ]
+    command = [sys.executable, str(ROOT / "scripts" / "fuzz_target.py"), str(inputs), *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    started = time.monotonic()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line.rstrip())
+            if "\tpulse" in line or "DONE" in line or "ERROR" in line:
+                print(lines[-1], file=sys.stderr)
+    kept = sorted(path.name for path in findings.iterdir())
+    result = {
+        "command": f"python scripts/fuzz_archive.py -o {arguments.output} --seconds {arguments.seconds}",
+        "hours": round((time.monotonic() - started) / 3600, 2),
+        "seeds": [path.name for path in seeds],
+        **statistics(lines),
+        "seconds_allowed": TIMEOUT,
+        "megabytes_allowed": MEMORY,
+        "findings": kept,
+    }
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    if process.returncode or kept:
+        print("\n".join(lines[-40:]), file=sys.stderr)
+        sys.exit(1)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--seconds", type=int, default=3600)
+    parser.add_argument(
+        "--corpus", type=Path, default=ROOT / "build" / "fuzz", help="inputs are kept here, to go on with"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def statistics(lines: list[str]) -> dict[str, int]:
+    """What libFuzzer said at its end."""
+    text = "\n".join(lines)
+    last = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", text)
+    coverage, features, corpus = map(int, last[-1]) if last else (0, 0, 0)
+    return {
+        "inputs_tried": _stat(text, "number_of_executed_units"),
+        "peak_megabytes": _stat(text, "peak_rss_mb"),
+        "edges_covered": coverage,
+        "features": features,
+        "corpus": corpus,
+    }
+
+
+def _stat(text: str, name: str) -> int:
+    found = re.search(rf"stat::{name}:\s+(\d+)", text)
+    return int(found[1]) if found else 0
+
+
+if __name__ == "__main__":
+    main()
