@@ -1,5 +1,6 @@
 """What several packages of tests share: real digits, as an array and as class folders of files, and a fitted model."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,9 @@ import pytest
 from PIL import Image
 
 DIGITS = 64
+
+# What runs in the background of a script ignores Ctrl-C, and so would the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
