@@ -89,11 +89,12 @@ def decoded(channels, height, width):
 
 def write_all(folder):
     """Make the files anew, with the SHA-256 of each and of its pixels. Never for a format that was released."""
-    facts = {}
+    record = Path(folder) / "format-1.json"
+    facts = json.loads(record.read_text())
     for name, make in FILES.items():
         path = Path(folder) / name
         make(path)
         with open_archive(path) as archive:
             pixels = hashlib.sha256(archive[:].tobytes()).hexdigest()
         facts[name] = {"file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pixels_sha256": pixels}
-    (Path(folder) / "format-1.json").write_text(json.dumps(facts, indent=2) + "\n")
+    record.write_text(json.dumps(facts, indent=2) + "\n")

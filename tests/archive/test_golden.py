@@ -14,6 +14,7 @@ from .golden_made import CLASS_NAMES, FILES, IMAGES, LABELS, NAMES, TOKENS, corr
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS = json.loads((GOLDEN / "format-1.json").read_text())
+REAL = "format-1-digits.smalti"
 
 
 def test_format_0_is_refused_by_name():
@@ -22,7 +23,7 @@ def test_format_0_is_refused_by_name():
 
 
 def test_there_is_a_record_of_every_file():
-    assert sorted(FACTS) == sorted(FILES) == sorted(path.name for path in GOLDEN.glob("format-1*.smalti"))
+    assert sorted(FACTS) == sorted([*FILES, REAL]) == sorted(path.name for path in GOLDEN.glob("format-1*.smalti"))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -34,6 +35,17 @@ def test_golden_files_read_as_they_always_did(name):
         assert hashlib.sha256(archive[:].tobytes()).hexdigest() == facts["pixels_sha256"]
         assert archive.verify("pixels").ok and archive.verify("pixels").pixels_sha256 == facts["pixels_sha256"]
         assert archive.labels is None or (archive.labels == LABELS).all()
+
+
+def test_an_archive_of_real_digits_reads_as_it_always_did(digits):
+    data, facts = (GOLDEN / REAL).read_bytes(), FACTS[REAL]
+    assert hashlib.sha256(data).hexdigest() == facts["file_sha256"], "a golden file must never change"
+    with open_archive(GOLDEN / REAL) as archive:
+        assert archive.verify("pixels").ok and archive.verify("pixels").pixels_sha256 == facts["pixels_sha256"]
+        first = archive[: len(digits.images)]
+        assert (archive.labels[: len(first)] == digits.labels).all()
+    errors = ((first / 255 - digits.images / 255) ** 2).mean(axis=(1, 2))
+    assert 0 < errors.max() <= 0.005
 
 
 def test_what_each_holds():
