@@ -25,7 +25,7 @@ TIMEOUT = 20
 MEMORY = 1024
 # A process that fuzzes grows by some kilobytes an input, though a process that only reads the same inputs does not
 # grow (docs/fuzzing.md). So none tries more than this, and MEMORY stays the limit of a single input.
-ROUND_INPUTS = 50_000
+ROUND_INPUTS = 10_000
 _MAX_INPUT = 1 << 16
 
 
