@@ -46,6 +46,16 @@ def test_images_are_read_with_the_labels_beside_them(
     assert is_idx_name(path.name)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_four_axes_have_channels(tmp_path: Path, channels: int) -> None:
+    pixels, labels = noise(10, 4, 6, channels), np.arange(10, dtype=np.uint8)
+    path = tmp_path / "train-images-idx4-ubyte"
+    path.write_bytes(idx(pixels))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels))
+    assert_same(everything(open_source(path), 4), ImageBatch(pixels, labels.astype(np.int64)))
+    assert not is_idx_name(path.name)  # not written yet
+
+
 def test_other_names_have_no_labels_beside_them() -> None:
     assert labels_beside(Path("a/images.bin")) == []
     assert not is_idx_name("a-idx1-ubyte")
@@ -64,7 +74,9 @@ def test_other_names_have_no_labels_beside_them() -> None:
         (lambda data: b"\x89PNG" + data, "no IDX file"),
         (lambda data: b"\0\0\x0d\x03" + data[4:], "0x0d"),
         (lambda data: b"\0\0\x08\x01" + data[4:], "file of labels"),
-        (lambda data: b"\0\0\x08\x04" + data[4:], "4 axes"),
+        (lambda data: b"\0\0\x08\x05" + data[4:], "5 axes"),
+        (lambda data: b"\0\0\x08\x04" + data[4:], "truncated"),
+        (lambda data: idx_header((2, 3, 4, 5)) + bytes(120), "5 channels"),
         (lambda data: data[:4] + b"\xff" * 12 + data[16:], "truncated"),
         (lambda data: idx_header((0, 5, 5)), "0 images"),
         (lambda data: idx_header((5, 0, 5)), "0x5"),

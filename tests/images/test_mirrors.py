@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smalti.images import mirrors
+from smalti.images import fetching, mirrors
+from smalti.images.fetching import MirrorError
 from smalti.images.idx import idx_header
-from smalti.images.mirrors import DebianMirror, HttpMirror, MirrorError, NpmMirror, PickleWheelMirror
+from smalti.images.mirrors import DebianMirror, HttpMirror, NpmMirror, PickleWheelMirror
 from smalti.images.rawfile import RawFile
 
 FILE = RawFile("train-images-idx3-ubyte", 5, hashlib.sha256(b"hello").hexdigest())
@@ -65,7 +66,7 @@ def test_http_fetches_files_and_stops_at_the_first_failure(server: tuple[str, li
 
 
 def test_http_that_does_not_answer_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirrors, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(fetching, "_ANSWER_SECONDS", 0.2)
     woken = threading.Event()
 
     def slow(*_: object, **__: object) -> None:

@@ -10,11 +10,12 @@ import platformdirs
 import pytest
 
 from smalti.errors import DownloadError, SourceError
-from smalti.images import ImageBatch, named, open_source
+from smalti.images import ImageBatch, ImageSource, named, open_source
+from smalti.images.fetching import MirrorError
 from smalti.images.idx import idx_header
-from smalti.images.mirrors import MirrorError
-from smalti.images.named import FASHION_MNIST, MNIST, SET_NAMES, NamedSet, open_set
+from smalti.images.named import open_set
 from smalti.images.rawfile import RawFile
+from smalti.images.sets import CIFAR_10, FASHION_MNIST, MNIST, NOTO_EMOJI, SET_NAMES, SETS, NamedSet, Part
 
 from .making import assert_same, everything, noise
 
@@ -51,7 +52,11 @@ class FakeMirror:
 
 def toy(*mirrors: FakeMirror) -> NamedSet:
     files = [RAW[name] for name in DATA]
-    return NamedSet("toy", (files[0], files[1]), (files[2], files[3]), mirrors)
+    return NamedSet("toy", (Part("train", files[0], files[1]), Part("test", files[2], files[3])), mirrors)
+
+
+def opened(one: NamedSet, splits: Sequence[str], report: Callable[[str], None] = lambda _: None) -> ImageSource:
+    return open_set(one, [part for part in one.parts if part.name in splits], report)
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +68,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_set_is_fetched_once_as_a_whole_and_read_from_the_cache(cache: Path) -> None:
     mirror, lines = FakeMirror("good", {f"{name}.gz": gzip.compress(data) for name, data in DATA.items()}), []
-    assert_same(everything(open_set(toy(mirror), ["test"], lines.append)), TEST)
-    assert_same(everything(open_set(toy(mirror), ["train"], lines.append)), TRAIN)
-    both = open_set(toy(mirror), ["train", "test"], lines.append)
+    assert_same(everything(opened(toy(mirror), ["test"], lines.append)), TEST)
+    assert_same(everything(opened(toy(mirror), ["train"], lines.append)), TRAIN)
+    both = opened(toy(mirror), ["train", "test"], lines.append)
     assert_same(everything(both, 4), ImageBatch.joined([TRAIN, TEST]))
     assert (len(both), both.image_shape, both.description) == (10, (4, 5, 1), "toy")
     assert mirror.asked == [list(DATA)]
@@ -84,7 +89,7 @@ def test_each_mirror_is_asked_for_what_the_others_did_not_give() -> None:
         FakeMirror("never asked"),
     ]
     lines: list[str] = []
-    assert len(everything(open_set(toy(*mirrors), ["train", "test"], lines.append))) == 10
+    assert len(everything(opened(toy(*mirrors), ["train", "test"], lines.append))) == 10
     assert [mirror.asked for mirror in mirrors] == [[list(DATA)], [list(DATA)], [rest], [rest], [rest], []]
     assert "toy: down passed over: no answer within 3 s" in lines
     assert any("lying passed over" in line and "other bytes" in line for line in lines)
@@ -93,7 +98,7 @@ def test_each_mirror_is_asked_for_what_the_others_did_not_give() -> None:
 def test_wrong_bytes_never_reach_the_cache_and_the_error_says_what_was_tried(cache: Path) -> None:
     wrong = {name: data[:-1] + b"!" for name, data in DATA.items()}
     with pytest.raises(DownloadError) as raised:
-        open_set(toy(FakeMirror("lying", wrong), FakeMirror("down", refusal="refused")), ["test"], lambda _: None)
+        opened(toy(FakeMirror("lying", wrong), FakeMirror("down", refusal="refused")), ["test"])
     message = str(raised.value)
     assert all(word in message for word in ("lying (", "down (refused)", "SMALTI_DATA", "t10k-images")), message
     assert "\n" not in message
@@ -102,9 +107,9 @@ def test_wrong_bytes_never_reach_the_cache_and_the_error_says_what_was_tried(cac
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(cache: Path) -> None:
     mirror = FakeMirror("good", DATA)
-    open_set(toy(mirror), ["test"], lambda _: None)
+    opened(toy(mirror), ["test"])
     (cache / "t10k-labels-idx1-ubyte").write_bytes(b"damaged")
-    assert_same(everything(open_set(toy(mirror), ["test"], lambda _: None)), TEST)
+    assert_same(everything(opened(toy(mirror), ["test"])), TEST)
     assert mirror.asked[1] == ["t10k-labels-idx1-ubyte"]
 
 
@@ -114,7 +119,7 @@ def test_two_that_fetch_at_once_do_not_harm_each_other(cache: Path) -> None:
     found: list[int] = []
 
     def fetch() -> None:
-        found.append(len(everything(open_set(toy(mirror), ["train", "test"], lambda _: None))))
+        found.append(len(everything(opened(toy(mirror), ["train", "test"]))))
 
     threads = [threading.Thread(target=fetch) for _ in range(2)]
     for thread in threads:
@@ -129,7 +134,7 @@ def test_a_cache_that_cannot_be_made_is_one_line(cache: Path) -> None:
     cache.parent.parent.mkdir()
     cache.parent.write_text("a file where the cache should be")
     with pytest.raises(SourceError, match=r"XDG_CACHE_HOME.*SMALTI_DATA"):
-        open_set(toy(FakeMirror("good", DATA)), ["test"], lambda _: None)
+        opened(toy(FakeMirror("good", DATA)), ["test"])
 
 
 @pytest.mark.parametrize("subfolder", ["", "toy"])
@@ -143,36 +148,62 @@ def test_smalti_data_is_used_in_place_of_cache_and_mirrors(
         (folder / (name + ".gz" if packed else name)).write_bytes(gzip.compress(data) if packed else data)
     monkeypatch.setenv("SMALTI_DATA", str(tmp_path / "mine"))
     mirror = FakeMirror("never asked")
-    found = everything(open_set(toy(mirror), ["train", "test"], lambda _: None))
+    found = everything(opened(toy(mirror), ["train", "test"]))
     assert_same(found, ImageBatch.joined([TRAIN, TEST]))
     assert mirror.asked == []
     next(folder.glob("t10k-labels*")).write_bytes(b"other")
     with pytest.raises(SourceError, match="SHA-256 differs"):
-        open_set(toy(mirror), ["test"], lambda _: None)
+        opened(toy(mirror), ["test"])
     next(folder.glob("t10k-labels*")).unlink()
     with pytest.raises(SourceError, match=r"t10k-labels-idx1-ubyte.*SMALTI_DATA"):
-        open_set(toy(mirror), ["test"], lambda _: None)
+        opened(toy(mirror), ["test"])
 
 
 def test_names_lead_to_their_sets_and_splits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(named, "MNIST", replace(toy(FakeMirror("one", DATA)), name="mnist"))
-    monkeypatch.setattr(named, "FASHION_MNIST", replace(toy(FakeMirror("two", DATA)), name="fashion-mnist"))
+    names = ["mnist", "fashion-mnist", "cifar-10"]
+    assert list(SET_NAMES) == [
+        *[f"{name}{split}" for name in names for split in ("", "/train", "/test")],
+        "noto-emoji",
+    ]
+    sets = [replace(toy(FakeMirror(f"of {name}", DATA)), name=name) for name in names]
+    monkeypatch.setattr(named, "SETS", (*sets, emoji(FakeMirror("of noto-emoji", EMOJI))))
     lines: list[str] = []
     lengths = {name: len(open_source(name, report=lines.append)) for name in SET_NAMES}
-    assert lengths == {
-        **{"mnist": 10, "mnist/train": 7, "mnist/test": 3},
-        **{"fashion-mnist": 10, "fashion-mnist/train": 7, "fashion-mnist/test": 3},
+    of_split = {"": 10, "/train": 7, "/test": 3}
+    assert lengths == {f"{name}{split}": images for name in names for split, images in of_split.items()} | {
+        "noto-emoji": 4
     }
     assert [open_source(name).description for name in SET_NAMES] == list(SET_NAMES)
-    assert lines == ["mnist: fetching from one", "fashion-mnist: fetching from two"]
+    assert lines == [f"{name}: fetching from of {name}" for name in (*names, "noto-emoji")]
+
+
+EMOJI = {
+    "noto-emoji-images-idx4-ubyte": idx_header((4, 3, 5, 3)) + noise(4, 3, 5, 3).tobytes(),
+    "noto-emoji-names.txt": b"a.png\nb.png\nc.png\nd.png\n",
+}
+
+
+def emoji(mirror: FakeMirror) -> NamedSet:
+    images, names = (RawFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in EMOJI.items())
+    return NamedSet("noto-emoji", (Part("", images, names=names),), (mirror,), ("left", "right"))
+
+
+def test_images_in_colour_have_their_names_and_the_classes_theirs() -> None:
+    one = emoji(FakeMirror("good", EMOJI))
+    source = open_set(one, one.parts, lambda _: None)
+    assert_same(everything(source), ImageBatch(noise(4, 3, 5, 3), names=("a.png", "b.png", "c.png", "d.png")))
+    assert (source.image_shape, source.class_names) == ((3, 5, 3), ("left", "right"))
 
 
 def test_pinned_sizes_are_those_of_the_sets() -> None:
     for one in (MNIST, FASHION_MNIST):
-        assert [file.size_bytes for file in one.train] == [16 + 60000 * 784, 8 + 60000]
-        assert [file.size_bytes for file in one.test] == [16 + 10000 * 784, 8 + 10000]
-    sums = {file.sha256 for one in (MNIST, FASHION_MNIST) for file in (*one.train, *one.test)}
-    assert len(sums) == 8
+        assert [file.size_bytes for file in one.parts[0].files] == [16 + 60000 * 784, 8 + 60000]
+        assert [file.size_bytes for file in one.parts[1].files] == [16 + 10000 * 784, 8 + 10000]
+    assert [file.size_bytes for file in CIFAR_10.parts[0].files] == [20 + 50000 * 3072, 8 + 50000]
+    assert [file.size_bytes for file in CIFAR_10.parts[1].files] == [20 + 10000 * 3072, 8 + 10000]
+    assert NOTO_EMOJI.parts[0].images.size_bytes == 20 + 3786 * 3 * 64**2
+    sums = {file.sha256 for one in SETS for part in one.parts for file in part.files}
+    assert len(sums) == 14
 
 
 REAL_CACHE = platformdirs.user_cache_path("smalti") / "mnist"

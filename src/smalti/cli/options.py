@@ -35,7 +35,7 @@ class Profile(StrEnum):
 
 SOURCE_HELP = (
     "Images: a folder of image files, .npy, IDX (.gz), or a named set "
-    "(mnist, mnist/train, mnist/test, fashion-mnist, fashion-mnist/train, fashion-mnist/test)."
+    "(mnist, fashion-mnist, cifar-10, each also with /train or /test; noto-emoji)."
 )
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]

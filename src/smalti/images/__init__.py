@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smalti.images.batch import ImageBatch, SkippedFile, shape_words
     from smalti.images.chain import ChainedSource, read_images
-    from smalti.images.named import SET_NAMES
     from smalti.images.opening import open_source
     from smalti.images.quality import Quality, QualityMeter
+    from smalti.images.sets import SET_NAMES
     from smalti.images.source import ImageSource
     from smalti.images.writers import ImageWriter, open_image_writer
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "SET_NAMES": "named",
+    "SET_NAMES": "sets",
     "ChainedSource": "chain",
     "ImageBatch": "batch",
     "ImageSource": "source",

