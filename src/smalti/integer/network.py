@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import ModelError
 
-__all__ = ["EXACT", "Clip", "IntegerNetwork", "Layer", "PixelTable"]
+__all__ = ["EXACT", "Clip", "IntegerNetwork", "Layer", "PixelTable", "check_chain"]
 
 EXACT = 1 << 24
 """Integers up to this magnitude are float32 numbers, and so are their sums as long as those stay within it."""
@@ -148,6 +148,23 @@ class Layer:
         return int(np.max(totals))
 
 
+def check_chain(layers: tuple[Layer, ...], low: int, high: int) -> None:
+    """Layers fit each other, give pixels in the end, and are exact for inputs within low..high; else ModelError."""
+    if not 1 <= len(layers) <= MAX_LAYERS:
+        raise ModelError(f"a network of {len(layers)} layers, not 1..{MAX_LAYERS}")
+    for number, layer in enumerate(layers):
+        if isinstance(layer.activation, PixelTable) != (number == len(layers) - 1):
+            raise ModelError(f"layer {number}: the last layer, and no other, gives pixels by a table")
+        if number and layer.inputs != layers[number - 1].outputs:
+            raise ModelError(f"layer {number} takes {layer.inputs} channels, not {layers[number - 1].outputs}")
+        if layer.largest_sum(low, high) > EXACT:
+            raise ModelError(f"layer {number}: its sums may exceed 2**24 and would not be exact")
+        if isinstance(layer.activation, Clip):
+            low, high = layer.activation.low, layer.activation.high
+    if not 1 <= layers[-1].outputs <= 4:
+        raise ModelError(f"a network that makes {layers[-1].outputs} channels")
+
+
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
     """Layers from tokens to pixels: the first of kind "tokens", the last with a PixelTable, and no other so.
@@ -158,22 +175,10 @@ class IntegerNetwork:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.layers) <= MAX_LAYERS:
-            raise ModelError(f"a network of {len(self.layers)} layers, not 1..{MAX_LAYERS}")
-        low = high = 0
         for number, layer in enumerate(self.layers):
             if (layer.kind == "tokens") != (number == 0):
                 raise ModelError(f"layer {number} is of kind {layer.kind!r}: the first one, and no other, takes tokens")
-            if isinstance(layer.activation, PixelTable) != (number == len(self.layers) - 1):
-                raise ModelError(f"layer {number}: the last layer, and no other, gives pixels by a table")
-            if number and layer.inputs != self.layers[number - 1].outputs:
-                raise ModelError(f"layer {number} takes {layer.inputs} channels, not {self.layers[number - 1].outputs}")
-            if layer.largest_sum(low, high) > EXACT:
-                raise ModelError(f"layer {number}: its sums may exceed 2**24 and would not be exact")
-            if isinstance(layer.activation, Clip):
-                low, high = layer.activation.low, layer.activation.high
-        if not 1 <= self.channels <= 4:
-            raise ModelError(f"a network that makes {self.channels} channels")
+        check_chain(self.layers, 0, 0)
 
     @property
     def codes(self) -> int:

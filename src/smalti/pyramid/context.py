@@ -1,0 +1,114 @@
+"""What a prior looks at when a token is coded: the latents as decoded so far, around the token's place.
+
+The features of position p of a level of scale s are, in this order,
+
+    z_s of the 3 x 3 places around p, row after row, D_s numbers each, zeros outside the grid
+        (of p alone if the grid is 1 x 1)
+    z_r of each scale r < s, at the place that covers p
+
+Latents hold the levels before, and of this level the positions before p.
+"""
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.integer.activation import Values
+from smalti.pyramid.layout import TokenLayout
+from smalti.pyramid.network import PyramidNetwork
+
+__all__ = ["Latents", "LevelLatents", "feature_magnitudes"]
+
+Index = NDArray[np.intp]
+
+
+def feature_magnitudes(network: PyramidNetwork, layout: TokenLayout, level: int) -> NDArray[np.int64]:
+    """The largest magnitude of each feature of a level, int64 [F]."""
+    scale = network.levels[level].scale
+    places = 1 if prod(layout.grids[level]) == 1 else 9
+    return np.concatenate([np.tile(network.magnitudes[scale], places), *network.magnitudes[:scale]])
+
+
+class Latents:
+    """Latents of n images, all scales, as they grow or shrink code by code; zeros frame grids larger than 1 x 1."""
+
+    def __init__(self, network: PyramidNetwork, layout: TokenLayout, images: int) -> None:
+        self._network, self._layout = network, layout
+        self._codes = [level.codes.astype(np.float32) for level in network.levels]
+        self.values = [
+            np.zeros((images, rows + 2 * frame, columns + 2 * frame, scale.channels), np.float32)
+            for scale, (rows, columns), frame in zip(network.scales, layout.scale_grids, self._frames(), strict=True)
+        ]
+
+    def add_all(self, tokens: NDArray[np.integer]) -> None:
+        """Add the codes of all tokens [n, T]."""
+        for number, level in enumerate(self._network.levels):
+            table = np.pad(self._codes[number], ((0, 1), (0, 0)))  # the last row: absent
+            frame, (rows, columns) = self._frames()[level.scale], self._layout.grids[number]
+            inner = self.values[level.scale][:, frame : frame + rows, frame : frame + columns]
+            inner[..., level.channels] += table[self._layout.ranks(tokens, number)]
+
+    def of_level(self, level: int, members: Index) -> "LevelLatents":
+        """The part that a level looks at and adds to, for some of the images."""
+        return LevelLatents(self, level, members)
+
+    def level_of(self, level: int) -> tuple[int, slice, Values]:
+        """Scale, channels and codes of a level."""
+        found = self._network.levels[level]
+        return found.scale, found.channels, self._codes[level]
+
+    def cover(self, level: int, scale: int, position: int) -> tuple[int, int]:
+        """The place of another scale's grid that covers a position of a level."""
+        fine, coarse = self._network.scales[self._network.levels[level].scale], self._network.scales[scale]
+        frame, place = self._frames()[scale], divmod(position, self._layout.grids[level][1])
+        row, column = (
+            frame + at * step // other for at, step, other in zip(place, fine.stride, coarse.stride, strict=True)
+        )
+        return row, column
+
+    def place(self, level: int, position: int) -> tuple[int, int]:
+        """Where a position of a level stands in its framed grid."""
+        return self.cover(level, self._network.levels[level].scale, position)
+
+    def _frames(self) -> list[int]:
+        return [int(prod(grid) > 1) for grid in self._layout.scale_grids]
+
+
+class LevelLatents:
+    """Latents of some images while the tokens of one level are coded; `close` puts them back."""
+
+    def __init__(self, latents: Latents, level: int, members: Index) -> None:
+        self._latents, self._level, self._members = latents, level, members
+        self._scale, self._channels, self._codes = latents.level_of(level)
+        self._all = len(members) == len(latents.values[0])
+        self._values = [
+            values if self._all else values[members] for values in latents.values[: self._scale + 1]
+        ]  # copies, unless all images are members
+
+    def features(self, position: int, piece: slice) -> Values:
+        """Features of a position for a piece of the images, [k, F]."""
+        own = self._values[self._scale]
+        row, column = self._latents.place(self._level, position)
+        around = own[piece, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        parts = [around.reshape(len(around), -1)]
+        for scale, values in enumerate(self._values[:-1]):
+            parts.append(values[(piece, *self._latents.cover(self._level, scale, position))])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def add(self, position: int, symbols: NDArray[np.integer]) -> None:
+        """Add the codes of the tokens of a position, integers [n]."""
+        self._at(position)[...] += self._codes[symbols]
+
+    def remove(self, position: int, symbols: NDArray[np.integer]) -> None:
+        """Take them away again: sums of integers are exact."""
+        self._at(position)[...] -= self._codes[symbols]
+
+    def close(self) -> None:
+        """Put what was changed back, if it is a copy."""
+        if not self._all:
+            self._latents.values[self._scale][self._members] = self._values[self._scale]
+
+    def _at(self, position: int) -> Values:
+        row, column = self._latents.place(self._level, position)
+        return self._values[self._scale][:, row, column, self._channels]
