@@ -1,0 +1,108 @@
+"""From settings and images to what is to learn: networks, levels, and the plan of the fit."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from smalti.training.images import TrainingImages
+from smalti.training.pyramid.learner import Learner, Plan
+from smalti.training.pyramid.network import PyramidEncoder
+from smalti.training.pyramid.prior import LevelPrior, context_size
+from smalti.training.pyramid.pyramid import LevelForm, Pyramid
+from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettings
+from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.pyramid.sizing import choose_shape, likely_bits
+
+__all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "size_up"]
+
+BATCH_IMAGES = 128
+SAMPLE_IMAGES = 4_000
+FULL_OPERATIONS = 1_500_000
+"""Multiplications of a decoder at which a fit takes all the steps of its effort."""
+
+MOST_EPOCHS = 400
+BITS_PER_LEVEL = 8.0
+"""Bits that one level's token carries at most; a place that needs more gets more levels."""
+
+HIDDEN_UNITS = 48
+OTHER_BYTES = 3_000
+"""Of an archive: what is neither model nor tokens, about."""
+
+BITS_PER_DECODER_WEIGHT = 4.0
+
+
+@dataclass(frozen=True)
+class Sized:
+    """What a collection gets.
+
+    shape : sizes of the network
+    levels : levels of each scale
+    steps : of the fit
+    goal_mse, goal_bits : of an image; one of them is None
+    """
+
+    shape: PyramidShape
+    levels: tuple[int, ...]
+    steps: int
+    goal_mse: float | None
+    goal_bits: float | None
+
+
+def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
+    """Choose the network for a collection and its goal."""
+    sample = images.sample(SAMPLE_IMAGES, settings.seed)
+    goal = settings.goal
+    mse = goal.mse if goal.mse is not None else DEFAULT_MSE.get(settings.profile, 0.005)
+    if goal.archive_bytes is not None:
+        bits = 0.85 * 8 * goal.archive_bytes / len(images)
+    else:
+        bits = likely_bits(sample, mse)
+    shape = choose_shape(images.image_shape, len(images), bits, settings.coarse)
+    per_place = bits / shape.positions[-1]
+    levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL))])
+    steps = round(EFFORTS[settings.effort].steps * min(1.0, FULL_OPERATIONS / shape.operations))
+    steps = max(200, min(steps, MOST_EPOCHS * images.steps_per_epoch(BATCH_IMAGES)))
+    goal_bits = None
+    if goal.archive_bytes is not None:
+        model_bits = BITS_PER_DECODER_WEIGHT * shape.weights + 8 * OTHER_BYTES
+        goal_bits = max(1.0, (8 * goal.archive_bytes - model_bits) / len(images))
+    return Sized(shape, levels, steps, mse if goal_bits is None else None, goal_bits)
+
+
+def make_pyramid(shape: PyramidShape, levels: tuple[int, ...], sizes: list[int], conditional: bool, seed: int) -> Pyramid:
+    """Return a pyramid with codes of zeros, `sizes` of them for each level."""
+    generator = torch.Generator().manual_seed(seed)
+    forms = [LevelForm(scale, 0, shape.latents[scale]) for scale, count in enumerate(levels) for _ in range(count)]
+    priors = []
+    for number, (form, codes) in enumerate(zip(forms, sizes, strict=True)):
+        positions = shape.positions[form.scale]
+        known = conditional and not (number == 0 and positions == 1)
+        features = context_size(shape.latents, shape.positions, form.scale) if known else 0
+        priors.append(LevelPrior(features, HIDDEN_UNITS, codes, positions, generator))
+    codes_of = [torch.zeros(codes, form.channels) for form, codes in zip(forms, sizes, strict=True)]
+    return Pyramid(shape, forms, codes_of, priors)
+
+
+def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized) -> Learner:
+    """Return what learns, before its first step. The global generator of torch is left as it was."""
+    pixels = math.prod(images.image_shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        encoder = PyramidEncoder(sized.shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        pyramid = make_pyramid(
+            sized.shape, sized.levels, [1] * sum(sized.levels), settings.conditional, settings.seed
+        )
+    plan = Plan.of(sized.steps, images.steps_per_epoch(BATCH_IMAGES))
+    goal_sse = None if sized.goal_mse is None else sized.goal_mse * pixels
+    return Learner(
+        encoder,
+        pyramid,
+        plan,
+        len(images),
+        goal_sse,
+        sized.goal_bits,
+        codes=settings.codes,
+        rate_aware=settings.rate_aware,
+        shrink_weights=settings.shrink_weights,
+    )

@@ -1,0 +1,224 @@
+"""From a model and images to the tokens that an archive will hold: first choice, search, and learning from what was found.
+
+The price of a bit is led to where the collection just meets its goal. If the model goes into the archive with these
+images alone, decoder and priors then learn from the tokens as they are (no rounding of latents is left to pretend), and
+the tokens are searched again: each step lowers squared error + price * bits of this very collection.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.images.quality import ssim
+from smalti.training.images import TrainingImages
+from smalti.training.pyramid.control import Goal
+from smalti.training.pyramid.learner import WHOLE_RATE
+from smalti.training.pyramid.model import PyramidModel
+from smalti.training.pyramid.schedule import learning_rate
+from smalti.training.pyramid.search import SearchState, improve, measure
+
+__all__ = ["Encoded", "Encoding", "Progress"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it, and of how much."""
+
+BATCH_IMAGES = 256
+SAMPLE_IMAGES = 1_024
+REFIT_EPOCHS = 3
+REFIT_BATCH = 128
+REFIT_SHARE = 0.3
+"""Learning rate of a refit, as a share of that of the fit."""
+
+MARGIN = 0.998
+"""Aim a little below a bound on the error, since the last step towards it is a guess."""
+
+SLOPE = 2.0
+"""The price of a bit goes about with this power of the error, near the goal."""
+
+TRIES = 5
+CLOSE = 0.004
+"""How far below its bound an error may stay, relatively."""
+
+
+@dataclass
+class Encoded:
+    """Tokens of a collection. tokens : int16 [N, positions] for each level    sse, bits : [N]"""
+
+    tokens: list[Tensor]
+    sse: Tensor
+    bits: Tensor
+
+    def part(self, start: int, stop: int) -> SearchState:
+        """Some images' state, tokens as int64."""
+        return SearchState(
+            [level[start:stop].long() for level in self.tokens], self.sse[start:stop], self.bits[start:stop]
+        )
+
+    def put(self, start: int, state: SearchState) -> None:
+        """Store images from `start` on."""
+        stop = start + len(state.sse)
+        for level, tokens in zip(self.tokens, state.tokens, strict=True):
+            level[start:stop] = tokens.to(torch.int16)
+        self.sse[start:stop], self.bits[start:stop] = state.sse, state.bits
+
+
+class Encoding:
+    """Encodes a collection with a model.
+
+    goal : what the collection is to come to; None for the model's own price of a bit
+    rounds : of the search; 0 leaves it out
+    """
+
+    def __init__(
+        self, model: PyramidModel, images: TrainingImages, goal: Goal | None, rounds: int, progress: Progress
+    ) -> None:
+        self.model, self.images, self.goal, self.rounds, self._progress = model, images, goal, rounds, progress
+        self.price = model.price
+        self._pixels = math.prod(images.image_shape)
+
+    def run(self, refits: int, other_bits: Callable[[], float] = lambda: 0.0) -> Encoded:
+        """Return tokens that meet the goal.
+
+        refits : how often the model learns from the tokens; it is changed
+        other_bits : what the archive takes besides tokens, for a goal in bytes
+        """
+        self._other_bits = other_bits
+        self._find_price()
+        encoded = self._first()
+        encoded = self._searched(encoded, self.rounds)
+        for number in range(refits):
+            self._refit(encoded, number)
+            encoded = self._searched(encoded, max(2, self.rounds // 2))
+            self._correct_price(encoded)
+        return self._meet(encoded)
+
+    def _parts(self) -> Iterator[tuple[int, Tensor]]:
+        for start in range(0, len(self.images), BATCH_IMAGES):
+            stop = min(start + BATCH_IMAGES, len(self.images))
+            yield start, self.images.batch(np.arange(start, stop))
+
+    def _first(self) -> Encoded:
+        encoded = self._empty(len(self.images))
+        for start, batch in self._parts():
+            tokens = self.model.tokens(batch, self.price)
+            encoded.put(start, measure(self.model.pyramid, batch, tokens))
+            self._progress("encode", start + len(batch), len(self.images))
+        return encoded
+
+    def _empty(self, images: int) -> Encoded:
+        pyramid = self.model.pyramid
+        tokens = [torch.zeros(images, pyramid.shape.positions[form.scale], dtype=torch.int16) for form in pyramid.forms]
+        return Encoded(tokens, torch.zeros(images), torch.zeros(images))
+
+    def _searched(self, encoded: Encoded, rounds: int) -> Encoded:
+        """Search all images' tokens, from those they have."""
+        if not self.rounds:
+            return encoded
+        for start, batch in self._parts():
+            state = measure(self.model.pyramid, batch, encoded.part(start, start + len(batch)).tokens)
+            encoded.put(start, self._improved(batch, state, rounds, start))
+            self._progress("search", start + len(batch), len(self.images))
+        return encoded
+
+    def _improved(self, batch: Tensor, state: SearchState, rounds: int, seed: int) -> SearchState:
+        generator = torch.Generator().manual_seed(seed)
+        return improve(self.model.pyramid, batch, state, self.model.weights, self.price, rounds, generator)
+
+    def _find_price(self) -> None:
+        """Lead the price to the goal on a sample."""
+        if self.goal is None:
+            return
+        sample = torch.from_numpy(self.images.sample(SAMPLE_IMAGES, 1)).permute(0, 3, 1, 2).float() / 255
+        for _ in range(TRIES):
+            found = self._empty(len(sample))
+            for start in range(0, len(sample), BATCH_IMAGES):
+                batch = sample[start : start + BATCH_IMAGES]
+                state = measure(self.model.pyramid, batch, self.model.tokens(batch, self.price))
+                found.put(start, self._improved(batch, state, min(self.rounds, 4), start) if self.rounds else state)
+            if not self._correct_price(found, sample):
+                return
+
+    def _correct_price(self, encoded: Encoded, images: Tensor | None = None) -> bool:
+        """Move the price towards the goal; return whether the goal was missed by more than a little."""
+        error = self._error(encoded, images)
+        if error is None:
+            return False
+        self.price *= math.exp(max(-1.5, min(1.5, SLOPE * error)))
+        return abs(error) > CLOSE
+
+    def _error(self, encoded: Encoded, images: Tensor | None) -> float | None:
+        """The logarithm of how much larger the error may be; above 0 if the collection is better than asked."""
+        goal = self.goal
+        if goal is None:
+            return None
+        if goal.mse is not None:
+            return math.log(MARGIN * goal.mse / (float(encoded.sse.mean()) / self._pixels))
+        if goal.archive_bytes is not None:
+            wanted = 8 * goal.archive_bytes - self._other_bits()
+            if wanted <= 0:
+                wanted = 0.02 * 8 * goal.archive_bytes
+            spent = float(encoded.bits.double().mean()) * len(self.images)
+            return math.log(spent / (MARGIN * wanted))
+        assert goal.ssim is not None
+        return math.log((1 - goal.ssim) * MARGIN / max(1e-6, 1 - self._ssim(encoded, images)))
+
+    @torch.no_grad()
+    def _ssim(self, encoded: Encoded, images: Tensor | None) -> float:
+        """Mean structural similarity of a thousand images."""
+        step = max(1, len(encoded.sse) // SAMPLE_IMAGES)
+        rows = torch.arange(0, len(encoded.sse), step)[:SAMPLE_IMAGES]
+        originals = self.images.batch(rows.numpy()) if images is None else images[rows]
+        decoded = self.model.pyramid.decode(
+            self.model.pyramid.latents_of([level[rows].long() for level in encoded.tokens])
+        )
+        return float(ssim(_bytes(originals), _bytes(decoded)).mean())
+
+    def _refit(self, encoded: Encoded, number: int) -> None:
+        """Let codes, decoder and priors learn from tokens as they are."""
+        pyramid = self.model.pyramid
+        groups = [
+            {"params": [p], "highest": REFIT_SHARE * WHOLE_RATE * float(p.detach().abs().mean().clamp_min(0.5))}
+            for p in pyramid.parameters()
+        ]
+        optimizer = torch.optim.Adam(groups, 1e-3, betas=(0.9, 0.99), fused=True)
+        per_epoch = -(-len(self.images) // REFIT_BATCH)
+        steps = REFIT_EPOCHS * per_epoch
+        for done in range(steps):
+            epoch, place = divmod(done, per_epoch)
+            if place == 0:
+                order = np.random.default_rng((number, epoch)).permutation(len(self.images))
+            rows = np.sort(order[place * REFIT_BATCH : (place + 1) * REFIT_BATCH])
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(group["highest"], done, steps)
+            self._refit_step(optimizer, rows, encoded)
+            if done % 32 == 31 or done + 1 == steps:
+                self._progress("refit", done + 1, steps)
+
+    def _refit_step(self, optimizer: torch.optim.Adam, rows: NDArray[np.int64], encoded: Encoded) -> None:
+        pyramid = self.model.pyramid
+        tokens = [level[torch.from_numpy(rows)].long() for level in encoded.tokens]
+        decoded = pyramid.decode(pyramid.latents_of(tokens))
+        sse = (decoded - self.images.batch(rows)).square().sum((1, 2, 3)).mean()
+        bits = pyramid.bits_of(tokens).sum(1).mean() + pyramid.weight_bits() / len(self.images)
+        optimizer.zero_grad(set_to_none=True)
+        (sse + self.price * bits).backward()
+        optimizer.step()
+
+    def _meet(self, encoded: Encoded) -> Encoded:
+        """Search again at another price while the goal is missed."""
+        for _ in range(TRIES):
+            error = self._error(encoded, None)
+            if error is None or math.log(MARGIN) <= error <= CLOSE:
+                break
+            self._correct_price(encoded)
+            encoded = self._searched(encoded, 3) if self.rounds else self._first()
+        return encoded
+
+
+def _bytes(images: Tensor) -> NDArray[np.uint8]:
+    return torch.round(255 * images).to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -1,0 +1,123 @@
+"""From a network that learns in integers to the integers themselves: what an archive stores."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.entropy import FrequencyTable
+from smalti.integer import Clip, Layer, PixelTable
+from smalti.pyramid import ABSENT, Level, NetworkPrior, PyramidNetwork, PyramidPrior, Scale, TablePrior
+from smalti.training.pyramid.prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
+from smalti.training.pyramid.pyramid import (
+    GREY_LEVELS,
+    LARGEST_ACTIVATION,
+    LARGEST_CODE,
+    LARGEST_WEIGHT,
+    Pyramid,
+)
+
+__all__ = ["global_tokens", "local_tokens", "to_network", "to_prior"]
+
+TABLE_PRECISION = 12
+
+
+def to_network(pyramid: Pyramid) -> PyramidNetwork:
+    """Return the integers of codes and decoder; ModelError if a sum could leave the exact range."""
+    scales = tuple(
+        Scale(stride, _kernel(weight)) for stride, weight in zip(pyramid.shape.strides, pyramid.weights, strict=False)
+    )
+    levels = tuple(
+        Level(form.scale, form.start, _whole(codes, LARGEST_CODE).astype(np.int16))
+        for form, codes in zip(pyramid.forms, pyramid.codes, strict=True)
+    )
+    bias, shift = _bias(pyramid, 0)
+    layers = []
+    for number in range(1, len(pyramid.biases)):
+        layer_bias, layer_shift = _bias(pyramid, number)
+        last = number == len(pyramid.biases) - 1
+        activation = (
+            PixelTable(0, np.arange(GREY_LEVELS + 1, dtype=np.uint8)) if last else Clip(0, LARGEST_ACTIVATION)
+        )
+        kernel = _kernel(pyramid.weights[pyramid.scales + number - 1])
+        layers.append(Layer("up", kernel, layer_bias, layer_shift, (2, 2), (1, 1), activation))
+    return PyramidNetwork(scales, levels, bias, shift, Clip(0, LARGEST_ACTIVATION), tuple(layers))
+
+
+def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint16]) -> PyramidPrior:
+    """Return the prior for tokens uint16 [n, T] (global numbers or ABSENT), by whose counts its tables are made.
+
+    Every code stays possible, so that other images can be coded too.
+    """
+    first, column, levels, depths = 0, 0, [], np.zeros(len(tokens), np.int64)
+    for form, prior in zip(pyramid.forms, pyramid.priors, strict=True):
+        positions = pyramid.shape.positions[form.scale]
+        found = tokens[:, column : column + positions]
+        depths += found[:, 0] != ABSENT
+        levels.append(_level(prior, found, first))  # type: ignore[arg-type]
+        first += prior.codes  # type: ignore[operator]
+        column += positions
+    counts = np.bincount(depths, minlength=len(levels) + 1).astype(np.int64)
+    return PyramidPrior(network, pyramid.shape.canvas, FrequencyTable.from_counts(counts, TABLE_PRECISION), tuple(levels))
+
+
+def global_tokens(pyramid: Pyramid, tokens: list[Tensor], depths: NDArray[np.int64] | None = None) -> NDArray[np.uint16]:
+    """Return tokens (int64 [n, positions] for each level) as global numbers uint16 [n, T], absent beyond `depths`."""
+    parts, first = [], 0
+    for level, (found, codes) in enumerate(zip(tokens, pyramid.codes, strict=True)):
+        numbers = (found.cpu().numpy() + first).astype(np.uint16)
+        if depths is not None:
+            numbers[depths <= level] = ABSENT
+        parts.append(numbers)
+        first += len(codes)
+    return np.concatenate(parts, axis=1)
+
+
+def local_tokens(pyramid: Pyramid, tokens: NDArray[np.uint16]) -> list[Tensor]:
+    """Return global numbers, none of them ABSENT, as int64 [n, positions] for each level."""
+    parts, first, column = [], 0, 0
+    for form, codes in zip(pyramid.forms, pyramid.codes, strict=True):
+        positions = pyramid.shape.positions[form.scale]
+        parts.append(torch.from_numpy(tokens[:, column : column + positions].astype(np.int64) - first))
+        first += len(codes)
+        column += positions
+    return parts
+
+
+def _level(prior: LevelPrior, found: NDArray[np.uint16], first: int) -> TablePrior | NetworkPrior:
+    if prior.features:
+        return NetworkPrior(
+            _whole(prior.weight1, LARGEST_WEIGHT).astype(np.int16),
+            _whole(prior.bias1).astype(np.int32) + _half(HIDDEN_SHIFT),
+            HIDDEN_SHIFT,
+            _whole(prior.weight2, LARGEST_WEIGHT).astype(np.int16),
+            _whole(prior.bias2).astype(np.int32) + _half(LOGIT_SHIFT),
+            LOGIT_SHIFT,
+        )
+    rows = []
+    for place in range(prior.bias2.shape[0]):
+        present = found[:, place][found[:, place] != ABSENT].astype(np.int64) - first
+        counts = np.bincount(present, minlength=prior.codes).astype(np.int64)
+        rows.append(FrequencyTable.from_counts(16 * counts + 1, TABLE_PRECISION).frequencies)
+    return TablePrior(np.stack(rows), TABLE_PRECISION)
+
+
+def _bias(pyramid: Pyramid, number: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Bias, with the half that makes a shift round, and shift of the canvas (0) or a layer after it."""
+    shift = _whole(pyramid.shift(number))
+    return (_whole(pyramid.biases[number]) + ((1 << shift) >> 1)).astype(np.int32), shift.astype(np.uint8)
+
+
+def _kernel(weight: Tensor) -> NDArray[np.int16]:
+    """[inputs, outputs, ky, kx] -> int16 [inputs, ky, kx, outputs]."""
+    return np.ascontiguousarray(_whole(weight, LARGEST_WEIGHT).transpose(0, 2, 3, 1), np.int16)
+
+
+def _half(shift: int) -> np.int32:
+    return np.int32((1 << shift) >> 1)
+
+
+def _whole(values: Tensor, limit: int | None = None) -> NDArray[np.int64]:
+    """As `rounded` has it."""
+    values = values.detach() if limit is None else values.detach().clamp(-limit, limit)
+    return torch.floor(values + 0.5).cpu().numpy().astype(np.int64)

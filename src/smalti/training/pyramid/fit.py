@@ -1,0 +1,200 @@
+"""The loop of a fit: batches in a fixed order, checkpoints, reports; interruptible at any step."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from smalti.errors import ModelError
+from smalti.training.fit import FitInterruptedError
+from smalti.training.images import TrainingImages
+from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, size_up
+from smalti.training.pyramid.learner import Learner
+from smalti.training.pyramid.model import PyramidModel
+from smalti.training.pyramid.settings import PyramidSettings
+from smalti.training.pyramid.state import learner_state, restore_learner
+from smalti.training.tensors import read_tensors, write_tensors
+from smalti.version import __version__
+
+__all__ = ["PyramidObserver", "PyramidReport", "SilentPyramidObserver", "fit_pyramid"]
+
+CHECKPOINT_FORMAT = "smalti-pyramid-checkpoint"
+CHECKPOINT_SECONDS = 60
+REPORTS = 20
+"""Reports of a fit."""
+
+
+@dataclass(frozen=True)
+class PyramidReport:
+    """Where a fit is, as means over the last steps.
+
+    mse : of images in [0, 1]    bits : of the tokens of an image    price : squared error that a bit is worth
+    codes : of each level    model_bytes : of weights, about    whole : whether all is in integers
+    """
+
+    step: int
+    mse: float
+    bits: float
+    price: float
+    codes: tuple[int, ...]
+    model_bytes: int
+    whole: bool
+    seconds: float
+
+
+class PyramidObserver(Protocol):
+    """What a front end may do while a fit runs."""
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Hear that `step` of `steps` steps are done."""
+
+    def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
+        """Hear where the fit is, and all reports so far."""
+
+    def should_stop(self) -> bool:
+        """Return True to stop after this step; a checkpoint is then left."""
+
+
+class SilentPyramidObserver:
+    """A PyramidObserver that listens to nothing and never stops the fit."""
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Hear that `step` of `steps` steps are done."""
+
+    def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
+        """Hear where the fit is, and all reports so far."""
+
+    def should_stop(self) -> bool:
+        """Return False."""
+        return False
+
+
+def fit_pyramid(
+    images: TrainingImages,
+    settings: PyramidSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    observer: PyramidObserver | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> PyramidModel:
+    """Fit a pyramid.
+
+    checkpoint : where to leave the state every minute, on interruption and at the end: whoever asked for it removes it
+        once the model is safe
+    resume : whether to go on from the checkpoint, if there is one
+
+    On one machine and with one number of threads, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError when the observer asks to stop.
+    """
+    sized = size_up(images, settings)
+    loop = _Loop(images, settings, sized, checkpoint)
+    if resume and checkpoint is not None and checkpoint.exists():
+        loop.load()
+    loop.run(observer or SilentPyramidObserver())
+    return loop.model(provenance or {})
+
+
+class _Loop:
+    """A learner, its images, and what was measured on the way."""
+
+    def __init__(
+        self, images: TrainingImages, settings: PyramidSettings, sized: Sized, checkpoint: Path | None
+    ) -> None:
+        self._images, self._settings, self._sized, self._checkpoint = images, settings, sized, checkpoint
+        self.learner: Learner = make_learner(images, settings, sized)
+        self.history: list[dict[str, Any]] = []
+        self._sums = [0.0, 0.0, 0.0]
+        self._seconds = 0.0
+
+    def run(self, observer: PyramidObserver) -> None:
+        """Do the steps that are left."""
+        steps, per_epoch = self._sized.steps, self._images.steps_per_epoch(BATCH_IMAGES)
+        started = saved = time.monotonic()
+        while self.learner.done < steps:
+            epoch, first = divmod(self.learner.done, per_epoch)
+            for batch in self._images.epoch(BATCH_IMAGES, self._settings.seed, epoch, first):
+                measured = self.learner.step(batch)
+                self._sums = [self._sums[0] + measured.sse, self._sums[1] + measured.bits, self._sums[2] + 1]
+                done, now = self.learner.done, time.monotonic()
+                observer.on_step(done, steps)
+                if done % max(1, steps // REPORTS) == 0 or done == steps:
+                    self._report(observer, self._seconds + now - started)
+                stop = observer.should_stop() and done < steps
+                if self._checkpoint is not None and (stop or done == steps or now - saved > CHECKPOINT_SECONDS):
+                    self._save(self._seconds + now - started)
+                    saved = now
+                if stop:
+                    raise FitInterruptedError(self._checkpoint)
+                if done == steps:
+                    break
+        self._seconds += time.monotonic() - started
+
+    def model(self, provenance: dict[str, Any]) -> PyramidModel:
+        """Return what was learned."""
+        known = {"smalti": __version__, "torch": torch.__version__, "images": len(self._images), "seconds": self._seconds}
+        learner = self.learner
+        learner.encoder.eval()
+        learner.pyramid.eval()
+        return PyramidModel(
+            learner.encoder,
+            learner.pyramid,
+            [weight.clone() for weight in learner.weights],
+            learner.trade_off.price,
+            self._sized.levels,
+            self._settings,
+            {**known, **provenance},
+            self.history,
+        )
+
+    def _report(self, observer: PyramidObserver, seconds: float) -> None:
+        sse, bits, count = self._sums
+        self._sums = [0.0, 0.0, 0.0]
+        pyramid = self.learner.pyramid
+        height, width, channels = self._images.image_shape
+        report = PyramidReport(
+            self.learner.done,
+            sse / count / (height * width * channels),
+            bits / count,
+            self.learner.trade_off.price,
+            tuple(len(codes) for codes in pyramid.codes),
+            round(float(pyramid.weight_bits().detach()) / 8),
+            pyramid.whole,
+            round(seconds, 1),
+        )
+        self.history.append({**vars(report), "codes": list(report.codes)})
+        observer.on_report(report, self.history)
+
+    def _save(self, seconds: float) -> None:
+        assert self._checkpoint is not None
+        tensors, numbers = learner_state(self.learner)
+        description = {
+            "format": CHECKPOINT_FORMAT,
+            "settings": self._settings.to_json(),
+            "fingerprint": self._images.fingerprint,
+            "learner": numbers,
+            "history": self.history,
+            "sums": self._sums,
+            "seconds": seconds,
+        }
+        write_tensors(self._checkpoint, tensors, description)
+
+    def load(self) -> None:
+        """Go on from the checkpoint; ModelError if it is of other settings or images."""
+        assert self._checkpoint is not None
+        path = self._checkpoint
+        tensors, found = read_tensors(path, "checkpoint", "remove it to start anew")
+        if found.get("format") != CHECKPOINT_FORMAT:
+            raise ModelError(f"{path} is no checkpoint of such a fit; remove it to start anew")
+        if PyramidSettings.from_json(found["settings"]) != self._settings:
+            raise ModelError(f"{path} is of a fit with other settings; give the same ones, or remove it to start anew")
+        if found["fingerprint"] != self._images.fingerprint:
+            raise ModelError(f"{path} is of a fit on other images; give the same source, or remove it to start anew")
+        try:
+            restore_learner(self.learner, tensors, found["learner"])
+            self.history, self._sums = list(found["history"]), list(found["sums"])
+            self._seconds = float(found["seconds"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path} is damaged, or of another release; remove it to start anew") from error

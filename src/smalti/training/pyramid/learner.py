@@ -1,0 +1,252 @@
+"""The fit of a pyramid: encoder, codebooks, priors and decoder learn together, with the rate in the loop.
+
+    warm-up     encoder and decoder alone, latents as they are
+    floats      tokens by distortion + price * bits; codes follow the latents they serve (van den Oord et al. 2017, A.1)
+                and are added and removed as they pay; the price of a bit rises until the goal is met
+    integers    the same in the file's integers, codes by gradient; weights shrink while that saves bytes
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smalti.training.pyramid.assign import assign, curvatures
+from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
+from smalti.training.pyramid.control import TradeOff
+from smalti.training.pyramid.network import PyramidEncoder
+from smalti.training.pyramid.prior import LevelPrior
+from smalti.training.pyramid.pyramid import LARGEST_FIRST_CODE, Pyramid
+from smalti.training.pyramid.schedule import learning_rate
+
+__all__ = ["Learner", "Plan", "StepMeasure"]
+
+LEARNING_RATE = 1.5e-3
+PRIOR_RATE = 2e-2
+WHOLE_RATE = 6e-3
+"""Steps of priors, and of whole weights, relative to the mean size of their arrays."""
+
+COMMITMENT = 0.25
+CODE_DECAY = 0.99
+PROBE_EVERY = 20
+LARGEST_GRADIENT = 50.0
+FIRST_CODES = 64
+LIKELY_SHARE = 0.015
+"""About what the price of a bit comes to, as a share of the squared error of an image at the goal."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps of a fit.
+
+    steps : all of them
+    warm_up : those before there are codes
+    whole : the first in integers
+    resize_every : between changes of the codebooks
+    grow_until : after which none grows any more
+    """
+
+    steps: int
+    warm_up: int
+    whole: int
+    resize_every: int
+    grow_until: int
+
+    @classmethod
+    def of(cls, steps: int, steps_per_epoch: int) -> "Plan":
+        """A plan of so many steps."""
+        return cls(steps, min(steps // 12, steps_per_epoch), steps * 65 // 100, max(1, steps // 25), steps // 2)
+
+
+@dataclass(frozen=True)
+class StepMeasure:
+    """Squared error and bits of an image, means over a batch."""
+
+    sse: float
+    bits: float
+
+
+class Learner:
+    """What learns, and how far it is.
+
+    images : of the collection, over which the model's own bits are shared out
+    goal_sse : squared error of an image to be met (pixels scaled to 0..1), or None with
+    goal_bits : the bits of an image to be met
+    codes : K of every level if codebooks are not to size themselves
+    rate_aware, shrink_weights : as in PyramidSettings
+    """
+
+    def __init__(
+        self,
+        encoder: PyramidEncoder,
+        pyramid: Pyramid,
+        plan: Plan,
+        images: int,
+        goal_sse: float | None,
+        goal_bits: float | None,
+        codes: int | None = None,
+        rate_aware: bool = True,
+        shrink_weights: bool = True,
+    ) -> None:
+        self.encoder, self.pyramid, self.plan, self.images = encoder, pyramid, plan, images
+        self.goal_sse, self.goal_bits, self.fixed_codes = goal_sse, goal_bits, codes
+        self.rate_aware, self.shrink_weights = rate_aware, shrink_weights
+        pixels = torch.Size(pyramid.shape.image_shape).numel()
+        self.likely_price = LIKELY_SHARE * (goal_sse if goal_sse is not None else 0.005 * pixels)
+        self.trade_off = TradeOff(0.3 * self.likely_price, plan.steps, rises=goal_bits is None)
+        self.weights = [torch.ones(latents) for latents in pyramid.shape.latents]
+        self.done = 0
+        self.renew_optimizer()
+
+    def step(self, batch: Tensor) -> StepMeasure:
+        """Learn from images [n, C, H, W]."""
+        self._turn(batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(group["highest"], self.done, self.plan.steps)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        wanted = self.encoder(batch)
+        if self.pyramid.whole:
+            wanted = [self.pyramid.unit * scale for scale in wanted]
+        if self.done < self.plan.warm_up:
+            passed, bits, extra = wanted, torch.zeros(()), torch.zeros(())
+        else:
+            passed, bits, extra = self._quantised(wanted)
+        sse = (self.pyramid.decode(passed) - batch).square().sum((1, 2, 3)).mean()
+        loss = sse + self.trade_off.price * bits + extra
+        if self.shrink_weights:
+            loss = loss + self.trade_off.price / self.images * self.pyramid.weight_bits()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.encoder.parameters(), LARGEST_GRADIENT)
+        self.optimizer.step()
+        if self.done % PROBE_EVERY == 0:
+            self._probe(passed)
+        self.done += 1
+        measured = StepMeasure(float(sse.detach()), float(bits.detach()))
+        self._observe(measured)
+        return measured
+
+    def _quantised(self, wanted: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Latents that are decoded, bits of an image, and what keeps the encoder near its codes."""
+        price = self.trade_off.price if self.rate_aware else 0.0
+        found = assign(self.pyramid, [scale.detach() for scale in wanted], self.weights, price)
+        for total, use in zip(self.totals, found.uses, strict=True):
+            total.add(use, len(wanted[0]))
+        if not self.pyramid.whole:
+            self._follow(found.uses)
+        latents = self.pyramid.latents_of(found.tokens) if self.pyramid.whole else found.latents
+        passed = [want - want.detach() + scale for want, scale in zip(wanted, latents, strict=True)]
+        bits = self.pyramid.bits_of(found.tokens).sum(1).mean()
+        commitment = [
+            ((want - scale.detach()).square() * weight[:, None, None]).sum((1, 2, 3)).mean()
+            for want, scale, weight in zip(wanted, latents, self.weights, strict=True)
+        ]
+        return passed, bits, COMMITMENT * torch.stack(commitment).sum()
+
+    @torch.no_grad()
+    def _follow(self, uses: list[Any]) -> None:
+        """Move codes to the running means of what they serve."""
+        for level, use in enumerate(uses):
+            self.counts[level].lerp_(use.count, 1 - CODE_DECAY)
+            self.sums[level].lerp_(use.sums, 1 - CODE_DECAY)
+            used = self.counts[level] > 1e-3
+            self.pyramid.codes[level].data[used] = (self.sums[level] / self.counts[level].clamp_min(1e-3)[:, None])[used]
+
+    def _turn(self, batch: Tensor) -> None:
+        """What is due before a step: codebooks, integers, changes of the codebooks."""
+        if self.done == self.plan.warm_up:
+            self._start_codes(batch)
+        elif self.done == self.plan.whole:
+            self._become_whole(batch)
+        elif self.done > self.plan.warm_up and (self.done - self.plan.warm_up) % self.plan.resize_every == 0:
+            if self.fixed_codes is None and self.done < 0.9 * self.plan.steps:
+                self._resize(grow=self.done < self.plan.grow_until)
+
+    @torch.no_grad()
+    def _start_codes(self, batch: Tensor) -> None:
+        """Begin with the centres of a sample's latents."""
+        generator = torch.Generator().manual_seed(self.done)
+        wanted = self.encoder(batch)
+        left = [scale.clone() for scale in wanted]
+        for level, form in enumerate(self.pyramid.forms):
+            own = left[form.scale][:, form.slice]
+            points = own.permute(0, 2, 3, 1).reshape(-1, form.channels)
+            codes = kmeans(points, self.fixed_codes or FIRST_CODES, generator)
+            nearest = torch.cdist(points, codes).argmin(1)
+            own -= codes[nearest].view(len(own), *own.shape[2:], -1).permute(0, 3, 1, 2)
+            self._set_codes(level, codes, torch.zeros(len(codes), dtype=torch.int64), torch.zeros(len(codes)))
+            share = torch.bincount(nearest, minlength=len(codes)) / len(points) * own.shape[2] * own.shape[3] * len(own)
+            self.counts[level], self.sums[level] = share + 1e-2, codes * (share + 1e-2)[:, None]
+        largest = max(float(codes.abs().max()) for codes in self.pyramid.codes)
+        self.pyramid.unit.fill_(LARGEST_FIRST_CODE / largest)
+        self.renew_optimizer()
+
+    @torch.no_grad()
+    def _become_whole(self, batch: Tensor) -> None:
+        wanted = self.encoder(batch)
+        found = assign(self.pyramid, wanted, self.weights, self.trade_off.price)
+        unit = self.pyramid.make_whole(found.latents)
+        self.weights = [weight / unit**2 for weight in self.weights]
+        self.renew_optimizer()
+
+    @torch.no_grad()
+    def _resize(self, grow: bool) -> None:
+        """Add and remove codes as they pay."""
+        for level, form in enumerate(self.pyramid.forms):
+            codes, prior = self.pyramid.codes[level].detach(), self.pyramid.prior(level)
+            hidden = prior.bias1.shape[1] if prior.features else prior.bias2.shape[0]
+            weight = self.weights[form.scale][form.slice]
+            price = max(self.trade_off.price, self.likely_price)
+            changes = resized(codes, self.totals[level], weight, price, self.images, hidden, grow)
+            halves = 0.5 ** changes.penalties
+            counts = self.counts[level][changes.sources] * halves
+            new = codes[changes.sources] + changes.offsets
+            self._set_codes(level, new, changes.sources, changes.penalties)
+            self.counts[level], self.sums[level] = counts, new * counts[:, None]
+        self.renew_optimizer()
+
+    def _set_codes(self, level: int, codes: Tensor, sources: Tensor, penalties: Tensor) -> None:
+        self.pyramid.codes[level] = nn.Parameter(codes.clone())
+        self.pyramid.prior(level).select(sources, penalties)
+
+    def renew_optimizer(self) -> None:
+        """Begin the optimiser anew with the arrays as they are now, and count uses from 0."""
+        whole = self.pyramid.whole
+        old = getattr(self, "optimizer", None)
+        groups: list[dict[str, Any]] = [{"params": list(self.encoder.parameters()), "highest": LEARNING_RATE}]
+        for parameter in [*self.pyramid.weights, *self.pyramid.biases]:
+            size = float(parameter.detach().abs().mean().clamp_min(0.5)) if whole else 1.0
+            groups.append({"params": [parameter], "highest": (WHOLE_RATE if whole else LEARNING_RATE) * size})
+        for parameter in self.pyramid.priors.parameters():
+            size = float(parameter.detach().abs().mean().clamp_min(1.0))
+            groups.append({"params": [parameter], "highest": PRIOR_RATE * size})
+        if whole:
+            for parameter in self.pyramid.codes:
+                size = float(parameter.detach().abs().mean().clamp_min(1.0))
+                groups.append({"params": [parameter], "highest": WHOLE_RATE * size})
+        self.optimizer = torch.optim.Adam(groups, LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+        if old is not None:  # arrays that are the same go on as they were
+            kept = {id(p) for group in groups for p in group["params"]}
+            for parameter, state in old.state.items():
+                if id(parameter) in kept and not (whole and not getattr(self, "_was_whole", False)):
+                    self.optimizer.state[parameter] = state
+        self._was_whole = whole
+        self.totals = [UseTotals(len(codes)) for codes in self.pyramid.codes]
+        if not hasattr(self, "counts"):
+            self.counts = [torch.ones(len(codes)) for codes in self.pyramid.codes]
+            self.sums = [codes.detach().clone() for codes in self.pyramid.codes]
+
+    def _probe(self, latents: list[Tensor]) -> None:
+        generator = torch.Generator().manual_seed(self.done)
+        found = curvatures(self.pyramid, [scale.detach() for scale in latents], generator)
+        share = 0.1 if self.done else 1.0
+        self.weights = [(1 - share) * old + share * new for old, new in zip(self.weights, found, strict=True)]
+
+    def _observe(self, measured: StepMeasure) -> None:
+        if self.done <= self.plan.warm_up:
+            return
+        if self.goal_sse is not None:
+            self.trade_off.observe(measured.sse, self.goal_sse)
+        elif self.goal_bits is not None:
+            self.trade_off.observe(measured.bits, self.goal_bits)

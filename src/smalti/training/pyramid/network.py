@@ -1,0 +1,108 @@
+"""The float networks of a pyramid: the encoder, which is never stored, and the decoder before it becomes integers."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smalti.training.pyramid.shape import PyramidShape
+
+__all__ = ["PyramidDecoder", "PyramidEncoder"]
+
+PATCH = 4
+"""Pixels of a side that the encoder's first layer takes together: cheap on processors, and no worse here."""
+
+NORMAL_MOMENTUM = 0.01
+
+
+class _Residual(nn.Module):
+    """x + a small network of x with fewer channels inside (He et al. 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = channels // 2
+        self.narrow = nn.Conv2d(channels, inner, 1)
+        self.spatial = nn.Conv2d(inner, inner, 3, padding=1)
+        self.wide = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return values of the same shape."""
+        inner = F.relu(self.spatial(F.relu(self.narrow(values))))
+        return F.relu(values + self.wide(inner))
+
+
+class _Head(nn.Module):
+    """Values [n, channels, rows, columns] -> latents of a scale, each from the cells that it covers."""
+
+    def __init__(self, channels: int, stride: tuple[int, int], latents: int) -> None:
+        super().__init__()
+        self.stride = stride
+        cells = stride[0] * stride[1]
+        hidden = 2 * channels if cells > 1 else channels
+        self.layers = nn.Sequential(
+            nn.Linear(channels * cells, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, latents)
+        )
+        # per channel mean 0 and variance 1: the scale of latents cannot drift while codes follow them
+        self.normal = nn.BatchNorm2d(latents, affine=False, momentum=NORMAL_MOMENTUM)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return latents [n, D, rows, columns]."""
+        count, channels, rows, columns = values.shape
+        (down, across), grid = self.stride, (rows // self.stride[0], columns // self.stride[1])
+        cells = values.reshape(count, channels, grid[0], down, grid[1], across).permute(0, 2, 4, 1, 3, 5)
+        latents: Tensor = self.normal(self.layers(cells.reshape(count, *grid, -1)).permute(0, 3, 1, 2))
+        return latents
+
+
+class PyramidEncoder(nn.Module):
+    """Images [n, C, H, W] in [0, 1] -> a list of latents [n, D, rows, columns], one for each scale.
+
+    channels : after the patches, and at the resolution of the canvas
+
+    Latents are centred, so that a level that is absent stands for the average.
+    """
+
+    def __init__(self, shape: PyramidShape, channels: tuple[int, int] = (64, 96)) -> None:
+        super().__init__()
+        self.shape = shape
+        self.patches = nn.Conv2d(shape.image_shape[2], channels[0], PATCH, stride=PATCH)
+        self.down = nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1)
+        self.residual = _Residual(channels[1])
+        self.heads = nn.ModuleList(
+            _Head(channels[1], stride, latents) for stride, latents in zip(shape.strides, shape.latents, strict=True)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the latents of images, coarse to fine."""
+        height, width = images.shape[2:]
+        rows, columns = self.shape.padded
+        if (height, width) != (rows, columns):
+            images = F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
+        canvas = self.residual(F.relu(self.down(F.relu(self.patches(images)))))
+        return [head(canvas) for head in self.heads]
+
+
+class PyramidDecoder(nn.Module):
+    """A list of latents -> images [n, C, H, W]; what leaves [0, 1] is cut off only when pixels are made."""
+
+    def __init__(self, shape: PyramidShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.stems = nn.ParameterList(
+            nn.Parameter(torch.empty(latents, shape.widths[0], *stride))
+            for stride, latents in zip(shape.strides, shape.latents, strict=True)
+        )
+        for stem in self.stems:
+            nn.init.normal_(stem, std=(2 / sum(shape.latents)) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(shape.widths[0]))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(up.inputs, up.outputs, up.kernel, stride=2, padding=1) for up in shape.ups
+        )
+
+    def forward(self, latents: list[Tensor]) -> Tensor:
+        """Return the images of latents."""
+        values = self.bias[:, None, None]
+        for stem, stride, scale in zip(self.stems, self.shape.strides, latents, strict=True):
+            values = values + F.conv_transpose2d(scale, stem, stride=stride)
+        for up in self.ups:
+            values = up(F.relu(values))
+        return values

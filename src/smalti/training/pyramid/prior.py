@@ -1,0 +1,111 @@
+"""What is expected of each token, learned in the integers that the file will hold (`smalti.pyramid`, NetworkPrior)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smalti.training.pyramid.rounding import rounded
+
+__all__ = ["HIDDEN_SHIFT", "LOGIT_SHIFT", "LevelPrior", "context_size", "contexts", "reach_of"]
+
+HIDDEN_SHIFT = 4
+LOGIT_SHIFT = 4
+STEPS_PER_BIT = 16
+LARGEST_WEIGHT = 127
+LARGEST_HIDDEN = 255
+TYPICAL_HIDDEN = 24.0
+
+
+class LevelPrior(nn.Module):
+    """A network of one hidden layer from a token's context to the bits of each code; a table where nothing is known.
+
+    features : numbers of a context; 0 makes it a table
+    hidden : units between
+    codes : K
+    positions : places of the level, each with a bias of its own
+    """
+
+    def __init__(self, features: int, hidden: int, codes: int, positions: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.features = features
+        if not features:
+            self.bias2 = nn.Parameter(torch.zeros(positions, codes))
+            return
+        self.weight1 = nn.Parameter(torch.randn(features, hidden, generator=generator) * 12 / features**0.5)
+        self.bias1 = nn.Parameter(torch.full((positions, hidden), 2.0**HIDDEN_SHIFT * TYPICAL_HIDDEN))
+        self.weight2 = nn.Parameter(torch.randn(hidden, codes, generator=generator))
+        self.bias2 = nn.Parameter(torch.zeros(codes))
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return int(self.bias2.shape[-1])
+
+    def bits(self, context: Tensor, positions: slice = slice(None)) -> Tensor:
+        """Return the bits of every code: [n, p, K] for contexts [n, p, features] of these positions."""
+        if not self.features:
+            table = F.log_softmax(self.bias2[positions] * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
+            return table.expand(len(context), *table.shape)
+        sums = context @ rounded(self.weight1.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + rounded(self.bias1[positions])
+        hidden = rounded(sums / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
+        sums = hidden @ rounded(self.weight2.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + rounded(self.bias2)
+        steps = rounded(sums / 2**LOGIT_SHIFT)
+        return F.log_softmax(steps * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
+
+    def select(self, codes: Tensor, penalties: Tensor) -> None:
+        """Make code k what code `codes[k]` was, `penalties[k]` bits less likely."""
+        steps = STEPS_PER_BIT * (2**LOGIT_SHIFT if self.features else 1)
+        self.bias2 = nn.Parameter(self.bias2.detach()[..., codes] - steps * penalties)
+        if self.features:
+            self.weight2 = nn.Parameter(self.weight2.detach()[:, codes].clone())
+
+
+def reach_of(channels: int, positions: int) -> int:
+    """How many places around a token its prior looks at on each side: the whole of a small grid."""
+    if positions == 1:
+        return 0
+    return next((reach for reach in (3, 2) if channels * (2 * reach + 1) ** 2 <= MOST_AROUND), 1)
+
+
+MOST_AROUND = 300
+"""Numbers of the places around a token that a prior looks at, at most, unless its grid has more channels."""
+
+
+def context_size(latents: tuple[int, ...], positions: tuple[int, ...], scale: int) -> int:
+    """Numbers of a context of a level on `scale`: the places around it, and the coarser latents at its place."""
+    reach = reach_of(latents[scale], positions[scale])
+    return latents[scale] * (2 * reach + 1) ** 2 + sum(latents[:scale])
+
+
+def contexts(before: list[Tensor], after: Tensor, scale: int, strides: tuple[tuple[int, int], ...]) -> Tensor:
+    """Return the contexts of all places of a scale: [n, positions, features].
+
+    before : latents of each scale before the level
+    after : those of the level's own scale with the level's tokens in, from which earlier places are taken
+    """
+    own = before[scale]
+    channels, rows, columns = own.shape[1:]
+    reach = reach_of(channels, rows * columns)
+    if reach:
+        causal = torch.arange((2 * reach + 1) ** 2, device=own.device)[:, None] < 2 * reach * (reach + 1)
+        around = torch.where(causal, _windows(after, reach), _windows(own, reach)).flatten(2)
+    else:
+        around = own.flatten(1)[:, None]
+    coarser = [_at_places(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]
+    return torch.cat([around, *coarser], 2)
+
+
+def _windows(latents: Tensor, reach: int) -> Tensor:
+    """The places around each place, zeros outside: [n, positions, places around, channels]."""
+    count, channels = latents.shape[:2]
+    side = 2 * reach + 1
+    return F.unfold(latents, side, padding=reach).view(count, channels, side**2, -1).permute(0, 3, 2, 1)
+
+
+def _at_places(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """A coarser scale's vectors at the places of a finer grid: [n, positions, channels]."""
+    rows = torch.arange(grid[0], device=latents.device) * fine[0] // stride[0]
+    columns = torch.arange(grid[1], device=latents.device) * fine[1] // stride[1]
+    return latents[:, :, rows][:, :, :, columns].flatten(2).transpose(1, 2)

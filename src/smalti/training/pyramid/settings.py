@@ -1,0 +1,86 @@
+"""What a fit of a pyramid is asked for, and the effort that goes into it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from smalti.errors import ModelError, UsageError
+from smalti.training.pyramid.control import Goal
+
+__all__ = ["DEFAULT_EFFORT", "DEFAULT_MSE", "EFFORTS", "Effort", "PyramidSettings"]
+
+DEFAULT_EFFORT = 5
+DEFAULT_MSE = {"compact": 0.0094, "fine": 0.002}
+"""What the profiles aim at if nothing is asked for: the study's own quality, and about a fifth of its error."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a fit may take.
+
+    steps : of a fit of images of 28 x 28, in batches of 128; larger images cost more and see fewer
+    rounds : of the search for better tokens at packing
+    refits : how often decoder and prior learn from the tokens that were found, and tokens are searched again
+    """
+
+    steps: int
+    rounds: int
+    refits: int
+
+
+EFFORTS = (
+    Effort(800, 0, 0),
+    Effort(2_000, 0, 0),
+    Effort(5_000, 6, 0),
+    Effort(8_000, 6, 1),
+    Effort(12_000, 8, 1),
+    Effort(16_000, 8, 1),
+    Effort(20_000, 10, 1),
+    Effort(26_000, 12, 2),
+    Effort(32_000, 14, 2),
+    Effort(40_000, 16, 3),
+)
+
+
+@dataclass(frozen=True)
+class PyramidSettings:
+    """A fit of the profile `compact` or `fine`.
+
+    goal : what the collection is to come to
+    effort : 0 to 9
+    codes : None for codebooks that size themselves, else K for every level
+
+    The remaining ones switch off a part each, to measure what it brings (docs/rate.md):
+
+    coarse : whether there is a scale above the finest one
+    rate_aware : whether tokens are chosen by rate too, or by distortion alone
+    conditional : whether the prior looks at what was decoded before
+    shrink_weights : whether weights shrink where that saves bytes
+    """
+
+    profile: str
+    goal: Goal
+    effort: int = DEFAULT_EFFORT
+    seed: int = 0
+    codes: int | None = None
+    coarse: bool = True
+    rate_aware: bool = True
+    conditional: bool = True
+    shrink_weights: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.effort < len(EFFORTS):
+            raise UsageError(f"an effort of {self.effort} is outside 0..{len(EFFORTS) - 1}")
+        if self.seed < 0:
+            raise UsageError(f"seed must not be negative, not {self.seed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary that `from_json` turns back into equal settings."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "PyramidSettings":
+        """Return the settings in a dictionary from `to_json`; ModelError if it holds anything else."""
+        try:
+            return cls(**{**stored, "goal": Goal(**stored["goal"])})
+        except (TypeError, KeyError, UsageError) as error:
+            raise ModelError(f"the stored settings are not of this release: {error}; fit the model anew") from error

@@ -1,0 +1,131 @@
+"""The geometry of a pyramid: canvas, scales of latents, and the layers that take the canvas to pixels.
+
+The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. Transposed convolutions of stride 2 lead from it
+to the pixels; where a side is odd on the way, a kernel of 3 instead of 4 makes it so, and nothing is cropped. Latents
+stand on scales: one that covers a block of cells by one vector (the whole canvas, if it is small), for what images
+have in common as wholes, and one with a vector at each cell, for detail.
+"""
+
+import math
+from dataclasses import dataclass
+
+from smalti.errors import UsageError
+
+__all__ = ["PyramidShape", "UpShape"]
+
+WHOLE = (1, 2, 3, 4, 5, 6, 7, 8)
+"""Sides of a canvas that one vector covers."""
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class UpShape:
+    """A transposed convolution of stride 2: channels, and a kernel of 3 or 4 along each axis (padding 1)."""
+
+    inputs: int
+    outputs: int
+    kernel: Pair
+
+
+@dataclass(frozen=True)
+class PyramidShape:
+    """All sizes of a pyramid network.
+
+    image_shape : (H, W, C)
+    strides : of each scale, in cells of the canvas, coarse to fine
+    latents : channels of each scale, as many as `strides`
+    widths : channels of the canvas, and after each transposed convolution but the last: a cell of the canvas is
+        2**len(widths) pixels wide
+    """
+
+    image_shape: tuple[int, int, int]
+    strides: tuple[Pair, ...]
+    latents: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.strides) != len(self.latents) or not self.strides:
+            raise UsageError(f"{len(self.strides)} strides for {len(self.latents)} scales of latents")
+        for stride in self.strides:
+            if any(side % step for side, step in zip(self.canvas, stride, strict=True)):
+                raise UsageError(f"a stride of {list(stride)} does not divide a canvas of {list(self.canvas)}")
+
+    @property
+    def cell(self) -> int:
+        """Pixels of a side to one cell of the canvas."""
+        return int(2 ** len(self.widths))
+
+    @property
+    def canvas(self) -> Pair:
+        """Rows and columns of the canvas."""
+        return self._sides(0)[0], self._sides(1)[0]
+
+    @property
+    def padded(self) -> Pair:
+        """Rows and columns that an encoder pads images to."""
+        return self.canvas[0] * self.cell, self.canvas[1] * self.cell
+
+    def grid(self, scale: int) -> Pair:
+        """Rows and columns of a scale."""
+        (rows, columns), (down, across) = self.canvas, self.strides[scale]
+        return rows // down, columns // across
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Places of each scale."""
+        return tuple(math.prod(self.grid(scale)) for scale in range(len(self.strides)))
+
+    @property
+    def ups(self) -> tuple[UpShape, ...]:
+        """The layers from the canvas to the pixels."""
+        channels = (*self.widths, self.image_shape[2])
+        rows, columns = self._sides(0), self._sides(1)
+        return tuple(
+            UpShape(inputs, outputs, (_kernel(rows, step), _kernel(columns, step)))
+            for step, (inputs, outputs) in enumerate(zip(channels[:-1], channels[1:], strict=True))
+        )
+
+    @property
+    def weights(self) -> int:
+        """Weights of the decoder."""
+        stems = zip(self.latents, self.strides, strict=True)
+        stem_weights = sum(latents * math.prod(stride) * self.widths[0] for latents, stride in stems)
+        return stem_weights + sum(up.inputs * up.outputs * math.prod(up.kernel) for up in self.ups)
+
+    @property
+    def operations(self) -> int:
+        """Multiplications that decoding an image takes."""
+        total = math.prod(self.canvas) * sum(self.latents) * self.widths[0]
+        rows, columns = self._sides(0), self._sides(1)
+        for step, up in enumerate(self.ups):
+            total += rows[step] * columns[step] * up.inputs * up.outputs * math.prod(up.kernel)
+        return total
+
+    def with_latents(self, latents: tuple[int, ...]) -> "PyramidShape":
+        """The same shape with other channels of latents; scales of none are left out."""
+        kept = [scale for scale, channels in enumerate(latents) if channels]
+        strides = tuple(self.strides[scale] for scale in kept)
+        return PyramidShape(self.image_shape, strides, tuple(latents[scale] for scale in kept), self.widths)
+
+    @staticmethod
+    def strides_for(image_shape: tuple[int, int, int], cell: int) -> tuple[Pair, ...]:
+        """The strides of the scales for images of a shape: one scale if a vector covers a single cell, else two."""
+        coarse = _coarse(-(-image_shape[0] // cell)), _coarse(-(-image_shape[1] // cell))
+        return (coarse, (1, 1)) if coarse != (1, 1) else ((1, 1),)
+
+    def _sides(self, axis: int) -> list[int]:
+        """A side after all halvings, each rounded up, and then after one fewer each, up to the image's own."""
+        sides = [self.image_shape[axis]]
+        for _ in self.widths:
+            sides.insert(0, -(-sides[0] // 2))
+        return sides
+
+
+def _kernel(sides: list[int], step: int) -> int:
+    return 4 if sides[step + 1] == 2 * sides[step] else 3
+
+
+def _coarse(cells: int) -> int:
+    """The coarse stride along a side: it divides the side, so that no vector reaches beyond the canvas."""
+    return cells if cells in WHOLE else next((stride for stride in (8, 7, 6, 5, 4, 3, 2) if cells % stride == 0), 1)
