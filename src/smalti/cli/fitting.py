@@ -14,6 +14,7 @@ from smalti.cli.options import (
     Codes,
     Debug,
     Device,
+    EffortOption,
     Epochs,
     Force,
     Json,
@@ -24,10 +25,15 @@ from smalti.cli.options import (
     Resume,
     Seed,
     Source,
+    TargetBytes,
+    TargetMse,
+    TargetSsim,
     Threads,
     default_threads,
 )
+from smalti.cli.pyramids import Wanted, fit_pyramid_with_progress
 from smalti.cli.sources import open_for, report_skipped
+from smalti.errors import UsageError
 from smalti.files import atomic_file, check_output, writing
 
 if TYPE_CHECKING:
@@ -47,6 +53,10 @@ def fit_command(
     codebook_size: Codes = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    target_mse: TargetMse = None,
+    target_ssim: TargetSsim = None,
+    target_bytes: TargetBytes = None,
+    effort: EffortOption = None,
     validation: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +76,9 @@ def fit_command(
 ) -> None:
     """Learn a model from SOURCE and write it to a .smalti-model file.
 
+    Profiles: paper is the study's network; compact takes the fewest bytes, fine keeps more. For the last two the fit
+    finds the network, the codebooks and the trade-off that meet a target.
+
     Each epoch's loss, validation MSE and use of the codebook are shown and written to OUT.log.json. Ctrl-C leaves a
     checkpoint, and the line that resumes from it.
     """
@@ -73,6 +86,12 @@ def fit_command(
     check_output(output, force)
     with needing("fitting", "train"):
         from smalti.training import profile_settings  # noqa: PLC0415 (torch is slow to import)
+    wanted = Wanted(profile, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
+    if wanted.is_pyramid:
+        if validation is not None:
+            raise UsageError("--validation is for the profile paper")
+        _fit_pyramid(source, output, wanted, console, resume, threads)
+        return
     settings = profile_settings((profile or Profile.PAPER).value, codebook_size=codebook_size, epochs=epochs, seed=seed)
     images = open_for(source, console)
     check_images = None if validation is None else open_for(validation, console)
@@ -100,6 +119,28 @@ def fit_command(
         "skipped": [vars(file) for file in images.skipped],
     }
     console.result(plain, f"{output}: {model.provenance['parameters']:,} parameters, {output.stat().st_size:,} bytes")
+    report_skipped(images, console)
+
+
+def _fit_pyramid(
+    source: str, output: Path, wanted: Wanted, console: Console, resume: bool, threads: int | None
+) -> None:
+    settings = wanted.settings()
+    images = open_for(source, console)
+    checkpoint = checkpoint_path(output)
+    model = fit_pyramid_with_progress(images, settings, console, output, checkpoint, resume=resume, threads=threads)
+    model.save(output)
+    checkpoint.unlink(missing_ok=True)
+    plain = {
+        "model": str(output),
+        "model_file_bytes": output.stat().st_size,
+        "image_shape": list(model.image_shape),
+        "settings": model.settings.to_json(),
+        "provenance": model.provenance,
+        "history": model.history,
+        "skipped": [vars(file) for file in images.skipped],
+    }
+    console.result(plain, f"{output}: {model.codebook_size:,} codes, {output.stat().st_size:,} bytes")
     report_skipped(images, console)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "Codes",
     "Debug",
     "Device",
+    "EffortOption",
     "Epochs",
     "Force",
     "Json",
@@ -22,6 +23,9 @@ __all__ = [
     "Resume",
     "Seed",
     "Source",
+    "TargetBytes",
+    "TargetMse",
+    "TargetSsim",
     "Threads",
     "default_threads",
 ]
@@ -31,6 +35,8 @@ class Profile(StrEnum):
     """The profiles a fit may follow."""
 
     PAPER = "paper"
+    COMPACT = "compact"
+    FINE = "fine"
 
 
 SOURCE_HELP = (
@@ -57,13 +63,46 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 ProfileOption = Annotated[
     Profile | None, typer.Option("--profile", help="Network and protocol to fit [default: paper].", show_default=False)
 ]
+TargetMse = Annotated[
+    float | None,
+    typer.Option(
+        "--target-mse",
+        metavar="X",
+        help="Mean squared error over all images, pixels from 0 to 1 [default for compact: 0.0094, for fine: 0.002].",
+        show_default=False,
+    ),
+]
+TargetSsim = Annotated[
+    float | None,
+    typer.Option("--target-ssim", metavar="X", help="Instead: mean SSIM over all images.", show_default=False),
+]
+TargetBytes = Annotated[
+    int | None,
+    typer.Option(
+        "--target-bytes",
+        metavar="N",
+        help="Instead: bytes of the whole archive, as good as they allow.",
+        show_default=False,
+    ),
+]
+EffortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--effort",
+        min=0,
+        max=9,
+        metavar="0..9",
+        help="Time for compact and fine: 2 takes minutes, 9 up to an hour on 2 cores [default: 5].",
+        show_default=False,
+    ),
+]
 Codes = Annotated[
     int | None,
     typer.Option(
         "--codebook-size",
         "-k",
         metavar="K",
-        help="Codes of the codebook, 2 to 65536 [default for paper: 128].",
+        help="Codes of a codebook, 2 to 65536 [default for paper: 128; for others they size themselves].",
         show_default=False,
     ),
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from smalti.cli.options import (
     Codes,
     Debug,
     Device,
+    EffortOption,
     Epochs,
     Force,
     Json,
@@ -27,13 +28,20 @@ from smalti.cli.options import (
     Resume,
     Seed,
     Source,
+    TargetBytes,
+    TargetMse,
+    TargetSsim,
     Threads,
     default_threads,
 )
+from smalti.cli.pyramids import Wanted, compress_pyramid, fit_pyramid_with_progress
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.files import check_output
+
+if TYPE_CHECKING:
+    from smalti.training.pyramid import PyramidModel
 
 __all__ = ["compress_command", "decompress_command", "get_command"]
 
@@ -45,10 +53,17 @@ def compress_command(
         Path | None,
         typer.Option("--model", metavar="MODEL", help="A file from smalti fit [default: fit one on SOURCE]."),
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="With --model: let the archive's copy of it learn from these images.")
+    ] = False,
     profile: ProfileOption = None,
     codebook_size: Codes = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    target_mse: TargetMse = None,
+    target_ssim: TargetSsim = None,
+    target_bytes: TargetBytes = None,
+    effort: EffortOption = None,
     max_mse: Annotated[
         float | None,
         typer.Option(
@@ -86,15 +101,30 @@ def compress_command(
     check_output(output, force)
     if model is not None and any(value is not None for value in (profile, codebook_size, epochs, seed)):
         raise UsageError("a model brings its own profile, codebook size, epochs and seed: give --model or them")
+    if adapt and model is None:
+        raise UsageError("--adapt goes with --model: without one, the model is fitted on these images anyway")
     recovery_spec = None if recovery is None else RecoverySpec.parse(recovery)
     if recovery_spec is not None:
         require_reedsolo()
     with needing("compressing", "train"):
-        from smalti.codec import compress_source  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec import compress_source, load_model  # noqa: PLC0415 (torch is slow to import)
         from smalti.training import Model, choose_device, profile_settings  # noqa: PLC0415
+    wanted = Wanted(profile, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
+    packed: dict[str, Any] = {
+        "labels": not no_labels,
+        "max_mse": max_mse,
+        "recovery": recovery_spec,
+        "overwrite": force,
+    }
+    fitted: Model | PyramidModel
     if model is not None:
-        fitted = Model.load(model, choose_device(device))
+        fitted = load_model(model, choose_device(device))
         images = open_for(source, console)
+    elif wanted.is_pyramid:
+        images = open_for(source, console)
+        fitted = fit_pyramid_with_progress(
+            images, wanted.settings(), console, output, checkpoint_path(output), resume=resume, threads=threads
+        )
     else:
         settings = profile_settings(
             (profile or Profile.PAPER).value, codebook_size=codebook_size, epochs=epochs, seed=seed
@@ -104,18 +134,16 @@ def compress_command(
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(default_threads(threads))
-    with console.progress("compress") as progress:
-        report = compress_source(
-            images,
-            output,
-            fitted,
-            labels=not no_labels,
-            max_mse=max_mse,
-            recovery=recovery_spec,
-            overwrite=force,
-            threads=default_threads(threads),
-            progress=progress,
-        )
+    if not isinstance(fitted, Model):
+        own = model is None or adapt
+        report = compress_pyramid(images, output, fitted, wanted, console, own_model=own, threads=threads, **packed)
+    elif wanted.has_goal or effort is not None or adapt:
+        raise UsageError("a model of the profile paper has no targets, no effort, and cannot be adapted")
+    else:
+        with console.progress("compress") as progress:
+            report = compress_source(
+                images, output, fitted, threads=default_threads(threads), progress=progress, **packed
+            )
     if model is None:
         checkpoint_path(output).unlink(missing_ok=True)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}

@@ -4,6 +4,16 @@ The only layer that imports both torch and the archive; reading needs none of it
 """
 
 from smalti.codec.fitting import fit_source
+from smalti.codec.loading import load_model
 from smalti.codec.packing import CompressReport, compress_source
+from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
 
-__all__ = ["CompressReport", "compress_source", "fit_source"]
+__all__ = [
+    "CompressReport",
+    "PyramidPacking",
+    "compress_source",
+    "compress_with_pyramid",
+    "fit_pyramid_source",
+    "fit_source",
+    "load_model",
+]

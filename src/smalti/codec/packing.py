@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from smalti.integer import IntegerDecoder
 from smalti.residual import CorrectionEstimator, Corrections, choose_corrections, max_squared_error
 from smalti.training import DOWNSAMPLING, Model, padded_size, to_unit_range
 
-__all__ = ["CompressReport", "compress_source"]
+__all__ = ["CompressReport", "Promise", "compress_source"]
 
 ENCODE_VALUES = 64 * 28 * 28
 """Pixels encoded at a time: the fastest batch of 28x28 images on CPUs, and a bound of memory for larger ones."""
@@ -67,7 +68,7 @@ def compress_source(
         recovery=recovery,
     )
     batch_images = max(1, ENCODE_VALUES // (padded_height * padded_width))
-    promise = None if max_mse is None else _Promise(model, source.image_shape, max_mse, threads)
+    promise = None if max_mse is None else Promise(IntegerDecoder(model.decoder), source.image_shape, max_mse, threads)
     with ArchiveWriter(out, spec, model.decoder, overwrite, threads) as writer:
         done = 0
         for batch in source.batches(batch_images):
@@ -84,18 +85,25 @@ def compress_source(
         return CompressReport(archive.info(), tuple(source.skipped))
 
 
-class _Promise:
+class TokenDecoder(Protocol):
+    """What makes pixels of tokens, exactly."""
+
+    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> NDArray[np.uint8]:
+        """Return pixels uint8 [n, H', W', C]."""
+
+
+class Promise:
     """Finds the corrections that bring every image within a bound, measured on what the exact decoder gives."""
 
-    def __init__(self, model: Model, image_shape: tuple[int, int, int], max_mse: float, threads: int) -> None:
-        self._decoder = IntegerDecoder(model.decoder)
+    def __init__(self, decoder: TokenDecoder, image_shape: tuple[int, int, int], max_mse: float, threads: int) -> None:
+        self._decoder = decoder
         self._height, self._width, _ = image_shape
         self._max_sse = max_squared_error(max_mse, image_shape)
         self._estimator = CorrectionEstimator()
         self._threads = threads
 
-    def corrections(self, pixels: NDArray[np.uint8], tokens: NDArray[np.int64]) -> Corrections:
-        """Return the corrections of images uint8 [n, H, W, C] with tokens [n, h, w]."""
+    def corrections(self, pixels: NDArray[np.uint8], tokens: NDArray[np.integer]) -> Corrections:
+        """Return the corrections of images uint8 [n, H, W, C] with tokens as the decoder takes them."""
         base = self._decoder.decode(tokens, self._threads)[:, : self._height, : self._width]
         return choose_corrections(pixels, base, self._max_sse, self._estimator)
 

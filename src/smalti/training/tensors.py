@@ -14,7 +14,7 @@ from torch import Tensor
 from smalti.errors import ModelError
 from smalti.files import atomic_file, writing
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["read_tensors", "stored_format", "write_tensors"]
 
 METADATA_KEY = "smalti"
 """The one metadata key: with a single key the file's bytes do not depend on a hash map's order."""
@@ -56,6 +56,17 @@ def read_tensors(path: Path, what: str, advice: str) -> tuple[dict[str, Tensor],
     if checked["sha256"] != _digest(tensors, description):
         raise ModelError(f"{path}: this {what} is damaged: its SHA-256 is another than when it was written; {advice}")
     return tensors, description
+
+
+def stored_format(path: Path) -> str | None:
+    """Return what a file says it is, or None if it says nothing; `read_tensors` tells what is wrong with it."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        found = json.loads(metadata[METADATA_KEY])["description"]["format"]
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:

@@ -41,24 +41,33 @@ class Assigned:
 
 
 @torch.no_grad()
-def assign(pyramid: Pyramid, wanted: list[Tensor], weights: list[Tensor], price: float) -> Assigned:
+def assign(
+    pyramid: Pyramid, wanted: list[Tensor], weights: list[Tensor], price: float, count_use: bool = False
+) -> Assigned:
     """Choose tokens.
 
     wanted : latents [n, D, rows, columns] for each scale
     weights : distortion of a squared unit of each channel, [D] for each scale
     price : distortion that a bit is worth
+    count_use : whether to find out how codes serve, which takes a while; else `spared` and `distortion` are 0
     """
     latents = pyramid.empty_latents(len(wanted[0]))
     tokens, uses = [], []
     for level in range(len(pyramid.forms)):
-        found, use = _assign_level(pyramid, level, wanted, latents, weights, price)
+        found, use = _assign_level(pyramid, level, wanted, latents, weights, price, count_use)
         tokens.append(found)
         uses.append(use)
     return Assigned(tokens, latents, uses)
 
 
 def _assign_level(
-    pyramid: Pyramid, level: int, wanted: list[Tensor], latents: list[Tensor], weights: list[Tensor], price: float
+    pyramid: Pyramid,
+    level: int,
+    wanted: list[Tensor],
+    latents: list[Tensor],
+    weights: list[Tensor],
+    price: float,
+    count_use: bool,
 ) -> tuple[Tensor, CodeUse]:
     """Choose a level's tokens and add their codes to `latents`."""
     form, prior = pyramid.forms[level], pyramid.prior(level)
@@ -77,14 +86,12 @@ def _assign_level(
         bits = prior.bits(context.at(place), slice(place, place + 1))[:, 0]
         far = squares - 2 * missing[place] @ scaled.T
         costs = far + price * bits
-        if size > 1:
-            two = torch.topk(costs, 2, dim=1, largest=False)
-            best = two.indices[:, 0]
-            spared.index_add_(0, best, two.values[:, 1] - two.values[:, 0])
-        else:
-            best = torch.zeros(count, dtype=torch.int64, device=own.device)
-        near = far.gather(1, best[:, None])[:, 0] + missing[place].square().sum(1)
-        distortion.index_add_(0, best, near)
+        best = costs.argmin(1)
+        if count_use and size > 1:
+            two = torch.topk(costs, 2, dim=1, largest=False).values
+            spared.index_add_(0, best, two[:, 1] - two[:, 0])
+            near = far.gather(1, best[:, None])[:, 0] + missing[place].square().sum(1)
+            distortion.index_add_(0, best, near)
         chosen[place] = best
         context.add(place, form.slice, codes[best])
     flat = chosen.flatten()
@@ -100,7 +107,7 @@ class _Context:
         self._own = latents[scale]
         count, channels, self._rows, self._columns = self._own.shape
         self._reach = reach = reach_of(channels, self._rows * self._columns)
-        self._unit = 1.0 if pyramid.whole else float(pyramid.unit)
+        self._unit = 1.0 if pyramid.whole else pyramid.unit_value
         self._framed = self._own.new_zeros(count, self._rows + 2 * reach, self._columns + 2 * reach, channels)
         self._framed[:, reach : reach + self._rows, reach : reach + self._columns] = self._own.permute(0, 2, 3, 1)
         strides = pyramid.shape.strides

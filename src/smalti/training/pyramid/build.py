@@ -25,7 +25,14 @@ MOST_EPOCHS = 400
 BITS_PER_LEVEL = 8.0
 """Bits that one level's token carries at most; a place that needs more gets more levels."""
 
+MOST_CODES = 512
+SPARE_CODES = 16
+"""Codes of a level for each that its bits would need if all were equally likely: rate does the choosing."""
+
 HIDDEN_UNITS = 48
+TOKEN_SHARE = 0.85
+"""Of an archive, about."""
+
 OTHER_BYTES = 3_000
 """Of an archive: what is neither model nor tokens, about."""
 
@@ -39,12 +46,14 @@ class Sized:
     shape : sizes of the network
     levels : levels of each scale
     steps : of the fit
+    most_codes : of a level
     goal_mse, goal_bits : of an image; one of them is None
     """
 
     shape: PyramidShape
     levels: tuple[int, ...]
     steps: int
+    most_codes: int
     goal_mse: float | None
     goal_bits: float | None
 
@@ -54,10 +63,8 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     sample = images.sample(SAMPLE_IMAGES, settings.seed)
     goal = settings.goal
     mse = goal.mse if goal.mse is not None else DEFAULT_MSE.get(settings.profile, 0.005)
-    if goal.archive_bytes is not None:
-        bits = 0.85 * 8 * goal.archive_bytes / len(images)
-    else:
-        bits = likely_bits(sample, mse)
+    budget = goal.archive_bytes
+    bits = likely_bits(sample, mse) if budget is None else TOKEN_SHARE * 8 * budget / len(images)
     shape = choose_shape(images.image_shape, len(images), bits, settings.coarse)
     per_place = bits / shape.positions[-1]
     levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL))])
@@ -67,10 +74,13 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     if goal.archive_bytes is not None:
         model_bits = BITS_PER_DECODER_WEIGHT * shape.weights + 8 * OTHER_BYTES
         goal_bits = max(1.0, (8 * goal.archive_bytes - model_bits) / len(images))
-    return Sized(shape, levels, steps, mse if goal_bits is None else None, goal_bits)
+    most_codes = round(min(MOST_CODES, SPARE_CODES * 2 ** (per_place / levels[-1])))
+    return Sized(shape, levels, steps, most_codes, mse if goal_bits is None else None, goal_bits)
 
 
-def make_pyramid(shape: PyramidShape, levels: tuple[int, ...], sizes: list[int], conditional: bool, seed: int) -> Pyramid:
+def make_pyramid(
+    shape: PyramidShape, levels: tuple[int, ...], sizes: list[int], conditional: bool, seed: int
+) -> Pyramid:
     """Return a pyramid with codes of zeros, `sizes` of them for each level."""
     generator = torch.Generator().manual_seed(seed)
     forms = [LevelForm(scale, 0, shape.latents[scale]) for scale, count in enumerate(levels) for _ in range(count)]
@@ -90,9 +100,7 @@ def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder = PyramidEncoder(sized.shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pyramid = make_pyramid(
-            sized.shape, sized.levels, [1] * sum(sized.levels), settings.conditional, settings.seed
-        )
+        pyramid = make_pyramid(sized.shape, sized.levels, [1] * sum(sized.levels), settings.conditional, settings.seed)
     plan = Plan.of(sized.steps, images.steps_per_epoch(BATCH_IMAGES))
     goal_sse = None if sized.goal_mse is None else sized.goal_mse * pixels
     return Learner(
@@ -102,6 +110,7 @@ def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized
         len(images),
         goal_sse,
         sized.goal_bits,
+        most_codes=sized.most_codes,
         codes=settings.codes,
         rate_aware=settings.rate_aware,
         shrink_weights=settings.shrink_weights,

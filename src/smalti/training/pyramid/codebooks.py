@@ -14,7 +14,6 @@ from smalti.training.pyramid.assign import CodeUse
 
 __all__ = ["CodeChanges", "UseTotals", "kmeans", "resized"]
 
-MOST_CODES = 512
 BITS_PER_NUMBER = 6.0
 BITS_PER_WEIGHT = 3.0
 SPLIT_SHARE = 0.5
@@ -51,14 +50,14 @@ class UseTotals:
 
 
 def resized(
-    codes: Tensor, totals: UseTotals, weight: Tensor, price: float, images: int, hidden: int, grow: bool
+    codes: Tensor, totals: UseTotals, weight: Tensor, price: float, images: int, hidden: int, room: int
 ) -> CodeChanges:
     """Return which codes stay and which are split.
 
     weight : distortion of a squared unit of each channel, [d]
     images : of the whole collection
     hidden : units of the prior, each of which has a weight for a code
-    grow : whether codes may be added
+    room : codes that may be added
     """
     size, channels = codes.shape
     copies = images / max(1, totals.images)
@@ -69,12 +68,12 @@ def resized(
         keep[int(worth.argmax())] = True
     kept = torch.nonzero(keep)[:, 0]
     sources, offsets, penalties = [kept], [torch.zeros(len(kept), channels)], [torch.zeros(len(kept))]
-    if grow:
+    if room:
         # halving a cell's volume along its longest axis leaves about this share of its distortion
         gain = (1 - 0.25 ** (1 / channels)) * totals.distortion - 0.5 * price * totals.count
         pays = kept[(gain[kept] * copies) > 2 * code_cost]
         order = pays[torch.argsort(gain[pays], descending=True)]
-        split = order[: min(len(order), max(1, int(SPLIT_SHARE * size)), MOST_CODES - len(kept))]
+        split = order[: min(len(order), max(1, int(SPLIT_SHARE * size)), room)]
         spread = (totals.distortion / totals.count.clamp_min(1) / channels).sqrt()[split, None] / weight.sqrt()
         direction = torch.randn(len(split), channels, generator=torch.Generator().manual_seed(size))
         step = spread * direction / direction.norm(dim=1, keepdim=True) * channels**0.5

@@ -1,4 +1,4 @@
-"""From a model and images to the tokens that an archive will hold: first choice, search, and learning from what was found.
+"""From a model and images to the tokens of an archive: first choice, search, and learning from what was found.
 
 The price of a bit is led to where the collection just meets its goal. If the model goes into the archive with these
 images alone, decoder and priors then learn from the tokens as they are (no rounding of latents is left to pretend), and
@@ -206,7 +206,8 @@ class Encoding:
         sse = (decoded - self.images.batch(rows)).square().sum((1, 2, 3)).mean()
         bits = pyramid.bits_of(tokens).sum(1).mean() + pyramid.weight_bits() / len(self.images)
         optimizer.zero_grad(set_to_none=True)
-        (sse + self.price * bits).backward()
+        loss = sse + self.price * bits
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     def _meet(self, encoded: Encoded) -> Encoded:

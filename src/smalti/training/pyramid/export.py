@@ -36,9 +36,7 @@ def to_network(pyramid: Pyramid) -> PyramidNetwork:
     for number in range(1, len(pyramid.biases)):
         layer_bias, layer_shift = _bias(pyramid, number)
         last = number == len(pyramid.biases) - 1
-        activation = (
-            PixelTable(0, np.arange(GREY_LEVELS + 1, dtype=np.uint8)) if last else Clip(0, LARGEST_ACTIVATION)
-        )
+        activation = PixelTable(0, np.arange(GREY_LEVELS + 1, dtype=np.uint8)) if last else Clip(0, LARGEST_ACTIVATION)
         kernel = _kernel(pyramid.weights[pyramid.scales + number - 1])
         layers.append(Layer("up", kernel, layer_bias, layer_shift, (2, 2), (1, 1), activation))
     return PyramidNetwork(scales, levels, bias, shift, Clip(0, LARGEST_ACTIVATION), tuple(layers))
@@ -50,18 +48,23 @@ def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint1
     Every code stays possible, so that other images can be coded too.
     """
     first, column, levels, depths = 0, 0, [], np.zeros(len(tokens), np.int64)
-    for form, prior in zip(pyramid.forms, pyramid.priors, strict=True):
+    for level, form in enumerate(pyramid.forms):
+        prior = pyramid.prior(level)
         positions = pyramid.shape.positions[form.scale]
         found = tokens[:, column : column + positions]
         depths += found[:, 0] != ABSENT
-        levels.append(_level(prior, found, first))  # type: ignore[arg-type]
-        first += prior.codes  # type: ignore[operator]
+        levels.append(_level(prior, found, first))
+        first += prior.codes
         column += positions
     counts = np.bincount(depths, minlength=len(levels) + 1).astype(np.int64)
-    return PyramidPrior(network, pyramid.shape.canvas, FrequencyTable.from_counts(counts, TABLE_PRECISION), tuple(levels))
+    return PyramidPrior(
+        network, pyramid.shape.canvas, FrequencyTable.from_counts(counts, TABLE_PRECISION), tuple(levels)
+    )
 
 
-def global_tokens(pyramid: Pyramid, tokens: list[Tensor], depths: NDArray[np.int64] | None = None) -> NDArray[np.uint16]:
+def global_tokens(
+    pyramid: Pyramid, tokens: list[Tensor], depths: NDArray[np.int64] | None = None
+) -> NDArray[np.uint16]:
     """Return tokens (int64 [n, positions] for each level) as global numbers uint16 [n, T], absent beyond `depths`."""
     parts, first = [], 0
     for level, (found, codes) in enumerate(zip(tokens, pyramid.codes, strict=True)):

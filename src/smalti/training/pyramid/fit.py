@@ -134,7 +134,11 @@ class _Loop:
 
     def model(self, provenance: dict[str, Any]) -> PyramidModel:
         """Return what was learned."""
-        known = {"smalti": __version__, "torch": torch.__version__, "images": len(self._images), "seconds": self._seconds}
+        known = {
+            "smalti": __version__,
+            "torch": torch.__version__,
+            "images": len(self._images),
+        }
         learner = self.learner
         learner.encoder.eval()
         learner.pyramid.eval()

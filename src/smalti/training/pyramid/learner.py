@@ -1,9 +1,9 @@
 """The fit of a pyramid: encoder, codebooks, priors and decoder learn together, with the rate in the loop.
 
-    warm-up     encoder and decoder alone, latents as they are
-    floats      tokens by distortion + price * bits; codes follow the latents they serve (van den Oord et al. 2017, A.1)
-                and are added and removed as they pay; the price of a bit rises until the goal is met
-    integers    the same in the file's integers, codes by gradient; weights shrink while that saves bytes
+warm-up     encoder and decoder alone, latents as they are
+floats      tokens by distortion + price * bits; codes follow the latents they serve (van den Oord et al. 2017, A.1)
+            and are added and removed as they pay; the price of a bit rises until the goal is met
+integers    the same in the file's integers, codes by gradient; weights shrink while that saves bytes
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from smalti.training.pyramid.assign import assign, curvatures
 from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
 from smalti.training.pyramid.control import TradeOff
 from smalti.training.pyramid.network import PyramidEncoder
-from smalti.training.pyramid.prior import LevelPrior
 from smalti.training.pyramid.pyramid import LARGEST_FIRST_CODE, Pyramid
 from smalti.training.pyramid.schedule import learning_rate
 
@@ -30,6 +29,9 @@ WHOLE_RATE = 6e-3
 COMMITMENT = 0.25
 CODE_DECAY = 0.99
 PROBE_EVERY = 20
+COUNT_EVERY = 4
+"""Steps between two that count how codes serve."""
+
 LARGEST_GRADIENT = 50.0
 FIRST_CODES = 64
 LIKELY_SHARE = 0.015
@@ -53,6 +55,11 @@ class Plan:
     resize_every: int
     grow_until: int
 
+    def resizes(self, step: int) -> bool:
+        """Whether codebooks change before a step: not in the last tenth, where priors settle."""
+        since = step - self.warm_up
+        return since > 0 and since % self.resize_every == 0 and step < 0.9 * self.steps
+
     @classmethod
     def of(cls, steps: int, steps_per_epoch: int) -> "Plan":
         """A plan of so many steps."""
@@ -73,6 +80,7 @@ class Learner:
     images : of the collection, over which the model's own bits are shared out
     goal_sse : squared error of an image to be met (pixels scaled to 0..1), or None with
     goal_bits : the bits of an image to be met
+    most_codes : of a level, if codebooks size themselves
     codes : K of every level if codebooks are not to size themselves
     rate_aware, shrink_weights : as in PyramidSettings
     """
@@ -85,12 +93,14 @@ class Learner:
         images: int,
         goal_sse: float | None,
         goal_bits: float | None,
+        most_codes: int = 512,
         codes: int | None = None,
         rate_aware: bool = True,
         shrink_weights: bool = True,
     ) -> None:
         self.encoder, self.pyramid, self.plan, self.images = encoder, pyramid, plan, images
         self.goal_sse, self.goal_bits, self.fixed_codes = goal_sse, goal_bits, codes
+        self.most_codes = most_codes
         self.rate_aware, self.shrink_weights = rate_aware, shrink_weights
         pixels = torch.Size(pyramid.shape.image_shape).numel()
         self.likely_price = LIKELY_SHARE * (goal_sse if goal_sse is not None else 0.005 * pixels)
@@ -107,7 +117,7 @@ class Learner:
         batch = batch.contiguous(memory_format=torch.channels_last)
         wanted = self.encoder(batch)
         if self.pyramid.whole:
-            wanted = [self.pyramid.unit * scale for scale in wanted]
+            wanted = [self.pyramid.unit_value * scale for scale in wanted]
         if self.done < self.plan.warm_up:
             passed, bits, extra = wanted, torch.zeros(()), torch.zeros(())
         else:
@@ -130,9 +140,11 @@ class Learner:
     def _quantised(self, wanted: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         """Latents that are decoded, bits of an image, and what keeps the encoder near its codes."""
         price = self.trade_off.price if self.rate_aware else 0.0
-        found = assign(self.pyramid, [scale.detach() for scale in wanted], self.weights, price)
+        counted = self.done % COUNT_EVERY == 0
+        found = assign(self.pyramid, [scale.detach() for scale in wanted], self.weights, price, counted)
         for total, use in zip(self.totals, found.uses, strict=True):
-            total.add(use, len(wanted[0]))
+            if counted:
+                total.add(use, len(wanted[0]))
         if not self.pyramid.whole:
             self._follow(found.uses)
         latents = self.pyramid.latents_of(found.tokens) if self.pyramid.whole else found.latents
@@ -151,7 +163,9 @@ class Learner:
             self.counts[level].lerp_(use.count, 1 - CODE_DECAY)
             self.sums[level].lerp_(use.sums, 1 - CODE_DECAY)
             used = self.counts[level] > 1e-3
-            self.pyramid.codes[level].data[used] = (self.sums[level] / self.counts[level].clamp_min(1e-3)[:, None])[used]
+            self.pyramid.codes[level].data[used] = (self.sums[level] / self.counts[level].clamp_min(1e-3)[:, None])[
+                used
+            ]
 
     def _turn(self, batch: Tensor) -> None:
         """What is due before a step: codebooks, integers, changes of the codebooks."""
@@ -159,9 +173,8 @@ class Learner:
             self._start_codes(batch)
         elif self.done == self.plan.whole:
             self._become_whole(batch)
-        elif self.done > self.plan.warm_up and (self.done - self.plan.warm_up) % self.plan.resize_every == 0:
-            if self.fixed_codes is None and self.done < 0.9 * self.plan.steps:
-                self._resize(grow=self.done < self.plan.grow_until)
+        elif self.fixed_codes is None and self.plan.resizes(self.done):
+            self._resize(grow=self.done < self.plan.grow_until)
 
     @torch.no_grad()
     def _start_codes(self, batch: Tensor) -> None:
@@ -179,7 +192,7 @@ class Learner:
             share = torch.bincount(nearest, minlength=len(codes)) / len(points) * own.shape[2] * own.shape[3] * len(own)
             self.counts[level], self.sums[level] = share + 1e-2, codes * (share + 1e-2)[:, None]
         largest = max(float(codes.abs().max()) for codes in self.pyramid.codes)
-        self.pyramid.unit.fill_(LARGEST_FIRST_CODE / largest)
+        self.pyramid.set_unit(LARGEST_FIRST_CODE / largest)
         self.renew_optimizer()
 
     @torch.no_grad()
@@ -198,8 +211,9 @@ class Learner:
             hidden = prior.bias1.shape[1] if prior.features else prior.bias2.shape[0]
             weight = self.weights[form.scale][form.slice]
             price = max(self.trade_off.price, self.likely_price)
-            changes = resized(codes, self.totals[level], weight, price, self.images, hidden, grow)
-            halves = 0.5 ** changes.penalties
+            room = max(0, self.most_codes - len(codes)) if grow else 0
+            changes = resized(codes, self.totals[level], weight, price, self.images, hidden, room)
+            halves = 0.5**changes.penalties
             counts = self.counts[level][changes.sources] * halves
             new = codes[changes.sources] + changes.offsets
             self._set_codes(level, new, changes.sources, changes.penalties)

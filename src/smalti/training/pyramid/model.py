@@ -67,7 +67,7 @@ class PyramidModel:
 
         price : squared error of an image that a bit is worth; None for the model's own
         """
-        wanted = [self.pyramid.unit * scale for scale in self.encoder(images)]
+        wanted = [self.pyramid.unit_value * scale for scale in self.encoder(images)]
         used = self.price if price is None else price
         return assign(self.pyramid, wanted, self.weights, used if self.settings.rate_aware else 0.0).tokens
 
@@ -113,7 +113,7 @@ class PyramidModel:
             price, provenance, history = float(found["price"]), dict(found["provenance"]), list(found["history"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
-        pyramid.whole = True
+        pyramid.set_whole()
         return cls(encoder.eval(), pyramid.eval(), weights, price, levels, settings, provenance, history)
 
 

@@ -39,7 +39,11 @@ class _Head(nn.Module):
         cells = stride[0] * stride[1]
         hidden = 2 * channels if cells > 1 else channels
         self.layers = nn.Sequential(
-            nn.Linear(channels * cells, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, latents)
+            nn.Linear(channels * cells, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, latents),
         )
         # per channel mean 0 and variance 1: the scale of latents cannot drift while codes follow them
         self.normal = nn.BatchNorm2d(latents, affine=False, momentum=NORMAL_MOMENTUM)

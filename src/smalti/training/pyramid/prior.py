@@ -25,11 +25,14 @@ class LevelPrior(nn.Module):
     hidden : units between
     codes : K
     positions : places of the level, each with a bias of its own
+
+    Its numbers are in integer units from the start, but rounded only once it is `whole`.
     """
 
     def __init__(self, features: int, hidden: int, codes: int, positions: int, generator: torch.Generator) -> None:
         super().__init__()
         self.features = features
+        self.whole = False
         if not features:
             self.bias2 = nn.Parameter(torch.zeros(positions, codes))
             return
@@ -48,10 +51,11 @@ class LevelPrior(nn.Module):
         if not self.features:
             table = F.log_softmax(self.bias2[positions] * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
             return table.expand(len(context), *table.shape)
-        sums = context @ rounded(self.weight1.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + rounded(self.bias1[positions])
-        hidden = rounded(sums / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
-        sums = hidden @ rounded(self.weight2.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + rounded(self.bias2)
-        steps = rounded(sums / 2**LOGIT_SHIFT)
+        number = rounded if self.whole else _unrounded
+        sums = context @ number(self.weight1.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + number(self.bias1[positions])
+        hidden = number(sums / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
+        sums = hidden @ number(self.weight2.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + number(self.bias2)
+        steps = number(sums / 2**LOGIT_SHIFT)
         return F.log_softmax(steps * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
 
     def select(self, codes: Tensor, penalties: Tensor) -> None:
@@ -95,6 +99,10 @@ def contexts(before: list[Tensor], after: Tensor, scale: int, strides: tuple[tup
         around = own.flatten(1)[:, None]
     coarser = [_at_places(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]
     return torch.cat([around, *coarser], 2)
+
+
+def _unrounded(values: Tensor) -> Tensor:
+    return values
 
 
 def _windows(latents: Tensor, reach: int) -> Tensor:

@@ -83,6 +83,17 @@ class Pyramid(nn.Module):
         value: Tensor = getattr(self, f"shift{number}")
         return value
 
+    @property
+    def unit_value(self) -> float:
+        """Integer units of a latent of 1."""
+        unit: Tensor = self.unit  # type: ignore[assignment]
+        return float(unit)
+
+    def set_unit(self, unit: float) -> None:
+        """Set the integer units of a latent of 1."""
+        stored: Tensor = self.unit  # type: ignore[assignment]
+        stored.fill_(unit)
+
     def prior(self, level: int) -> LevelPrior:
         """The prior of a level."""
         prior: LevelPrior = self.priors[level]  # type: ignore[assignment]
@@ -158,14 +169,14 @@ class Pyramid(nn.Module):
             after = self.added(before, level, tokens)
             seen = contexts(before, after[scale], scale, self.shape.strides)
             if not self.whole:
-                seen = seen * self.unit
+                seen = seen * self.unit_value
         return self.prior(level).bits(seen), after
 
     def added(self, latents: list[Tensor], level: int, tokens: Tensor) -> list[Tensor]:
         """Return the latents with a level's codes added."""
         form = self.forms[level]
         values = self.code_values(level)[tokens]  # [n, positions, d]
-        own = values.transpose(1, 2).unflatten(2, self.shape.grid(form.scale))
+        own = values.transpose(1, 2).reshape(len(values), form.channels, *self.shape.grid(form.scale))
         before = latents[form.scale]
         rest = before.shape[1] - form.start - form.channels
         padded = F.pad(own, (0, 0, 0, 0, form.start, rest)) if form.start or rest else own
@@ -190,7 +201,7 @@ class Pyramid(nn.Module):
 
     @torch.no_grad()
     def make_whole(self, latents: list[Tensor]) -> float:
-        """Turn to integer units, with scales that fit `latents` (float, as tokens come to); return those of a latent."""
+        """Turn to integer units, with scales that fit `latents` (as tokens come to); return units of a latent of 1."""
         largest_code = max(float(codes.abs().max()) for codes in self.codes)
         unit = LARGEST_FIRST_CODE / largest_code
         sums, inputs, scale_in = self.canvas_sums(latents), None, unit
@@ -215,7 +226,13 @@ class Pyramid(nn.Module):
         for level in range(len(self.forms)):  # contexts were in other units
             prior = self.prior(level)
             if prior.features:
-                prior.weight1.mul_(float(self.unit) / unit)
-        self.unit.fill_(unit)
-        self.whole = True
+                prior.weight1.mul_(self.unit_value / unit)
+        self.set_unit(unit)
+        self.set_whole()
         return unit
+
+    def set_whole(self) -> None:
+        """Compute in integers from now on."""
+        self.whole = True
+        for level in range(len(self.forms)):
+            self.prior(level).whole = True

@@ -144,4 +144,4 @@ def _candidates(
     if flat.shape[1] > SINGLE_CHANGES:
         some = torch.rand(gains.shape, generator=generator) < 0.5 / (1 + number // 4)
         tries.append(torch.where(some & (gains < 0), codes, flat))
-    return [list(trial.split(sizes, 1)) for trial in tries]
+    return [list(torch.split(trial, sizes, 1)) for trial in tries]

@@ -8,6 +8,7 @@ have in common as wholes, and one with a vector at each cell, for detail.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 from smalti.errors import UsageError
 
@@ -83,7 +84,7 @@ class PyramidShape:
         rows, columns = self._sides(0), self._sides(1)
         return tuple(
             UpShape(inputs, outputs, (_kernel(rows, step), _kernel(columns, step)))
-            for step, (inputs, outputs) in enumerate(zip(channels[:-1], channels[1:], strict=True))
+            for step, (inputs, outputs) in enumerate(pairwise(channels))
         )
 
     @property

@@ -1,4 +1,4 @@
-"""How large a network a collection gets: what its tokens will about take, and the decoder that pays for itself in them."""
+"""How large a network a collection gets: what its tokens will about take, and the decoder that pays for itself."""
 
 import math
 
@@ -20,7 +20,7 @@ MOST_BITS_PER_CELL = 7.0
 """Bits of a cell of 8 pixels above which cells of 4 pixels serve better."""
 
 LEARNED_SHARE = 0.35
-"""What a learned codec takes of the bits of the best linear one: measured from 0.3 for digits to 0.6 for photographs."""
+"""What a learned codec takes of the bits of the best linear one, about."""
 
 TILE = 16
 """Side of the tiles whose covariance is looked at, in images that are larger."""

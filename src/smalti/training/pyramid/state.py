@@ -38,7 +38,8 @@ def restore_learner(learner: Learner, tensors: dict[str, Tensor], numbers: dict[
     for level, codes in enumerate(numbers["codes"]):
         pyramid.codes[level] = nn.Parameter(torch.zeros(codes, pyramid.forms[level].channels))
         pyramid.prior(level).select(torch.zeros(codes, dtype=torch.int64), torch.zeros(codes))
-    pyramid.whole = bool(numbers["whole"])
+    if numbers["whole"]:
+        pyramid.set_whole()
     learner.encoder.load_state_dict(_part(tensors, "encoder."))
     pyramid.load_state_dict(_part(tensors, "pyramid."))
     learner.done = int(numbers["done"])

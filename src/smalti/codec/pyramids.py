@@ -1,0 +1,130 @@
+"""Fit a pyramid on a source, and pack a source with one: the profiles `compact` and `fine`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
+from smalti.archive.recovery import RecoverySpec
+from smalti.codec.packing import CompressReport, Promise
+from smalti.images import ImageSource
+from smalti.pyramid import PyramidDecoder, TokenLayout
+from smalti.training import TrainingImages
+from smalti.training.pyramid import (
+    EFFORTS,
+    Encoding,
+    Goal,
+    Progress,
+    PyramidModel,
+    PyramidObserver,
+    PyramidSettings,
+    fit_pyramid,
+    global_tokens,
+    to_network,
+    to_prior,
+)
+
+__all__ = ["PyramidPacking", "compress_with_pyramid", "fit_pyramid_source"]
+
+PIECE_IMAGES = 4_096
+
+
+def fit_pyramid_source(
+    source: ImageSource,
+    settings: PyramidSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    observer: PyramidObserver | None = None,
+) -> PyramidModel:
+    """Fit a pyramid on every image of `source`. The rest is as for `smalti.training.pyramid.fit_pyramid`."""
+    provenance: dict[str, Any] = {"source": source.description}
+    return fit_pyramid(
+        TrainingImages(source),
+        settings,
+        checkpoint=checkpoint,
+        resume=resume,
+        observer=observer,
+        provenance=provenance,
+    )
+
+
+@dataclass(frozen=True)
+class PyramidPacking:
+    """How a source is packed.
+
+    goal : what the collection is to come to; None takes bits at the model's own price
+    effort : 0 to 9, of the search for better tokens
+    own_model : whether the model may learn from these very images, since it is theirs alone
+    """
+
+    goal: Goal | None
+    effort: int
+    own_model: bool
+
+
+def compress_with_pyramid(
+    source: ImageSource,
+    out: Path,
+    model: PyramidModel,
+    packing: PyramidPacking,
+    *,
+    labels: bool = True,
+    max_mse: float | None = None,
+    recovery: RecoverySpec | None = None,
+    overwrite: bool = False,
+    threads: int = 1,
+    progress: Progress = lambda what, done, total: None,
+) -> CompressReport:
+    """Encode every image of `source` with `model` and write the archive `out`, whole or not at all.
+
+    labels, max_mse, recovery, threads : as for `compress_source`
+    progress : called with what is being done, how much of it is done, and of how much
+
+    Raises what `compress_source` raises.
+    """
+    model.check_shape(source.image_shape, source.description)
+    images = TrainingImages(source)
+    effort = EFFORTS[packing.effort]
+    encoding = Encoding(model, images, packing.goal, effort.rounds, progress)
+    found = encoding.run(effort.refits if packing.own_model else 0)
+    network = to_network(model.pyramid)
+    tokens = global_tokens(model.pyramid, found.tokens)
+    prior = to_prior(model.pyramid, network, tokens)
+    grid = model.pyramid.shape.canvas
+    spec = ArchiveSpec(
+        image_shape=source.image_shape,
+        token_grid=(1, TokenLayout(network, grid).tokens),
+        codebook_size=network.codes,
+        profile=model.settings.profile,
+        class_names=source.class_names if labels else None,
+        provenance=_provenance(model),
+        max_mse=max_mse,
+        recovery=recovery,
+    )
+    decoder = PyramidDecoder(network, grid)
+    promise = None if max_mse is None else Promise(decoder, source.image_shape, max_mse, threads)
+    with ArchiveWriter(out, spec, prior, overwrite, threads) as writer:
+        done = 0
+        for batch in source.batches(PIECE_IMAGES):
+            own = tokens[done : done + len(batch)]
+            corrections = None if promise is None else promise.corrections(batch.pixels, own)
+            writer.append(own[:, None], batch.labels if labels else None, batch.names, corrections)
+            done += len(batch)
+            progress("write", done, len(images))
+        writer.commit()
+    with open_archive(out) as archive:
+        return CompressReport(archive.info(), tuple(source.skipped))
+
+
+def _provenance(model: PyramidModel) -> tuple[tuple[str, str], ...]:
+    """Return what a person may want to know of the model, as pairs of strings."""
+    known = model.provenance
+    pairs = {
+        "fitted_on": str(known.get("source", "unknown")),
+        "fitted_images": str(known.get("images", "unknown")),
+        "effort": str(model.settings.effort),
+        "seed": str(model.settings.seed),
+        "torch": str(known.get("torch", "unknown")),
+    }
+    return tuple(sorted(pairs.items()))
