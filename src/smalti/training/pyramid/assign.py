@@ -80,10 +80,11 @@ def _assign_level(
     context = _Context(pyramid, latents, form.scale)
     missing = ((wanted[form.scale] - own)[:, form.slice] * root[:, None, None]).flatten(2).permute(2, 0, 1)
     chosen = torch.empty(rows * columns, count, dtype=torch.int64, device=own.device)
+    numbers = prior.numbers() if prior.features else None
     size = len(codes)
     spared, distortion = torch.zeros(size), torch.zeros(size)
     for place in range(rows * columns):
-        bits = prior.bits(context.at(place), slice(place, place + 1))[:, 0]
+        bits = prior.bits(context.at(place), slice(place, place + 1), numbers)[:, 0]
         far = squares - 2 * missing[place] @ scaled.T
         costs = far + price * bits
         best = costs.argmin(1)

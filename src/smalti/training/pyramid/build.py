@@ -18,7 +18,7 @@ __all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "size_up"]
 
 BATCH_IMAGES = 128
 SAMPLE_IMAGES = 4_000
-FULL_OPERATIONS = 1_500_000
+FULL_OPERATIONS = 1_800_000
 """Multiplications of a decoder at which a fit takes all the steps of its effort."""
 
 MOST_EPOCHS = 400

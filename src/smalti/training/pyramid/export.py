@@ -24,9 +24,8 @@ TABLE_PRECISION = 12
 
 def to_network(pyramid: Pyramid) -> PyramidNetwork:
     """Return the integers of codes and decoder; ModelError if a sum could leave the exact range."""
-    scales = tuple(
-        Scale(stride, _kernel(weight)) for stride, weight in zip(pyramid.shape.strides, pyramid.weights, strict=False)
-    )
+    stems = zip(pyramid.shape.strides, pyramid.weights, pyramid.shape.stem_kernels, strict=False)
+    scales = tuple(Scale(stride, _kernel(weight), padding) for stride, weight, (_, padding) in stems)
     levels = tuple(
         Level(form.scale, form.start, _whole(codes, LARGEST_CODE).astype(np.int16))
         for form, codes in zip(pyramid.forms, pyramid.codes, strict=True)
@@ -38,7 +37,9 @@ def to_network(pyramid: Pyramid) -> PyramidNetwork:
         last = number == len(pyramid.biases) - 1
         activation = PixelTable(0, np.arange(GREY_LEVELS + 1, dtype=np.uint8)) if last else Clip(0, LARGEST_ACTIVATION)
         kernel = _kernel(pyramid.weights[pyramid.scales + number - 1])
-        layers.append(Layer("up", kernel, layer_bias, layer_shift, (2, 2), (1, 1), activation))
+        kind = pyramid.shape.layers[number - 1].kind
+        stride = (1, 1) if kind == "conv" else (2, 2)
+        layers.append(Layer(kind, kernel, layer_bias, layer_shift, stride, (1, 1), activation))
     return PyramidNetwork(scales, levels, bias, shift, Clip(0, LARGEST_ACTIVATION), tuple(layers))
 
 

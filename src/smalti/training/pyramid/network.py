@@ -1,12 +1,11 @@
-"""The float networks of a pyramid: the encoder, which is never stored, and the decoder before it becomes integers."""
+"""The encoder of a pyramid. It is never stored in an archive, so it may be as large as time allows."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.training.pyramid.shape import PyramidShape
 
-__all__ = ["PyramidDecoder", "PyramidEncoder"]
+__all__ = ["PyramidEncoder"]
 
 PATCH = 4
 """Pixels of a side that the encoder's first layer takes together: cheap on processors, and no worse here."""
@@ -83,30 +82,3 @@ class PyramidEncoder(nn.Module):
             images = F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
         canvas = self.residual(F.relu(self.down(F.relu(self.patches(images)))))
         return [head(canvas) for head in self.heads]
-
-
-class PyramidDecoder(nn.Module):
-    """A list of latents -> images [n, C, H, W]; what leaves [0, 1] is cut off only when pixels are made."""
-
-    def __init__(self, shape: PyramidShape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.stems = nn.ParameterList(
-            nn.Parameter(torch.empty(latents, shape.widths[0], *stride))
-            for stride, latents in zip(shape.strides, shape.latents, strict=True)
-        )
-        for stem in self.stems:
-            nn.init.normal_(stem, std=(2 / sum(shape.latents)) ** 0.5)
-        self.bias = nn.Parameter(torch.zeros(shape.widths[0]))
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(up.inputs, up.outputs, up.kernel, stride=2, padding=1) for up in shape.ups
-        )
-
-    def forward(self, latents: list[Tensor]) -> Tensor:
-        """Return the images of latents."""
-        values = self.bias[:, None, None]
-        for stem, stride, scale in zip(self.stems, self.shape.strides, latents, strict=True):
-            values = values + F.conv_transpose2d(scale, stem, stride=stride)
-        for up in self.ups:
-            values = up(F.relu(values))
-        return values

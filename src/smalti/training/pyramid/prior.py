@@ -18,6 +18,9 @@ LARGEST_HIDDEN = 255
 TYPICAL_HIDDEN = 24.0
 
 
+Numbers = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
 class LevelPrior(nn.Module):
     """A network of one hidden layer from a token's context to the bits of each code; a table where nothing is known.
 
@@ -46,15 +49,24 @@ class LevelPrior(nn.Module):
         """K."""
         return int(self.bias2.shape[-1])
 
-    def bits(self, context: Tensor, positions: slice = slice(None)) -> Tensor:
-        """Return the bits of every code: [n, p, K] for contexts [n, p, features] of these positions."""
+    def numbers(self) -> Numbers:
+        """Return weight1, bias1, weight2 and bias2 as they count now: rounded and cut, once `whole`."""
+        number = rounded if self.whole else _unrounded
+        first, second = (w.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) for w in (self.weight1, self.weight2))
+        return number(first), number(self.bias1), number(second), number(self.bias2)
+
+    def bits(self, context: Tensor, positions: slice = slice(None), numbers: Numbers | None = None) -> Tensor:
+        """Return the bits of every code: [n, p, K] for contexts [n, p, features] of these positions.
+
+        numbers : what `numbers` gave, so as not to round again for every position
+        """
         if not self.features:
             table = F.log_softmax(self.bias2[positions] * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
             return table.expand(len(context), *table.shape)
         number = rounded if self.whole else _unrounded
-        sums = context @ number(self.weight1.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + number(self.bias1[positions])
-        hidden = number(sums / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
-        sums = hidden @ number(self.weight2.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) + number(self.bias2)
+        weight1, bias1, weight2, bias2 = numbers or self.numbers()
+        hidden = number((context @ weight1 + bias1[positions]) / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
+        sums = hidden @ weight2 + bias2
         steps = number(sums / 2**LOGIT_SHIFT)
         return F.log_softmax(steps * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
 
@@ -83,18 +95,22 @@ def context_size(latents: tuple[int, ...], positions: tuple[int, ...], scale: in
     return latents[scale] * (2 * reach + 1) ** 2 + sum(latents[:scale])
 
 
-def contexts(before: list[Tensor], after: Tensor, scale: int, strides: tuple[tuple[int, int], ...]) -> Tensor:
+def contexts(
+    before: list[Tensor], after: Tensor, scale: int, strides: tuple[tuple[int, int], ...], empty: bool = False
+) -> Tensor:
     """Return the contexts of all places of a scale: [n, positions, features].
 
     before : latents of each scale before the level
     after : those of the level's own scale with the level's tokens in, from which earlier places are taken
+    empty : whether the level is the first of its scale, so that later places hold nothing yet
     """
     own = before[scale]
     channels, rows, columns = own.shape[1:]
     reach = reach_of(channels, rows * columns)
     if reach:
         causal = torch.arange((2 * reach + 1) ** 2, device=own.device)[:, None] < 2 * reach * (reach + 1)
-        around = torch.where(causal, _windows(after, reach), _windows(own, reach)).flatten(2)
+        early = _windows(after, reach)
+        around = (early * causal if empty else torch.where(causal, early, _windows(own, reach))).flatten(2)
     else:
         around = own.flatten(1)[:, None]
     coarser = [_at_places(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]

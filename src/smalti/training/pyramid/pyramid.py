@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.training.pyramid.prior import LevelPrior, contexts
-from smalti.training.pyramid.rounding import clipped, rounded
-from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.pyramid.rounding import activated, clipped, rounded
+from smalti.training.pyramid.shape import LayerShape, PyramidShape
 
 __all__ = ["LevelForm", "Pyramid"]
 
@@ -61,14 +61,16 @@ class Pyramid(nn.Module):
         self.codes = nn.ParameterList(codes)
         self.priors = nn.ModuleList(priors)
         stems = [
-            torch.randn(latents, shape.widths[0], *stride) * (2 / sum(shape.latents)) ** 0.5
-            for stride, latents in zip(shape.strides, shape.latents, strict=True)
+            torch.randn(latents, shape.widths[0], *kernel)
+            * (2 / sum(shape.latents) / (9 if max(padding) else 1)) ** 0.5
+            for latents, (kernel, padding) in zip(shape.latents, shape.stem_kernels, strict=True)
         ]
-        ups = [nn.ConvTranspose2d(up.inputs, up.outputs, up.kernel) for up in shape.ups]
-        self.weights = nn.ParameterList([*stems, *(up.weight.detach() for up in ups)])  # stems, then layers
+        # [inputs, outputs, ky, kx] of the stems of all scales, then of the layers
+        self.weights = nn.ParameterList([*stems, *map(_first_weight, shape.layers)])
+        # of the canvas, then of the layers
         self.biases = nn.ParameterList(
-            [torch.zeros(shape.widths[0]), *(torch.zeros(up.outputs) for up in shape.ups)]
-        )  # of the canvas, then of the layers
+            [torch.zeros(shape.widths[0]), *(torch.zeros(layer.outputs) for layer in shape.layers)]
+        )
         for number, bias in enumerate(self.biases):
             self.register_buffer(f"shift{number}", torch.zeros_like(bias))
         self.register_buffer("unit", torch.tensor(16.0))
@@ -116,8 +118,8 @@ class Pyramid(nn.Module):
         values = self._activated(self.canvas_sums(latents), 0)
         last = len(self.biases) - 1
         for number in range(1, last):
-            values = self._activated(self._up(values, number), number)
-        sums = self._up(values, last)
+            values = self._activated(self._sums(values, number), number)
+        sums = self._sums(values, last)
         if not self.whole:
             return clipped(sums, 0, 1)
         return clipped(rounded(sums / torch.exp2(self.shift(last))[:, None, None]), 0, GREY_LEVELS) / GREY_LEVELS
@@ -125,13 +127,18 @@ class Pyramid(nn.Module):
     def canvas_sums(self, latents: list[Tensor]) -> Tensor:
         """Return the sums of the canvas, [n, channels, rows, columns]."""
         sums = self._number(self.biases[0])[:, None, None]
-        for weight, stride, scale in zip(self.weights, self.shape.strides, latents, strict=False):
-            sums = sums + F.conv_transpose2d(scale, self._weight(weight), stride=stride)
+        stems = zip(self.weights, self.shape.strides, self.shape.stem_kernels, latents, strict=False)
+        for weight, stride, (_, padding), scale in stems:
+            sums = sums + F.conv_transpose2d(scale, self._weight(weight), stride=stride, padding=padding)
         return sums
 
-    def _up(self, values: Tensor, number: int) -> Tensor:
+    def _sums(self, values: Tensor, number: int) -> Tensor:
+        """Sums of the layer `number`, from 1 on."""
         weight = self._weight(self.weights[self.scales + number - 1])
-        return F.conv_transpose2d(values, weight, self._number(self.biases[number]), 2, 1)
+        bias = self._number(self.biases[number])
+        if self.shape.layers[number - 1].kind == "conv":
+            return F.conv2d(values, weight.transpose(0, 1), bias, padding=1)
+        return F.conv_transpose2d(values, weight, bias, 2, 1)
 
     def _weight(self, weight: Tensor) -> Tensor:
         return rounded(weight.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) if self.whole else weight
@@ -142,7 +149,7 @@ class Pyramid(nn.Module):
     def _activated(self, sums: Tensor, number: int) -> Tensor:
         if not self.whole:
             return F.relu(sums)
-        return rounded(sums / torch.exp2(self.shift(number))[:, None, None]).clamp(0, LARGEST_ACTIVATION)
+        return activated(sums, self.shift(number), LARGEST_ACTIVATION)
 
     def latents_of(self, tokens: list[Tensor], levels: int | None = None) -> list[Tensor]:
         """Return the latents of tokens (int64 [n, positions] for each level), of the first `levels` only."""
@@ -167,7 +174,8 @@ class Pyramid(nn.Module):
         scale = self.forms[level].scale
         with torch.no_grad():
             after = self.added(before, level, tokens)
-            seen = contexts(before, after[scale], scale, self.shape.strides)
+            empty = all(form.scale != scale for form in self.forms[:level])
+            seen = contexts(before, after[scale], scale, self.shape.strides, empty)
             if not self.whole:
                 seen = seen * self.unit_value
         return self.prior(level).bits(seen), after
@@ -208,7 +216,7 @@ class Pyramid(nn.Module):
         first = torch.stack([stem.abs().amax((0, 2, 3)) for stem in list(self.weights)[: self.scales]]).amax(0)
         for number in range(len(self.biases)):
             if inputs is not None:
-                sums = self._up(inputs, number)
+                sums = self._sums(inputs, number)
                 first = self.weights[self.scales + number - 1].abs().amax((0, 2, 3))
             last = number == len(self.biases) - 1
             scale = GREY_LEVELS if last else LARGEST_ACTIVATION / float(sums.max().clamp_min(1e-6))
@@ -236,3 +244,10 @@ class Pyramid(nn.Module):
         self.whole = True
         for level in range(len(self.forms)):
             self.prior(level).whole = True
+
+
+def _first_weight(layer: LayerShape) -> Tensor:
+    """Weights that leave the spread of values about as it is (He et al. 2015): [inputs, outputs, ky, kx]."""
+    taps = layer.kernel[0] * layer.kernel[1] / (1 if layer.kind == "conv" else 4)
+    spread = math.sqrt(2 / (layer.inputs * taps))
+    return torch.randn(layer.inputs, layer.outputs, *layer.kernel) * spread

@@ -1,18 +1,20 @@
 """The geometry of a pyramid: canvas, scales of latents, and the layers that take the canvas to pixels.
 
-The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. Transposed convolutions of stride 2 lead from it
-to the pixels; where a side is odd on the way, a kernel of 3 instead of 4 makes it so, and nothing is cropped. Latents
-stand on scales: one that covers a block of cells by one vector (the whole canvas, if it is small), for what images
-have in common as wholes, and one with a vector at each cell, for detail.
+The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. A convolution of 3 x 3 there lets cells know of
+their neighbours; transposed convolutions of stride 2 lead from it to the pixels. Where a side is odd on the way, a
+kernel of 3 instead of 4 makes it so, and nothing is cropped. Latents stand on scales: one that covers a block of cells
+by one vector (the whole canvas, if it is small), for what images have in common as wholes, and one with a vector at
+each cell, for detail.
 """
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from smalti.errors import UsageError
 
-__all__ = ["PyramidShape", "UpShape"]
+__all__ = ["LayerShape", "PyramidShape"]
 
 WHOLE = (1, 2, 3, 4, 5, 6, 7, 8)
 """Sides of a canvas that one vector covers."""
@@ -21,9 +23,13 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class UpShape:
-    """A transposed convolution of stride 2: channels, and a kernel of 3 or 4 along each axis (padding 1)."""
+class LayerShape:
+    """A layer from the canvas to the pixels, of padding 1.
 
+    kind : "conv" (3 x 3, stride 1) or "up", a transposed convolution of stride 2 and a kernel of 3 or 4 along each axis
+    """
+
+    kind: Literal["conv", "up"]
     inputs: int
     outputs: int
     kernel: Pair
@@ -78,29 +84,37 @@ class PyramidShape:
         return tuple(math.prod(self.grid(scale)) for scale in range(len(self.strides)))
 
     @property
-    def ups(self) -> tuple[UpShape, ...]:
+    def stem_kernels(self) -> tuple[tuple[Pair, Pair], ...]:
+        """Kernel and padding of what brings each scale to the canvas; along sides of stride 1 neighbours join in."""
+        sides = [[(3, 1) if step == 1 else (step, 0) for step in stride] for stride in self.strides]
+        return tuple(((down[0], across[0]), (down[1], across[1])) for down, across in sides)
+
+    @property
+    def layers(self) -> tuple[LayerShape, ...]:
         """The layers from the canvas to the pixels."""
         channels = (*self.widths, self.image_shape[2])
         rows, columns = self._sides(0), self._sides(1)
-        return tuple(
-            UpShape(inputs, outputs, (_kernel(rows, step), _kernel(columns, step)))
+        ups = (
+            LayerShape("up", inputs, outputs, (_kernel(rows, step), _kernel(columns, step)))
             for step, (inputs, outputs) in enumerate(pairwise(channels))
         )
+        return (LayerShape("conv", self.widths[0], self.widths[0], (3, 3)), *ups)
 
     @property
     def weights(self) -> int:
         """Weights of the decoder."""
-        stems = zip(self.latents, self.strides, strict=True)
-        stem_weights = sum(latents * math.prod(stride) * self.widths[0] for latents, stride in stems)
-        return stem_weights + sum(up.inputs * up.outputs * math.prod(up.kernel) for up in self.ups)
+        stems = zip(self.latents, self.stem_kernels, strict=True)
+        stem_weights = sum(latents * math.prod(kernel) * self.widths[0] for latents, (kernel, _) in stems)
+        return stem_weights + sum(layer.inputs * layer.outputs * math.prod(layer.kernel) for layer in self.layers)
 
     @property
     def operations(self) -> int:
         """Multiplications that decoding an image takes."""
-        total = math.prod(self.canvas) * sum(self.latents) * self.widths[0]
+        total = math.prod(self.canvas) * 9 * sum(self.latents) * self.widths[0]
         rows, columns = self._sides(0), self._sides(1)
-        for step, up in enumerate(self.ups):
-            total += rows[step] * columns[step] * up.inputs * up.outputs * math.prod(up.kernel)
+        for number, layer in enumerate(self.layers):
+            step = max(0, number - 1)
+            total += rows[step] * columns[step] * layer.inputs * layer.outputs * math.prod(layer.kernel)
         return total
 
     def with_latents(self, latents: tuple[int, ...]) -> "PyramidShape":

@@ -10,7 +10,7 @@ from smalti.training.pyramid.shape import PyramidShape
 __all__ = ["choose_shape", "likely_bits"]
 
 WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
-WEIGHTS_PER_TOKEN_BIT = 0.025
+WEIGHTS_PER_TOKEN_BIT = 0.03
 """Weights that pay for themselves, for a bit of tokens of the collection (docs/rate.md)."""
 
 MOST_OPERATIONS = 5_000_000
@@ -72,7 +72,7 @@ def choose_shape(image_shape: tuple[int, int, int], images: int, bits: float, co
     latents = (8, 6 if per_cell < 5 else 8)[-len(strides) :]
     chosen = None
     for first in WIDTHS:
-        widths = tuple(max(8, 8 * round(first * share / 8)) for share in (1.0, 0.75, 0.375)[:steps])
+        widths = tuple(max(8, 4 * round(first * share / 4)) for share in (1.0, 0.625, 0.3125)[:steps])
         wider = PyramidShape(image_shape, strides, latents, widths)
         if chosen and (wider.weights > WEIGHTS_PER_TOKEN_BIT * images * bits or wider.operations > MOST_OPERATIONS):
             break
