@@ -89,7 +89,7 @@ def compress_with_pyramid(
     encoding = Encoding(model, images, packing.goal, effort.rounds, progress)
     found = encoding.run(effort.refits if packing.own_model else 0)
     network = to_network(model.pyramid)
-    tokens = global_tokens(model.pyramid, found.tokens)
+    tokens = global_tokens(model.pyramid, found.tokens, found.depths.numpy())
     prior = to_prior(model.pyramid, network, tokens)
     grid = model.pyramid.shape.canvas
     spec = ArchiveSpec(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from smalti.training.pyramid.prior import reach_of
+from smalti.pyramid.context import reach
 from smalti.training.pyramid.pyramid import Pyramid
 
 __all__ = ["Assigned", "CodeUse", "assign", "curvatures"]
@@ -107,10 +107,10 @@ class _Context:
     def __init__(self, pyramid: Pyramid, latents: list[Tensor], scale: int) -> None:
         self._own = latents[scale]
         count, channels, self._rows, self._columns = self._own.shape
-        self._reach = reach = reach_of(channels, self._rows * self._columns)
+        self._reach = far = reach(channels, self._rows * self._columns)
         self._unit = 1.0 if pyramid.whole else pyramid.unit_value
-        self._framed = self._own.new_zeros(count, self._rows + 2 * reach, self._columns + 2 * reach, channels)
-        self._framed[:, reach : reach + self._rows, reach : reach + self._columns] = self._own.permute(0, 2, 3, 1)
+        self._framed = self._own.new_zeros(count, self._rows + 2 * far, self._columns + 2 * far, channels)
+        self._framed[:, far : far + self._rows, far : far + self._columns] = self._own.permute(0, 2, 3, 1)
         strides = pyramid.shape.strides
         self._coarser = [(latents[other], strides[other]) for other in range(scale)]
         self._stride = strides[scale]

@@ -7,7 +7,7 @@ from smalti.errors import UsageError
 
 __all__ = ["Goal", "TradeOff"]
 
-REACH = 10.0
+REACH = 14.0
 """How far the logarithm of the price can move in one fit, if the goal is missed all the while."""
 
 GAIN = 4.0

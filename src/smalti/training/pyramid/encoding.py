@@ -47,11 +47,17 @@ CLOSE = 0.004
 
 @dataclass
 class Encoded:
-    """Tokens of a collection. tokens : int16 [N, positions] for each level    sse, bits : [N]"""
+    """Tokens of a collection.
+
+    tokens : int16 [N, positions] for each level
+    sse, bits : [N]
+    depths : int64 [N], levels of each image that are worth their bits; all of them until `Encoding.run` ends
+    """
 
     tokens: list[Tensor]
     sse: Tensor
     bits: Tensor
+    depths: Tensor
 
     def part(self, start: int, stop: int) -> SearchState:
         """Some images' state, tokens as int64."""
@@ -90,12 +96,13 @@ class Encoding:
         self._other_bits = other_bits
         self._find_price()
         encoded = self._first()
-        encoded = self._searched(encoded, self.rounds)
+        if self.rounds:
+            encoded = self._searched(encoded, self.rounds)
         for number in range(refits):
             self._refit(encoded, number)
             encoded = self._searched(encoded, max(2, self.rounds // 2))
             self._correct_price(encoded)
-        return self._meet(encoded)
+        return self._stopped(self._meet(encoded))
 
     def _parts(self) -> Iterator[tuple[int, Tensor]]:
         for start in range(0, len(self.images), BATCH_IMAGES):
@@ -113,15 +120,14 @@ class Encoding:
     def _empty(self, images: int) -> Encoded:
         pyramid = self.model.pyramid
         tokens = [torch.zeros(images, pyramid.shape.positions[form.scale], dtype=torch.int16) for form in pyramid.forms]
-        return Encoded(tokens, torch.zeros(images), torch.zeros(images))
+        depths = torch.full((images,), len(pyramid.forms), dtype=torch.int64)
+        return Encoded(tokens, torch.zeros(images), torch.zeros(images), depths)
 
     def _searched(self, encoded: Encoded, rounds: int) -> Encoded:
         """Search all images' tokens, from those they have."""
-        if not self.rounds:
-            return encoded
         for start, batch in self._parts():
             state = measure(self.model.pyramid, batch, encoded.part(start, start + len(batch)).tokens)
-            encoded.put(start, self._improved(batch, state, rounds, start))
+            encoded.put(start, self._improved(batch, state, rounds, start) if self.rounds else state)
             self._progress("search", start + len(batch), len(self.images))
         return encoded
 
@@ -209,6 +215,25 @@ class Encoding:
         loss = sse + self.price * bits
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+
+    @torch.no_grad()
+    def _stopped(self, encoded: Encoded) -> Encoded:
+        """Leave out the last levels of images that are good enough without: where they cost more than they bring."""
+        pyramid = self.model.pyramid
+        starts = np.cumsum([0, *(level.shape[1] for level in encoded.tokens)])
+        for start, batch in self._parts():
+            state = encoded.part(start, start + len(batch))
+            bits = pyramid.bits_of(state.tokens)
+            for depth in range(len(pyramid.forms) - 1, 0, -1):
+                decoded = pyramid.decode(pyramid.latents_of(state.tokens, depth))
+                sse = (decoded - batch).square().sum((1, 2, 3))
+                spent = bits[:, : starts[depth]].sum(1)
+                better = sse + self.price * spent < state.cost(self.price)
+                state.sse[better], state.bits[better] = sse[better], spent[better]
+                encoded.depths[start : start + len(batch)][better] = depth
+            encoded.put(start, state)
+            self._progress("stop", start + len(batch), len(self.images))
+        return encoded
 
     def _meet(self, encoded: Encoded) -> Encoded:
         """Search again at another price while the goal is missed."""

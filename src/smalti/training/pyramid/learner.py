@@ -104,7 +104,7 @@ class Learner:
         self.rate_aware, self.shrink_weights = rate_aware, shrink_weights
         pixels = torch.Size(pyramid.shape.image_shape).numel()
         self.likely_price = LIKELY_SHARE * (goal_sse if goal_sse is not None else 0.005 * pixels)
-        self.trade_off = TradeOff(0.3 * self.likely_price, plan.steps, rises=goal_bits is None)
+        self.trade_off = TradeOff(0.5 * self.likely_price, plan.steps, rises=goal_bits is None)
         self.weights = [torch.ones(latents) for latents in pyramid.shape.latents]
         self.done = 0
         self.renew_optimizer()

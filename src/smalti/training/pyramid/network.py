@@ -52,8 +52,12 @@ class _Head(nn.Module):
         count, channels, rows, columns = values.shape
         (down, across), grid = self.stride, (rows // self.stride[0], columns // self.stride[1])
         cells = values.reshape(count, channels, grid[0], down, grid[1], across).permute(0, 2, 4, 1, 3, 5)
-        latents: Tensor = self.normal(self.layers(cells.reshape(count, *grid, -1)).permute(0, 3, 1, 2))
-        return latents
+        latents = self.layers(cells.reshape(count, *grid, -1)).permute(0, 3, 1, 2)
+        if self.training and latents.numel() == latents.shape[1]:  # one vector has no variance of its own
+            normal = self.normal
+            return F.batch_norm(latents, normal.running_mean, normal.running_var, eps=normal.eps)
+        normed: Tensor = self.normal(latents)
+        return normed
 
 
 class PyramidEncoder(nn.Module):
@@ -68,7 +72,7 @@ class PyramidEncoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.patches = nn.Conv2d(shape.image_shape[2], channels[0], PATCH, stride=PATCH)
-        self.down = nn.Conv2d(channels[0], channels[1], 3, stride=2, padding=1)
+        self.down = nn.Conv2d(channels[0], channels[1], 3, stride=shape.cell // PATCH, padding=1)
         self.residual = _Residual(channels[1])
         self.heads = nn.ModuleList(
             _Head(channels[1], stride, latents) for stride, latents in zip(shape.strides, shape.latents, strict=True)

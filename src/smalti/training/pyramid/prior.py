@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smalti.pyramid.context import reach
 from smalti.training.pyramid.rounding import rounded
 
-__all__ = ["HIDDEN_SHIFT", "LOGIT_SHIFT", "LevelPrior", "context_size", "contexts", "reach_of"]
+__all__ = ["HIDDEN_SHIFT", "LOGIT_SHIFT", "LevelPrior", "context_size", "contexts"]
 
 HIDDEN_SHIFT = 4
 LOGIT_SHIFT = 4
@@ -78,21 +79,10 @@ class LevelPrior(nn.Module):
             self.weight2 = nn.Parameter(self.weight2.detach()[:, codes].clone())
 
 
-def reach_of(channels: int, positions: int) -> int:
-    """How many places around a token its prior looks at on each side: the whole of a small grid."""
-    if positions == 1:
-        return 0
-    return next((reach for reach in (3, 2) if channels * (2 * reach + 1) ** 2 <= MOST_AROUND), 1)
-
-
-MOST_AROUND = 300
-"""Numbers of the places around a token that a prior looks at, at most, unless its grid has more channels."""
-
-
 def context_size(latents: tuple[int, ...], positions: tuple[int, ...], scale: int) -> int:
     """Numbers of a context of a level on `scale`: the places around it, and the coarser latents at its place."""
-    reach = reach_of(latents[scale], positions[scale])
-    return latents[scale] * (2 * reach + 1) ** 2 + sum(latents[:scale])
+    far = reach(latents[scale], positions[scale])
+    return latents[scale] * (2 * far + 1) ** 2 + sum(latents[:scale])
 
 
 def contexts(
@@ -106,11 +96,11 @@ def contexts(
     """
     own = before[scale]
     channels, rows, columns = own.shape[1:]
-    reach = reach_of(channels, rows * columns)
-    if reach:
-        causal = torch.arange((2 * reach + 1) ** 2, device=own.device)[:, None] < 2 * reach * (reach + 1)
-        early = _windows(after, reach)
-        around = (early * causal if empty else torch.where(causal, early, _windows(own, reach))).flatten(2)
+    far = reach(channels, rows * columns)
+    if far:
+        causal = torch.arange((2 * far + 1) ** 2, device=own.device)[:, None] < 2 * far * (far + 1)
+        early = _windows(after, far)
+        around = (early * causal if empty else torch.where(causal, early, _windows(own, far))).flatten(2)
     else:
         around = own.flatten(1)[:, None]
     coarser = [_at_places(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]
@@ -121,11 +111,11 @@ def _unrounded(values: Tensor) -> Tensor:
     return values
 
 
-def _windows(latents: Tensor, reach: int) -> Tensor:
+def _windows(latents: Tensor, far: int) -> Tensor:
     """The places around each place, zeros outside: [n, positions, places around, channels]."""
     count, channels = latents.shape[:2]
-    side = 2 * reach + 1
-    return F.unfold(latents, side, padding=reach).view(count, channels, side**2, -1).permute(0, 3, 2, 1)
+    side = 2 * far + 1
+    return F.unfold(latents, side, padding=far).view(count, channels, side**2, -1).permute(0, 3, 2, 1)
 
 
 def _at_places(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: tuple[int, int]) -> Tensor:

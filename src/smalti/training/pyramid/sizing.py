@@ -39,6 +39,8 @@ def likely_bits(sample: NDArray[np.uint8], mse: float) -> float:
     down, across = height // rows, width // columns
     tiles = sample[:, : down * rows, : across * columns].reshape(count, down, rows, across, columns, channels)
     vectors = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)[:20_000] / 255.0
+    if len(vectors) < 2:  # nothing is known of how such images differ: take them to be anything
+        vectors = np.stack([vectors[0], 1 - vectors[0]])
     spectrum = np.linalg.eigvalsh(np.cov(vectors, rowvar=False)).clip(1e-12)
     level = _water_level(spectrum, mse * vectors.shape[1])
     bits = 0.5 * np.log2(np.maximum(spectrum / level, 1)).sum()

@@ -27,6 +27,7 @@ def learner_state(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "trade_off": learner.trade_off.state(),
         "whole": learner.pyramid.whole,
         "codes": [len(codes) for codes in learner.pyramid.codes],
+        "highest": [group["highest"] for group in learner.optimizer.param_groups],
         "totalled": [total.images for total in learner.totals],
     }
     return tensors, numbers
@@ -52,6 +53,12 @@ def restore_learner(learner: Learner, tensors: dict[str, Tensor], numbers: dict[
         states.setdefault(int(number), {})[key] = value
     groups = learner.optimizer.state_dict()["param_groups"]
     learner.optimizer.load_state_dict({"state": states, "param_groups": groups})
+    for parameter, state in learner.optimizer.state.items():  # moments lie in memory as their parameter does
+        for key, value in state.items():
+            if value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter).copy_(value)
+    for group, highest in zip(learner.optimizer.param_groups, numbers["highest"], strict=True):
+        group["highest"] = float(highest)
     for level, total in enumerate(learner.totals):
         learner.counts[level], learner.sums[level] = tensors[f"counts.{level}"], tensors[f"sums.{level}"]
         total.count, total.spared = tensors[f"used.{level}"], tensors[f"spared.{level}"]
