@@ -104,7 +104,7 @@ def compress_with_pyramid(
     )
     decoder = PyramidDecoder(network, grid)
     promise = None if max_mse is None else Promise(decoder, source.image_shape, max_mse, threads)
-    with ArchiveWriter(out, spec, prior, overwrite, threads) as writer:
+    with ArchiveWriter(out, spec, network, overwrite, threads, prior) as writer:
         done = 0
         for batch in source.batches(PIECE_IMAGES):
             own = tokens[done : done + len(batch)]

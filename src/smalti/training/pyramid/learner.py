@@ -33,6 +33,8 @@ COUNT_EVERY = 4
 """Steps between two that count how codes serve."""
 
 LARGEST_GRADIENT = 50.0
+LEAST_WARM_UP = 150
+LEAST_BETWEEN_CHANGES = 80
 FIRST_CODES = 64
 LIKELY_SHARE = 0.015
 """About what the price of a bit comes to, as a share of the squared error of an image at the goal."""
@@ -63,7 +65,9 @@ class Plan:
     @classmethod
     def of(cls, steps: int, steps_per_epoch: int) -> "Plan":
         """A plan of so many steps."""
-        return cls(steps, min(steps // 12, steps_per_epoch), steps * 65 // 100, max(1, steps // 25), steps // 2)
+        warm_up = min(steps // 12, max(LEAST_WARM_UP, steps_per_epoch))
+        resize_every = max(LEAST_BETWEEN_CHANGES, steps // 25)
+        return cls(steps, warm_up, steps * 65 // 100, resize_every, steps // 2)
 
 
 @dataclass(frozen=True)
