@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from smalti.cli.bench import bench_command
 from smalti.cli.faults import fail, told
 from smalti.cli.fitting import fit_command
 from smalti.cli.inspection import info_command, test_command
@@ -51,6 +52,7 @@ app.command("info", short_help="Show what is inside an archive, byte by byte.")(
 app.command("test", short_help="Check an archive, and measure its quality.")(test_command)
 app.command("repair", short_help="Write a sound file from a damaged archive.")(repair_command)
 app.command("study", short_help="Repeat the codebook study, with tables, figures and a report.")(study_command)
+app.command("bench", short_help="Measure archives beside classical codecs.")(bench_command)
 
 
 def run_command(arguments: list[str]) -> int:

@@ -2,8 +2,8 @@
 
 The features of position p of a level of scale s are, in this order,
 
-    z_s of the 3 x 3 places around p, row after row, D_s numbers each, zeros outside the grid
-        (of p alone if the grid is 1 x 1)
+    z_s of the places around p, row after row, D_s numbers each, zeros outside the grid: those up to `reach` places
+        away along each side
     z_r of each scale r < s, at the place that covers p
 
 Latents hold the levels before, and of this level the positions before p.
@@ -18,20 +18,47 @@ from smalti.integer.activation import Values
 from smalti.pyramid.layout import TokenLayout
 from smalti.pyramid.network import PyramidNetwork
 
-__all__ = ["Latents", "LevelLatents", "feature_magnitudes"]
+__all__ = ["Latents", "LevelLatents", "feature_count", "feature_magnitudes", "reach"]
 
 Index = NDArray[np.intp]
+
+MOST_AROUND = 300
+"""Numbers of a neighbourhood of more than 3 x 3 places, at most."""
+
+
+def feature_count(network: PyramidNetwork, layout: TokenLayout, level: int) -> int:
+    """F, the features of a level."""
+    scale = network.levels[level].scale
+    coarser = sum(network.scales[number].channels for number in range(scale))
+    return _places(network, layout, level) * network.scales[scale].channels + coarser
 
 
 def feature_magnitudes(network: PyramidNetwork, layout: TokenLayout, level: int) -> NDArray[np.int64]:
     """The largest magnitude of each feature of a level, int64 [F]."""
     scale = network.levels[level].scale
-    places = 1 if prod(layout.grids[level]) == 1 else 9
-    return np.concatenate([np.tile(network.magnitudes[scale], places), *network.magnitudes[:scale]])
+    return np.concatenate(
+        [np.tile(network.magnitudes[scale], _places(network, layout, level)), *network.magnitudes[:scale]]
+    )
+
+
+def reach(channels: int, places: int) -> int:
+    """How far from a place its neighbourhood goes: the whole of a small grid, if latents have few channels.
+
+    channels : D    places : of the grid
+    """
+    if places == 1:
+        return 0
+    return next((far for far in (3, 2) if channels * (2 * far + 1) ** 2 <= MOST_AROUND), 1)
+
+
+def _places(network: PyramidNetwork, layout: TokenLayout, level: int) -> int:
+    """Places of the neighbourhood of a level."""
+    channels = network.scales[network.levels[level].scale].channels
+    return (2 * reach(channels, prod(layout.grids[level])) + 1) ** 2
 
 
 class Latents:
-    """Latents of n images, all scales, as they grow or shrink code by code; zeros frame grids larger than 1 x 1."""
+    """Latents of n images, all scales, as they grow or shrink code by code; zeros frame the grids."""
 
     def __init__(self, network: PyramidNetwork, layout: TokenLayout, images: int) -> None:
         self._network, self._layout = network, layout
@@ -71,8 +98,13 @@ class Latents:
         """Where a position of a level stands in its framed grid."""
         return self.cover(level, self._network.levels[level].scale, position)
 
+    def frame(self, scale: int) -> int:
+        """Rows and columns of zeros on each side of a scale's grid: the reach of its neighbourhoods."""
+        return self._frames()[scale]
+
     def _frames(self) -> list[int]:
-        return [int(prod(grid) > 1) for grid in self._layout.scale_grids]
+        grids = zip(self._network.scales, self._layout.scale_grids, strict=True)
+        return [reach(scale.channels, prod(grid)) for scale, grid in grids]
 
 
 class LevelLatents:
@@ -90,7 +122,8 @@ class LevelLatents:
         """Features of a position for a piece of the images, [k, F]."""
         own = self._values[self._scale]
         row, column = self._latents.place(self._level, position)
-        around = own[piece, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        far = self._latents.frame(self._scale)
+        around = own[piece, row - far : row + far + 1, column - far : column + far + 1]
         parts = [around.reshape(len(around), -1)]
         for scale, values in enumerate(self._values[:-1]):
             parts.append(values[(piece, *self._latents.cover(self._level, scale, position))])

@@ -17,9 +17,10 @@ def few_settings(codec):
     return replace(codec, each_ladder=ladder, mosaic_ladder=ladder)
 
 
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
 @pytest.mark.parametrize("count", [1, 7, 9, 10])
-def test_mosaic_is_cut_back(count):
-    images = np.random.default_rng(0).integers(0, 256, (count, 5, 3), dtype=np.uint8)
+def test_mosaic_is_cut_back(count, channels):
+    images = np.random.default_rng(0).integers(0, 256, (count, 5, 3, *channels), dtype=np.uint8)
     mosaic = make_mosaic(images)
     np.testing.assert_array_equal(cut_mosaic(mosaic, images.shape), images)
     np.testing.assert_array_equal(mosaic[:5, :3], images[0])

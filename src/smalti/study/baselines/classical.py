@@ -24,7 +24,7 @@ from smalti.study.baselines.codecs import CODECS, GENERAL, Codec
 from smalti.study.baselines.matching import RatePoint, rate_point
 from smalti.study.strict_json import read_json, write_json
 
-__all__ = ["ClassicalResult", "CodecCurve", "measure_classical", "measure_codec"]
+__all__ = ["ClassicalResult", "CodecCurve", "cut_mosaic", "make_mosaic", "measure_classical", "measure_codec"]
 
 FILE_NAME = "classical.json"
 
@@ -103,24 +103,24 @@ def _point(
 
 
 def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images [N, H, W] as tiles of one image, row by row, in a grid as square as can be.
+    """Return images [N, H, W] or [N, H, W, C] as tiles of one image, row by row, in a grid as square as can be.
 
     Tiles that are left over are black.
     """
-    count, height, width = images.shape
+    count, height, width, *channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    tiles = np.zeros((rows * columns, height, width), np.uint8)
+    tiles = np.zeros((rows * columns, height, width, *channels), np.uint8)
     tiles[:count] = images
-    grid = tiles.reshape(rows, columns, height, width).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(rows * height, columns * width))
+    grid = tiles.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
+    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, *channels))
 
 
 def cut_mosaic(mosaic: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the tiles [N, H, W] of an image from `make_mosaic`."""
-    count, height, width = shape
+    """Return the tiles [N, H, W] or [N, H, W, C], as `shape` says, of an image from `make_mosaic`."""
+    count, height, width, *channels = shape
     rows, columns = mosaic.shape[0] // height, mosaic.shape[1] // width
-    tiles = mosaic.reshape(rows, height, columns, width).swapaxes(1, 2).reshape(-1, height, width)
+    tiles = mosaic.reshape(rows, height, columns, width, *channels).swapaxes(1, 2).reshape(-1, *shape[1:])
     return np.ascontiguousarray(tiles[:count])
 
 

@@ -8,18 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from smalti.study.baselines.matching import RatePoint
-from smalti.study.figures.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PINK,
-    SKY,
-    VERMILION,
-    drawing,
-    tidy,
-)
+from smalti.study.figures.style import BLACK, BLUE, CODEC_COLOURS, GREY, VERMILION, drawing, tidy
 from smalti.study.results import STUDY_TABLE, RunResult
 from smalti.study.selection import Study
 from smalti.study.statistics import REFERENCE_SIZE
@@ -27,7 +16,6 @@ from smalti.study.variants import CURED, PAPER
 
 __all__ = ["draw_rate_distortion"]
 
-COLOURS = {"JPEG": ORANGE, "WebP": GREEN, "JPEG 2000": SKY, "JPEG XL": PINK, "AVIF": BLACK}
 RUN_LOOKS = {PAPER: (BLUE, "VQ-VAE, as in the study"), CURED: (VERMILION, "VQ-VAE, cured")}
 WORST_MSE, WORST_SSIM = 0.03, 0.55
 MOST_BYTES = 420.0
@@ -41,7 +29,7 @@ def draw_rate_distortion(study: Study, path: Path) -> None:
             for curve in study.classical.curves:
                 if not curve.lossless:
                     dashes = (0, (2, 1.2)) if curve.mode == "each" else "-"
-                    _draw_curve(panels, curve.points, color=COLOURS[curve.codec], linestyle=dashes)
+                    _draw_curve(panels, curve.points, color=CODEC_COLOURS[curve.codec], linestyle=dashes)
         for run in study.vae.runs if study.vae is not None else ():
             _draw_curve(panels, run.points, color=GREY, linestyle="-", linewidth=1.2)
         for variant, (colour, _) in RUN_LOOKS.items():
@@ -55,7 +43,7 @@ def _legend(study: Study) -> list[Line2D]:
     handles: list[Line2D] = []
     if study.classical is not None:
         known = {curve.codec for curve in study.classical.curves}
-        handles += [Line2D([], [], color=colour, label=name) for name, colour in COLOURS.items() if name in known]
+        handles += [Line2D([], [], color=colour, label=name) for name, colour in CODEC_COLOURS.items() if name in known]
         handles.append(Line2D([], [], color=GREY, linestyle=(0, (2, 1.2)), label="dashed: each image a file"))
     for variant, (colour, name) in RUN_LOOKS.items():
         if study.of(variant):

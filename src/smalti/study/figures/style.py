@@ -15,7 +15,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["BLACK", "BLUE", "GREEN", "GREY", "ORANGE", "PINK", "SKY", "VERMILION", "WIDTH", "drawing", "tidy"]
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "CODEC_COLOURS",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PINK",
+    "SKY",
+    "VERMILION",
+    "WIDTH",
+    "drawing",
+    "tidy",
+]
 
 WIDTH = 5.0
 DOTS_PER_INCH = 150
@@ -29,6 +42,9 @@ GREEN = "#009E73"
 VERMILION = "#D55E00"
 SKY = "#56B4E9"
 PINK = "#CC79A7"
+
+CODEC_COLOURS = {"JPEG": ORANGE, "WebP": GREEN, "JPEG 2000": SKY, "JPEG XL": PINK, "AVIF": BLACK}
+"""Of the classical codecs, the same in every figure."""
 
 RULES: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
