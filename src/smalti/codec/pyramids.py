@@ -1,5 +1,6 @@
 """Fit a pyramid on a source, and pack a source with one: the profiles `compact` and `fine`."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from smalti.training.pyramid import (
     PyramidModel,
     PyramidObserver,
     PyramidSettings,
+    effort_share,
     fit_pyramid,
     global_tokens,
     to_network,
@@ -86,7 +88,8 @@ def compress_with_pyramid(
     model.check_shape(source.image_shape, source.description)
     images = TrainingImages(source)
     effort = EFFORTS[packing.effort]
-    encoding = Encoding(model, images, packing.goal, effort.rounds, progress)
+    rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
+    encoding = Encoding(model, images, packing.goal, rounds, progress)
     found = encoding.run(effort.refits if packing.own_model else 0)
     network = to_network(model.pyramid)
     tokens = global_tokens(model.pyramid, found.tokens, found.depths.numpy())

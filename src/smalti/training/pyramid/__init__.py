@@ -1,5 +1,6 @@
 """Hierarchical tokens with the rate in the loop: what the profiles `compact` and `fine` fit. See docs/rate.md."""
 
+from smalti.training.pyramid.build import effort_share
 from smalti.training.pyramid.control import Goal
 from smalti.training.pyramid.encoding import Encoded, Encoding, Progress
 from smalti.training.pyramid.export import global_tokens, local_tokens, to_network, to_prior
@@ -21,6 +22,7 @@ __all__ = [
     "PyramidReport",
     "PyramidSettings",
     "SilentPyramidObserver",
+    "effort_share",
     "fit_pyramid",
     "global_tokens",
     "local_tokens",

@@ -14,7 +14,7 @@ from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettin
 from smalti.training.pyramid.shape import PyramidShape
 from smalti.training.pyramid.sizing import choose_shape, likely_bits
 
-__all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "size_up"]
+__all__ = ["BATCH_IMAGES", "Sized", "effort_share", "make_learner", "make_pyramid", "size_up"]
 
 BATCH_IMAGES = 128
 SAMPLE_IMAGES = 4_000
@@ -58,6 +58,11 @@ class Sized:
     goal_bits: float | None
 
 
+def effort_share(shape: PyramidShape) -> float:
+    """Share of an effort's steps and rounds that images of a shape get, so that fits end in about the same time."""
+    return min(1.0, FULL_OPERATIONS / shape.operations)
+
+
 def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     """Choose the network for a collection and its goal."""
     sample = images.sample(SAMPLE_IMAGES, settings.seed)
@@ -68,7 +73,7 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     shape = choose_shape(images.image_shape, len(images), bits, settings.coarse)
     per_place = bits / shape.positions[-1]
     levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL))])
-    steps = round(EFFORTS[settings.effort].steps * min(1.0, FULL_OPERATIONS / shape.operations))
+    steps = round(EFFORTS[settings.effort].steps * effort_share(shape))
     steps = max(200, min(steps, MOST_EPOCHS * images.steps_per_epoch(BATCH_IMAGES)))
     goal_bits = None
     if goal.archive_bytes is not None:
