@@ -36,7 +36,7 @@ from smalti.cli.options import (
 )
 from smalti.cli.pyramids import Wanted, compress_pyramid, fit_pyramid_with_progress
 from smalti.cli.sources import open_for, report_skipped
-from smalti.cli.summary import info_json, larger_than_raw, short_summary
+from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.files import check_output
 
@@ -149,8 +149,10 @@ def compress_command(
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))
     larger = larger_than_raw(report.info)
-    if larger is not None:
-        console.warn(larger)
+    heavy = model_heavy(report.info) if model is None else None
+    for line in (larger, heavy):
+        if line is not None:
+            console.warn(line)
     report_skipped(images, console)
 
 

@@ -6,7 +6,11 @@ from typing import Any
 
 from smalti.archive import ArchiveInfo, Comparison, VerifyReport
 
-__all__ = ["info_json", "info_text", "larger_than_raw", "quality_json", "short_summary", "verify_json"]
+__all__ = ["info_json", "info_text", "larger_than_raw", "model_heavy", "quality_json", "short_summary", "verify_json"]
+
+
+MODEL_HEAVY = 0.5
+"""Share of an archive from which on a model of its own does not pay."""
 
 
 def info_json(info: ArchiveInfo) -> dict[str, Any]:
@@ -49,6 +53,17 @@ def larger_than_raw(info: ArchiveInfo) -> str | None:
     return f"the archive is larger than the raw pixels ({info.raw_bytes:,} bytes), for it carries its decoder{when}"
 
 
+def model_heavy(info: ArchiveInfo) -> str | None:
+    """Return a line on an archive most of which is its model, or None if it is not so."""
+    share = (info.bytes.model + info.bytes.prior) / info.archive_bytes
+    if share < MODEL_HEAVY:
+        return None
+    return (
+        f"{100 * share:.0f} % of the archive is its model: for sets as small as this, fit one on more such images with "
+        "smalti fit, and give it to each set with --model"
+    )
+
+
 def _ratio(ratio: float) -> str:
     """Return a ratio such as 18.3:1, with enough digits for one below 1."""
     return f"{ratio:,.1f}:1" if ratio >= 10 else f"{ratio:.3g}:1"
@@ -65,10 +80,20 @@ def _promise(info: ArchiveInfo) -> str:
     )
 
 
+def _levels(info: ArchiveInfo) -> str:
+    """Return how many tokens an image has, and where they stand."""
+    if info.levels is None:
+        return f"{' x '.join(map(str, info.token_grid))} an image"
+    levels = ", then ".join(
+        f"{' x '.join(map(str, level.grid))} of {level.codes} code{'' if level.codes == 1 else 's'}"
+        for level in info.levels
+    )
+    return f"{levels}, an image"
+
+
 def info_text(path: Path, info: ArchiveInfo) -> str:
     """Return what `smalti info` prints: what is inside, byte by byte."""
     shape = " x ".join(str(side) for side in info.shape[1:])
-    grid = " x ".join(str(side) for side in info.token_grid)
     rows = [
         ("archive", f"{path} (format {info.format_version}, profile {info.profile}, decoder {info.decoder})"),
         ("images", f"{info.images:,} of {shape}, {info.dtype}"),
@@ -84,7 +109,7 @@ def info_text(path: Path, info: ArchiveInfo) -> str:
         ),
         (
             "tokens",
-            f"{grid} an image; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}",
+            f"{_levels(info)}; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}",
         ),
         ("blocks", f"{info.blocks} of up to {info.block_images} images"),
         ("columns", ", ".join(info.columns) or "none"),
