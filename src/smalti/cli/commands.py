@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from smalti.cli.bench import bench_command
+from smalti.cli.estimate import estimate_command
 from smalti.cli.faults import fail, told
 from smalti.cli.fitting import fit_command
 from smalti.cli.inspection import info_command, test_command
@@ -46,6 +47,7 @@ def _common(
 
 app.command("fit", short_help="Learn a model from images.")(fit_command)
 app.command("compress", short_help="Pack images in one self-contained .smalti file.")(compress_command)
+app.command("estimate", short_help="Foretell what images would come to, before a long fit.")(estimate_command)
 app.command("decompress", short_help="Write all images of an archive to files.")(decompress_command)
 app.command("get", short_help="Write some images of an archive to a folder.")(get_command)
 app.command("info", short_help="Show what is inside an archive, byte by byte.")(info_command)

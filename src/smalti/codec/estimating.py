@@ -1,0 +1,191 @@
+"""What packing a collection would come to, foretold from a sample, before the long fit.
+
+Nothing is fitted. Tokens are foretold from the spread of the sample: what a linear codec would spend, and how much less
+a learned one does the nearer images are to their likes. The model is the one that a fit would choose. What classical
+codecs need is measured by the caller, on the same sample; this layer does not know them.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.codec.spread import Spread, spread_of
+from smalti.errors import SourceError
+from smalti.images import ImageSource
+from smalti.training.pyramid.sizing import LEARNED_SHARE, choose_shape
+
+__all__ = ["Comparison", "Estimate", "Sample", "Verdict", "draw_sample", "estimate"]
+
+Verdict = Literal["smalti", "equal", "peer"]
+
+SAMPLE_IMAGES = 2_000
+READ_BATCH = 1_024
+
+UNLEARNED_SHARE = 1.3
+"""What a fit takes of the bits of the best linear codec where there is nothing to learn but the covariance."""
+
+CLOSENESS_PAYS = 3.2
+"""How fast that share falls with closeness; set by one long fit, of MNIST at an MSE of .0094."""
+
+LEAST_SHARE = 0.25
+LEARNING_IMAGES = 300
+"""Images of a collection of which a fit learns about half of what it would learn of very many."""
+
+BITS_PER_WEIGHT = 4.0
+PRIOR_SHARE = 0.02
+"""Codes and priors, as a share of the tokens that they pay for."""
+
+OTHER_BYTES = 3_000
+LOW, HIGH = 0.7, 1.4
+"""How far the outcome may be from what is likely; a guess, until more long fits are known than that of MNIST."""
+
+EQUAL = 1.15
+"""Sizes whose ratio is less are called about equal."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some images of a collection. pixels : uint8 [n, H, W, C], evenly drawn    images : of the whole collection"""
+
+    pixels: NDArray[np.uint8]
+    images: int
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the pixels of the whole collection."""
+        return self.images * math.prod(self.pixels.shape[1:])
+
+
+def draw_sample(source: ImageSource) -> Sample:
+    """Return at most 2,000 images of a source, in one pass that keeps no others; SourceError if it holds none."""
+    entries = len(source)
+    wanted = np.linspace(0, max(0, entries - 1), min(entries, SAMPLE_IMAGES)).astype(np.int64)
+    parts, seen = [], 0
+    for batch in source.batches(READ_BATCH):
+        rows = wanted[(wanted >= seen) & (wanted < seen + len(batch))] - seen
+        parts.append(batch.pixels[rows])
+        seen += len(batch)
+    if not seen:
+        raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
+    return Sample(np.concatenate(parts), seen)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `smalti compress` would about come to at a mean squared error, without labels and names.
+
+    bits_per_image : of tokens
+    model_bytes : of decoder, codes, priors and all else that is stored once
+    in_reach : whether the network could come down to the error at all
+    """
+
+    images: int
+    raw_bytes: int
+    target_mse: float
+    bits_per_image: float
+    model_bytes: int
+    in_reach: bool
+
+    @property
+    def likely_bytes(self) -> int:
+        """The whole archive."""
+        return self.model_bytes + math.ceil(self.images * self.bits_per_image / 8)
+
+    @property
+    def low_bytes(self) -> int:
+        """If all goes well."""
+        return round(LOW * self.likely_bytes)
+
+    @property
+    def high_bytes(self) -> int:
+        """If it does not."""
+        return round(HIGH * self.likely_bytes)
+
+    @property
+    def ratio(self) -> float:
+        """Raw bytes to one of the archive."""
+        return self.raw_bytes / self.likely_bytes
+
+    def break_even_images(self, peer_bytes: int) -> int | None:
+        """Return the images from which on an archive with this model is smaller than a codec; None if it never is.
+
+        peer_bytes : what the codec needs for the whole collection
+        """
+        spared = peer_bytes / self.images - self.bits_per_image / 8
+        return math.ceil(self.model_bytes / spared) if spared > 0 else None
+
+
+def estimate(sample: Sample, mse: float) -> Estimate:
+    """Return what a collection would come to at a mean squared error of pixels in [0, 1]."""
+    spread = spread_of(sample.pixels, mse)
+    share = _share(spread, sample.images)
+    height, width, channels = sample.pixels.shape[1:]
+    shape = choose_shape((height, width, channels), sample.images, max(1.0, LEARNED_SHARE * spread.linear_bits))
+    latents = sum(each * places for each, places in zip(shape.latents, shape.positions, strict=True))
+    bits = share * spread.linear_bits
+    model = BITS_PER_WEIGHT / 8 * shape.weights + PRIOR_SHARE * sample.images * bits / 8 + OTHER_BYTES
+    in_reach = min(1.0, share) * spread.components <= latents
+    return Estimate(sample.images, sample.raw_bytes, mse, bits, round(model), in_reach)
+
+
+def _share(spread: Spread, images: int) -> float:
+    """What a fit takes of the bits of the best linear codec."""
+    of_many = max(LEAST_SHARE, UNLEARNED_SHARE * math.exp(-CLOSENESS_PAYS * spread.closeness))
+    missing = LEARNING_IMAGES / (LEARNING_IMAGES + images)
+    return of_many + max(0.0, UNLEARNED_SHARE - of_many) * missing
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An estimate beside classical codecs. peers : what each needs for the collection at the same error, in bytes"""
+
+    estimate: Estimate
+    peers: Mapping[str, int]
+
+    @property
+    def best_peer(self) -> str | None:
+        """The codec that needs the fewest bytes; None if none was measured."""
+        return min(self.peers, key=lambda name: (self.peers[name], name), default=None)
+
+    @property
+    def gain(self) -> float | None:
+        """How many times smaller than the best codec an archive would be; None without codecs."""
+        best = self.best_peer
+        return None if best is None else self.peers[best] / self.estimate.likely_bytes
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What to use; None if it cannot be said without codecs."""
+        if not self.estimate.in_reach or self.estimate.ratio <= 1:
+            return "peer"
+        gain = self.gain
+        if gain is None:
+            return None
+        if gain > EQUAL:
+            return "smalti"
+        return "equal" if gain >= 1 / EQUAL else "peer"
+
+    def sentence(self) -> str:
+        """Return the verdict in words."""
+        best, gain = self.best_peer or "a classical codec", self.gain
+        if not self.estimate.in_reach:
+            return f"{best} would serve better: these images share too little for smalti to come down to this error"
+        if self.estimate.ratio <= 1:
+            return f"{best} would serve better: smalti would be larger than the raw images"
+        if gain is None:
+            return f"smalti would be about {self.estimate.ratio:.0f} times smaller than the raw images"
+        if self.verdict == "equal":
+            return f"about equal: smalti would be {gain:.2f} times smaller than {best}"
+        if self.verdict == "smalti":
+            return f"smalti would be about {gain:.1f} times smaller than {best}"
+        return f"{best} would serve better: smalti would be about {1 / gain:.1f} times larger{self._why()}"
+
+    def _why(self) -> str:
+        """Say how many images would do, if any number would."""
+        best = self.best_peer
+        needed = None if best is None else self.estimate.break_even_images(self.peers[best])
+        return "" if needed is None else f" (smaller from about {needed:,} such images on)"

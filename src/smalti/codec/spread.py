@@ -1,0 +1,100 @@
+"""How a sample of images is spread: what a linear codec would spend on it, and how far it is from a Gaussian cloud.
+
+Nothing is learned here. Images are looked at as vectors of their pixels, as wholes if they are small and many, else in
+tiles.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Spread", "spread_of"]
+
+MOST_VALUES = 1_024
+VECTORS_PER_VALUE = 2
+"""Values of a vector at most, and vectors to each at least, so that a covariance is known: else images are cut up."""
+
+MOST_VECTORS = 16_000
+NEIGHBOURS_AMONG = 2_000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What was found, for an image.
+
+    linear_bits : the rate of Gaussian vectors of the same covariance at the error asked for
+    components : principal components that leave no more than that error, if they are kept as they are
+    closeness : bits by which images are nearer to their likes than such Gaussian vectors are, as a share of
+        `linear_bits`; 0 for noise, .4 for handwritten digits
+    """
+
+    linear_bits: float
+    components: float
+    closeness: float
+
+
+def spread_of(sample: NDArray[np.uint8], mse: float) -> Spread:
+    """Return the spread of images uint8 [n, H, W, C] at a mean squared error of pixels in [0, 1].
+
+    The rate is by reverse water-filling (Cover & Thomas 2006, 10.3.3). Closeness compares the distances to nearest
+    neighbours with those of Gaussian vectors, as estimators of entropy do (Kozachenko & Leonenko 1987), no finer than
+    the error asked for.
+    """
+    vectors, per_image = _vectors(sample)
+    mean = vectors.mean(0)
+    spectrum, axes = np.linalg.eigh((vectors - mean).T @ (vectors - mean) / max(1, len(vectors) - 1))
+    spectrum = spectrum.clip(0)
+    allowed = mse * vectors.shape[1]
+    components = len(spectrum) - int(np.searchsorted(np.cumsum(spectrum), allowed, side="right"))
+    level = _water_level(spectrum, allowed)
+    active = spectrum > level
+    if not active.any():
+        return Spread(0.0, 0.0, 0.0)
+    bits = float(0.5 * np.log2(spectrum[active] / level).sum())
+    seen = (vectors[:NEIGHBOURS_AMONG] - mean) @ axes[:, active]
+    made = np.random.default_rng(SEED).normal(size=seen.shape) * np.sqrt(spectrum[active])
+    spared = _neighbour_bits(made, level) - _neighbour_bits(seen, level)
+    return Spread(bits * per_image, components * per_image, spared / bits)
+
+
+def _vectors(sample: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
+    """Return the vectors [m, d] in a mixed order, and how many of them make an image."""
+    count, height, width, channels = sample.shape
+    for parts in range(1, max(height, width) + 1):
+        rows, columns = max(1, height // parts), max(1, width // parts)
+        down, across = height // rows, width // columns
+        values = rows * columns * channels
+        if values <= MOST_VALUES and count * down * across >= VECTORS_PER_VALUE * values:
+            break
+    tiles = sample[:, : down * rows, : across * columns].reshape(count, down, rows, across, columns, channels)
+    flat = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)
+    order = np.random.default_rng(SEED).permutation(len(flat))[:MOST_VECTORS]
+    return flat[order] / 255.0, height * width / (rows * columns)
+
+
+def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
+    """The level that leaves this much distortion in all, each component being left at most its variance."""
+    low, high = 1e-12, max(1e-12, float(spectrum.max()))
+    for _ in range(60):
+        level = math.sqrt(low * high)
+        if float(np.minimum(spectrum, level).sum()) > distortion:
+            high = level
+        else:
+            low = level
+    return low
+
+
+def _neighbour_bits(vectors: NDArray[np.float64], level: float) -> float:
+    """The mean logarithm of the distance to the nearest neighbour, in all dimensions: entropy, but for a constant."""
+    count, dimensions = vectors.shape
+    squares = np.square(vectors).sum(1)
+    nearest = np.zeros(count)
+    for start in range(0, count, 500):
+        part = slice(start, min(start + 500, count))
+        far = squares[part, None] + squares - 2 * vectors[part] @ vectors.T
+        far[np.arange(len(far)), np.arange(part.start, part.stop)] = np.inf if count > 1 else 0.0
+        nearest[part] = far.min(1).clip(0)
+    return float(0.5 * dimensions * np.log2(nearest + dimensions * level).mean())

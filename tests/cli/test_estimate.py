@@ -1,0 +1,85 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smalti.cli import estimate, peers
+from smalti.codec.estimating import Sample
+
+from .running import names
+
+FIELDS = {
+    "images", "raw_bytes", "target_mse", "predicted_bytes", "predicted_ratio", "model_bytes", "bits_per_image",
+    "in_reach", "peers", "best_peer", "break_even_images", "verdict", "sentence", "seconds",
+}  # fmt: skip
+
+
+def photos(images, side, channels, seed=0):
+    """Smooth colour images without anything in common."""
+    rough = np.random.default_rng(seed).normal(size=(images, side, side, channels)).cumsum(1).cumsum(2)
+    low, high = rough.min((1, 2), keepdims=True), rough.max((1, 2), keepdims=True)
+    return (255 * (rough - low) / (high - low)).astype(np.uint8)
+
+
+@pytest.fixture
+def source(tmp_path):
+    def save(pixels):
+        np.save(tmp_path / "images.npy", pixels)
+        return tmp_path / "images.npy"
+
+    return save
+
+
+def test_noise_is_better_left_to_a_classical_codec(smalti, source):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 24, 24), dtype=np.uint8)
+    told = smalti("estimate", source(pixels), "--target-mse", 0.005, "--json").json
+    assert set(told) == FIELDS and told["verdict"] == "peer" and not told["in_reach"]
+    assert set(told["peers"]) == {"JPEG XL", "AVIF", "WebP"} and told["best_peer"] in told["sentence"]
+
+
+def test_so_are_thirty_photos(smalti, source):
+    told = smalti("estimate", source(photos(30, 64, 3)), "--profile", "fine", "--json").json
+    assert told["images"] == 30 and told["raw_bytes"] == 30 * 64 * 64 * 3 and told["target_mse"] == 0.002
+    assert told["verdict"] == "peer" and told["peers"][told["best_peer"]] == min(told["peers"].values())
+    assert set(told["peers"]) == {"JPEG XL", "AVIF 4:2:0", "AVIF 4:4:4", "WebP"}
+
+
+def test_all_of_mnist_is_for_smalti(smalti, source, monkeypatch):
+    with np.load(Path(__file__).parents[1] / "data" / "mnist_slice.npz") as stored:
+        digits = stored["images"]
+    told = smalti("estimate", source(digits[:30]), "--json").json
+    assert told["target_mse"] == 0.0094 and told["verdict"] == "peer"  # so few do not pay for a model
+    path, draw = source(digits), Sample
+    monkeypatch.setattr("smalti.codec.estimating.Sample", lambda pixels, images: draw(pixels, 70_000))
+    ran = smalti("estimate", path)
+    assert ran.code == 0 and "70,000 images" in ran.out and "AVIF" in ran.out and "break-even" in ran.out
+    assert ran.out.splitlines()[-1].startswith("smalti would be about ")
+
+
+def test_without_the_extra_codecs_are_left_out_in_one_line(smalti, source, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    monkeypatch.delitem(sys.modules, "smalti.bench.peers", raising=False)
+    ran = smalti("estimate", source(photos(40, 16, 1)), "--json")
+    assert ran.code == 0 and ran.json["peers"] == {} and ran.json["best_peer"] is None
+    assert ran.err.count("\n") == 1 and 'pip install "smalti[study]"' in ran.err
+
+
+def test_other_channels_than_grey_and_rgb_are_not_compared(smalti, source):
+    ran = smalti("estimate", source(photos(20, 16, 4)))
+    assert ran.code == 0 and "not compared: " in ran.err and "AVIF" not in ran.out
+
+
+def test_what_cannot_be_estimated_is_refused(smalti, source, tmp_path):
+    path = source(photos(20, 16, 1))
+    assert "compact or fine" in smalti.fails(2, "estimate", path, "--profile", "paper")
+    assert "cannot be met" in smalti.fails(2, "estimate", path, "--target-mse", 0)
+    assert "nowhere" in smalti.fails(1, "estimate", tmp_path / "nowhere")
+    assert names(tmp_path) == ["images.npy"]  # and nothing is ever written
+
+
+def test_codecs_go_on_to_finer_settings_until_the_error_is_met():
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
+    coarse, fine = (peers.peer_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
+    assert all(fine[name] > 2 * coarse[name] for name in fine) and "WebP" in fine
+    assert estimate.peer_bytes_per_image is peers.peer_bytes_per_image
