@@ -3,6 +3,7 @@
 import math
 
 from smalti.bench.matched import JPEG_XL, Need, Reference, best_need, needs, reference
+from smalti.bench.mosaics import MOST_IMAGES
 from smalti.bench.results import ArchiveResult, BenchResult
 from smalti.images.batch import shape_words
 from smalti.study.page.markup import Table, to_markdown
@@ -16,10 +17,11 @@ def bench_page(result: BenchResult, figure: str) -> str:
     """Return the page; `figure` is the name of the picture beside it."""
     height, width, channels = result.image_shape
     several = f"{result.mosaics:,} mosaics of up to {result.mosaic_images:,} images"
+    coded = "them" if result.images <= MOST_IMAGES else f"{MOST_IMAGES:,} of them, evenly spread,"
     parts = [
         f"# {result.source}: bytes and quality, side by side",
         f"{result.images:,} images of {shape_words((height, width, channels))}, "
-        f"{height * width * channels:,} bytes each as raw pixels. Each codec codes them as "
+        f"{height * width * channels:,} bytes each as raw pixels. Each codec codes {coded} as "
         f"{several if result.mosaics > 1 else 'one mosaic'}, its best case: header costs vanish, and no image can be "
         "read alone. Archives count with everything inside, the model too, but for labels and names, which the codecs "
         "do not keep. MSE is of values in [0, 1]; every figure is of images that were decoded from the bytes counted.",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smalti.bench.archives import measure_archive
 from smalti.bench.figure import draw_bench
-from smalti.bench.mosaics import images_per_mosaic, measure_peer
+from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
 from smalti.bench.page import bench_page
 from smalti.bench.peers import peers_for
 from smalti.bench.results import BenchResult
@@ -75,7 +75,7 @@ def _begin(source: ImageSource, images: NDArray[np.uint8], before: BenchResult |
     if before is not None and before.pixels_sha256 == sha256:
         return replace(before, command=command)
     most = images_per_mosaic(*images.shape[1:3])
-    mosaics = -(-len(images) // most)
+    mosaics = -(-len(spread(images)) // most)
     name, shape = source.description, images.shape[1:]
     return BenchResult(name, len(images), shape, sha256, command, describe_machine(), most, mosaics, {}, (), ())
 
