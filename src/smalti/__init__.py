@@ -82,10 +82,15 @@ def compress(
     out: "str | PathLike[str]",
     *,
     model: "str | PathLike[str] | None" = None,
-    profile: str = "paper",
+    profile: str | None = None,
     codebook_size: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    target_mse: float | None = None,
+    target_ssim: float | None = None,
+    target_bytes: int | None = None,
+    effort: int | None = None,
+    adapt: bool = False,
     labels: "NDArray[np.integer] | None" = None,
     max_mse: float | None = None,
     recovery: str | None = None,
@@ -95,6 +100,11 @@ def compress(
 
     images : uint8 [N, H, W] or [N, H, W, C] with C from 1 to 4, or any SOURCE that the command line takes
     model : a file from `smalti fit`; with it, profile, codebook_size, epochs and seed must be left alone
+    profile : "paper", the study's network; "compact", the fewest bytes; "fine", more quality. None is "paper", or
+        "compact" if there is a target or an effort
+    target_mse, target_ssim, target_bytes : what the collection is to come to, one of them at most; see docs/rate.md
+    effort : 0 to 9, the time for "compact" and "fine"
+    adapt : whether the archive's copy of a given model may learn from these images
     labels : integers [N], for an array
     max_mse : what every image must decode within (mean squared error of pixels scaled to 0..1); 0 is lossless
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
@@ -108,20 +118,22 @@ def compress(
     from smalti.images import open_source  # noqa: PLC0415
 
     try:
-        from smalti.codec import compress_source, fit_source  # noqa: PLC0415 (torch)
-        from smalti.training import Model, profile_settings  # noqa: PLC0415
+        from smalti.codec import Wanted, compress_images  # noqa: PLC0415 (torch)
     except ModuleNotFoundError as error:
         raise MissingDependencyError.of("compressing", error.name, "train") from error
 
-    source = open_source(images, labels=labels)
+    wanted = Wanted(profile, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort, adapt)
+    if model is not None and (profile, codebook_size, epochs, seed) != (None, None, None, None):
+        raise UsageError("a model brings its own profile, codebook size, epochs and seed: give it or them")
     target = Path(out)
-    spec = None if recovery is None else RecoverySpec.parse(recovery)
-    if model is not None:
-        if (codebook_size, epochs, seed) != (None, None, None) or profile != "paper":
-            raise UsageError("a model brings its own profile, codebook size, epochs and seed: give it or them")
-        fitted = Model.load(Path(model))
-    else:
+    if model is None:
         check_output(target, overwrite)
-        settings = profile_settings(profile, codebook_size=codebook_size, epochs=epochs, seed=seed)
-        fitted = fit_source(source, settings)
-    return compress_source(source, target, fitted, max_mse=max_mse, recovery=spec, overwrite=overwrite)
+    return compress_images(
+        open_source(images, labels=labels),
+        target,
+        wanted,
+        None if model is None else Path(model),
+        max_mse=max_mse,
+        recovery=None if recovery is None else RecoverySpec.parse(recovery),
+        overwrite=overwrite,
+    )

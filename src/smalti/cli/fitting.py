@@ -19,7 +19,6 @@ from smalti.cli.options import (
     Force,
     Json,
     OutPath,
-    Profile,
     ProfileOption,
     Quiet,
     Resume,
@@ -31,12 +30,13 @@ from smalti.cli.options import (
     Threads,
     default_threads,
 )
-from smalti.cli.pyramids import Wanted, fit_pyramid_with_progress
+from smalti.cli.pyramids import fit_pyramid_with_progress
 from smalti.cli.sources import open_for, report_skipped
 from smalti.errors import UsageError
 from smalti.files import atomic_file, check_output, writing
 
 if TYPE_CHECKING:
+    from smalti.codec import Wanted
     from smalti.images import ImageSource
     from smalti.training import EpochReport, FitSettings, Model, QuantizationReport
 
@@ -85,14 +85,15 @@ def fit_command(
     console = Console(json=json, quiet=quiet)
     check_output(output, force)
     with needing("fitting", "train"):
-        from smalti.training import profile_settings  # noqa: PLC0415 (torch is slow to import)
-    wanted = Wanted(profile, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
+        from smalti.codec import Wanted  # noqa: PLC0415 (torch is slow to import)
+    name = None if profile is None else profile.value
+    wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
     if wanted.is_pyramid:
         if validation is not None:
             raise UsageError("--validation is for the profile paper")
         _fit_pyramid(source, output, wanted, console, resume, threads)
         return
-    settings = profile_settings((profile or Profile.PAPER).value, codebook_size=codebook_size, epochs=epochs, seed=seed)
+    settings = wanted.paper_settings()
     images = open_for(source, console)
     check_images = None if validation is None else open_for(validation, console)
     model = fit_with_progress(
@@ -123,9 +124,9 @@ def fit_command(
 
 
 def _fit_pyramid(
-    source: str, output: Path, wanted: Wanted, console: Console, resume: bool, threads: int | None
+    source: str, output: Path, wanted: "Wanted", console: Console, resume: bool, threads: int | None
 ) -> None:
-    settings = wanted.settings()
+    settings = wanted.pyramid_settings()
     images = open_for(source, console)
     checkpoint = checkpoint_path(output)
     model = fit_pyramid_with_progress(images, settings, console, output, checkpoint, resume=resume, threads=threads)

@@ -22,7 +22,6 @@ from smalti.cli.options import (
     Force,
     Json,
     OutPath,
-    Profile,
     ProfileOption,
     Quiet,
     Resume,
@@ -34,7 +33,7 @@ from smalti.cli.options import (
     Threads,
     default_threads,
 )
-from smalti.cli.pyramids import Wanted, compress_pyramid, fit_pyramid_with_progress
+from smalti.cli.pyramids import compress_pyramid, fit_pyramid_with_progress
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
@@ -107,9 +106,10 @@ def compress_command(
     if recovery_spec is not None:
         require_reedsolo()
     with needing("compressing", "train"):
-        from smalti.codec import compress_source, load_model  # noqa: PLC0415 (torch is slow to import)
-        from smalti.training import Model, choose_device, profile_settings  # noqa: PLC0415
-    wanted = Wanted(profile, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
+        from smalti.codec import Wanted, compress_source, load_model, packing_of  # noqa: PLC0415 (torch is slow)
+        from smalti.training import Model, choose_device  # noqa: PLC0415
+    name = None if profile is None else profile.value
+    wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort, adapt)
     packed: dict[str, Any] = {
         "labels": not no_labels,
         "max_mse": max_mse,
@@ -123,23 +123,20 @@ def compress_command(
     elif wanted.is_pyramid:
         images = open_for(source, console)
         fitted = fit_pyramid_with_progress(
-            images, wanted.settings(), console, output, checkpoint_path(output), resume=resume, threads=threads
+            images, wanted.pyramid_settings(), console, output, checkpoint_path(output), resume=resume, threads=threads
         )
     else:
-        settings = profile_settings(
-            (profile or Profile.PAPER).value, codebook_size=codebook_size, epochs=epochs, seed=seed
-        )
+        settings = wanted.paper_settings()
         images = open_for(source, console)
         fitted = fit_with_progress(images, settings, console, output, device=device, resume=resume, threads=threads)
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(default_threads(threads))
     if not isinstance(fitted, Model):
-        own = model is None or adapt
-        report = compress_pyramid(images, output, fitted, wanted, console, own_model=own, threads=threads, **packed)
-    elif wanted.has_goal or effort is not None or adapt:
-        raise UsageError("a model of the profile paper has no targets, no effort, and cannot be adapted")
+        packing = packing_of(fitted, wanted, model is None)
+        report = compress_pyramid(images, output, fitted, packing, console, threads=threads, **packed)
     else:
+        wanted.check_for_paper_model()
         with console.progress("compress") as progress:
             report = compress_source(
                 images, output, fitted, threads=default_threads(threads), progress=progress, **packed

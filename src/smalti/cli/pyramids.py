@@ -2,71 +2,20 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
-from smalti.cli.options import Profile, default_threads
-from smalti.errors import UsageError
+from smalti.cli.options import default_threads
 from smalti.files import atomic_file, writing
 
 if TYPE_CHECKING:
-    from smalti.codec import CompressReport
+    from smalti.codec import CompressReport, PyramidPacking
     from smalti.images import ImageSource
-    from smalti.training.pyramid import Goal, PyramidModel, PyramidReport, PyramidSettings
+    from smalti.training.pyramid import PyramidModel, PyramidReport, PyramidSettings
 
-__all__ = ["Wanted", "compress_pyramid", "fit_pyramid_with_progress"]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a user asked of a fit or of packing, as given; None where nothing was."""
-
-    profile: Profile | None
-    codebook_size: int | None
-    epochs: int | None
-    seed: int | None
-    target_mse: float | None = None
-    target_ssim: float | None = None
-    target_bytes: int | None = None
-    effort: int | None = None
-
-    @property
-    def has_goal(self) -> bool:
-        """Whether a quality or a size was asked for."""
-        return any(value is not None for value in (self.target_mse, self.target_ssim, self.target_bytes))
-
-    @property
-    def is_pyramid(self) -> bool:
-        """Whether it is for the profiles `compact` and `fine`; a goal or an effort means `compact`."""
-        if self.profile is Profile.PAPER and (self.has_goal or self.effort is not None):
-            raise UsageError(
-                "the profile paper has no targets and no effort: leave them out, or take --profile compact"
-            )
-        return self.profile in (Profile.COMPACT, Profile.FINE) or self.has_goal or self.effort is not None
-
-    def goal(self) -> "Goal | None":
-        """The goal that was asked for, or None."""
-        from smalti.training.pyramid import Goal  # noqa: PLC0415 (torch is slow to import)
-
-        return Goal(self.target_mse, self.target_ssim, self.target_bytes) if self.has_goal else None
-
-    def settings(self) -> "PyramidSettings":
-        """The settings of a fit."""
-        from smalti.training.pyramid import DEFAULT_EFFORT, DEFAULT_MSE, Goal, PyramidSettings  # noqa: PLC0415
-
-        if self.epochs is not None:
-            raise UsageError("--epochs is for the profile paper; compact and fine take --effort 0 to 9")
-        profile = (self.profile or Profile.COMPACT).value
-        return PyramidSettings(
-            profile,
-            self.goal() or Goal(mse=DEFAULT_MSE[profile]),
-            DEFAULT_EFFORT if self.effort is None else self.effort,
-            self.seed or 0,
-            self.codebook_size,
-        )
+__all__ = ["compress_pyramid", "fit_pyramid_with_progress"]
 
 
 def fit_pyramid_with_progress(
@@ -106,21 +55,18 @@ def compress_pyramid(
     source: "ImageSource",
     output: Path,
     model: "PyramidModel",
-    wanted: Wanted,
+    packing: "PyramidPacking",
     console: Console,
     *,
-    own_model: bool,
     threads: int | None,
     **rest: Any,
 ) -> "CompressReport":
     """Pack a source with a model while showing how it goes. rest : as `compress_with_pyramid` takes it."""
     import torch  # noqa: PLC0415
 
-    from smalti.codec import PyramidPacking, compress_with_pyramid  # noqa: PLC0415
+    from smalti.codec import compress_with_pyramid  # noqa: PLC0415
 
     torch.set_num_threads(default_threads(threads))
-    goal = wanted.goal() or (model.settings.goal if own_model else None)
-    packing = PyramidPacking(goal, model.settings.effort if wanted.effort is None else wanted.effort, own_model)
     with console.progress("compress") as progress:
         return compress_with_pyramid(
             source,
