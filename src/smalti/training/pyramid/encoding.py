@@ -31,7 +31,7 @@ BATCH_IMAGES = 256
 SAMPLE_IMAGES = 1_024
 REFIT_EPOCHS = 3
 REFIT_BATCH = 128
-REFIT_SHARE = 0.3
+REFIT_SHARE = 0.2
 """Learning rate of a refit, as a share of that of the fit."""
 
 MARGIN = 0.998

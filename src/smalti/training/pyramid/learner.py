@@ -23,7 +23,7 @@ __all__ = ["Learner", "Plan", "StepMeasure"]
 
 LEARNING_RATE = 1.5e-3
 PRIOR_RATE = 2e-2
-WHOLE_RATE = 6e-3
+WHOLE_RATE = 1.5e-2
 """Steps of priors, and of whole weights, relative to the mean size of their arrays."""
 
 COMMITMENT = 0.25

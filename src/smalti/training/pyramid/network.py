@@ -1,5 +1,7 @@
 """The encoder of a pyramid. It is never stored in an archive, so it may be as large as time allows."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -7,26 +9,23 @@ from smalti.training.pyramid.shape import PyramidShape
 
 __all__ = ["PyramidEncoder"]
 
-PATCH = 4
-"""Pixels of a side that the encoder's first layer takes together: cheap on processors, and no worse here."""
+CHANNELS = (32, 64, 96)
+"""After each halving of the sides; the last ones, if there are fewer."""
 
 NORMAL_MOMENTUM = 0.01
 
 
 class _Residual(nn.Module):
-    """x + a small network of x with fewer channels inside (He et al. 2016)."""
+    """x + a small network of x (He et al. 2016)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        inner = channels // 2
-        self.narrow = nn.Conv2d(channels, inner, 1)
-        self.spatial = nn.Conv2d(inner, inner, 3, padding=1)
-        self.wide = nn.Conv2d(inner, channels, 1)
+        self.spatial = nn.Conv2d(channels, channels, 3, padding=1)
+        self.pointwise = nn.Conv2d(channels, channels, 1)
 
     def forward(self, values: Tensor) -> Tensor:
         """Return values of the same shape."""
-        inner = F.relu(self.spatial(F.relu(self.narrow(values))))
-        return F.relu(values + self.wide(inner))
+        return values + self.pointwise(F.silu(self.spatial(F.silu(values))))
 
 
 class _Head(nn.Module):
@@ -39,9 +38,9 @@ class _Head(nn.Module):
         hidden = 2 * channels if cells > 1 else channels
         self.layers = nn.Sequential(
             nn.Linear(channels * cells, hidden),
-            nn.ReLU(),
+            nn.SiLU(),
             nn.Linear(hidden, hidden),
-            nn.ReLU(),
+            nn.SiLU(),
             nn.Linear(hidden, latents),
         )
         # per channel mean 0 and variance 1: the scale of latents cannot drift while codes follow them
@@ -63,19 +62,19 @@ class _Head(nn.Module):
 class PyramidEncoder(nn.Module):
     """Images [n, C, H, W] in [0, 1] -> a list of latents [n, D, rows, columns], one for each scale.
 
-    channels : after the patches, and at the resolution of the canvas
-
     Latents are centred, so that a level that is absent stands for the average.
     """
 
-    def __init__(self, shape: PyramidShape, channels: tuple[int, int] = (64, 96)) -> None:
+    def __init__(self, shape: PyramidShape) -> None:
         super().__init__()
         self.shape = shape
-        self.patches = nn.Conv2d(shape.image_shape[2], channels[0], PATCH, stride=PATCH)
-        self.down = nn.Conv2d(channels[0], channels[1], 3, stride=shape.cell // PATCH, padding=1)
-        self.residual = _Residual(channels[1])
+        channels = (shape.image_shape[2], *CHANNELS[-len(shape.widths) :])
+        self.down = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1) for inputs, outputs in pairwise(channels)
+        )
+        self.residual = nn.Sequential(_Residual(channels[-1]), _Residual(channels[-1]))
         self.heads = nn.ModuleList(
-            _Head(channels[1], stride, latents) for stride, latents in zip(shape.strides, shape.latents, strict=True)
+            _Head(channels[-1], stride, latents) for stride, latents in zip(shape.strides, shape.latents, strict=True)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -84,5 +83,8 @@ class PyramidEncoder(nn.Module):
         rows, columns = self.shape.padded
         if (height, width) != (rows, columns):
             images = F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
-        canvas = self.residual(F.relu(self.down(F.relu(self.patches(images)))))
+        values = images
+        for layer in self.down:
+            values = F.silu(layer(values))
+        canvas = F.silu(self.residual(values))
         return [head(canvas) for head in self.heads]

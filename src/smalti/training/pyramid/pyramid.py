@@ -23,7 +23,7 @@ LARGEST_CODE = 2047
 LARGEST_WEIGHT = 127
 LARGEST_ACTIVATION = 255
 GREY_LEVELS = 255
-WEIGHT_LIMIT = 15
+WEIGHT_LIMIT = 31
 LARGEST_FIRST_CODE = 120.0
 """What the largest code becomes in integers: fine enough that rounding a code costs nothing."""
 
