@@ -30,14 +30,14 @@ class Effort:
 EFFORTS = (
     Effort(800, 0, 0),
     Effort(2_000, 0, 0),
-    Effort(5_000, 6, 0),
-    Effort(8_000, 6, 1),
-    Effort(12_000, 8, 1),
-    Effort(16_000, 8, 1),
-    Effort(20_000, 10, 1),
-    Effort(26_000, 12, 2),
-    Effort(32_000, 14, 2),
-    Effort(40_000, 16, 3),
+    Effort(5_000, 4, 0),
+    Effort(8_000, 4, 1),
+    Effort(12_000, 5, 1),
+    Effort(16_000, 6, 2),
+    Effort(20_000, 6, 2),
+    Effort(24_000, 6, 3),
+    Effort(28_000, 8, 3),
+    Effort(32_000, 8, 4),
 )
 
 
