@@ -134,6 +134,8 @@ def compress_command(
     torch.set_num_threads(default_threads(threads))
     if not isinstance(fitted, Model):
         packing = packing_of(fitted, wanted, model is None)
+        state = output.with_name(f"{output.name}.packing")
+        packed |= {"state": state, "resume": resume}
         report = compress_pyramid(images, output, fitted, packing, console, threads=threads, **packed)
     else:
         wanted.check_for_paper_model()

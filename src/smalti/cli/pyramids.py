@@ -68,15 +68,18 @@ def compress_pyramid(
 
     torch.set_num_threads(default_threads(threads))
     with console.progress("compress") as progress:
-        return compress_with_pyramid(
-            source,
-            output,
-            model,
-            packing,
-            threads=default_threads(threads),
-            progress=lambda what, done, total: progress(done, total),
-            **rest,
-        )
+        try:
+            return compress_with_pyramid(
+                source,
+                output,
+                model,
+                packing,
+                threads=default_threads(threads),
+                progress=lambda what, done, total: progress(done, total),
+                **rest,
+            )
+        except KeyboardInterrupt:
+            raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
 
 
 class _Observer:

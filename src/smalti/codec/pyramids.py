@@ -76,11 +76,14 @@ def compress_with_pyramid(
     recovery: RecoverySpec | None = None,
     overwrite: bool = False,
     threads: int = 1,
+    state: Path | None = None,
+    resume: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> CompressReport:
     """Encode every image of `source` with `model` and write the archive `out`, whole or not at all.
 
     labels, max_mse, recovery, threads : as for `compress_source`
+    state, resume : where packing keeps how far it is, to go on from; it is removed once the archive is there
     progress : called with what is being done, how much of it is done, and of how much
 
     Raises what `compress_source` raises.
@@ -89,7 +92,7 @@ def compress_with_pyramid(
     images = TrainingImages(source)
     effort = EFFORTS[packing.effort]
     rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
-    encoding = Encoding(model, images, packing.goal, rounds, progress)
+    encoding = Encoding(model, images, packing.goal, rounds, progress, state, resume)
     found = encoding.run(effort.refits if packing.own_model else 0)
     network = to_network(model.pyramid)
     tokens = global_tokens(model.pyramid, found.tokens, found.depths.numpy())
@@ -116,6 +119,8 @@ def compress_with_pyramid(
             done += len(batch)
             progress("write", done, len(images))
         writer.commit()
+    if state is not None:
+        state.unlink(missing_ok=True)
     with open_archive(out) as archive:
         return CompressReport(archive.info(), tuple(source.skipped))
 

@@ -7,13 +7,16 @@ the tokens are searched again: each step lowers squared error + price * bits of 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smalti.errors import ModelError
 from smalti.images.quality import ssim
 from smalti.training.images import TrainingImages
 from smalti.training.pyramid.control import Goal
@@ -21,12 +24,14 @@ from smalti.training.pyramid.learner import WHOLE_RATE
 from smalti.training.pyramid.model import PyramidModel
 from smalti.training.pyramid.schedule import learning_rate
 from smalti.training.pyramid.search import SearchState, improve, measure
+from smalti.training.tensors import read_tensors, write_tensors
 
 __all__ = ["Encoded", "Encoding", "Progress"]
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it, and of how much."""
 
+STATE_FORMAT = "smalti-packing"
 BATCH_IMAGES = 256
 SAMPLE_IMAGES = 1_024
 REFIT_EPOCHS = 3
@@ -78,11 +83,21 @@ class Encoding:
 
     goal : what the collection is to come to; None for the model's own price of a bit
     rounds : of the search; 0 leaves it out
+    state : where to keep tokens and model between two stages; whoever asked for it removes it
+    resume : whether to go on from there
     """
 
     def __init__(
-        self, model: PyramidModel, images: TrainingImages, goal: Goal | None, rounds: int, progress: Progress
+        self,
+        model: PyramidModel,
+        images: TrainingImages,
+        goal: Goal | None,
+        rounds: int,
+        progress: Progress,
+        state: Path | None = None,
+        resume: bool = False,
     ) -> None:
+        self._state, self._resume, self._fingerprint = state, resume, model.fingerprint()
         self.model, self.images, self.goal, self.rounds, self._progress = model, images, goal, rounds, progress
         self.price = model.price
         self._pixels = math.prod(images.image_shape)
@@ -94,15 +109,55 @@ class Encoding:
         other_bits : what the archive takes besides tokens, for a goal in bytes
         """
         self._other_bits = other_bits
+        refitted, encoded = self._begun()
+        for number in range(refitted, refits):
+            self._refit(encoded, number)
+            encoded = self._searched(encoded, max(2, self.rounds // 2))
+            self._correct_price(encoded)
+            self._keep(number + 1, encoded)
+        return self._stopped(self._meet(encoded))
+
+    def _begun(self) -> tuple[int, Encoded]:
+        """How many refits are done, and the tokens so far: those that were kept, or else the first ones."""
+        if self._state is not None and self._resume and self._state.exists():
+            return self._restored(self._state)
         self._find_price()
         encoded = self._first()
         if self.rounds:
             encoded = self._searched(encoded, self.rounds)
-        for number in range(refits):
-            self._refit(encoded, number)
-            encoded = self._searched(encoded, max(2, self.rounds // 2))
-            self._correct_price(encoded)
-        return self._stopped(self._meet(encoded))
+        self._keep(0, encoded)
+        return 0, encoded
+
+    def _keep(self, refitted: int, encoded: Encoded) -> None:
+        """Keep tokens and model, so that packing can go on from here."""
+        if self._state is None:
+            return
+        tensors = {f"tokens.{level}": tokens for level, tokens in enumerate(encoded.tokens)}
+        tensors |= {"sse": encoded.sse, "bits": encoded.bits}
+        tensors |= {f"pyramid.{name}": value for name, value in self.model.pyramid.state_dict().items()}
+        numbers = {"format": STATE_FORMAT, "refitted": refitted, "price": self.price, **self._identity()}
+        write_tensors(self._state, tensors, numbers)
+
+    def _restored(self, path: Path) -> tuple[int, Encoded]:
+        tensors, found = read_tensors(path, "state of packing", "remove it to start anew")
+        if found.get("format") != STATE_FORMAT or any(
+            found.get(key) != value for key, value in self._identity().items()
+        ):
+            raise ModelError(f"{path} is of other images, another model or another target; remove it to start anew")
+        encoded = self._empty(len(self.images))
+        encoded.tokens = [tensors[f"tokens.{level}"] for level in range(len(encoded.tokens))]
+        encoded.sse, encoded.bits = tensors["sse"], tensors["bits"]
+        prefix = "pyramid."
+        self.model.pyramid.load_state_dict(
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        )
+        self.price = float(found["price"])
+        return int(found["refitted"]), encoded
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for packing to go on: images, how they are packed, and the model before it learned."""
+        goal = None if self.goal is None else asdict(self.goal)
+        return {"images": self.images.fingerprint, "goal": goal, "rounds": self.rounds, "model": self._fingerprint}
 
     def _parts(self) -> Iterator[tuple[int, Tensor]]:
         for start in range(0, len(self.images), BATCH_IMAGES):

@@ -1,5 +1,6 @@
 """A pyramid that was fitted: what encodes other images of its kind, and its file."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,13 @@ class PyramidModel:
     def codebook_size(self) -> int:
         """Codes of all levels."""
         return sum(len(codes) for codes in self.pyramid.codes)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of the pyramid's numbers."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.pyramid.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def check_shape(self, image_shape: tuple[int, int, int], of: str) -> None:
         """Raise ModelError unless images of that shape fit the model; `of` names their source."""

@@ -25,7 +25,8 @@ class _Residual(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return values of the same shape."""
-        return values + self.pointwise(F.silu(self.spatial(F.silu(values))))
+        inner: Tensor = self.pointwise(F.silu(self.spatial(F.silu(values))))
+        return values + inner
 
 
 class _Head(nn.Module):
