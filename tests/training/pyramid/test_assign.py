@@ -1,0 +1,121 @@
+import pytest
+import torch
+
+from smalti.training.pyramid.assign import _Context, assign, curvatures
+from smalti.training.pyramid.prior import contexts
+
+from .tiny import SHAPES, random_pyramid, random_tokens, torch_generator
+
+IMAGES = 6
+
+
+@pytest.fixture(params=SHAPES)
+def pyramid(request):
+    return random_pyramid(SHAPES[request.param])
+
+
+def noise(pyramid, spread=60.0):
+    generator = torch_generator(5)
+    return [spread * torch.randn(scale.shape, generator=generator) for scale in pyramid.empty_latents(IMAGES)]
+
+
+def weights(pyramid):
+    return [torch.linspace(1, 3, latents) for latents in pyramid.shape.latents]
+
+
+def test_at_no_price_each_place_takes_the_nearest_code(pyramid):
+    wanted, weight = noise(pyramid), weights(pyramid)
+    found = assign(pyramid, wanted, weight, 0.0)
+    left = [scale.clone() for scale in wanted]
+    for level, form in enumerate(pyramid.forms):
+        codes = pyramid.code_values(level)
+        points = left[form.scale].flatten(2).transpose(1, 2)
+        far = ((points[:, :, None] - codes).square() * weight[form.scale]).sum(-1)
+        assert found.tokens[level].equal(far.argmin(-1))
+        left = [want - scale for want, scale in zip(wanted, pyramid.latents_of(found.tokens, level + 1), strict=True)]
+
+
+def test_each_place_takes_what_is_best_with_its_bits(pyramid):
+    wanted, weight, price = noise(pyramid), weights(pyramid), 900.0
+    found = assign(pyramid, wanted, weight, price)
+    before = pyramid.empty_latents(IMAGES)
+    for level, form in enumerate(pyramid.forms):
+        bits, after = pyramid.expected(before, level, found.tokens[level])
+        points = (wanted[form.scale] - before[form.scale]).flatten(2).transpose(1, 2)
+        far = ((points[:, :, None] - pyramid.code_values(level)).square() * weight[form.scale]).sum(-1)
+        costs = far + price * bits
+        own = costs.gather(2, found.tokens[level][..., None])[..., 0]
+        torch.testing.assert_close(own, costs.amin(-1), rtol=1e-5, atol=1.0)
+        before = after
+
+
+def test_the_latents_are_those_of_the_tokens(pyramid):
+    found = assign(pyramid, noise(pyramid), weights(pyramid), 10.0)
+    for one, other in zip(found.latents, pyramid.latents_of(found.tokens), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_higher_price_costs_fewer_bits():
+    pyramid = random_pyramid(SHAPES["two scales"])
+    spent = [
+        float(pyramid.bits_of(assign(pyramid, noise(pyramid), weights(pyramid), price).tokens).sum())
+        for price in (0.0, 300.0, 1e5)
+    ]
+    assert spent[0] > spent[1] > spent[2]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_contexts_one_by_one_are_contexts_at_once(whole, pyramid):
+    pyramid = random_pyramid(pyramid.shape, whole=whole)
+    tokens, before = random_tokens(pyramid, IMAGES), pyramid.empty_latents(IMAGES)
+    for level, form in enumerate(pyramid.forms):
+        after = pyramid.added(before, level, tokens[level])
+        empty = all(other.scale != form.scale for other in pyramid.forms[:level])
+        unit = 1.0 if whole else pyramid.unit_value
+        at_once = unit * contexts(before, after[form.scale], form.scale, pyramid.shape.strides, empty)
+        growing = [scale.clone() for scale in before]
+        one_by_one = _Context(pyramid, growing, form.scale)
+        codes = pyramid.code_values(level)
+        for place in range(pyramid.shape.positions[form.scale]):
+            torch.testing.assert_close(one_by_one.at(place)[:, 0], at_once[:, place])
+            one_by_one.add(place, form.slice, codes[tokens[level][:, place]])
+        torch.testing.assert_close(growing[form.scale], after[form.scale])
+        before = after
+
+
+def test_the_use_of_codes_is_counted():
+    pyramid = random_pyramid(SHAPES["two scales"], levels=(1, 1), codes=[5, 1])
+    wanted, weight = noise(pyramid), weights(pyramid)
+    found = assign(pyramid, wanted, weight, 0.0, count_use=True)
+    use, tokens, codes = found.uses[0], found.tokens[0][:, 0], pyramid.code_values(0)
+    points = wanted[0][:, :, 0, 0]
+    far = ((points[:, None] - codes).square() * weight[0]).sum(-1)
+    ordered = far.sort(1).values
+    for code in range(5):
+        own = tokens == code
+        assert use.count[code] == own.sum()
+        torch.testing.assert_close(use.sums[code], points[own].sum(0), rtol=1e-4, atol=1e-2)
+        torch.testing.assert_close(use.distortion[code], ordered[own, 0].sum(), rtol=1e-4, atol=1.0)
+        torch.testing.assert_close(use.spared[code], (ordered[own, 1] - ordered[own, 0]).sum(), rtol=1e-4, atol=1.0)
+    assert found.uses[1].count.tolist() == [4 * IMAGES]
+
+
+def test_use_is_not_looked_into_unless_asked():
+    pyramid = random_pyramid(SHAPES["two scales"])
+    use = assign(pyramid, noise(pyramid), weights(pyramid), 1.0).uses[0]
+    assert use.count.sum() == IMAGES and not use.spared.any() and not use.distortion.any()
+
+
+def test_curvatures_foretell_what_a_small_change_costs():
+    pyramid = random_pyramid(SHAPES["two scales"], whole=False)
+    latents = [0.3 * scale / 60 for scale in noise(pyramid)]
+    generator = torch_generator(1)
+    probes = [curvatures(pyramid, latents, generator) for _ in range(200)]
+    with torch.no_grad():
+        plain = pyramid.decode(latents)
+        for scale, channel in ((0, 1), (1, 0)):
+            moved = [values.clone() for values in latents]
+            moved[scale][:, channel, 0, 0] += 1e-3
+            cost = float((pyramid.decode(moved) - plain).square().sum((1, 2, 3)).mean()) / 1e-6
+            found = float(torch.stack([probe[scale][channel] for probe in probes]).mean())
+            assert cost > 0 and 0.3 < found / cost < 3, "of one place of several, and by a few probes"
