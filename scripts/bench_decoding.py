@@ -184,7 +184,7 @@ def decoder_alone(path: Path, threads: int, rate: float) -> dict[str, Any]:
     """The network without the file: as the reader runs it, and layer by layer with every product really done."""
     file = SectionFile(path, Limits())
     store, grid = SectionStore(file), file.header.token_grid
-    network = store.model[0]
+    network = store.model.network
     tokens = np.concatenate([store.block(number).indices for number in range(file.header.blocks)]).reshape(-1, *grid)
     file.close()
     each = multiply_adds(network, grid)

@@ -120,7 +120,7 @@ def by_decoder(path: Path, way: Way) -> Pixels:
     if file.header.has_corrections:
         sys.exit(f"{path}: has corrections, which a decoder alone does not apply; give an archive without a promise")
     store = SectionStore(file)
-    decode = _decode_function(store.model[0], way)
+    decode = _decode_function(store.model.network, way)
     tokens = np.concatenate([store.block(number).indices for number in range(file.header.blocks)])
     tokens = tokens.reshape(-1, *file.header.token_grid)[: way.images or None]
     height, width, _ = file.header.image_shape

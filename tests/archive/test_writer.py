@@ -12,6 +12,7 @@ import pytest
 
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive import assembly as assembly_module
+from smalti.archive import writermodel as writermodel_module
 from smalti.archive import spool as spool_module
 from smalti.archive.layout import crc32c
 from smalti.entropy import TokenPrior
@@ -239,7 +240,7 @@ def test_dead_codes_are_not_stored(tmp_path):
 
 
 def test_counts_that_would_be_too_many_are_pooled(tmp_path, monkeypatch):
-    monkeypatch.setattr(assembly_module, "MAX_POSITION_CELLS", 10)
+    monkeypatch.setattr(writermodel_module, "MAX_POSITION_CELLS", 10)
     tokens = np.tile(np.array([[[1, 2, 3], [4, 5, 6]]]), (500, 1, 1))
     with open_archive(write(tmp_path / "a.smalti", tokens, random_network())) as archive:
         assert archive._store.prior.kind == "shared" and (archive.tokens() == tokens).all()

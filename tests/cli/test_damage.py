@@ -127,7 +127,7 @@ def test_a_lost_model_is_fatal(smalti, damage, tmp_path):
 def test_images_without_names_keep_their_numbers(smalti, blocks, tmp_path):
     """Nothing but a gap may shift what an image is called."""
     with open_archive(blocks) as archive:
-        network, tokens = archive._store.model[0], archive._store.block(0).indices
+        network, tokens = archive._store.model.network, archive._store.block(0).indices
     path = tmp_path / "plain.smalti"
     spec = ArchiveSpec((4, 4, 1), (1, 1), network.codes, "test", block_images=4)
     with ArchiveWriter(path, spec, network) as writer:

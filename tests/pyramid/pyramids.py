@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from integer.networks import random_clip, random_layer, random_table
+from integer.networks import random_clip, random_layer
 from smalti.entropy import FrequencyTable
 from smalti.errors import ModelError
 from smalti.integer import EXACT, Clip, PixelTable
@@ -71,7 +71,7 @@ def random_layers(rng, kinds, hidden, channels, clip, wild):
         kernel = tuple(int(k) for k in rng.choice((1, 2, 3, 4), 2))
         stride = tuple(int(s) for s in rng.integers(1, 4, 2)) if kind != "conv" else (1, 1)
         padding = tuple(int(rng.integers(0, (k + 1) // 2)) for k in kernel)
-        activation = random_table(rng) if last else random_clip(rng)
+        activation = small_table(rng) if last else random_clip(rng)
         if not wild:
             activation = PixelTable(-128, np.arange(256, dtype=np.uint8)) if last else Clip(0, 255)
         outputs = channels if last else hidden
@@ -83,6 +83,11 @@ def random_layers(rng, kinds, hidden, channels, clip, wild):
         layers.append(layer)
         before, inputs = activation, outputs
     return tuple(layers)
+
+
+def small_table(rng):
+    size = int(rng.choice([1, 2, 256]))
+    return PixelTable(int(rng.integers(-size, 1)), rng.integers(0, 256, size).astype(np.uint8))
 
 
 def random_depths(rng, levels):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from smalti.archive.extracting import Extracted, extract
     from smalti.archive.limits import Limits
     from smalti.archive.reader import Archive, open_archive
-    from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, SectionBytes, VerifyReport
+    from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, LevelInfo, SectionBytes, VerifyReport
     from smalti.archive.spec import ArchiveSpec
     from smalti.archive.writer import ArchiveWriter
 
@@ -28,6 +28,7 @@ __all__ = [
     "DamagedBlock",
     "Extracted",
     "Level",
+    "LevelInfo",
     "Limits",
     "SectionBytes",
     "VerifyReport",
@@ -47,6 +48,7 @@ _HOMES = {
     "DamagedBlock": "report",
     "Extracted": "extracting",
     "Level": "report",
+    "LevelInfo": "report",
     "Limits": "limits",
     "SectionBytes": "report",
     "VerifyReport": "report",

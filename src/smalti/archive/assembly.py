@@ -17,30 +17,31 @@ from smalti.archive.columns import TextBuilder, pack_integers
 from smalti.archive.frames import FrameWriter
 from smalti.archive.header import Header, Promise
 from smalti.archive.layout import Section, crc32c
-from smalti.archive.model import BLACK_SIDE, black_network, pack_model
+from smalti.archive.model import BLACK_SIDE, black_network
 from smalti.archive.recovery import RecoveryBuilder
 from smalti.archive.report import perplexity
 from smalti.archive.spec import ArchiveSpec
 from smalti.archive.spool import BlankTokens, CorrectionSpool, PlainImages, Tokens
-from smalti.entropy import MAX_POSITION_CELLS, TokenPrior
-from smalti.integer import IntegerDecoder, IntegerNetwork
+from smalti.archive.writermodel import TokenWriting, WriterModel
 from smalti.residual import CorrectionCounts, CorrectionPrior, Corrections, apply_corrections
 from smalti.version import __version__
 
 __all__ = ["Collected", "write_archive"]
+
+_NUMBERS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class Collected:
     """All that an archive is made of.
 
-    network : the decoder with all K codes
+    model : the decoder, with all K codes
     corrections : of all images, or None if nothing was promised of them
     labels : int64 [N], or None    names : N names, or None
     """
 
     spec: ArchiveSpec
-    network: IntegerNetwork
+    model: WriterModel
     tokens: Tokens
     corrections: CorrectionSpool | PlainImages | None
     labels: NDArray[np.int64] | None
@@ -74,7 +75,7 @@ def _without_decoder(collected: Collected) -> Collected:
     height, width, channels = collected.spec.image_shape
     spec = replace(collected.spec, token_grid=(-(-height // BLACK_SIDE), -(-width // BLACK_SIDE)))
     blank = BlankTokens(tokens.images, math.prod(spec.token_grid), spec.codebook_size)
-    return replace(collected, spec=spec, network=black_network(channels), tokens=blank)
+    return replace(collected, spec=spec, model=TokenWriting(black_network(channels), spec), tokens=blank)
 
 
 class _Assembly:
@@ -84,30 +85,27 @@ class _Assembly:
         self, frames: FrameWriter, recovery: RecoveryBuilder | None, collected: Collected, threads: int
     ) -> None:
         self._frames, self._recovery, self._collected, self._threads = frames, recovery, collected, threads
-        spec, tokens = collected.spec, collected.tokens
-        self._code_ids = np.flatnonzero(tokens.counts).astype(np.uint16)
-        self._ranks = np.zeros(spec.codebook_size, np.uint16)
-        self._ranks[self._code_ids] = np.arange(len(self._code_ids))
-        one_code = collected.network.codes == 1  # a network that needs no token
-        self._network = collected.network if one_code else collected.network.with_codes(self._code_ids)
+        self._model, self._prior = collected.model.stored(collected.tokens)
+        self._ranks = np.zeros(_NUMBERS, np.uint16)
+        self._ranks[self._model.code_ids] = np.arange(len(self._model.code_ids))
         self._columns = dict(_columns(collected))
         self._header = self._make_header()
-        self._decoder = BlockDecoder(IntegerDecoder(self._network), None, self._header)
+        self._decoder = BlockDecoder(self._model, None, self._header)
         self._digest = hashlib.sha256()
         self.image_bytes = 0  # of all sections but columns and recovery
 
     def write(self) -> None:
         """Write all sections."""
-        header, prior = self._header.to_bytes(), self._fit_prior()
+        header, prior = self._header.to_bytes(), self._prior.to_bytes()
         self._add(Section.HEADER, header)
-        self._add(Section.MODEL, pack_model(self._network, self._code_ids, self._header.codebook_size))
-        self._add(Section.PRIOR, prior.to_bytes())
-        self._add_blocks(prior, self._add_corrections())
+        self._add(Section.MODEL, self._model.to_bytes())
+        self._add(Section.PRIOR, prior)
+        self._add_blocks(self._add_corrections())
         for payload in self._columns.values():
             self._add(Section.COLUMN, payload)
         self._add(Section.DIGEST, self._digest.digest())
         self._add(Section.HEADER, header)
-        self._add(Section.PRIOR, prior.to_bytes())
+        self._add(Section.PRIOR, prior)
         for payload in () if self._recovery is None else self._recovery.payloads():
             self._frames.add(Section.RECOVERY, payload)
         self._frames.finish()
@@ -141,11 +139,11 @@ class _Assembly:
         self._add(Section.CORRECTIONS, prior.to_bytes())
         return prior
 
-    def _add_blocks(self, prior: TokenPrior, corrections_prior: CorrectionPrior | None) -> None:
+    def _add_blocks(self, corrections_prior: CorrectionPrior | None) -> None:
         first = 0
         for indices, corrections in self._blocks():
             block = self._block(indices, corrections, corrections_prior)
-            self._add(Section.TOKENS, pack_block(first, self._code_ids, block, prior))
+            self._add(Section.TOKENS, pack_block(first, self._model.code_ids, block, self._prior))
             first += len(indices)
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Corrections]]:
@@ -175,12 +173,6 @@ class _Assembly:
             self._digest.update(plain)
         return checksum
 
-    def _fit_prior(self) -> TokenPrior:
-        tokens, codes = self._collected.tokens, len(self._code_ids)
-        if tokens.tokens_per_image * codes <= MAX_POSITION_CELLS:
-            return TokenPrior.fit(tokens.position_counts(self._ranks, codes))
-        return TokenPrior.fit_shared(tokens.counts[self._code_ids], tokens.tokens_per_image)
-
     def _make_header(self) -> Header:
         spec, tokens, corrections = self._collected.spec, self._collected.tokens, self._collected.corrections
         promise = None
@@ -189,15 +181,16 @@ class _Assembly:
         return Header(
             images=tokens.images,
             image_shape=spec.image_shape,
-            padded_shape=self._network.output_size(spec.token_grid),
+            padded_shape=self._model.padded_shape,
             token_grid=spec.token_grid,
             codebook_size=spec.codebook_size,
-            codes_used=len(self._code_ids),
+            codes_used=int(np.count_nonzero(tokens.counts)),
             perplexity=perplexity(tokens.counts),
             block_images=spec.images_per_block,
             columns=tuple(self._columns),
             promise=promise,
             profile=spec.profile,
+            decoder=self._model.kind,
             provenance=tuple(sorted({"smalti": __version__, **dict(spec.provenance)}.items())),
         )
 

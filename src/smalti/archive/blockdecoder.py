@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.blocks import Block
 from smalti.archive.header import Header
-from smalti.integer import IntegerDecoder
+from smalti.archive.imagemodel import ImageModel
 from smalti.residual import CorrectionPrior
 
 __all__ = ["BlockDecoder", "as_slice"]
@@ -22,27 +22,31 @@ class BlockDecoder:
     corrections : what the corrections of the blocks were coded with, None if there are none
     """
 
-    def __init__(self, decoder: IntegerDecoder, corrections: CorrectionPrior | None, header: Header) -> None:
-        self._decoder, self._corrections = decoder, corrections
-        self._grid, self._shape = header.token_grid, header.image_shape
+    def __init__(self, model: ImageModel, corrections: CorrectionPrior | None, header: Header) -> None:
+        self._model, self._corrections = model, corrections
+        self._shape = header.image_shape
         self._piece_images = max(1, _PIECE_BYTES // (math.prod(header.padded_shape) * header.image_shape[2]))
 
-    def base(self, indices: NDArray[np.uint16], threads: int) -> NDArray[np.uint8]:
-        """What the network makes of tokens uint16 [n, T]: uint8 [n, H, W, C]."""
-        decoded = self._decoder.decode(indices.reshape(-1, *self._grid), threads)
+    def base(self, indices: NDArray[np.uint16], threads: int, levels: int | None = None) -> NDArray[np.uint8]:
+        """What the network makes of tokens uint16 [n, T], or of their first levels: uint8 [n, H, W, C]."""
+        decoded = self._model.decode(indices, threads, levels)
         return decoded[:, : self._shape[0], : self._shape[1]]
 
-    def rows(self, block: Block, rows: NDArray[np.integer], threads: int) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    def rows(
+        self, block: Block, rows: NDArray[np.integer], threads: int, levels: int | None = None
+    ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
         """Decode `rows` of a block, ascending, a piece at a time: which of the rows, and uint8 [k, H, W, C].
+
+        levels : decode the first levels of the tokens alone, without corrections
 
         Raises DamagedArchiveError if the corrections contradict the block.
         """
-        if self._corrections is not None:
+        if self._corrections is not None and levels is None:
             yield slice(0, len(rows)), self._corrected(block, rows, threads)
             return
         for start in range(0, len(rows), self._piece_images):
             part = slice(start, start + self._piece_images)
-            yield part, self.base(block.indices[as_slice(rows[part])], threads)
+            yield part, self.base(block.indices[as_slice(rows[part])], threads, levels)
 
     def _corrected(self, block: Block, rows: NDArray[np.integer], threads: int) -> NDArray[np.uint8]:
         assert self._corrections is not None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.archive.imagemodel import Prior
 from smalti.archive.layout import crc32c
-from smalti.entropy import TokenPrior
 from smalti.errors import DamagedArchiveError
 
 __all__ = ["Block", "pack_block", "unpack_block"]
@@ -19,7 +19,7 @@ _HEAD = struct.Struct("<QIIII")  # first image, images, crc32c of tokens, crc32c
 class Block:
     """A token block that was read.
 
-    indices : uint16 [n, T], each among the codes in use
+    indices : uint16 [n, T], each among the codes in use, or absent
     pixels_crc : crc32c of the pixels that its images must come to
     corrections : the corrections stream of its images, still coded
     """
@@ -34,15 +34,15 @@ class Block:
         return self.indices.nbytes + len(self.corrections)
 
 
-def pack_block(first: int, code_ids: NDArray[np.uint16], block: Block, prior: TokenPrior) -> bytes:
-    """Serialise a block that begins with image `first`; `code_ids` [U] are the numbers of the codes in use."""
+def pack_block(first: int, code_ids: NDArray[np.uint16], block: Block, prior: Prior) -> bytes:
+    """Serialise a block that begins with image `first`; `code_ids` [U] are the numbers of the indices."""
     tokens = prior.encode(block.indices)
     checksum = _tokens_crc(code_ids[block.indices])
     head = _HEAD.pack(first, len(block.indices), checksum, block.pixels_crc, len(tokens))
     return head + tokens + block.corrections
 
 
-def unpack_block(data: bytes, images: range, prior: TokenPrior, code_ids: NDArray[np.uint16]) -> Block:
+def unpack_block(data: bytes, images: range, prior: Prior, code_ids: NDArray[np.uint16]) -> Block:
     """Read the block that must hold `images`.
 
     Raises DamagedArchiveError if it holds others, or if its tokens are not those that were written.

@@ -11,7 +11,7 @@ from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 
 __all__ = ["MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "Header", "Promise"]
 
-DECODER = "integer"
+DECODERS = ("integer", "pyramid")
 MAX_CODES = 1 << 16
 MAX_BLOCK_IMAGES = 1 << 16
 MAX_GRID = (1 << 16) - 1
@@ -49,7 +49,7 @@ class Header:
     profile: str
     provenance: tuple[tuple[str, str], ...]
     dtype: str = "uint8"
-    decoder: str = DECODER
+    decoder: str = "integer"
     format_version: int = VERSION
     required_features: int = 0
 
@@ -62,8 +62,8 @@ class Header:
             "token_grid": min(self.token_grid) >= 1 and max(self.token_grid) <= MAX_GRID,
             "padded_shape": height <= self.padded_shape[0] and width <= self.padded_shape[1],
             "codebook_size": 2 <= self.codebook_size <= MAX_CODES,
-            "codes_used": 1 <= self.codes_used <= self.codebook_size,
-            "perplexity": math.isfinite(self.perplexity) and 0.999 <= self.perplexity <= self.codes_used + 1e-3,
+            "codes_used": self._fewest_codes <= self.codes_used <= self.codebook_size,
+            "perplexity": math.isfinite(self.perplexity) and self._perplexity_can_be,
             "block_images": 1 <= self.block_images <= MAX_BLOCK_IMAGES,
             "columns": len(set(self.columns)) == len(self.columns),
             "promise": promise is None
@@ -77,6 +77,15 @@ class Header:
         broken = [name for name, holds in rules.items() if not holds]
         if broken:
             raise DamagedArchiveError(f"header: {broken[0]} is {getattr(self, broken[0])}, which cannot be")
+
+    @property
+    def _fewest_codes(self) -> int:
+        """Images of a pyramid may be without tokens."""
+        return 0 if self.decoder == "pyramid" else 1
+
+    @property
+    def _perplexity_can_be(self) -> bool:
+        return self.perplexity == 0 if self.codes_used == 0 else 0.999 <= self.perplexity <= self.codes_used + 1e-3
 
     @property
     def tokens_per_image(self) -> int:
@@ -148,7 +157,7 @@ def _check_known(found: dict[str, Any]) -> None:
         raise DamagedArchiveError("header: it does not state the version of the format")
     check_version(version, features)
     decoder, dtype = found.get("decoder"), found.get("dtype")
-    if type(decoder) is str and type(dtype) is str and (decoder, dtype) != (DECODER, "uint8"):
+    if type(decoder) is str and type(dtype) is str and not (decoder in DECODERS and dtype == "uint8"):
         raise UnsupportedArchiveError(
             f"decoder {decoder!r} for {dtype!r} is not known to this release; use a newer smalti"
         )

@@ -1,31 +1,41 @@
-"""The model section: which codes are in use, and the decoder network for them. No pickle, no code."""
+"""The model section: read, and checked against the header and the limits. No pickle, no code."""
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smalti.archive.header import Header
+from smalti.archive.imagemodel import ImageModel, Prior, PyramidModel, TokenModel
 from smalti.archive.limits import Limits
 from smalti.errors import DamagedArchiveError, ModelError
-from smalti.integer import IntegerNetwork, Layer, PixelTable, pack_network, unpack_network
+from smalti.integer import IntegerNetwork, Layer, PixelTable, unpack_network
+from smalti.pyramid import PyramidNetwork, PyramidPrior, TokenLayout, unpack_pyramid
 
-__all__ = ["BLACK_SIDE", "black_network", "pack_model", "unpack_model"]
+__all__ = ["BLACK_SIDE", "black_network", "check_prior", "unpack_model"]
 
 BLACK_SIDE = 16
 
-
-def pack_model(network: IntegerNetwork, code_ids: NDArray[np.integer], codebook_size: int) -> bytes:
-    """Serialise `network` for the codes in use, whose numbers in [0, K) are `code_ids` (ascending [U])."""
-    ids = b"" if len(code_ids) == codebook_size else code_ids.astype("<u2").tobytes()
-    return ids + pack_network(network)
+Pair = tuple[int, int]
 
 
-def unpack_model(data: bytes, header: Header, limits: Limits) -> tuple[IntegerNetwork, NDArray[np.uint16]]:
-    """Read back what `pack_model` wrote: the network, and code_ids uint16 [U].
+def unpack_model(data: bytes, header: Header, limits: Limits) -> ImageModel:
+    """Read a model section.
 
     Raises DamagedArchiveError if it is not the model of `header`, LimitExceededError, UnsupportedArchiveError.
     """
+    try:
+        return _unpack_pyramid(data, header, limits) if header.decoder == "pyramid" else _unpack(data, header, limits)
+    except ModelError as error:
+        raise DamagedArchiveError(str(error)) from error
+
+
+def check_prior(prior: Prior, limits: Limits) -> None:
+    """LimitExceededError if coding one image takes more than the limit allows."""
+    if isinstance(prior, PyramidPrior):
+        limits.check("network_operations", prior.operations, "the prior of an image")
+
+
+def _unpack(data: bytes, header: Header, limits: Limits) -> TokenModel:
     used, codes = header.codes_used, header.codebook_size
     ids_bytes = 0 if used == codes else 2 * used
     if len(data) < ids_bytes:
@@ -34,28 +44,44 @@ def unpack_model(data: bytes, header: Header, limits: Limits) -> tuple[IntegerNe
     if (np.diff(code_ids.astype(np.int64)) <= 0).any() or int(code_ids[-1]) >= codes:
         raise DamagedArchiveError("the numbers of its codes are not ascending within the codebook")
     network = unpack_network(data[ids_bytes:], limits.model_bytes)
-    _check_against(header, network, limits)
-    return network, code_ids
+    _check_codes(network.codes, used)
+    limits.check("network_operations", _operations(network.layers, header.token_grid), "an image")
+    _check_pixels(network, header.token_grid, header)
+    return TokenModel(network, code_ids, codes, header.token_grid)
 
 
-def _check_against(header: Header, network: IntegerNetwork, limits: Limits) -> None:
-    if network.codes != header.codes_used:
-        raise DamagedArchiveError(f"it holds {network.codes} codes, not the {header.codes_used} that the header states")
+def _unpack_pyramid(data: bytes, header: Header, limits: Limits) -> PyramidModel:
+    network, grid = unpack_pyramid(data, limits.model_bytes)
+    _check_codes(network.codes, header.codebook_size)
+    layout = TokenLayout(network, grid)
+    if header.token_grid != (1, layout.tokens):
+        raise DamagedArchiveError(f"it takes {layout.tokens} tokens an image, not {list(header.token_grid)}")
+    operations = _operations(network.layers, grid)
+    for scale in network.scales:
+        operations += math.prod(scale.grid(grid)) * scale.stem.size + math.prod(grid) * len(network.bias)
+    limits.check("network_operations", operations, "an image")
+    block_images = min(header.block_images, header.images)
+    limits.check("block_bytes", 4 * layout.latents * block_images, "the latents of a token block")
+    _check_pixels(network, grid, header)
+    return PyramidModel(network, grid)
+
+
+def _check_codes(codes: int, stated: int) -> None:
+    if codes != stated:
+        raise DamagedArchiveError(f"it holds {codes} codes, not the {stated} that the header states")
+
+
+def _check_pixels(network: IntegerNetwork | PyramidNetwork, grid: Pair, header: Header) -> None:
     if network.channels != header.image_shape[2]:
         raise DamagedArchiveError(f"it makes {network.channels} channels, not {header.image_shape[2]}")
-    try:
-        limits.check("network_operations", _operations(network, header.token_grid), "an image")
-        size = network.output_size(header.token_grid)
-    except ModelError as error:
-        raise DamagedArchiveError(str(error)) from error
-    if size != header.padded_shape:
+    if (size := network.output_size(grid)) != header.padded_shape:
         raise DamagedArchiveError(f"it makes images of {list(size)}, not {list(header.padded_shape)}")
 
 
-def _operations(network: IntegerNetwork, grid: tuple[int, int]) -> int:
+def _operations(layers: tuple[Layer, ...], grid: Pair) -> int:
     """Products and sums that one image takes."""
     total = 0
-    for layer in network.layers:
+    for layer in layers:
         result = layer.output_size(grid)
         total += math.prod(result if layer.kind == "conv" else grid) * _operations_at_a_place(layer)
         total += math.prod(result) * layer.outputs

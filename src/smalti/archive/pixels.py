@@ -12,8 +12,13 @@ from smalti.archive.store import SectionStore
 __all__ = ["read_pixels"]
 
 
-def read_pixels(file: SectionFile, store: SectionStore, numbers: NDArray[np.int64], threads: int) -> NDArray[np.uint8]:
-    """Pixels uint8 [n, H, W, C] of images `numbers` (int64 [n], each in [0, N), any order, repeats allowed)."""
+def read_pixels(
+    file: SectionFile, store: SectionStore, numbers: NDArray[np.int64], threads: int, levels: int | None = None
+) -> NDArray[np.uint8]:
+    """Pixels uint8 [n, H, W, C] of images `numbers` (int64 [n], each in [0, N), any order, repeats allowed).
+
+    levels : decode the first levels of their tokens alone, without corrections
+    """
     header = file.header
     file.limits.check("request_bytes", len(numbers) * header.image_bytes, "this request")
     pixels = np.empty((len(numbers), *header.image_shape), np.uint8)
@@ -26,7 +31,7 @@ def read_pixels(file: SectionFile, store: SectionStore, numbers: NDArray[np.int6
         number = int(numbers[places[0]]) // header.block_images
         rows = numbers[places] - number * header.block_images
         with store.naming_block(number):
-            for part, decoded in store.decoder.rows(store.block(number), rows, inner):
+            for part, decoded in store.decoder.rows(store.block(number), rows, inner, levels):
                 pixels[as_slice(places[part])] = decoded
 
     _run(fill, parts, threads if inner == 1 else 1)

@@ -21,6 +21,7 @@ from smalti.archive.report import (
     ArchiveInfo,
     DamagedBlock,
     Level,
+    LevelInfo,
     VerifyReport,
     break_even_images,
     recovery_bytes,
@@ -30,7 +31,7 @@ from smalti.archive.sections import SectionFile
 from smalti.archive.selection import Selection, resolve
 from smalti.archive.store import SectionStore
 from smalti.archive.verify import Verifier
-from smalti.errors import DamagedArchiveError, UsageError
+from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
 
 __all__ = ["Archive", "open_archive"]
 
@@ -111,9 +112,21 @@ class Archive:
 
         Raises ImageIndexError (also an IndexError) for a number outside, UsageError for anything that is no index.
         """
-        numbers, single = resolve(selection, len(self))
-        pixels = read_pixels(self._file, self._store, numbers, self._threads).reshape(len(numbers), *self.shape[1:])
-        return pixels[0] if single else pixels
+        return self._pixels(selection, None)
+
+    @property
+    def levels(self) -> int:
+        """Levels of the tokens: 1, unless the decoder is a pyramid."""
+        return 1 if self._header.decoder == "integer" else len(self._store.model.levels or ())
+
+    def preview(self, selection: Selection, levels: int) -> NDArray[np.uint8]:
+        """What the first `levels` levels of the tokens give alone, 1 to `self.levels`, without corrections.
+
+        The shapes are those of `self[selection]`. Raises UsageError for levels that are not there.
+        """
+        if not 1 <= levels <= self.levels:
+            raise UsageError(f"{levels} levels, the archive has 1 to {self.levels}")
+        return self._pixels(selection, levels)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Every image in order, each as `archive[i]` gives it."""
@@ -121,7 +134,10 @@ class Archive:
             yield from batch.pixels.reshape(len(batch), *self.shape[1:])
 
     def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:
-        """Tokens of images start to stop - 1: uint16 [n, h, w], numbers of codes in [0, codebook_size)."""
+        """Tokens of images start to stop - 1: uint16 [n, h, w], numbers of codes in [0, codebook_size).
+
+        If the decoder is a pyramid, they are [n, 1, T], level by level, and 65,535 where a level is absent.
+        """
         numbers = range(*slice(start, stop).indices(len(self)))
         self._file.limits.check("request_bytes", 2 * len(numbers) * self._header.tokens_per_image, "this request")
         tokens = np.empty((len(numbers), self._header.tokens_per_image), np.uint16)
@@ -207,6 +223,7 @@ class Archive:
             codebook_size=header.codebook_size,
             codes_used=header.codes_used,
             perplexity=header.perplexity,
+            levels=self._level_infos(),
             break_even_images=break_even_images(parts, header.images, header.raw_bytes),
             blocks=header.blocks,
             block_images=header.block_images,
@@ -232,6 +249,21 @@ class Archive:
         if level not in ("quick", "tokens", "pixels"):
             raise UsageError(f"level {level!r} is none of quick, tokens, pixels")
         return Verifier(self._file, level, self._threads, progress).run()
+
+    def _pixels(self, selection: Selection, levels: int | None) -> NDArray[np.uint8]:
+        numbers, single = resolve(selection, len(self))
+        pixels = read_pixels(self._file, self._store, numbers, self._threads, levels)
+        pixels = pixels.reshape(len(numbers), *self.shape[1:])
+        return pixels[0] if single else pixels
+
+    def _level_infos(self) -> tuple[LevelInfo, ...] | None:
+        """Only the model of a pyramid says what levels there are; without it there is still the rest to tell."""
+        if self._header.decoder == "integer":
+            return None
+        try:
+            return self._store.model.levels
+        except (DamagedArchiveError, LimitExceededError, UnsupportedArchiveError):
+            return None
 
     def _column(self, name: str, int64: bool) -> NDArray[np.int64] | tuple[str, ...] | None:
         """The values of a column; None only if it is certain that there is no such column."""

@@ -16,6 +16,7 @@ __all__ = [
     "ArchiveInfo",
     "DamagedBlock",
     "Level",
+    "LevelInfo",
     "SectionBytes",
     "VerifyReport",
     "break_even_images",
@@ -45,6 +46,16 @@ class SectionBytes:
 
 
 @dataclass(frozen=True)
+class LevelInfo:
+    """A level of tokens: the number of its scale, its grid (h, w), its positions h * w, and how many codes it has."""
+
+    scale: int
+    grid: tuple[int, int]
+    positions: int
+    codes: int
+
+
+@dataclass(frozen=True)
 class ArchiveInfo:
     """An archive in numbers.
 
@@ -53,7 +64,8 @@ class ArchiveInfo:
     ratio_without_model : the same without the model's bytes, which are shared by all images
     bits_per_pixel : 8 * archive_bytes / (N * H * W), all channels of a pixel together
     bytes_per_image : archive_bytes / N
-    perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled
+    perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled; absent ones are left out
+    levels : of the tokens, if the decoder is a pyramid; None if it is not, or if the model is damaged
     promise : what it promises of every image, or None
     recovery_bytes : of `bytes.index`, what serves to repair the file
     damage : what was found to be wrong on opening
@@ -76,6 +88,7 @@ class ArchiveInfo:
     codebook_size: int
     codes_used: int
     perplexity: float
+    levels: tuple[LevelInfo, ...] | None
     break_even_images: int | None
     blocks: int
     block_images: int

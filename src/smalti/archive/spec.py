@@ -1,7 +1,7 @@
 """What an archive is to hold, known before its first image."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smalti.archive.header import MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID
 from smalti.archive.limits import Limits
@@ -19,11 +19,11 @@ class ArchiveSpec:
     """What an archive is to hold, known before its first image.
 
     image_shape : (H, W, C), C from 1 to 4: the top left of what the network makes of the token grid
-    token_grid : (h, w) tokens of an image
-    codebook_size : K, 2 to 65,536
+    token_grid : (h, w) tokens of an image; (1, T) if the decoder is a pyramid
+    codebook_size : K, 2 to 65,536; the codes of all levels if the decoder is a pyramid
     profile : name of the settings it was made with, for people
-    block_images : images per token block, the unit of damage and of random access; None for 1,024, or as many as
-        have 64 MB of pixels
+    block_images : images per token block, the unit of damage and of random access; None for 1,024 (4,096 if the
+        decoder is a pyramid, whose blocks are smaller), or as many as have 64 MB of pixels
     class_names : the name of each label 0, 1, ..., or None
     provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
     max_mse : what the corrections promise of every image (mean squared error of pixels scaled to 0..1), or None
@@ -67,4 +67,12 @@ class ArchiveSpec:
         """`block_images`, or what stands for None."""
         if self.block_images is not None:
             return self.block_images
-        return max(1, min(_BLOCK_IMAGES, _BLOCK_PIXEL_BYTES // math.prod(self.image_shape)))
+        return self._within_bytes(_BLOCK_IMAGES)
+
+    def with_blocks(self, images: int) -> "ArchiveSpec":
+        """The same spec with at most so many images per block, if it leaves that open."""
+        return self if self.block_images is not None else replace(self, block_images=self._within_bytes(images))
+
+    def _within_bytes(self, images: int) -> int:
+        """As many images as have 64 MB of pixels, at most `images`."""
+        return max(1, min(images, _BLOCK_PIXEL_BYTES // math.prod(self.image_shape)))

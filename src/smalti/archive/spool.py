@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smalti.residual import Corrections
 from smalti.residual.modes import PLAIN
 
-__all__ = ["BlankTokens", "CorrectionSpool", "TokenSpool", "Tokens"]
+__all__ = ["BlankTokens", "CorrectionSpool", "PlainImages", "TokenSpool", "Tokens", "count_codes"]
 
 _PIECE_TOKENS = 1 << 20
 
@@ -34,6 +34,11 @@ class Tokens(Protocol):
         """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
 
 
+def count_codes(tokens: NDArray[np.integer], codebook_size: int) -> NDArray[np.int64]:
+    """How often each code stands in tokens, int64 [codebook_size]; absent ones are above all codes, and left out."""
+    return np.bincount(tokens.ravel(), minlength=codebook_size)[:codebook_size]
+
+
 class TokenSpool:
     """Tokens of images in the order they come, in a nameless temporary file of the folder of the output.
 
@@ -47,8 +52,8 @@ class TokenSpool:
         self.images = 0
 
     def append(self, tokens: NDArray[np.integer]) -> None:
-        """Add images: integers [n, T], each in [0, codebook_size)."""
-        self.counts += np.bincount(tokens.ravel(), minlength=len(self.counts))
+        """Add images: integers [n, T], each in [0, codebook_size), or absent (65,535)."""
+        self.counts += count_codes(tokens, len(self.counts))
         self._file.write(np.ascontiguousarray(tokens, "<u2").tobytes())
         self.images += len(tokens)
 

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from smalti.archive.blockdecoder import BlockDecoder
 from smalti.archive.blocks import Block, unpack_block
 from smalti.archive.columns import Column, unpack_column
+from smalti.archive.imagemodel import ImageModel, Prior
 from smalti.archive.layout import Entry, Section
-from smalti.archive.model import unpack_model
+from smalti.archive.model import check_prior, unpack_model
 from smalti.archive.sections import SectionFile
-from smalti.entropy import TokenPrior
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
-from smalti.integer import IntegerDecoder, IntegerNetwork
 from smalti.residual import CorrectionPrior
 
 __all__ = ["SectionStore", "section_name"]
@@ -54,17 +53,17 @@ class SectionStore:
         return block
 
     def tokens(self, number: int) -> NDArray[np.uint16]:
-        """The tokens of a block as numbers of codes in [0, K), uint16 [n, T]."""
-        return self.model[1][self.block(number).indices]
+        """The tokens of a block as numbers of codes in [0, K), or absent: uint16 [n, T]."""
+        return self.model.code_ids[self.block(number).indices]
 
     @property
-    def model(self) -> tuple[IntegerNetwork, NDArray[np.uint16]]:
-        """The decoder network for the codes in use, and their numbers in [0, K)."""
+    def model(self) -> ImageModel:
+        """The decoder, and what indices mean."""
         with self._lock:
             return self._model
 
     @property
-    def prior(self) -> TokenPrior:
+    def prior(self) -> Prior:
         """The distributions that the tokens were coded with."""
         with self._lock:
             return self._prior
@@ -93,12 +92,14 @@ class SectionStore:
         with self._naming(section_name(section, ordinal) + (f" ({where})" if where else "")):
             return parser(self._file.read(self._file.entry(section, ordinal)))
 
-    def parse_prior(self, ordinal: int) -> TokenPrior:
-        """Read the prior (0) or its copy (1)."""
-        header = self._file.header
+    def parse_prior(self, ordinal: int) -> Prior:
+        """Read the prior (0) or its copy (1); the model comes first, for it says what a prior is of."""
+        model = self.model
 
-        def parser(data: bytes) -> TokenPrior:
-            return TokenPrior.from_bytes(data, header.codes_used, header.tokens_per_image)
+        def parser(data: bytes) -> Prior:
+            prior = model.read_prior(data)
+            check_prior(prior, self._file.limits)
+            return prior
 
         return self.parse(Section.PRIOR, ordinal, parser)
 
@@ -128,7 +129,7 @@ class SectionStore:
         return column
 
     @cached_property
-    def _model(self) -> tuple[IntegerNetwork, NDArray[np.uint16]]:
+    def _model(self) -> ImageModel:
         file = self._file
         try:
             return self.parse(Section.MODEL, 0, lambda data: unpack_model(data, file.header, file.limits))
@@ -136,7 +137,7 @@ class SectionStore:
             raise self._fatal(error) from error
 
     @cached_property
-    def _prior(self) -> TokenPrior:
+    def _prior(self) -> Prior:
         try:
             return self.parse_prior(0)
         except DamagedArchiveError:
@@ -147,7 +148,7 @@ class SectionStore:
 
     @cached_property
     def _decoder(self) -> BlockDecoder:
-        return BlockDecoder(IntegerDecoder(self._model[0]), self._corrections, self._file.header)
+        return BlockDecoder(self._model, self._corrections, self._file.header)
 
     @cached_property
     def _corrections(self) -> CorrectionPrior | None:
@@ -169,7 +170,7 @@ class SectionStore:
         return DamagedArchiveError(f"{error}; no image can be decoded without it: {advice}")
 
     def _decode(self, number: int) -> Block:
-        prior, (_, code_ids), corrected = self.prior, self.model, self.corrections is not None
+        prior, code_ids, corrected = self.prior, self.model.code_ids, self.corrections is not None
         images = self._file.header.block_range(number)
 
         def parser(data: bytes) -> Block:

@@ -12,9 +12,11 @@ from smalti.archive.assembly import Collected, write_archive
 from smalti.archive.columns import TextBuilder
 from smalti.archive.spec import ArchiveSpec
 from smalti.archive.spool import CorrectionSpool, TokenSpool
-from smalti.errors import ModelError, UsageError
+from smalti.archive.writermodel import writer_model
+from smalti.errors import UsageError
 from smalti.files import atomic_file, check_output, writing
 from smalti.integer import IntegerNetwork
+from smalti.pyramid import PyramidNetwork, PyramidPrior
 from smalti.residual import Corrections
 
 __all__ = ["ArchiveWriter"]
@@ -27,7 +29,8 @@ class ArchiveWriter:
     ...     writer.append(tokens, labels)
     ...     writer.commit()
 
-    network : the decoder with all K codes; codes that no token uses are not stored
+    network : the decoder with all K codes; codes that no token uses are not stored, unless it is a pyramid
+    prior : of a pyramid, made before; other tokens have theirs fitted on commit
     threads : how many may decode pixels on commit, for their checksums; the bytes do not depend on it
 
     Raises OutputExistsError at once if the file exists and `overwrite` is not given, OutputError if it cannot be
@@ -38,13 +41,14 @@ class ArchiveWriter:
         self,
         path: str | PathLike[str],
         spec: ArchiveSpec,
-        network: IntegerNetwork,
+        network: IntegerNetwork | PyramidNetwork,
         overwrite: bool = False,
         threads: int = 1,
+        prior: PyramidPrior | None = None,
     ) -> None:
-        self._path, self._spec, self._network, self._overwrite = Path(path), spec, network, overwrite
-        self._threads = threads
-        _check_fit(spec, network)
+        self._path, self._overwrite, self._threads = Path(path), overwrite, threads
+        self._model = writer_model(spec, network, prior)
+        self._spec = spec = self._model.fitted_spec(spec)
         check_output(self._path, overwrite)
         self._labels: list[NDArray[np.int64]] = []
         self._names = TextBuilder("names")
@@ -77,6 +81,8 @@ class ArchiveWriter:
         corrections: Corrections | None = None,
     ) -> None:
         """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
+
+        Tokens of a pyramid are [n, 1, T], numbers of codes of all levels or ABSENT.
 
         corrections : of these n images, chosen by `choose_corrections` against what the exact decoder makes of their
             tokens, cut to the size of the images; None if none of them needs any
@@ -136,8 +142,7 @@ class ArchiveWriter:
         if tokens.ndim != 3 or tokens.shape[1:] != self._spec.token_grid or tokens.dtype.kind not in "iu":
             expected = ", ".join(["n", *map(str, self._spec.token_grid)])
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [{expected}]")
-        if tokens.size and not (int(tokens.min()) >= 0 and int(tokens.max()) < self._spec.codebook_size):
-            raise UsageError(f"tokens outside the codebook of {self._spec.codebook_size}")
+        self._model.check(tokens.reshape(len(tokens), tokens.shape[1] * tokens.shape[2]))
 
     def _check_corrections(self, corrections: Corrections | None, images: int) -> None:
         if corrections is None:
@@ -156,21 +161,4 @@ class ArchiveWriter:
     def _collected(self) -> Collected:
         labels = np.concatenate(self._labels) if self._has["labels"] else None
         names = self._names if self._has["names"] else None
-        return Collected(self._spec, self._network, self._spool, self._corrections, labels, names)
-
-
-def _check_fit(spec: ArchiveSpec, network: IntegerNetwork) -> None:
-    if network.codes != spec.codebook_size or network.channels != spec.image_shape[2]:
-        raise UsageError(
-            f"a decoder of {network.codes} codes and {network.channels} channels, the archive is to have "
-            f"{spec.codebook_size} and {spec.image_shape[2]}"
-        )
-    try:
-        height, width = network.output_size(spec.token_grid)
-    except ModelError as error:
-        raise UsageError(f"a token grid of {list(spec.token_grid)} does not fit the decoder: {error}") from error
-    if height < spec.image_shape[0] or width < spec.image_shape[1]:
-        raise UsageError(
-            f"the decoder makes {height}x{width} pixels of a token grid of {list(spec.token_grid)}, images of "
-            f"{list(spec.image_shape)} need more"
-        )
+        return Collected(self._spec, self._model, self._spool, self._corrections, labels, names)

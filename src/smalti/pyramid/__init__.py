@@ -7,6 +7,7 @@ from smalti.pyramid.decoder import PyramidDecoder
 from smalti.pyramid.layout import TokenLayout
 from smalti.pyramid.levelprior import NetworkPrior, TablePrior
 from smalti.pyramid.network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.pyramid.packing import pack_pyramid, unpack_pyramid
 from smalti.pyramid.prior import PyramidPrior
 
 __all__ = [
@@ -19,4 +20,6 @@ __all__ = [
     "Scale",
     "TablePrior",
     "TokenLayout",
+    "pack_pyramid",
+    "unpack_pyramid",
 ]

@@ -38,7 +38,7 @@ def share_units(scores: Values) -> Weights:
     distances = scores.max(axis=1, keepdims=True) - scores
     best = distances.argmin(axis=1)
     np.minimum(distances, FARTHEST, out=distances)
-    shares = _EXACT_EXP.take(distances.astype(np.uint8))
+    shares = _EXACT_EXP.take(distances.astype(np.intp))
     total = shares.sum(axis=1, keepdims=True)
     shares *= UNITS - codes
     shares /= total

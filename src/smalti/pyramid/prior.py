@@ -11,16 +11,18 @@ wants the last group first. So nothing but the latents is held, whatever the num
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.entropy import FrequencyTable, StackEncoder, SymbolDecoder
-from smalti.errors import ModelError
+from smalti.errors import DamagedArchiveError, ModelError
 from smalti.pyramid.context import Latents, LevelLatents, feature_magnitudes
 from smalti.pyramid.layout import TokenLayout
 from smalti.pyramid.levelprior import LevelPrior, NetworkPrior, TablePrior
 from smalti.pyramid.network import ABSENT, PyramidNetwork
+from smalti.pyramid.storing import pack_prior, unpack_prior
 
 __all__ = ["PyramidPrior"]
 
@@ -100,6 +102,30 @@ class PyramidPrior:
                 shallow[group.members] += prior.cost_bits(group.position, symbols, group.features)
                 group.latents.add(group.position, symbols)
         return bits
+
+    def to_bytes(self) -> bytes:
+        """Serialise; `from_bytes` is the inverse. The same prior gives the same bytes."""
+        return pack_prior(self.depths, self.levels)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, network: PyramidNetwork, grid: tuple[int, int]) -> "PyramidPrior":
+        """Read a prior for a network and its canvas, which the file states elsewhere.
+
+        Raises DamagedArchiveError if the bytes are not such a prior, UnsupportedArchiveError for an unknown kind.
+        """
+        depths, levels = unpack_prior(data, network, TokenLayout(network, grid))
+        try:
+            return cls(network, grid, depths, levels)
+        except ModelError as error:
+            raise DamagedArchiveError(f"prior: {error}") from error
+
+    @property
+    def operations(self) -> int:
+        """Products and sums that coding one image takes."""
+        return sum(
+            prod(grid) * (level.hidden * (level.features + level.codes) if isinstance(level, NetworkPrior) else 1)
+            for grid, level in zip(self.layout.grids, self.levels, strict=True)
+        )
 
     def _latents(self, images: int) -> Latents:
         return Latents(self.network, self.layout, images)
