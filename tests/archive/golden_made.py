@@ -8,7 +8,18 @@ import numpy as np
 
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive.recovery import RecoverySpec
+from smalti.entropy import FrequencyTable
 from smalti.integer import Clip, IntegerDecoder, IntegerNetwork, Layer, PixelTable
+from smalti.pyramid import (
+    ABSENT,
+    Level,
+    NetworkPrior,
+    PyramidNetwork,
+    PyramidPrior,
+    Scale,
+    TablePrior,
+    TokenLayout,
+)
 from smalti.residual import Corrections
 
 IMAGES, GRID, CODES = 300, (2, 3), 40
@@ -45,12 +56,12 @@ def spec(shape, **fields):
     return ArchiveSpec(shape, GRID, CODES, "golden", provenance=(("smalti", "golden"),), **fields)
 
 
-def corrections():
+def corrections(shape=(7, 12, 1)):
     """Every mode, in turn; symbols that are levels in each, mostly none."""
     modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 20).astype(np.uint8)
     count = np.count_nonzero(modes)
-    symbols = np.arange(count * 84) ** 2 % 251 % 9
-    return Corrections(modes, np.where(symbols > 5, symbols, 0).astype(np.uint8).reshape(count, 7, 12, 1))
+    symbols = np.arange(count * int(np.prod(shape))) ** 2 % 251 % 9
+    return Corrections(modes, np.where(symbols > 5, symbols, 0).astype(np.uint8).reshape(count, *shape))
 
 
 def write(path, made, decoder, labels=None, names=None, corrected=None):
@@ -79,7 +90,95 @@ def recoverable(path):
     write(path, spec((8, 12, 1), block_images=64, recovery=RecoverySpec(2, 3)), network(1), LABELS)
 
 
-FILES = {f"format-1-{make.__name__}.smalti": make for make in (plain, named, corrected, recoverable)}
+CANVAS = (4, 4)
+
+
+def pyramid_network():
+    """Two scales; levels on the same channels and on others; kernels with and without padding."""
+
+    def layer(kind, inputs, kernel, outputs, stride, activation, shift):
+        weight = ramp((inputs, *kernel, outputs), 33, -16).astype(np.int16)
+        bias, shifts = ramp((outputs,), 41, -9).astype(np.int32), np.full(outputs, shift, np.uint8)
+        return Layer(kind, weight, bias, shifts, stride, (1, 1), activation)
+
+    return PyramidNetwork(
+        scales=(
+            Scale((4, 4), ramp((4, 4, 4, 5), 29, -14).astype(np.int16)),
+            Scale((2, 1), ramp((3, 4, 3, 5), 31, -15).astype(np.int16), (1, 1)),
+        ),
+        levels=(
+            Level(0, 0, ramp((9, 4), 61, -30).astype(np.int16)),
+            Level(0, 2, ramp((5, 2), 37, -18).astype(np.int16)),
+            Level(1, 0, ramp((6, 2), 47, -23).astype(np.int16)),
+            Level(1, 1, ramp((3, 2), 23, -11).astype(np.int16)),
+            Level(1, 2, ramp((1, 1), 23, 7).astype(np.int16)),
+        ),
+        bias=ramp((5,), 90, -40).astype(np.int32),
+        shift=np.array([3, 3, 4, 4, 5], np.uint8),
+        clip=Clip(-128, 127),
+        layers=(
+            layer("conv", 5, (3, 3), 4, (1, 1), Clip(0, 255), 6),
+            layer("up", 4, (4, 4), 1, (2, 2), PixelTable(-100, (np.arange(256) ** 2 // 255).astype(np.uint8)), 5),
+        ),
+    )
+
+
+def pyramid_prior():
+    """Tables and networks, for all positions and for each, and one for a single code."""
+
+    def tables(rows, codes):
+        counts = ramp((rows, codes), 19, 1)
+        return TablePrior(np.stack([FrequencyTable.from_counts(row, 10).frequencies for row in counts]), 10)
+
+    def net(features, rows, hidden, codes):
+        return NetworkPrior(
+            weight1=ramp((features, hidden), 15, -7).astype(np.int16),
+            bias1=ramp((rows, hidden), 3000, -500).astype(np.int32),
+            shift1=4,
+            weight2=ramp((hidden, codes), 25, -12).astype(np.int16),
+            bias2=ramp((codes,), 300, -100).astype(np.int32),
+            shift2=3,
+        )
+
+    levels = (tables(1, 9), net(4, 1, 6, 5), net(151, 8, 5, 6), tables(8, 3), net(151, 1, 1, 1))
+    return PyramidPrior(pyramid_network(), CANVAS, FrequencyTable.from_counts(np.arange(1, 7), 8), levels)
+
+
+def pyramid_tokens():
+    """Every depth and every code, [IMAGES, 1, T]."""
+    layout = TokenLayout(pyramid_network(), CANVAS)
+    columns = np.arange(IMAGES * layout.tokens).reshape(IMAGES, -1) ** 2 % 1009
+    tokens = np.full((IMAGES, layout.tokens), ABSENT, np.uint16)
+    for level in range(layout.levels):
+        part, first, past = layout.part(level), layout.numbers[level], layout.numbers[level + 1]
+        deep = np.arange(IMAGES)[:, None] ** 2 % 11 > level
+        tokens[:, part] = np.where(deep, first + columns[:, part] % (past - first), ABSENT)
+    return tokens[:, None]
+
+
+def pyramid(path):
+    """Levels of tokens, with corrections of every mode."""
+    prior, tokens, shape = pyramid_prior(), pyramid_tokens(), (7, 8, 1)
+    made = ArchiveSpec(
+        shape,
+        (1, tokens.shape[2]),
+        prior.network.codes,
+        "golden",
+        128,
+        max_mse=0.25,
+        provenance=(("smalti", "golden"),),
+    )
+    with ArchiveWriter(path, made, prior.network, overwrite=True, prior=prior) as writer:
+        writer.append(tokens, LABELS, corrections=corrections(shape))
+        writer.commit()
+
+
+FILES = {f"format-1-{make.__name__}.smalti": make for make in (plain, named, corrected, recoverable, pyramid)}
+
+
+def tokens_of(name):
+    """The tokens that a file was made with."""
+    return pyramid_tokens() if "pyramid" in name else TOKENS
 
 
 def decoded(channels, height, width):

@@ -4,13 +4,27 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from smalti.archive import open_archive
 from smalti.errors import UnsupportedArchiveError
+from smalti.pyramid import PyramidDecoder
 from smalti.residual import apply_corrections
 
-from .golden_made import CLASS_NAMES, FILES, IMAGES, LABELS, NAMES, TOKENS, corrections, decoded
+from .golden_made import (
+    CANVAS,
+    CLASS_NAMES,
+    FILES,
+    IMAGES,
+    LABELS,
+    NAMES,
+    corrections,
+    decoded,
+    pyramid_network,
+    pyramid_tokens,
+    tokens_of,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS = json.loads((GOLDEN / "format-1.json").read_text())
@@ -31,7 +45,7 @@ def test_golden_files_read_as_they_always_did(name):
     path, facts = GOLDEN / name, FACTS[name]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == facts["file_sha256"], "a golden file must never change"
     with open_archive(path) as archive:
-        assert (archive.tokens() == TOKENS).all() and len(archive) == IMAGES
+        assert (archive.tokens() == tokens_of(name)).all() and len(archive) == IMAGES
         assert hashlib.sha256(archive[:].tobytes()).hexdigest() == facts["pixels_sha256"]
         assert archive.verify("pixels").ok and archive.verify("pixels").pixels_sha256 == facts["pixels_sha256"]
         assert archive.labels is None or (archive.labels == LABELS).all()
@@ -62,6 +76,17 @@ def test_what_each_holds():
         assert (promise.corrected, promise.stored) == (55, 16)
     with open_archive(GOLDEN / "format-1-recoverable.smalti") as archive:
         assert (archive[:][..., None] == decoded(1, 8, 12)).all() and archive.info().recovery_bytes > 0
+
+
+def test_what_the_pyramid_holds():
+    decoder, tokens = PyramidDecoder(pyramid_network(), CANVAS, np.float64), pyramid_tokens()[:, 0]
+    with open_archive(GOLDEN / "format-1-pyramid.smalti") as archive:
+        base = decoder.decode(tokens)[:, :7, :8]
+        assert (archive[:][..., None] == apply_corrections(base, corrections((7, 8, 1)))).all()
+        for levels in range(1, archive.levels + 1):
+            assert (archive.preview(slice(None), levels)[..., None] == decoder.preview(tokens, levels)[:, :7, :8]).all()
+        depths = decoder.layout.check(tokens)
+        assert archive.levels == 5 and set(depths.tolist()) == {0, 1, 3, 4, 5}
 
 
 @pytest.mark.parametrize("name", FILES)

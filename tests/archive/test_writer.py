@@ -12,8 +12,8 @@ import pytest
 
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive import assembly as assembly_module
-from smalti.archive import writermodel as writermodel_module
 from smalti.archive import spool as spool_module
+from smalti.archive import writermodel as writermodel_module
 from smalti.archive.layout import crc32c
 from smalti.entropy import TokenPrior
 from smalti.errors import OutputError, OutputExistsError, UsageError

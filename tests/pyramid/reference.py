@@ -78,11 +78,20 @@ def canvas_values(network, latents, y, x):
     return [_activate(network.clip, total >> by) for total, by in zip(sums, network.shift.tolist(), strict=True)]
 
 
+def reach(channels, places):
+    if places == 1:
+        return 0
+    if 49 * channels <= 300:
+        return 3
+    return 2 if 25 * channels <= 300 else 1
+
+
 def features(network, canvas, latents, place):
     number, row, column = place
     scale = network.levels[number].scale
     grid, found = latents[scale], []
-    near = [0] if prod(grids(network, canvas)[scale]) == 1 else [-1, 0, 1]
+    far = reach(network.scales[scale].channels, prod(grids(network, canvas)[scale]))
+    near = range(-far, far + 1)
     for y in near:
         for x in near:
             inside = 0 <= row + y < len(grid) and 0 <= column + x < len(grid[0])

@@ -10,6 +10,7 @@ from smalti.archive.limits import Limits
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.integer import IntegerNetwork, Layer, PixelTable, unpack_network
 from smalti.pyramid import PyramidNetwork, PyramidPrior, TokenLayout, unpack_pyramid
+from smalti.pyramid.context import latent_numbers
 
 __all__ = ["BLACK_SIDE", "black_network", "check_prior", "unpack_model"]
 
@@ -61,7 +62,7 @@ def _unpack_pyramid(data: bytes, header: Header, limits: Limits) -> PyramidModel
         operations += math.prod(scale.grid(grid)) * scale.stem.size + math.prod(grid) * len(network.bias)
     limits.check("network_operations", operations, "an image")
     block_images = min(header.block_images, header.images)
-    limits.check("block_bytes", 4 * layout.latents * block_images, "the latents of a token block")
+    limits.check("block_bytes", 4 * latent_numbers(network, layout) * block_images, "the latents of a token block")
     _check_pixels(network, grid, header)
     return PyramidModel(network, grid)
 

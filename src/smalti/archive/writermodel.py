@@ -12,6 +12,7 @@ from smalti.entropy import MAX_POSITION_CELLS, TokenPrior
 from smalti.errors import ModelError, UsageError
 from smalti.integer import IntegerNetwork
 from smalti.pyramid import PyramidNetwork, PyramidPrior
+from smalti.pyramid.context import latent_numbers
 
 __all__ = ["PyramidWriting", "TokenWriting", "WriterModel", "writer_model"]
 
@@ -73,7 +74,7 @@ class PyramidWriting:
                 f"a token grid of {list(spec.token_grid)} for a pyramid of {layout.tokens} tokens an image"
             )
         _check_fit(spec, network, network.codes, self._prior.grid)
-        return spec.with_blocks(min(_BLOCK_IMAGES, _LATENT_BYTES // (4 * layout.latents)))
+        return spec.with_blocks(min(_BLOCK_IMAGES, _LATENT_BYTES // (4 * latent_numbers(network, layout))))
 
     def check(self, tokens: NDArray[np.integer]) -> None:
         """See WriterModel."""

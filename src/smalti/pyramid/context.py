@@ -18,7 +18,7 @@ from smalti.integer.activation import Values
 from smalti.pyramid.layout import TokenLayout
 from smalti.pyramid.network import PyramidNetwork
 
-__all__ = ["Latents", "LevelLatents", "feature_count", "feature_magnitudes", "reach"]
+__all__ = ["Latents", "LevelLatents", "feature_count", "feature_magnitudes", "latent_numbers", "reach"]
 
 Index = NDArray[np.intp]
 
@@ -38,6 +38,14 @@ def feature_magnitudes(network: PyramidNetwork, layout: TokenLayout, level: int)
     scale = network.levels[level].scale
     return np.concatenate(
         [np.tile(network.magnitudes[scale], _places(network, layout, level)), *network.magnitudes[:scale]]
+    )
+
+
+def latent_numbers(network: PyramidNetwork, layout: TokenLayout) -> int:
+    """Numbers of an image's latents while its tokens are coded, frames included."""
+    grids = zip(network.scales, layout.scale_grids, strict=True)
+    return sum(
+        scale.channels * prod(side + 2 * reach(scale.channels, prod(grid)) for side in grid) for scale, grid in grids
     )
 
 

@@ -27,12 +27,10 @@ class TokenLayout:
     grids : rows and columns of each level
     starts : the first token of each level, and T
     numbers : the number of the first code of each level, and U
-    latents : numbers that an image's latents have, all scales together
     """
 
     def __init__(self, network: PyramidNetwork, grid: Pair) -> None:
         scales = [scale.grid(grid) for scale in network.scales]
-        self.latents = sum(prod(each) * scale.channels for each, scale in zip(scales, network.scales, strict=True))
         self.scale_grids = tuple(scales)
         self.grids = tuple(scales[level.scale] for level in network.levels)
         self.starts = tuple(accumulate((prod(each) for each in self.grids), initial=0))
