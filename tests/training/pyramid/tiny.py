@@ -83,8 +83,8 @@ def pyramid_settings(mse=0.004, **fields):
     return PyramidSettings("compact", Goal(mse=mse), **({"effort": 0} | fields))
 
 
-def fit_blobs(monkeypatch, settings=None, pixels=None, steps=STEPS, levels=(1, 1), **arguments):
-    """Fit the shape "two scales" in a few steps of small batches."""
+def quick_fits(monkeypatch, steps=STEPS, levels=(1, 1)):
+    """Let every fit be of the shape "two scales", in a few steps of small batches."""
 
     def sized(images, settings):
         goal = settings.goal
@@ -92,6 +92,11 @@ def fit_blobs(monkeypatch, settings=None, pixels=None, steps=STEPS, levels=(1, 1
 
     monkeypatch.setattr(fit_module, "size_up", sized)
     monkeypatch.setattr(fit_module, "BATCH_IMAGES", BATCH)
+
+
+def fit_blobs(monkeypatch, settings=None, pixels=None, steps=STEPS, levels=(1, 1), **arguments):
+    """Fit blobs as `quick_fits` has it."""
+    quick_fits(monkeypatch, steps, levels)
     pixels = blobs() if pixels is None else pixels
     return fit_pyramid(training_images(pixels), settings or pyramid_settings(), **arguments)
 
