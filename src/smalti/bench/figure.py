@@ -14,8 +14,12 @@ from smalti.study.figures.style import BLUE, CODEC_COLOURS, GREY, drawing, tidy
 __all__ = ["draw_bench"]
 
 DASHES = (0, (2, 1.2))
+PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""Behind a label, so that lines do not run through it."""
 MOST_LABELS = 8
 """Of more archives only the ends are labelled."""
+ROOM_FOR_LABELS = 3.0
+"""Labels stand on the left of their points, where no codec is: so much less than the smallest archive is in sight."""
 
 
 def draw_bench(result: BenchResult, path: Path) -> None:
@@ -24,6 +28,7 @@ def draw_bench(result: BenchResult, path: Path) -> None:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.margins(0.04)
         for curve in result.curves:
             _draw_curve(axes, curve)
         _draw_archives(axes, result.archives)
@@ -32,7 +37,6 @@ def draw_bench(result: BenchResult, path: Path) -> None:
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_locator(NullLocator())
-        axes.margins(0.04)
         axes.set_xlabel("bytes per image, everything but labels and names")
         axes.set_title("MSE, lower is better")
         tidy(axes)
@@ -66,16 +70,20 @@ def _draw_archives(axes: Axes, archives: tuple[ArchiveResult, ...]) -> None:
         linewidth=1.2,
         zorder=3,
     )
+    axes.set_xlim(left=shown[0].bytes_per_image / ROOM_FOR_LABELS)
     labelled = shown if len(shown) <= MOST_LABELS else [shown[0], shown[-1]]
     for archive in labelled:
         axes.annotate(
             archive.name,
             (archive.bytes_per_image, archive.mse),
-            (7, 4),
+            (-6, -3),
             textcoords="offset points",
+            ha="right",
+            va="top",
             color=BLUE,
             fontsize=10,
             fontweight="bold",
+            bbox=PATCH,
         )
 
 
@@ -87,13 +95,14 @@ def _draw_reference(axes: Axes, result: BenchResult) -> None:
     colour = CODEC_COLOURS["JPEG XL"]
     axes.plot([found.bytes_per_image], [found.mse], "o", color=colour, markerfacecolor="white", markersize=7, zorder=4)
     axes.annotate(
-        f"JPEG XL, distance {found.distance:g}",
-        (0.01, found.mse),
-        (0, 3),
-        xycoords=("axes fraction", "data"),
+        f"distance {found.distance:g}",
+        (found.bytes_per_image, found.mse),
+        (7, 5),
         textcoords="offset points",
-        color=GREY,
+        color=colour,
         fontsize=10,
+        fontweight="bold",
+        bbox=PATCH,
     )
 
 
