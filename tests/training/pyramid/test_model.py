@@ -1,0 +1,44 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from smalti.errors import ModelError
+from smalti.training.pyramid import PyramidModel
+from smalti.training.pyramid.network import PyramidEncoder
+
+from .tiny import SHAPES, as_batch, blobs, differing, pyramid_settings, random_pyramid
+
+
+@pytest.fixture
+def model():
+    pyramid = random_pyramid(SHAPES["two scales"], codes=[5, 6, 7])
+    weights = [torch.full((latents,), 0.5) for latents in pyramid.shape.latents]
+    encoder = PyramidEncoder(pyramid.shape).eval()
+    return PyramidModel(encoder, pyramid, weights, 0.01, (1, 2), pyramid_settings(), {"images": 3}, [{"step": 1}])
+
+
+def test_a_model_comes_back_from_its_file(model, tmp_path):
+    model.save(tmp_path / "m")
+    again = PyramidModel.load(tmp_path / "m")
+    assert differing(model, again) == [] and again.pyramid.whole and again.pyramid.shape == model.pyramid.shape
+    for name in ("price", "levels", "settings", "provenance", "history", "image_shape"):
+        assert getattr(again, name) == getattr(model, name)
+    assert again.codebook_size == 18
+    for one, other in zip(model.tokens(as_batch(blobs())), again.tokens(as_batch(blobs())), strict=True):
+        assert one.equal(other)
+
+
+def test_damaged_files_are_refused(model, tmp_path):
+    model.save(tmp_path / "m")
+    (tmp_path / "short").write_bytes((tmp_path / "m").read_bytes()[:-5])
+    replace(model, weights=model.weights[:1]).save(tmp_path / "incomplete")
+    for name in ("short", "incomplete", "absent"):
+        with pytest.raises(ModelError):
+            PyramidModel.load(tmp_path / name)
+
+
+def test_images_of_another_shape_are_refused(model):
+    model.check_shape((16, 16, 1), "blobs")
+    with pytest.raises(ModelError, match="16x16 pixels and 1 channel, but photos has some of 8x8 pixels"):
+        model.check_shape((8, 8, 1), "photos")
