@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from smalti.training.pyramid import Encoding, Goal
+from smalti.training.pyramid.search import measure
+from training.tiny import training_images
+
+from .tiny import (
+    SHAPES,
+    as_batch,
+    as_bytes,
+    blobs,
+    decoded,
+    differing,
+    fit_blobs,
+    pyramid_settings,
+    random_pyramid,
+    random_tokens,
+)
+
+PIXELS = 16 * 16
+
+
+@pytest.fixture(scope="module")
+def model():
+    with pytest.MonkeyPatch.context() as patch:
+        return fit_blobs(patch, pyramid_settings(codes=8), steps=12)
+
+
+@pytest.fixture
+def known(model):
+    """A model of random codes, and images that it can nearly decode to: there is much to choose."""
+    pyramid = random_pyramid(SHAPES["two scales"], codes=12)
+    pixels = as_bytes(decoded(pyramid, random_tokens(pyramid, 48, seed=3)))
+    weights = [torch.full((latents,), 1e-4) for latents in pyramid.shape.latents]
+    return replace(model, pyramid=pyramid, weights=weights, price=0.01), pixels
+
+
+def silent(what, done, total):
+    pass
+
+
+def encoded(model, pixels, goal=None, rounds=4, refits=0, progress=silent, other_bits=lambda: 0.0):
+    encoding = Encoding(model, training_images(pixels), goal, rounds, progress)
+    return encoding, encoding.run(refits, other_bits)
+
+
+def of_depths(pyramid, tokens, depths, images):
+    """Squared error of tokens cut to the levels of each image."""
+    result = torch.zeros(len(images))
+    for depth in depths.unique().tolist():
+        rows = depths == depth
+        cut = pyramid.decode(pyramid.latents_of([level[rows].long() for level in tokens], depth))
+        result[rows] = (cut - images[rows]).square().sum((1, 2, 3)).detach()
+    return result
+
+
+@pytest.mark.parametrize("rounds", [0, 4])
+def test_what_is_said_of_the_tokens_is_so(rounds, known):
+    model, pixels = known
+    _, found = encoded(model, pixels, rounds=rounds)
+    assert all(level.dtype == torch.int16 and len(level) == 48 for level in found.tokens)
+    sse = of_depths(model.pyramid, found.tokens, found.depths, as_batch(pixels))
+    torch.testing.assert_close(found.sse, sse, rtol=1e-4, atol=1e-4)
+    bits = model.pyramid.bits_of([level.long() for level in found.tokens])
+    starts = [0, *torch.tensor([level.shape[1] for level in found.tokens]).cumsum(0).tolist()]
+    spent = torch.stack([row[: starts[depth]].sum() for row, depth in zip(bits, found.depths.tolist(), strict=True)])
+    torch.testing.assert_close(found.bits, spent, rtol=1e-4, atol=1e-3)
+
+
+def mse(found):
+    return float(found.sse.mean()) / PIXELS
+
+
+def test_stopped_images_cost_no_more(known):
+    model, pixels = known
+    model = replace(model, price=0.4)
+    encoding, found = encoded(model, pixels)
+    whole = measure(model.pyramid, as_batch(pixels), [level.long() for level in found.tokens])
+    stopped = found.depths < len(model.pyramid.forms)
+    assert stopped.any() and found.depths.min() >= 1
+    cost = found.sse + encoding.price * found.bits
+    assert (cost <= whole.cost(encoding.price) + 1e-4).all()
+    assert (cost < whole.cost(encoding.price))[stopped].all()
+
+
+def test_a_search_is_no_worse_than_none(known):
+    model, pixels = known
+    costs = []
+    for rounds in (0, 4):
+        encoding, found = encoded(model, pixels, rounds=rounds)
+        costs.append(float((found.sse + encoding.price * found.bits).mean()))
+    assert costs[1] < costs[0]
+
+
+def test_equal_arguments_give_equal_tokens(known):
+    model, pixels = known
+    one, other = (encoded(model, pixels, Goal(mse=0.02))[1] for _ in range(2))
+    assert all(first.equal(second) for first, second in zip(one.tokens, other.tokens, strict=True))
+
+
+@pytest.mark.parametrize("goal", [Goal(mse=0.04), Goal(archive_bytes=20), Goal(ssim=0.3)], ids=str)
+def test_goals_lead_the_price(goal, known):
+    model, pixels = known
+    plain, _ = encoded(model, pixels[:16], rounds=2)
+    encoding, _ = encoded(model, pixels[:16], goal, rounds=2)
+    assert plain.price == model.price < encoding.price, "each of them allows less than the model's own price buys"
+
+
+def test_a_refit_learns_and_leaves_the_encoder(known):
+    model, pixels = known
+    model.pyramid.requires_grad_(True)
+    before = replace(model, pyramid=random_pyramid(SHAPES["two scales"], codes=12))
+    heard = []
+    encoded(model, pixels, rounds=2, refits=1, progress=lambda *told: heard.append(told))
+    assert ("refit", 3, 3) in heard
+    changed = differing(before, model)
+    assert changed and all(name.startswith("pyramid.") for name in changed)
+
+
+def test_progress_ends_at_the_last_image(known):
+    heard = []
+    encoded(*known, progress=lambda *told: heard.append(told))
+    assert heard == [("encode", 48, 48), ("search", 48, 48), ("stop", 48, 48)]
+
+
+def test_a_fitted_model_encodes_its_images(model):
+    encoding, found = encoded(model, blobs(), rounds=0)
+    assert encoding.price == model.price and mse(found) < 0.1
