@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smalti.bench import mosaics
-from smalti.bench.mosaics import images_per_mosaic, measure_peer
+from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
 from smalti.bench.peers import REFERENCE_DISTANCE, peers_for
 from smalti.errors import SourceError, UsageError
 from smalti.images import QualityMeter
@@ -64,6 +64,16 @@ def test_quality_is_that_of_the_images_and_not_of_the_mosaic(images):
 
 def shaped(data, images):
     return np.frombuffer(data, np.uint8).reshape(8 * 28, 8 * 28, *(() if images.shape[3] == 1 else (3,)))
+
+
+def test_of_large_sets_images_are_taken_evenly_spread(digits, monkeypatch):
+    assert spread(digits.images) is digits.images
+    monkeypatch.setattr(mosaics, "MOST_IMAGES", 10)
+    taken = [int(np.flatnonzero((digits.images == image).all((1, 2)))[0]) for image in spread(digits.images)]
+    assert taken == [0, 7, 14, 21, 28, 35, 42, 49, 56, 63]
+    jpeg = replace(peers_for(1)[0], ladder=(60.0,))
+    images = digits.images[..., None]
+    assert measure_peer(jpeg, images) == measure_peer(jpeg, images[taken])
 
 
 def test_a_codec_that_gives_another_shape_is_found_out(images):

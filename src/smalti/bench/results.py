@@ -12,7 +12,7 @@ __all__ = ["ArchiveResult", "BenchResult", "PeerCurve"]
 
 @dataclass(frozen=True)
 class PeerCurve:
-    """A codec's points on all images as mosaics; see `peers.Peer` for the first five."""
+    """A codec's points on images as mosaics (`mosaics`); see `peers.Peer` for the first five."""
 
     codec: str
     name: str
