@@ -35,6 +35,9 @@ COUNT_EVERY = 4
 LARGEST_GRADIENT = 50.0
 LEAST_WARM_UP = 150
 LEAST_BETWEEN_CHANGES = 80
+SHARPEST = 20.0
+"""Activations are smooth at first, which learns faster, and all but ReLUs when integers begin."""
+
 FIRST_CODES = 64
 LIKELY_SHARE = 0.015
 """About what the price of a bit comes to, as a share of the squared error of an image at the goal."""
@@ -116,6 +119,7 @@ class Learner:
     def step(self, batch: Tensor) -> StepMeasure:
         """Learn from images [n, C, H, W]."""
         self._turn(batch)
+        self.pyramid.sharpness = SHARPEST ** min(1.0, self.done / max(1, self.plan.whole))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(group["highest"], self.done, self.plan.steps)
         batch = batch.contiguous(memory_format=torch.channels_last)

@@ -1,7 +1,5 @@
 """The encoder of a pyramid. It is never stored in an archive, so it may be as large as time allows."""
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,8 +7,8 @@ from smalti.training.pyramid.shape import PyramidShape
 
 __all__ = ["PyramidEncoder"]
 
-CHANNELS = (32, 64, 96)
-"""After each halving of the sides; the last ones, if there are fewer."""
+CHANNELS = (64, 96)
+"""After the first layer, and at the resolution of the canvas."""
 
 NORMAL_MOMENTUM = 0.01
 
@@ -69,13 +67,13 @@ class PyramidEncoder(nn.Module):
     def __init__(self, shape: PyramidShape) -> None:
         super().__init__()
         self.shape = shape
-        channels = (shape.image_shape[2], *CHANNELS[-len(shape.widths) :])
-        self.down = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1) for inputs, outputs in pairwise(channels)
-        )
-        self.residual = nn.Sequential(_Residual(channels[-1]), _Residual(channels[-1]))
+        coarse, fine = CHANNELS
+        first = shape.cell // 2  # pixels of a side to one of the first layer's: 4 are cheap on processors
+        self.patches = nn.Conv2d(shape.image_shape[2], coarse, 4, stride=first, padding=(4 - first) // 2)
+        self.down = nn.Conv2d(coarse, fine, 4, stride=2, padding=1)
+        self.residual = _Residual(fine)
         self.heads = nn.ModuleList(
-            _Head(channels[-1], stride, latents) for stride, latents in zip(shape.strides, shape.latents, strict=True)
+            _Head(fine, stride, latents) for stride, latents in zip(shape.strides, shape.latents, strict=True)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -84,8 +82,5 @@ class PyramidEncoder(nn.Module):
         rows, columns = self.shape.padded
         if (height, width) != (rows, columns):
             images = F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
-        values = images
-        for layer in self.down:
-            values = F.silu(layer(values))
-        canvas = F.silu(self.residual(values))
+        canvas = F.silu(self.residual(self.down(F.silu(self.patches(images)))))
         return [head(canvas) for head in self.heads]

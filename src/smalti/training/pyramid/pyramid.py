@@ -58,6 +58,7 @@ class Pyramid(nn.Module):
         self.shape = shape
         self.forms = forms
         self.whole = False
+        self.sharpness = 1.0  # of the activation in floats: x * sigmoid(sharpness * x), which becomes a ReLU
         self.codes = nn.ParameterList(codes)
         self.priors = nn.ModuleList(priors)
         stems = [
@@ -148,7 +149,7 @@ class Pyramid(nn.Module):
 
     def _activated(self, sums: Tensor, number: int) -> Tensor:
         if not self.whole:
-            return F.relu(sums)
+            return sums * torch.sigmoid(self.sharpness * sums)
         return activated(sums, self.shift(number), LARGEST_ACTIVATION)
 
     def latents_of(self, tokens: list[Tensor], levels: int | None = None) -> list[Tensor]:
