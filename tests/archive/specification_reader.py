@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,9 @@ LAYER_KEYS = ["activation", "inputs", "kernel", "kind", "outputs", "padding", "s
 STEPS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 255)
 VALUE_BOUNDS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 240, 250)
 ACTIVITY_BOUNDS = (2, 6, 16, 40, 90, 150, 210)
+ABSENT = 65535
+B = (65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
+     46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219)  # fmt: skip
 
 
 class BadArchiveError(Exception):
@@ -121,15 +125,19 @@ class Coder:
             return possible * count
         units = [int(frequencies[symbol]) << 24 - precision for symbol in possible]
         lefts = [0, *accumulate(units)]
+        return [possible[self._next(units, lefts)] for _ in range(count)]
+
+    def each(self, units: Sequence[int]) -> int:
+        """A symbol with units of its own."""
+        return self._next(units, [0, *accumulate(units)])
+
+    def _next(self, units: Sequence[int], lefts: Sequence[int]) -> int:
         demand(lefts[-1] == 1 << 24, "frequencies")
-        symbols = []
-        for _ in range(count):
-            place = self.state % (1 << 24)
-            at = bisect_right(lefts, place) - 1
-            self.state = (self.state >> 24) * units[at] + place - lefts[at]
-            self._refill()
-            symbols.append(possible[at])
-        return symbols
+        place = self.state % (1 << 24)
+        at = bisect_right(lefts, place) - 1
+        self.state = (self.state >> 24) * units[at] + place - lefts[at]
+        self._refill()
+        return at
 
     def end(self) -> None:
         """Nothing may be left."""
@@ -193,7 +201,7 @@ class Layer:
             return np.clip(v, self.activation["low"], self.activation["high"])
         return self.values[np.clip(v - self.activation["low"], 0, len(self.values) - 1)]
 
-    def check(self, before: "Layer | None") -> None:
+    def check(self, before: dict[str, Any] | None) -> None:
         """The ranges, and the bound below which sums are exact."""
         limit = 1 << 15 if self.kind == "tokens" else 1 << 7
         demand(self.weight.min() >= -limit and self.weight.max() < limit, "weights")
@@ -201,7 +209,7 @@ class Layer:
         if before is None:
             tap = np.maximum(0, np.maximum(self.weight.max(axis=0), -self.weight.min(axis=0)))
         else:
-            largest = max(abs(before.activation["low"]), abs(before.activation["high"]))
+            largest = max(abs(before["low"]), abs(before["high"]))
             tap = np.abs(self.weight).sum(axis=0) * largest
         for ay in range(self.stride[0]):
             for ax in range(self.stride[1]):
@@ -237,6 +245,13 @@ class Arrays:
             numbers[places] *= 1 - 2 * np.array(self._bits(places.size), np.int64)
         return numbers.reshape(groups.shape)
 
+    def weights(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Levels of rows, levels of columns, and the numbers that these group."""
+        rows, columns = (self.array(np.zeros(size, int)) for size in (shape[0], shape[-1]))
+        demand(rows.max() <= 15 and columns.max() <= 15, "levels")
+        groups = rows.reshape(-1, *[1] * (len(shape) - 1)) + columns
+        return self.array(np.broadcast_to(groups, shape), signed=True)
+
     def _bits(self, count: int) -> list[int]:
         return self.coder.group([1, 1], 1, count)
 
@@ -261,6 +276,20 @@ def check_description(layer: dict[str, Any], first: bool, last: bool) -> None:
         demand(0 <= low <= high <= 255 or -128 <= low <= high <= 127, "clip")
 
 
+def read_layer(arrays: Arrays, fields: dict[str, Any]) -> Layer:
+    """The numbers of a layer that is described by `fields`."""
+    inputs, outputs = fields["inputs"], fields["outputs"]
+    weight = arrays.weights((inputs, *fields["kernel"], outputs))
+    bias = arrays.array(np.zeros(outputs, int), signed=True)
+    shift = arrays.array(np.zeros(outputs, int))
+    values = None
+    if fields["activation"]["kind"] == "pixels":
+        steps = arrays.array(np.zeros(fields["activation"]["entries"], int))
+        demand(steps.max() < 256, "steps")
+        values = np.cumsum(steps) % 256
+    return Layer(**fields, weight=weight, bias=bias, shift=shift, values=values)
+
+
 def read_network(data: bytes) -> list[Layer]:
     """The decoder network from its bytes."""
     source = Bytes(data)
@@ -279,22 +308,9 @@ def read_network(data: bytes) -> list[Layer]:
     demand(1 <= len(described) <= 64, "number of layers")
     for number, fields in enumerate(described):
         check_description(fields, number == 0, number == len(described) - 1)
-        inputs, outputs = fields["inputs"], fields["outputs"]
-        demand(not layers or layers[-1].outputs == inputs, "channels of the layer before")
-        levels_in = arrays.array(np.zeros(inputs, int))
-        levels_out = arrays.array(np.zeros(outputs, int))
-        demand(levels_in.max() <= 15 and levels_out.max() <= 15, "levels")
-        levels = levels_in[:, None, None, None] + levels_out
-        weight = arrays.array(np.broadcast_to(levels, (inputs, *fields["kernel"], outputs)), signed=True)
-        bias = arrays.array(np.zeros(outputs, int), signed=True)
-        shift = arrays.array(np.zeros(outputs, int))
-        values = None
-        if fields["activation"]["kind"] == "pixels":
-            steps = arrays.array(np.zeros(fields["activation"]["entries"], int))
-            demand(steps.max() < 256, "steps")
-            values = np.cumsum(steps) % 256
-        layer = Layer(**fields, weight=weight, bias=bias, shift=shift, values=values)
-        layer.check(layers[-1] if layers else None)
+        demand(not layers or layers[-1].outputs == fields["inputs"], "channels of the layer before")
+        layer = read_layer(arrays, fields)
+        layer.check(layers[-1].activation if layers else None)
         layers.append(layer)
     coder.end()
     demand(arrays.used == count, "tables left over")
@@ -357,14 +373,17 @@ def read_header(sections: dict[int, list[bytes]]) -> dict[str, Any]:
     header = canonical_json(sections[HEADER][0])
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     demand((header["format_version"], header["required_features"]) == (1, 0), "version in the header")
-    demand((header["dtype"], header["decoder"]) == ("uint8", "integer"), "dtype, decoder")
+    demand(header["dtype"] == "uint8" and header["decoder"] in ("integer", "pyramid"), "dtype, decoder")
+    pyramid = header["decoder"] == "pyramid"
+    demand(not pyramid or header["token_grid"][0] == 1, "the token grid of a pyramid")
     demand(1 <= header["images"] < 1 << 48 and 1 <= header["block_images"] <= 65536, "images")
     demand(1 <= header["image_shape"][2] <= 4, "channels")
     demand(
         all(whole >= cut for whole, cut in zip(header["padded_shape"], header["image_shape"], strict=False)), "shape"
     )
     demand(all(1 <= side <= 65535 for side in header["token_grid"]), "token grid")
-    demand(2 <= header["codebook_size"] <= 65536 and 1 <= header["codes_used"] <= header["codebook_size"], "codes")
+    demand(2 <= header["codebook_size"] <= 65536, "codebook size")
+    demand((0 if pyramid else 1) <= header["codes_used"] <= header["codebook_size"], "codes used")
     demand(len(sections.get(TOKENS, [])) == -(-header["images"] // header["block_images"]), "token blocks")
     demand(len(sections.get(COLUMN, [])) == len(header["columns"]) == len(set(header["columns"])), "columns")
     promise = header["promise"]
@@ -504,17 +523,20 @@ def correct_group(corrections: Corrections, coder: Coder, bases: np.ndarray) -> 
     return [apply_mode(*image) for image in zip(modes, bases, symbols, strict=True)]
 
 
-def read_tokens(source: Bytes, header: dict[str, Any], prior: tuple[list[list[int]], int], count: int) -> np.ndarray:
-    """The tokens [n, T] of a block, as indices."""
-    (length,) = source.fields("I")
-    coder = Coder(source.take(length))
-    tables, precision = prior
-    places = header["token_grid"][0] * header["token_grid"][1]
-    if len(tables) == 1:
-        tables = tables * places
-    tokens = np.array([coder.group(table, precision, count) for table in tables], np.int64).T
-    coder.end()
-    return tokens
+class GridTokens:
+    """Tokens and pixels of the decoder "integer"."""
+
+    def __init__(self, sections: dict[int, list[bytes]], header: dict[str, Any]) -> None:
+        self.numbers, self.layers = read_model(sections[MODEL][0], header)
+        self.tables, self.precision = read_prior(sections[PRIOR][0], header)
+        self.grid = header["token_grid"]
+
+    def read(self, coder: Coder, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the tokens [n, T] of a block, and what the network makes of them."""
+        tables = self.tables if len(self.tables) > 1 else self.tables * prod(self.grid)
+        tokens = np.array([coder.group(table, self.precision, count) for table in tables], np.int64).T
+        padded = [run_network(self.layers, image.reshape(self.grid)) for image in tokens]
+        return self.numbers[tokens], np.array(padded)
 
 
 def read_pixels(data: bytes) -> np.ndarray:
@@ -522,8 +544,9 @@ def read_pixels(data: bytes) -> np.ndarray:
     sections = read_sections(data)
     header = read_header(sections)
     height, width, _ = shape = header["image_shape"]
-    numbers, layers = read_model(sections[MODEL][0], header)
-    prior = read_prior(sections[PRIOR][0], header)
+    from .specification_pyramid import PyramidTokens  # noqa: PLC0415 (which needs what is above)
+
+    reader = (PyramidTokens if header["decoder"] == "pyramid" else GridTokens)(sections, header)
     corrections = [read_corrections(payload, shape) for payload in sections.get(CORRECTIONS, [])]
     blocks = []
     for block, payload in enumerate(sections[TOKENS]):
@@ -531,9 +554,11 @@ def read_pixels(data: bytes) -> np.ndarray:
         first, count, tokens_crc, pixels_crc = source.fields("QIII")
         demand(first == block * header["block_images"], "first image of a block")
         demand(count == min(header["block_images"], header["images"] - first), "images of a block")
-        tokens = read_tokens(source, header, prior, count)
-        demand(tokens_crc == crc32c(numbers[tokens].astype("<u2").tobytes()), "checksum of tokens")
-        padded = np.array([run_network(layers, of.reshape(header["token_grid"])) for of in tokens])
+        (length,) = source.fields("I")
+        coder = Coder(source.take(length))
+        tokens, padded = reader.read(coder, count)
+        coder.end()
+        demand(tokens_crc == crc32c(tokens.astype("<u2").tobytes()), "checksum of tokens")
         demand(padded.shape == (count, *header["padded_shape"], shape[2]), "padded shape")
         pixels = padded[:, :height, :width]
         stream = source.rest()
