@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from smalti.training.pyramid import Encoding, Goal
+from smalti.training.pyramid.network import PyramidEncoder
 from smalti.training.pyramid.search import measure
 from training.tiny import training_images
 
@@ -72,6 +73,24 @@ def test_what_is_said_of_the_tokens_is_so(rounds, known):
 
 def mse(found):
     return float(found.sse.mean()) / PIXELS
+
+
+@pytest.mark.parametrize(("share", "close"), [(0.97, 0.99), (1.2, 0.9)])
+def test_a_goal_of_mse_is_met(share, close, known):
+    shape = SHAPES["one scale"]
+    pyramid = random_pyramid(shape, levels=(1,), codes=64)
+    pyramid.prior(0).bias2.mul_(0.3)
+    pyramid.prior(0).weight2.mul_(0.3)
+    pixels = as_bytes(decoded(pyramid, random_tokens(pyramid, 60, seed=3)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = PyramidEncoder(shape).eval()
+    model = replace(known[0], encoder=encoder, pyramid=pyramid, weights=[torch.full((14,), 1e-4)], price=3.0)
+    values = pixels[0].size
+    goal = share * float(encoded(model, pixels)[1].sse.mean()) / values
+    _, found = encoded(model, pixels, Goal(mse=goal))
+    assert close * goal < float(found.sse.mean()) / values <= goal
+    assert (found.depths == 1).all(), "a single level cannot stop early"
 
 
 def test_stopped_images_cost_no_more(known):
