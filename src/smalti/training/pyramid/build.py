@@ -70,7 +70,7 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     mse = goal.mse if goal.mse is not None else DEFAULT_MSE.get(settings.profile, 0.005)
     budget = goal.archive_bytes
     bits = likely_bits(sample, mse) if budget is None else TOKEN_SHARE * 8 * budget / len(images)
-    shape = choose_shape(images.image_shape, len(images), bits, settings.coarse)
+    shape = choose_shape(images.image_shape, len(images), bits, settings.coarse, settings.mixing)
     per_place = bits / shape.positions[-1]
     levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL))])
     steps = round(EFFORTS[settings.effort].steps * effort_share(shape))

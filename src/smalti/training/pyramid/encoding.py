@@ -49,6 +49,9 @@ TRIES = 5
 CLOSE = 0.004
 """How far below its bound an error may stay, relatively."""
 
+FAR = 0.05
+"""Tokens that are so much better than asked are chosen anew: a search leads down from them too slowly."""
+
 
 @dataclass
 class Encoded:
@@ -115,7 +118,7 @@ class Encoding:
             encoded = self._searched(encoded, max(2, self.rounds // 2))
             self._correct_price(encoded)
             self._keep(number + 1, encoded)
-        return self._stopped(self._meet(encoded))
+        return self._meet(encoded)
 
     def _begun(self) -> tuple[int, Encoded]:
         """How many refits are done, and the tokens so far: those that were kept, or else the first ones."""
@@ -276,29 +279,35 @@ class Encoding:
         """Leave out the last levels of images that are good enough without: where they cost more than they bring."""
         pyramid = self.model.pyramid
         starts = np.cumsum([0, *(level.shape[1] for level in encoded.tokens)])
+        depths = torch.full_like(encoded.depths, len(pyramid.forms))
+        stopped = Encoded(encoded.tokens, encoded.sse.clone(), encoded.bits.clone(), depths)
         for start, batch in self._parts():
-            state = encoded.part(start, start + len(batch))
-            bits = pyramid.bits_of(state.tokens)
+            part = slice(start, start + len(batch))
+            tokens = stopped.part(part.start, part.stop).tokens
+            bits = pyramid.bits_of(tokens)
             for depth in range(len(pyramid.forms) - 1, 0, -1):
-                decoded = pyramid.decode(pyramid.latents_of(state.tokens, depth))
-                sse = (decoded - batch).square().sum((1, 2, 3))
-                spent = bits[:, : starts[depth]].sum(1)
-                better = sse + self.price * spent < state.cost(self.price)
-                state.sse[better], state.bits[better] = sse[better], spent[better]
-                encoded.depths[start : start + len(batch)][better] = depth
-            encoded.put(start, state)
-            self._progress("stop", start + len(batch), len(self.images))
-        return encoded
+                decoded = pyramid.decode(pyramid.latents_of(tokens, depth))
+                sse, spent = (decoded - batch).square().sum((1, 2, 3)), bits[:, : starts[depth]].sum(1)
+                better = sse + self.price * spent < stopped.sse[part] + self.price * stopped.bits[part]
+                stopped.sse[part][better], stopped.bits[part][better] = sse[better], spent[better]
+                depths[part][better] = depth
+            self._progress("stop", part.stop, len(self.images))
+        return stopped
 
     def _meet(self, encoded: Encoded) -> Encoded:
-        """Search again at another price while the goal is missed."""
-        for _ in range(TRIES):
-            error = self._error(encoded, None)
-            if error is None or math.log(MARGIN) <= error <= CLOSE:
+        """Search again at another price while the goal is missed; then again, more carefully, while it is not met."""
+        stopped = self._stopped(encoded)
+        for attempt in range(2 * TRIES):
+            error = self._error(stopped, None)
+            close = error is not None and error <= CLOSE
+            if error is None or (error >= math.log(MARGIN) and (close or attempt >= TRIES)):
                 break
-            self._correct_price(encoded)
-            encoded = self._searched(encoded, 3) if self.rounds else self._first()
-        return encoded
+            self._correct_price(stopped)
+            from_start = not self.rounds or error > FAR
+            encoded = self._first() if from_start else encoded
+            encoded = self._searched(encoded, 3) if self.rounds else encoded
+            stopped = self._stopped(encoded)
+        return stopped
 
 
 def _bytes(images: Tensor) -> NDArray[np.uint8]:

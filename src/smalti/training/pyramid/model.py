@@ -93,6 +93,7 @@ class PyramidModel:
             "strides": [list(stride) for stride in shape.strides],
             "latents": list(shape.latents),
             "widths": list(shape.widths),
+            "mixing": shape.mixing,
             "levels": list(self.levels),
             "codes": [len(codes) for codes in self.pyramid.codes],
             "price": self.price,
@@ -111,7 +112,13 @@ class PyramidModel:
             settings = PyramidSettings.from_json(found["settings"])
             height, width, channels = found["image_shape"]
             strides = tuple((down, across) for down, across in found["strides"])
-            shape = PyramidShape((height, width, channels), strides, tuple(found["latents"]), tuple(found["widths"]))
+            shape = PyramidShape(
+                (height, width, channels),
+                strides,
+                tuple(found["latents"]),
+                tuple(found["widths"]),
+                bool(found["mixing"]),
+            )
             levels = tuple(found["levels"])
             pyramid = make_pyramid(shape, levels, found["codes"], settings.conditional, settings.seed)
             pyramid.load_state_dict(_part(tensors, "pyramid."))

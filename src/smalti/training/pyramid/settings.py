@@ -52,6 +52,7 @@ class PyramidSettings:
     The remaining ones switch off a part each, to measure what it brings (docs/rate.md):
 
     coarse : whether there is a scale above the finest one
+    mixing : whether the decoder's cells see their neighbours before they grow
     rate_aware : whether tokens are chosen by rate too, or by distortion alone
     conditional : whether the prior looks at what was decoded before
     shrink_weights : whether weights shrink where that saves bytes
@@ -63,6 +64,7 @@ class PyramidSettings:
     seed: int = 0
     codes: int | None = None
     coarse: bool = True
+    mixing: bool = True
     rate_aware: bool = True
     conditional: bool = True
     shrink_weights: bool = True

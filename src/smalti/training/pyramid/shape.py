@@ -44,12 +44,14 @@ class PyramidShape:
     latents : channels of each scale, as many as `strides`
     widths : channels of the canvas, and after each transposed convolution but the last: a cell of the canvas is
         2**len(widths) pixels wide
+    mixing : whether cells see their neighbours before they grow: by stems of 3 x 3, and a convolution of 3 x 3
     """
 
     image_shape: tuple[int, int, int]
     strides: tuple[Pair, ...]
     latents: tuple[int, ...]
     widths: tuple[int, ...]
+    mixing: bool = True
 
     def __post_init__(self) -> None:
         if len(self.strides) != len(self.latents) or not self.strides:
@@ -86,7 +88,8 @@ class PyramidShape:
     @property
     def stem_kernels(self) -> tuple[tuple[Pair, Pair], ...]:
         """Kernel and padding of what brings each scale to the canvas; along sides of stride 1 neighbours join in."""
-        sides = [[(3, 1) if step == 1 else (step, 0) for step in stride] for stride in self.strides]
+        near = (3, 1) if self.mixing else (1, 0)
+        sides = [[near if step == 1 else (step, 0) for step in stride] for stride in self.strides]
         return tuple(((down[0], across[0]), (down[1], across[1])) for down, across in sides)
 
     @property
@@ -98,7 +101,8 @@ class PyramidShape:
             LayerShape("up", inputs, outputs, (_kernel(rows, step), _kernel(columns, step)))
             for step, (inputs, outputs) in enumerate(pairwise(channels))
         )
-        return (LayerShape("conv", self.widths[0], self.widths[0], (3, 3)), *ups)
+        mixed = LayerShape("conv", self.widths[0], self.widths[0], (3, 3))
+        return (mixed, *ups) if self.mixing else tuple(ups)
 
     @property
     def weights(self) -> int:
@@ -113,7 +117,7 @@ class PyramidShape:
         total = math.prod(self.canvas) * 9 * sum(self.latents) * self.widths[0]
         rows, columns = self._sides(0), self._sides(1)
         for number, layer in enumerate(self.layers):
-            step = max(0, number - 1)
+            step = max(0, number - self.mixing)
             total += rows[step] * columns[step] * layer.inputs * layer.outputs * math.prod(layer.kernel)
         return total
 
@@ -121,7 +125,9 @@ class PyramidShape:
         """The same shape with other channels of latents; scales of none are left out."""
         kept = [scale for scale, channels in enumerate(latents) if channels]
         strides = tuple(self.strides[scale] for scale in kept)
-        return PyramidShape(self.image_shape, strides, tuple(latents[scale] for scale in kept), self.widths)
+        return PyramidShape(
+            self.image_shape, strides, tuple(latents[scale] for scale in kept), self.widths, self.mixing
+        )
 
     @staticmethod
     def strides_for(image_shape: tuple[int, int, int], cell: int) -> tuple[Pair, ...]:

@@ -59,10 +59,13 @@ def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
     return low
 
 
-def choose_shape(image_shape: tuple[int, int, int], images: int, bits: float, coarse: bool = True) -> PyramidShape:
+def choose_shape(
+    image_shape: tuple[int, int, int], images: int, bits: float, coarse: bool = True, mixing: bool = True
+) -> PyramidShape:
     """Return the network for a collection.
 
     bits : about what the tokens of an image will take    coarse : whether a coarse scale is allowed
+    mixing : as in PyramidShape
     """
     height, width, _ = image_shape
     cells = -(-height // 8) * -(-width // 8)
@@ -75,7 +78,7 @@ def choose_shape(image_shape: tuple[int, int, int], images: int, bits: float, co
     chosen = None
     for first in WIDTHS:
         widths = tuple(max(8, 4 * round(first * share / 4)) for share in (1.0, 0.625, 0.3125)[:steps])
-        wider = PyramidShape(image_shape, strides, latents, widths)
+        wider = PyramidShape(image_shape, strides, latents, widths, mixing)
         if chosen and (wider.weights > WEIGHTS_PER_TOKEN_BIT * images * bits or wider.operations > MOST_OPERATIONS):
             break
         chosen = wider
