@@ -64,7 +64,7 @@ class PyramidSettings:
     seed: int = 0
     codes: int | None = None
     coarse: bool = True
-    mixing: bool = True
+    mixing: bool = False
     rate_aware: bool = True
     conditional: bool = True
     shrink_weights: bool = True

@@ -1,10 +1,10 @@
 """The geometry of a pyramid: canvas, scales of latents, and the layers that take the canvas to pixels.
 
-The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. A convolution of 3 x 3 there lets cells know of
-their neighbours; transposed convolutions of stride 2 lead from it to the pixels. Where a side is odd on the way, a
-kernel of 3 instead of 4 makes it so, and nothing is cropped. Latents stand on scales: one that covers a block of cells
-by one vector (the whole canvas, if it is small), for what images have in common as wholes, and one with a vector at
-each cell, for detail.
+The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. Transposed convolutions of stride 2 lead from it
+to the pixels (with `mixing`, a convolution of 3 x 3 comes first, so that cells know of their neighbours). Where a side
+is odd on the way, a kernel of 3 instead of 4 makes it so, and nothing is cropped. Latents stand on scales: one that
+covers a block of cells by one vector (the whole canvas, if it is small), for what images have in common as wholes, and
+one with a vector at each cell, for detail.
 """
 
 import math
@@ -51,7 +51,7 @@ class PyramidShape:
     strides: tuple[Pair, ...]
     latents: tuple[int, ...]
     widths: tuple[int, ...]
-    mixing: bool = True
+    mixing: bool = False
 
     def __post_init__(self) -> None:
         if len(self.strides) != len(self.latents) or not self.strides:
@@ -114,7 +114,7 @@ class PyramidShape:
     @property
     def operations(self) -> int:
         """Multiplications that decoding an image takes."""
-        total = math.prod(self.canvas) * 9 * sum(self.latents) * self.widths[0]
+        total = math.prod(self.canvas) * (9 if self.mixing else 1) * sum(self.latents) * self.widths[0]
         rows, columns = self._sides(0), self._sides(1)
         for number, layer in enumerate(self.layers):
             step = max(0, number - self.mixing)

@@ -13,13 +13,13 @@ WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
 WEIGHTS_PER_TOKEN_BIT = 0.03
 """Weights that pay for themselves, for a bit of tokens of the collection (docs/rate.md)."""
 
-MOST_OPERATIONS = 5_000_000
+MOST_OPERATIONS = 2_500_000
 """Multiplications of a decoder above which none is taken: fits must end, and readers be quick."""
 
 MOST_BITS_PER_CELL = 7.0
 """Bits of a cell of 8 pixels above which cells of 4 pixels serve better."""
 
-LEARNED_SHARE = 0.35
+LEARNED_SHARE = 0.4
 """What a learned codec takes of the bits of the best linear one, about."""
 
 TILE = 16
@@ -60,7 +60,7 @@ def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
 
 
 def choose_shape(
-    image_shape: tuple[int, int, int], images: int, bits: float, coarse: bool = True, mixing: bool = True
+    image_shape: tuple[int, int, int], images: int, bits: float, coarse: bool = True, mixing: bool = False
 ) -> PyramidShape:
     """Return the network for a collection.
 
