@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,3 +86,19 @@ def test_tokens_that_cannot_be(made):
     for wrong in (hole, partly, foreign, deep[:, 1:], deep[0], deep.astype(float), deep.astype(int) - 99_999):
         with pytest.raises(UsageError, match="token"):
             decoder.decode(wrong)
+
+
+@pytest.mark.parametrize(("canvas", "images"), [((4, 4), 3000), ((128, 256), 1)])
+def test_memory_is_bounded(canvas, images):
+    rng = np.random.default_rng(0)
+    network = random_pyramid(rng, ((4, 4), (1, 1)), hidden=64, channels=3, kinds=("up", "conv"))
+    tokens = random_tokens(rng, network, (4, 4), images)
+    if images == 1:
+        network = random_pyramid(rng, ((4, 4),), hidden=64, channels=3, kinds=("up", "conv"))
+        tokens = random_tokens(rng, network, canvas, images)
+    decoder = PyramidDecoder(network, canvas)
+    tracemalloc.start()
+    pixels = decoder.decode(tokens)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - pixels.nbytes < 64 << 20
