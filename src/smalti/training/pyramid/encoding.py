@@ -49,7 +49,7 @@ TRIES = 5
 CLOSE = 0.004
 """How far below its bound an error may stay, relatively."""
 
-FAR = 0.05
+FAR = 0.01
 """Tokens that are so much better than asked are chosen anew: a search leads down from them too slowly."""
 
 
