@@ -149,7 +149,7 @@ def compress_command(
     console.result(plain, short_summary(output, report.info))
     larger = larger_than_raw(report.info)
     heavy = model_heavy(report.info) if model is None else None
-    for line in (larger, heavy):
+    for line in (larger, heavy, report.missed):
         if line is not None:
             console.warn(line)
     report_skipped(images, console)

@@ -28,6 +28,8 @@ class CompressReport:
 
     info: ArchiveInfo
     skipped: tuple[SkippedFile, ...]
+    missed: str | None = None
+    """What of a target was out of reach, in words for a person."""
 
 
 def compress_source(

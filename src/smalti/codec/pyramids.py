@@ -9,7 +9,7 @@ from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive.recovery import RecoverySpec
 from smalti.codec.packing import CompressReport, Promise
 from smalti.images import ImageSource
-from smalti.pyramid import PyramidDecoder, TokenLayout
+from smalti.pyramid import PyramidDecoder, TokenLayout, pack_pyramid
 from smalti.training import TrainingImages
 from smalti.training.pyramid import (
     EFFORTS,
@@ -29,6 +29,8 @@ from smalti.training.pyramid import (
 __all__ = ["PyramidPacking", "compress_with_pyramid", "fit_pyramid_source"]
 
 PIECE_IMAGES = 4_096
+FRAME_BYTES = 2_500
+"""Of headers, checksums and index, about."""
 
 
 def fit_pyramid_source(
@@ -93,7 +95,7 @@ def compress_with_pyramid(
     effort = EFFORTS[packing.effort]
     rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
     encoding = Encoding(model, images, packing.goal, rounds, progress, state, resume)
-    found = encoding.run(effort.refits if packing.own_model else 0)
+    found = encoding.run(effort.refits if packing.own_model else 0, lambda: 8.0 * _other_bytes(model))
     network = to_network(model.pyramid)
     tokens = global_tokens(model.pyramid, found.tokens, found.depths.numpy())
     prior = to_prior(model.pyramid, network, tokens)
@@ -122,7 +124,14 @@ def compress_with_pyramid(
     if state is not None:
         state.unlink(missing_ok=True)
     with open_archive(out) as archive:
-        return CompressReport(archive.info(), tuple(source.skipped))
+        return CompressReport(archive.info(), tuple(source.skipped), encoding.missed(found))
+
+
+def _other_bytes(model: PyramidModel) -> int:
+    """Bytes of an archive besides tokens and columns, as the model is now."""
+    network = to_network(model.pyramid)
+    prior = to_prior(model.pyramid, network, global_tokens(model.pyramid, model.pyramid.empty_tokens(1)))
+    return len(pack_pyramid(network, model.pyramid.shape.canvas)) + 2 * len(prior.to_bytes()) + FRAME_BYTES
 
 
 def _provenance(model: PyramidModel) -> tuple[tuple[str, str], ...]:

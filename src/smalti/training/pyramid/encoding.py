@@ -45,6 +45,9 @@ MARGIN = 0.998
 SLOPE = 2.0
 """The price of a bit goes about with this power of the error, near the goal."""
 
+BYTES_SLOPE = 4.0
+"""... and with this power of the bits, downwards."""
+
 TRIES = 5
 CLOSE = 0.004
 """How far below its bound an error may stay, relatively."""
@@ -209,25 +212,23 @@ class Encoding:
 
     def _correct_price(self, encoded: Encoded, images: Tensor | None = None) -> bool:
         """Move the price towards the goal; return whether the goal was missed by more than a little."""
-        error = self._error(encoded, images)
-        if error is None:
+        slack = self._slack(encoded, images)
+        if slack is None or self.goal is None:
             return False
-        self.price *= math.exp(max(-1.5, min(1.5, SLOPE * error)))
-        return abs(error) > CLOSE
+        power = SLOPE if self.goal.archive_bytes is None else -BYTES_SLOPE
+        self.price *= math.exp(max(-1.5, min(1.5, power * slack)))
+        return abs(slack) > CLOSE
 
-    def _error(self, encoded: Encoded, images: Tensor | None) -> float | None:
-        """The logarithm of how much larger the error may be; above 0 if the collection is better than asked."""
+    def _slack(self, encoded: Encoded, images: Tensor | None) -> float | None:
+        """The logarithm of how much more error, or how many more bits, there may be; below 0 if there is too much."""
         goal = self.goal
         if goal is None:
             return None
         if goal.mse is not None:
             return math.log(MARGIN * goal.mse / (float(encoded.sse.mean()) / self._pixels))
         if goal.archive_bytes is not None:
-            wanted = 8 * goal.archive_bytes - self._other_bits()
-            if wanted <= 0:
-                wanted = 0.02 * 8 * goal.archive_bytes
-            spent = float(encoded.bits.double().mean()) * len(self.images)
-            return math.log(spent / (MARGIN * wanted))
+            left = max(8 * goal.archive_bytes - self._other_bits(), 8.0)  # a model alone may be too large
+            return math.log(MARGIN * left / max(1.0, float(encoded.bits.double().mean()) * len(self.images)))
         assert goal.ssim is not None
         return math.log((1 - goal.ssim) * MARGIN / max(1e-6, 1 - self._ssim(encoded, images)))
 
@@ -294,16 +295,29 @@ class Encoding:
             self._progress("stop", part.stop, len(self.images))
         return stopped
 
+    def missed(self, encoded: Encoded) -> str | None:
+        """Return what of the goal was out of reach, in words, or None if it was met."""
+        slack, goal = self._slack(encoded, None), self.goal
+        if slack is None or goal is None or slack >= math.log(MARGIN):
+            return None
+        if goal.mse is not None:
+            mse = float(encoded.sse.mean()) / self._pixels
+            found = f"the mean squared error is {mse:.5f}, not {goal.mse:g}"
+        elif goal.ssim is not None:
+            found = f"the mean SSIM is below {goal.ssim:g}"
+        else:
+            found = f"the archive takes more than {goal.archive_bytes:,} bytes"
+        return f"{found}: the target is out of reach of this model; a fit with more --effort may reach it"
+
     def _meet(self, encoded: Encoded) -> Encoded:
         """Search again at another price while the goal is missed; then again, more carefully, while it is not met."""
         stopped = self._stopped(encoded)
         for attempt in range(2 * TRIES):
-            error = self._error(stopped, None)
-            close = error is not None and error <= CLOSE
-            if error is None or (error >= math.log(MARGIN) and (close or attempt >= TRIES)):
+            slack = self._slack(stopped, None)
+            if slack is None or (slack >= math.log(MARGIN) and (slack <= CLOSE or attempt >= TRIES)):
                 break
             self._correct_price(stopped)
-            from_start = not self.rounds or error > FAR
+            from_start = not self.rounds or slack > FAR
             encoded = self._first() if from_start else encoded
             encoded = self._searched(encoded, 3) if self.rounds else encoded
             stopped = self._stopped(encoded)

@@ -114,6 +114,10 @@ class Pyramid(nn.Module):
             for scale, latents in enumerate(self.shape.latents)
         ]
 
+    def empty_tokens(self, images: int) -> list[Tensor]:
+        """Return tokens of code 0 everywhere: int64 [n, positions] for each level."""
+        return [torch.zeros(images, self.shape.positions[form.scale], dtype=torch.int64) for form in self.forms]
+
     def decode(self, latents: list[Tensor]) -> Tensor:
         """Return the images [n, C, H, W] of latents, in [0, 1]; once whole, each value is a multiple of 1/255."""
         values = self._activated(self.canvas_sums(latents), 0)
