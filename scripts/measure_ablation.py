@@ -1,0 +1,99 @@
+"""What each part of `compact` brings: archives of 5,000 digits with one part switched off at a time.
+
+    python scripts/measure_ablation.py -o results/rate/ablation.json
+
+Every archive carries its own model, and aims at the same mean squared error; bytes are of files on disk, quality is
+that of what the reader decodes from them. Where tokens are not chosen by rate, nothing leads the error to the goal, so
+that the line must be read with both of its figures. Finished lines are kept, and not measured again.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smalti.archive import compare, open_archive
+from smalti.codec import PyramidPacking, compress_with_pyramid, fit_pyramid_source
+from smalti.images import open_source, read_images
+from smalti.study.machine import describe_machine
+from smalti.training.pyramid import Goal, PyramidSettings
+
+SOURCE = "mnist/test"
+GOAL = Goal(mse=0.015)
+EFFORT = 0
+SEARCH_EFFORT = 3
+IMAGES = 5_000
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "all parts": {},
+    "2: no coarse scale": {"coarse": False},
+    "3: K = 32 for every level": {"codes": 32},
+    "3: K = 128 for every level": {"codes": 128},
+    "a decoder that mixes neighbours": {"mixing": True},
+    "4: tokens by distortion alone": {"rate_aware": False},
+    "4: no search at packing": {"search": False},
+    "5: prior without context": {"conditional": False},
+    "6: weights do not shrink": {"shrink_weights": False},
+}
+
+
+def measure(name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Fit and pack a variant, and return what the file holds and gives back."""
+    search = changes.get("search", True)
+    settings = replace(PyramidSettings("compact", GOAL, EFFORT), **{k: v for k, v in changes.items() if k != "search"})
+    source = open_source(read_images(open_source(SOURCE), IMAGES).pixels)
+    started = time.monotonic()
+    model = fit_pyramid_source(source, settings)
+    goal = GOAL if settings.rate_aware else None
+    packing = PyramidPacking(goal, SEARCH_EFFORT if search else 0, own_model=search)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "packed.smalti"
+        compress_with_pyramid(source, path, model, packing, labels=False, threads=1)
+        with open_archive(path, threads=1) as archive:
+            info, quality = archive.info(), compare(archive, source).quality
+    return {
+        "variant": name,
+        "archive_bytes": info.archive_bytes,
+        "bytes_per_image": round(info.bytes_per_image, 3),
+        "model_bytes": info.bytes.model,
+        "prior_bytes": info.bytes.prior,
+        "tokens_bytes": info.bytes.tokens,
+        "codes": info.codebook_size,
+        "mse_mean": quality.mse_mean,
+        "ssim_mean": quality.ssim_mean,
+        "seconds": round(time.monotonic() - started),
+    }
+
+
+def main() -> None:
+    """Measure all variants that are not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    results: dict[str, Any] = {
+        "command": f"python scripts/measure_ablation.py -o {arguments.output}",
+        "machine": describe_machine(),
+        "source": SOURCE,
+        "images": IMAGES,
+        "target_mse": GOAL.mse,
+        "effort": EFFORT,
+        "variants": [],
+    }
+    if arguments.output.exists():
+        results = json.loads(arguments.output.read_text())
+    done = {line["variant"] for line in results["variants"]}
+    for name, changes in VARIANTS.items():
+        if name not in done:
+            results["variants"].append(measure(name, changes))
+            print(results["variants"][-1], flush=True)
+            arguments.output.write_text(f"{json.dumps(results, indent=1)}\n")
+
+
+if __name__ == "__main__":
+    main()
