@@ -11,7 +11,7 @@ __all__ = ["choose_shape", "likely_bits"]
 
 WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
 WEIGHTS_PER_TOKEN_BIT = 0.03
-"""Weights that about pay for themselves, for a bit of tokens of the collection: a guess, from four decoders of digits."""
+"""Weights that about pay for themselves, for a bit of tokens of the collection: a guess, from decoders of digits."""
 
 MOST_OPERATIONS = 2_500_000
 """Multiplications of a decoder above which none is taken: fits must end, and readers be quick."""
