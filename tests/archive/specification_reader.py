@@ -351,8 +351,8 @@ def read_sections(data: bytes) -> dict[int, list[bytes]]:
         at = offset + 28 + length
     demand(at == index_at and not index.rest(), "frames do not tile the file")
     counts = {kind: len(sections.get(kind, [])) for kind in (HEADER, MODEL, PRIOR, DIGEST)}
-    demand(counts == {HEADER: 2, MODEL: 1, PRIOR: 2, DIGEST: 1}, "sections")
-    demand(all(first == second for first, second in (sections[HEADER], sections[PRIOR])), "copies differ")
+    demand(counts[PRIOR] in (1, 2) and counts == {HEADER: 2, MODEL: 1, PRIOR: counts[PRIOR], DIGEST: 1}, "sections")
+    demand(all(len(set(sections[kind])) == 1 for kind in (HEADER, PRIOR)), "copies differ")
     return sections
 
 
@@ -543,6 +543,7 @@ def read_pixels(data: bytes) -> np.ndarray:
     """All images, uint8 [N, H, W, C]."""
     sections = read_sections(data)
     header = read_header(sections)
+    demand(len(sections[PRIOR]) == (1 if header["decoder"] == "pyramid" else 2), "number of priors")
     height, width, _ = shape = header["image_shape"]
     from .specification_pyramid import PyramidTokens  # noqa: PLC0415 (which needs what is above)
 

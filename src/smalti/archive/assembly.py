@@ -105,7 +105,8 @@ class _Assembly:
             self._add(Section.COLUMN, payload)
         self._add(Section.DIGEST, self._digest.digest())
         self._add(Section.HEADER, header)
-        self._add(Section.PRIOR, prior)
+        for _ in range(1, self._header.priors):
+            self._add(Section.PRIOR, prior)
         for payload in () if self._recovery is None else self._recovery.payloads():
             self._frames.add(Section.RECOVERY, payload)
         self._frames.finish()

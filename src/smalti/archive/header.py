@@ -79,6 +79,11 @@ class Header:
             raise DamagedArchiveError(f"header: {broken[0]} is {getattr(self, broken[0])}, which cannot be")
 
     @property
+    def priors(self) -> int:
+        """Times the prior is in the file: that of a pyramid is about as large as its model, and like it there once."""
+        return 1 if self.decoder == "pyramid" else 2
+
+    @property
     def _fewest_codes(self) -> int:
         """Images of a pyramid may be without tokens."""
         return 0 if self.decoder == "pyramid" else 1

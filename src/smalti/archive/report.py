@@ -32,7 +32,7 @@ Level = Literal["quick", "tokens", "pixels"]
 class SectionBytes:
     """Bytes of the file by what they are for, frames included; they sum to the size of the file.
 
-    header : prelude and both headers    model : decoder and codes in use    prior : both copies of the prior
+    header : prelude and both headers    model : decoder and codes in use    prior : the prior and its copy, if it has one
     tokens : token blocks and tables of corrections    columns : columns and ancillary sections
     index : index, trailer, digest, recovery sections, and in a damaged file what belongs to no section
     """
@@ -123,7 +123,7 @@ class VerifyReport:
     level : how much was checked: "quick", "tokens" or "pixels"
     damaged_blocks : token blocks whose images are lost
     damaged_sections : all other damage, as "section: reason"
-    damaged_images : images that cannot be read (all of them if the model or both priors are damaged)
+    damaged_images : images that cannot be read (all of them if the model or the prior, in all its copies, is damaged)
     codes_used, perplexity : counted again from the tokens that could be read; None if none were read
     stored_sha256 : what the file states of its pixels; None if it was not read or is damaged
     pixels_sha256 : of all decoded pixels in order, at level "pixels", if all could be decoded; else None

@@ -127,7 +127,7 @@ class SectionFile:
         expected = {
             Section.HEADER: 2,
             Section.MODEL: 1,
-            Section.PRIOR: 2,
+            Section.PRIOR: header.priors,
             Section.TOKENS: header.blocks,
             Section.COLUMN: len(header.columns),
             Section.INDEX: 0,

@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TypeVar
 
@@ -138,13 +138,14 @@ class SectionStore:
 
     @cached_property
     def _prior(self) -> Prior:
+        last = self._file.header.priors - 1
+        for ordinal in range(last):
+            with suppress(DamagedArchiveError):  # the copy may be whole
+                return self.parse_prior(ordinal)
         try:
-            return self.parse_prior(0)
-        except DamagedArchiveError:
-            try:
-                return self.parse_prior(1)
-            except DamagedArchiveError as error:
-                raise self._fatal(error) from error
+            return self.parse_prior(last)
+        except DamagedArchiveError as error:
+            raise self._fatal(error) from error
 
     @cached_property
     def _decoder(self) -> BlockDecoder:

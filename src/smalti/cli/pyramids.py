@@ -82,11 +82,26 @@ def compress_pyramid(
             raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
 
 
+_REFINING = {
+    "encode": "refining: choose tokens",
+    "search": "refining: search for better tokens",
+    "refit": "refining: decoder and prior learn from the tokens",
+}
+
+
 class _Observer:
     """Shows a fit on the terminal, and writes its log, a JSON list with one object a report."""
 
     def __init__(self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool], log: Path) -> None:
         self.console, self.on_step, self.should_stop, self.log = console, progress, stopping, log
+        self._stage = ""
+
+    def on_refining(self, what: str, done: int, total: int) -> None:
+        """Show how far decoder and prior are in learning from the tokens that were found."""
+        if what != self._stage:
+            self._stage = what
+            self.console.say(_REFINING[what])
+        self.on_step(done, total)
 
     def on_report(self, report: "PyramidReport", history: list[dict[str, Any]]) -> None:
         """Show where the fit is."""

@@ -11,7 +11,7 @@ from smalti.codec.wanted import Wanted
 from smalti.errors import UsageError
 from smalti.images import ImageSource
 from smalti.training import Model
-from smalti.training.pyramid import PyramidModel
+from smalti.training.pyramid import EFFORTS, PyramidModel
 
 __all__ = ["compress_images", "packing_of"]
 
@@ -53,4 +53,7 @@ def packing_of(model: PyramidModel, wanted: Wanted, fitted_here: bool) -> Pyrami
     """
     own = fitted_here or wanted.adapt
     goal = wanted.goal() or (model.settings.goal if own else None)
-    return PyramidPacking(goal, model.settings.effort if wanted.effort is None else wanted.effort, own)
+    effort = model.settings.effort if wanted.effort is None else wanted.effort
+    refits = EFFORTS[effort].refits if own else 0
+    # a model that was fitted on these images has learned from their tokens already
+    return PyramidPacking(goal, effort, min(1, refits) if fitted_here else refits)

@@ -9,7 +9,7 @@ from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive.recovery import RecoverySpec
 from smalti.codec.packing import CompressReport, Promise
 from smalti.images import ImageSource
-from smalti.pyramid import PyramidDecoder, TokenLayout, pack_pyramid
+from smalti.pyramid import PyramidDecoder, TokenLayout
 from smalti.training import TrainingImages
 from smalti.training.pyramid import (
     EFFORTS,
@@ -19,6 +19,7 @@ from smalti.training.pyramid import (
     PyramidModel,
     PyramidObserver,
     PyramidSettings,
+    bytes_besides_tokens,
     effort_share,
     fit_pyramid,
     global_tokens,
@@ -29,8 +30,6 @@ from smalti.training.pyramid import (
 __all__ = ["PyramidPacking", "compress_with_pyramid", "fit_pyramid_source"]
 
 PIECE_IMAGES = 4_096
-FRAME_BYTES = 2_500
-"""Of headers, checksums and index, about."""
 
 
 def fit_pyramid_source(
@@ -59,12 +58,12 @@ class PyramidPacking:
 
     goal : what the collection is to come to; None takes bits at the model's own price
     effort : 0 to 9, of the search for better tokens
-    own_model : whether the model may learn from these very images, since it is theirs alone
+    refits : how often the model learns from the tokens of these very images, if it is theirs alone
     """
 
     goal: Goal | None
     effort: int
-    own_model: bool
+    refits: int = 0
 
 
 def compress_with_pyramid(
@@ -94,8 +93,10 @@ def compress_with_pyramid(
     images = TrainingImages(source)
     effort = EFFORTS[packing.effort]
     rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
-    encoding = Encoding(model, images, packing.goal, rounds, progress, state, resume)
-    found = encoding.run(effort.refits if packing.own_model else 0, lambda: 8.0 * _other_bytes(model))
+    encoding = Encoding(
+        model, images, packing.goal, rounds, progress, state, resume, lambda: 8.0 * bytes_besides_tokens(model.pyramid)
+    )
+    found = encoding.run(packing.refits)
     network = to_network(model.pyramid)
     tokens = global_tokens(model.pyramid, found.tokens, found.depths.numpy())
     prior = to_prior(model.pyramid, network, tokens)
@@ -125,13 +126,6 @@ def compress_with_pyramid(
         state.unlink(missing_ok=True)
     with open_archive(out) as archive:
         return CompressReport(archive.info(), tuple(source.skipped), encoding.missed(found))
-
-
-def _other_bytes(model: PyramidModel) -> int:
-    """Bytes of an archive besides tokens and columns, as the model is now."""
-    network = to_network(model.pyramid)
-    prior = to_prior(model.pyramid, network, global_tokens(model.pyramid, model.pyramid.empty_tokens(1)))
-    return len(pack_pyramid(network, model.pyramid.shape.canvas)) + 2 * len(prior.to_bytes()) + FRAME_BYTES
 
 
 def _provenance(model: PyramidModel) -> tuple[tuple[str, str], ...]:

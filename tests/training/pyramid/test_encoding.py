@@ -44,8 +44,8 @@ def silent(what, done, total):
 
 
 def encoded(model, pixels, goal=None, rounds=4, refits=0, progress=silent, other_bits=lambda: 0.0):
-    encoding = Encoding(model, training_images(pixels), goal, rounds, progress)
-    return encoding, encoding.run(refits, other_bits)
+    encoding = Encoding(model, training_images(pixels), goal, rounds, progress, other_bits=other_bits)
+    return encoding, encoding.run(refits)
 
 
 def of_depths(pyramid, tokens, depths, images):

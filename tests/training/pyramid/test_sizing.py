@@ -1,17 +1,34 @@
 import numpy as np
+import pytest
 
 from smalti.training.pyramid.build import size_up
-from smalti.training.pyramid.sizing import MOST_OPERATIONS, choose_shape, likely_bits
+from smalti.training.pyramid.sizing import MOST_OPERATIONS, Spectrum, choose_shape
 from training.tiny import small_images, training_images
 
 from .tiny import pyramid_settings
 
 
-def test_bits_fall_with_the_error_and_nothing_takes_none():
-    images = small_images(60, 12, 12)
-    bits = [likely_bits(images, mse) for mse in (0.0005, 0.002, 0.01)]
-    assert bits[0] > bits[1] > bits[2] > 0
-    assert likely_bits(np.full((9, 12, 12, 1), 80, np.uint8), 0.002) == 0
+def test_bits_and_price_follow_the_error_and_nothing_takes_none():
+    spectrum = Spectrum(small_images(60, 12, 12))
+    likely = [spectrum.at_mse(mse) for mse in (0.0005, 0.002, 0.01)]
+    assert likely[0].bits > likely[1].bits > likely[2].bits > 0
+    assert 0 < likely[0].price < likely[1].price < likely[2].price
+    assert Spectrum(np.full((9, 12, 12, 1), 80, np.uint8)).at_mse(0.002).bits == 0
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (40, 40, 3)], ids=str)
+def test_what_is_likely_at_bits_is_what_is_likely_at_their_error(shape):
+    spectrum = Spectrum(small_images(40, *shape[:2], shape[2]))
+    likely = spectrum.at_mse(0.001)
+    again = spectrum.at_bits(likely.bits)
+    assert again.bits == pytest.approx(likely.bits) and again.price == pytest.approx(likely.price)
+
+
+def test_the_price_is_the_slope_of_error_along_bits():
+    spectrum = Spectrum(small_images(60, 12, 12))
+    fewer, more = spectrum.at_mse(0.0021), spectrum.at_mse(0.0019)
+    slope = 0.0002 * 12 * 12 / (more.bits - fewer.bits)
+    assert more.price < slope < fewer.price
 
 
 def test_larger_collections_get_larger_networks():

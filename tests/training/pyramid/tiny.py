@@ -88,7 +88,7 @@ def quick_fits(monkeypatch, steps=STEPS, levels=(1, 1)):
 
     def sized(images, settings):
         goal = settings.goal
-        return Sized(SHAPES["two scales"], levels, steps, 64, goal.mse, None if goal.mse else 20.0)
+        return Sized(SHAPES["two scales"], levels, steps, 64, 0.02, goal.mse, None if goal.mse else 20.0)
 
     monkeypatch.setattr(fit_module, "size_up", sized)
     monkeypatch.setattr(fit_module, "BATCH_IMAGES", BATCH)

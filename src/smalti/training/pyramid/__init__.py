@@ -3,7 +3,7 @@
 from smalti.training.pyramid.build import effort_share
 from smalti.training.pyramid.control import Goal
 from smalti.training.pyramid.encoding import Encoded, Encoding, Progress
-from smalti.training.pyramid.export import global_tokens, local_tokens, to_network, to_prior
+from smalti.training.pyramid.export import bytes_besides_tokens, global_tokens, local_tokens, to_network, to_prior
 from smalti.training.pyramid.fit import PyramidObserver, PyramidReport, SilentPyramidObserver, fit_pyramid
 from smalti.training.pyramid.model import PYRAMID_FORMAT, PyramidModel
 from smalti.training.pyramid.settings import DEFAULT_EFFORT, DEFAULT_MSE, EFFORTS, PyramidSettings
@@ -22,6 +22,7 @@ __all__ = [
     "PyramidReport",
     "PyramidSettings",
     "SilentPyramidObserver",
+    "bytes_besides_tokens",
     "effort_share",
     "fit_pyramid",
     "global_tokens",

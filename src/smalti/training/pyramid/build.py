@@ -12,7 +12,7 @@ from smalti.training.pyramid.prior import LevelPrior, context_size
 from smalti.training.pyramid.pyramid import LevelForm, Pyramid
 from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettings
 from smalti.training.pyramid.shape import PyramidShape
-from smalti.training.pyramid.sizing import choose_shape, likely_bits
+from smalti.training.pyramid.sizing import Spectrum, choose_shape
 
 __all__ = ["BATCH_IMAGES", "Sized", "effort_share", "make_learner", "make_pyramid", "size_up"]
 
@@ -26,7 +26,7 @@ BITS_PER_LEVEL = 8.0
 """Bits that one level's token carries at most; a place that needs more gets more levels."""
 
 MOST_CODES = 512
-SPARE_CODES = 16
+SPARE_CODES = 64
 """Codes of a level for each that its bits would need if all were equally likely: rate does the choosing."""
 
 HIDDEN_UNITS = 48
@@ -47,6 +47,7 @@ class Sized:
     levels : levels of each scale
     steps : of the fit
     most_codes : of a level
+    likely_price : squared error of an image that a bit is about worth
     goal_mse, goal_bits : of an image; one of them is None
     """
 
@@ -54,6 +55,7 @@ class Sized:
     levels: tuple[int, ...]
     steps: int
     most_codes: int
+    likely_price: float
     goal_mse: float | None
     goal_bits: float | None
 
@@ -69,9 +71,10 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     goal = settings.goal
     mse = goal.mse if goal.mse is not None else DEFAULT_MSE.get(settings.profile, 0.005)
     budget = goal.archive_bytes
-    bits = likely_bits(sample, mse) if budget is None else TOKEN_SHARE * 8 * budget / len(images)
-    shape = choose_shape(images.image_shape, len(images), bits, settings.coarse, settings.mixing)
-    per_place = bits / shape.positions[-1]
+    spectrum = Spectrum(sample)
+    likely = spectrum.at_mse(mse) if budget is None else spectrum.at_bits(TOKEN_SHARE * 8 * budget / len(images))
+    shape = choose_shape(images.image_shape, len(images), likely.bits, settings.coarse, settings.mixing)
+    per_place = likely.bits / shape.positions[-1]
     levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL))])
     steps = round(EFFORTS[settings.effort].steps * effort_share(shape))
     steps = max(200, min(steps, MOST_EPOCHS * images.steps_per_epoch(BATCH_IMAGES)))
@@ -80,7 +83,7 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
         model_bits = BITS_PER_DECODER_WEIGHT * shape.weights + 8 * OTHER_BYTES
         goal_bits = max(1.0, (8 * goal.archive_bytes - model_bits) / len(images))
     most_codes = round(min(MOST_CODES, SPARE_CODES * 2 ** (per_place / levels[-1])))
-    return Sized(shape, levels, steps, most_codes, mse if goal_bits is None else None, goal_bits)
+    return Sized(shape, levels, steps, most_codes, likely.price, mse if goal_bits is None else None, goal_bits)
 
 
 def make_pyramid(
@@ -113,6 +116,7 @@ def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized
         pyramid,
         plan,
         len(images),
+        sized.likely_price,
         goal_sse,
         sized.goal_bits,
         most_codes=sized.most_codes,

@@ -7,13 +7,19 @@ from smalti.errors import UsageError
 
 __all__ = ["Goal", "TradeOff"]
 
-REACH = 14.0
-"""How far the logarithm of the price can move in one fit, if the goal is missed all the while."""
+REACH = 3.0
+"""How far the logarithm of the price can move from what was likely, if the goal is missed all the while."""
 
 GAIN = 4.0
-PATIENT_SHARE = 0.35
-LEAST = 0.05
-MOST = 1000.0
+FIRST = 0.15
+"""The first price, as a share of the likely one: a network first learns to describe images at all."""
+
+RISEN = 0.4
+"""Share of the steps after which the price is the likely one, and is led to the goal from then on."""
+
+SLACK, EARLY_SLACK = 0.1, 0.6
+"""Squared error above the goal that is taken for nothing wrong: what the search for tokens and the refits will mend at
+the end of a fit, and what learning will, halfway."""
 
 
 @dataclass(frozen=True)
@@ -42,35 +48,44 @@ class Goal:
 class TradeOff:
     """The price of a bit, in squared error of an image (pixels scaled to 0..1), led to where a measure meets its goal.
 
-    It begins low, so that a network first learns to describe images at all, and rises while images are better than
-    asked; it may fall below where it began only after a part of the fit, since at first no image is good.
+    A network must learn with the price that its tokens will be chosen by: one that learned with a lower price spends
+    bits on what it could do without. But early in a fit no image is good yet, at any price. So the price first rises to
+    what is likely, and is then led to a goal that draws nearer as the fit goes on.
 
+    likely : the price that the images' spread lets expect
     steps : of the fit    rises : whether the measure rises with the price, as distortion does; bits fall
     """
 
-    def __init__(self, price: float, steps: int, rises: bool = True) -> None:
-        self.price = self.least = price
-        self._patience = round(PATIENT_SHARE * steps)
+    def __init__(self, likely: float, steps: int, rises: bool = True) -> None:
+        self._likely, self._steps, self._rises = likely, max(1, steps), rises
         self._step = 0
-        self._rate = REACH / max(1, steps)
-        self._sign = 1.0 if rises else -1.0
+        self._moved = 0.0
         self._smooth: float | None = None
+
+    @property
+    def price(self) -> float:
+        """The price of a bit now."""
+        risen = min(1.0, self._step / (RISEN * self._steps))
+        return self._likely * FIRST ** (1 - risen) * math.exp(self._moved)
 
     def observe(self, measured: float, goal: float) -> None:
         """Take a batch's measure, and move the price a little towards the goal."""
         self._smooth = measured if self._smooth is None else 0.98 * self._smooth + 0.02 * measured
-        error = GAIN * math.log(goal / self._smooth)
-        moved = self.price * math.exp(self._rate * self._sign * max(-1.0, min(1.0, error)))
         self._step += 1
-        floor = self.least if self._step < self._patience else LEAST * self.least
-        self.price = max(floor, min(MOST * self.least, moved))
+        if self._step <= RISEN * self._steps:
+            return
+        left = max(0.0, 1 - self._step / self._steps)
+        slack = 1 + SLACK + EARLY_SLACK * left**2 if self._rises else 1.0
+        error = GAIN * math.log(goal * slack / self._smooth)
+        sign = 1.0 if self._rises else -1.0
+        self._moved += REACH / ((1 - RISEN) * self._steps) * sign * max(-1.0, min(1.0, error))
 
     def state(self) -> dict[str, float]:
         """Return what `restore` takes."""
         smooth = -1.0 if self._smooth is None else self._smooth
-        return {"price": self.price, "smooth": smooth, "step": float(self._step)}
+        return {"moved": self._moved, "smooth": smooth, "step": float(self._step)}
 
     def restore(self, state: dict[str, float]) -> None:
         """Go on from a state."""
-        self.price, self._step = state["price"], int(state["step"])
+        self._moved, self._step = state["moved"], int(state["step"])
         self._smooth = None if state["smooth"] < 0 else state["smooth"]

@@ -40,7 +40,7 @@ REFIT_SHARE = 0.2
 """Learning rate of a refit, as a share of that of the fit."""
 
 MARGIN = 0.998
-"""Aim a little below a bound on the error, since the last step towards it is a guess."""
+"""Aim a little below a bound of bytes, since what is written is a little more than what is counted."""
 
 SLOPE = 2.0
 """The price of a bit goes about with this power of the error, near the goal."""
@@ -49,11 +49,13 @@ BYTES_SLOPE = 4.0
 """... and with this power of the bits, downwards."""
 
 TRIES = 5
-CLOSE = 0.004
+CLOSE = 0.002
 """How far below its bound an error may stay, relatively."""
 
-FAR = 0.01
-"""Tokens that are so much better than asked are chosen anew: a search leads down from them too slowly."""
+BEYOND = 1.6
+"""How far the price is moved past where the goal should be met, as a share, for tokens on its other side."""
+
+MOVING_ROUNDS = 2
 
 
 @dataclass
@@ -76,6 +78,18 @@ class Encoded:
             [level[start:stop].long() for level in self.tokens], self.sse[start:stop], self.bits[start:stop]
         )
 
+    def copy(self) -> "Encoded":
+        """Return the same, to be changed by itself."""
+        return self.replaced(torch.arange(0), self)
+
+    def replaced(self, rows: Tensor, other: "Encoded") -> "Encoded":
+        """Return a copy with some images from another choice."""
+        result = Encoded([level.clone() for level in self.tokens], self.sse.clone(), self.bits.clone(), self.depths.clone())
+        for level, tokens in zip(result.tokens, other.tokens, strict=True):
+            level[rows] = tokens[rows]
+        result.sse[rows], result.bits[rows], result.depths[rows] = other.sse[rows], other.bits[rows], other.depths[rows]
+        return result
+
     def put(self, start: int, state: SearchState) -> None:
         """Store images from `start` on."""
         stop = start + len(state.sse)
@@ -91,6 +105,7 @@ class Encoding:
     rounds : of the search; 0 leaves it out
     state : where to keep tokens and model between two stages; whoever asked for it removes it
     resume : whether to go on from there
+    other_bits : what the archive takes besides tokens, for a goal in bytes
     """
 
     def __init__(
@@ -102,37 +117,40 @@ class Encoding:
         progress: Progress,
         state: Path | None = None,
         resume: bool = False,
+        other_bits: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._state, self._resume, self._fingerprint = state, resume, model.fingerprint()
         self.model, self.images, self.goal, self.rounds, self._progress = model, images, goal, rounds, progress
         self.price = model.price
+        self._other_bits = other_bits
         self._pixels = math.prod(images.image_shape)
 
-    def run(self, refits: int, other_bits: Callable[[], float] = lambda: 0.0) -> Encoded:
-        """Return tokens that meet the goal.
+    def run(self, refits: int) -> Encoded:
+        """Return tokens that meet the goal. refits : how often the model learns from the tokens; it is changed."""
+        return self._meet(self.refine(refits))
 
-        refits : how often the model learns from the tokens; it is changed
-        other_bits : what the archive takes besides tokens, for a goal in bytes
-        """
-        self._other_bits = other_bits
+    def refine(self, refits: int) -> Encoded:
+        """Let the model learn from the tokens of these images, `refits` times; return the tokens after that."""
         refitted, encoded = self._begun()
         for number in range(refitted, refits):
             self._refit(encoded, number)
-            encoded = self._searched(encoded, max(2, self.rounds // 2))
-            self._correct_price(encoded)
+            encoded = self._chosen()
             self._keep(number + 1, encoded)
-        return self._meet(encoded)
+        return encoded
 
     def _begun(self) -> tuple[int, Encoded]:
         """How many refits are done, and the tokens so far: those that were kept, or else the first ones."""
         if self._state is not None and self._resume and self._state.exists():
             return self._restored(self._state)
-        self._find_price()
-        encoded = self._first()
-        if self.rounds:
-            encoded = self._searched(encoded, self.rounds)
+        encoded = self._chosen()
         self._keep(0, encoded)
         return 0, encoded
+
+    def _chosen(self) -> Encoded:
+        """Tokens at the price that about meets the goal, from the encoder's on."""
+        self._find_price()
+        encoded = self._first()
+        return self._searched(encoded, self.rounds) if self.rounds else encoded
 
     def _keep(self, refitted: int, encoded: Encoded) -> None:
         """Keep tokens and model, so that packing can go on from here."""
@@ -188,7 +206,7 @@ class Encoding:
         """Search all images' tokens, from those they have."""
         for start, batch in self._parts():
             state = measure(self.model.pyramid, batch, encoded.part(start, start + len(batch)).tokens)
-            encoded.put(start, self._improved(batch, state, rounds, start) if self.rounds else state)
+            encoded.put(start, self._improved(batch, state, rounds, start))
             self._progress("search", start + len(batch), len(self.images))
         return encoded
 
@@ -206,17 +224,20 @@ class Encoding:
             for start in range(0, len(sample), BATCH_IMAGES):
                 batch = sample[start : start + BATCH_IMAGES]
                 state = measure(self.model.pyramid, batch, self.model.tokens(batch, self.price))
-                found.put(start, self._improved(batch, state, min(self.rounds, 4), start) if self.rounds else state)
+                found.put(start, self._improved(batch, state, self.rounds, start) if self.rounds else state)
             if not self._correct_price(found, sample):
                 return
 
-    def _correct_price(self, encoded: Encoded, images: Tensor | None = None) -> bool:
-        """Move the price towards the goal; return whether the goal was missed by more than a little."""
+    def _correct_price(self, encoded: Encoded, images: Tensor | None = None, share: float = 1.0) -> bool:
+        """Move the price towards the goal; return whether the goal was missed by more than a little.
+
+        share : of the way that should lead to the goal
+        """
         slack = self._slack(encoded, images)
         if slack is None or self.goal is None:
             return False
         power = SLOPE if self.goal.archive_bytes is None else -BYTES_SLOPE
-        self.price *= math.exp(max(-1.5, min(1.5, power * slack)))
+        self.price *= math.exp(max(-1.5, min(1.5, share * power * slack)))
         return abs(slack) > CLOSE
 
     def _slack(self, encoded: Encoded, images: Tensor | None) -> float | None:
@@ -225,12 +246,12 @@ class Encoding:
         if goal is None:
             return None
         if goal.mse is not None:
-            return math.log(MARGIN * goal.mse / (float(encoded.sse.mean()) / self._pixels))
+            return math.log(goal.mse / (float(encoded.sse.double().mean()) / self._pixels))
         if goal.archive_bytes is not None:
             left = max(8 * goal.archive_bytes - self._other_bits(), 8.0)  # a model alone may be too large
             return math.log(MARGIN * left / max(1.0, float(encoded.bits.double().mean()) * len(self.images)))
         assert goal.ssim is not None
-        return math.log((1 - goal.ssim) * MARGIN / max(1e-6, 1 - self._ssim(encoded, images)))
+        return math.log((1 - goal.ssim) / max(1e-6, 1 - self._ssim(encoded, images)))
 
     @torch.no_grad()
     def _ssim(self, encoded: Encoded, images: Tensor | None) -> float:
@@ -298,7 +319,7 @@ class Encoding:
     def missed(self, encoded: Encoded) -> str | None:
         """Return what of the goal was out of reach, in words, or None if it was met."""
         slack, goal = self._slack(encoded, None), self.goal
-        if slack is None or goal is None or slack >= math.log(MARGIN):
+        if slack is None or goal is None or slack >= (math.log(MARGIN) if goal.archive_bytes else 0):
             return None
         if goal.mse is not None:
             mse = float(encoded.sse.mean()) / self._pixels
@@ -310,18 +331,44 @@ class Encoding:
         return f"{found}: the target is out of reach of this model; a fit with more --effort may reach it"
 
     def _meet(self, encoded: Encoded) -> Encoded:
-        """Search again at another price while the goal is missed; then again, more carefully, while it is not met."""
+        """Move tokens until the goal lies between two choices of them; then take each image from one of these."""
         stopped = self._stopped(encoded)
-        for attempt in range(2 * TRIES):
-            slack = self._slack(stopped, None)
-            if slack is None or (slack >= math.log(MARGIN) and (slack <= CLOSE or attempt >= TRIES)):
+        slack = self._slack(stopped, None)
+        for _ in range(TRIES):
+            if slack is None or 0 <= slack <= CLOSE:
                 break
-            self._correct_price(stopped)
-            from_start = not self.rounds or slack > FAR
-            encoded = self._first() if from_start else encoded
-            encoded = self._searched(encoded, 3) if self.rounds else encoded
+            self._correct_price(stopped, share=BEYOND)
+            encoded = self._searched(encoded.copy(), MOVING_ROUNDS) if self.rounds else self._first()
+            before, missed = stopped, slack < 0
             stopped = self._stopped(encoded)
+            slack = self._slack(stopped, None)
+            if slack is not None and (slack < 0) != missed:
+                return self._blended(before, stopped)
         return stopped
+
+    def _blended(self, one: Encoded, other: Encoded) -> Encoded:
+        """Of two choices of tokens, one to either side of the goal, take the richer where it brings most for a bit."""
+        rich, lean = (one, other) if one.sse.mean() < other.sse.mean() else (other, one)
+        spared, spent = lean.sse - rich.sse, rich.bits - lean.bits
+        worth = torch.where(spent > 0, spared / spent.clamp_min(1e-6), torch.where(spared >= 0, 1e9, -1e9))
+        order = torch.argsort(worth, descending=True, stable=True)
+
+        def with_rich(count: int) -> tuple[Encoded, bool]:
+            chosen = lean.replaced(order[:count], rich)
+            slack = self._slack(chosen, None)
+            return chosen, slack is not None and slack >= 0
+
+        everywhere, meets = with_rich(len(order))
+        found = everywhere if meets else lean
+        good, bad = (len(order), 0) if meets else (0, len(order))
+        while abs(good - bad) > 1:
+            middle = (good + bad) // 2
+            chosen, meets = with_rich(middle)
+            if meets:
+                good, found = middle, chosen
+            else:
+                bad = middle
+        return found
 
 
 def _bytes(images: Tensor) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from smalti.entropy import FrequencyTable
 from smalti.integer import Clip, Layer, PixelTable
-from smalti.pyramid import ABSENT, Level, NetworkPrior, PyramidNetwork, PyramidPrior, Scale, TablePrior
+from smalti.pyramid import ABSENT, Level, NetworkPrior, PyramidNetwork, PyramidPrior, Scale, TablePrior, pack_pyramid
 from smalti.training.pyramid.prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
 from smalti.training.pyramid.pyramid import (
     GREY_LEVELS,
@@ -17,9 +17,11 @@ from smalti.training.pyramid.pyramid import (
     Pyramid,
 )
 
-__all__ = ["global_tokens", "local_tokens", "to_network", "to_prior"]
+__all__ = ["bytes_besides_tokens", "global_tokens", "local_tokens", "to_network", "to_prior"]
 
 TABLE_PRECISION = 12
+FRAME_BYTES = 2_500
+"""Of headers, checksums and index, about."""
 
 
 def to_network(pyramid: Pyramid) -> PyramidNetwork:
@@ -61,6 +63,13 @@ def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint1
     return PyramidPrior(
         network, pyramid.shape.canvas, FrequencyTable.from_counts(counts, TABLE_PRECISION), tuple(levels)
     )
+
+
+def bytes_besides_tokens(pyramid: Pyramid) -> int:
+    """Return about what an archive takes besides tokens and columns, with the pyramid as it is."""
+    network = to_network(pyramid)
+    prior = to_prior(pyramid, network, global_tokens(pyramid, pyramid.empty_tokens(1)))
+    return len(pack_pyramid(network, pyramid.shape.canvas)) + len(prior.to_bytes()) + FRAME_BYTES
 
 
 def global_tokens(

@@ -1,7 +1,8 @@
 """The loop of a fit: batches in a fixed order, checkpoints, reports; interruptible at any step."""
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,10 +11,12 @@ import torch
 from smalti.errors import ModelError
 from smalti.training.fit import FitInterruptedError
 from smalti.training.images import TrainingImages
-from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, size_up
+from smalti.training.pyramid.build import BATCH_IMAGES, Sized, effort_share, make_learner, size_up
+from smalti.training.pyramid.encoding import Encoding
+from smalti.training.pyramid.export import bytes_besides_tokens
 from smalti.training.pyramid.learner import Learner
 from smalti.training.pyramid.model import PyramidModel
-from smalti.training.pyramid.settings import PyramidSettings
+from smalti.training.pyramid.settings import EFFORTS, PyramidSettings
 from smalti.training.pyramid.state import learner_state, restore_learner
 from smalti.training.tensors import read_tensors, write_tensors
 from smalti.version import __version__
@@ -53,6 +56,9 @@ class PyramidObserver(Protocol):
     def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
         """Hear where the fit is, and all reports so far."""
 
+    def on_refining(self, what: str, done: int, total: int) -> None:
+        """Hear what is being done after the last step, how much of it, and of how much."""
+
     def should_stop(self) -> bool:
         """Return True to stop after this step; a checkpoint is then left."""
 
@@ -65,6 +71,9 @@ class SilentPyramidObserver:
 
     def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
         """Hear where the fit is, and all reports so far."""
+
+    def on_refining(self, what: str, done: int, total: int) -> None:
+        """Hear what is being done after the last step, how much of it, and of how much."""
 
     def should_stop(self) -> bool:
         """Return False."""
@@ -93,8 +102,40 @@ def fit_pyramid(
     loop = _Loop(images, settings, sized, checkpoint)
     if resume and checkpoint is not None and checkpoint.exists():
         loop.load()
-    loop.run(observer or SilentPyramidObserver())
-    return loop.model(provenance or {})
+    observer = observer or SilentPyramidObserver()
+    loop.run(observer)
+    return _refined(loop.model(provenance or {}), images, checkpoint, resume, observer)
+
+
+def _refined(
+    model: PyramidModel, images: TrainingImages, checkpoint: Path | None, resume: bool, observer: PyramidObserver
+) -> PyramidModel:
+    """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
+    effort = EFFORTS[model.settings.effort]
+    if not effort.refits or not model.settings.rate_aware:
+        return model
+
+    def progress(what: str, done: int, total: int) -> None:
+        observer.on_refining(what, done, total)
+        if observer.should_stop():
+            raise FitInterruptedError(checkpoint)
+
+    state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
+    rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
+    encoding = Encoding(
+        model,
+        images,
+        model.settings.goal,
+        rounds,
+        progress,
+        state,
+        resume,
+        lambda: 8.0 * bytes_besides_tokens(model.pyramid),
+    )
+    encoding.refine(effort.refits)
+    if state is not None:
+        state.unlink(missing_ok=True)
+    return replace(model, price=encoding.price)
 
 
 class _Loop:

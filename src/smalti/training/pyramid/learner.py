@@ -26,7 +26,7 @@ PRIOR_RATE = 2e-2
 WHOLE_RATE = 1.5e-2
 """Steps of priors, and of whole weights, relative to the mean size of their arrays."""
 
-COMMITMENT = 0.25
+COMMITMENT = 1.5
 CODE_DECAY = 0.99
 PROBE_EVERY = 20
 COUNT_EVERY = 4
@@ -39,8 +39,6 @@ SHARPEST = 20.0
 """Activations are smooth at first, which learns faster, and all but ReLUs when integers begin."""
 
 FIRST_CODES = 64
-LIKELY_SHARE = 0.015
-"""About what the price of a bit comes to, as a share of the squared error of an image at the goal."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,7 @@ class Learner:
     """What learns, and how far it is.
 
     images : of the collection, over which the model's own bits are shared out
+    likely_price : squared error of an image that a bit is about worth
     goal_sse : squared error of an image to be met (pixels scaled to 0..1), or None with
     goal_bits : the bits of an image to be met
     most_codes : of a level, if codebooks size themselves
@@ -98,6 +97,7 @@ class Learner:
         pyramid: Pyramid,
         plan: Plan,
         images: int,
+        likely_price: float,
         goal_sse: float | None,
         goal_bits: float | None,
         most_codes: int = 512,
@@ -109,9 +109,8 @@ class Learner:
         self.goal_sse, self.goal_bits, self.fixed_codes = goal_sse, goal_bits, codes
         self.most_codes = most_codes
         self.rate_aware, self.shrink_weights = rate_aware, shrink_weights
-        pixels = torch.Size(pyramid.shape.image_shape).numel()
-        self.likely_price = LIKELY_SHARE * (goal_sse if goal_sse is not None else 0.005 * pixels)
-        self.trade_off = TradeOff(0.5 * self.likely_price, plan.steps, rises=goal_bits is None)
+        self.likely_price = likely_price
+        self.trade_off = TradeOff(likely_price, plan.steps, rises=goal_bits is None)
         self.weights = [torch.ones(latents) for latents in pyramid.shape.latents]
         self.done = 0
         self.renew_optimizer()
@@ -218,7 +217,7 @@ class Learner:
             codes, prior = self.pyramid.codes[level].detach(), self.pyramid.prior(level)
             hidden = prior.bias1.shape[1] if prior.features else prior.bias2.shape[0]
             weight = self.weights[form.scale][form.slice]
-            price = max(self.trade_off.price, self.likely_price)
+            price = self.trade_off.price
             room = max(0, self.most_codes - len(codes)) if grow else 0
             changes = resized(codes, self.totals[level], weight, price, self.images, hidden, room)
             halves = 0.5**changes.penalties

@@ -18,8 +18,9 @@ class Effort:
     """What a fit may take.
 
     steps : of a fit of images of 28 x 28, in batches of 128; larger images cost more and see fewer
-    rounds : of the search for better tokens at packing
-    refits : how often decoder and prior learn from the tokens that were found, and tokens are searched again
+    rounds : of the search for better tokens
+    refits : how often, at the end of a fit, decoder and prior learn from tokens that were searched for; a model that is
+        adapted to other images does so too, and one that packs its own images once more
     """
 
     steps: int
@@ -30,14 +31,14 @@ class Effort:
 EFFORTS = (
     Effort(800, 0, 0),
     Effort(2_000, 0, 0),
-    Effort(5_000, 4, 0),
-    Effort(8_000, 4, 1),
-    Effort(12_000, 5, 1),
-    Effort(16_000, 6, 2),
-    Effort(20_000, 6, 2),
-    Effort(24_000, 6, 3),
-    Effort(28_000, 8, 3),
-    Effort(32_000, 8, 4),
+    Effort(4_000, 3, 0),
+    Effort(6_000, 4, 1),
+    Effort(9_000, 4, 1),
+    Effort(12_000, 4, 2),
+    Effort(15_000, 4, 2),
+    Effort(17_500, 4, 2),
+    Effort(20_000, 4, 2),
+    Effort(25_000, 4, 3),
 )
 
 

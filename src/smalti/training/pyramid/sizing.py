@@ -1,16 +1,18 @@
 """How large a network a collection gets: what its tokens will about take, and the decoder that pays for itself."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.training.pyramid.shape import PyramidShape
 
-__all__ = ["choose_shape", "likely_bits"]
+__all__ = ["Likely", "Spectrum", "choose_shape"]
 
 WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
-WEIGHTS_PER_TOKEN_BIT = 0.03
+WEIGHTS_PER_TOKEN_BIT = 0.015
 """Weights that about pay for themselves, for a bit of tokens of the collection: a guess, from decoders of digits."""
 
 MOST_OPERATIONS = 2_500_000
@@ -22,41 +24,68 @@ MOST_BITS_PER_CELL = 7.0
 LEARNED_SHARE = 0.4
 """What a learned codec takes of the bits of the best linear one, about."""
 
+LEAST_VARIANCE = 1e-12
 TILE = 16
 """Side of the tiles whose covariance is looked at, in images that are larger."""
 
 
-def likely_bits(sample: NDArray[np.uint8], mse: float) -> float:
-    """Return about the bits of tokens an image will take at a mean squared error, from uint8 [n, H, W, C].
+@dataclass(frozen=True)
+class Likely:
+    """What the images of a collection will about come to.
 
-    It is a share of the rate of Gaussian vectors with the covariance of the images (reverse water-filling; Cover &
-    Thomas 2006, 10.3.3), of the images as wholes if they are small, else of their tiles.
+    bits : of tokens of an image
+    price : squared error of an image that a bit is worth (pixels scaled to 0..1)
     """
-    count, height, width, channels = sample.shape
-    rows, columns = min(height, 2 * TILE), min(width, 2 * TILE)
-    if height * width > 4 * TILE * TILE:
-        rows, columns = min(height, TILE), min(width, TILE)
-    down, across = height // rows, width // columns
-    tiles = sample[:, : down * rows, : across * columns].reshape(count, down, rows, across, columns, channels)
-    vectors = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)[:20_000] / 255.0
-    if len(vectors) < 2:  # nothing is known of how such images differ: take them to be anything
-        vectors = np.stack([vectors[0], 1 - vectors[0]])
-    spectrum = np.linalg.eigvalsh(np.cov(vectors, rowvar=False)).clip(1e-12)
-    level = _water_level(spectrum, mse * vectors.shape[1])
-    bits = 0.5 * np.log2(np.maximum(spectrum / level, 1)).sum()
-    return float(LEARNED_SHARE * bits * (height * width) / (rows * columns))
+
+    bits: float
+    price: float
 
 
-def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
-    """The level that leaves this much distortion in all, each component being left at most its variance."""
-    low, high = 1e-12, float(spectrum.max())
-    for _ in range(60):
-        level = math.sqrt(low * high)
-        if float(np.minimum(spectrum, level).sum()) > distortion:
-            high = level
-        else:
-            low = level
-    return low
+class Spectrum:
+    """How images of a sample differ: the variances of their principal components.
+
+    A learned codec is taken to need a share of the rate of Gaussian vectors of the same covariance (reverse
+    water-filling; Cover & Thomas 2006, 10.3.3), those of the images as wholes if they are small, else of their tiles.
+
+    sample : uint8 [n, H, W, C]
+    """
+
+    def __init__(self, sample: NDArray[np.uint8]) -> None:
+        count, height, width, channels = sample.shape
+        rows, columns = min(height, 2 * TILE), min(width, 2 * TILE)
+        if height * width > 4 * TILE * TILE:
+            rows, columns = min(height, TILE), min(width, TILE)
+        down, across = height // rows, width // columns
+        tiles = sample[:, : down * rows, : across * columns].reshape(count, down, rows, across, columns, channels)
+        vectors = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)[:20_000] / 255.0
+        if len(vectors) < 2:  # nothing is known of how such images differ: take them to be anything
+            vectors = np.stack([vectors[0], 1 - vectors[0]])
+        self._variances = np.linalg.eigvalsh(np.cov(vectors, rowvar=False)).clip(LEAST_VARIANCE)
+        self._tiles = (height * width) / (rows * columns)
+
+    def at_mse(self, mse: float) -> Likely:
+        """Return what is likely at a mean squared error."""
+        wanted = mse * len(self._variances)
+        return self._at(lambda level: float(np.minimum(self._variances, level).sum()) > wanted)
+
+    def at_bits(self, bits: float) -> Likely:
+        """Return what is likely at so many bits an image."""
+        return self._at(lambda level: self._bits(level) < bits)
+
+    def _at(self, too_high: Callable[[float], bool]) -> Likely:
+        """What is likely at a level of the water, which leaves each component at most its variance."""
+        low, high = LEAST_VARIANCE, float(self._variances.max())
+        for _ in range(60):
+            level = math.sqrt(low * high)
+            if too_high(level):
+                high = level
+            else:
+                low = level
+        # the slope of the squared error along the bits, which are LEARNED_SHARE of the Gaussian's
+        return Likely(self._bits(level), 2 * math.log(2) * level / LEARNED_SHARE)
+
+    def _bits(self, level: float) -> float:
+        return float(LEARNED_SHARE * self._tiles * 0.5 * np.log2(np.maximum(self._variances / level, 1)).sum())
 
 
 def choose_shape(
