@@ -135,7 +135,8 @@ class _Repair:
         keys += [(Section.CORRECTIONS, 0)] * header.has_corrections
         keys += [(Section.TOKENS, block) for block in range(header.blocks)]
         keys += [(Section.COLUMN, column) for column in range(len(header.columns))]
-        keys += [_DIGEST, (Section.HEADER, 1), (Section.PRIOR, 1)]
+        keys += [_DIGEST, (Section.HEADER, 1)]
+        keys += [(Section.PRIOR, ordinal) for ordinal in range(1, header.priors)]
         if salvage.spec is not None:
             count = salvage.spec.parity * len(groups_of(keys, salvage.spec))
             keys += [(Section.RECOVERY, ordinal) for ordinal in range(count)]

@@ -95,7 +95,7 @@ class Verifier:
     def _absent_sections(self) -> Iterator[tuple[Section, int]]:
         """Sections other than token blocks that must be there and are not."""
         header = self._file.header
-        counts = {Section.HEADER: 2, Section.MODEL: 1, Section.PRIOR: 2, Section.DIGEST: 1}
+        counts = {Section.HEADER: 2, Section.MODEL: 1, Section.PRIOR: header.priors, Section.DIGEST: 1}
         counts |= {Section.CORRECTIONS: int(header.has_corrections), Section.COLUMN: len(header.columns)}
         for section, count in counts.items():
             for ordinal in range(count):
