@@ -11,7 +11,7 @@ from smalti.training.pyramid import PyramidModel, to_network
 from training.pyramid.tiny import differing, pyramid_settings, quick_fits
 from training.tiny import small_images
 
-PLAIN = PyramidPacking(goal=None, effort=0, own_model=False)
+PLAIN = PyramidPacking(goal=None, effort=0)
 
 
 @pytest.fixture(scope="module")

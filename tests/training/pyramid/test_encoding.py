@@ -149,3 +149,42 @@ def test_progress_ends_at_the_last_image(known):
 def test_a_fitted_model_encodes_its_images(model):
     encoding, found = encoded(model, blobs(), rounds=0)
     assert encoding.price == model.price and mse(found) < 0.1
+
+
+def blend(model, pixels, goal):
+    """Two choices of tokens on either side of a goal, and what is made of them."""
+    encoding = Encoding(model, training_images(pixels), goal, 2, silent)
+    encoding.price = 1e-4
+    rich = encoding._searched(encoding._first(), 4)
+    encoding.price = 1.0
+    lean = encoding._searched(encoding._first(), 4)
+    return rich, lean, encoding._blended(lean, rich)
+
+
+def test_of_two_choices_images_are_taken_until_the_error_is_just_met(known):
+    model, pixels = known
+    rich, lean, _ = blend(model, pixels, Goal(mse=0.5))
+    goal = (mse(rich) + mse(lean)) / 2
+    rich, lean, found = blend(model, pixels, Goal(mse=goal))
+    assert mse(rich) < mse(found) <= goal < mse(lean)
+    from_rich = (found.sse == rich.sse) & (found.bits == rich.bits)
+    assert from_rich.any() and not from_rich.all()
+    # one image less from the richer choice would miss the goal
+    spared = (lean.sse - rich.sse)[from_rich & (lean.sse > rich.sse)]
+    assert float(found.sse.mean()) + float(spared.max()) / len(pixels) > goal * PIXELS
+
+
+def test_of_two_choices_images_are_taken_while_bytes_allow(known):
+    model, pixels = known
+    rich, lean, _ = blend(model, pixels, Goal(mse=0.5))
+    budget = int((rich.bits.sum() + lean.bits.sum()) / 16)
+    _, _, found = blend(model, pixels, Goal(archive_bytes=budget))
+    assert lean.bits.sum() < found.bits.sum() <= 8 * budget
+
+
+def test_a_budget_just_suffices(known):
+    model, pixels = known
+    plain = encoded(model, pixels, rounds=2)[1]
+    budget = int(0.9 * plain.bits.sum() / 8)
+    _, found = encoded(model, pixels, Goal(archive_bytes=budget), rounds=2)
+    assert 0.8 * 8 * budget < float(found.bits.sum()) <= 8 * budget

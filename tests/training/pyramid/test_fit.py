@@ -174,3 +174,42 @@ def test_each_part_can_be_switched_off(fields, monkeypatch):
         assert [len(codes) for codes in model.pyramid.codes] == [3, 3]
     if "conditional" in fields:
         assert not any(prior.features for prior in model.pyramid.priors)
+
+
+REFINED = pyramid_settings(effort=4)
+"""The lowest effort whose fits end with a refit."""
+
+
+class StopRefining(StopAt):
+    """Asks to stop once so much was heard of what comes after the last step."""
+
+    def __init__(self, times):
+        super().__init__(-1)
+        self.times, self.heard = times, []
+
+    def on_refining(self, what, done, total):
+        self.heard.append((what, done, total))
+
+    def should_stop(self):
+        return len(self.heard) == self.times
+
+
+def test_a_fit_ends_with_learning_from_the_tokens_that_were_found(made, tmp_path, monkeypatch):
+    heard = StopRefining(-1)
+    refined = fit_blobs(monkeypatch, REFINED, checkpoint=tmp_path / "anew", observer=heard)
+    stages = [what for what, done, total in heard.heard if done == total]
+    assert stages == ["encode", "search", "refit", "encode", "search"]
+    changed = differing(made.model, refined)
+    assert changed and all(name.startswith("pyramid.") for name in changed), "refits leave the encoder"
+    assert not (tmp_path / "anew.tokens").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
+def test_an_interrupted_refit_ends_as_if_nothing_had_happened(times, tmp_path, monkeypatch):
+    whole = fit_blobs(monkeypatch, REFINED)
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(FitInterruptedError) as caught:
+        fit_blobs(monkeypatch, REFINED, checkpoint=checkpoint, observer=StopRefining(times))
+    assert caught.value.checkpoint == checkpoint and checkpoint.exists()
+    resumed = fit_blobs(monkeypatch, REFINED, checkpoint=checkpoint, resume=True)
+    assert differing(whole, resumed) == [] and resumed.price == whole.price

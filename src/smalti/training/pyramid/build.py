@@ -22,7 +22,7 @@ FULL_OPERATIONS = 1_800_000
 """Multiplications of a decoder at which a fit takes all the steps of its effort."""
 
 MOST_EPOCHS = 400
-BITS_PER_LEVEL = 8.0
+BITS_PER_LEVEL = 3.8
 """Bits that one level's token carries at most; a place that needs more gets more levels."""
 
 MOST_CODES = 512

@@ -30,15 +30,15 @@ class Effort:
 
 EFFORTS = (
     Effort(800, 0, 0),
-    Effort(2_000, 0, 0),
+    Effort(1_500, 0, 0),
+    Effort(2_500, 3, 0),
     Effort(4_000, 3, 0),
-    Effort(6_000, 4, 1),
+    Effort(5_500, 4, 1),
+    Effort(7_000, 4, 1),
     Effort(9_000, 4, 1),
-    Effort(12_000, 4, 2),
+    Effort(11_000, 4, 2),
+    Effort(13_000, 4, 2),
     Effort(15_000, 4, 2),
-    Effort(17_500, 4, 2),
-    Effort(20_000, 4, 2),
-    Effort(25_000, 4, 3),
 )
 
 
