@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from smalti.training.pyramid.build import size_up
-from smalti.training.pyramid.sizing import MOST_OPERATIONS, Spectrum, choose_shape
+from smalti.training.pyramid.sizing import LEARNED_SHARE, MOST_OPERATIONS, Spectrum, choose_shape
 from training.tiny import small_images, training_images
 
 from .tiny import pyramid_settings
@@ -24,10 +24,10 @@ def test_what_is_likely_at_bits_is_what_is_likely_at_their_error(shape):
     assert again.bits == pytest.approx(likely.bits) and again.price == pytest.approx(likely.price)
 
 
-def test_the_price_is_the_slope_of_error_along_bits():
+def test_the_price_is_the_slope_of_error_along_bits_of_gaussian_vectors():
     spectrum = Spectrum(small_images(60, 12, 12))
     fewer, more = spectrum.at_mse(0.0021), spectrum.at_mse(0.0019)
-    slope = 0.0002 * 12 * 12 / (more.bits - fewer.bits)
+    slope = LEARNED_SHARE * 0.0002 * 12 * 12 / (more.bits - fewer.bits)
     assert more.price < slope < fewer.price
 
 
