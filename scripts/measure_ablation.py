@@ -24,16 +24,18 @@ from smalti.study.machine import describe_machine
 from smalti.training.pyramid import Goal, PyramidSettings
 
 SOURCE = "mnist/test"
-GOAL = Goal(mse=0.015)
-EFFORT = 0
-SEARCH_EFFORT = 3
+GOAL = Goal(mse=0.012)
+EFFORT = 1
+SEARCH_EFFORT = 4
 IMAGES = 5_000
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "all parts": {},
     "2: no coarse scale": {"coarse": False},
     "3: K = 32 for every level": {"codes": 32},
+    "3: K = 64 for every level": {"codes": 64},
     "3: K = 128 for every level": {"codes": 128},
+    "3: K = 256 for every level": {"codes": 256},
     "a decoder that mixes neighbours": {"mixing": True},
     "4: tokens by distortion alone": {"rate_aware": False},
     "4: no search at packing": {"search": False},
@@ -50,7 +52,7 @@ def measure(name: str, changes: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     model = fit_pyramid_source(source, settings)
     goal = GOAL if settings.rate_aware else None
-    packing = PyramidPacking(goal, SEARCH_EFFORT if search else 0, own_model=search)
+    packing = PyramidPacking(goal, SEARCH_EFFORT, refits=1) if search else PyramidPacking(goal, 0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
         compress_with_pyramid(source, path, model, packing, labels=False, threads=1)

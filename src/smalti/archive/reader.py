@@ -188,7 +188,8 @@ class Archive:
     def missing(self) -> tuple[DamagedBlock, ...]:
         """The token blocks that cannot be read, with the images and names that are lost with each.
 
-        Every block is decoded up to its tokens. If the model is lost, or the prior in all its copies, every block is missing.
+        Every block is decoded up to its tokens. If the model is lost, or the prior and its copy, every block is
+        missing.
         """
         return tuple(missing_blocks(self._file, self._store))
 

@@ -32,7 +32,7 @@ Level = Literal["quick", "tokens", "pixels"]
 class SectionBytes:
     """Bytes of the file by what they are for, frames included; they sum to the size of the file.
 
-    header : prelude and both headers    model : decoder and codes in use    prior : the prior and its copy, if it has one
+    header : prelude and both headers    model : decoder and codes in use    prior : it, and its copy if there is one
     tokens : token blocks and tables of corrections    columns : columns and ancillary sections
     index : index, trailer, digest, recovery sections, and in a damaged file what belongs to no section
     """

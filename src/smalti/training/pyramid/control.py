@@ -66,7 +66,7 @@ class TradeOff:
     def price(self) -> float:
         """The price of a bit now."""
         risen = min(1.0, self._step / (RISEN * self._steps))
-        return self._likely * FIRST ** (1 - risen) * math.exp(self._moved)
+        return float(self._likely * FIRST ** (1 - risen) * math.exp(self._moved))
 
     def observe(self, measured: float, goal: float) -> None:
         """Take a batch's measure, and move the price a little towards the goal."""

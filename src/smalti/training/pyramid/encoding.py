@@ -84,9 +84,10 @@ class Encoded:
 
     def replaced(self, rows: Tensor, other: "Encoded") -> "Encoded":
         """Return a copy with some images from another choice."""
-        result = Encoded([level.clone() for level in self.tokens], self.sse.clone(), self.bits.clone(), self.depths.clone())
-        for level, tokens in zip(result.tokens, other.tokens, strict=True):
-            level[rows] = tokens[rows]
+        tokens = [level.clone() for level in self.tokens]
+        result = Encoded(tokens, self.sse.clone(), self.bits.clone(), self.depths.clone())
+        for level, others in zip(result.tokens, other.tokens, strict=True):
+            level[rows] = others[rows]
         result.sse[rows], result.bits[rows], result.depths[rows] = other.sse[rows], other.bits[rows], other.depths[rows]
         return result
 

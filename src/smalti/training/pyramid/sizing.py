@@ -81,8 +81,8 @@ class Spectrum:
                 high = level
             else:
                 low = level
-        # the slope of squared error along bits for Gaussian vectors. That of a learned codec was found to be from a third
-        # of it to twice as much; too low a price at first does less harm than one that is too high
+        # the slope of squared error along bits for Gaussian vectors. That of a learned codec was found to be from a
+        # third of it to twice as much; too low a price at first does less harm than one that is too high
         return Likely(self._bits(level), 2 * math.log(2) * level)
 
     def _bits(self, level: float) -> float:
