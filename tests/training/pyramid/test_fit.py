@@ -176,7 +176,7 @@ def test_each_part_can_be_switched_off(fields, monkeypatch):
         assert not any(prior.features for prior in model.pyramid.priors)
 
 
-REFINED = pyramid_settings(effort=4)
+REFINED = pyramid_settings(effort=5)
 """The lowest effort whose fits end with a refit."""
 
 

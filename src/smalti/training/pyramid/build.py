@@ -23,7 +23,8 @@ FULL_OPERATIONS = 1_800_000
 
 MOST_EPOCHS = 400
 BITS_PER_LEVEL = 3.8
-"""Bits that one level's token carries at most; a place that needs more gets more levels."""
+"""Bits that one level's token carries at most; a place that needs more gets more levels. Cells of 4 pixels, which are
+taken where little error is allowed, get one more: codes added to codes reach down to errors that no codebook does."""
 
 MOST_CODES = 512
 SPARE_CODES = 64
@@ -75,7 +76,7 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     likely = spectrum.at_mse(mse) if budget is None else spectrum.at_bits(TOKEN_SHARE * 8 * budget / len(images))
     shape = choose_shape(images.image_shape, len(images), likely.bits, settings.coarse, settings.mixing)
     per_place = likely.bits / shape.positions[-1]
-    levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL))])
+    levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL)) + (shape.cell == 4)])
     steps = round(EFFORTS[settings.effort].steps * effort_share(shape))
     steps = max(200, min(steps, MOST_EPOCHS * images.steps_per_epoch(BATCH_IMAGES)))
     goal_bits = None

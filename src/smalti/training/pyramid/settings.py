@@ -33,7 +33,7 @@ EFFORTS = (
     Effort(1_500, 0, 0),
     Effort(2_500, 3, 0),
     Effort(4_000, 3, 0),
-    Effort(5_500, 4, 1),
+    Effort(5_500, 3, 0),
     Effort(7_000, 4, 1),
     Effort(9_000, 4, 1),
     Effort(11_000, 4, 2),
