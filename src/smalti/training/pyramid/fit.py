@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from smalti.errors import ModelError
 from smalti.training.fit import FitInterruptedError
@@ -25,6 +27,7 @@ __all__ = ["PyramidObserver", "PyramidReport", "SilentPyramidObserver", "fit_pyr
 
 CHECKPOINT_FORMAT = "smalti-pyramid-checkpoint"
 CHECKPOINT_SECONDS = 60
+SETTLING_IMAGES, SETTLING_BATCH = 8_192, 512
 REPORTS = 20
 """Reports of a fit."""
 
@@ -181,7 +184,7 @@ class _Loop:
             "images": len(self._images),
         }
         learner = self.learner
-        learner.encoder.eval()
+        learner.encoder.settle(self._images.batch(rows) for rows in self._settling_rows())
         learner.pyramid.eval()
         return PyramidModel(
             learner.encoder,
@@ -193,6 +196,12 @@ class _Loop:
             {**known, **provenance},
             self.history,
         )
+
+    def _settling_rows(self) -> list[NDArray[np.int64]]:
+        """Images spread evenly over all of them, in parts."""
+        count = min(len(self._images), SETTLING_IMAGES)
+        rows = np.linspace(0, len(self._images) - 1, count).astype(np.int64)
+        return np.array_split(rows, -(-count // SETTLING_BATCH))
 
     def _report(self, observer: PyramidObserver, seconds: float) -> None:
         sse, bits, count = self._sums

@@ -1,5 +1,8 @@
 """The encoder of a pyramid. It is never stored in an archive, so it may be as large as time allows."""
 
+from collections.abc import Iterable
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,3 +87,21 @@ class PyramidEncoder(nn.Module):
             images = F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
         canvas = F.silu(self.residual(self.down(F.silu(self.patches(images)))))
         return [head(canvas) for head in self.heads]
+
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Take mean and variance of the latents from these images, once all else has been learned.
+
+        The running ones are of encoders of some steps ago. Where latents vary little before they are scaled, that is
+        enough to make other tokens of the same image.
+        """
+        normals = [head.normal for head in self.heads]
+        for normal in normals:
+            normal.reset_running_stats()
+            normal.momentum = None  # the average of all batches
+        self.train()
+        for batch in batches:
+            self(batch)
+        for normal in normals:
+            normal.momentum = NORMAL_MOMENTUM
+        self.eval()
