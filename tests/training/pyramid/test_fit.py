@@ -1,10 +1,12 @@
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from smalti.errors import ModelError
-from smalti.training import FitInterruptedError
+from smalti.training import FitInterruptedError, to_unit_range
 from smalti.training.pyramid import PyramidModel, PyramidReport
 from smalti.training.pyramid.learner import Plan
 from training.tiny import without_seconds
@@ -213,3 +215,13 @@ def test_an_interrupted_refit_ends_as_if_nothing_had_happened(times, tmp_path, m
     assert caught.value.checkpoint == checkpoint and checkpoint.exists()
     resumed = fit_blobs(monkeypatch, REFINED, checkpoint=checkpoint, resume=True)
     assert differing(whole, resumed) == [] and resumed.price == whole.price
+
+
+def test_a_fitted_encoder_scales_latents_as_it_did_while_it_learned(whole):
+    images = to_unit_range(blobs())
+    assert not any(head.normal.training for head in whole.encoder.heads)
+    found = whole.encoder(images)
+    learning = deepcopy(whole.encoder).train()(images)
+    for settled, scaled_by_batch in zip(found, learning, strict=True):
+        assert scaled_by_batch.std() > 0
+        torch.testing.assert_close(settled, scaled_by_batch, atol=0.01 * float(scaled_by_batch.std()), rtol=0.1)
