@@ -53,7 +53,8 @@ CLOSE = 0.002
 """How far below its bound an error may stay, relatively."""
 
 BEYOND = 1.6
-"""How far the price is moved past where the goal should be met, as a share, for tokens on its other side."""
+"""How far the price is moved past where the goal should be met, as a share, for tokens on its other side; twice as far
+at each further try, for a search from the tokens as they are follows the price only in part."""
 
 MOVING_ROUNDS = 2
 
@@ -335,10 +336,10 @@ class Encoding:
         """Move tokens until the goal lies between two choices of them; then take each image from one of these."""
         stopped = self._stopped(encoded)
         slack = self._slack(stopped, None)
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             if slack is None or 0 <= slack <= CLOSE:
                 break
-            self._correct_price(stopped, share=BEYOND)
+            self._correct_price(stopped, share=BEYOND * 2**attempt)
             encoded = self._searched(encoded.copy(), MOVING_ROUNDS) if self.rounds else self._first()
             before, missed = stopped, slack < 0
             stopped = self._stopped(encoded)
