@@ -95,7 +95,7 @@ class PyramidEncoder(nn.Module):
         The running ones are of encoders of some steps ago. Where latents vary little before they are scaled, that is
         enough to make other tokens of the same image.
         """
-        normals = [head.normal for head in self.heads]
+        normals = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         for normal in normals:
             normal.reset_running_stats()
             normal.momentum = None  # the average of all batches
