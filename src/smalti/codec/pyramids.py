@@ -1,6 +1,5 @@
 """Fit a pyramid on a source, and pack a source with one: the profiles `compact` and `fine`."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from smalti.images import ImageSource
 from smalti.pyramid import PyramidDecoder, TokenLayout
 from smalti.training import TrainingImages
 from smalti.training.pyramid import (
-    EFFORTS,
     Encoding,
     Goal,
     Progress,
@@ -20,9 +18,9 @@ from smalti.training.pyramid import (
     PyramidObserver,
     PyramidSettings,
     bytes_besides_tokens,
-    effort_share,
     fit_pyramid,
     global_tokens,
+    search_rounds,
     to_network,
     to_prior,
 )
@@ -91,8 +89,7 @@ def compress_with_pyramid(
     """
     model.check_shape(source.image_shape, source.description)
     images = TrainingImages(source)
-    effort = EFFORTS[packing.effort]
-    rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
+    rounds = search_rounds(packing.effort, model.pyramid.shape)
     encoding = Encoding(
         model, images, packing.goal, rounds, progress, state, resume, lambda: 8.0 * bytes_besides_tokens(model.pyramid)
     )

@@ -225,3 +225,10 @@ def test_a_fitted_encoder_scales_latents_as_it_did_while_it_learned(whole):
     for settled, scaled_by_batch in zip(found, learning, strict=True):
         assert scaled_by_batch.std() > 0
         torch.testing.assert_close(settled, scaled_by_batch, atol=0.01 * float(scaled_by_batch.std()), rtol=0.1)
+
+
+def test_tokens_left_by_an_earlier_fit_are_not_kept(tmp_path, monkeypatch):
+    stale = tmp_path / "checkpoint.tokens"
+    stale.write_bytes(b"of an earlier fit")
+    fit_blobs(monkeypatch, checkpoint=tmp_path / "checkpoint", steps=3)
+    assert not stale.exists()

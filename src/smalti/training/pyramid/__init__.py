@@ -1,6 +1,6 @@
 """Hierarchical tokens with the rate in the loop: what the profiles `compact` and `fine` fit. See docs/rate.md."""
 
-from smalti.training.pyramid.build import effort_share
+from smalti.training.pyramid.build import search_rounds
 from smalti.training.pyramid.control import Goal
 from smalti.training.pyramid.encoding import Encoded, Encoding, Progress
 from smalti.training.pyramid.export import bytes_besides_tokens, global_tokens, local_tokens, to_network, to_prior
@@ -23,10 +23,10 @@ __all__ = [
     "PyramidSettings",
     "SilentPyramidObserver",
     "bytes_besides_tokens",
-    "effort_share",
     "fit_pyramid",
     "global_tokens",
     "local_tokens",
+    "search_rounds",
     "to_network",
     "to_prior",
 ]

@@ -14,7 +14,7 @@ from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettin
 from smalti.training.pyramid.shape import PyramidShape
 from smalti.training.pyramid.sizing import Spectrum, choose_shape
 
-__all__ = ["BATCH_IMAGES", "Sized", "effort_share", "make_learner", "make_pyramid", "size_up"]
+__all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "search_rounds", "size_up"]
 
 BATCH_IMAGES = 128
 SAMPLE_IMAGES = 4_000
@@ -61,9 +61,14 @@ class Sized:
     goal_bits: float | None
 
 
-def effort_share(shape: PyramidShape) -> float:
+def _effort_share(shape: PyramidShape) -> float:
     """Share of an effort's steps and rounds that images of a shape get, so that fits end in about the same time."""
     return min(1.0, FULL_OPERATIONS / shape.operations)
+
+
+def search_rounds(effort: int, shape: PyramidShape) -> int:
+    """Rounds of the search for better tokens that images of a shape get."""
+    return math.ceil(EFFORTS[effort].rounds * _effort_share(shape))
 
 
 def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
@@ -77,7 +82,7 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     shape = choose_shape(images.image_shape, len(images), likely.bits, settings.coarse, settings.mixing)
     per_place = likely.bits / shape.positions[-1]
     levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL)) + (shape.cell == 4)])
-    steps = round(EFFORTS[settings.effort].steps * effort_share(shape))
+    steps = round(EFFORTS[settings.effort].steps * _effort_share(shape))
     steps = max(200, min(steps, MOST_EPOCHS * images.steps_per_epoch(BATCH_IMAGES)))
     goal_bits = None
     if goal.archive_bytes is not None:

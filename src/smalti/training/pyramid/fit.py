@@ -1,6 +1,5 @@
 """The loop of a fit: batches in a fixed order, checkpoints, reports; interruptible at any step."""
 
-import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from smalti.errors import ModelError
 from smalti.training.fit import FitInterruptedError
 from smalti.training.images import TrainingImages
-from smalti.training.pyramid.build import BATCH_IMAGES, Sized, effort_share, make_learner, size_up
+from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, search_rounds, size_up
 from smalti.training.pyramid.encoding import Encoding
 from smalti.training.pyramid.export import bytes_besides_tokens
 from smalti.training.pyramid.learner import Learner
@@ -114,8 +113,12 @@ def _refined(
     model: PyramidModel, images: TrainingImages, checkpoint: Path | None, resume: bool, observer: PyramidObserver
 ) -> PyramidModel:
     """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
-    effort = EFFORTS[model.settings.effort]
-    if not effort.refits or not model.settings.rate_aware:
+    state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
+    if state is not None and not resume:
+        state.unlink(missing_ok=True)
+    effort, shape = model.settings.effort, model.pyramid.shape
+    refits = EFFORTS[effort].refits
+    if not refits or not model.settings.rate_aware:
         return model
 
     def progress(what: str, done: int, total: int) -> None:
@@ -123,19 +126,17 @@ def _refined(
         if observer.should_stop():
             raise FitInterruptedError(checkpoint)
 
-    state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
-    rounds = math.ceil(effort.rounds * effort_share(model.pyramid.shape))
     encoding = Encoding(
         model,
         images,
         model.settings.goal,
-        rounds,
+        search_rounds(effort, shape),
         progress,
         state,
         resume,
         lambda: 8.0 * bytes_besides_tokens(model.pyramid),
     )
-    encoding.refine(effort.refits)
+    encoding.refine(refits)
     if state is not None:
         state.unlink(missing_ok=True)
     return replace(model, price=encoding.price)

@@ -113,7 +113,6 @@ class Learner:
         self.goal_sse, self.goal_bits, self.fixed_codes = goal_sse, goal_bits, codes
         self.most_codes = most_codes
         self.rate_aware, self.shrink_weights = rate_aware, shrink_weights
-        self.likely_price = likely_price
         self.trade_off = TradeOff(likely_price, plan.steps, rises=goal_bits is None)
         self.weights = [torch.ones(latents) for latents in pyramid.shape.latents]
         self.done = 0
