@@ -18,6 +18,9 @@ VECTORS_PER_VALUE = 2
 
 MOST_VECTORS = 16_000
 NEIGHBOURS_AMONG = 2_000
+CUT = 2
+"""How far from black or white a value may be to count as cut off there."""
+
 SEED = 0
 
 
@@ -29,11 +32,13 @@ class Spread:
     components : principal components that leave no more than that error, if they are kept as they are
     closeness : bits by which images are nearer to their likes than such Gaussian vectors are, as a share of
         `linear_bits`; 0 for noise, .4 for handwritten digits
+    cut : share of the values that are black or white (or nearly), where a decoder may overshoot for nothing
     """
 
     linear_bits: float
     components: float
     closeness: float
+    cut: float
 
 
 def spread_of(sample: NDArray[np.uint8], mse: float) -> Spread:
@@ -43,6 +48,7 @@ def spread_of(sample: NDArray[np.uint8], mse: float) -> Spread:
     neighbours with those of Gaussian vectors, as estimators of entropy do (Kozachenko & Leonenko 1987), no finer than
     the error asked for.
     """
+    cut = float(((sample <= CUT) | (sample >= 255 - CUT)).mean())
     vectors, per_image = _vectors(sample)
     mean = vectors.mean(0)
     spectrum, axes = np.linalg.eigh((vectors - mean).T @ (vectors - mean) / max(1, len(vectors) - 1))
@@ -52,12 +58,12 @@ def spread_of(sample: NDArray[np.uint8], mse: float) -> Spread:
     level = _water_level(spectrum, allowed)
     active = spectrum > level
     if not active.any():
-        return Spread(0.0, 0.0, 0.0)
+        return Spread(0.0, 0.0, 0.0, cut)
     bits = float(0.5 * np.log2(spectrum[active] / level).sum())
     seen = (vectors[:NEIGHBOURS_AMONG] - mean) @ axes[:, active]
     made = np.random.default_rng(SEED).normal(size=seen.shape) * np.sqrt(spectrum[active])
     spared = _neighbour_bits(made, level) - _neighbour_bits(seen, level)
-    return Spread(bits * per_image, components * per_image, spared / bits)
+    return Spread(bits * per_image, components * per_image, spared / bits, cut)
 
 
 def _vectors(sample: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:

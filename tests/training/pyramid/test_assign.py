@@ -29,8 +29,8 @@ def test_at_no_price_each_place_takes_the_nearest_code(pyramid):
     left = [scale.clone() for scale in wanted]
     for level, form in enumerate(pyramid.forms):
         codes = pyramid.code_values(level)
-        points = left[form.scale].flatten(2).transpose(1, 2)
-        far = ((points[:, :, None] - codes).square() * weight[form.scale]).sum(-1)
+        points = left[form.scale][:, form.slice].flatten(2).transpose(1, 2)
+        far = ((points[:, :, None] - codes).square() * weight[form.scale][form.slice]).sum(-1)
         assert found.tokens[level].equal(far.argmin(-1))
         left = [want - scale for want, scale in zip(wanted, pyramid.latents_of(found.tokens, level + 1), strict=True)]
 
@@ -41,8 +41,8 @@ def test_each_place_takes_what_is_best_with_its_bits(pyramid):
     before = pyramid.empty_latents(IMAGES)
     for level, form in enumerate(pyramid.forms):
         bits, after = pyramid.expected(before, level, found.tokens[level])
-        points = (wanted[form.scale] - before[form.scale]).flatten(2).transpose(1, 2)
-        far = ((points[:, :, None] - pyramid.code_values(level)).square() * weight[form.scale]).sum(-1)
+        points = (wanted[form.scale] - before[form.scale])[:, form.slice].flatten(2).transpose(1, 2)
+        far = ((points[:, :, None] - pyramid.code_values(level)).square() * weight[form.scale][form.slice]).sum(-1)
         costs = far + price * bits
         own = costs.gather(2, found.tokens[level][..., None])[..., 0]
         torch.testing.assert_close(own, costs.amin(-1), rtol=1e-5, atol=1.0)

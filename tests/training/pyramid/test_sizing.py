@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from smalti.training.pyramid.build import size_up
-from smalti.training.pyramid.sizing import LEARNED_SHARE, MOST_OPERATIONS, Spectrum, choose_shape
+from smalti.training.pyramid.build import make_pyramid, size_up
+from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.pyramid.sizing import MOST_OPERATIONS, Spectrum, choose_shape, learned_share
 from training.tiny import small_images, training_images
 
 from .tiny import pyramid_settings
@@ -27,14 +28,30 @@ def test_what_is_likely_at_bits_is_what_is_likely_at_their_error(shape):
 def test_the_price_is_the_slope_of_error_along_bits_of_gaussian_vectors():
     spectrum = Spectrum(small_images(60, 12, 12))
     fewer, more = spectrum.at_mse(0.0021), spectrum.at_mse(0.0019)
-    slope = LEARNED_SHARE * 0.0002 * 12 * 12 / (more.bits - fewer.bits)
+    slope = learned_share(1) * 0.0002 * 12 * 12 / (more.bits - fewer.bits)
     assert more.price < slope < fewer.price
 
 
 def test_larger_collections_get_larger_networks():
     weights = [choose_shape((28, 28, 1), images, 40.0).weights for images in (100, 60_000, 1_000_000)]
     assert weights == sorted(weights) and weights[0] < weights[2]
-    assert choose_shape((28, 28, 1), 10**7, 40.0).operations <= MOST_OPERATIONS
+    assert choose_shape((28, 28, 1), 10**7, 40.0).operations <= 28 * 28 * MOST_OPERATIONS
+
+
+def test_many_bits_take_smaller_cells_in_grey_and_sliced_latents_in_colour():
+    few, grey, colour = (
+        choose_shape(shape, 10_000, bits) for shape, bits in (((32, 32, 1), 40), ((32, 32, 1), 400), ((32, 32, 3), 400))
+    )
+    assert (few.cell, grey.cell, colour.cell) == (8, 4, 8)
+    assert (few.sliced, grey.sliced, colour.sliced) == (False, False, True)
+    assert colour.latents[-1] == 32 and choose_shape((32, 32, 3), 10_000, 150).latents[-1] == 16
+    assert not choose_shape((32, 32, 3), 10_000, 40).sliced
+
+
+def test_sliced_levels_share_the_channels_of_their_scale():
+    shape = PyramidShape((16, 16, 3), ((2, 2), (1, 1)), (3, 10), (8, 8, 8), sliced=True)
+    forms = make_pyramid(shape, (1, 3), [2, 2, 2, 2], conditional=True, seed=0).forms
+    assert [(form.scale, form.start, form.channels) for form in forms] == [(0, 0, 3), (1, 0, 3), (1, 3, 3), (1, 6, 4)]
 
 
 def test_a_coarse_scale_can_be_left_out():

@@ -21,6 +21,7 @@ SHAPES = {
     "one cell": PyramidShape((8, 8, 1), ((1, 1),), (4,), (16, 8, 8)),
     "odd sides": PyramidShape((29, 37, 3), ((4, 5), (1, 1)), (5, 3), (8, 8, 8)),
     "blocks": PyramidShape((45, 17, 1), ((2, 3), (1, 1)), (4, 2), (8, 8, 8)),
+    "slices": PyramidShape((16, 24, 3), ((2, 3), (1, 1)), (4, 9), (16, 8, 8), sliced=True),
     "one scale": PyramidShape((21, 13, 2), ((1, 1),), (14,), (8, 8, 8)),
 }
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -12,7 +13,7 @@ from smalti.training.pyramid.prior import LevelPrior, context_size
 from smalti.training.pyramid.pyramid import LevelForm, Pyramid
 from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettings
 from smalti.training.pyramid.shape import PyramidShape
-from smalti.training.pyramid.sizing import Spectrum, choose_shape
+from smalti.training.pyramid.sizing import SLICE, Spectrum, choose_shape
 
 __all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "search_rounds", "size_up"]
 
@@ -81,7 +82,7 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     likely = spectrum.at_mse(mse) if budget is None else spectrum.at_bits(TOKEN_SHARE * 8 * budget / len(images))
     shape = choose_shape(images.image_shape, len(images), likely.bits, settings.coarse, settings.mixing)
     per_place = likely.bits / shape.positions[-1]
-    levels = tuple([1] * (len(shape.strides) - 1) + [max(1, math.ceil(per_place / BITS_PER_LEVEL)) + (shape.cell == 4)])
+    levels = tuple([1] * (len(shape.strides) - 1) + [_levels_at_cells(shape, per_place)])
     steps = round(EFFORTS[settings.effort].steps * _effort_share(shape))
     steps = max(200, min(steps, MOST_EPOCHS * images.steps_per_epoch(BATCH_IMAGES)))
     goal_bits = None
@@ -92,12 +93,19 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     return Sized(shape, levels, steps, most_codes, likely.price, mse if goal_bits is None else None, goal_bits)
 
 
+def _levels_at_cells(shape: PyramidShape, bits: float) -> int:
+    """Levels of the finest scale. bits : of one of its places, about"""
+    if shape.sliced:
+        return shape.latents[-1] // SLICE
+    return max(1, math.ceil(bits / BITS_PER_LEVEL)) + (shape.cell == 4)
+
+
 def make_pyramid(
     shape: PyramidShape, levels: tuple[int, ...], sizes: list[int], conditional: bool, seed: int
 ) -> Pyramid:
     """Return a pyramid with codes of zeros, `sizes` of them for each level."""
     generator = torch.Generator().manual_seed(seed)
-    forms = [LevelForm(scale, 0, shape.latents[scale]) for scale, count in enumerate(levels) for _ in range(count)]
+    forms = [form for scale, count in enumerate(levels) for form in _forms(shape, scale, count)]
     priors = []
     for number, (form, codes) in enumerate(zip(forms, sizes, strict=True)):
         positions = shape.positions[form.scale]
@@ -106,6 +114,15 @@ def make_pyramid(
         priors.append(LevelPrior(features, HIDDEN_UNITS, codes, positions, generator))
     codes_of = [torch.zeros(codes, form.channels) for form, codes in zip(forms, sizes, strict=True)]
     return Pyramid(shape, forms, codes_of, priors)
+
+
+def _forms(shape: PyramidShape, scale: int, count: int) -> list[LevelForm]:
+    """The levels of a scale: each of all its channels, or each of its share."""
+    channels = shape.latents[scale]
+    if not shape.sliced:
+        return [LevelForm(scale, 0, channels)] * count
+    borders = [channels * number // count for number in range(count + 1)]
+    return [LevelForm(scale, start, stop - start) for start, stop in pairwise(borders)]
 
 
 def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized) -> Learner:

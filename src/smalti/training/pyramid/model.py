@@ -94,6 +94,7 @@ class PyramidModel:
             "latents": list(shape.latents),
             "widths": list(shape.widths),
             "mixing": shape.mixing,
+            "sliced": shape.sliced,
             "levels": list(self.levels),
             "codes": [len(codes) for codes in self.pyramid.codes],
             "price": self.price,
@@ -118,6 +119,7 @@ class PyramidModel:
                 tuple(found["latents"]),
                 tuple(found["widths"]),
                 bool(found["mixing"]),
+                bool(found.get("sliced", False)),  # models of version 1 were written before there was a choice
             )
             levels = tuple(found["levels"])
             pyramid = make_pyramid(shape, levels, found["codes"], settings.conditional, settings.seed)

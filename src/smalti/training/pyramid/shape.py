@@ -8,7 +8,7 @@ one with a vector at each cell, for detail.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -45,6 +45,8 @@ class PyramidShape:
     widths : channels of the canvas, and after each transposed convolution but the last: a cell of the canvas is
         2**len(widths) pixels wide
     mixing : whether cells see their neighbours before they grow: by stems of 3 x 3, and a convolution of 3 x 3
+    sliced : whether the levels of a scale share its channels out (product quantisation; Jégou, Douze & Schmid 2011),
+        instead of each adding to all of them (residual quantisation)
     """
 
     image_shape: tuple[int, int, int]
@@ -52,6 +54,7 @@ class PyramidShape:
     latents: tuple[int, ...]
     widths: tuple[int, ...]
     mixing: bool = False
+    sliced: bool = False
 
     def __post_init__(self) -> None:
         if len(self.strides) != len(self.latents) or not self.strides:
@@ -125,9 +128,7 @@ class PyramidShape:
         """The same shape with other channels of latents; scales of none are left out."""
         kept = [scale for scale, channels in enumerate(latents) if channels]
         strides = tuple(self.strides[scale] for scale in kept)
-        return PyramidShape(
-            self.image_shape, strides, tuple(latents[scale] for scale in kept), self.widths, self.mixing
-        )
+        return replace(self, strides=strides, latents=tuple(latents[scale] for scale in kept))
 
     @staticmethod
     def strides_for(image_shape: tuple[int, int, int], cell: int) -> tuple[Pair, ...]:

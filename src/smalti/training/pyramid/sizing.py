@@ -9,20 +9,26 @@ from numpy.typing import NDArray
 
 from smalti.training.pyramid.shape import PyramidShape
 
-__all__ = ["Likely", "Spectrum", "choose_shape"]
+__all__ = ["SLICE", "Likely", "Spectrum", "choose_shape", "learned_share"]
 
 WIDTHS = (16, 24, 32, 40, 48, 56, 64, 80, 96, 128)
 WEIGHTS_PER_TOKEN_BIT = 0.015
 """Weights that about pay for themselves, for a bit of tokens of the collection: a guess, from decoders of digits."""
 
-MOST_OPERATIONS = 2_500_000
-"""Multiplications of a decoder above which none is taken: fits must end, and readers be quick."""
+MOST_OPERATIONS = 4_000
+"""Multiplications of a decoder for a pixel above which none is taken: fits must end, and readers be quick."""
 
 MOST_BITS_PER_CELL = 7.0
 """Bits of a cell of 8 pixels above which cells of 4 pixels serve better."""
 
-LEARNED_SHARE = 0.4
-"""What a learned codec takes of the bits of the best linear one, about."""
+SLICE = 4
+"""Channels of a cell's latents for one token, where images are in colour."""
+
+BITS_PER_SLICE = 3.0
+MOST_SLICES = 8
+LEARNED_SHARE = {1: 0.4, 3: 1.0}
+"""What a learned codec takes of the bits of the best linear one, about: drawings and garments in grey are alike in more
+than colour photographs are. By channels."""
 
 LEAST_VARIANCE = 1e-12
 TILE = 16
@@ -62,6 +68,7 @@ class Spectrum:
             vectors = np.stack([vectors[0], 1 - vectors[0]])
         self._variances = np.linalg.eigvalsh(np.cov(vectors, rowvar=False)).clip(LEAST_VARIANCE)
         self._tiles = (height * width) / (rows * columns)
+        self._share = learned_share(channels)
 
     def at_mse(self, mse: float) -> Likely:
         """Return what is likely at a mean squared error."""
@@ -86,7 +93,12 @@ class Spectrum:
         return Likely(self._bits(level), 2 * math.log(2) * level)
 
     def _bits(self, level: float) -> float:
-        return float(LEARNED_SHARE * self._tiles * 0.5 * np.log2(np.maximum(self._variances / level, 1)).sum())
+        return float(self._share * self._tiles * 0.5 * np.log2(np.maximum(self._variances / level, 1)).sum())
+
+
+def learned_share(channels: int) -> float:
+    """Return what a learned codec takes of the bits of the best linear one, about."""
+    return LEARNED_SHARE[1 if channels < 3 else 3]
 
 
 def choose_shape(
@@ -97,19 +109,24 @@ def choose_shape(
     bits : about what the tokens of an image will take    coarse : whether a coarse scale is allowed
     mixing : as in PyramidShape
     """
-    height, width, _ = image_shape
-    cells = -(-height // 8) * -(-width // 8)
-    steps = 3 if bits / cells <= MOST_BITS_PER_CELL else 2
+    height, width, channels = image_shape
+    per_cell = bits / (-(-height // 8) * -(-width // 8))
+    sliced = channels > 2 and per_cell > MOST_BITS_PER_CELL
+    steps = 3 if sliced or per_cell <= MOST_BITS_PER_CELL else 2
     strides = PyramidShape.strides_for(image_shape, 2**steps)
     if not coarse:
         strides = strides[-1:]
-    per_cell = bits / (-(-height // 2**steps) * -(-width // 2**steps))
-    latents = (8, 6 if per_cell < 5 else 8)[-len(strides) :]
+    if sliced:
+        finest = SLICE * min(MOST_SLICES, math.ceil(per_cell / BITS_PER_SLICE))
+    else:
+        finest = 6 if bits / (-(-height // 2**steps) * -(-width // 2**steps)) < 5 else 8
+    latents = (8, finest)[-len(strides) :]
     chosen = None
     for first in WIDTHS:
         widths = tuple(max(8, 4 * round(first * share / 4)) for share in (1.0, 0.625, 0.3125)[:steps])
-        wider = PyramidShape(image_shape, strides, latents, widths, mixing)
-        if chosen and (wider.weights > WEIGHTS_PER_TOKEN_BIT * images * bits or wider.operations > MOST_OPERATIONS):
+        wider = PyramidShape(image_shape, strides, latents, widths, mixing, sliced)
+        too_slow = wider.operations > MOST_OPERATIONS * height * width
+        if chosen and (too_slow or wider.weights > WEIGHTS_PER_TOKEN_BIT * images * bits):
             break
         chosen = wider
     assert chosen is not None  # the first one is always taken
