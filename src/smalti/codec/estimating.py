@@ -1,8 +1,9 @@
 """What packing a collection would come to, foretold from a sample, before the long fit.
 
 Nothing is fitted. Tokens are foretold from the spread of the sample: what a linear codec would spend, and how much less
-a learned one does where values are cut off at black and white, and where images are copies of each other. The model is the one that a fit would choose. What classical
-codecs need is measured by the caller, on the same sample; this layer does not know them.
+a learned one does where values are cut off at black and white, and where images are near copies of each other. The
+model is the one that a fit would choose. What classical codecs need is measured by the caller, on the same sample; this
+layer does not know them.
 """
 
 import math
@@ -30,8 +31,8 @@ UNLEARNED_SHARE = 1.1
 
 CUT_PAYS = 0.66
 """With which power of the values that are not cut off that share falls. These two numbers were set by four archives
-(results/rate/archives): a share of .31 for MNIST, of whose values 13% are not cut off, at both of two errors, of .70 for
-Fashion-MNIST (48%), and of 1.02 for CIFAR-10 (97%)."""
+(results/rate/archives): a share of .31 for MNIST, of whose values 13% are not cut off, at both of two errors, of .70
+for Fashion-MNIST (48%), and of 1.02 for CIFAR-10 (97%)."""
 
 USUAL_CLOSENESS = 0.5
 """Closeness that those four do not exceed; above it images are near copies, and what is left of it is left of the bits.
@@ -143,7 +144,7 @@ def estimate(sample: Sample, mse: float) -> Estimate:
 def _share(spread: Spread, images: int) -> float:
     """What a fit takes of the bits of the best linear codec."""
     copies = min(1.0, (1 - spread.closeness) / (1 - USUAL_CLOSENESS))
-    of_many = max(LEAST_SHARE, UNLEARNED_SHARE * (1 - spread.cut) ** CUT_PAYS * copies)
+    of_many = float(max(LEAST_SHARE, UNLEARNED_SHARE * (1 - spread.cut) ** CUT_PAYS * copies))
     missing = LEARNING_IMAGES / (LEARNING_IMAGES + images)
     return of_many + max(0.0, UNLEARNED_SHARE - of_many) * missing
 
