@@ -56,6 +56,9 @@ BEYOND = 1.6
 """How far the price is moved past where the goal should be met, as a share, for tokens on its other side; twice as far
 at each further try, for a search from the tokens as they are follows the price only in part."""
 
+LEAST_MOVE = 0.2
+"""... and at least this far: each try takes minutes, and two choices that lie further apart than need be blend well."""
+
 MOVING_ROUNDS = 2
 
 
@@ -230,16 +233,19 @@ class Encoding:
             if not self._correct_price(found, sample):
                 return
 
-    def _correct_price(self, encoded: Encoded, images: Tensor | None = None, share: float = 1.0) -> bool:
+    def _correct_price(
+        self, encoded: Encoded, images: Tensor | None = None, share: float = 1.0, least: float = 0.0
+    ) -> bool:
         """Move the price towards the goal; return whether the goal was missed by more than a little.
 
-        share : of the way that should lead to the goal
+        share : of the way that should lead to the goal    least : that its logarithm moves
         """
         slack = self._slack(encoded, images)
         if slack is None or self.goal is None:
             return False
         power = SLOPE if self.goal.archive_bytes is None else -BYTES_SLOPE
-        self.price *= math.exp(max(-1.5, min(1.5, share * power * slack)))
+        move = share * power * slack
+        self.price *= math.exp(math.copysign(max(least, min(1.5, abs(move))), move))
         return abs(slack) > CLOSE
 
     def _slack(self, encoded: Encoded, images: Tensor | None) -> float | None:
@@ -339,7 +345,7 @@ class Encoding:
         for attempt in range(TRIES):
             if slack is None or 0 <= slack <= CLOSE:
                 break
-            self._correct_price(stopped, share=BEYOND * 2**attempt)
+            self._correct_price(stopped, share=BEYOND * 2**attempt, least=LEAST_MOVE * 2**attempt)
             encoded = self._searched(encoded.copy(), MOVING_ROUNDS) if self.rounds else self._first()
             before, missed = stopped, slack < 0
             stopped = self._stopped(encoded)
