@@ -19,12 +19,14 @@ MOST_OPERATIONS = 4_000
 """Multiplications of a decoder for a pixel above which none is taken: fits must end, and readers be quick."""
 
 MOST_BITS_PER_CELL = 7.0
-"""Bits of a cell of 8 pixels above which cells of 4 pixels serve better."""
+"""Bits of a cell of 8 pixels above which cells of 4 pixels serve better in grey, and slices of latents in colour."""
 
 SLICE = 4
 """Channels of a cell's latents for one token, where images are in colour."""
 
 BITS_PER_SLICE = 3.0
+"""Bits that a slice's token carries, about; a cell that needs more gets more slices."""
+
 MOST_SLICES = 8
 LEARNED_SHARE = {1: 0.4, 3: 1.0}
 """What a learned codec takes of the bits of the best linear one, about: drawings and garments in grey are alike in more
