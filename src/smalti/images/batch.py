@@ -1,36 +1,52 @@
 """What every source of images yields, and what every writer of images takes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageBatch", "SkippedFile", "shape_words"]
+__all__ = ["PIXEL_DTYPES", "Fields", "ImageBatch", "Pixels", "Scalar", "SkippedFile", "shape_words"]
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Pixels of 8 or 16 bits."""
+
+PIXEL_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+Scalar = bool | int | float | str
+"""What a source may say of an image besides its label and name."""
+
+Fields = Mapping[str, Sequence[Scalar | None]]
+"""Further columns: by their names a value for each image, None where an image has none."""
 
 
 @dataclass(frozen=True)
 class ImageBatch:
     """Some images in a row, with what is known of each.
 
-    pixels : uint8 [n, H, W, C], C from 1 to 4
+    pixels : uint8 or uint16 [n, H, W, C], C from 1 to 4
     labels : int64 [n], or None if the source has no labels
     names : n relative POSIX paths, or None if the source has no names
+    fields : further columns, n values each; the same names in every batch of a source
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     labels: NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
+    fields: Fields = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         images = len(self.pixels)
-        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4 or not 1 <= self.pixels.shape[3] <= 4:
+        if self.pixels.dtype not in PIXEL_DTYPES or self.pixels.ndim != 4 or not 1 <= self.pixels.shape[3] <= 4:
             shape = list(self.pixels.shape)
-            raise ValueError(f"pixels of a batch are uint8 [n, H, W, 1..4], not {self.pixels.dtype} {shape}")
+            raise ValueError(f"pixels of a batch are uint8 or uint16 [n, H, W, 1..4], not {self.pixels.dtype} {shape}")
         if self.labels is not None and self.labels.shape != (images,):
             raise ValueError(f"{images} images need labels [{images}], not {list(self.labels.shape)}")
         if self.names is not None and len(self.names) != images:
             raise ValueError(f"{images} images need {images} names, not {len(self.names)}")
+        for name, values in self.fields.items():
+            if len(values) != images:
+                raise ValueError(f"{images} images need {images} values of {name}, not {len(values)}")
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -39,19 +55,22 @@ class ImageBatch:
         """Images `start` to `stop` (exclusive) of this batch; pixels and labels are views."""
         labels = None if self.labels is None else self.labels[start:stop]
         names = None if self.names is None else self.names[start:stop]
-        return ImageBatch(self.pixels[start:stop], labels, names)
+        fields = {name: values[start:stop] for name, values in self.fields.items()}
+        return ImageBatch(self.pixels[start:stop], labels, names, fields)
 
     @staticmethod
     def joined(parts: "Sequence[ImageBatch]") -> "ImageBatch":
-        """One batch of the images of all parts, in order; labels and names only if every part has them."""
+        """One batch of the images of all parts, in order; labels, names and fields only if every part has them."""
         if len(parts) == 1:
             return parts[0]
         labels = [part.labels for part in parts if part.labels is not None]
         names = [part.names for part in parts if part.names is not None]
+        shared = [name for name in parts[0].fields if all(name in part.fields for part in parts)]
         return ImageBatch(
             np.concatenate([part.pixels for part in parts]),
             np.concatenate(labels) if len(labels) == len(parts) else None,
             tuple(name for some in names for name in some) if len(names) == len(parts) else None,
+            {name: [value for part in parts for value in part.fields[name]] for name in shared},
         )
 
 
