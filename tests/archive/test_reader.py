@@ -50,6 +50,11 @@ def test_any_selection_equals_numpy(small, archive, selection):
     assert got.shape == expected.shape and got.dtype == np.uint8 and (got == expected).all()
 
 
+def test_block_bounds_are_where_blocks_begin_and_end(archive):
+    assert archive.block_bounds.dtype == np.int64
+    assert archive.block_bounds.tolist() == [0, 20, 40, 50]
+
+
 def test_an_empty_list_and_a_range(small, archive):
     assert archive[[]].shape == (0, 7, 11)
     assert (archive[range(3, 30, 9)] == small.pixels[3:30:9]).all()

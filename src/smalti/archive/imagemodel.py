@@ -57,6 +57,10 @@ class ImageModel(Protocol):
         """Its levels of tokens, None if it knows no levels."""
 
     @property
+    def grid(self) -> Pair:
+        """Rows and columns that the network begins with: of the tokens, or of a pyramid's canvas."""
+
+    @property
     def padded_shape(self) -> Pair:
         """Rows and columns that it makes."""
 
@@ -85,6 +89,11 @@ class TokenModel:
     def network(self) -> IntegerNetwork:
         """For the codes in use."""
         return self._decoder.network
+
+    @property
+    def grid(self) -> Pair:
+        """See ImageModel."""
+        return self._grid
 
     @property
     def padded_shape(self) -> Pair:
@@ -128,6 +137,11 @@ class PyramidModel:
             LevelInfo(level.scale, grid, grid[0] * grid[1], level.size)
             for level, grid in zip(self.network.levels, layout.grids, strict=True)
         )
+
+    @property
+    def grid(self) -> Pair:
+        """See ImageModel."""
+        return self._decoder.grid
 
     @property
     def padded_shape(self) -> Pair:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.batch import ArchiveBatch
 from smalti.archive.damage import missing_blocks
+from smalti.archive.imagemodel import ImageModel
 from smalti.archive.limits import Limits
 from smalti.archive.pixels import read_pixels
 from smalti.archive.report import (
@@ -107,6 +108,20 @@ class Archive:
         """uint8."""
         return np.dtype(np.uint8)
 
+    @property
+    def block_bounds(self) -> NDArray[np.int64]:
+        """The numbers of the images that token blocks begin with, ascending, and N at the end: int64 [blocks + 1]."""
+        starts = np.arange(self._header.blocks + 1, dtype=np.int64) * self._header.block_images
+        return np.minimum(starts, len(self))
+
+    @property
+    def model(self) -> ImageModel:
+        """The decoder network and what its tokens mean: for those who decode tokens by other means.
+
+        Raises DamagedArchiveError if it cannot be read.
+        """
+        return self._store.model
+
     def __getitem__(self, selection: Selection) -> NDArray[np.uint8]:
         """Pixels uint8: [H, W] or [H, W, C] for an integer, else [n, ...]; only what holds them is decoded.
 
@@ -162,6 +177,16 @@ class Archive:
     def names(self) -> tuple[str, ...] | None:
         """The N names of the images, relative POSIX paths, or None if they have none."""
         return self._texts("names")
+
+    @cached_property
+    def fields(self) -> Mapping[str, ColumnValues]:
+        """Further columns, by their names.
+
+        Values are int64, float64 or bool [N], read-only, or a tuple of N strings; of a field that some images do not
+        have, a tuple with None for these. Fields of kinds that this release does not know are left out. Each is read
+        when it is first asked for.
+        """
+        return _Fields(self)
 
     def batches(self, batch_images: int, on_error: Literal["raise", "skip"] = "raise") -> Iterator[ArchiveBatch]:
         """Yield all images in order with their numbers, labels and names, in batches of `batch_images`.
