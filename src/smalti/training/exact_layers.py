@@ -1,0 +1,134 @@
+"""Layers of integer networks in PyTorch: exact on any device, whatever precision the process has chosen.
+
+Embeddings, matrix products of patches and additions; never a framework's convolution, which may compute one by a
+fast algorithm with fractions. All sums are integers within 2**24, so float32 is exact as long as a product is
+computed as float32: reduced precision (TF32, bfloat16) and autocast are off within `exact_products`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smalti.integer import Clip, Layer
+
+__all__ = ["PIECE_NUMBERS", "ExactLayer", "exact_products", "numbers_per_image"]
+
+PIECE_NUMBERS = 1 << 24
+"""Numbers of a layer that are in memory at a time; a single image may have more."""
+
+
+class ExactLayer:
+    """One layer: values [n, y, x, inputs], or tokens [n, y, x], to values [n, y, x, outputs].
+
+    dtype : torch.float32 or torch.float64, in which the integers are held
+    """
+
+    def __init__(self, layer: Layer, device: torch.device, dtype: torch.dtype) -> None:
+        self.layer = layer
+        weight = torch.from_numpy(layer.weight).to(device, dtype)  # [inputs, ky, kx, outputs]
+        in_order = weight.permute(1, 2, 0, 3) if layer.kind == "conv" else weight
+        self._matrix = in_order.reshape(-1 if layer.kind == "conv" else layer.inputs, *_columns(layer))
+        self._bias = torch.from_numpy(layer.bias).to(device, dtype)
+        scale = np.ldexp(1.0, -layer.shift.astype(np.int32))  # powers of two, so products are exact
+        self._scale = torch.from_numpy(scale).to(device, dtype)
+        self._pixels = (
+            None if isinstance(layer.activation, Clip) else torch.from_numpy(layer.activation.values).to(device)
+        )
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the layer's values."""
+        return self.activated(self.sums(values))
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Sums of products [n, y, x, outputs], without the bias."""
+        return self._convolved(values) if self.layer.kind == "conv" else self._spread(values)
+
+    def activated(self, sums: Tensor) -> Tensor:
+        """Values of sums: bias added, shifted, and clipped or looked up."""
+        shifted = torch.floor((sums + self._bias) * self._scale)
+        activation = self.layer.activation
+        if isinstance(activation, Clip):
+            return shifted.clamp(activation.low, activation.high)
+        assert self._pixels is not None  # every other activation is a table
+        places = (shifted.to(torch.int64) - activation.low).clamp(0, len(self._pixels) - 1)
+        return self._pixels[places]
+
+    def _convolved(self, values: Tensor) -> Tensor:
+        (height, width), (down, across) = self.layer.kernel, self.layer.padding
+        framed = torch.nn.functional.pad(values, (0, 0, across, across, down, down))
+        patches = framed.unfold(1, height, 1).unfold(2, width, 1)  # [n, y, x, inputs, ky, kx]
+        flat = patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, len(self._matrix))
+        return (flat @ self._matrix).reshape(*patches.shape[:3], self.layer.outputs)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """What every input adds around its place, added up, and cropped by the padding."""
+        layer = self.layer
+        added = self._matrix[values] if layer.kind == "tokens" else values.reshape(-1, layer.inputs) @ self._matrix
+        count, rows, columns = values.shape[:3]
+        added = added.reshape(count, rows, columns, *layer.kernel, layer.outputs)
+        (height, width), (step_y, step_x), (down, across) = layer.kernel, layer.stride, layer.padding
+        whole = ((rows - 1) * step_y + height, (columns - 1) * step_x + width)
+        sums = added.new_zeros((count, *whole, layer.outputs))
+        for y in range(height):
+            for x in range(width):
+                to_y, to_x = (
+                    slice(y, y + (rows - 1) * step_y + 1, step_y),
+                    slice(x, x + (columns - 1) * step_x + 1, step_x),
+                )
+                sums[:, to_y, to_x] += added[:, :, :, y, x]
+        return sums[:, down : whole[0] - down, across : whole[1] - across]
+
+
+def numbers_per_image(layers: tuple[Layer, ...], size: tuple[int, int]) -> int:
+    """The numbers of the largest array that an image makes in a chain of layers. size : what the first one takes"""
+    largest = 1
+    for layer in layers:
+        taps = layer.kernel[0] * layer.kernel[1]
+        rows, columns = layer.output_size(size)
+        if layer.kind == "conv":
+            largest = max(largest, rows * columns * taps * layer.inputs)
+        else:
+            largest = max(largest, rows * columns * layer.outputs, size[0] * size[1] * taps * layer.outputs)
+        size = rows, columns
+    return largest
+
+
+def _columns(layer: Layer) -> tuple[int]:
+    """Columns of a layer's matrix."""
+    return (layer.outputs if layer.kind == "conv" else layer.kernel[0] * layer.kernel[1] * layer.outputs,)
+
+
+@contextmanager
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Compute float32 matrix products as float32, whatever the process has chosen, and put its choice back."""
+    chosen = _product_precision()
+    try:
+        _set_product_precision(("ieee", "ieee") if isinstance(chosen, tuple) else "highest")
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        _set_product_precision(chosen)
+
+
+_onednn: Any = torch.backends.mkldnn  # its stubs lag behind it
+
+_Precision = str | tuple[str, str]
+"""torch 2.9 and later: of products on GPUs and through oneDNN, whose older common switch refuses to tell of both."""
+
+
+def _product_precision() -> _Precision:
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        return torch.backends.cuda.matmul.fp32_precision, _onednn.matmul.fp32_precision
+    return torch.get_float32_matmul_precision()
+
+
+def _set_product_precision(precision: _Precision) -> None:
+    if isinstance(precision, tuple):
+        torch.backends.cuda.matmul.fp32_precision = precision[0]
+        _onednn.matmul.fp32_precision = precision[1]
+    else:
+        torch.set_float32_matmul_precision(precision)
