@@ -97,4 +97,4 @@ def test_a_column_that_would_unpack_to_too_much():
 
 
 def test_a_kind_of_later_days_is_passed_over():
-    assert unpack_column(column({"kind": "float"}), Limits()) is None
+    assert unpack_column(column({"kind": "quaternion"}), Limits()) is None

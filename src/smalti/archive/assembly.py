@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from smalti.archive.blockdecoder import BlockDecoder
 from smalti.archive.blocks import Block, pack_block
 from smalti.archive.columns import TextBuilder, pack_integers
+from smalti.archive.fields import FieldsBuilder
 from smalti.archive.frames import FrameWriter
 from smalti.archive.header import Header, Promise
 from smalti.archive.layout import Section, crc32c
@@ -46,6 +48,7 @@ class Collected:
     corrections: CorrectionSpool | PlainImages | None
     labels: NDArray[np.int64] | None
     names: TextBuilder | None
+    fields: FieldsBuilder = dataclass_field(default_factory=FieldsBuilder)
 
 
 def write_archive(file: BinaryIO, folder: Path, collected: Collected, threads: int) -> None:
@@ -206,3 +209,4 @@ def _columns(collected: Collected) -> Iterator[tuple[str, bytes]]:
         yield "class_names", class_names.to_bytes()
     if collected.names is not None:
         yield "names", collected.names.to_bytes()
+    yield from collected.fields.columns()

@@ -21,7 +21,7 @@ class ArchiveBatch(ImageBatch):
     numbers : int64 [n], which images these are, ascending; there are gaps where damaged ones were left out
     """
 
-    numbers: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    numbers: NDArray[np.int64] = field(kw_only=True, default_factory=lambda: np.empty(0, np.int64))
 
 
 def batch_images(image_shape: tuple[int, int, int]) -> int:

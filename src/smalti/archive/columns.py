@@ -1,9 +1,9 @@
-"""Columns beside the images: integers in as few bits as they need, and texts."""
+"""Columns beside the images: integers in as few bits as they need, texts, floats, booleans, and gaps in any of them."""
 
 import struct
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,20 +13,35 @@ from numpy.typing import NDArray
 
 from smalti.archive.limits import Limits
 from smalti.canonical import canonical_json, parse_canonical_json
-from smalti.errors import DamagedArchiveError, UsageError
+from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
 
-__all__ = ["Column", "TextBuilder", "pack_integers", "unpack_column"]
+__all__ = [
+    "Column",
+    "ColumnValues",
+    "TextBuilder",
+    "pack_booleans",
+    "pack_floats",
+    "pack_integers",
+    "pack_optional",
+    "unpack_column",
+]
 
 _LENGTH = struct.Struct("<I")
 _CHUNK = 1 << 16  # rows packed at once; a multiple of 8, so that every chunk ends on a whole byte
 
 
-@dataclass(frozen=True)
+ColumnValues = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_] | tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Column:
-    """A named column: `values` is int64 [rows] or a tuple of strings."""
+    """A named column: `values` is int64, float64 or bool [rows], read-only, or a tuple.
+
+    A tuple holds strings; or, if some rows have no value, None in these and int, float, bool or str in the others.
+    """
 
     name: str
-    values: NDArray[np.int64] | tuple[str, ...]
+    values: ColumnValues
 
 
 def pack_integers(name: str, values: NDArray[np.int64]) -> bytes:
@@ -41,6 +56,27 @@ def pack_integers(name: str, values: NDArray[np.int64]) -> bytes:
         data.append(np.packbits(np.unpackbits(big_endian, axis=1)[:, 64 - bits :]).tobytes())
     head = {"bits": bits, "kind": "int", "minimum": minimum, "name": name, "rows": len(values)}
     return _pack(head, b"".join(data))
+
+
+def pack_floats(name: str, values: NDArray[np.float64]) -> bytes:
+    """Serialise float64 [rows]; `unpack_column` is the inverse, bit for bit."""
+    # first bytes together, then second ones: alike numbers share their high bytes
+    planes = np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(len(values), 8).T
+    return _pack({"kind": "float", "name": name, "rows": len(values)}, zlib.compress(planes.tobytes(), 9))
+
+
+def pack_booleans(name: str, values: NDArray[np.bool_]) -> bytes:
+    """Serialise bool [rows]; `unpack_column` is the inverse."""
+    return _pack({"kind": "bool", "name": name, "rows": len(values)}, np.packbits(values).tobytes())
+
+
+def pack_optional(name: str, present: NDArray[np.bool_], column: bytes) -> bytes:
+    """Serialise a column with gaps.
+
+    present : bool [rows], which rows have a value
+    column : the serialised column of these values, of the same name; empty if there are none
+    """
+    return _pack({"kind": "optional", "name": name, "rows": len(present)}, np.packbits(present).tobytes() + column)
 
 
 class TextBuilder:
@@ -71,8 +107,11 @@ class TextBuilder:
         return _pack(head, body)
 
 
-def unpack_column(data: bytes, limits: Limits) -> Column | None:
-    """Read a column; None if it is of a kind this release does not know. DamagedArchiveError if it cannot be."""
+def unpack_column(data: bytes, limits: Limits, gaps: bool = True) -> Column | None:
+    """Read a column; None if it is of a kind this release does not know. DamagedArchiveError if it cannot be.
+
+    gaps : whether it may be one with gaps, within which there is none
+    """
     if len(data) < _LENGTH.size:
         raise DamagedArchiveError("too short for a column")
     head_bytes: int = _LENGTH.unpack_from(data)[0]
@@ -83,16 +122,78 @@ def unpack_column(data: bytes, limits: Limits) -> Column | None:
     if not isinstance(head, dict) or type(head.get("name")) is not str or type(head.get("kind")) is not str:
         raise DamagedArchiveError("it has no name or kind")
     body = data[_LENGTH.size + head_bytes :]
-    if head["kind"] == "int":
-        return Column(head["name"], _unpack_integers(head, body, limits))
-    if head["kind"] == "text":
-        return Column(head["name"], _unpack_texts(head, body, limits))
-    return None
+    if head["kind"] == "optional" and not gaps:
+        raise DamagedArchiveError("a column with gaps in one with gaps")
+    unpack = _UNPACKERS.get(head["kind"])
+    return None if unpack is None else Column(head["name"], unpack(head, body, limits))
 
 
 def _pack(head: dict[str, Any], body: bytes) -> bytes:
     head_json = canonical_json(head)
     return _LENGTH.pack(len(head_json)) + head_json + body
+
+
+def _unpack_floats(head: dict[str, Any], body: bytes, limits: Limits) -> NDArray[np.float64]:
+    (rows,) = _fields(head, ("rows",))
+    limits.check("column_bytes", 8 * rows, f"column {head['name']!r}")
+    if rows < 0:
+        raise DamagedArchiveError("a field of its head is out of range")
+    planes = np.frombuffer(_inflate(body, 8 * rows), np.uint8).reshape(8, rows)
+    values = np.ascontiguousarray(planes.T).view("<f8").ravel().astype(np.float64)
+    values.setflags(write=False)
+    return values
+
+
+def _unpack_booleans(head: dict[str, Any], body: bytes, limits: Limits) -> NDArray[np.bool_]:
+    (rows,) = _fields(head, ("rows",))
+    limits.check("column_bytes", rows, f"column {head['name']!r}")
+    values = _bits(body, rows)
+    if len(body) != (rows + 7) // 8:
+        raise DamagedArchiveError(f"{len(body)} bytes do not hold {rows} bits")
+    return values
+
+
+def _unpack_optional(head: dict[str, Any], body: bytes, limits: Limits) -> tuple[Any, ...]:
+    (rows,) = _fields(head, ("rows",))
+    limits.check("column_bytes", 8 * rows, f"column {head['name']!r}")  # a reference for each row
+    present = _bits(body, rows)
+    count, rest = int(np.count_nonzero(present)), body[(rows + 7) // 8 :]
+    if not count:
+        if rest:
+            raise DamagedArchiveError("bytes follow a column without values")
+        return (None,) * rows
+    column = unpack_column(rest, limits, gaps=False)
+    if column is None:
+        raise UnsupportedArchiveError(f"column {head['name']!r} is of a kind unknown here: use a newer smalti")
+    inner = column.values.tolist() if isinstance(column.values, np.ndarray) else column.values
+    if column.name != head["name"] or len(inner) != count:
+        raise DamagedArchiveError("the values of a column with gaps do not fit it")
+    values = iter(inner)
+    return tuple(next(values) if there else None for there in present.tolist())
+
+
+def _bits(body: bytes, rows: int) -> NDArray[np.bool_]:
+    """The first `rows` bits, read-only; those that fill the last byte must be zero."""
+    if rows < 0 or len(body) < (rows + 7) // 8:
+        raise DamagedArchiveError(f"{len(body)} bytes do not hold {rows} bits")
+    bits = np.unpackbits(np.frombuffer(body, np.uint8, (rows + 7) // 8))
+    if bits[rows:].any():
+        raise DamagedArchiveError("the bits that fill its last byte are not zero")
+    values = bits[:rows].astype(np.bool_)
+    values.setflags(write=False)
+    return values
+
+
+def _inflate(body: bytes, raw_bytes: int) -> bytes:
+    """Unpack a zlib stream of exactly this length, and no more."""
+    try:
+        inflater = zlib.decompressobj()
+        raw = inflater.decompress(body, raw_bytes + 1)
+    except zlib.error as error:
+        raise DamagedArchiveError(f"it cannot be decompressed ({error})") from error
+    if len(raw) != raw_bytes or not inflater.eof or inflater.unused_data:
+        raise DamagedArchiveError("it has another length than its head says")
+    return raw
 
 
 def _fields(head: dict[str, Any], names: tuple[str, ...]) -> list[int]:
@@ -133,13 +234,7 @@ def _unpack_texts(head: dict[str, Any], body: bytes, limits: Limits) -> tuple[st
     limits.check("column_bytes", raw_bytes, f"column {head['name']!r}")
     if not 0 <= 4 * rows <= raw_bytes:
         raise DamagedArchiveError("a field of its head is out of range")
-    try:
-        inflater = zlib.decompressobj()
-        raw = inflater.decompress(body, raw_bytes + 1)
-    except zlib.error as error:
-        raise DamagedArchiveError(f"its text cannot be decompressed ({error})") from error
-    if len(raw) != raw_bytes or not inflater.eof or inflater.unused_data:
-        raise DamagedArchiveError("its text has another length than its head says")
+    raw = _inflate(body, raw_bytes)
     lengths = np.frombuffer(raw, "<u4", rows).astype(np.int64)
     if 4 * rows + int(lengths.sum()) != raw_bytes:
         raise DamagedArchiveError("the lengths of its strings do not add up")
@@ -148,3 +243,12 @@ def _unpack_texts(head: dict[str, Any], body: bytes, limits: Limits) -> tuple[st
         return tuple(raw[start:end].decode("utf-8") for start, end in pairwise(edges))
     except UnicodeDecodeError as error:
         raise DamagedArchiveError("a string is not UTF-8") from error
+
+
+_UNPACKERS: dict[str, Callable[[dict[str, Any], bytes, Limits], ColumnValues]] = {
+    "int": _unpack_integers,
+    "text": _unpack_texts,
+    "float": _unpack_floats,
+    "bool": _unpack_booleans,
+    "optional": _unpack_optional,
+}

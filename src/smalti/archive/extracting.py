@@ -113,7 +113,7 @@ def _chosen(archive: Archive, numbers: NDArray[np.int64], plan: Extracted) -> It
                 numbered_name(number, len(archive), None) if names is None else names[number]
                 for number in part.tolist()
             ),
-            part,
+            numbers=part,
         )
 
 
@@ -129,4 +129,4 @@ def _named(batch: ArchiveBatch, images: int, class_names: tuple[str, ...] | None
         return class_names[label] if class_names is not None and 0 <= label < len(class_names) else str(label)
 
     names = tuple(numbered_name(int(number), images, folder(place)) for place, number in enumerate(batch.numbers))
-    return ArchiveBatch(batch.pixels, batch.labels, names, batch.numbers)
+    return ArchiveBatch(batch.pixels, batch.labels, names, batch.fields, numbers=batch.numbers)

@@ -4,7 +4,7 @@ Which tokens and pixels are decoded for a request is in `pixels`; where sections
 them, in `model`, `blocks` and `columns`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.batch import ArchiveBatch
+from smalti.archive.besides import Besides
+from smalti.archive.columns import ColumnValues
 from smalti.archive.damage import missing_blocks
 from smalti.archive.imagemodel import ImageModel
 from smalti.archive.limits import Limits
@@ -63,6 +65,7 @@ class Archive:
         self._file = file
         self._header = file.header
         self._store = SectionStore(file)
+        self._besides = Besides(file.header, self._store, str(file.path))
         self._threads = threads
 
     def __enter__(self) -> "Archive":
@@ -165,20 +168,19 @@ class Archive:
     @property
     def labels(self) -> NDArray[np.int64] | None:
         """int64 [N], read-only, or None if the archive has no labels; no image is decoded for it."""
-        values = self._column("labels", int64=True)
-        return None if values is None else np.asarray(values)
+        return self._besides.labels
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """The name of each label 0, 1, ..., or None if the labels have no names."""
-        return self._texts("class_names")
+        return self._besides.texts("class_names", None)
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """The N names of the images, relative POSIX paths, or None if they have none."""
-        return self._texts("names")
+        return self._besides.texts("names", len(self))
 
-    @cached_property
+    @property
     def fields(self) -> Mapping[str, ColumnValues]:
         """Further columns, by their names.
 
@@ -186,29 +188,29 @@ class Archive:
         have, a tuple with None for these. Fields of kinds that this release does not know are left out. Each is read
         when it is first asked for.
         """
-        return _Fields(self)
+        return self._besides
 
-    def batches(self, batch_images: int, on_error: Literal["raise", "skip"] = "raise") -> Iterator[ArchiveBatch]:
-        """Yield all images in order with their numbers, labels and names, in batches of `batch_images`.
+    def batches(
+        self, batch_images: int, on_error: Literal["raise", "skip"] = "raise", start: int = 0, stop: int | None = None
+    ) -> Iterator[ArchiveBatch]:
+        """Yield images in order with their numbers, labels, names and fields, in batches of `batch_images`.
 
+        start, stop : which images, 0 to N; all of them by default
         on_error : "skip" leaves out the images of token blocks that cannot be read (`missing` names them), so that
-            some batches are shorter or absent, and labels or names if their column is lost; "raise" raises
+            some batches are shorter or absent, and labels, names or fields if their column is lost; "raise" raises
             DamagedArchiveError at the first. What all images need is raised either way
         """
         if batch_images < 1 or on_error not in ("raise", "skip"):
             raise UsageError(f"batches of {batch_images} with on_error={on_error!r} cannot be")
-        labels, names = self._beside(on_error)
-        for start in range(0, len(self), batch_images):
-            numbers = np.arange(start, min(start + batch_images, len(self)), dtype=np.int64)
+        start, stop, _ = slice(start, stop).indices(len(self))
+        lost = self.lost_columns if on_error == "skip" else ()
+        for first in range(start, stop, batch_images):
+            numbers = np.arange(first, min(first + batch_images, stop), dtype=np.int64)
             if on_error == "skip":
                 numbers = numbers[self._readable(numbers)]
             if len(numbers):
-                yield ArchiveBatch(
-                    read_pixels(self._file, self._store, numbers, self._threads),
-                    None if labels is None else labels[numbers],
-                    None if names is None else tuple(names[number] for number in numbers),
-                    numbers,
-                )
+                pixels = read_pixels(self._file, self._store, numbers, self._threads)
+                yield self._besides.batch(pixels, numbers, lost)
 
     def missing(self) -> tuple[DamagedBlock, ...]:
         """The token blocks that cannot be read, with the images and names that are lost with each.
@@ -226,7 +228,7 @@ class Archive:
     @property
     def lost_columns(self) -> tuple[str, ...]:
         """Names of the columns that the archive was written with and that cannot be read any more."""
-        return tuple(name for name in self._header.columns if self._is_lost(name))
+        return self._besides.lost()
 
     def info(self) -> ArchiveInfo:
         """What the file is and what each part of it costs; no token and no pixel is read for it."""
@@ -290,34 +292,6 @@ class Archive:
             return self._store.model.levels
         except (DamagedArchiveError, LimitExceededError, UnsupportedArchiveError):
             return None
-
-    def _column(self, name: str, int64: bool) -> NDArray[np.int64] | tuple[str, ...] | None:
-        """The values of a column; None only if it is certain that there is no such column."""
-        if name not in self._header.columns:
-            return None
-        column = self._store.column(self._header.columns.index(name))
-        if column is None:
-            return None
-        rows = None if name == "class_names" else len(self)
-        if isinstance(column.values, np.ndarray) != int64 or rows not in (None, len(column.values)):
-            raise DamagedArchiveError(f"{self.path}: column {name} does not fit the {len(self)} images")
-        return column.values
-
-    def _is_lost(self, name: str) -> bool:
-        try:
-            self._store.column(self._header.columns.index(name))
-        except DamagedArchiveError:
-            return True
-        return False
-
-    def _beside(self, on_error: Literal["raise", "skip"]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-        """Labels and names; what is lost of them is left out if it may be."""
-        lost = self.lost_columns if on_error == "skip" else ()
-        return None if "labels" in lost else self.labels, None if "names" in lost else self.names
-
-    def _texts(self, name: str) -> tuple[str, ...] | None:
-        values = self._column(name, int64=False)
-        return values if isinstance(values, tuple) else None
 
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which images lie in token blocks that can be decoded; a damaged model or prior raises all the same."""

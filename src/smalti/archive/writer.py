@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from smalti.archive.assembly import Collected, write_archive
 from smalti.archive.columns import TextBuilder
+from smalti.archive.fields import FieldsBuilder
 from smalti.archive.spec import ArchiveSpec
 from smalti.archive.spool import CorrectionSpool, TokenSpool
 from smalti.archive.writermodel import writer_model
 from smalti.errors import UsageError
 from smalti.files import atomic_file, check_output, writing
+from smalti.images.batch import Fields
 from smalti.integer import IntegerNetwork
 from smalti.pyramid import PyramidNetwork, PyramidPrior
 from smalti.residual import Corrections
@@ -52,6 +54,7 @@ class ArchiveWriter:
         check_output(self._path, overwrite)
         self._labels: list[NDArray[np.int64]] = []
         self._names = TextBuilder("names")
+        self._fields = FieldsBuilder()
         self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
         with writing(self._path):
             self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
@@ -79,6 +82,7 @@ class ArchiveWriter:
         labels: NDArray[np.integer] | None = None,
         names: Sequence[str] | None = None,
         corrections: Corrections | None = None,
+        fields: Fields | None = None,
     ) -> None:
         """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
 
@@ -86,6 +90,7 @@ class ArchiveWriter:
 
         corrections : of these n images, chosen by `choose_corrections` against what the exact decoder makes of their
             tokens, cut to the size of the images; None if none of them needs any
+        fields : further columns, by their names n values each; the same names each time
 
         Raises UsageError if shapes, ranges or the presence of labels and names do not fit what came before; the
         writer is closed then, since half of a batch may not stay.
@@ -93,6 +98,8 @@ class ArchiveWriter:
         self._require_open()
         try:
             self._append(tokens, labels, names, corrections)
+            if len(tokens):
+                self._fields.extend(fields or {}, len(tokens))
         except BaseException:
             self.close()
             raise
@@ -161,4 +168,4 @@ class ArchiveWriter:
     def _collected(self) -> Collected:
         labels = np.concatenate(self._labels) if self._has["labels"] else None
         names = self._names if self._has["names"] else None
-        return Collected(self._spec, self._model, self._spool, self._corrections, labels, names)
+        return Collected(self._spec, self._model, self._spool, self._corrections, labels, names, self._fields)

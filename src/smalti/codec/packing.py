@@ -76,7 +76,7 @@ def compress_source(
         for batch in source.batches(batch_images):
             tokens = model.encode(to_unit_range(batch.pixels)).numpy()
             corrections = None if promise is None else promise.corrections(batch.pixels, tokens)
-            writer.append(tokens, batch.labels if labels else None, batch.names, corrections)
+            writer.append(tokens, batch.labels if labels else None, batch.names, corrections, batch.fields)
             done += len(batch)
             progress(done, len(source))
         if not done:

@@ -115,7 +115,8 @@ def compress_with_pyramid(
         for batch in source.batches(PIECE_IMAGES):
             own = tokens[done : done + len(batch)]
             corrections = None if promise is None else promise.corrections(batch.pixels, own)
-            writer.append(own[:, None], batch.labels if labels else None, batch.names, corrections)
+            given = batch.labels if labels else None
+            writer.append(own[:, None], given, batch.names, corrections, batch.fields)
             done += len(batch)
             progress("write", done, len(images))
         writer.commit()
