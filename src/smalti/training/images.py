@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smalti.errors import SourceError
 from smalti.images.source import ImageSource
+from smalti.training.distributed import ALONE, Group
 
 __all__ = ["TrainingImages", "to_unit_range"]
 
@@ -40,11 +41,20 @@ class TrainingImages:
         """Return the batches of an epoch; the last may be shorter."""
         return -(-len(self) // batch_images)
 
-    def epoch(self, batch_images: int, seed: int, epoch: int, first_step: int = 0) -> Iterator[Tensor]:
-        """Yield an epoch's batches from `first_step` on, in an order that depends on seed and epoch alone."""
+    def batch_size(self, batch_images: int, step: int) -> int:
+        """Return the images of an epoch's batch `step`, from 0, on all ranks together."""
+        return min(batch_images, len(self) - step * batch_images)
+
+    def epoch(
+        self, batch_images: int, seed: int, epoch: int, first_step: int = 0, group: Group = ALONE
+    ) -> Iterator[Tensor]:
+        """Yield an epoch's batches from `first_step` on, in an order that depends on seed and epoch alone.
+
+        group : its ranks share each batch; a rank's part may be empty
+        """
         order = np.random.default_rng((seed, epoch)).permutation(len(self))
         for start in range(first_step * batch_images, len(self), batch_images):
-            yield self.batch(order[start : start + batch_images])
+            yield self.batch(group.part(order[start : start + batch_images]))
 
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
         """Return the images at `indices`."""

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smalti.training.distributed import ALONE, Group
 from smalti.training.settings import QuantizerSettings
 
-__all__ = ["Codebook", "Quantized", "VectorQuantizer"]
+__all__ = ["Codebook", "Quantized", "VectorQuantizer", "mean_square"]
 
 DISTANCES_AT_ONCE = 1 << 23
 """Distances held in memory at a time (32 MiB as float32), whatever the codebook's size."""
@@ -36,16 +37,14 @@ class Codebook(nn.Module):
         """Return the index of the nearest code by L2 distance: float [n, D] -> int64 [n]; ties go to the lower."""
         with torch.no_grad():
             squares = self.weight.square().sum(1)
-            step = max(1, DISTANCES_AT_ONCE // len(squares))
-            parts = [vectors[start : start + step] for start in range(0, len(vectors), step)]
+            parts = torch.split(vectors, max(1, DISTANCES_AT_ONCE // len(squares)))
             # |v - e|^2 without |v|^2, which is the same for every code
             return torch.cat([torch.addmm(squares, part, self.weight.t(), alpha=-2).argmin(1) for part in parts])
 
     @torch.no_grad()
-    def track(self, vectors: Tensor, tokens: Tensor, decay: float) -> None:
-        """Take a batch into the running counts and sums: vectors [n, D], tokens [n]."""
-        counts = torch.bincount(tokens, minlength=len(self.weight)).to(vectors.dtype)
-        sums = torch.zeros_like(self.sums).index_add_(0, tokens, vectors)
+    def track(self, vectors: Tensor, tokens: Tensor, decay: float, group: Group = ALONE) -> None:
+        """Take a batch into the running counts and sums: vectors [n, D], tokens [n]. group : whose batches it is of."""
+        counts, sums = self._totals(vectors, tokens, group)
         self.counts.lerp_(counts, 1 - decay)
         self.sums.lerp_(sums, 1 - decay)
 
@@ -62,23 +61,30 @@ class Codebook(nn.Module):
         self.sums[which] = vectors * count
 
     @torch.no_grad()
-    def start_from_kmeans(self, vectors: Tensor, vectors_per_step: int, generator: torch.Generator) -> None:
+    def start_from_kmeans(
+        self, vectors: Tensor, vectors_per_step: int, generator: torch.Generator, group: Group = ALONE
+    ) -> None:
         """Set the codes to the centroids of `vectors` [n, D] by Lloyd's algorithm from random ones of them.
 
-        The running counts are set to what a step of `vectors_per_step` vectors would bring, so that the next
+        The vectors are those of all ranks of the group, which draw with generators in the same state. The running counts are set to what a step of `vectors_per_step` vectors would bring, so that the next
         step moves the codes a little and not all the way.
         """
-        size = len(self.weight)
-        self.weight.copy_(vectors[_draw(len(vectors), size, generator)])
+        size, population = len(self.weight), group.count(vectors)
+        self.weight.copy_(group.pick(vectors, _draw(population, size, generator)))
         for _ in range(KMEANS_ITERATIONS):
-            tokens = self.nearest(vectors)
-            counts = torch.bincount(tokens, minlength=size).to(vectors.dtype)
-            sums = torch.zeros_like(self.weight).index_add_(0, tokens, vectors)
+            counts, sums = self._totals(vectors, self.nearest(vectors), group)
             empty = counts == 0
-            sums[empty] = vectors[_draw(len(vectors), int(empty.sum()), generator)]
+            sums[empty] = group.pick(vectors, _draw(population, int(empty.sum()), generator))
             self.weight.copy_(sums / counts.clamp_min(1)[:, None])
-        self.counts.copy_((counts * (vectors_per_step / len(vectors))).clamp_min(1e-3))
+        self.counts.copy_((counts * (vectors_per_step / population)).clamp_min(1e-3))
         self.sums.copy_(self.weight * self.counts[:, None])
+
+    def _totals(self, vectors: Tensor, tokens: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        """How many vectors took each code, [K], and their sums, [K, D], on all ranks together."""
+        counts = torch.bincount(tokens, minlength=len(self.weight)).to(vectors.dtype)
+        sums = torch.zeros_like(self.sums).index_add_(0, tokens, vectors)
+        group.add_up([counts, sums])
+        return counts, sums
 
 
 class Quantized(NamedTuple):
@@ -99,7 +105,11 @@ class VectorQuantizer(nn.Module):
 
     It does not decide when a k-means start or a restart happens: the fit does, by `start_from_kmeans` and
     `restart_dead_codes`.
+
+    group : whose ranks' latents move the codes together, each calling with its part; a fit sets it
     """
+
+    group: Group = ALONE
 
     def __init__(self, latent_channels: int, settings: QuantizerSettings) -> None:
         super().__init__()
@@ -118,9 +128,9 @@ class VectorQuantizer(nn.Module):
         if self.training:
             self._track(vectors.detach(), tokens)
         codes = F.embedding(tokens, self.codebook.weight)
-        commitment_loss = F.mse_loss(vectors, codes.detach())
+        commitment_loss = mean_square(vectors, codes.detach())
         if self.settings.update == "gradient":
-            codebook_loss = F.mse_loss(codes, vectors.detach())
+            codebook_loss = mean_square(codes, vectors.detach())
         else:
             codebook_loss = torch.zeros_like(commitment_loss)
         through = vectors + (codes - vectors).detach()
@@ -151,21 +161,22 @@ class VectorQuantizer(nn.Module):
     def restart_dead_codes(self, latents: Tensor, generator: torch.Generator) -> int:
         """Move dead codes to random vectors of latents [n, D, h, w]; return how many were dead."""
         vectors = self.vectors(latents)
-        even = len(vectors) / self.settings.codebook_size
+        population = self.group.count(vectors)
+        even = population / self.settings.codebook_size
         dead = (self.codebook.counts < DEAD_SHARE * even).nonzero().flatten()
         if len(dead):
-            picked = _draw(len(vectors), len(dead), generator)
-            self.codebook.place(dead, vectors[picked], 0.2 * even)
+            picked = _draw(population, len(dead), generator)
+            self.codebook.place(dead, self.group.pick(vectors, picked), 0.2 * even)
         return len(dead)
 
     @torch.no_grad()
     def start_from_kmeans(self, latents: Tensor, vectors_per_step: int, generator: torch.Generator) -> None:
         """Start the codebook from latents [n, D, h, w]; see `Codebook.start_from_kmeans`."""
-        self.codebook.start_from_kmeans(self.vectors(latents), vectors_per_step, generator)
+        self.codebook.start_from_kmeans(self.vectors(latents), vectors_per_step, generator, self.group)
 
     def _track(self, vectors: Tensor, tokens: Tensor) -> None:
         if self.settings.update == "ema" or self.settings.restart:
-            self.codebook.track(vectors, tokens, self.settings.ema_decay)
+            self.codebook.track(vectors, tokens, self.settings.ema_decay, self.group)
         if self.settings.update == "ema":
             self.codebook.move_to_means()
 
@@ -173,6 +184,11 @@ class VectorQuantizer(nn.Module):
     def _to_grid(vectors: Tensor, like: Tensor) -> Tensor:
         count, _, height, width = like.shape
         return vectors.view(count, height, width, -1).permute(0, 3, 1, 2)
+
+
+def mean_square(values: Tensor, goals: Tensor) -> Tensor:
+    """Return the mean squared difference; 0 for no values at all, which a rank may have of a small batch."""
+    return F.mse_loss(values, goals) if values.numel() else (values - goals).square().sum()
 
 
 def _draw(population: int, count: int, generator: torch.Generator) -> Tensor:

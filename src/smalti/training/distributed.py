@@ -1,0 +1,308 @@
+"""Several processes that fit one model: each learns from its part of every batch, and what it finds is summed over all.
+
+Training code reads the same for one process and for many: it takes a `Group`, of which one process alone is the
+simplest (`ALONE`, which does nothing). A batch is the same set of images however many ranks share it, so a fit differs
+between numbers of ranks only by the order of float sums. Built on torch.distributed: gloo on processors, NCCL on GPUs.
+No pickle goes between ranks: only tensors and JSON.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.errors import SmaltiError
+
+__all__ = ["ALONE", "TIMEOUT", "Group", "RankError", "Ranks", "State", "joined"]
+
+TIMEOUT = timedelta(minutes=30)
+"""How long a rank waits for the others: ranks may need this long, one more than another, to read their source."""
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and what describes them in JSON: what `read_tensors` returns."""
+
+Array = TypeVar("Array", Tensor, NDArray[Any])
+
+
+class RankError(SmaltiError):
+    """Another rank failed, or can no longer be reached; the message says which, where that is known."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Group:
+    """The processes that fit a model together; this one is a single process by itself.
+
+    rank : of this process, from 0    size : how many there are
+    Every method but `part` must be called on all ranks, in the same order.
+    """
+
+    rank = 0
+    size = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which alone writes and speaks."""
+        return self.rank == 0
+
+    def part(self, values: Array) -> Array:
+        """Return this rank's rows of what all ranks have: parts follow one another, and differ by a row at most."""
+        return values
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all ranks: the same bits on every rank."""
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """Return a tensor's sum over all ranks, through which gradients pass to every rank."""
+        return tensor
+
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set on any rank."""
+        return flag
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows [n, ...] of all ranks, those of rank 0 first."""
+        return rows
+
+    def pick(self, rows: Tensor, indices: Tensor) -> Tensor:
+        """Return some of the rows [n, ...] of all ranks, by their numbers in what `gather` would return."""
+        return rows[indices.to(rows.device)]
+
+    def count(self, rows: Tensor) -> int:
+        """Return how many rows all ranks have together."""
+        return len(rows)
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by that of rank 0."""
+
+    def from_main(self, read: Callable[[], State | None]) -> State | None:
+        """Return on every rank what `read` returns on rank 0; the others do not call it."""
+        return read()
+
+    def texts(self, text: str) -> list[str]:
+        """Return the texts of all ranks."""
+        return [text]
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """A block that must succeed on every rank: when it fails on any, an error is raised on all.
+
+        Rank 0 raises its own error. All other ranks, and rank 0 if it has none, raise a RankError that says which rank
+        failed first, and how. The block itself must not wait for other ranks.
+        """
+        yield
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.any(False)
+
+
+ALONE = Group()
+"""One process that fits by itself."""
+
+
+class Ranks(Group):
+    """The default process group of torch.distributed.
+
+    device : where tensors must be to travel
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.device = _travelling_device()
+
+    def part(self, values: Array) -> Array:
+        """Return this rank's rows."""
+        count = len(values)
+        return values[count * self.rank // self.size : count * (self.rank + 1) // self.size]
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum, all of one dtype at once."""
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+            bucket = torch.cat([tensor.detach().reshape(-1).to(self.device) for tensor in alike])
+            self._call(dist.all_reduce, bucket)
+            _put(bucket, alike)
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """Return the sum over all ranks."""
+        result: Tensor = _Summed.apply(tensor, self)  # type: ignore[no-untyped-call]
+        return result
+
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set on any rank."""
+        flags = torch.tensor([int(flag)], dtype=torch.int32)
+        self.add_up([flags])
+        return bool(flags)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows of all ranks."""
+        return torch.cat(self._parts(rows))
+
+    def pick(self, rows: Tensor, indices: Tensor) -> Tensor:
+        """Return rows by their numbers over all ranks: a row and zeros of all other ranks sum up to the row."""
+        lengths = self._lengths(rows)
+        own = indices - sum(lengths[: self.rank])
+        here = (own >= 0) & (own < len(rows))
+        picked = rows.new_zeros(len(indices), *rows.shape[1:])
+        picked[here.to(rows.device)] = rows[own[here].to(rows.device)]
+        self.add_up([picked])
+        return picked
+
+    def count(self, rows: Tensor) -> int:
+        """Return how many rows all ranks have together."""
+        return sum(self._lengths(rows))
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by that of rank 0, byte by byte and all at once."""
+        if tensors:
+            sent = torch.cat([_bytes_of(tensor) for tensor in tensors]).to(self.device)
+            self._call(dist.broadcast, sent, 0)
+            place, received = 0, sent.cpu()
+            for tensor in tensors:
+                stop = place + tensor.numel() * tensor.element_size()
+                values = received[place:stop].clone().view(tensor.dtype)  # a copy is aligned for any dtype
+                tensor.detach().copy_(values.view(tensor.shape))
+                place = stop
+
+    def from_main(self, read: Callable[[], State | None]) -> State | None:
+        """Return what rank 0 read; if it fails there, all ranks fail as in `agreed`."""
+        state: State | None = None
+        with self.agreed():
+            state = read() if self.is_main else None
+        tensors, description = state or ({}, None)
+        forms = {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()}
+        told = json.loads(self.texts(json.dumps([forms, description]))[0])
+        forms, description = told
+        if description is None:
+            return None
+        if not self.is_main:
+            tensors = {
+                name: torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
+                for name, (dtype, shape) in forms.items()
+            }
+        self.broadcast(list(tensors.values()))
+        return tensors, description
+
+    def texts(self, text: str) -> list[str]:
+        """Return the texts of all ranks."""
+        letters = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else torch.empty(0).byte()
+        return [part.cpu().numpy().tobytes().decode() for part in self._parts(letters)]
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """A block that must succeed on every rank."""
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:  # whatever it is: it is raised below, once all ranks know of it
+            own = error
+        told = self.texts("" if own is None else json.dumps([getattr(own, "exit_code", 1), str(own)]))
+        if own is not None and self.is_main:
+            raise own
+        failed = [rank for rank in range(self.size) if told[rank]]
+        if failed:
+            code, line = json.loads(told[failed[0]])
+            raise RankError(f"rank {failed[0]}: {line}", code) from own
+
+    def _parts(self, rows: Tensor) -> list[Tensor]:
+        """The rows of each rank."""
+        lengths = self._lengths(rows)
+        padded = rows.new_zeros(max(lengths), *rows.shape[1:], device=self.device)
+        padded[: len(rows)] = rows.detach()
+        received = [torch.empty_like(padded) for _ in lengths]
+        self._call(dist.all_gather, received, padded)
+        return [part[:length].to(rows.device) for part, length in zip(received, lengths, strict=True)]
+
+    def _lengths(self, rows: Tensor) -> list[int]:
+        own = torch.tensor([len(rows)], device=self.device)
+        received = [torch.empty_like(own) for _ in range(self.size)]
+        self._call(dist.all_gather, received, own)
+        return [int(length) for length in received]
+
+    def _call(self, collective: Callable[..., Any], *arguments: Any) -> None:
+        """Do a collective; RankError if another rank has gone, or has not come within the time."""
+        try:
+            collective(*arguments)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise RankError(
+                f"rank {self.rank} of {self.size} lost the others ({reason}); see what the one that failed said, "
+                "then start all again with --resume"
+            ) from error
+
+
+class _Summed(torch.autograd.Function):
+    """A sum over ranks. All ranks' losses depend on it, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor, group: Ranks) -> Tensor:
+        context.group = group
+        total = tensor.detach().clone()
+        group.add_up([total])
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].clone()
+        context.group.add_up([total])
+        return total, None
+
+
+@contextmanager
+def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Group]:
+    """The group that this process belongs to.
+
+    A process group that is initialised already is taken, and left as it is. Else one is started from the environment
+    that torchrun makes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), by NCCL if `device` is cuda and by gloo if not,
+    and ended with the block. Without either, the process is alone.
+
+    Raises RankError if the others cannot be found.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield Ranks() if dist.get_world_size() > 1 else ALONE
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.set_device(local_device(device))
+    try:
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RankError(f"cannot join the other processes ({reason}); start all of them with torchrun") from error
+    try:
+        yield Ranks()
+    finally:
+        dist.destroy_process_group()
+
+
+def local_device(device: str) -> str:
+    """Return this rank's own device: of the GPUs of its machine, the one that LOCAL_RANK says."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+
+
+def _travelling_device() -> torch.device:
+    on_gpu = "gloo" not in dist.get_backend() and torch.cuda.is_available()
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+
+def _put(bucket: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Copy values that lie one after another into tensors."""
+    for tensor, values in zip(tensors, torch.split(bucket, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.detach().copy_(values.view(tensor.shape))
+
+
+def _bytes_of(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
