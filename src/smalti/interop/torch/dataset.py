@@ -1,0 +1,168 @@
+"""An archive as a map-style dataset, read by any number of processes however they were started.
+
+No open file is shared: each process opens the archive when it first reads from it. What a forked process inherits
+from its parent, with locks that a thread of the parent may have held, it never touches.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+import smalti
+from smalti.archive.selection import resolve
+from smalti.errors import SmaltiError, UsageError
+from smalti.interop.torch.decoder import TokenDecoder
+from smalti.interop.torch.pixels import as_images, check_dtype
+
+__all__ = ["ArchiveDataset"]
+
+
+class ArchiveDataset(Dataset[Any]):
+    """Images of an archive by number, as `(image, label)`; as the image alone if there are no labels.
+
+    image : uint8 [C, H, W] as stored; with `dtype` (torch.float32, say) scaled to [0, 1]
+    label : int
+
+    path : of an archive, or whatever else `smalti.open` opens
+    transform, target_transform : called with each image, and each label
+    dtype : None, or a floating-point type
+    labels : False leaves the labels out
+    tokens : True gives tokens in place of images, int32 [h, w] as `archive.tokens` has them, for `decoder`; images
+        are then decoded where they are needed, a batch at a time, to the same pixels
+    threads : that decode pixels in each process; the pixels do not depend on it
+    limits : as for `smalti.open`
+
+    >>> DataLoader(ArchiveDataset("digits.smalti"), batch_size=256, num_workers=2)
+
+    A list of numbers gives a whole batch, images [n, C, H, W] and labels int64 [n]. Raises what `smalti.open` raises,
+    and UsageError for arguments that exclude each other.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        transform: Callable[[Tensor], Any] | None = None,
+        target_transform: Callable[[int], Any] | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        labels: bool = True,
+        tokens: bool = False,
+        threads: int = 1,
+        limits: smalti.Limits | None = None,
+    ) -> None:
+        check_dtype(dtype)
+        if tokens and transform is not None:
+            raise UsageError("with tokens=True there are no images to transform yet: transform what the decoder gives")
+        self.path = _anywhere(path)
+        self.dtype, self.tokens = dtype, tokens
+        self._transform, self._target_transform = transform, target_transform
+        self._threads, self._limits = threads, limits
+        self._opened: dict[int, smalti.Archive] = {}
+        archive = self._open()
+        self._opened[os.getpid()] = archive
+        self.block_bounds: NDArray[np.int64] = archive.block_bounds
+        self.class_names: tuple[str, ...] | None = archive.class_names if labels else None
+        self._labelled = labels and archive.labels is not None
+
+    def __len__(self) -> int:
+        return int(self.block_bounds[-1])
+
+    def __getitem__(self, number: int | Sequence[int]) -> Any:
+        """An item, or a batch for a list of numbers; ImageIndexError for a number outside."""
+        if isinstance(number, Sequence):
+            return self._batch(number)
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """Items of these numbers; DataLoader asks for a batch of them so. Each token block is decoded once at most."""
+        images: Sequence[Any] = self._inputs(numbers).unbind()
+        if self._transform is not None:
+            images = [self._transform(image) for image in images]
+        found = self._labels(numbers)
+        if found is None:
+            return list(images)
+        labels: list[Any] = found.tolist()
+        if self._target_transform is not None:
+            labels = [self._target_transform(label) for label in labels]
+        return list(zip(images, labels, strict=True))
+
+    def decoder(self, device: str | torch.device = "cpu") -> TokenDecoder:
+        """Make images of batches of tokens, on a device: the images that this dataset would give without `tokens`.
+
+        Raises UsageError if tokens alone do not make the images of this archive.
+        """
+        return TokenDecoder(self.archive, device, self.dtype)
+
+    @property
+    def archive(self) -> smalti.Archive:
+        """The archive, opened by this process."""
+        process = os.getpid()
+        archive = self._opened.get(process)
+        if archive is None:
+            archive = self._open()
+            if not np.array_equal(archive.block_bounds, self.block_bounds):
+                archive.close()
+                raise SmaltiError(f"{self.path}: it is not the archive any more that the dataset was made of")
+            kept = self._opened.setdefault(process, archive)  # another thread may have been faster
+            if kept is not archive:
+                archive.close()
+            archive = kept
+        return archive
+
+    def close(self) -> None:
+        """Close what this process has open; it is opened again if it is needed again."""
+        archive = self._opened.pop(os.getpid(), None)
+        if archive is not None:
+            archive.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the open archive, for worker processes."""
+        return self.__dict__ | {"_opened": {}}
+
+    def _open(self) -> smalti.Archive:
+        return smalti.open(self.path, self._limits, self._threads)
+
+    def _batch(self, numbers: Sequence[int]) -> Any:
+        if self._transform is None and self._target_transform is None:
+            inputs, labels = self._inputs(numbers), self._labels(numbers)
+            return inputs if labels is None else (inputs, torch.from_numpy(labels))
+        return torch.utils.data.default_collate(self.__getitems__(numbers))
+
+    def _inputs(self, numbers: Sequence[int]) -> Tensor:
+        """Images [n, C, H, W], or tokens."""
+        if self.tokens:
+            return torch.from_numpy(self._tokens_of(numbers))
+        return as_images(torch.from_numpy(self.archive[numbers]), self.dtype)
+
+    def _labels(self, numbers: Sequence[int]) -> NDArray[np.int64] | None:
+        if not self._labelled:
+            return None
+        labels = self.archive.labels
+        assert labels is not None  # it was not when the dataset was made, and the archive is the same
+        return labels[np.asarray(numbers, np.intp)]
+
+    def _tokens_of(self, numbers: Sequence[int]) -> NDArray[np.int32]:
+        """Tokens int32 [n, h, w], read a block at a time."""
+        places, _ = resolve(numbers, len(self))
+        archive = self.archive
+        tokens = np.empty((len(places), *archive.tokens(0, 0).shape[1:]), np.int32)
+        blocks = np.searchsorted(self.block_bounds, places, side="right")
+        for block in np.unique(blocks):
+            rows = np.flatnonzero(blocks == block)
+            first, last = int(places[rows].min()), int(places[rows].max())
+            tokens[rows] = archive.tokens(first, last + 1)[places[rows] - first]
+        return tokens
+
+
+def _anywhere(path: str | PathLike[str]) -> str:
+    """The path such that it means the same to a process that works in another folder; URLs are left as they are."""
+    text = os.fspath(path)
+    return text if "://" in text else str(Path(text).absolute())
