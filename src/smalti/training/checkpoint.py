@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from smalti.errors import ModelError
+from smalti.training.distributed import State
 from smalti.training.network import VQVAE
 from smalti.training.settings import FitSettings
 from smalti.training.tensors import read_tensors, write_tensors
 
-__all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Progress", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
 
 CHECKPOINT_FORMAT = "smalti-checkpoint"
 NETWORK_PREFIX = "network."
@@ -59,14 +60,24 @@ def save_checkpoint(
     write_tensors(path, tensors, description)
 
 
+def read_checkpoint(path: Path) -> State:
+    """Return what a checkpoint holds; ModelError if it cannot be read."""
+    return read_tensors(path, "checkpoint", "remove it to start anew")
+
+
 def load_checkpoint(
-    path: Path, network: VQVAE, optimizer: torch.optim.Adam, settings: FitSettings, fingerprint: str
+    path: Path,
+    stored: State,
+    network: VQVAE,
+    optimizer: torch.optim.Adam,
+    settings: FitSettings,
+    fingerprint: str,
 ) -> Progress:
-    """Put the state in `path` into network and optimiser and return how far the fit was.
+    """Put the state that was read from `path` into network and optimiser and return how far the fit was.
 
     ModelError if the checkpoint is of other settings or other images: it would not give the result asked for.
     """
-    tensors, description = read_tensors(path, "checkpoint", "remove it to start anew")
+    tensors, description = stored
     if description.get("format") != CHECKPOINT_FORMAT:
         raise ModelError(f"{path} is no checkpoint of a fit; remove it to start anew")
     try:

@@ -204,7 +204,7 @@ class Ranks(Group):
         own: Exception | None = None
         try:
             yield
-        except Exception as error:  # whatever it is: it is raised below, once all ranks know of it
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised below, once all ranks know of it)
             own = error
         told = self.texts("" if own is None else json.dumps([getattr(own, "exit_code", 1), str(own)]))
         if own is not None and self.is_main:

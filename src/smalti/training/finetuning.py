@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from smalti.errors import ModelError
 from smalti.integer import IntegerDecoder, IntegerNetwork
+from smalti.training.distributed import ALONE, Group
 from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.integers import QuantizedDecoder, calibrate
 from smalti.training.network import VQVAE
+from smalti.training.quantizer import mean_square
 from smalti.training.report import QuantizationReport
 from smalti.training.settings import FitSettings
 
@@ -44,29 +45,34 @@ def quantize_decoder(
     settings: FitSettings,
     steps: int,
     on_step: StepCallback = lambda step: None,
+    group: Group = ALONE,
 ) -> tuple[IntegerNetwork, QuantizationReport]:
     """Turn the decoder of a fitted network into integers.
 
     validation : uint8 [n, H, W, C], what the report is measured on
     on_step : called after each of `steps` steps; what it raises ends the fine-tuning
+    group : the ranks that share batches and validation images; all of them return the same
     """
     started = time.monotonic()
     network.eval()
-    decoder = calibrate(network, _encode(network, images.sample(CALIBRATION_IMAGES, settings.seed)))
+    sample = group.part(images.sample(CALIBRATION_IMAGES, settings.seed))
+    decoder = calibrate(network, group.gather(_encode(network, sample)))
+    decoder.take_from_main(group)
     calibrated = decoder.to_network()
-    _train(decoder, network, images, settings, steps, on_step)
-    tokens = _encode(network, validation)
-    calibrated_mse = _mse(_exact(calibrated, tokens), validation)
+    _train(decoder, network, images, settings, steps, on_step, group)
+    pixels = group.part(validation)
+    tokens = _encode(network, pixels)
+    calibrated_mse = _mse(_exact(calibrated, tokens), pixels, group)
     kept, mse = calibrated, calibrated_mse
     try:
         trained = decoder.to_network()
     except ModelError:  # its weights grew until sums could be inexact: the calibrated ones are left room for that
         steps = 0
     else:
-        trained_mse = _mse(_exact(trained, tokens), validation)
+        trained_mse = _mse(_exact(trained, tokens), pixels, group)
         if trained_mse < calibrated_mse:
             kept, mse = trained, trained_mse
-    float_mse = _mse(_float(network, tokens), validation)
+    float_mse = _mse(_float(network, tokens), pixels, group)
     return kept, QuantizationReport(float_mse, calibrated_mse, mse, steps, time.monotonic() - started)
 
 
@@ -77,6 +83,7 @@ def _train(
     settings: FitSettings,
     steps: int,
     on_step: StepCallback,
+    group: Group,
 ) -> None:
     device = next(network.parameters()).device
     decoder.to(device).train()
@@ -85,22 +92,24 @@ def _train(
         optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / max(1, steps))
     )
     height, width, _ = images.image_shape
-    for step, pixels in zip(range(steps), _batches(images, settings), strict=False):
+    for step, (pixels, share) in zip(range(steps), _batches(images, settings, group), strict=False):
         batch = pixels.to(device)
         tokens = network.encode(batch)
-        loss = F.mse_loss(decoder(tokens)[..., :height, :width], batch)
+        loss = share * mean_square(decoder(tokens)[..., :height, :width], batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        group.add_up([weight.grad for weight in decoder.parameters() if weight.grad is not None])
         optimizer.step()
         schedule.step()
         on_step(step + 1)
 
 
-def _batches(images: TrainingImages, settings: FitSettings) -> Iterator[Tensor]:
-    """Yield batches without end, in epochs that follow those of the fit."""
+def _batches(images: TrainingImages, settings: FitSettings, group: Group) -> Iterator[tuple[Tensor, float]]:
+    """Yield this rank's parts of batches and their shares, without end, in epochs that follow those of the fit."""
     epoch = settings.epochs
     while True:
-        yield from images.epoch(BATCH_IMAGES, settings.seed, epoch)
+        for step, batch in enumerate(images.epoch(BATCH_IMAGES, settings.seed, epoch, group=group)):
+            yield batch, len(batch) / images.batch_size(BATCH_IMAGES, step)
         epoch += 1
 
 
@@ -108,7 +117,7 @@ def _batches(images: TrainingImages, settings: FitSettings) -> Iterator[Tensor]:
 def _encode(network: VQVAE, pixels: NDArray[np.uint8]) -> Tensor:
     """Return the tokens of uint8 [n, H, W, C] on the CPU."""
     device = next(network.parameters()).device
-    parts = [pixels[start : start + BATCH_IMAGES] for start in range(0, len(pixels), BATCH_IMAGES)]
+    parts = [pixels[start : start + BATCH_IMAGES] for start in range(0, max(1, len(pixels)), BATCH_IMAGES)]
     return torch.cat([network.encode(to_unit_range(part).to(device)).cpu() for part in parts])
 
 
@@ -128,7 +137,11 @@ def _float(network: VQVAE, tokens: Tensor) -> NDArray[np.uint8]:
     return torch.cat(parts).permute(0, 2, 3, 1).numpy()
 
 
-def _mse(decoded: NDArray[np.uint8], originals: NDArray[np.uint8]) -> float:
+def _mse(decoded: NDArray[np.uint8], originals: NDArray[np.uint8], group: Group) -> float:
+    """Mean squared error of all ranks' images."""
     height, width = originals.shape[1:3]
     errors = decoded[:, :height, :width].astype(np.int32) - originals
-    return float(np.square(errors).sum(dtype=np.int64)) / (255**2 * originals.size)
+    totals = torch.tensor([int(np.square(errors).sum(dtype=np.int64)), originals.size])
+    group.add_up([totals])
+    squares, values = totals.tolist()
+    return int(squares) / (255**2 * int(values))

@@ -1,7 +1,6 @@
 """The training loop: the study's protocol (section 3.3), interruptible at any step without changing the result."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from smalti.errors import UsageError
-from smalti.integer import IntegerNetwork
-from smalti.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from smalti.errors import SourceError, UsageError
+from smalti.integer import IntegerNetwork, pack_network
+from smalti.training.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
+from smalti.training.distributed import ALONE, Group
+from smalti.training.equality import check_equal
 from smalti.training.finetuning import finetune_steps, quantize_decoder
 from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.model import Model
 from smalti.training.network import VQVAE
+from smalti.training.quantizer import mean_square
 from smalti.training.report import EpochReport, FitObserver, QuantizationReport, token_statistics
 from smalti.training.settings import FitSettings
+from smalti.training.validation import Validation, validate
 from smalti.version import __version__
 
 __all__ = ["FitInterruptedError", "SilentObserver", "Validation", "choose_device", "fit", "validate"]
@@ -30,7 +32,6 @@ RESTART_UNTIL_SHARE = 0.8
 """Dead codes are restarted in the first four fifths of a fit: a code needs time to settle."""
 
 KMEANS_IMAGES = 1024
-VALIDATION_BATCH = 256
 
 
 class FitInterruptedError(KeyboardInterrupt):
@@ -58,14 +59,6 @@ class SilentObserver:
         return False
 
 
-@dataclass(frozen=True)
-class Validation:
-    """How a network does on images, by its own float arithmetic."""
-
-    mse: float
-    token_counts: NDArray[np.int64]
-
-
 def choose_device(name: str) -> str:
     """Return the device to use for "auto", "cpu", "cuda" (or "cuda:N") or "mps"; UsageError if it is not there."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -89,6 +82,7 @@ def fit(
     resume: bool = False,
     observer: FitObserver | None = None,
     provenance: dict[str, Any] | None = None,
+    group: Group = ALONE,
 ) -> Model:
     """Fit a network, turn its decoder into integers, and return both.
 
@@ -98,11 +92,17 @@ def fit(
         once the model is safe
     resume : whether to go on from the checkpoint, if there is one
 
-    On one machine and with one number of threads, equal arguments give equal weights, interrupted or not.
-    Raises FitInterruptedError when the observer asks to stop.
+    group : the ranks that fit together, each of which calls this with the same images and settings; all of them
+        return the model. Rank 0 alone reads and writes the checkpoint, which any number of ranks can go on from
+
+    On one machine and with one number of threads and ranks, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have other
+    images, ModelError if they end with other weights, RankError if one of them fails.
     """
-    loop = _Loop(images, settings, device)
-    if resume and checkpoint is not None and checkpoint.exists():
+    if len(set(group.texts(images.fingerprint))) > 1:
+        raise SourceError("the ranks have read different images; let every machine read the same source")
+    loop = _Loop(images, settings, device, group)
+    if resume and checkpoint is not None:
         loop.load(checkpoint)
     observer = observer or SilentObserver()
     steps_per_epoch = images.steps_per_epoch(settings.batch_images)
@@ -111,10 +111,10 @@ def fit(
     saved_at = time.monotonic()
     while loop.progress.epoch < settings.epochs:
         epoch = loop.progress.epoch
-        for batch in images.epoch(settings.batch_images, settings.seed, epoch, loop.progress.step):
+        for batch in images.epoch(settings.batch_images, settings.seed, epoch, loop.progress.step, group):
             loop.step(batch)
             observer.on_step(epoch * steps_per_epoch + loop.progress.step, fit_steps + tuning_steps)
-            stop = observer.should_stop()
+            stop = group.any(observer.should_stop())
             if checkpoint is not None and (stop or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
                 loop.save(checkpoint)
                 saved_at = time.monotonic()
@@ -126,35 +126,19 @@ def fit(
 
     def on_tuning_step(step: int) -> None:
         observer.on_step(fit_steps + step, fit_steps + tuning_steps)
-        if observer.should_stop():
+        if group.any(observer.should_stop()):
             raise FitInterruptedError(checkpoint)  # the fit itself is done; resuming repeats the fine-tuning alone
 
-    decoder, report = quantize_decoder(loop.network, images, validation, settings, tuning_steps, on_tuning_step)
+    decoder, report = quantize_decoder(loop.network, images, validation, settings, tuning_steps, on_tuning_step, group)
     observer.on_quantized(report)
     return loop.model(decoder, report, provenance or {})
-
-
-@torch.no_grad()
-def validate(network: VQVAE, pixels: NDArray[np.uint8], device: str = "cpu") -> Validation:
-    """Measure a network on images, uint8 [n, H, W, C]; its mode (training or not) is as before afterwards."""
-    was_training = network.training
-    network.eval()
-    size = network.quantizer.settings.codebook_size
-    squares, counts = 0.0, torch.zeros(size, dtype=torch.int64)
-    for start in range(0, len(pixels), VALIDATION_BATCH):
-        batch = to_unit_range(pixels[start : start + VALIDATION_BATCH]).to(device)
-        result = network(batch)
-        squares += float((result.images - batch).square().sum())  # in float32: MPS has no doubles
-        counts += torch.bincount(result.quantized.tokens.flatten().cpu(), minlength=size)
-    network.train(was_training)
-    return Validation(squares / pixels.size, counts.numpy())
 
 
 class _Loop:
     """The moving parts of a fit: network, optimiser, and how far it is."""
 
-    def __init__(self, images: TrainingImages, settings: FitSettings, device: str) -> None:
-        self.images, self.settings, self.device = images, settings, device
+    def __init__(self, images: TrainingImages, settings: FitSettings, device: str, group: Group = ALONE) -> None:
+        self.images, self.settings, self.device, self.group = images, settings, device, group
         self.image_shape = images.image_shape
         torch.manual_seed(settings.seed)
         self.network = VQVAE(self.image_shape[2], settings)
@@ -162,8 +146,10 @@ class _Loop:
         for weight in self.network.parameters():
             if weight.dim() == 4:  # channels last is the faster layout of these convolutions
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(learned, lr=settings.learning_rate)
+        group.broadcast(list(self.network.state_dict().values()))  # ranks may have other releases of torch
+        self.network.quantizer.group = group
+        self.learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(self.learned, lr=settings.learning_rate)
         self.progress = Progress()
         self.steps_per_epoch = images.steps_per_epoch(settings.batch_images)
         self.total_steps = settings.epochs * self.steps_per_epoch
@@ -171,7 +157,7 @@ class _Loop:
         self.started = time.monotonic()
 
     def step(self, batch: Tensor) -> None:
-        """Learn from one batch."""
+        """Learn from one batch, or from this rank's part of it."""
         number = self.progress.epoch * self.steps_per_epoch + self.progress.step
         batch = batch.to(self.device, memory_format=torch.channels_last)
         warm_up = min(self.settings.quantizer.warm_up_steps, self.total_steps // 4)
@@ -179,22 +165,26 @@ class _Loop:
         if kmeans and number == warm_up:
             self._start_from_kmeans(number)
         result = self.network(batch, quantize=not kmeans or number >= warm_up)
-        reconstruction = F.mse_loss(result.images, batch)
+        reconstruction = mean_square(result.images, batch)
         codebook, commitment = result.quantized.codebook_loss, result.quantized.commitment_loss
-        loss = reconstruction + codebook + self.settings.quantizer.commitment_weight * commitment
+        # means over a part count by its share of the batch: their sum over ranks is the mean over the batch
+        share = len(batch) / self.images.batch_size(self.settings.batch_images, self.progress.step)
+        loss = share * (reconstruction + codebook + self.settings.quantizer.commitment_weight * commitment)
         self.optimizer.zero_grad()
         loss.backward()
+        parts = share * torch.stack([reconstruction, codebook, commitment]).detach()
+        self.group.add_up([*(weight.grad for weight in self.learned if weight.grad is not None), parts])
         self.optimizer.step()
         if self._is_restart_step(number):
             with torch.no_grad():
                 self.network.quantizer.restart_dead_codes(self.network.latents(batch), self._generator(number))
         # summed as doubles in step order: a resumed fit reports the same means
-        self.sums += torch.stack([reconstruction, codebook, commitment]).detach().cpu().double()
+        self.sums += parts.cpu().double()
         self.progress.step += 1
 
     def end_epoch(self, validation: NDArray[np.uint8]) -> EpochReport:
         """Measure the network, add the report to the history, and turn to the next epoch."""
-        measured = validate(self.network, validation, self.device)
+        measured = validate(self.network, validation, self.device, self.group)
         tokens = token_statistics(measured.token_counts)
         reconstruction, codebook, commitment = (self.sums / self.progress.step).tolist()
         report = EpochReport(
@@ -214,24 +204,37 @@ class _Loop:
         return report
 
     def save(self, path: Path) -> None:
-        """Write the state to `path`."""
+        """Write the state to `path`, on rank 0."""
+        if not self.group.is_main:
+            return
         self.progress.sums, self.progress.seconds = self.sums.tolist(), self._seconds()
         self.started = time.monotonic()
         save_checkpoint(path, self.network, self.optimizer, self.settings, self.images.fingerprint, self.progress)
 
     def load(self, path: Path) -> None:
-        """Go on from the state in `path`."""
-        self.progress = load_checkpoint(path, self.network, self.optimizer, self.settings, self.images.fingerprint)
+        """Go on from the state in `path`, if rank 0 has it."""
+        stored = self.group.from_main(lambda: read_checkpoint(path) if path.exists() else None)
+        if stored is None:
+            return
+        with self.group.agreed():
+            self.progress = load_checkpoint(
+                path, stored, self.network, self.optimizer, self.settings, self.images.fingerprint
+            )
         self.sums = torch.tensor(self.progress.sums, dtype=torch.float64)
 
     def model(self, decoder: IntegerNetwork, report: QuantizationReport, provenance: dict[str, Any]) -> Model:
-        """Return the network and its integer decoder as a Model."""
-        known = {
+        """Return the network and its integer decoder as a Model; ModelError if ranks have different ones."""
+        self.network.quantizer.group = ALONE
+        packed = torch.frombuffer(bytearray(pack_network(decoder)), dtype=torch.uint8)
+        check_equal({**self.network.state_dict(), "the integer decoder": packed}, self.group)
+        known: dict[str, Any] = {
             "smalti": __version__,
             "torch": torch.__version__,
             "images": len(self.images),
             "parameters": self.network.parameter_count(),
         }
+        if self.group.size > 1:
+            known["ranks"] = self.group.size
         return Model(
             self.network.eval(),
             decoder,
@@ -254,7 +257,7 @@ class _Loop:
 
     @torch.no_grad()
     def _start_from_kmeans(self, number: int) -> None:
-        pixels = self.images.sample(KMEANS_IMAGES, self.settings.seed)
+        pixels = self.group.part(self.images.sample(KMEANS_IMAGES, self.settings.seed))
         parts = np.array_split(pixels, max(1, len(pixels) // 64))
         latents = torch.cat([self.network.latents(to_unit_range(part).to(self.device)) for part in parts])
         height, width = latents.shape[2:]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smalti.integer import EXACT, Clip, IntegerNetwork, Layer, PixelTable
+from smalti.training.distributed import Group
 from smalti.training.layers import FloatLayer, apply_layer, decoder_layers, fold
 from smalti.training.network import VQVAE
 
@@ -82,6 +83,12 @@ class QuantizedDecoder(nn.Module):
             }
             for form, weight, bias in zip(self.forms, self.weights, self.biases, strict=True)
         ]
+
+    def take_from_main(self, group: Group) -> None:
+        """Have the numbers of rank 0: scales come from sums of floats, which processors may round differently."""
+        unit = torch.tensor([self.unit], dtype=torch.float64)
+        group.broadcast([*self.parameters(), *(form.shift for form in self.forms), unit])
+        self.unit = float(unit)
 
     def to_network(self) -> IntegerNetwork:
         """Return the integers. ModelError if sums could leave the exact range."""

@@ -66,8 +66,10 @@ class Codebook(nn.Module):
     ) -> None:
         """Set the codes to the centroids of `vectors` [n, D] by Lloyd's algorithm from random ones of them.
 
-        The vectors are those of all ranks of the group, which draw with generators in the same state. The running counts are set to what a step of `vectors_per_step` vectors would bring, so that the next
+        The running counts are set to what a step of `vectors_per_step` vectors would bring, so that the next
         step moves the codes a little and not all the way.
+
+        group : whose ranks' vectors these are, all together; each gives its own, and a generator in the same state
         """
         size, population = len(self.weight), group.count(vectors)
         self.weight.copy_(group.pick(vectors, _draw(population, size, generator)))
