@@ -13,7 +13,7 @@ Float = type[np.floating[Any]]
 """np.float32 or np.float64: what integers are held in."""
 
 Values = NDArray[Any]
-"""Whole numbers, held as floating-point numbers; uint8 after a pixel table."""
+"""Whole numbers, held as floating-point numbers; uint8 or uint16 after a pixel table."""
 
 
 class Activation:
@@ -21,7 +21,7 @@ class Activation:
 
     def __init__(self, layer: Layer, dtype: Float) -> None:
         activation, shift = layer.activation, layer.shift
-        self.dtype = np.dtype(dtype if isinstance(activation, Clip) else np.uint8)
+        self.dtype = np.dtype(dtype) if isinstance(activation, Clip) else activation.values.dtype
         self._activation = activation
         self._cuts = bool(shift.any())
         scale = np.ldexp(1.0, -shift.astype(np.int32)).astype(dtype)  # powers of two, so products are exact

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import UsageError
+from smalti.images.batch import Pixels
 from smalti.integer.activation import Float, Values
 from smalti.integer.geometry import Region
 from smalti.integer.layers import Stage, TokenLayer, UpLayer, compile_layer
@@ -26,17 +27,17 @@ class IntegerDecoder(PieceDecoder):
     dtype : np.float32 or np.float64, the numbers in which the integers are held; the pixels are the same
     plain : evaluate layer by layer, and leave out what is faster for sets of alike images; the pixels are the same
 
-    >>> IntegerDecoder(network).decode(tokens)   # integers [n, h, w] -> uint8 [n, H, W, C]
+    >>> IntegerDecoder(network).decode(tokens)   # integers [n, h, w] -> uint8 or uint16 [n, H, W, C]
     """
 
     def __init__(self, network: IntegerNetwork, dtype: Float = np.float32, plain: bool = False) -> None:
         stages = _stages(network, dtype, plain)
         by_windows = len(stages) == 1 and isinstance(stages[0], WindowPair)
-        super().__init__(stages, _WINDOWS_BYTES if by_windows else PIECE_BYTES)
+        super().__init__(stages, network.dtype, _WINDOWS_BYTES if by_windows else PIECE_BYTES)
         self.network = network
 
-    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> NDArray[np.uint8]:
-        """Pixels of `tokens` (integers [n, h, w], each in [0, U)): uint8 [n, H, W, C] for H, W the output size.
+    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
+        """Pixels of `tokens` (integers [n, h, w], each in [0, U)): uint8 or uint16 [n, H, W, C], as the network has it.
 
         `threads` changes the time it takes, never the result. Raises UsageError if a token is outside the network.
         """

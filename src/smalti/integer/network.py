@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from smalti.errors import ModelError
 
-__all__ = ["EXACT", "Clip", "IntegerNetwork", "Layer", "PixelTable", "check_chain"]
+__all__ = ["EXACT", "Clip", "IntegerNetwork", "Layer", "PixelTable", "PixelType", "check_chain", "pixel_type"]
 
 EXACT = 1 << 24
 """Integers up to this magnitude are float32 numbers, and so are their sums as long as those stay within it."""
+
+PixelType = np.dtype[np.uint8] | np.dtype[np.uint16]
+"""Of pixels: 8 or 16 bits."""
 
 MAX_SHIFT = 24
 MAX_TABLE = 1 << 16
@@ -47,15 +50,16 @@ class Clip:
 class PixelTable:
     """The activation of the last layer: pixel = values[min(max(v - low, 0), len(values) - 1)].
 
-    values : uint8 [S], S from 1 to 65,536; what sigmoid, scaling and rounding have come to
+    values : uint8 or uint16 [S], S from 1 to 65,536; what sigmoid, scaling and rounding have come to
     """
 
     low: int
-    values: NDArray[np.uint8]
+    values: NDArray[np.uint8] | NDArray[np.uint16]
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 1 or self.values.dtype != np.uint8 or not 1 <= len(self.values) <= MAX_TABLE:
-            raise ModelError(f"a pixel table is {self.values.dtype} {list(self.values.shape)}, not uint8 [1..65536]")
+        found, shape = self.values.dtype, list(self.values.shape)
+        if self.values.ndim != 1 or found not in (np.uint8, np.uint16) or not 1 <= len(self.values) <= MAX_TABLE:
+            raise ModelError(f"a pixel table is {found} {shape}, not uint8 or uint16 [1..65536]")
         if abs(self.low) > EXACT:
             raise ModelError(f"a pixel table begins at {self.low}, which no sum reaches")
 
@@ -165,6 +169,13 @@ def check_chain(layers: tuple[Layer, ...], low: int, high: int) -> None:
         raise ModelError(f"a network that makes {layers[-1].outputs} channels")
 
 
+def pixel_type(layers: tuple[Layer, ...]) -> PixelType:
+    """What the table at the end of a chain of layers holds."""
+    last = layers[-1].activation
+    assert isinstance(last, PixelTable)  # check_chain has seen to it
+    return last.values.dtype
+
+
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
     """Layers from tokens to pixels: the first of kind "tokens", the last with a PixelTable, and no other so.
@@ -189,6 +200,11 @@ class IntegerNetwork:
     def channels(self) -> int:
         """C, channels of an image."""
         return self.layers[-1].outputs
+
+    @property
+    def dtype(self) -> PixelType:
+        """Of the pixels: uint8 or uint16."""
+        return pixel_type(self.layers)
 
     def output_size(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of an image for a token grid [h, w]; ModelError if nothing would be left."""

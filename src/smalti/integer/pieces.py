@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
 from smalti.integer.geometry import Region, area, extent
 from smalti.integer.layers import Stage
+from smalti.integer.network import PixelType
 
 __all__ = ["Given", "PieceDecoder", "Sizes"]
 
@@ -28,10 +29,10 @@ Given = Callable[[slice, Region], Any]
 
 
 class PieceDecoder:
-    """Stages ready to run; immutable, and safe to use from several threads at once."""
+    """Stages ready to run; immutable, and safe to use from several threads at once. dtype : of the pixels"""
 
-    def __init__(self, stages: tuple[Stage, ...], most_bytes: int = PIECE_BYTES) -> None:
-        self._stages = stages
+    def __init__(self, stages: tuple[Stage, ...], dtype: PixelType, most_bytes: int = PIECE_BYTES) -> None:
+        self._stages, self._dtype = stages, dtype
         self._most_bytes = most_bytes
 
     def _given_bytes(self, region: Region) -> int:
@@ -39,13 +40,13 @@ class PieceDecoder:
         del region
         return 0
 
-    def _run(self, given: Given, images: int, grid: tuple[int, int], threads: int) -> NDArray[np.uint8]:
-        """Pixels uint8 [images, H, W, C] for a first stage that takes a grid of this size."""
+    def _run(self, given: Given, images: int, grid: tuple[int, int], threads: int) -> Pixels:
+        """Pixels [images, H, W, C] for a first stage that takes a grid of this size."""
         sizes = [grid]
         for stage in self._stages:
             sizes.append(stage.output_size(sizes[-1]))
         size = sizes.pop()
-        pixels = np.empty((images, *size, self._stages[-1].outputs), np.uint8)
+        pixels = np.empty((images, *size, self._stages[-1].outputs), self._dtype)
         pieces = self._pieces(images, sizes, size, max(threads, 1))
         if min(threads, len(pieces)) < 2:
             for piece in pieces:
@@ -80,7 +81,7 @@ class PieceDecoder:
         tiles = [_tile_at(y, x, tile, size) for y in range(0, size[0], tile[0]) for x in range(0, size[1], tile[1])]
         return [(slice(start, start + step), region) for start in range(0, images, step) for region in tiles]
 
-    def _run_piece(self, given: Given, pixels: NDArray[np.uint8], piece: Piece, sizes: Sizes) -> None:
+    def _run_piece(self, given: Given, pixels: Pixels, piece: Piece, sizes: Sizes) -> None:
         images, target = piece
         regions = self._regions(target, sizes)
         values = given(images, regions[0])

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
 from smalti.integer import Layer
 from smalti.integer.activation import Activation, Float, Values
 from smalti.integer.geometry import Region, area, extent
@@ -19,7 +20,7 @@ class PyramidDecoder(PieceDecoder):
 
     dtype : np.float32 or np.float64, the numbers in which the integers are held; the pixels are the same
 
-    >>> PyramidDecoder(network, grid).decode(tokens)   # uint16 [n, T] -> uint8 [n, H, W, C]
+    >>> PyramidDecoder(network, grid).decode(tokens)   # uint16 [n, T] -> uint8 or uint16 [n, H, W, C]
 
     Raises ModelError if the network does not fit the grid.
     """
@@ -29,14 +30,14 @@ class PyramidDecoder(PieceDecoder):
         self.network, self.grid = network, grid
         self.layout = TokenLayout(network, grid)
         stages: list[Stage] = [compile_layer(layer, dtype) for layer in network.layers]
-        super().__init__(tuple(stages))
+        super().__init__(tuple(stages), network.dtype)
         biases = [network.bias] + [np.zeros_like(network.bias)] * (len(network.scales) - 1)
         self._stems = [UpLayer(scale.layer(bias), dtype) for scale, bias in zip(network.scales, biases, strict=True)]
         self._activation = Activation(_canvas_layer(network), dtype)
         self._tables = [np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels]  # last: absent
 
-    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> NDArray[np.uint8]:
-        """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): uint8 [n, H, W, C].
+    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
+        """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): [n, H, W, C].
 
         `threads` changes the time it takes, never the result. Raises UsageError for tokens that cannot be.
         """
@@ -47,7 +48,7 @@ class PyramidDecoder(PieceDecoder):
 
         return self._run(given, len(tokens), self.grid, threads)
 
-    def preview(self, tokens: NDArray[np.integer], levels: int, threads: int = 1) -> NDArray[np.uint8]:
+    def preview(self, tokens: NDArray[np.integer], levels: int, threads: int = 1) -> Pixels:
         """Pixels of the first `levels` levels of `tokens` alone, as `decode` gives them."""
         return self.decode(self.layout.truncated(tokens, levels), threads)
 

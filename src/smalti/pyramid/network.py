@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import ModelError
 from smalti.integer import EXACT, Clip, Layer
-from smalti.integer.network import MAX_KERNEL, MAX_SHIFT, check_chain
+from smalti.integer.network import MAX_KERNEL, MAX_SHIFT, PixelType, check_chain, pixel_type
 
 __all__ = ["ABSENT", "Level", "PyramidNetwork", "Scale"]
 
@@ -189,6 +189,11 @@ class PyramidNetwork:
     def channels(self) -> int:
         """C, channels of an image."""
         return self.layers[-1].outputs
+
+    @property
+    def dtype(self) -> PixelType:
+        """Of the pixels: uint8 or uint16."""
+        return pixel_type(self.layers)
 
     @cached_property
     def magnitudes(self) -> tuple[NDArray[np.int64], ...]:

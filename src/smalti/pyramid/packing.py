@@ -4,6 +4,7 @@ The bytes are a description, frequency tables, and one string of entropy-coded s
 """
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError
 from smalti.integer.coding import IntegerReader, IntegerWriter
@@ -31,9 +32,10 @@ def pack_pyramid(network: PyramidNetwork, grid: Pair) -> bytes:
     return min((_pack(network, grid, levels, precision) for precision in PRECISIONS), key=len)
 
 
-def unpack_pyramid(data: bytes, max_bytes: int) -> tuple[PyramidNetwork, Pair]:
+def unpack_pyramid(data: bytes, max_bytes: int, dtype: DTypeLike = np.uint8) -> tuple[PyramidNetwork, Pair]:
     """Read what `pack_pyramid` wrote: the network, and the grid of its canvas.
 
+    dtype : of the pixels, uint8 or uint16, which the bytes do not tell
     max_bytes : of the unpacked numbers; nothing is allocated for more
 
     Raises DamagedArchiveError for bytes that no `pack_pyramid` writes, UnsupportedArchiveError for a kind of layer
@@ -48,7 +50,7 @@ def unpack_pyramid(data: bytes, max_bytes: int) -> tuple[PyramidNetwork, Pair]:
                 "are allowed; raise the limit if you trust the file"
             )
         reader = open_reader(fields, description.coding)
-        network = _read(reader, description)
+        network = _read(reader, description, dtype)
         network.output_size(description.grid)
     except ModelError as error:
         raise DamagedArchiveError(f"pyramid: {error}") from error
@@ -77,7 +79,7 @@ def _pack(network: PyramidNetwork, grid: Pair, levels: list[Levels], precision: 
     return PyramidDescription.of(network, grid, coding).to_bytes() + packed + coded
 
 
-def _read(reader: IntegerReader, description: PyramidDescription) -> PyramidNetwork:
+def _read(reader: IntegerReader, description: PyramidDescription, dtype: DTypeLike) -> PyramidNetwork:
     channels = description.channels
     scales = [
         Scale(scale.stride, read_weights(reader, (scale.channels, *scale.kernel, channels), -128, 127), scale.padding)
@@ -89,5 +91,5 @@ def _read(reader: IntegerReader, description: PyramidDescription) -> PyramidNetw
         Level(level.scale, level.start, read_weights(reader, (level.size, level.width), -MAX_CODE, MAX_CODE))
         for level in description.levels
     ]
-    layers = [read_layer(reader, layer) for layer in description.layers]
+    layers = [read_layer(reader, layer, dtype) for layer in description.layers]
     return PyramidNetwork(tuple(scales), tuple(levels), bias, shift, description.clip, tuple(layers))
