@@ -127,14 +127,14 @@ def bad_files(root: Path) -> dict[str, str]:
     (root / "notes.txt").write_text("notes")
     save(root / "bomb.png", np.zeros((60, 60), np.uint8))
     return {
-        "16.png": "16-bit samples",
-        "16.tif": "16-bit samples",
-        "16rgb.png": "16-bit samples",
-        "16rgba.png": "16-bit samples",
-        "16la.png": "16-bit samples",
+        "16.png": "4x4 L of 16 bits; most are 4x4 L",
+        "16.tif": "4x4 L of 16 bits; most are 4x4 L",
+        "16rgb.png": "4x4 RGB of 16 bits; most are 4x4 L",
+        "16rgba.png": "4x4 RGBA of 16 bits; most are 4x4 L",
+        "16la.png": "4x4 LA of 16 bits; most are 4x4 L",
         "float.tif": "32-bit samples",
         "int.tif": "32-bit samples",
-        "CMYK.tif": "colour mode CMYK",
+        "CMYK.tif": "4x4 RGB; most are 4x4 L",
         "LAB.tif": "colour mode LAB",
         "YCbCr.tif": "colour mode YCbCr",
         "moving.gif": "3 frames",

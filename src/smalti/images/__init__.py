@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from smalti.images.batch import ImageBatch, SkippedFile, shape_words
     from smalti.images.chain import ChainedSource, read_images
-    from smalti.images.opening import open_source
+    from smalti.images.opening import open_groups, open_source
     from smalti.images.quality import Quality, QualityMeter
     from smalti.images.sets import SET_NAMES
     from smalti.images.source import ImageSource
@@ -27,6 +27,7 @@ __all__ = [
     "Quality",
     "QualityMeter",
     "SkippedFile",
+    "open_groups",
     "open_image_writer",
     "open_source",
     "read_images",
@@ -43,6 +44,7 @@ _HOMES = {
     "QualityMeter": "quality",
     "SkippedFile": "batch",
     "open_image_writer": "writers",
+    "open_groups": "opening",
     "open_source": "opening",
     "read_images": "chain",
     "shape_words": "batch",

@@ -1,7 +1,11 @@
-"""From what a user names (a set, a path, an array) to a source of images."""
+"""From what a user names (a set, a path, a URL, an array) to sources of images.
+
+Kinds of files are in one table by suffix, kinds of folders in one by what lies in them; a further kind is a line in
+one of them.
+"""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,68 +13,117 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError, UsageError
 from smalti.images.arrays import ArraySource, NpySource
-from smalti.images.folder import FolderSource
+from smalti.images.batch import Pixels
+from smalti.images.folder import FolderRecords
 from smalti.images.idx import IdxSource
 from smalti.images.listing import IMAGE_SUFFIXES
 from smalti.images.named import open_named
+from smalti.images.places import Place, is_url, kind_of, name_of, shown
+from smalti.images.records import Records
+from smalti.images.recordsource import sources_of, usual_of
 from smalti.images.sets import SET_NAMES
 from smalti.images.source import ImageSource
 
-__all__ = ["open_source"]
+__all__ = ["open_groups", "open_source"]
 
 _KINDS = "a folder of image files, .npy, IDX (-idx3-ubyte, also .gz)"
 
+# Files of encoded images by suffix: opened as records, several of one kind as one source.
+_RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {}
+
+# Files of arrays by suffix: each a source, or one for each shape and dtype.
+_SOURCES: Mapping[str, Callable[[Place], Sequence[ImageSource]]] = {
+    ".npy": lambda place: [NpySource(Path(place))],
+}
+
+# Folders that are more than folders of image files: how to tell them, and how to open them.
+_RECORD_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Records]]] = ()
+_SOURCE_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Sequence[ImageSource]]]] = ()
+
 
 def open_source(
-    spec: str | Path | NDArray[np.uint8],
+    spec: str | Path | Pixels,
     *,
     labels: NDArray[np.integer] | None = None,
     report: Callable[[str], None] | None = None,
 ) -> ImageSource:
-    """Open images by the name of a set, by a path, or as an array.
+    """Open images of one shape by the name of a set, by a path or URL, or as an array.
+
+    Of images of several shapes or dtypes the most common are taken, and the others passed over with a reason;
+    `open_groups` takes all.
 
     spec : a name of `SET_NAMES` (before any path of that name; write `./mnist` for a folder called mnist); a path
-        to a folder of image files, a `.npy` or an IDX file; or uint8 [N, H, W] or [N, H, W, C], C from 1 to 4
+        or URL of one of the kinds in docs/images.md; or uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
     labels : integers [N] for an array; files carry their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
 
-    Raises SourceError if there are no such images, DownloadError if a set can be had from nowhere.
+    Raises SourceError if there are no such images, DownloadError if a set can be had from nowhere,
+    MissingDependencyError if they need an extra that is not installed.
     """
+    opened = _open(spec, labels, report)
+    return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened)
+
+
+def open_groups(
+    spec: str | Path | Pixels,
+    *,
+    labels: NDArray[np.integer] | None = None,
+    report: Callable[[str], None] | None = None,
+) -> tuple[ImageSource, ...]:
+    """Open images of any shapes: one source for each shape and dtype, in the order in which each first comes.
+
+    Arguments and errors are those of `open_source`. What is passed over is told once by all sources together.
+    """
+    opened = _open(spec, labels, report)
+    return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened)
+
+
+def _open(
+    spec: str | Path | Pixels, labels: NDArray[np.integer] | None, report: Callable[[str], None] | None
+) -> Records | Sequence[ImageSource]:
     if isinstance(spec, np.ndarray):
-        return ArraySource(spec, labels)
+        return [ArraySource(spec, labels)]
     if not isinstance(spec, str | Path):
         raise UsageError(f"images are a path, a name or a NumPy array, not {type(spec).__name__}; use np.asarray")
     if labels is not None:
         raise UsageError(f"{spec}: labels are given for arrays only; files carry their own")
     if isinstance(spec, str) and spec in SET_NAMES:
-        return open_named(spec, report)
-    return _open_path(Path(spec), str(spec))
+        return [open_named(spec, report)]
+    place: Place = spec if is_url(spec) else Path(spec)
+    kind = kind_of(place) if str(spec) else None  # an empty name would be the present folder
+    if kind is None:
+        raise SourceError(_nowhere(str(spec)))
+    return _open_folder(place) if kind == "folder" else _open_file(place)
 
 
-def _open_path(path: Path, spec: str) -> ImageSource:
-    try:
-        if not spec or not path.exists():  # an empty name would be the present folder
-            raise SourceError(_nowhere(spec))
-        if path.is_dir():
-            return FolderSource(path)
-    except OSError as error:  # forbidden, or too long for a path
-        raise SourceError(f"{spec[:80]}: cannot be read: {error.strerror or error}") from error
-    if not path.is_file():
-        raise SourceError(f"{path}: is neither a file nor a folder; give {_KINDS}")
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return NpySource(path)
-    if suffix in IMAGE_SUFFIXES:
-        raise SourceError(f"{path}: is one image; give the folder that holds the images")
-    if suffix == ".smalti":
-        raise SourceError(f"{path}: is an archive, not images; decompress it first")
-    if suffix in (".npz", ".tar", ".parquet", ".zip"):
-        raise SourceError(f"{path}: {suffix} files cannot be read yet; give {_KINDS}")
-    return IdxSource(path)
+def _open_folder(place: Place) -> Records | Sequence[ImageSource]:
+    for is_it, opened_as_records in _RECORD_FOLDERS:
+        if is_it(place):
+            return opened_as_records(place)
+    for is_it, opened_as_sources in _SOURCE_FOLDERS:
+        if is_it(place):
+            return opened_as_sources(place)
+    return FolderRecords(Path(place))
+
+
+def _open_file(place: Place) -> Records | Sequence[ImageSource]:
+    name = name_of(place).lower()
+    for suffix, opened_as_records in _RECORDS.items():
+        if name.endswith(suffix):
+            return opened_as_records([place], shown(place))
+    for suffix, opened_as_sources in _SOURCES.items():
+        if name.endswith(suffix):
+            return opened_as_sources(place)
+    if name.endswith(tuple(IMAGE_SUFFIXES)):
+        raise SourceError(f"{shown(place)}: is one image; give the folder that holds the images")
+    if name.endswith(".smalti"):
+        raise SourceError(f"{shown(place)}: is an archive, not images; decompress it first")
+    if name.endswith((".npz", ".tar", ".parquet", ".zip")):
+        raise SourceError(f"{shown(place)}: such files cannot be read yet; give {_KINDS}")
+    return [IdxSource(Path(place))]
 
 
 def _nowhere(spec: str) -> str:
     close = difflib.get_close_matches(spec.lower(), SET_NAMES, n=1)
     hint = f"did you mean {close[0]}?" if close else f"give {_KINDS}, or one of {', '.join(SET_NAMES)}"
-    shown = spec if spec.isprintable() and spec else repr(spec)
-    return f"{shown}: no such file or folder; {hint}"
+    return f"{shown(spec)}: no such file or folder; {hint}"

@@ -1,0 +1,131 @@
+"""Image files of several channels of 16 bits, which Pillow cuts to 8: PNG and TIFF, read by imagecodecs.
+
+TIFF files are known here by the tags of their first page, because Pillow does not open all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import TiffImagePlugin
+
+from smalti.errors import MissingDependencyError
+
+__all__ = ["RefusedError", "TiffLayout", "read_png", "read_tiff", "refuse_tiff", "tiff_layout"]
+
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 262, 274
+_SAMPLES, _PLANES, _EXTRA, _FORMAT = 277, 284, 338, 339
+_WHITE_IS_ZERO, _GREY, _RGB = 0, 1, 2
+_COLOUR_SAMPLES = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples of a photometric interpretation without extras
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # alpha that is multiplied into the colours, and alpha that is not
+
+
+class RefusedError(Exception):
+    """A file whose pixels cannot be kept; its text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class TiffLayout:
+    """How the pixels of a TIFF file of several 16-bit channels lie in it."""
+
+    height: int
+    width: int
+    channels: int
+    planes: bool  # channels one after the other
+    white_is_zero: bool
+    orientation: int | None
+
+    @property
+    def source_mode(self) -> str | None:
+        """What is converted: grey whose white is stored as 0."""
+        return "LA;I" if self.white_is_zero else None
+
+
+def tiff_layout(file: BinaryIO) -> TiffLayout | None:
+    """The layout of a TIFF file with 2 to 4 channels of 16 bits; None for every other file. Rewinds the file.
+
+    RefusedError if it has such channels but others than grey or RGB with or without alpha, or several pages.
+    """
+    file.seek(0)
+    head = file.read(8)
+    if head[:4] not in _TIFF_HEADS:
+        file.seek(0)
+        return None
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if head[2:4] in (b"+\0", b"\0+") else b""))
+    file.seek(tags.next)
+    tags.load(file)
+    file.seek(0)
+    depths, samples = _values(tags, _BITS, 1), int(tags.get(_SAMPLES, 1))
+    if set(depths) != {16} or samples == 1 or set(_values(tags, _FORMAT, 1)) != {1}:
+        return None
+    refuse_tiff(tags)
+    photometric = tags.get(_PHOTOMETRIC)
+    if photometric not in (_WHITE_IS_ZERO, _GREY, _RGB):
+        raise RefusedError("16-bit samples of a colour space other than grey or RGB; convert it")
+    if tags.next:
+        raise RefusedError("several pages; only single images are read")
+    if _ASSOCIATED in _values(tags, _EXTRA, _UNASSOCIATED):
+        raise RefusedError("16-bit colours multiplied by their alpha; store them unmultiplied")
+    return TiffLayout(
+        int(tags[_HEIGHT]),
+        int(tags[_WIDTH]),
+        samples,
+        planes=tags.get(_PLANES, 1) == 2,
+        white_is_zero=photometric == _WHITE_IS_ZERO,
+        orientation=tags.get(_ORIENTATION),
+    )
+
+
+def refuse_tiff(tags: Mapping[int, Any]) -> None:
+    """Raise RefusedError for samples, by a TIFF file's tags, that are of other kinds or more than can be kept."""
+    bits = max(_values(tags, _BITS, 1))
+    if bits > 16 or (bits > 8 and set(_values(tags, _FORMAT, 1)) != {1}):
+        raise RefusedError(f"{bits}-bit samples; images have unsigned samples of 8 or 16 bits, scale and convert them")
+    if bits not in (1, 2, 4, 8, 16):
+        raise RefusedError(f"{bits}-bit samples; images have 8 or 16 bits")
+    if bits == 16 and tags.get(_PHOTOMETRIC) not in (_WHITE_IS_ZERO, _GREY, _RGB):
+        raise RefusedError("16-bit samples of a colour space other than grey or RGB; convert it")
+    samples = int(tags.get(_SAMPLES, 1))
+    extra = samples - _COLOUR_SAMPLES.get(int(tags.get(_PHOTOMETRIC, 0)), samples)
+    known = [kind for kind in _values(tags, _EXTRA, _UNASSOCIATED) if kind in (_ASSOCIATED, _UNASSOCIATED)]
+    if extra > len(known) or extra > 1:
+        raise RefusedError(f"{samples} channels, of which {extra} are neither colour nor alpha; drop them")
+
+
+def read_tiff(file: BinaryIO, layout: TiffLayout) -> NDArray[np.uint16]:
+    """Pixels uint16 [H, W, C] as stored, not turned; white that is stored as 0 becomes 65535."""
+    file.seek(0)
+    pixels = np.asarray(_imagecodecs("16-bit TIFF of several channels").tiff_decode(file.read()))
+    if layout.planes:
+        pixels = np.moveaxis(pixels, 0, -1)
+    expected = (layout.height, layout.width, layout.channels)
+    if pixels.dtype != np.uint16 or pixels.shape != expected:
+        raise RefusedError(f"decoded to {pixels.dtype} {list(pixels.shape)}, not to uint16 {list(expected)}")
+    if layout.white_is_zero:
+        pixels = pixels.copy()
+        pixels[..., 0] = np.uint16(65535) - pixels[..., 0]
+    return pixels
+
+
+def read_png(file: BinaryIO) -> NDArray[np.uint16]:
+    """Pixels uint16 [H, W, C] of a 16-bit PNG file; a transparent colour becomes an alpha channel."""
+    file.seek(0)
+    pixels: NDArray[np.uint16] = _imagecodecs("16-bit PNG of several channels").png_decode(file.read())
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def _imagecodecs(what: str) -> Any:
+    try:
+        import imagecodecs  # noqa: PLC0415 (optional: only these files need it)
+    except ImportError as error:
+        raise MissingDependencyError.of(what, "imagecodecs", "formats") from error
+    return imagecodecs
+
+
+def _values(tags: Mapping[int, Any], tag: int, absent: int) -> tuple[int, ...]:
+    """The numbers of a tag, which may be one or a row of them."""
+    found = tags.get(tag, absent)
+    return tuple(int(one) for one in found) if isinstance(found, tuple) else (int(found),)
