@@ -1,92 +1,136 @@
-"""Images that are one array: in memory, or a `.npy` file read in slices through a memory map.
+"""Images that are one array: in memory, or in a file that is read some rows at a time.
 
 Checks what an array must be to hold images; it never converts values, because scaling and rounding are the
-user's decisions.
+user's decisions. (The order of the bytes of 16-bit samples is no value: big-endian arrays become native ones.)
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.batch import PIXEL_DTYPES, ImageBatch, Pixels, SkippedFile
+from smalti.images.columns import Columns, FieldValues, check_field, check_labels, check_names
 
-__all__ = ["ArraySource", "NpySource", "check_image_array", "check_labels"]
+__all__ = ["ArraySource", "PixelRows", "RowsSource", "check_image_array", "pixel_dtype"]
+
+PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 _SAMPLE_VALUES = 1 << 20  # values looked at to describe an array of the wrong dtype
 
 
-class ArraySource:
-    """Images of an array in memory.
+class PixelRows(Protocol):
+    """An array whose first axis is read in order, wherever it is stored."""
 
-    pixels : uint8 [N, H, W] or [N, H, W, C], C from 1 to 4
-    labels : integers [N], or None
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, H, W] or [N, H, W, C] if it holds images."""
 
-    Raises SourceError if the array is anything else.
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """As it is stored."""
+
+    def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
+        """Yield rows `start` to `stop` (exclusive) in order, in pieces of whatever length suits the storage.
+
+        rows : how many the caller takes at a time. SourceError if they cannot be read.
+        """
+
+
+class RowsSource:
+    """Images that are the rows of one array, with what is known of each in memory.
+
+    Raises SourceError, naming `where` (the description by default), if the array is none of images: uint8 or uint16
+    [N, H, W] or [N, H, W, C], C from 1 to 4.
     """
 
     def __init__(
-        self, pixels: NDArray[np.uint8], labels: NDArray[np.integer] | None = None, description: str = "array"
+        self, description: str, rows: PixelRows, columns: Columns | None = None, where: str | None = None
     ) -> None:
         self.description = description
-        self.image_shape = check_image_array(pixels, description)
-        self.class_names: tuple[str, ...] | None = None
+        self.image_shape, self.dtype = _check_rows(rows, where or description)
         self.skipped: tuple[SkippedFile, ...] = ()
-        self._pixels = pixels.reshape(len(pixels), *self.image_shape)
-        self._labels = None if labels is None else check_labels(labels, len(pixels), f"labels of {description}")
+        self._rows = rows
+        self._columns = columns or Columns()
+        self.class_names = self._columns.class_names
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return self._rows.shape[0]
 
-    def batches(self, batch_images: int) -> Iterator[ImageBatch]:
-        """Yield every image once, in order; pixels are views of the array."""
-        for start in range(0, len(self), batch_images):
-            stop = start + batch_images
-            yield ImageBatch(self._pixels[start:stop], None if self._labels is None else self._labels[start:stop])
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield images `start` to `stop` (exclusive) once, in order; pixels may be views of the array."""
+        first, end, _ = slice(start, stop).indices(len(self))
+        for stored in _cut(self._rows.blocks(batch_images, first, end), batch_images):
+            pixels = cast(Pixels, stored.reshape(len(stored), *self.image_shape).astype(self.dtype, copy=False))
+            yield self._columns.batch(pixels, first)
+            first += len(pixels)
 
 
-class NpySource:
-    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there.
+class ArraySource(RowsSource):
+    """Images of an array in memory.
 
-    The file is mapped anew for each batch and the batch copied, so that pages already read do not stay counted
-    as this process's memory.
+    pixels : uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
+    labels : integers [N], or None
+    names : N relative POSIX paths, or None
+    fields : further columns, by their names N values each: an array, or bool, int, float, str or None
+
+    Raises SourceError if any of them is anything else.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.description = str(path)
-        self._path = path
-        pixels = _load(path)
-        self._stored_shape = pixels.shape
-        self.image_shape = check_image_array(pixels, self.description)
-        self.class_names: tuple[str, ...] | None = None
-        self.skipped: tuple[SkippedFile, ...] = ()
-        beside = path.with_suffix(".labels.npy")
-        self._labels = check_labels(_load(beside), len(self), str(beside)) if beside.exists() else None
-
-    def __len__(self) -> int:
-        return int(self._stored_shape[0])
-
-    def batches(self, batch_images: int) -> Iterator[ImageBatch]:
-        """Yield every image once, in order, as copies."""
-        for start in range(0, len(self), batch_images):
-            stop = min(start + batch_images, len(self))
-            mapped = _load(self._path)
-            if mapped.shape != self._stored_shape or mapped.dtype != np.uint8:
-                raise SourceError(f"{self.description}: changed while it was read; start again")
-            pixels = np.array(mapped[start:stop], order="C").reshape(stop - start, *self.image_shape)
-            yield ImageBatch(pixels, None if self._labels is None else self._labels[start:stop])
+    def __init__(
+        self,
+        pixels: Pixels,
+        labels: NDArray[np.integer] | None = None,
+        description: str = "array",
+        *,
+        names: Sequence[str] | None = None,
+        fields: Mapping[str, FieldValues] | None = None,
+    ) -> None:
+        check_image_array(pixels, description)
+        images = len(pixels)
+        columns = Columns(
+            None if labels is None else check_labels(labels, images, f"labels of {description}"),
+            None if names is None else check_names(names, images, f"names of {description}"),
+            {
+                name: check_field(values, images, f"field {name} of {description}")
+                for name, values in (fields or {}).items()
+            },
+        )
+        super().__init__(description, _InMemory(pixels), columns)
 
 
 def check_image_array(pixels: NDArray[np.generic], where: str) -> tuple[int, int, int]:
     """Height, width and channels of an array of images; SourceError, naming `where`, if it is none."""
-    if pixels.dtype != np.uint8:
-        raise SourceError(f"{where}: {_wrong_dtype(pixels)}")
-    shape = tuple(int(size) for size in pixels.shape)
+    return _check_rows(_InMemory(pixels), where)[0]
+
+
+def pixel_dtype(dtype: np.dtype[np.generic]) -> PixelDtype | None:
+    """Native uint8 or uint16 for samples that are one of these in any byte order, else None."""
+    native = dtype.newbyteorder("=")
+    return cast(PixelDtype, native) if native in PIXEL_DTYPES else None
+
+
+class _InMemory:
+    def __init__(self, array: NDArray[np.generic]) -> None:
+        self._array = array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = array.dtype
+
+    def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
+        for first in range(start, stop, rows):
+            yield self._array[first : min(first + rows, stop)]
+
+
+def _check_rows(rows: PixelRows, where: str) -> tuple[tuple[int, int, int], PixelDtype]:
+    dtype = pixel_dtype(rows.dtype)
+    if dtype is None:
+        raise SourceError(f"{where}: {_wrong_dtype(rows)}")
+    shape = tuple(int(size) for size in rows.shape)
     if len(shape) not in (3, 4):
         what = "one image; add an axis in front" if len(shape) == 2 else f"{len(shape)} axes"
-        raise SourceError(f"{where}: shape {list(shape)} is {what}; images are uint8 [N, H, W] or [N, H, W, C]")
+        raise SourceError(f"{where}: shape {list(shape)} is {what}; images are [N, H, W] or [N, H, W, C]")
     if shape[0] == 0:
         raise SourceError(f"{where}: holds no images (shape {list(shape)}); give at least one")
     height, width, channels = shape[1], shape[2], shape[3] if len(shape) == 4 else 1
@@ -95,58 +139,44 @@ def check_image_array(pixels: NDArray[np.generic], where: str) -> tuple[int, int
         raise SourceError(f"{where}: {channels} channels (shape {list(shape)}); images have 1 to 4{hint}")
     if height == 0 or width == 0:
         raise SourceError(f"{where}: images of {height}x{width} pixels have no pixels (shape {list(shape)})")
-    return height, width, channels
+    return (height, width, channels), dtype
 
 
-def check_labels(labels: NDArray[np.generic], images: int, where: str) -> NDArray[np.int64]:
-    """Labels as int64 [images]; SourceError, naming `where`, if they are not integers, one for each image."""
-    if labels.dtype.kind not in "iu":
-        raise SourceError(f"{where}: holds {labels.dtype}; labels are integers")
-    if labels.shape != (images,):
-        raise SourceError(f"{where}: has shape {list(labels.shape)} beside {images} images; give [{images}]")
-    if labels.dtype == np.uint64 and labels.max() > np.iinfo(np.int64).max:
-        raise SourceError(f"{where}: a label is above 2^63 - 1; number the labels from 0")
-    return labels.astype(np.int64)
-
-
-def _wrong_dtype(pixels: NDArray[np.generic]) -> str:
-    """What an array that is not uint8 holds, and what to do about it."""
-    found, kind = f"holds {pixels.dtype}, images are uint8", pixels.dtype.kind
+def _wrong_dtype(rows: PixelRows) -> str:
+    """What an array that is neither uint8 nor uint16 holds, and what to do about it."""
+    found, kind = f"holds {rows.dtype}, images are uint8 or uint16", rows.dtype.kind
     if kind == "b":
         return f"{found}; use .astype(np.uint8) * 255"
-    if kind not in "iuf" or pixels.size == 0 or pixels.ndim == 0:
+    if kind not in "iuf" or 0 in rows.shape or not rows.shape:
         return f"{found}; convert it"
     # The first images are enough to tell [0, 1] from [0, 255], and a file may be larger than memory.
-    sample = pixels[: max(1, _SAMPLE_VALUES // max(1, pixels[0].size))]
+    row_values = int(np.prod(rows.shape[1:], dtype=object))
+    count = min(rows.shape[0], max(1, _SAMPLE_VALUES // max(1, row_values)))
+    sample = next(rows.blocks(count, 0, count))
     if kind == "f" and not np.isfinite(sample).all():
         return f"{found}, and there are NaN or infinite values; replace them, scale to 0..255, round, .astype(np.uint8)"
     low, high = sample.min(), sample.max()
     if kind == "f" and low >= 0 and high <= 1:
         return f"{found}; values lie in [{low:.4g}, {high:.4g}]: use np.round(x * 255).astype(np.uint8)"
-    if low >= 0 and high <= 255:
-        return f"{found}; if all values lie in 0..255 as the first do, use np.round(x).astype(np.uint8)"
+    for limit, name in ((255, "uint8"), (65535, "uint16")):
+        if low >= 0 and high <= limit:
+            return f"{found}; if all values lie in 0..{limit} as the first do, use np.round(x).astype(np.{name})"
     return f"{found}; values reach from {low:.6g} to {high:.6g}: scale to 0..255, round, .astype(np.uint8)"
 
 
-def _load(path: Path) -> NDArray[np.generic]:
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise SourceError(f"{path}: {_why_unreadable(path, str(error))}") from error
-    if not isinstance(loaded, np.ndarray):
-        raise SourceError(f"{path}: is no .npy file but an archive of arrays; save one array with np.save")
-    return loaded
-
-
-def _why_unreadable(path: Path, message: str) -> str:
-    with path.open("rb") as file:
-        magic = file.read(6)
-    if magic != b"\x93NUMPY":
-        return "is no .npy file (does not begin with its magic); write it with np.save" if magic else "is empty"
-    if "llow_pickle" in message or "object" in message:
-        return "holds Python objects, which could run code when read; save a uint8 array"
-    if "mmap" in message or "EOF" in message or "header" in message:
-        return "is truncated; write or copy it again"
-    return f"cannot be read as .npy: {message.splitlines()[0]}"
+def _cut(blocks: Iterator[NDArray[np.generic]], rows: int) -> Iterator[NDArray[np.generic]]:
+    """The same rows in pieces of `rows`, the last of what is left; a piece is a view where it lies in one block."""
+    pending: list[NDArray[np.generic]] = []
+    missing = rows
+    for block in blocks:
+        first = 0
+        while len(block) - first >= missing:
+            pending.append(block[first : first + missing])
+            first += missing
+            yield pending[0] if len(pending) == 1 else np.concatenate(pending)
+            pending, missing = [], rows
+        if first < len(block):
+            pending.append(block[first:])
+            missing -= len(block) - first
+    if pending:
+        yield pending[0] if len(pending) == 1 else np.concatenate(pending)

@@ -12,17 +12,20 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.columns import Columns
+from smalti.images.places import Place, beside, kind_of, name_of, open_binary, shown, size_bytes
 
 __all__ = ["IdxSource", "idx_header", "is_idx_name", "labels_beside", "open_idx"]
 
 _DEFLATE_MAX_RATIO = 1032  # no DEFLATE stream expands more (zlib's technical details)
+_SKIP_BYTES = 1 << 20
 _IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx(?P<axes>[34])-ubyte$")
 
 
@@ -38,43 +41,53 @@ class IdxSource:
 
     def __init__(
         self,
-        path: Path,
-        labels: Path | None = None,
+        place: Place,
+        labels: Place | None = None,
         description: str | None = None,
         *,
         names: tuple[str, ...] | None = None,
         class_names: tuple[str, ...] | None = None,
     ) -> None:
-        self.description = str(path) if description is None else description
-        self._path = path
-        axes = _read_axes(path, "images", (3, 4))
+        self.description = shown(place) if description is None else description
+        self._place = place
+        axes = _read_axes(place, "images", (3, 4))
         self._head_bytes = 4 + 4 * len(axes)
         self._images, height, width, channels = axes if len(axes) == 4 else (*axes, 1)
         if self._images == 0 or height == 0 or width == 0:
-            raise SourceError(f"{path}: holds {self._images} images of {height}x{width} pixels; nothing to read")
+            raise SourceError(
+                f"{shown(place)}: holds {self._images} images of {height}x{width} pixels; nothing to read"
+            )
         if not 1 <= channels <= 4:
-            raise SourceError(f"{path}: {channels} channels; images have 1 to 4")
+            raise SourceError(f"{shown(place)}: {channels} channels; images have 1 to 4")
         self.image_shape = (height, width, channels)
+        self.dtype = np.dtype(np.uint8)
         self.class_names = class_names
-        self._names = names
         self.skipped: tuple[SkippedFile, ...] = ()
-        found = labels or next((file for file in labels_beside(path) if file.is_file()), None)
-        self._labels = None if found is None else _read_labels(found, self._images)
+        found = labels
+        if found is None:
+            usual = (beside(place, name) for name in _labels_names(name_of(place)))
+            found = next((file for file in usual if kind_of(file) == "file"), None)
+        self._columns = Columns(None if found is None else _read_labels(found, self._images), names)
 
     def __len__(self) -> int:
         return self._images
 
-    def batches(self, batch_images: int) -> Iterator[ImageBatch]:
-        """Yield every image once, in order; SourceError at the end of a file that is cut short."""
-        with open_idx(self._path) as file:
-            _read_exactly(file, self._head_bytes, self._path)
-            for start in range(0, self._images, batch_images):
-                stop = min(start + batch_images, self._images)
-                data = _read_exactly(file, (stop - start) * math.prod(self.image_shape), self._path)
-                pixels = np.frombuffer(data, np.uint8).reshape(stop - start, *self.image_shape)
-                labels = None if self._labels is None else self._labels[start:stop]
-                yield ImageBatch(pixels, labels, None if self._names is None else self._names[start:stop])
-            _expect_end(file, self._path)
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield images `start` to `stop` once, in order; what lies before is skipped, of gzip by unpacking it.
+
+        SourceError where a file is cut short. That nothing follows the last image is checked by who reads that one.
+        """
+        first, end, _ = slice(start, stop).indices(self._images)
+        image_bytes = math.prod(self.image_shape)
+        with open_idx(self._place) as file:
+            _skip(file, self._head_bytes + first * image_bytes, self._place)
+            for batch_start in range(first, end, batch_images):
+                count = min(batch_images, end - batch_start)
+                data = _read_exactly(file, count * image_bytes, self._place)
+                pixels = np.frombuffer(data, np.uint8).reshape(count, *self.image_shape)
+                yield self._columns.batch(pixels, batch_start)
+            if end == self._images:
+                _expect_end(file, self._place)
 
 
 def idx_header(shape: tuple[int, ...]) -> bytes:
@@ -94,7 +107,35 @@ def labels_beside(path: Path) -> list[Path]:
     `train-images-idx3-ubyte` has `train-labels-idx1-ubyte`, `digits-idx3-ubyte` has `digits-labels-idx1-ubyte`;
     with `.idx3-ubyte` the same with a dot; with idx4 the same; plain or `.gz`.
     """
-    plain, packed = (path.name[:-3], True) if path.name.endswith(".gz") else (path.name, False)
+    return [path.with_name(name) for name in _labels_names(path.name)]
+
+
+def open_idx(place: Place) -> BinaryIO:
+    """The bytes of an IDX file as a stream, unpacked if the file begins as gzip does."""
+    file = open_binary(place)
+    try:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+    except OSError as error:  # a folder, say
+        file.close()
+        raise SourceError(f"{shown(place)}: cannot be read: {error.strerror or error}") from error
+    return cast(BinaryIO, _Unpacked(file)) if packed else file
+
+
+class _Unpacked(gzip.GzipFile):
+    """Unpacks a file, and closes it when it is closed itself."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        super().__init__(fileobj=packed, mode="rb")
+        self._packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self._packed.close()
+
+
+def _labels_names(images_name: str) -> list[str]:
+    plain, packed = (images_name[:-3], True) if images_name.endswith(".gz") else (images_name, False)
     match = _IMAGES_NAME.search(plain)
     if match is None:
         return []
@@ -102,75 +143,75 @@ def labels_beside(path: Path) -> list[Path]:
     if not match.group().startswith("images") and stem:
         stem += "-"  # digits-idx3-ubyte: "labels" is a word of its own
     name = f"{stem}labels{joint}idx1-ubyte"
-    both = [path.with_name(name), path.with_name(name + ".gz")]
-    return both[::-1] if packed else both
+    return [name + ".gz", name] if packed else [name, name + ".gz"]
 
 
-def open_idx(path: Path) -> BinaryIO:
-    """The bytes of an IDX file as a stream, unpacked if the file begins as gzip does."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _read_axes(path: Path, what: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+def _read_axes(place: Place, what: str, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The sizes of an IDX file's axes, after a check of the header and of the file's length against it."""
-    with open_idx(path) as file:
-        head = _read_exactly(file, 4, path)
+    where = shown(place)
+    with open_idx(place) as file:
+        head = _read_exactly(file, 4, place)
         if head[:2] != b"\0\0":
-            raise SourceError(f"{path}: is no IDX file (begins with {head.hex(' ')}); give IDX, .npy or a folder")
+            raise SourceError(f"{where}: is no IDX file (begins with {head.hex(' ')}); give IDX, .npy or a folder")
         if head[2] != 8:
-            raise SourceError(f"{path}: IDX values of type 0x{head[2]:02x}; only uint8 (0x08) can be read")
+            raise SourceError(f"{where}: IDX values of type 0x{head[2]:02x}; only uint8 (0x08) can be read")
         if head[3] not in axes:
             hint = " (is this the file of labels?)" if head[3] == 1 else ""
-            raise SourceError(f"{path}: an IDX file of {head[3]} axes; {what} have {' or '.join(map(str, axes))}{hint}")
-        shape = struct.unpack(f">{head[3]}I", _read_exactly(file, 4 * head[3], path))
+            wanted_axes = " or ".join(map(str, axes))
+            raise SourceError(f"{where}: an IDX file of {head[3]} axes; {what} have {wanted_axes}{hint}")
+        shape = struct.unpack(f">{head[3]}I", _read_exactly(file, 4 * head[3], place))
         packed = isinstance(file, gzip.GzipFile)
     wanted = 4 + 4 * len(shape) + int(np.prod(shape, dtype=object))
-    found = path.stat().st_size
+    found = size_bytes(place)
     if wanted > (found * _DEFLATE_MAX_RATIO if packed else found):
-        raise _truncated(path)
+        raise _truncated(place)
     if not packed and found > wanted:
-        raise SourceError(f"{path}: {found - wanted} bytes follow the {shape[0]} {what} its header announces")
+        raise SourceError(f"{where}: {found - wanted} bytes follow the {shape[0]} {what} its header announces")
     return shape
 
 
-def _read_labels(path: Path, images: int) -> NDArray[np.int64]:
-    (count,) = _read_axes(path, "labels", (1,))
+def _read_labels(place: Place, images: int) -> NDArray[np.int64]:
+    (count,) = _read_axes(place, "labels", (1,))
     if count != images:
-        raise SourceError(f"{path}: {count} labels beside {images} images; give one for each, or move it away")
-    with open_idx(path) as file:
-        _read_exactly(file, 8, path)
-        labels = np.frombuffer(_read_exactly(file, count, path), np.uint8)
-        _expect_end(file, path)
+        raise SourceError(f"{shown(place)}: {count} labels beside {images} images; give one for each, or move it away")
+    with open_idx(place) as file:
+        _read_exactly(file, 8, place)
+        labels = np.frombuffer(_read_exactly(file, count, place), np.uint8)
+        _expect_end(file, place)
     return labels.astype(np.int64)
 
 
-def _read_exactly(file: BinaryIO, count: int, path: Path) -> bytes:
+def _read_exactly(file: BinaryIO, count: int, place: Place) -> bytes:
     try:
         data = file.read(count)
     except EOFError as error:
-        raise _truncated(path) from error
+        raise _truncated(place) from error
     except (OSError, zlib.error) as error:
-        raise SourceError(f"{path}: cannot be unpacked: {error}; copy or download it again") from error
+        raise SourceError(f"{shown(place)}: cannot be unpacked: {error}; copy or download it again") from error
     if len(data) != count:
-        raise _truncated(path)
+        raise _truncated(place)
     return data
 
 
-def _expect_end(file: BinaryIO, path: Path) -> None:
+def _skip(file: BinaryIO, count: int, place: Place) -> None:
+    """Go on by `count` bytes; of a packed file only by reading them."""
+    if not isinstance(file, gzip.GzipFile):
+        file.seek(count)  # all streams are at their beginning here
+        return
+    while count > 0:
+        count -= len(_read_exactly(file, min(count, _SKIP_BYTES), place))
+
+
+def _expect_end(file: BinaryIO, place: Place) -> None:
     try:
         rest = file.read(1)
     except EOFError as error:
-        raise _truncated(path) from error
+        raise _truncated(place) from error
     except (OSError, zlib.error) as error:
-        raise SourceError(f"{path}: damaged at its end: {error}; copy or download it again") from error
+        raise SourceError(f"{shown(place)}: damaged at its end: {error}; copy or download it again") from error
     if rest:
-        raise SourceError(f"{path}: bytes follow the images its header announces; write or copy it again")
+        raise SourceError(f"{shown(place)}: bytes follow the images its header announces; write or copy it again")
 
 
-def _truncated(path: Path) -> SourceError:
-    return SourceError(f"{path}: is truncated: shorter than its header says; copy or download it again")
+def _truncated(place: Place) -> SourceError:
+    return SourceError(f"{shown(place)}: is truncated: shorter than its header says; copy or download it again")
