@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError, UsageError
-from smalti.images.arrays import ArraySource, NpySource
+from smalti.images.arrays import ArraySource
 from smalti.images.batch import Pixels
 from smalti.images.folder import FolderRecords
 from smalti.images.idx import IdxSource
 from smalti.images.listing import IMAGE_SUFFIXES
 from smalti.images.named import open_named
+from smalti.images.npy import NpySource
 from smalti.images.places import Place, is_url, kind_of, name_of, shown
 from smalti.images.records import Records
 from smalti.images.recordsource import sources_of, usual_of
@@ -33,7 +34,7 @@ _RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {}
 
 # Files of arrays by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Place], Sequence[ImageSource]]] = {
-    ".npy": lambda place: [NpySource(Path(place))],
+    ".npy": lambda place: [NpySource(place)],
 }
 
 # Folders that are more than folders of image files: how to tell them, and how to open them.
@@ -120,7 +121,7 @@ def _open_file(place: Place) -> Records | Sequence[ImageSource]:
         raise SourceError(f"{shown(place)}: is an archive, not images; decompress it first")
     if name.endswith((".npz", ".tar", ".parquet", ".zip")):
         raise SourceError(f"{shown(place)}: such files cannot be read yet; give {_KINDS}")
-    return [IdxSource(Path(place))]
+    return [IdxSource(place)]
 
 
 def _nowhere(spec: str) -> str:
