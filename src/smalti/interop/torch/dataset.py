@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,14 @@ class ArchiveDataset(Dataset[Any]):
         self.block_bounds: NDArray[np.int64] = archive.block_bounds
         self.class_names: tuple[str, ...] | None = archive.class_names if labels else None
         self._labelled = labels and archive.labels is not None
+
+    def __enter__(self) -> "ArchiveDataset":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def __len__(self) -> int:
         return int(self.block_bounds[-1])

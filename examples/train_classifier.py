@@ -1,0 +1,158 @@
+"""Train a small digit classifier from an archive and from the raw images, and test both on raw images.
+
+    smalti compress mnist/train -o mnist-train.smalti
+    python examples/train_classifier.py mnist-train.smalti -o results/interop/classifier.json
+
+Each way of feeding the same network, for several seeds in turn:
+
+    raw        the original images, held in memory
+    images     the archive's images, decoded by worker processes
+    tokens     the archive's tokens, decoded a batch at a time after collation, on the device that trains
+
+The test is on the original test images, which no archive has touched. `images_per_second` counts all of training:
+reading, decoding, and the network itself, which runs in one thread.
+"""
+
+# ruff: noqa: T201 (it prints how it is getting on)
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from smalti.images import open_source
+from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+from smalti.study.machine import describe_machine
+
+BATCH_IMAGES = 128
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""Images float32 [n, 1, 28, 28] in [0, 1] and labels int64 [n]."""
+
+
+def network() -> nn.Module:
+    """Two convolutions and a linear layer: 15,000 weights."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 7 * 7, 10)),
+    )
+
+
+def raw_images(name: str) -> tuple[Tensor, Tensor]:
+    """All images of a named set, uint8 [N, 1, 28, 28], and labels int64 [N]."""
+    batches = list(open_source(name).batches(4096))
+    images = np.concatenate([batch.images for batch in batches])
+    labels = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+    return torch.from_numpy(images[:, None, :, :, 0]), torch.from_numpy(labels)
+
+
+def from_raw(images: Tensor, labels: Tensor) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+    """Batches of an epoch from memory."""
+    loader = DataLoader(TensorDataset(images, labels), BATCH_IMAGES, shuffle=True)
+
+    def epoch(number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        del number
+        for found, of in loader:
+            yield found.float() / 255, of
+
+    return epoch
+
+
+def from_archive(path: Path, workers: int, seed: int, tokens: bool) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+    """Batches of an epoch from an archive: decoded by workers, or after they have come as tokens."""
+    dataset = ArchiveDataset(path, dtype=torch.float32, tokens=tokens)
+    sampler = BlockShuffleSampler(dataset, seed)
+    loader = DataLoader(dataset, BATCH_IMAGES, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
+    decode = dataset.decoder("cpu") if tokens else None
+
+    def epoch(number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        sampler.set_epoch(number)
+        for inputs, labels in loader:
+            yield decode(inputs) if decode else inputs, labels
+
+    return epoch
+
+
+def train(epoch: Callable[[int], Iterator[tuple[Tensor, Tensor]]], epochs: int, seed: int) -> tuple[nn.Module, float]:
+    """Train a network, and tell how many images it was given in a second."""
+    torch.manual_seed(seed)
+    classifier, images = network(), 0
+    optimizer = torch.optim.Adam(classifier.parameters(), 2e-3)
+    began = time.perf_counter()
+    for number in range(epochs):
+        for inputs, labels in epoch(number):
+            loss = nn.functional.cross_entropy(classifier(inputs), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            images += len(labels)
+    return classifier, images / (time.perf_counter() - began)
+
+
+@torch.no_grad()
+def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """How much of the images the classifier tells right."""
+    told = torch.cat([classifier(part.float() / 255).argmax(1) for part in images.split(1000)])
+    return float((told == labels).float().mean())
+
+
+def summary(runs: list[tuple[float, float]]) -> dict[str, Any]:
+    """The runs of one way: (accuracy, images per second) of each seed."""
+    accuracies, speeds = zip(*runs, strict=True)
+    return {
+        "accuracy": round(statistics.mean(accuracies), 4),
+        "accuracy_deviation": round(statistics.stdev(accuracies), 4) if len(runs) > 1 else None,
+        "accuracies": [round(each, 4) for each in accuracies],
+        "images_per_second": round(statistics.median(speeds)),
+        "images_per_second_of_each": [round(each) for each in speeds],
+    }
+
+
+def main() -> None:
+    """Train every way with every seed, and write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", type=Path, help="of mnist/train, with labels")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    trained_on, tested_on = raw_images("mnist/train"), raw_images("mnist/test")
+    runs: dict[str, list[tuple[float, float]]] = {"raw": [], "images": [], "tokens": []}
+    for seed in range(arguments.seeds):
+        for way, found in runs.items():
+            torch.manual_seed(seed)  # what shuffles raw images
+            epoch = (
+                from_raw(*trained_on)
+                if way == "raw"
+                else from_archive(arguments.archive, arguments.workers, seed, way == "tokens")
+            )
+            classifier, speed = train(epoch, arguments.epochs, seed)
+            found.append((accuracy(classifier, *tested_on), speed))
+            print(f"seed {seed}, {way}: {found[-1][0]:.4f} right, {speed:,.0f} images/s", flush=True)
+    result = {
+        "command": f"python examples/train_classifier.py {arguments.archive.name} -o results/interop/classifier.json",
+        "machine": describe_machine(),
+        "threads": 1,
+        "workers": arguments.workers,
+        "epochs": arguments.epochs,
+        "archive_bytes": arguments.archive.stat().st_size,
+        "raw_bytes": trained_on[0].numel(),
+        **{way: summary(found) for way, found in runs.items()},
+    }
+    if arguments.output:
+        arguments.output.write_text(f"{json.dumps(result, indent=2)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

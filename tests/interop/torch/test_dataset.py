@@ -1,0 +1,164 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+
+import smalti
+from archive.made_up import random_network, random_tokens, write
+from smalti.archive import store as store_module
+from smalti.errors import ImageIndexError, SmaltiError, UsageError
+from smalti.interop.torch import ArchiveDataset
+from smalti.interop.torch.pixels import as_images
+
+PICKED = [5, 129, 7, 5, -1, 64]
+
+
+@pytest.fixture
+def dataset(grey):
+    with ArchiveDataset(grey.path) as opened:
+        yield opened
+
+
+def test_items_are_images_and_labels(grey, dataset):
+    assert len(dataset) == 130 and dataset.class_names == ("x", "y", "z")
+    image, label = dataset[21]
+    assert image.dtype == torch.uint8 and (image.numpy() == grey.pixels[21][None]).all()
+    assert type(label) is int and label == grey.labels[21]
+
+
+def test_many_items_are_what_each_is_alone(dataset):
+    for (image, label), number in zip(dataset.__getitems__(PICKED), PICKED, strict=True):
+        alone = dataset[number]
+        assert image.equal(alone[0]) and label == alone[1]
+
+
+def test_a_list_gives_a_batch(grey, dataset):
+    images, labels = dataset[PICKED]
+    assert (images.numpy() == grey.pixels[PICKED][:, None]).all()
+    assert labels.dtype == torch.int64 and labels.tolist() == grey.labels[PICKED].tolist()
+
+
+def test_colour_without_labels(colour):
+    dataset = ArchiveDataset(colour.path)
+    images = dataset[[40, 3]]
+    assert images.is_contiguous() and (images.numpy() == colour.pixels[[40, 3]].transpose(0, 3, 1, 2)).all()
+    assert dataset[7].equal(dataset[[7]][0]) and dataset.class_names is None
+
+
+def test_labels_may_be_left_out(grey):
+    dataset = ArchiveDataset(grey.path, labels=False)
+    assert dataset[3].shape == (1, 7, 11)
+    assert dataset.class_names is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_floats_are_scaled_to_one(grey, dtype):
+    image, _ = ArchiveDataset(grey.path, dtype=dtype)[4]
+    expected = torch.from_numpy(grey.pixels[4] / 255)
+    assert image.dtype == dtype and torch.allclose(
+        image[0].double(), expected, atol=4e-3 if dtype.itemsize == 2 else 1e-7
+    )
+
+
+def test_sixteen_bits_are_scaled_by_their_own_largest():
+    pixels = torch.from_numpy(np.array([0, 1, 257, 65_535], np.uint16).reshape(1, 2, 2))
+    assert as_images(pixels, None).dtype == torch.uint16
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        images = as_images(pixels, dtype)
+        assert images.dtype == dtype
+        assert torch.allclose(images.double().flatten(), torch.tensor([0, 1, 257, 65_535]).double() / 65_535, atol=1e-3)
+    assert as_images(pixels, torch.float32).flatten()[1] == np.float32(1) / np.float32(65_535)
+
+
+def test_integers_are_no_type_to_scale_to(grey):
+    with pytest.raises(UsageError, match="int64"):
+        ArchiveDataset(grey.path, dtype=torch.int64)
+
+
+def negative(image):
+    return 255 - image
+
+
+def test_transforms(grey):
+    dataset = ArchiveDataset(grey.path, transform=negative, target_transform=str)
+    image, label = dataset[8]
+    assert (image.numpy() == 255 - grey.pixels[8]).all() and label == str(grey.labels[8])
+    images, labels = dataset[[8, 9]]
+    assert images[0].equal(image) and list(labels) == [str(found) for found in grey.labels[8:10]]
+
+
+@pytest.mark.parametrize("number", [130, -131, [0, 130]])
+@pytest.mark.parametrize("tokens", [False, True])
+def test_a_number_outside(grey, number, tokens):
+    with pytest.raises(ImageIndexError, match="0 to 129"):
+        ArchiveDataset(grey.path, tokens=tokens)[number]
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_a_batch_decodes_each_block_once_at_most(grey, monkeypatch, tokens):
+    decoded = []
+    unpack = store_module.unpack_block
+    monkeypatch.setattr(
+        store_module,
+        "unpack_block",
+        lambda data, images, *rest: decoded.append(images.start) or unpack(data, images, *rest),
+    )
+    dataset = ArchiveDataset(grey.path, tokens=tokens)
+    dataset.__getitems__([3, 125, 19, 121, 0, 44])
+    assert sorted(decoded) == [0, 40, 120]
+
+
+def test_tokens_are_those_of_the_archive(grey):
+    dataset = ArchiveDataset(grey.path, tokens=True)
+    tokens, labels = dataset[PICKED]
+    assert tokens.dtype == torch.int32 and (tokens.numpy() == grey.tokens[PICKED]).all()
+    assert dataset[64][0].equal(tokens[-1]) and labels.tolist() == grey.labels[PICKED].tolist()
+    assert dataset[[]][0].shape == (0, 2, 3)
+
+
+def test_tokens_take_no_transform(grey):
+    with pytest.raises(UsageError, match="tokens=True"):
+        ArchiveDataset(grey.path, negative, tokens=True)
+
+
+def test_pickled_it_opens_the_archive_again(grey, dataset, monkeypatch, tmp_path):
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 2000
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(pickled)
+    assert again[3][0].equal(dataset[3][0]) and again.archive is not dataset.archive
+
+
+def test_a_relative_path_survives_a_change_of_folder(grey, monkeypatch, tmp_path):
+    monkeypatch.chdir(grey.path.parent)
+    dataset = ArchiveDataset(grey.path.name)
+    dataset.close()
+    monkeypatch.chdir(tmp_path)
+    assert len(dataset.__getitems__([0, 1])) == 2
+
+
+def test_another_archive_in_its_place_is_refused(tmp_path):
+    path = write(tmp_path / "a.smalti", random_tokens(30), random_network(), block_images=10)
+    dataset = ArchiveDataset(path)
+    dataset.close()
+    write(path, random_tokens(31), random_network(), block_images=10, overwrite=True)
+    with pytest.raises(SmaltiError, match="not the archive any more"):
+        dataset[0]
+
+
+def test_whole_batches_without_collation(grey, dataset):
+    sampler = BatchSampler(SequentialSampler(dataset), 32, drop_last=False)
+    batches = list(DataLoader(dataset, batch_size=None, sampler=sampler))
+    assert [len(images) for images, _ in batches] == [32, 32, 32, 32, 2]
+    assert (torch.cat([images for images, _ in batches]).numpy()[:, 0] == grey.pixels).all()
+    assert torch.cat([labels for _, labels in batches]).tolist() == grey.labels.tolist()
+
+
+def test_closed_it_opens_again(dataset):
+    first = dataset.archive
+    dataset.close()
+    with pytest.raises(SmaltiError, match="closed"):
+        first[0]
+    assert len(dataset[[0]][0]) == 1 and isinstance(dataset.archive, smalti.Archive)

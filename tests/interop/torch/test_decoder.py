@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import smalti
+from archive.test_pyramid import made_up
+from smalti.errors import UsageError
+from smalti.interop.torch import ArchiveDataset
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+def both(path, **arguments):
+    """Images, and what a decoder makes of tokens, for all images in batches."""
+    images = DataLoader(ArchiveDataset(path, labels=False, **arguments), batch_size=32)
+    dataset = ArchiveDataset(path, labels=False, tokens=True, **arguments)
+    decode = dataset.decoder()
+    return torch.cat(list(images)), torch.cat([decode(tokens) for tokens in DataLoader(dataset, batch_size=48)])
+
+
+def same(path, **arguments):
+    wanted, got = both(path, **arguments)
+    assert wanted.float().std() > 0
+    return got.dtype == wanted.dtype and got.equal(wanted)
+
+
+def test_decoded_tokens_are_the_images(grey, colour):
+    assert same(grey.path)
+    assert same(colour.path)
+
+
+@pytest.mark.parametrize("name", ["named", "plain", "recoverable"])
+def test_of_golden_files(name):
+    assert same(GOLDEN / f"format-1-{name}.smalti")
+
+
+def test_of_hierarchical_tokens(tmp_path):
+    path = made_up(tmp_path / "a.smalti", 0, 70, block_images=30).path
+    with smalti.open(path) as archive:
+        assert archive.info().decoder == "pyramid"
+    assert same(path)
+
+
+def test_floats_are_those_of_the_images(grey):
+    assert same(grey.path, dtype=torch.float32)
+    assert same(grey.path, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("name", ["corrected", "digits", "pyramid"])
+def test_corrected_images_are_more_than_tokens(name):
+    dataset = ArchiveDataset(GOLDEN / f"format-1-{name}.smalti", tokens=True)
+    assert len(dataset[[0, 5]][0]) == 2  # the tokens are there all the same
+    with pytest.raises(UsageError, match="tokens alone do not hold"):
+        dataset.decoder()
+
+
+def test_tokens_that_cannot_be(grey):
+    decode = ArchiveDataset(grey.path, tokens=True).decoder()
+    good = torch.from_numpy(grey.tokens.astype(np.int32))
+    for wrong in (good * 0 + 7, good * 0, good - 8, good + 70_000):  # 0 and 7 are codes that no image uses
+        with pytest.raises(UsageError, match="codes in use"):
+            decode(wrong)
+    for wrong in (good[0], good.float()):
+        with pytest.raises(UsageError, match="not integers"):
+            decode(wrong)

@@ -1,0 +1,84 @@
+"""Worker processes, however they are started: the images of the sampler's order, and no lock that nobody opens."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, get_worker_info
+
+from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+
+METHODS = [method for method in ("fork", "spawn", "forkserver") if method in multiprocessing.get_all_start_methods()]
+
+
+def with_process(image):
+    """A picklable transform that tells which process read the image."""
+    info = get_worker_info()
+    assert info is not None
+    return image, os.getpid()
+
+
+def loader(dataset, method, **options):
+    sampler = BlockShuffleSampler(dataset, 1, window_blocks=3)
+    return DataLoader(
+        dataset, 8, sampler=sampler, num_workers=2, multiprocessing_context=method, timeout=120, **options
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_images_in_the_same_order(grey, method):
+    dataset = ArchiveDataset(grey.path, transform=with_process)
+    order, processes = list(BlockShuffleSampler(dataset, 1, window_blocks=3)), set()
+    loaded = loader(dataset, method, persistent_workers=True)
+    for _ in range(2):
+        images, labels = [], []
+        for (pixels, process), found in loaded:
+            images.append(pixels)
+            labels += found.tolist()
+            processes |= set(process.tolist())
+        assert (torch.cat(images).numpy()[:, 0] == grey.pixels[order]).all()
+        assert labels == grey.labels[order].tolist()
+    assert len(processes) == 2 and os.getpid() not in processes
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="this system cannot fork")
+def test_forked_while_another_thread_holds_the_locks_of_the_archive(grey):
+    """A child that used its parent's archive would wait for ever: the thread that has the lock is not in it."""
+    dataset = ArchiveDataset(grey.path)
+    dataset[0]  # so that the parent has all there is to inherit
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with dataset.archive._store._lock:
+            held.set()
+            done.wait(240)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        labels = [label for _, found in loader(dataset, "fork") for label in found.tolist()]
+    finally:
+        done.set()
+        thread.join()
+    assert sorted(labels) == sorted(grey.labels.tolist())
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="this system cannot fork")
+def test_a_forked_process_opens_the_archive_for_itself(grey):
+    dataset = ArchiveDataset(grey.path)
+    dataset.close()
+    dataset.archive.close()  # what the parent has is closed: it would raise if it were used
+    batches = list(loader(dataset, "fork"))
+    assert sum(len(labels) for _, labels in batches) == 130
+
+
+def test_without_torch_the_missing_extra_is_named():
+    code = "import sys; sys.modules['torch'] = None\nimport smalti\ntry:\n    import smalti.interop.torch\n"
+    code += "except smalti.MissingDependencyError as error:\n    print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith('needs torch, which is not installed; pip install "smalti[train]"')
