@@ -22,7 +22,7 @@ from smalti.images.batch import Pixels
 __all__ = ["ImageHeader", "UnreadableImageError", "one_line", "pillow_warnings", "read_header", "read_image"]
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
-_ORIENTATION, _COLOUR_MAP = 0x0112, 320  # EXIF and TIFF tags
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 _ADOBE_YCCK = 2  # the colour transform of a JPEG's Adobe marker
@@ -121,7 +121,7 @@ def _too_many_pixels() -> str:
 
 def _of_tiff(tiff: widefile.TiffLayout) -> ImageHeader:
     _check_size(tiff.width, tiff.height)
-    return _upright_header((tiff.height, tiff.width, tiff.channels), np.uint16, tiff.source_mode, tiff.orientation)
+    return _upright_header((tiff.height, tiff.width, tiff.channels), True, tiff.source_mode, tiff.orientation)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -131,13 +131,11 @@ def _check_size(width: int, height: int) -> None:
         raise UnreadableImageError(_too_many_pixels())
 
 
-def _upright_header(
-    shape: tuple[int, int, int], dtype: type[np.uint8] | type[np.uint16], mode: str | None, orientation: int | None
-) -> ImageHeader:
+def _upright_header(shape: tuple[int, int, int], wide: bool, mode: str | None, orientation: int | None) -> ImageHeader:
     turned = orientation if orientation in range(2, 9) else None
     height, width, channels = shape
     size = (width, height) if turned is not None and turned >= 5 else (height, width)
-    return ImageHeader((*size, channels), np.dtype(dtype), mode, turned)
+    return ImageHeader((*size, channels), np.dtype(np.uint16) if wide else np.dtype(np.uint8), mode, turned)
 
 
 def _header(image: Image.Image) -> ImageHeader:
@@ -153,24 +151,18 @@ def _header(image: Image.Image) -> ImageHeader:
     orientation = _orientation(image)
     if _is_wide_grey(image):
         channels = 2 if transparent else 1
-        mode = "L;tRNS" if transparent else "L;I" if _is_white_zero(image) else None
-        return _upright_header((height, width, channels), np.uint16, mode, orientation)
+        return _upright_header((height, width, channels), True, "L;tRNS" if transparent else None, orientation)
     raw = _raw_mode(image)
     if image.format == "PNG" and raw.endswith(";16B"):
         channels = 4 if transparent else _CHANNELS[raw.removesuffix(";16B")]
-        return _upright_header((height, width, channels), np.uint16, "RGB;tRNS" if transparent else None, orientation)
+        return _upright_header((height, width, channels), True, "RGB;tRNS" if transparent else None, orientation)
     _refuse(image)
     channels = _CHANNELS[_target_mode(image)]
-    return _upright_header((height, width, channels), np.uint8, _source_mode(image, raw), orientation)
+    return _upright_header((height, width, channels), False, _source_mode(image, raw), orientation)
 
 
 def _refuse(image: Image.Image) -> None:
     """Raise for samples that are not of 8 bits or fewer, and for colour spaces that have no plain RGB."""
-    tags = getattr(image, "tag_v2", None)
-    if tags is not None:
-        widefile.refuse_tiff(tags)
-        if any(value % 257 and value % 256 for value in tags.get(_COLOUR_MAP, ())):
-            raise UnreadableImageError("palette of 16-bit colours; convert it to RGB, nothing is cut silently")
     if image.mode in ("I", "F"):
         raise UnreadableImageError(f"32-bit samples ({image.mode}); images have 8 or 16 bits, scale and convert them")
     if image.mode not in (*_CHANNELS, "1", "P", "PA", "CMYK"):
@@ -193,7 +185,7 @@ def _is_wide_grey(image: Image.Image) -> bool:
 
 def _is_white_zero(image: Image.Image) -> bool:
     tags = getattr(image, "tag_v2", None)
-    return tags is not None and tags.get(262) == 0
+    return tags is not None and tags.get(_PHOTOMETRIC) == 0
 
 
 def _source_mode(image: Image.Image, raw: str) -> str | None:
@@ -230,8 +222,6 @@ def _narrow(image: Image.Image, channels: int) -> NDArray[np.uint8]:
 def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
     """Uint16 [H, W, 1], or [H, W, 2] if a value stands for transparency."""
     grey = np.asarray(image).astype(np.uint16)
-    if _is_white_zero(image):
-        grey = np.uint16(65535) - grey
     if "transparency" not in image.info:
         return grey[:, :, None]
     alpha = np.where(grey == image.info["transparency"], 0, 65535).astype(np.uint16)

@@ -1,6 +1,6 @@
-"""Image files of several channels of 16 bits, which Pillow cuts to 8: PNG and TIFF, read by imagecodecs.
+"""Image files whose 16-bit samples Pillow cuts to 8, or does not know: PNG and TIFF, read by imagecodecs.
 
-TIFF files are known here by the tags of their first page, because Pillow does not open all of them.
+TIFF files are known here by the tags of their first page.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from PIL import TiffImagePlugin
 
 from smalti.errors import MissingDependencyError
 
-__all__ = ["RefusedError", "TiffLayout", "read_png", "read_tiff", "refuse_tiff", "tiff_layout"]
+__all__ = ["RefusedError", "TiffLayout", "read_png", "read_tiff", "tiff_layout"]
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 262, 274
-_SAMPLES, _PLANES, _EXTRA, _FORMAT = 277, 284, 338, 339
+_SAMPLES, _PLANES, _COLOUR_MAP, _EXTRA, _FORMAT = 277, 284, 320, 338, 339
 _WHITE_IS_ZERO, _GREY, _RGB = 0, 1, 2
 _COLOUR_SAMPLES = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples of a photometric interpretation without extras
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # alpha that is multiplied into the colours, and alpha that is not
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TiffLayout:
-    """How the pixels of a TIFF file of several 16-bit channels lie in it."""
+    """How the pixels of a TIFF file with 16-bit samples lie in it."""
 
     height: int
     width: int
@@ -41,28 +41,24 @@ class TiffLayout:
     @property
     def source_mode(self) -> str | None:
         """What is converted: grey whose white is stored as 0."""
-        return "LA;I" if self.white_is_zero else None
+        return None if not self.white_is_zero else "L;I" if self.channels == 1 else "LA;I"
 
 
 def tiff_layout(file: BinaryIO) -> TiffLayout | None:
-    """The layout of a TIFF file with 2 to 4 channels of 16 bits; None for every other file. Rewinds the file.
+    """The layout of a TIFF file that is to be read here; None for files that Pillow reads. Rewinds the file.
 
-    RefusedError if it has such channels but others than grey or RGB with or without alpha, or several pages.
+    Here are read grey and RGB of 16 bits, with or without alpha, but for plain grey, which Pillow keeps.
+    RefusedError for a TIFF file whose samples cannot be kept.
     """
     file.seek(0)
-    head = file.read(8)
-    if head[:4] not in _TIFF_HEADS:
-        file.seek(0)
-        return None
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if head[2:4] in (b"+\0", b"\0+") else b""))
-    file.seek(tags.next)
-    tags.load(file)
+    tags = _tiff_tags(file)
     file.seek(0)
-    depths, samples = _values(tags, _BITS, 1), int(tags.get(_SAMPLES, 1))
-    if set(depths) != {16} or samples == 1 or set(_values(tags, _FORMAT, 1)) != {1}:
+    if tags is None:
         return None
-    refuse_tiff(tags)
-    photometric = tags.get(_PHOTOMETRIC)
+    _refuse_samples(tags)
+    samples, photometric = int(tags.get(_SAMPLES, 1)), tags.get(_PHOTOMETRIC)
+    if 16 not in _values(tags, _BITS, 1) or (samples == 1 and photometric == _GREY):
+        return None
     if photometric not in (_WHITE_IS_ZERO, _GREY, _RGB):
         raise RefusedError("16-bit samples of a colour space other than grey or RGB; convert it")
     if tags.next:
@@ -79,15 +75,33 @@ def tiff_layout(file: BinaryIO) -> TiffLayout | None:
     )
 
 
-def refuse_tiff(tags: Mapping[int, Any]) -> None:
-    """Raise RefusedError for samples, by a TIFF file's tags, that are of other kinds or more than can be kept."""
-    bits = max(_values(tags, _BITS, 1))
-    if bits > 16 or (bits > 8 and set(_values(tags, _FORMAT, 1)) != {1}):
-        raise RefusedError(f"{bits}-bit samples; images have unsigned samples of 8 or 16 bits, scale and convert them")
-    if bits not in (1, 2, 4, 8, 16):
-        raise RefusedError(f"{bits}-bit samples; images have 8 or 16 bits")
-    if bits == 16 and tags.get(_PHOTOMETRIC) not in (_WHITE_IS_ZERO, _GREY, _RGB):
-        raise RefusedError("16-bit samples of a colour space other than grey or RGB; convert it")
+def _tiff_tags(file: BinaryIO) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
+    """The tags of a TIFF file's first page; None for files of other kinds."""
+    head = file.read(8)
+    if head[:4] not in _TIFF_HEADS:
+        return None
+    if head[:4] == b"MM\0+":  # Pillow does not know it
+        raise RefusedError("big-endian BigTIFF; write a little-endian or a plain TIFF")
+    tags = TiffImagePlugin.ImageFileDirectory_v2(head + (file.read(8) if head[2] == ord("+") else b""))
+    file.seek(tags.next)
+    tags.load(file)
+    if _WIDTH not in tags or _HEIGHT not in tags:
+        raise RefusedError("damaged: a TIFF file without width and height")
+    return tags
+
+
+def _refuse_samples(tags: Mapping[int, Any]) -> None:
+    """Raise RefusedError for samples that are of other kinds or more than can be kept."""
+    depths = set(_values(tags, _BITS, 1))
+    bits = max(depths)
+    if bits > 16 or set(_values(tags, _FORMAT, 1)) != {1}:
+        kinds = {2: "signed ", 3: "float "}
+        kind = kinds.get(max(_values(tags, _FORMAT, 1)), "")
+        raise RefusedError(f"{kind}{bits}-bit samples; images have unsigned ones of 8 or 16 bits, scale and convert")
+    if len(depths) > 1 or bits not in (1, 2, 4, 8, 16):
+        raise RefusedError(f"samples of {', '.join(map(str, sorted(depths)))} bits; images have 8 or 16")
+    if any(value % 257 and value % 256 for value in tags.get(_COLOUR_MAP, ())):
+        raise RefusedError("palette of 16-bit colours; convert it to RGB, nothing is cut silently")
     samples = int(tags.get(_SAMPLES, 1))
     extra = samples - _COLOUR_SAMPLES.get(int(tags.get(_PHOTOMETRIC, 0)), samples)
     known = [kind for kind in _values(tags, _EXTRA, _UNASSOCIATED) if kind in (_ASSOCIATED, _UNASSOCIATED)]
@@ -98,8 +112,10 @@ def refuse_tiff(tags: Mapping[int, Any]) -> None:
 def read_tiff(file: BinaryIO, layout: TiffLayout) -> NDArray[np.uint16]:
     """Pixels uint16 [H, W, C] as stored, not turned; white that is stored as 0 becomes 65535."""
     file.seek(0)
-    pixels = np.asarray(_imagecodecs("16-bit TIFF of several channels").tiff_decode(file.read()))
-    if layout.planes:
+    pixels = np.asarray(_imagecodecs("16-bit TIFF with other channels than grey").tiff_decode(file.read()))
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    elif layout.planes:
         pixels = np.moveaxis(pixels, 0, -1)
     expected = (layout.height, layout.width, layout.channels)
     if pixels.dtype != np.uint16 or pixels.shape != expected:
@@ -113,7 +129,7 @@ def read_tiff(file: BinaryIO, layout: TiffLayout) -> NDArray[np.uint16]:
 def read_png(file: BinaryIO) -> NDArray[np.uint16]:
     """Pixels uint16 [H, W, C] of a 16-bit PNG file; a transparent colour becomes an alpha channel."""
     file.seek(0)
-    pixels: NDArray[np.uint16] = _imagecodecs("16-bit PNG of several channels").png_decode(file.read())
+    pixels: NDArray[np.uint16] = _imagecodecs("16-bit PNG with other channels than grey").png_decode(file.read())
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
