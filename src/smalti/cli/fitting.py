@@ -28,17 +28,17 @@ from smalti.cli.options import (
     TargetMse,
     TargetSsim,
     Threads,
-    default_threads,
 )
-from smalti.cli.pyramids import fit_pyramid_with_progress
-from smalti.cli.sources import open_for, report_skipped
+from smalti.cli.pyramids import fit_pyramid_with_progress, prepare_checkpoint
+from smalti.cli.ranks import console_of, is_first, one_voice, open_on_all, threads_of_rank
+from smalti.cli.sources import report_skipped
 from smalti.errors import UsageError
 from smalti.files import atomic_file, check_output, writing
 
 if TYPE_CHECKING:
-    from smalti.codec import Wanted
     from smalti.images import ImageSource
-    from smalti.training import EpochReport, FitSettings, Model, QuantizationReport
+    from smalti.training import EpochReport, FitSettings, Group, Model, QuantizationReport
+    from smalti.training.pyramid import PyramidModel
 
 __all__ = ["checkpoint_path", "fit_command", "fit_with_progress"]
 
@@ -80,68 +80,69 @@ def fit_command(
     finds the network, the codebooks and the trade-off that meet a target.
 
     Each epoch's loss, validation MSE and use of the codebook are shown and written to OUT.log.json. Ctrl-C leaves a
-    checkpoint, and the line that resumes from it.
+    checkpoint, and the line that resumes from it. Under torchrun several processes fit one model (docs/training.md).
     """
-    console = Console(json=json, quiet=quiet)
-    check_output(output, force)
+    if is_first():
+        check_output(output, force)
     with needing("fitting", "train"):
         from smalti.codec import Wanted  # noqa: PLC0415 (torch is slow to import)
+        from smalti.training import joined  # noqa: PLC0415
+        from smalti.training.pyramid import PyramidSettings  # noqa: PLC0415
     name = None if profile is None else profile.value
     wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
-    if wanted.is_pyramid:
-        if validation is not None:
-            raise UsageError("--validation is for the profile paper")
-        _fit_pyramid(source, output, wanted, console, resume, threads)
-        return
-    settings = wanted.paper_settings()
-    images = open_for(source, console)
-    check_images = None if validation is None else open_for(validation, console)
-    model = fit_with_progress(
-        images,
-        settings,
-        console,
-        output,
-        log=output.with_name(f"{output.name}.log.json"),
-        validation=check_images,
-        device=device,
-        resume=resume,
-        threads=threads,
-    )
-    model.save(output)
-    checkpoint_path(output).unlink(missing_ok=True)
+    with joined(device) as group, one_voice(group):
+        console = console_of(group, Console(json=json, quiet=quiet))
+        with group.agreed():
+            if wanted.is_pyramid and validation is not None:
+                raise UsageError("--validation is for the profile paper")
+            settings = wanted.pyramid_settings() if wanted.is_pyramid else wanted.paper_settings()
+        images = open_on_all(source, console, group)
+        check_images = None if validation is None else open_on_all(validation, console, group)
+        model: Model | PyramidModel
+        if isinstance(settings, PyramidSettings):
+            checkpoint = checkpoint_path(output)
+            model = fit_pyramid_with_progress(
+                images, settings, console, output, checkpoint, resume=resume, threads=threads, group=group
+            )
+        else:
+            model = fit_with_progress(
+                images,
+                settings,
+                console,
+                output,
+                log=output.with_name(f"{output.name}.log.json"),
+                validation=check_images,
+                device=device,
+                resume=resume,
+                threads=threads,
+                group=group,
+            )
+        with group.agreed():
+            if group.is_main:
+                model.save(output)
+                checkpoint_path(output).unlink(missing_ok=True)
+    if group.is_main:
+        _tell(model, output, images, console)
+
+
+def _tell(model: "Model | PyramidModel", output: Path, images: "ImageSource", console: Console) -> None:
+    """Give the result, and list what was passed over."""
+    size = output.stat().st_size
     plain = {
         "model": str(output),
-        "model_file_bytes": output.stat().st_size,
+        "model_file_bytes": size,
         "image_shape": list(model.image_shape),
         "settings": model.settings.to_json(),
         "provenance": model.provenance,
         "history": model.history,
-        "quantization": model.quantization,
-        "skipped": [vars(file) for file in images.skipped],
     }
-    console.result(plain, f"{output}: {model.provenance['parameters']:,} parameters, {output.stat().st_size:,} bytes")
-    report_skipped(images, console)
-
-
-def _fit_pyramid(
-    source: str, output: Path, wanted: "Wanted", console: Console, resume: bool, threads: int | None
-) -> None:
-    settings = wanted.pyramid_settings()
-    images = open_for(source, console)
-    checkpoint = checkpoint_path(output)
-    model = fit_pyramid_with_progress(images, settings, console, output, checkpoint, resume=resume, threads=threads)
-    model.save(output)
-    checkpoint.unlink(missing_ok=True)
-    plain = {
-        "model": str(output),
-        "model_file_bytes": output.stat().st_size,
-        "image_shape": list(model.image_shape),
-        "settings": model.settings.to_json(),
-        "provenance": model.provenance,
-        "history": model.history,
-        "skipped": [vars(file) for file in images.skipped],
-    }
-    console.result(plain, f"{output}: {model.codebook_size:,} codes, {output.stat().st_size:,} bytes")
+    if hasattr(model, "quantization"):  # of the profile paper
+        plain["quantization"] = model.quantization
+        learned = f"{model.provenance['parameters']:,} parameters"
+    else:
+        learned = f"{model.codebook_size:,} codes"
+    plain["skipped"] = [vars(file) for file in images.skipped]
+    console.result(plain, f"{output}: {learned}, {size:,} bytes")
     report_skipped(images, console)
 
 
@@ -156,36 +157,38 @@ def fit_with_progress(
     device: str = "cpu",
     resume: bool = False,
     threads: int | None = None,
+    group: "Group | None" = None,
 ) -> "Model":
     """Fit a model for `output` while showing how it goes; on Ctrl-C leave a checkpoint and say how to resume.
 
-    log : where each epoch's figures are written too
+    log : where each epoch's figures are written too    group : the ranks that fit together; None for this process alone
     The checkpoint is the caller's to remove, once what the model was fitted for is written.
     """
     import torch  # noqa: PLC0415
 
     from smalti.codec import fit_source  # noqa: PLC0415
-    from smalti.training import FitInterruptedError, choose_device  # noqa: PLC0415
+    from smalti.training import ALONE, FitInterruptedError, choose_device  # noqa: PLC0415
 
-    torch.set_num_threads(default_threads(threads))
+    group = group or ALONE
+    torch.set_num_threads(threads_of_rank(threads))
+    with group.agreed():
+        device = group.own_device(choose_device(device))
     _warn_of_few_steps(len(source), settings, console)
     checkpoint = checkpoint_path(output)
-    if checkpoint.exists() and not resume:
-        console.warn(f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it")
-        checkpoint.unlink()
-    elif resume and not checkpoint.exists():
-        console.warn(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
+    if group.is_main:
+        prepare_checkpoint(checkpoint, resume, console)
     with console.progress(f"fit K={settings.quantizer.codebook_size}") as progress, stop_on_interrupt() as stopping:
-        observer = _Observer(console, progress, stopping, log)
+        observer = _Observer(console, progress, stopping, log if group.is_main else None)
         try:
             return fit_source(
                 source,
                 settings,
                 validation=validation,
-                device=choose_device(device),
+                device=device,
                 checkpoint=checkpoint,
                 resume=resume,
                 observer=observer,
+                group=group,
             )
         except FitInterruptedError:
             raise WorkInterruptedError.going_on_with(command_line("--resume")) from None

@@ -34,6 +34,7 @@ from smalti.cli.options import (
     default_threads,
 )
 from smalti.cli.pyramids import compress_pyramid, fit_pyramid_with_progress
+from smalti.cli.ranks import refuse_several
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
@@ -96,6 +97,7 @@ def compress_command(
     Without --model, a model is fitted on SOURCE first. Files that cannot be read are passed over and listed; the
     exit code is then 3.
     """
+    refuse_several("smalti compress", "fit with smalti fit first, then give --model")
     console = Console(json=json, quiet=quiet)
     check_output(output, force)
     if model is not None and any(value is not None for value in (profile, codebook_size, epochs, seed)):

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
 from smalti.cli.options import default_threads
+from smalti.cli.ranks import threads_of_rank
 from smalti.files import atomic_file, writing
 
 if TYPE_CHECKING:
     from smalti.codec import CompressReport, PyramidPacking
     from smalti.images import ImageSource
+    from smalti.training import Group
     from smalti.training.pyramid import PyramidModel, PyramidReport, PyramidSettings
 
-__all__ = ["compress_pyramid", "fit_pyramid_with_progress"]
+__all__ = ["compress_pyramid", "fit_pyramid_with_progress", "prepare_checkpoint"]
 
 
 def fit_pyramid_with_progress(
@@ -27,28 +29,40 @@ def fit_pyramid_with_progress(
     *,
     resume: bool = False,
     threads: int | None = None,
+    group: "Group | None" = None,
 ) -> "PyramidModel":
     """Fit a model for `output` while showing how it goes; on Ctrl-C leave the checkpoint and say how to resume.
 
     The reports go to OUT.log.json too. The checkpoint is the caller's to remove.
+    group : the ranks that fit together; None for this process alone
     """
     import torch  # noqa: PLC0415
 
     from smalti.codec import fit_pyramid_source  # noqa: PLC0415
-    from smalti.training import FitInterruptedError  # noqa: PLC0415
+    from smalti.training import ALONE, FitInterruptedError  # noqa: PLC0415
 
-    torch.set_num_threads(default_threads(threads))
+    group = group or ALONE
+    torch.set_num_threads(threads_of_rank(threads))
+    if group.is_main:
+        prepare_checkpoint(checkpoint, resume, console)
+    with console.progress(f"fit {settings.profile}") as progress, stop_on_interrupt() as stopping:
+        log = output.with_name(f"{output.name}.log.json") if group.is_main else None
+        observer = _Observer(console, progress, stopping, log)
+        try:
+            return fit_pyramid_source(
+                source, settings, checkpoint=checkpoint, resume=resume, observer=observer, group=group
+            )
+        except FitInterruptedError:
+            raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
+
+
+def prepare_checkpoint(checkpoint: Path, resume: bool, console: Console) -> None:
+    """Remove the checkpoint of an earlier fit that is not to go on, and say what will be done."""
     if checkpoint.exists() and not resume:
         console.warn(f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it")
         checkpoint.unlink()
     elif resume and not checkpoint.exists():
         console.warn(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
-    with console.progress(f"fit {settings.profile}") as progress, stop_on_interrupt() as stopping:
-        observer = _Observer(console, progress, stopping, output.with_name(f"{output.name}.log.json"))
-        try:
-            return fit_pyramid_source(source, settings, checkpoint=checkpoint, resume=resume, observer=observer)
-        except FitInterruptedError:
-            raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
 
 
 def compress_pyramid(
@@ -92,7 +106,9 @@ _REFINING = {
 class _Observer:
     """Shows a fit on the terminal, and writes its log, a JSON list with one object a report."""
 
-    def __init__(self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool], log: Path) -> None:
+    def __init__(
+        self, console: Console, progress: ProgressCallback, stopping: Callable[[], bool], log: Path | None
+    ) -> None:
         self.console, self.on_step, self.should_stop, self.log = console, progress, stopping, log
         self._stage = ""
 
@@ -111,5 +127,7 @@ class _Observer:
             f"model about {report.model_bytes / 1000:.0f} kB, codes {'+'.join(map(str, report.codes))} ({stage})"
             f" | {report.seconds:.0f} s"
         )
+        if self.log is None:
+            return
         with atomic_file(self.log, overwrite=True) as file, writing(self.log):
             file.write(f"{json.dumps(history, indent=2)}\n".encode())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images import ImageSource, open_source, read_images, shape_words
-from smalti.training import FitObserver, FitSettings, Model, TrainingImages, fit
+from smalti.training import ALONE, FitObserver, FitSettings, Group, Model, TrainingImages, fit
 
 __all__ = ["fit_source"]
 
@@ -26,6 +26,7 @@ def fit_source(
     checkpoint: Path | None = None,
     resume: bool = False,
     observer: FitObserver | None = None,
+    group: Group = ALONE,
 ) -> Model:
     """Fit a model on every image of `source`.
 
@@ -34,8 +35,9 @@ def fit_source(
 
     The rest is as for `smalti.training.fit`. SourceError if the validation images have another shape.
     """
-    images = TrainingImages(source)
-    pixels, described = _validation(source, validation, images)
+    with group.agreed():
+        images = TrainingImages(source)
+        pixels, described = _validation(source, validation, images)
     provenance: dict[str, Any] = {"source": source.description, "validation": described}
     return fit(
         images,
@@ -46,6 +48,7 @@ def fit_source(
         resume=resume,
         observer=observer,
         provenance=provenance,
+        group=group,
     )
 
 

@@ -9,7 +9,7 @@ from smalti.archive.recovery import RecoverySpec
 from smalti.codec.packing import CompressReport, Promise
 from smalti.images import ImageSource
 from smalti.pyramid import PyramidDecoder, TokenLayout
-from smalti.training import TrainingImages
+from smalti.training import ALONE, Group, TrainingImages
 from smalti.training.pyramid import (
     Encoding,
     Goal,
@@ -37,16 +37,20 @@ def fit_pyramid_source(
     checkpoint: Path | None = None,
     resume: bool = False,
     observer: PyramidObserver | None = None,
+    group: Group = ALONE,
 ) -> PyramidModel:
     """Fit a pyramid on every image of `source`. The rest is as for `smalti.training.pyramid.fit_pyramid`."""
     provenance: dict[str, Any] = {"source": source.description}
+    with group.agreed():
+        images = TrainingImages(source)
     return fit_pyramid(
-        TrainingImages(source),
+        images,
         settings,
         checkpoint=checkpoint,
         resume=resume,
         observer=observer,
         provenance=provenance,
+        group=group,
     )
 
 

@@ -58,6 +58,10 @@ class Group:
         """Return this rank's rows of what all ranks have: parts follow one another, and differ by a row at most."""
         return values
 
+    def own_device(self, device: str) -> str:
+        """Return this rank's own device of a kind."""
+        return device
+
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all ranks: the same bits on every rank."""
 
@@ -124,6 +128,10 @@ class Ranks(Group):
         """Return this rank's rows."""
         count = len(values)
         return values[count * self.rank // self.size : count * (self.rank + 1) // self.size]
+
+    def own_device(self, device: str) -> str:
+        """Return, of the GPUs of this rank's machine, the one that LOCAL_RANK says; any other device as it is."""
+        return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum, all of one dtype at once."""
@@ -263,8 +271,11 @@ def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Group]
     """The group that this process belongs to.
 
     A process group that is initialised already is taken, and left as it is. Else one is started from the environment
-    that torchrun makes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), by NCCL if `device` is cuda and by gloo if not,
-    and ended with the block. Without either, the process is alone.
+    that torchrun makes (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), and ended with the block. Without
+    either, the process is alone.
+
+    device : as `choose_device` takes it; ranks that compute on GPUs talk by NCCL, others by gloo
+    timeout : how long a rank waits for the others
 
     Raises RankError if the others cannot be found.
     """
@@ -274,9 +285,9 @@ def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Group]
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    on_gpu = device.startswith("cuda")
+    on_gpu = torch.cuda.is_available() and device.partition(":")[0] in ("auto", "cuda")
     if on_gpu:
-        torch.cuda.set_device(local_device(device))
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout)
     except (RuntimeError, ValueError) as error:
@@ -286,11 +297,6 @@ def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Group]
         yield Ranks()
     finally:
         dist.destroy_process_group()
-
-
-def local_device(device: str) -> str:
-    """Return this rank's own device: of the GPUs of its machine, the one that LOCAL_RANK says."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
 
 def _travelling_device() -> torch.device:

@@ -185,7 +185,7 @@ class VectorQuantizer(nn.Module):
     @staticmethod
     def _to_grid(vectors: Tensor, like: Tensor) -> Tensor:
         count, _, height, width = like.shape
-        return vectors.view(count, height, width, -1).permute(0, 3, 1, 2)
+        return vectors.view(count, height, width, vectors.shape[-1]).permute(0, 3, 1, 2)
 
 
 def mean_square(values: Tensor, goals: Tensor) -> Tensor:

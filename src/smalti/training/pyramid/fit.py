@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from smalti.errors import ModelError
+from smalti.errors import ModelError, UsageError
+from smalti.training.distributed import ALONE, Group
 from smalti.training.fit import FitInterruptedError
 from smalti.training.images import TrainingImages
 from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, search_rounds, size_up
@@ -90,6 +91,7 @@ def fit_pyramid(
     resume: bool = False,
     observer: PyramidObserver | None = None,
     provenance: dict[str, Any] | None = None,
+    group: Group = ALONE,
 ) -> PyramidModel:
     """Fit a pyramid.
 
@@ -100,6 +102,8 @@ def fit_pyramid(
     On one machine and with one number of threads, equal arguments give equal weights, interrupted or not.
     Raises FitInterruptedError when the observer asks to stop.
     """
+    if group.size > 1:
+        raise UsageError("several processes fit the profile paper alone; fit compact and fine in one")
     sized = size_up(images, settings)
     loop = _Loop(images, settings, sized, checkpoint)
     if resume and checkpoint is not None and checkpoint.exists():

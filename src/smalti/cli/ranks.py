@@ -1,0 +1,84 @@
+"""Commands under torchrun: the processes of one fit are ranks, of which rank 0 alone speaks and writes.
+
+This module imports no torch, so that it can tell at once what several processes cannot do.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from smalti.cli.console import Console
+from smalti.cli.interruption import WorkInterruptedError
+from smalti.cli.options import default_threads
+from smalti.cli.sources import open_for
+from smalti.errors import UsageError
+
+if TYPE_CHECKING:
+    from smalti.images import ImageSource
+    from smalti.training import Group
+
+__all__ = ["QuietConsole", "console_of", "is_first", "one_voice", "open_on_all", "refuse_several", "threads_of_rank"]
+
+
+def is_first() -> bool:
+    """Whether this process is rank 0, or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def refuse_several(command: str, advice: str) -> None:
+    """End a command that several processes cannot share: UsageError on rank 0, and no word from the others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        error = UsageError(f"{command} runs in one process, not under torchrun: {advice}")
+        if is_first():
+            raise error
+        raise SystemExit(error.exit_code)
+
+
+def threads_of_rank(asked: int | None) -> int:
+    """Return the threads of this process: those asked for, else its share of the cores of its machine."""
+    if asked is not None:
+        return asked
+    return max(1, default_threads(None) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+class QuietConsole(Console):
+    """The voice of a rank other than 0: it has none."""
+
+    def __init__(self) -> None:
+        super().__init__(json=False, quiet=True)
+
+    def warn(self, line: str) -> None:
+        """Say nothing: rank 0 says it."""
+
+    def result(self, plain: dict[str, Any], text: str) -> None:
+        """Say nothing: rank 0 says it."""
+
+
+def console_of(group: "Group", console: Console) -> Console:
+    """Return the voice of a rank."""
+    return console if group.is_main else QuietConsole()
+
+
+@contextmanager
+def one_voice(group: "Group") -> Iterator[None]:
+    """Within, errors that all ranks know of are raised on rank 0 only; the others end with their exit code."""
+    from smalti.training import RankError  # noqa: PLC0415 (torch is slow to import)
+
+    try:
+        yield
+    except (RankError, WorkInterruptedError) as error:
+        if group.is_main:
+            raise
+        raise SystemExit(error.exit_code) from error
+
+
+def open_on_all(spec: str, console: Console, group: "Group") -> "ImageSource":
+    """Open images on every rank, on rank 0 first: what it downloads is in the cache of its machine for the others."""
+    source: ImageSource | None = None
+    for turn in (True, False):
+        with group.agreed():
+            if turn == group.is_main:
+                source = open_for(spec, console)
+    assert source is not None
+    return source
