@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images.arrays import RowsSource
-from smalti.images.columns import Columns, check_labels
+from smalti.images.besides import columns_beside
+from smalti.images.columns import check_labels
 from smalti.images.places import Place, beside, is_url, kind_of, name_of, open_binary, shown, size_bytes
 
 __all__ = ["NpyRows", "NpySource"]
@@ -27,7 +28,7 @@ _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
 
 
 class NpySource(RowsSource):
-    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there.
+    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there, and what `columns_beside` finds.
 
     Raises SourceError if the file is none, is truncated, or holds no images.
     """
@@ -35,11 +36,11 @@ class NpySource(RowsSource):
     def __init__(self, place: Place) -> None:
         rows = _rows_of(place)
         neighbour = beside(place, name_of(place)[: -len(".npy")] + ".labels.npy")
+        images = rows.shape[0] if rows.shape else 0
         labels = None
         if kind_of(neighbour) == "file":
-            stored = _rows_of(neighbour).whole()
-            labels = check_labels(stored, rows.shape[0] if rows.shape else 0, shown(neighbour))
-        super().__init__(shown(place), rows, Columns(labels))
+            labels = check_labels(_rows_of(neighbour).whole(), images, shown(neighbour))
+        super().__init__(shown(place), rows, columns_beside(place, images, labels))
 
 
 class NpyRows:
@@ -78,14 +79,14 @@ class NpyRows:
                 data = self._read(file, shape[0] * self._row_bytes)
                 if _state(file) != state:
                     raise self._changed()
-                yield np.frombuffer(data, self.dtype).reshape(shape)
+                yield np.ndarray(shape, self.dtype, data)
 
     def whole(self) -> NDArray[np.generic]:
         """The array in memory; for what is small."""
         with self._opened() as file:
             self._read_header(file)
             data = self._read(file, self._row_bytes * (self.shape[0] if self.shape else 1))
-        return np.frombuffer(data, self.dtype).reshape(self.shape, order="F" if self._fortran else "C")
+        return np.ndarray(self.shape, self.dtype, data, order="F" if self._fortran else "C")
 
     @property
     def _row_bytes(self) -> int:
