@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError, UsageError
 from smalti.images.arrays import ArraySource
 from smalti.images.batch import Pixels
+from smalti.images.datasetobject import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.images.folder import FolderRecords
 from smalti.images.idx import IdxSource
 from smalti.images.listing import IMAGE_SUFFIXES
 from smalti.images.named import open_named
 from smalti.images.npy import NpySource
+from smalti.images.parquet import is_parquet_folder, open_parquet, open_parquet_folder
 from smalti.images.places import Place, is_url, kind_of, name_of, shown
 from smalti.images.records import Records
 from smalti.images.recordsource import sources_of, usual_of
+from smalti.images.saveddataset import is_saved_dataset, open_saved_dataset
 from smalti.images.sets import SET_NAMES
 from smalti.images.source import ImageSource
 
@@ -30,7 +33,9 @@ __all__ = ["open_groups", "open_source"]
 _KINDS = "a folder of image files, .npy, IDX (-idx3-ubyte, also .gz)"
 
 # Files of encoded images by suffix: opened as records, several of one kind as one source.
-_RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {}
+_RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {
+    ".parquet": open_parquet,
+}
 
 # Files of arrays by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Place], Sequence[ImageSource]]] = {
@@ -38,12 +43,15 @@ _SOURCES: Mapping[str, Callable[[Place], Sequence[ImageSource]]] = {
 }
 
 # Folders that are more than folders of image files: how to tell them, and how to open them.
-_RECORD_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Records]]] = ()
+_RECORD_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Records]]] = (
+    (is_saved_dataset, open_saved_dataset),
+    (is_parquet_folder, open_parquet_folder),
+)
 _SOURCE_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Sequence[ImageSource]]]] = ()
 
 
 def open_source(
-    spec: str | Path | Pixels,
+    spec: str | Path | Pixels | DatasetObject,
     *,
     labels: NDArray[np.integer] | None = None,
     report: Callable[[str], None] | None = None,
@@ -54,7 +62,8 @@ def open_source(
     `open_groups` takes all.
 
     spec : a name of `SET_NAMES` (before any path of that name; write `./mnist` for a folder called mnist); a path
-        or URL of one of the kinds in docs/images.md; or uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
+        or URL of one of the kinds in docs/images.md; uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an
+        object of Hugging Face `datasets`
     labels : integers [N] for an array; files carry their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
 
@@ -66,7 +75,7 @@ def open_source(
 
 
 def open_groups(
-    spec: str | Path | Pixels,
+    spec: str | Path | Pixels | DatasetObject,
     *,
     labels: NDArray[np.integer] | None = None,
     report: Callable[[str], None] | None = None,
@@ -80,10 +89,16 @@ def open_groups(
 
 
 def _open(
-    spec: str | Path | Pixels, labels: NDArray[np.integer] | None, report: Callable[[str], None] | None
+    spec: str | Path | Pixels | DatasetObject,
+    labels: NDArray[np.integer] | None,
+    report: Callable[[str], None] | None,
 ) -> Records | Sequence[ImageSource]:
     if isinstance(spec, np.ndarray):
         return [ArraySource(spec, labels)]
+    if is_dataset_object(spec):
+        if labels is not None:
+            raise UsageError("labels are given for arrays only; a dataset has its own in a column")
+        return open_dataset_object(spec)
     if not isinstance(spec, str | Path):
         raise UsageError(f"images are a path, a name or a NumPy array, not {type(spec).__name__}; use np.asarray")
     if labels is not None:
@@ -119,7 +134,7 @@ def _open_file(place: Place) -> Records | Sequence[ImageSource]:
         raise SourceError(f"{shown(place)}: is one image; give the folder that holds the images")
     if name.endswith(".smalti"):
         raise SourceError(f"{shown(place)}: is an archive, not images; decompress it first")
-    if name.endswith((".npz", ".tar", ".parquet", ".zip")):
+    if name.endswith((".npz", ".tar", ".zip")):
         raise SourceError(f"{shown(place)}: such files cannot be read yet; give {_KINDS}")
     return [IdxSource(place)]
 

@@ -1,0 +1,221 @@
+"""Which column of a table holds the images, which their labels and names, and what the others come to.
+
+The tables are Arrow's: of Parquet files, of what Hugging Face `datasets` saves, and of its objects. What `datasets`
+says of its columns (images, classes) is read from the schema's metadata, as JSON, without `datasets`.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from smalti.errors import MissingDependencyError, SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+
+__all__ = [
+    "FEATURES_KEY",
+    "TableColumns",
+    "classes_in",
+    "columns_of",
+    "is_nested",
+    "is_text",
+    "plain_type",
+    "pyarrow_for",
+]
+
+FEATURES_KEY = b"huggingface"
+"""Under which `datasets` keeps what it knows of columns in the metadata of a schema."""
+
+ImageKind = Literal["file", "bytes", "pixels"]
+
+_IMAGE_NAMES = ("image", "img", "png", "jpg", "jpeg", "webp", "tif", "tiff", "picture", "photo", "bytes", "pixels")
+_LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")
+_NAME_NAMES = ("file_name", "filename", "path", "__key__")
+_KINDS: tuple[ImageKind, ...] = ("file", "bytes", "pixels")
+
+_log = logging.getLogger("smalti")
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """What the columns of a table are.
+
+    image : the column of images
+    kind : what it holds: "file" for a struct of bytes and path, "bytes" for encoded images, "pixels" for numbers
+    label : the column of labels, or None
+    class_names : the name of each label, if the table says so
+    name : the column of names, "" for the paths within `image`, None if there are none
+    fields : further columns that hold a scalar each
+    classes : the names of the classes of those of `fields` that hold classes
+    """
+
+    image: str
+    kind: ImageKind
+    label: str | None
+    class_names: tuple[str, ...] | None
+    name: str | None
+    fields: tuple[str, ...]
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def pyarrow_for(what: str) -> Any:
+    """The package pyarrow; MissingDependencyError, which names `what`, if it is not installed."""
+    try:
+        import pyarrow  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise MissingDependencyError.of(what, "pyarrow", "parquet") from error
+    return pyarrow
+
+
+def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
+    """What the columns of a table with this schema are; columns that are left out are told in one line.
+
+    shown : what messages call the table
+
+    Raises SourceError if no column holds images, or several do and no name tells which is meant.
+    """
+    types = {column.name: plain_type(column.type) for column in schema}
+    if len(types) < len(schema):
+        raise SourceError(f"{shown}: two columns have the same name; rename one")
+    classes = classes_in(schema, shown)
+    image, kind = _image_column(types, shown)
+    label = _label_column(types, classes)
+    scalars = [name for name, kind_of in types.items() if name not in (image, label) and _is_scalar(kind_of)]
+    name = _name_column(types, image, scalars)
+    left_out = [other for other in types if other not in (image, label, name, *scalars)]
+    if left_out:
+        _log.warning("%s: left out, because they hold no single number, text or time: %s", shown, ", ".join(left_out))
+    fields = tuple(other for other in scalars if other != name)
+    return TableColumns(
+        image,
+        kind,
+        label,
+        classes.get(label or ""),
+        name,
+        fields,
+        {key: classes[key] for key in fields if key in classes},
+    )
+
+
+def classes_in(schema: "pa.Schema", shown: str) -> dict[str, tuple[str, ...]]:
+    """The names of the classes of each column that holds classes, as `datasets` wrote them."""
+    known = _features(schema, shown)
+    return {name: names for name in schema.names if (names := _class_names(known.get(name))) is not None}
+
+
+def plain_type(kind: "pa.DataType") -> "pa.DataType":
+    """The type that an extension type (such as the arrays of `datasets`) is stored as; other types as they are."""
+    return kind.storage_type if hasattr(kind, "storage_type") else kind
+
+
+def _features(schema: "pa.Schema", shown: str) -> Mapping[str, Any]:
+    """What `datasets` wrote of each column; nothing if it did not write the table."""
+    text = (schema.metadata or {}).get(FEATURES_KEY)
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        _log.warning("%s: what it says of its columns under the key 'huggingface' is unreadable and left out", shown)
+        return {}
+    return found
+
+
+def _class_names(feature: object) -> tuple[str, ...] | None:
+    """The names of a ClassLabel, None for other features and for one without names."""
+    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+        return None
+    names = feature.get("names")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
+
+
+def _image_column(types: "Mapping[str, pa.DataType]", shown: str) -> tuple[str, ImageKind]:
+    kinds = {name: kind for name, kind_of in types.items() if (kind := _image_kind(kind_of)) is not None}
+    for kind in _KINDS:
+        found = [name for name, of in kinds.items() if of == kind]
+        chosen = found[0] if len(found) == 1 else _first_known(found, _IMAGE_NAMES)
+        if chosen is not None:
+            return chosen, kind
+        if found:
+            raise SourceError(f"{shown}: columns {', '.join(found)} could all be the images; call one of them image")
+    held = ", ".join(f"{name} ({kind_of})" for name, kind_of in types.items())
+    advice = "encoded images as binary or as a struct of bytes and path, or lists of lists of uint8 or uint16"
+    raise SourceError(f"{shown}: no column holds images; needed are {advice}; there are {held[:300] or 'no columns'}")
+
+
+def _image_kind(kind_of: "pa.DataType") -> ImageKind | None:
+    is_ = pyarrow_for("a table").types
+    if is_.is_struct(kind_of):
+        fields = {kind_of.field(index).name: kind_of.field(index).type for index in range(kind_of.num_fields)}
+        return "file" if "bytes" in fields and _is_binary(fields["bytes"]) else None
+    if _is_binary(kind_of):
+        return "bytes"
+    levels = 0
+    while is_nested(kind_of):
+        kind_of, levels = kind_of.value_type, levels + 1
+    return "pixels" if levels in (2, 3) and (is_.is_uint8(kind_of) or is_.is_uint16(kind_of)) else None
+
+
+def _label_column(types: "Mapping[str, pa.DataType]", classes: Mapping[str, object]) -> str | None:
+    """A column of classes, else one whose name says so and that holds integers or texts."""
+    is_ = pyarrow_for("a table").types
+    if classes:
+        return _first_known(list(classes), _LABEL_NAMES) or next(iter(classes))
+    fitting = [name for name, of in types.items() if is_.is_integer(of) or is_text(of)]
+    return _first_known(fitting, _LABEL_NAMES[:2])
+
+
+def _name_column(types: "Mapping[str, pa.DataType]", image: str, scalars: list[str]) -> str | None:
+    is_ = pyarrow_for("a table").types
+    if is_.is_struct(types[image]) and types[image].get_field_index("path") >= 0:
+        return ""
+    return _first_known([name for name in scalars if is_text(types[name])], _NAME_NAMES)
+
+
+def _first_known(names: Iterable[str], known: tuple[str, ...]) -> str | None:
+    """Of some names, the one that comes first in `known`, in any case of letters."""
+    places = {name: known.index(name.lower()) for name in names if name.lower() in known}
+    return min(places, key=lambda name: places[name], default=None)
+
+
+def is_nested(kind_of: "pa.DataType") -> bool:
+    """Whether values are lists."""
+    is_ = pyarrow_for("a table").types
+    return bool(is_.is_list(kind_of) or is_.is_large_list(kind_of) or is_.is_fixed_size_list(kind_of))
+
+
+def is_text(kind_of: "pa.DataType") -> bool:
+    """Whether values are texts, also where each different one is stored once."""
+    is_ = pyarrow_for("a table").types
+    if is_.is_dictionary(kind_of):
+        return is_text(kind_of.value_type)
+    return bool(is_.is_string(kind_of) or is_.is_large_string(kind_of))
+
+
+def _is_binary(kind_of: "pa.DataType") -> bool:
+    is_ = pyarrow_for("a table").types
+    return bool(is_.is_binary(kind_of) or is_.is_large_binary(kind_of))
+
+
+def _is_scalar(kind_of: "pa.DataType") -> bool:
+    """Whether values are bool, int, float or text, or have an exact text: times, dates and decimal numbers."""
+    is_ = pyarrow_for("a table").types
+    if is_.is_dictionary(kind_of):
+        return _is_scalar(kind_of.value_type)
+    tests = (
+        is_.is_boolean,
+        is_.is_integer,
+        is_.is_floating,
+        is_.is_timestamp,
+        is_.is_date,
+        is_.is_time,
+        is_.is_decimal,
+    )
+    return is_text(kind_of) or any(test(kind_of) for test in tests)
