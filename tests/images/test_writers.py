@@ -73,9 +73,13 @@ def test_images_without_names_are_numbered_by_class(tmp_path: Path) -> None:
     assert left_in(tmp_path / "plain") == ["000000.png", "000001.png", "000002.png"]
     labelled = ImageBatch(pixels, np.array([1, 0, 7]))
     write(tmp_path / "labels", labelled)
-    assert left_in(tmp_path / "labels") == ["0", "0/000001.png", "1", "1/000000.png", "7", "7/000002.png"]
+    files = ["0", "0/000001.png", "1", "1/000000.png", "7", "7/000002.png"]
+    assert left_in(tmp_path / "labels") == [*files, "metadata.jsonl"]  # 7 is no class folder's number
     write(tmp_path / "classes", labelled, class_names=["cat", "dog"])
-    assert left_in(tmp_path / "classes") == ["7", "7/000002.png", "cat", "cat/000001.png", "dog", "dog/000000.png"]
+    files = ["7", "7/000002.png", "cat", "cat/000001.png", "class_names.json", "dog", "dog/000000.png"]
+    assert left_in(tmp_path / "classes") == [*files, "metadata.jsonl"]
+    write(tmp_path / "told", ImageBatch(pixels, np.array([0, 0, 1])), class_names=["cat", "dog"])
+    assert left_in(tmp_path / "told") == ["cat", "cat/000000.png", "cat/000001.png", "dog", "dog/000002.png"]
 
 
 def test_suffixes_become_png_and_no_image_hides_another(tmp_path: Path) -> None:
@@ -83,7 +87,8 @@ def test_suffixes_become_png_and_no_image_hides_another(tmp_path: Path) -> None:
     pixels = noise(len(names), 4, 4, 1)
     write(tmp_path / "out", ImageBatch(pixels, names=names))
     written = ["b.png", "b.jpg.png", "b.png.png", "c.tar.png", "d.png", "b.jpg.2.png", "e.PNG"]
-    assert left_in(tmp_path / "out") == sorted(written)
+    assert left_in(tmp_path / "out") == sorted([*written, "metadata.jsonl"])
+    (tmp_path / "out" / "metadata.jsonl").unlink()
     found = everything(open_source(tmp_path / "out"))
     assert found.names is not None
     for name, image in zip(found.names, found.pixels, strict=True):
@@ -223,7 +228,7 @@ def test_a_refusal_of_the_system_is_one_line(
     def refuse(*_: object) -> Iterator[None]:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(pngfolder, "_save_png", refuse)
+    monkeypatch.setattr(pngfolder, "png_bytes", refuse)
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(SmaltiError, match=words) as raised:
         write(tmp_path / name, ImageBatch(noise(3, 4, 4, 1)))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.besides import columns_beside
 from smalti.images.columns import Columns
 from smalti.images.places import Place, beside, kind_of, name_of, open_binary, shown, size_bytes
 
@@ -32,8 +33,9 @@ _IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx(?P<axes>[34])-ubyte$")
 class IdxSource:
     """Images of an IDX file uint8 [N, H, W] or [N, H, W, C], C from 1 to 4, and their labels in one of uint8 [N].
 
-    labels : the file of labels; None looks for the usual name beside `path` (see `labels_beside`)
-    names, class_names : what is known of the images besides
+    labels : the file of labels; None looks for the usual name beside the file (see `labels_beside`)
+    names, class_names : what is known of the images besides; if neither is given, and no labels, what lies beside the
+        file is read (see `columns_beside`)
 
     Raises SourceError if the file is no IDX file of images, or is shorter or longer than its header says; of a
     compressed file this shows only when the end is reached.
@@ -61,13 +63,17 @@ class IdxSource:
             raise SourceError(f"{shown(place)}: {channels} channels; images have 1 to 4")
         self.image_shape = (height, width, channels)
         self.dtype = np.dtype(np.uint8)
-        self.class_names = class_names
         self.skipped: tuple[SkippedFile, ...] = ()
         found = labels
         if found is None:
             usual = (beside(place, name) for name in _labels_names(name_of(place)))
             found = next((file for file in usual if kind_of(file) == "file"), None)
-        self._columns = Columns(None if found is None else _read_labels(found, self._images), names)
+        read = None if found is None else _read_labels(found, self._images)
+        if labels is None and names is None and class_names is None:
+            self._columns = columns_beside(place, self._images, read)
+        else:
+            self._columns = Columns(read, names, class_names=class_names)
+        self.class_names = self._columns.class_names
 
     def __len__(self) -> int:
         return self._images

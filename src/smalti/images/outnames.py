@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from smalti.errors import SmaltiError
 
-__all__ = ["checked_name", "numbered_name", "png_name", "spare_names"]
+__all__ = ["checked_name", "is_safe_name", "numbered_name", "png_name", "spare_names"]
 
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -28,8 +28,13 @@ def checked_name(name: str) -> str:
     """
     reason = _objection(name)
     if reason is not None:
-        raise SmaltiError(f"name {name!r} {reason}, so no file is made of it; write .npy or IDX instead")
+        raise SmaltiError(f"name {name!r} {reason}, so no file is made of it; write .npy or .tar instead")
     return name
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether `checked_name` takes the name."""
+    return _objection(name) is None
 
 
 def png_name(name: str) -> str:

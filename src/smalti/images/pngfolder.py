@@ -1,24 +1,25 @@
 """A folder of PNG files as an output: under the images' own names, else by label and number.
 
-Everything is written in a hidden folder first and takes its place at the end.
+What the files do not tell of themselves is in `metadata.jsonl` (see `foldermetadata`). Everything is written in a
+hidden folder first and takes its place at the end.
 """
 
 import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from smalti.errors import OutputExistsError, SmaltiError
 from smalti.files import partial_path, sync_folder, writing
 from smalti.images.batch import ImageBatch
+from smalti.images.coming import Coming
+from smalti.images.foldermetadata import FolderMetadata
 from smalti.images.outnames import checked_name, numbered_name, png_name, spare_names
+from smalti.images.pngfile import png_bytes
+from smalti.images.sidecar import CLASS_NAMES_FILE, METADATA_FILE
 
 __all__ = ["PngFolderWriter", "png_folder"]
 
@@ -28,25 +29,41 @@ _SPARE_NAMES = 100  # each is tried in turn, so many images of one name would ta
 class PngFolderWriter:
     """Writes batches as PNG files below a folder that is its own.
 
-    images : how many will come, which sets the width of numbers
-    class_names : what to call the folder of each label of images without names; None for the number
+    coming : what will come: how many images, which sets the width of numbers; what to call the folder of each label
+        of images without names
     """
 
-    def __init__(self, folder: Path, shown: Path, images: int, class_names: tuple[str, ...] | None) -> None:
+    def __init__(self, folder: Path, shown: Path, coming: Coming) -> None:
         self._folder = folder
         self._shown = shown  # the place that messages name: where the files will be
-        self._images = images
-        self._class_names = class_names
+        self._images = coming.images
+        self._class_names = coming.class_names
         self._written = 0
         self._made: set[Path] = set()
+        self._metadata = FolderMetadata(folder, shown, coming.class_names)
 
     def write(self, batch: ImageBatch) -> None:
         """Write the images of a batch. SmaltiError if a name is unsafe or the system refuses to write."""
-        for position, pixels in enumerate(batch.pixels):
-            name = self._name(batch, position)
-            with writing(self._shown / name), self._new_file(name) as file:
-                _save_png(pixels, file)
-            self._written += 1
+        names = [self._write_one(batch, position) for position in range(len(batch))]
+        self._metadata.add(names, batch)
+
+    def finish(self) -> None:
+        """Write what the files themselves do not tell."""
+        self._metadata.finish()
+
+    def close(self) -> None:
+        """Let go of what is open; after an error too."""
+        self._metadata.close()
+
+    def _write_one(self, batch: ImageBatch, position: int) -> str:
+        """Write an image; return the name of its file."""
+        name = self._name(batch, position)
+        with writing(self._shown / name):
+            written, file = self._new_file(name)
+            with file:
+                file.write(png_bytes(batch.pixels[position]))
+        self._written += 1
+        return written
 
     def _name(self, batch: ImageBatch, position: int) -> str:
         if batch.names is not None:
@@ -59,27 +76,27 @@ class PngFolderWriter:
             return str(label)
         name = checked_name(self._class_names[label])
         if "/" in name:
-            raise SmaltiError(f"class name {name!r} holds a slash, so no folder is made of it; write .npy instead")
+            raise SmaltiError(
+                f"class name {name!r} holds a slash, so no folder is made of it; write .npy or .tar instead"
+            )
         return name
 
-    def _new_file(self, name: str) -> BinaryIO:
-        """Open a file that was not there, as the file system sees names (it may not tell A from a)."""
+    def _new_file(self, name: str) -> tuple[str, BinaryIO]:
+        """Name and open a file that was not there, as the file system sees names (it may not tell A from a)."""
         for candidate in itertools.chain([png_name(name)], itertools.islice(spare_names(name), _SPARE_NAMES)):
             path = self._folder / candidate
             if path.parent not in self._made:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._made.add(path.parent)
             try:
-                return path.open("xb")
+                return candidate, path.open("xb")
             except FileExistsError:
                 continue
-        raise SmaltiError(f"{name}: more than {_SPARE_NAMES} images of this name; write .npy or IDX instead")
+        raise SmaltiError(f"{name}: more than {_SPARE_NAMES} images of this name; write .npy or .tar instead")
 
 
 @contextmanager
-def png_folder(
-    out: Path, images: int, *, overwrite: bool = False, class_names: tuple[str, ...] | None = None
-) -> Iterator[PngFolderWriter]:
+def png_folder(out: Path, coming: Coming, overwrite: bool) -> Iterator[PngFolderWriter]:
     """A writer of PNG files whose folder takes its place at the end of the `with` block, if nothing was raised.
 
     A new folder appears whole. An existing empty one is filled, or stays empty. With `overwrite`, files of an
@@ -91,7 +108,9 @@ def png_folder(
     with writing(out):
         stage.mkdir()
     try:
-        yield PngFolderWriter(stage, out, images, class_names)
+        with closing(PngFolderWriter(stage, out, coming)) as writer:
+            yield writer
+            writer.finish()
         with writing(out):
             _sync()
             if existing:
@@ -127,6 +146,7 @@ def _move_into(stage: Path, out: Path) -> None:
     conflict = next(_conflicts(stage, out), None)
     if conflict is not None:
         raise OutputExistsError(f"{conflict}: a folder is where a file should be, or a file for a folder; move it")
+    stale = [out / name for name in (METADATA_FILE, CLASS_NAMES_FILE) if not (stage / name).exists()]
     was_empty = all(entry.name == stage.name for entry in out.iterdir())
     moved: list[Path] = []
     try:
@@ -135,6 +155,9 @@ def _move_into(stage: Path, out: Path) -> None:
         for path in moved if was_empty else []:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
+    for path in stale:  # it would tell of other images
+        if path.is_file():
+            path.unlink()
 
 
 def _conflicts(stage: Path, out: Path) -> Iterator[Path]:
@@ -157,10 +180,6 @@ def _merge(stage: Path, out: Path, moved: list[Path]) -> None:
         else:
             entry.replace(target)
             moved.append(target)
-
-
-def _save_png(pixels: NDArray[np.uint8], file: BinaryIO) -> None:
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
 
 
 def _sync() -> None:

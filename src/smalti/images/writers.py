@@ -1,202 +1,139 @@
-"""Images out of smalti: a folder of PNG files, a `.npy` or an IDX file, each whole or not at all.
+"""Images out of smalti, each output whole or not at all: one table from file name to writer.
 
-Writers take batches as sources yield them, so memory does not grow with the number of images, but for their
-labels (8 bytes each).
+Writers take batches as sources yield them, so memory does not grow with the number of images, but for labels (8 bytes
+each) and what keeps names apart. A further kind of output is a line in the table.
 """
 
-import gzip
-import io
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from smalti.errors import SmaltiError, UsageError
-from smalti.files import atomic_file, refuse_existing, writing
+from smalti.errors import UsageError
 from smalti.images.batch import ImageBatch
-from smalti.images.idx import idx_header, is_idx_name, labels_beside
+from smalti.images.coming import UINT8, Coming, PixelDtype
+from smalti.images.idx import is_idx_name
 from smalti.images.listing import IMAGE_SUFFIXES
 
-__all__ = ["ImageWriter", "check_output_name", "open_image_writer"]
+__all__ = ["ImageWriter", "check_output_name", "makes_names", "open_image_writer"]
 
-_FOREIGN_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".zip", ".tar", ".gz", ".tgz", ".parquet", ".smalti", ".h5", ".zarr"}
+_FOREIGN_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".zip", ".gz", ".zst", ".parquet", ".smalti", ".h5", ".hdf5", ".zarr"}
+_KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz) or .tar (also .gz, .zst)"
 
 
 class ImageWriter(Protocol):
     """Takes images in order."""
 
     def write(self, batch: ImageBatch) -> None:
-        """Write the images of a batch after those before. Labels are all there or all absent."""
+        """Write the images of a batch. Labels, names and fields are there in every batch or in none."""
+
+
+# Each opener imports its own module, so that an output needs what it is made of and no more.
+
+
+def _npy(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.images.npywriter import NpyWriter  # noqa: PLC0415
+    from smalti.images.onefile import one_file  # noqa: PLC0415
+
+    return one_file(NpyWriter, out, coming, overwrite)
+
+
+def _idx(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.images.idxwriter import IdxWriter  # noqa: PLC0415
+    from smalti.images.onefile import one_file  # noqa: PLC0415
+
+    return one_file(IdxWriter, out, coming, overwrite)
+
+
+def _tar(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.images.tarwriter import tar_file  # noqa: PLC0415
+
+    return tar_file(out, coming, overwrite)
+
+
+def _folder(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.images.pngfolder import png_folder  # noqa: PLC0415
+
+    return png_folder(out, coming, overwrite)
+
+
+@dataclass(frozen=True)
+class _WayOut:
+    """A kind of output: which file names mean it, what opens it, which images it cannot hold.
+
+    makes_names : whether images without names get some, because each is a file of its own
+    """
+
+    is_meant: Callable[[str], bool]
+    open: Callable[[Path, Coming, bool], AbstractContextManager[ImageWriter]]
+    one_shape: bool = False
+    grey_bytes: bool = False
+    makes_names: bool = False
+
+
+_WAYS = (
+    _WayOut(lambda name: name.endswith(".npy"), _npy, one_shape=True),
+    _WayOut(is_idx_name, _idx, one_shape=True, grey_bytes=True),
+    _WayOut(
+        lambda name: name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")), _tar, makes_names=True
+    ),
+)
+_FOLDER = _WayOut(lambda name: True, _folder, makes_names=True)  # all other names
 
 
 @contextmanager
 def open_image_writer(
     out: Path,
-    image_shape: tuple[int, int, int],
+    image_shape: tuple[int, int, int] | None,
     images: int,
     *,
+    dtype: PixelDtype = UINT8,
     overwrite: bool = False,
     class_names: Sequence[str] | None = None,
 ) -> Iterator[ImageWriter]:
     """A writer of images whose output is in place at the end of the `with` block, if nothing was raised.
 
-    out : NAME.npy (labels go to NAME.labels.npy); NAME-idx3-ubyte or NAME.idx3-ubyte, also with .gz, for one channel
-        (labels go beside it, see `labels_beside`); any other name is a folder of PNG files
-    image_shape : height, width, channels
+    out : NAME.npy; NAME-idx3-ubyte or NAME.idx3-ubyte, also with .gz, for 8 bits and one channel; NAME.tar, also with
+        .gz or .zst; any other name is a folder of PNG files. Docs/images.md says where labels, names, class names and
+        fields go in each
+    image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which a folder
+        and .tar hold
     images : how many will come
-    class_names : folder names of labels, for images without names
+    dtype : uint8 or uint16, of all images of that shape
+    class_names : the names of labels; also the folders of images that have labels and no names
 
     Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine), UsageError
-    for a name or a shape that cannot be meant, SmaltiError if the system refuses to write.
+    for a name or a shape that cannot be meant, MissingDependencyError for .zst without zstandard, SmaltiError if the
+    system refuses to write or something of the images cannot be kept in this output.
     """
-    check_output_name(out, image_shape)
-    if out.suffix == ".npy" or is_idx_name(out.name):
-        with _one_file(out, image_shape, images, overwrite) as file_writer:
-            yield file_writer
-    else:
-        from smalti.images.pngfolder import png_folder  # noqa: PLC0415 (Pillow, which the other outputs do without)
-
-        names = None if class_names is None else tuple(class_names)
-        with png_folder(out, images, overwrite=overwrite, class_names=names) as folder_writer:
-            yield folder_writer
-
-
-def check_output_name(out: Path, image_shape: tuple[int, int, int]) -> None:
-    """Raise UsageError unless `out` is a name that images of this shape can be written to."""
-    if is_idx_name(out.name) and image_shape[2] != 1:
-        raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
-    if not is_idx_name(out.name) and out.suffix.lower() in _FOREIGN_SUFFIXES and not out.is_dir():
-        raise UsageError(f"{out}: {out.suffix} cannot be written; give a folder (PNG), .npy, or -idx3-ubyte (also .gz)")
-
-
-@contextmanager
-def _one_file(out: Path, image_shape: tuple[int, int, int], images: int, overwrite: bool) -> "Iterator[_OneFileWriter]":
-    kind = _NpyWriter if out.suffix == ".npy" else _IdxWriter
-    beside = [out.with_suffix(".labels.npy")] if kind is _NpyWriter else labels_beside(out)
-    for path in beside:
-        refuse_existing(path, overwrite)  # images without labels must not find those of others beside them
-    with atomic_file(out, overwrite=overwrite) as file:
-        writer = kind(file, out, image_shape, images)
+    check_output_name(out, image_shape, dtype)
+    coming = Coming(images, image_shape, dtype, None if class_names is None else tuple(class_names))
+    with _way_out(out).open(out, coming, overwrite) as writer:
         yield writer
-        writer.finish()
-        labels = writer.labels
-        if labels is not None:
-            with atomic_file(beside[0], overwrite=overwrite) as labels_file, writing(beside[0]):
-                labels_file.write(writer.label_bytes(labels, beside[0]))
-        with writing(out):
-            for stale in beside if labels is None else beside[1:]:
-                stale.unlink(missing_ok=True)
 
 
-class _OneFileWriter(ABC):
-    """A header, then pixels; the labels are kept until the end."""
-
-    def __init__(self, file: BinaryIO, out: Path, image_shape: tuple[int, int, int], images: int) -> None:
-        self._file = file
-        self._out = out
-        self._image_shape = image_shape
-        self._announced = images
-        self._written = 0
-        self._labels: list[NDArray[np.int64]] = []
-        with writing(out):
-            self._begin()
-
-    @property
-    def labels(self) -> NDArray[np.int64] | None:
-        """All labels, or None if the images had none."""
-        return np.concatenate(self._labels) if self._labels else None
-
-    def write(self, batch: ImageBatch) -> None:
-        """Append the images of a batch."""
-        if batch.pixels.shape[1:] != self._image_shape:
-            raise ValueError(f"images of {batch.pixels.shape[1:]} for an output of {self._image_shape}")
-        if self._written and (batch.labels is None) != (not self._labels):
-            raise ValueError("labels must come with every batch or with none")
-        with writing(self._out):
-            self._append(np.ascontiguousarray(batch.pixels))
-        self._written += len(batch)
-        if batch.labels is not None:
-            self._labels.append(np.array(batch.labels))
-
-    @abstractmethod
-    def _begin(self) -> None:
-        """Write the header."""
-
-    @abstractmethod
-    def _append(self, pixels: NDArray[np.uint8]) -> None:
-        """Write pixels."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Write what is left, and the true number of images if others came than were announced."""
-
-    @abstractmethod
-    def label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        """The file of labels, to be written at `path`."""
+def check_output_name(
+    out: Path,
+    image_shape: tuple[int, int, int] | None,
+    dtype: PixelDtype = UINT8,
+) -> None:
+    """Raise UsageError unless `out` is a name that such images (see `open_image_writer`) can be written to."""
+    way = _way_out(out)
+    if way is _FOLDER and out.suffix.lower() in _FOREIGN_SUFFIXES and not out.is_dir():
+        raise UsageError(f"{out}: {out.suffix} cannot be written; give {_KINDS}")
+    if way.one_shape and image_shape is None:
+        raise UsageError(f"{out}: holds images of one shape, these have several; write a folder or .tar")
+    if way.grey_bytes and image_shape is not None and image_shape[2] != 1:
+        raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
+    if way.grey_bytes and dtype != UINT8:
+        raise UsageError(f"{out}: IDX holds images of 8 bits, these have 16; write .npy or PNG")
 
 
-class _NpyWriter(_OneFileWriter):
-    """[N, H, W] for one channel, else [N, H, W, C]."""
-
-    def _begin(self) -> None:
-        self._file.write(self._header(self._announced))
-
-    def _append(self, pixels: NDArray[np.uint8]) -> None:
-        self._file.write(pixels.data)
-
-    def finish(self) -> None:
-        if self._written != self._announced:
-            header = self._header(self._written)
-            if len(header) != len(self._header(self._announced)):
-                raise SmaltiError(f"{self._out}: {self._written} images came, {self._announced} were announced")
-            with writing(self._out):
-                self._file.seek(0)
-                self._file.write(header)
-
-    def label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        buffer = io.BytesIO()
-        np.save(buffer, labels, allow_pickle=False)
-        return buffer.getvalue()
-
-    def _header(self, images: int) -> bytes:
-        shape = self._image_shape[:2] if self._image_shape[2] == 1 else self._image_shape
-        buffer = io.BytesIO()
-        facts = {"descr": "|u1", "fortran_order": False, "shape": (images, *shape)}
-        np.lib.format.write_array_header_1_0(buffer, facts)
-        return buffer.getvalue()
+def makes_names(out: Path) -> bool:
+    """Whether images without names get some in an output of this name; else their number is their place in it."""
+    return _way_out(out).makes_names
 
 
-class _IdxWriter(_OneFileWriter):
-    """uint8 [N, H, W], packed by gzip without a time stamp if the name ends with .gz."""
-
-    def _begin(self) -> None:
-        packed = self._out.name.endswith(".gz")
-        self._stream = cast(BinaryIO, gzip.GzipFile("", "wb", 6, self._file, mtime=0)) if packed else self._file
-        self._stream.write(idx_header((self._announced, *self._image_shape[:2])))
-
-    def _append(self, pixels: NDArray[np.uint8]) -> None:
-        self._stream.write(pixels.data)
-
-    def finish(self) -> None:
-        with writing(self._out):
-            if self._stream is not self._file:
-                self._stream.close()
-            if self._written == self._announced:
-                return
-            if self._stream is not self._file:
-                raise SmaltiError(
-                    f"{self._out}: {self._written} images came, {self._announced} were announced, which .gz cannot "
-                    "take back; write without .gz"
-                )
-            self._file.seek(0)
-            self._file.write(idx_header((self._written, *self._image_shape[:2])))
-
-    def label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        if len(labels) and not 0 <= labels.min() <= labels.max() <= 255:
-            raise SmaltiError(f"{path}: IDX labels lie in 0..255, these in {labels.min()}..{labels.max()}; write .npy")
-        data = idx_header(labels.shape) + labels.astype(np.uint8).tobytes()
-        return gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data
+def _way_out(out: Path) -> _WayOut:
+    return next((way for way in _WAYS if way.is_meant(out.name)), _FOLDER)

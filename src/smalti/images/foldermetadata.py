@@ -1,0 +1,105 @@
+"""Whether the files of a written folder tell all of their images by themselves, and a `metadata.jsonl` if they do not.
+
+Read again (see `folder`), a folder gives names and their order from its paths, and labels from class folders. What
+else there is to tell (labels that are not those of class folders, names that are no PNG's, another order, further
+fields) is in rows as image folders of Hugging Face `datasets` have them, in the order of the images; the names of
+classes are then in `class_names.json`.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from smalti.errors import OutputExistsError
+from smalti.files import writing
+from smalti.images.batch import ImageBatch, Scalar
+from smalti.images.sidecar import (
+    CLASS_NAMES_FILE,
+    FILE_NAME,
+    LABEL,
+    METADATA_FILE,
+    TRUE_NAME,
+    check_field_names,
+    class_names_bytes,
+    field_rows,
+    json_line,
+)
+
+__all__ = ["FolderMetadata"]
+
+
+class FolderMetadata:
+    """Writes the rows as images come, and keeps them at the end if they are needed.
+
+    folder : where the images are being written
+    shown : the place that messages name
+    """
+
+    def __init__(self, folder: Path, shown: Path, class_names: tuple[str, ...] | None) -> None:
+        self._folder = folder
+        self._shown = shown / METADATA_FILE
+        self._class_names = class_names
+        self._draft = folder / f".{METADATA_FILE}"  # no image has a hidden name
+        with writing(self._shown):
+            self._file = self._draft.open("xb")
+        self._needed = False
+        self._last: list[str] = []
+        self._classes: dict[str, int | None] = {}  # label by first-level folder
+
+    def add(self, file_names: list[str], batch: ImageBatch) -> None:
+        """Note images that were written under these relative paths."""
+        check_field_names(batch.fields, FILE_NAME, TRUE_NAME, *([] if batch.labels is None else [LABEL]))
+        self._needed |= bool(batch.fields)
+        with writing(self._shown):
+            for position, fields in enumerate(field_rows(batch.fields, len(batch))):
+                file_name = file_names[position]
+                label = None if batch.labels is None else int(batch.labels[position])
+                row: dict[str, Scalar | None] = {FILE_NAME: file_name}
+                if label is not None or "/" in file_name:  # null says that the folder is no class
+                    row[LABEL] = label
+                if batch.names is not None and batch.names[position] != file_name:
+                    row[TRUE_NAME] = batch.names[position]
+                    self._needed = True
+                self._file.write(json_line(row | fields))
+                self._see(file_name, label)
+
+    def finish(self) -> None:
+        """Keep the rows if the files do not tell all that is in them, else remove them."""
+        with writing(self._shown):
+            self._file.close()
+            if not self._needed and self._classes_tell_labels():
+                self._draft.unlink()
+                return
+            self._keep()
+
+    def close(self) -> None:
+        """Close the file of rows."""
+        with suppress(OSError):  # a full disk fails here once more, which must not hide the first error
+            self._file.close()
+
+    def _see(self, file_name: str, label: int | None) -> None:
+        """Note whether an image comes in the order of paths, and whether its class folder has but one label."""
+        parts = file_name.split("/")
+        self._needed |= parts <= self._last
+        self._last = parts
+        folder = parts[0] if len(parts) > 1 else ""
+        self._needed |= self._classes.setdefault(folder, label) != label
+
+    def _classes_tell_labels(self) -> bool:
+        """Whether a reader takes the class folders for these labels, or takes none for none.
+
+        Labels that have no names may get those of their folders.
+        """
+        folders = sorted(self._classes)
+        taken = tuple(folders) if len(folders) > 1 and "" not in folders else ()
+        if set(self._classes.values()) <= {None}:
+            return not taken
+        labels = [self._classes[folder] for folder in taken]
+        return taken != () and self._class_names in (None, taken) and labels == list(range(len(taken)))
+
+    def _keep(self) -> None:
+        target = self._folder / METADATA_FILE
+        if target.exists():
+            raise OutputExistsError(f"{self._shown}: is a folder of images, and what is known of them is to go there")
+        self._draft.rename(target)
+        if self._class_names is not None:
+            (self._folder / CLASS_NAMES_FILE).write_bytes(class_names_bytes(self._class_names))

@@ -1,0 +1,84 @@
+"""What files of pixels cannot hold, in small files of their own: rows of names and fields, and names of classes.
+
+A row is a line of JSON, as in the `metadata.jsonl` of an image folder of Hugging Face `datasets`: `file_name`, `label`
+and further fields. JSON keeps the kind of every value, and null where there is none. A file of class names is a JSON
+list. Written beside `.npy` and IDX files, and into folders; a TAR file has its rows one by one. `besides` reads them.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from smalti.errors import SmaltiError
+from smalti.images.batch import Fields, Scalar
+
+__all__ = [
+    "CLASS_NAMES_FILE",
+    "FILE_NAME",
+    "LABEL",
+    "METADATA_FILE",
+    "TRUE_NAME",
+    "check_field_names",
+    "class_names_bytes",
+    "class_names_name",
+    "field_rows",
+    "json_line",
+    "metadata_name",
+]
+
+METADATA_FILE = "metadata.jsonl"
+CLASS_NAMES_FILE = "class_names.json"
+
+FILE_NAME, LABEL = "file_name", "label"
+TRUE_NAME = "__name__"
+"""The key of an image's own name, where its file had to be called something else."""
+
+
+def metadata_name(name: str) -> str:
+    """Where names and fields of a `.npy` or IDX file are: `a.metadata.jsonl`, `a-idx3-ubyte.metadata.jsonl`."""
+    return f"{_stem(name)}.{METADATA_FILE}"
+
+
+def class_names_name(name: str) -> str:
+    """Where class names of a `.npy` or IDX file are: `a.class_names.json`, `a-idx3-ubyte.class_names.json`."""
+    return f"{_stem(name)}.{CLASS_NAMES_FILE}"
+
+
+def field_rows(fields: Fields, images: int) -> Iterator[dict[str, Scalar | None]]:
+    """Yield the fields of each of so many images, as plain values."""
+    columns = {name: _plain(values) for name, values in fields.items()}
+    for index in range(images):
+        yield {name: values[index] for name, values in columns.items()}
+
+
+def json_line(row: Mapping[str, Scalar | None]) -> bytes:
+    """A row as a line of JSON in UTF-8. NaN and infinities stand as Python writes them."""
+    # a lone surrogate, which no UTF-8 can hold, becomes the escape that JSON has for it
+    return json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+
+
+def class_names_bytes(names: Iterable[str]) -> bytes:
+    """A file of class names."""
+    return json.dumps(list(names), ensure_ascii=False, indent=0).encode(errors="backslashreplace") + b"\n"
+
+
+def check_field_names(fields: Fields, *reserved: str) -> None:
+    """SmaltiError if a field has a name that means something else in the rows that are written."""
+    for name in reserved:
+        if name in fields:
+            raise SmaltiError(
+                f"field {name!r} would be taken for the images' own in {METADATA_FILE}; write .tar instead"
+            )
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").removesuffix(".npy")
+
+
+def _plain(values: Any) -> Any:
+    """NumPy's numbers as Python's, which JSON knows."""
+    if isinstance(values, np.ndarray):
+        return values.tolist()
+    return [value.item() if isinstance(value, np.generic) else value for value in values]
