@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.blockdecoder import BlockDecoder
+from smalti.archive.blockdecoder import BlockDecoder, plain_bytes
 from smalti.archive.blocks import Block, pack_block
 from smalti.archive.columns import TextBuilder, pack_integers
 from smalti.archive.fields import FieldsBuilder
@@ -25,6 +25,7 @@ from smalti.archive.report import perplexity
 from smalti.archive.spec import ArchiveSpec
 from smalti.archive.spool import BlankTokens, CorrectionSpool, PlainImages, Tokens
 from smalti.archive.writermodel import TokenWriting, WriterModel
+from smalti.images.batch import Pixels
 from smalti.residual import CorrectionCounts, CorrectionPrior, Corrections, apply_corrections
 from smalti.version import __version__
 
@@ -78,7 +79,7 @@ def _without_decoder(collected: Collected) -> Collected:
     height, width, channels = collected.spec.image_shape
     spec = replace(collected.spec, token_grid=(-(-height // BLACK_SIDE), -(-width // BLACK_SIDE)))
     blank = BlankTokens(tokens.images, math.prod(spec.token_grid), spec.codebook_size)
-    return replace(collected, spec=spec, model=TokenWriting(black_network(channels), spec), tokens=blank)
+    return replace(collected, spec=spec, model=TokenWriting(black_network(channels, spec.dtype), spec), tokens=blank)
 
 
 class _Assembly:
@@ -116,11 +117,11 @@ class _Assembly:
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of all images as plain uint8."""
+        """Bytes of the plain pixels of all images."""
         return self._header.raw_bytes
 
-    def pixels(self, piece_images: int) -> Iterator[NDArray[np.uint8]]:
-        """All images as they would be read, block by block (which are the pieces), uint8 [n, H, W, C]."""
+    def pixels(self, piece_images: int) -> Iterator[Pixels]:
+        """All images as they would be read, block by block (which are the pieces), [n, H, W, C]."""
         assert piece_images == self._header.block_images
         for indices, corrections in self._blocks():
             yield apply_corrections(self._decoder.base(indices, self._threads), corrections)
@@ -168,11 +169,11 @@ class _Assembly:
         pixels_crc = self._digested([apply_corrections(base, corrections)])
         return replace(block, pixels_crc=pixels_crc, corrections=prior.encode(base, corrections))
 
-    def _digested(self, pieces: Iterator[NDArray[np.uint8]] | list[NDArray[np.uint8]]) -> int:
+    def _digested(self, pieces: Iterator[Pixels] | list[Pixels]) -> int:
         """Crc32c of pixels, which are added to the digest of all."""
         checksum = 0
         for pixels in pieces:
-            plain = pixels.tobytes()
+            plain = plain_bytes(pixels)
             checksum = crc32c(plain, checksum)
             self._digest.update(plain)
         return checksum
@@ -194,6 +195,7 @@ class _Assembly:
             columns=tuple(self._columns),
             promise=promise,
             profile=spec.profile,
+            dtype=spec.dtype,
             decoder=self._model.kind,
             provenance=tuple(sorted({"smalti": __version__, **dict(spec.provenance)}.items())),
         )

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from smalti.images.batch import ImageBatch
 
@@ -24,6 +24,6 @@ class ArchiveBatch(ImageBatch):
     numbers: NDArray[np.int64] = field(kw_only=True, default_factory=lambda: np.empty(0, np.int64))
 
 
-def batch_images(image_shape: tuple[int, int, int]) -> int:
+def batch_images(image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> int:
     """How many images to take at a time where all are gone through: many, and not more than fit 16 MB."""
-    return max(1, min(_BATCH_IMAGES, _BATCH_BYTES // math.prod(image_shape)))
+    return max(1, min(_BATCH_IMAGES, _BATCH_BYTES // (np.dtype(dtype).itemsize * math.prod(image_shape))))

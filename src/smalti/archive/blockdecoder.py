@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from smalti.archive.blocks import Block
 from smalti.archive.header import Header
 from smalti.archive.imagemodel import ImageModel
+from smalti.images.batch import Pixels
 from smalti.residual import CorrectionPrior
 
-__all__ = ["BlockDecoder", "as_slice"]
+__all__ = ["BlockDecoder", "as_slice", "plain_bytes"]
 
 _PIECE_BYTES = 16 << 20  # pixels decoded at once, whatever the size of a block
 
@@ -25,17 +26,18 @@ class BlockDecoder:
     def __init__(self, model: ImageModel, corrections: CorrectionPrior | None, header: Header) -> None:
         self._model, self._corrections = model, corrections
         self._shape = header.image_shape
-        self._piece_images = max(1, _PIECE_BYTES // (math.prod(header.padded_shape) * header.image_shape[2]))
+        image_bytes = header.pixel_type.itemsize * math.prod(header.padded_shape) * header.image_shape[2]
+        self._piece_images = max(1, _PIECE_BYTES // image_bytes)
 
-    def base(self, indices: NDArray[np.uint16], threads: int, levels: int | None = None) -> NDArray[np.uint8]:
-        """What the network makes of tokens uint16 [n, T], or of their first levels: uint8 [n, H, W, C]."""
+    def base(self, indices: NDArray[np.uint16], threads: int, levels: int | None = None) -> Pixels:
+        """What the network makes of tokens uint16 [n, T], or of their first levels: [n, H, W, C]."""
         decoded = self._model.decode(indices, threads, levels)
         return decoded[:, : self._shape[0], : self._shape[1]]
 
     def rows(
         self, block: Block, rows: NDArray[np.integer], threads: int, levels: int | None = None
-    ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-        """Decode `rows` of a block, ascending, a piece at a time: which of the rows, and uint8 [k, H, W, C].
+    ) -> Iterator[tuple[slice, Pixels]]:
+        """Decode `rows` of a block, ascending, a piece at a time: which of the rows, and their pixels [k, H, W, C].
 
         levels : decode the first levels of the tokens alone, without corrections
 
@@ -48,15 +50,20 @@ class BlockDecoder:
             part = slice(start, start + self._piece_images)
             yield part, self.base(block.indices[as_slice(rows[part])], threads, levels)
 
-    def _corrected(self, block: Block, rows: NDArray[np.integer], threads: int) -> NDArray[np.uint8]:
+    def _corrected(self, block: Block, rows: NDArray[np.integer], threads: int) -> Pixels:
         assert self._corrections is not None
         wanted, inverse = np.unique(rows, return_inverse=True)
 
-        def base_of(needed: NDArray[np.intp]) -> NDArray[np.uint8]:
+        def base_of(needed: NDArray[np.intp]) -> Pixels:
             return self.base(block.indices[as_slice(needed)], threads)
 
         pixels = self._corrections.decode(block.corrections, len(block.indices), wanted.astype(np.intp), base_of)
         return pixels if len(wanted) == len(rows) else pixels[inverse]
+
+
+def plain_bytes(pixels: Pixels) -> bytes:
+    """Pixels as checksums are taken of them: in C order, those of 16 bits little-endian."""
+    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def as_slice(numbers: NDArray[np.integer]) -> slice | NDArray[np.integer]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.batch import batch_images
+from smalti.archive.blockdecoder import plain_bytes
 from smalti.archive.reader import Archive
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, shape_words
@@ -24,7 +25,7 @@ class Comparison:
     """Quality against a source, and whether labels and names are the source's too.
 
     labels_equal, names_equal : None if archive or source has none
-    pixels_sha256 : of all decoded pixels in order, uint8 in C order
+    pixels_sha256 : of all decoded pixels in order, in C order, 16 bits little-endian
     """
 
     quality: Quality
@@ -34,10 +35,10 @@ class Comparison:
 
 
 def pixels_sha256(archive: Archive, progress: Progress = lambda done, total: None) -> str:
-    """Return the SHA-256 of all decoded pixels in order, uint8 in C order."""
+    """Return the SHA-256 of all decoded pixels in order, in C order, 16 bits little-endian."""
     digest, done = hashlib.sha256(), 0
-    for batch in archive.batches(batch_images(archive.image_shape)):
-        digest.update(batch.pixels.tobytes())
+    for batch in archive.batches(batch_images(archive.image_shape, archive.dtype)):
+        digest.update(plain_bytes(batch.pixels))
         done += len(batch)
         progress(done, len(archive))
     return digest.hexdigest()
@@ -46,8 +47,13 @@ def pixels_sha256(archive: Archive, progress: Progress = lambda done, total: Non
 def compare(archive: Archive, source: ImageSource, progress: Progress = lambda done, total: None) -> Comparison:
     """Decode every image and compare it with the source's image of the same number.
 
-    Raises SourceError if the source has another shape or another number of images; DamagedArchiveError.
+    Raises SourceError if the source has another shape, type of pixels or number of images; DamagedArchiveError.
     """
+    if source.dtype != archive.dtype:
+        raise SourceError(
+            f"{source.description} has pixels of {source.dtype}, the archive of {archive.dtype}; "
+            "name the source it was made from"
+        )
     if source.image_shape != archive.image_shape:
         raise SourceError(
             f"{source.description} has images of {shape_words(source.image_shape)}, the archive of "
@@ -56,12 +62,12 @@ def compare(archive: Archive, source: ImageSource, progress: Progress = lambda d
         )
     meter, digest = QualityMeter(), hashlib.sha256()
     labels, names, done = _Equality(), _Equality(), 0
-    step = batch_images(archive.image_shape)
+    step = batch_images(archive.image_shape, archive.dtype)
     for original, decoded in zip(source.batches(step), archive.batches(step), strict=False):
         if len(original) != len(decoded):
             break
         meter.add(original.pixels, decoded.pixels)
-        digest.update(decoded.pixels.tobytes())
+        digest.update(plain_bytes(decoded.pixels))
         labels.add(original.labels, decoded.labels)
         names.add(_array(original), _array(decoded))
         done += len(decoded)

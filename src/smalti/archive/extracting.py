@@ -1,19 +1,24 @@
 """Images out of an archive: all of them, or some by number."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.batch import ArchiveBatch, batch_images
+from smalti.archive.collection.reader import Collection
+from smalti.archive.fields import FIELD_PREFIX
 from smalti.archive.reader import Archive
 from smalti.archive.report import DamagedBlock
 from smalti.archive.selection import resolve
+from smalti.images.batch import Pixels
+from smalti.images.coming import UINT8, PixelDtype
 from smalti.images.outnames import numbered_name
-from smalti.images.writers import check_output_name, open_image_writer
+from smalti.images.writers import check_output_name, makes_names, open_image_writer
 
 __all__ = ["Extracted", "extract"]
 
@@ -25,7 +30,7 @@ class Extracted:
     images : number of images written
     missing_images : numbers of those that were asked for and are lost, each once, ascending
     missing : the damaged blocks that held them
-    lost_columns : labels, names or class names that could not be read
+    lost_columns : labels, names, class names or fields that could not be read
     """
 
     images: int
@@ -40,7 +45,7 @@ class Extracted:
 
 
 def extract(
-    archive: Archive,
+    archive: Archive | Collection,
     out: Path,
     indices: Sequence[int] | None = None,
     *,
@@ -48,8 +53,9 @@ def extract(
     skip_damaged: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Extracted:
-    """Write images of an archive, with labels and names, to a folder, `.npy` or IDX file.
+    """Write images of an archive or a collection, with all that is known of them, to a folder or file by its name.
 
+    out : what `open_image_writer` takes; images of several shapes go to a folder or .tar
     indices : which images, in this order; None for all. An index from the end is negative
     skip_damaged : write what can be read and tell what is missing; else damage raises before anything is in place
     progress : called with the images done and those to do
@@ -57,25 +63,34 @@ def extract(
     Raises ImageIndexError for an index outside before anything is written, DamagedArchiveError, and what
     `open_image_writer` raises.
     """
-    check_output_name(out, archive.image_shape)
+    image_shape, dtype = _common(archive)
+    check_output_name(out, image_shape, dtype)
     numbers = None if indices is None else resolve(indices, len(archive))[0]
     result = _plan(archive, numbers, skip_damaged)
-    batches = _all(archive, skip_damaged) if numbers is None else _chosen(archive, numbers, result)
+    batches = _all(archive, result, skip_damaged) if numbers is None else _chosen(archive, numbers, result)
     # the first batch is decoded before the output is begun, so that a damaged model leaves no trace
     first = next(batches, None)
     class_names = None if "class_names" in result.lost_columns else archive.class_names
+    own_numbers = makes_names(out) and (numbers is not None or not result.whole)
     done = 0
     with open_image_writer(
-        out, archive.image_shape, result.images, overwrite=overwrite, class_names=class_names
+        out, image_shape, result.images, dtype=dtype, overwrite=overwrite, class_names=class_names
     ) as writer:
         for batch in chain([] if first is None else [first], batches):
-            writer.write(batch if result.whole else _named(batch, len(archive), class_names))
+            writer.write(_named(batch, len(archive), class_names) if own_numbers else batch)
             done += len(batch)
             progress(done, result.images)
     return result
 
 
-def _plan(archive: Archive, numbers: NDArray[np.int64] | None, skip_damaged: bool) -> Extracted:
+def _common(archive: Archive | Collection) -> tuple[tuple[int, int, int] | None, PixelDtype]:
+    """Shape and dtype of all images; no shape if they differ in one of them."""
+    if isinstance(archive, Collection) and len({(each.image_shape, each.dtype) for each in archive.members.facts}) > 1:
+        return None, UINT8
+    return archive.image_shape, archive.dtype
+
+
+def _plan(archive: Archive | Collection, numbers: NDArray[np.int64] | None, skip_damaged: bool) -> Extracted:
     """What will be written, and what is known to be missing before that."""
     asked = len(archive) if numbers is None else len(numbers)
     if not skip_damaged:
@@ -94,27 +109,60 @@ def _plan(archive: Archive, numbers: NDArray[np.int64] | None, skip_damaged: boo
     return Extracted(asked, tuple(images), tuple(lost), archive.lost_columns)
 
 
-def _all(archive: Archive, skip_damaged: bool) -> Iterator[ArchiveBatch]:
-    return archive.batches(batch_images(archive.image_shape), on_error="skip" if skip_damaged else "raise")
+def _all(archive: Archive | Collection, plan: Extracted, skip_damaged: bool) -> Iterator[ArchiveBatch]:
+    for batch in archive.batches(_batch_images(archive), on_error="skip" if skip_damaged else "raise"):
+        yield _without_lost(batch, plan.lost_columns)
 
 
-def _chosen(archive: Archive, numbers: NDArray[np.int64], plan: Extracted) -> Iterator[ArchiveBatch]:
-    """Yield the images of these numbers that can be read, named by their own names or by their numbers."""
-    labels = None if "labels" in plan.lost_columns else archive.labels
-    names = None if "names" in plan.lost_columns else archive.names
+def _chosen(archive: Archive | Collection, numbers: NDArray[np.int64], plan: Extracted) -> Iterator[ArchiveBatch]:
+    """Yield the images of these numbers that can be read."""
+    lost = plan.lost_columns
+    labels = None if "labels" in lost else archive.labels
+    names = None if "names" in lost else archive.names
+    fields = {name: archive.fields[name] for name in archive.fields if FIELD_PREFIX + name not in lost}
     kept = numbers[~np.isin(numbers, plan.missing_images)]
-    step = batch_images(archive.image_shape)
+    step = _batch_images(archive)
     for start in range(0, len(kept), step):
-        part = kept[start : start + step]
-        yield ArchiveBatch(
-            archive[part].reshape(len(part), *archive.image_shape),
-            None if labels is None else labels[part],
-            tuple(
-                numbered_name(number, len(archive), None) if names is None else names[number]
-                for number in part.tolist()
-            ),
-            numbers=part,
-        )
+        for pixels, part in _decoded(archive, kept[start : start + step]):
+            rows = part.tolist()
+            yield ArchiveBatch(
+                pixels,
+                None if labels is None else labels[part],
+                None if names is None else tuple(names[row] for row in rows),
+                {name: [values[row] for row in rows] for name, values in fields.items()},
+                numbers=part,
+            )
+
+
+def _batch_images(archive: Archive | Collection) -> int:
+    """How many images to take at a time, by the largest of them."""
+    shapes = archive.image_shapes if isinstance(archive, Collection) else (archive.image_shape,)
+    return batch_images(max(shapes, key=math.prod), np.uint16)
+
+
+def _decoded(archive: Archive | Collection, numbers: NDArray[np.int64]) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+    """Yield the images of these numbers in runs of one shape and dtype: pixels [n, H, W, C], and their numbers."""
+    if isinstance(archive, Archive):
+        yield archive[numbers].reshape(len(numbers), *archive.image_shape), numbers
+        return
+    images = archive.images(numbers)
+    start = 0
+    for (shape, _), run in groupby(images, key=lambda image: (image.shape, image.dtype)):
+        same = list(run)
+        pixels: Pixels = np.empty((len(same), *shape), same[0].dtype)
+        pixels[:] = same
+        yield pixels.reshape(len(same), *shape[:2], -1), numbers[start : start + len(same)]
+        start += len(same)
+
+
+def _without_lost(batch: ArchiveBatch, lost: Sequence[str]) -> ArchiveBatch:
+    """A batch without the columns that are lost for some images, if only for those of another member."""
+    return replace(
+        batch,
+        labels=None if "labels" in lost else batch.labels,
+        names=None if "names" in lost else batch.names,
+        fields={name: values for name, values in batch.fields.items() if FIELD_PREFIX + name not in lost},
+    )
 
 
 def _named(batch: ArchiveBatch, images: int, class_names: tuple[str, ...] | None) -> ArchiveBatch:
@@ -129,4 +177,4 @@ def _named(batch: ArchiveBatch, images: int, class_names: tuple[str, ...] | None
         return class_names[label] if class_names is not None and 0 <= label < len(class_names) else str(label)
 
     names = tuple(numbered_name(int(number), images, folder(place)) for place, number in enumerate(batch.numbers))
-    return ArchiveBatch(batch.pixels, batch.labels, names, batch.fields, numbers=batch.numbers)
+    return replace(batch, names=names)

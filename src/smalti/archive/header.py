@@ -4,14 +4,18 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from smalti.archive.layout import VERSION, check_version
 from smalti.archive.limits import Limits
 from smalti.canonical import canonical_json, parse_canonical_json
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
+from smalti.integer import PixelType
 
-__all__ = ["MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "Header", "Promise"]
+__all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "Header", "Promise"]
 
 DECODERS = ("integer", "pyramid")
+DTYPES = ("uint8", "uint16")
 MAX_CODES = 1 << 16
 MAX_BLOCK_IMAGES = 1 << 16
 MAX_GRID = (1 << 16) - 1
@@ -108,13 +112,18 @@ class Header:
         return -(-self.images // self.block_images)
 
     @property
+    def pixel_type(self) -> PixelType:
+        """`dtype` as NumPy has it."""
+        return np.dtype(np.uint8) if self.dtype == "uint8" else np.dtype(np.uint16)
+
+    @property
     def image_bytes(self) -> int:
-        """Bytes of one image as plain uint8."""
-        return math.prod(self.image_shape)
+        """Bytes of the plain pixels of one image."""
+        return self.pixel_type.itemsize * math.prod(self.image_shape)
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of all images as plain uint8."""
+        """Bytes of the plain pixels of all images."""
         return self.images * self.image_bytes
 
     def block_range(self, block: int) -> range:
@@ -143,7 +152,7 @@ class Header:
     def check_limits(self, limits: Limits, archive_bytes: int) -> None:
         """Raise LimitExceededError if images or blocks of this size may not be allocated."""
         pixels = math.prod(self.padded_shape) * self.image_shape[2]
-        limits.check("image_bytes", pixels, "an image")
+        limits.check("image_bytes", self.pixel_type.itemsize * pixels, "an image")
         limits.check("block_bytes", 2 * self.tokens_per_image * min(self.block_images, self.images), "a token block")
         if self.has_corrections:
             limits.check("corrected_bytes", self.image_bytes * min(self.block_images, self.images), "a token block")
@@ -162,7 +171,7 @@ def _check_known(found: dict[str, Any]) -> None:
         raise DamagedArchiveError("header: it does not state the version of the format")
     check_version(version, features)
     decoder, dtype = found.get("decoder"), found.get("dtype")
-    if type(decoder) is str and type(dtype) is str and not (decoder in DECODERS and dtype == "uint8"):
+    if type(decoder) is str and type(dtype) is str and not (decoder in DECODERS and dtype in DTYPES):
         raise UnsupportedArchiveError(
             f"decoder {decoder!r} for {dtype!r} is not known to this release; use a newer smalti"
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.report import LevelInfo
 from smalti.entropy import TokenPrior
+from smalti.images.batch import Pixels
 from smalti.integer import IntegerDecoder, IntegerNetwork, pack_network
 from smalti.pyramid import PyramidDecoder, PyramidNetwork, PyramidPrior, pack_pyramid
 
@@ -64,8 +65,8 @@ class ImageModel(Protocol):
     def padded_shape(self) -> Pair:
         """Rows and columns that it makes."""
 
-    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> NDArray[np.uint8]:
-        """Pixels uint8 [n, H', W', C] of indices [n, T], of the first `levels` levels alone unless that is None."""
+    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> Pixels:
+        """Pixels [n, H', W', C] of indices [n, T], of the first `levels` levels alone unless that is None."""
 
     def read_prior(self, data: bytes) -> Prior:
         """The prior from its payload; DamagedArchiveError, UnsupportedArchiveError."""
@@ -100,7 +101,7 @@ class TokenModel:
         """See ImageModel."""
         return self.network.output_size(self._grid)
 
-    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> NDArray[np.uint8]:
+    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> Pixels:
         """See ImageModel; there is one level."""
         assert levels in (None, 1)
         return self._decoder.decode(indices.reshape(-1, *self._grid), threads)
@@ -148,7 +149,7 @@ class PyramidModel:
         """See ImageModel."""
         return self.network.output_size(self._decoder.grid)
 
-    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> NDArray[np.uint8]:
+    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> Pixels:
         """See ImageModel."""
         if levels is None:
             return self._decoder.decode(indices, threads)

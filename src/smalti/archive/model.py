@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from smalti.archive.header import Header
 from smalti.archive.imagemodel import ImageModel, Prior, PyramidModel, TokenModel
@@ -44,7 +45,7 @@ def _unpack(data: bytes, header: Header, limits: Limits) -> TokenModel:
     code_ids = np.frombuffer(data, "<u2", used).astype(np.uint16) if ids_bytes else np.arange(used, dtype=np.uint16)
     if (np.diff(code_ids.astype(np.int64)) <= 0).any() or int(code_ids[-1]) >= codes:
         raise DamagedArchiveError("the numbers of its codes are not ascending within the codebook")
-    network = unpack_network(data[ids_bytes:], limits.model_bytes)
+    network = unpack_network(data[ids_bytes:], limits.model_bytes, header.pixel_type)
     _check_codes(network.codes, used)
     limits.check("network_operations", _operations(network.layers, header.token_grid), "an image")
     _check_pixels(network, header.token_grid, header)
@@ -52,7 +53,7 @@ def _unpack(data: bytes, header: Header, limits: Limits) -> TokenModel:
 
 
 def _unpack_pyramid(data: bytes, header: Header, limits: Limits) -> PyramidModel:
-    network, grid = unpack_pyramid(data, limits.model_bytes)
+    network, grid = unpack_pyramid(data, limits.model_bytes, header.pixel_type)
     _check_codes(network.codes, header.codebook_size)
     layout = TokenLayout(network, grid)
     if header.token_grid != (1, layout.tokens):
@@ -95,7 +96,7 @@ def _operations_at_a_place(layer: Layer) -> int:
     return taps if layer.kind == "tokens" else taps * layer.inputs
 
 
-def black_network(channels: int) -> IntegerNetwork:
+def black_network(channels: int, dtype: DTypeLike = np.uint8) -> IntegerNetwork:
     """The smallest network: one code, which makes `BLACK_SIDE` by `BLACK_SIDE` black pixels."""
     layer = Layer(
         kind="tokens",
@@ -104,6 +105,6 @@ def black_network(channels: int) -> IntegerNetwork:
         shift=np.zeros(channels, np.uint8),
         stride=(BLACK_SIDE, BLACK_SIDE),
         padding=(0, 0),
-        activation=PixelTable(0, np.zeros(1, np.uint8)),
+        activation=PixelTable(0, np.zeros(1, dtype)),
     )
     return IntegerNetwork((layer,))

@@ -8,23 +8,25 @@ from numpy.typing import NDArray
 from smalti.archive.blockdecoder import as_slice
 from smalti.archive.sections import SectionFile
 from smalti.archive.store import SectionStore
+from smalti.images.batch import Pixels
 
 __all__ = ["read_pixels"]
 
 
 def read_pixels(
     file: SectionFile, store: SectionStore, numbers: NDArray[np.int64], threads: int, levels: int | None = None
-) -> NDArray[np.uint8]:
-    """Pixels uint8 [n, H, W, C] of images `numbers` (int64 [n], each in [0, N), any order, repeats allowed).
+) -> Pixels:
+    """Pixels [n, H, W, C] of images `numbers` (int64 [n], each in [0, N), any order, repeats allowed).
 
     levels : decode the first levels of their tokens alone, without corrections
     """
     header = file.header
     file.limits.check("request_bytes", len(numbers) * header.image_bytes, "this request")
-    pixels = np.empty((len(numbers), *header.image_shape), np.uint8)
+    pixels: Pixels = np.empty((len(numbers), *header.image_shape), header.pixel_type)
     order = np.argsort(numbers, kind="stable")
     cuts = np.flatnonzero(np.diff(numbers[order] // header.block_images)) + 1
     parts = np.split(order, cuts) if len(order) else []
+    blocks = [int(numbers[part[0]]) // header.block_images for part in parts]
     inner = 1 if len(parts) >= threads else threads  # many blocks: a thread for each; few: all threads for each
 
     def fill(places: NDArray[np.intp]) -> None:
@@ -34,7 +36,8 @@ def read_pixels(
             for part, decoded in store.decoder.rows(store.block(number), rows, inner, levels):
                 pixels[as_slice(places[part])] = decoded
 
-    _run(fill, parts, threads if inner == 1 else 1)
+    for run in store.together(blocks):
+        _run(fill, parts[run], threads if inner == 1 else 1)
     return pixels
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from smalti.archive.header import MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID
+from smalti.archive.header import DTYPES, MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID
 from smalti.archive.limits import Limits
 from smalti.archive.recovery import RecoverySpec
 from smalti.errors import UsageError
@@ -29,6 +29,7 @@ class ArchiveSpec:
     max_mse : what the corrections promise of every image (mean squared error of pixels scaled to 0..1), or None
 
     recovery : how many lost sections are to be recoverable, or None for none
+    dtype : of pixels, "uint8" or "uint16"
 
     Raises UsageError if a number is out of range.
     """
@@ -42,11 +43,14 @@ class ArchiveSpec:
     provenance: tuple[tuple[str, str], ...] = ()
     max_mse: float | None = None
     recovery: RecoverySpec | None = None
+    dtype: str = "uint8"
 
     def __post_init__(self) -> None:
         height, width, channels = self.image_shape
         if min(height, width) < 1 or not 1 <= channels <= 4:
             raise UsageError(f"images of {list(self.image_shape)} cannot be stored: 1 to 4 channels, no side below 1")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"pixels of {self.dtype} cannot be stored: convert them to uint8 or uint16")
         if not 1 <= min(self.token_grid) <= max(self.token_grid) <= MAX_GRID:
             raise UsageError(f"a token grid of {list(self.token_grid)} is outside 1..{MAX_GRID}")
         if not 2 <= self.codebook_size <= MAX_CODES:
@@ -55,7 +59,7 @@ class ArchiveSpec:
             raise UsageError(f"{self.block_images} images per block is outside 1..{MAX_BLOCK_IMAGES}")
         if self.max_mse is not None and not (math.isfinite(self.max_mse) and self.max_mse >= 0):
             raise UsageError(f"a mean squared error of {self.max_mse} cannot be promised")
-        block_bytes = self.images_per_block * math.prod(self.image_shape)
+        block_bytes = self.images_per_block * self._image_bytes
         if self.max_mse is not None and block_bytes > Limits().corrected_bytes:
             raise UsageError(
                 f"blocks of {self.block_images} images have {block_bytes} bytes of pixels, too many to correct at "
@@ -73,6 +77,10 @@ class ArchiveSpec:
         """The same spec with at most so many images per block, if it leaves that open."""
         return self if self.block_images is not None else replace(self, block_images=self._within_bytes(images))
 
+    @property
+    def _image_bytes(self) -> int:
+        return (1 if self.dtype == "uint8" else 2) * math.prod(self.image_shape)
+
     def _within_bytes(self, images: int) -> int:
         """As many images as have 64 MB of pixels, at most `images`."""
-        return max(1, min(images, _BLOCK_PIXEL_BYTES // math.prod(self.image_shape)))
+        return max(1, min(images, _BLOCK_PIXEL_BYTES // self._image_bytes))

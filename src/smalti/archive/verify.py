@@ -1,12 +1,13 @@
 """Go through a whole archive and report what is damaged instead of raising."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from smalti.archive.blockdecoder import plain_bytes
 from smalti.archive.damage import damaged_block, reason_of
-from smalti.archive.layout import Section, crc32c
+from smalti.archive.layout import Entry, Section, crc32c
 from smalti.archive.report import DamagedBlock, Level, VerifyReport, perplexity
 from smalti.archive.sections import SectionFile
 from smalti.archive.spool import count_codes
@@ -38,7 +39,11 @@ class Verifier:
     def run(self) -> VerifyReport:
         """Check what the level asks for."""
         header, quick = self._file.header, self._level == "quick"
-        self._check_heads()
+        self._check_start()
+        self._sections += [f"{section_name(*place)}: it is missing" for place in self._absent_sections()]
+        if quick:
+            for run in self._file.together(self._file.entries, heads_only=True):
+                self._check_heads(self._file.entries[run])
         lost = self._absent_for_all() if quick else self._check_payloads()
         decoded = self._level == "pixels" and lost is None and not self._blocks
         if decoded:
@@ -62,9 +67,12 @@ class Verifier:
         header = self._file.header
         self._check_sections()
         lost = self._model_lost()
-        for number in range(header.blocks):
-            self._check_block(number, lost is not None)
-            self._progress(min((number + 1) * header.block_images, header.images), header.images)
+        for run in self._store.together(range(header.blocks)):
+            for number in range(run.start, run.stop):
+                if self._file.has(Section.TOKENS, number):
+                    self._check_heads([self._file.entry(Section.TOKENS, number)])
+                self._check_block(number, lost is not None)
+                self._progress(min((number + 1) * header.block_images, header.images), header.images)
         if lost is None:
             self._check_statistics()
         return lost
@@ -83,14 +91,18 @@ class Verifier:
     def _damage(self, error: DamagedArchiveError) -> None:
         self._sections.append(reason_of(self._file, error))
 
-    def _check_heads(self) -> None:
-        """Heads of all sections, and whether any section that must be there is missing."""
-        for entry in self._file.entries:
+    def _check_start(self) -> None:
+        try:
+            self._file.check_start()
+        except DamagedArchiveError as error:
+            self._damage(error)
+
+    def _check_heads(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
             try:
                 self._file.check_head(entry)
             except DamagedArchiveError as error:
                 self._sections.append(f"{entry.name}: head: {error}")
-        self._sections += [f"{section_name(*place)}: it is missing" for place in self._absent_sections()]
 
     def _absent_sections(self) -> Iterator[tuple[Section, int]]:
         """Sections other than token blocks that must be there and are not."""
@@ -103,8 +115,14 @@ class Verifier:
                     yield section, ordinal
 
     def _check_sections(self) -> None:
-        """Payloads of all sections but token blocks and what all images need."""
-        for entry in self._file.entries:
+        """Heads of all sections but token blocks, and payloads of those that not all images need."""
+        entries = [entry for entry in self._file.entries if entry.section != Section.TOKENS]
+        for run in self._file.together(entries):
+            self._check_heads(entries[run])
+            self._check_some(entries[run])
+
+    def _check_some(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
             section = entry.section
             try:
                 if section == Section.COLUMN:
@@ -115,7 +133,7 @@ class Verifier:
                     self._store.parse(Section.HEADER, entry.ordinal, self._same_header)
                 elif section == Section.DIGEST:
                     self._stored_sha256 = self._store.parse(Section.DIGEST, 0, _digest_hex)
-                elif section not in (Section.TOKENS, Section.MODEL, Section.CORRECTIONS):
+                elif section not in (Section.MODEL, Section.CORRECTIONS):
                     self._store.parse(section, entry.ordinal, len)
             except DamagedArchiveError as error:
                 self._damage(error)
@@ -147,7 +165,7 @@ class Verifier:
     def _check_pixels(self, number: int) -> None:
         block, found = self._store.block(number), 0
         for _, pixels in self._store.decoder.rows(block, np.arange(len(block.indices)), self._threads):
-            plain = pixels.tobytes()
+            plain = plain_bytes(pixels)
             found = crc32c(plain, found)
             self._digest.update(plain)
         if found != block.pixels_crc:

@@ -105,6 +105,8 @@ def _check_fit(spec: ArchiveSpec, network: IntegerNetwork | PyramidNetwork, code
             f"a decoder of {codes} codes and {network.channels} channels, the archive is to have "
             f"{spec.codebook_size} and {spec.image_shape[2]}"
         )
+    if network.dtype != spec.dtype:
+        raise UsageError(f"a decoder that makes pixels of {network.dtype}, the archive is to have {spec.dtype}")
     try:
         height, width = network.output_size(grid)
     except ModelError as error:

@@ -4,7 +4,17 @@ Layer: below `archive`, beside `entropy`, above `errors`; it knows nothing of fi
 """
 
 from smalti.integer.decoder import IntegerDecoder
-from smalti.integer.network import EXACT, Clip, IntegerNetwork, Layer, PixelTable
+from smalti.integer.network import EXACT, Clip, IntegerNetwork, Layer, PixelTable, PixelType
 from smalti.integer.packing import pack_network, unpack_network
 
-__all__ = ["EXACT", "Clip", "IntegerDecoder", "IntegerNetwork", "Layer", "PixelTable", "pack_network", "unpack_network"]
+__all__ = [
+    "EXACT",
+    "Clip",
+    "IntegerDecoder",
+    "IntegerNetwork",
+    "Layer",
+    "PixelTable",
+    "PixelType",
+    "pack_network",
+    "unpack_network",
+]

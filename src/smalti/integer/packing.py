@@ -84,7 +84,7 @@ def write_layer(writer: IntegerWriter, layer: Layer, levels: Levels) -> None:
             writer.add(_bends(values), signed=True)
 
 
-def _bends(values: NDArray[np.uint16]) -> NDArray[np.int64]:
+def _bends(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """By how much the steps between values change: small numbers where a table is smooth."""
     padded = np.concatenate([[0, 0], values.astype(np.int64)])
     bends: NDArray[np.int64] = padded[2:] - 2 * padded[1:-1] + padded[:-2]

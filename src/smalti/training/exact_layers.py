@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smalti.integer import Clip, Layer
+from smalti.integer import Clip, Layer, PixelTable, PixelType
 
-__all__ = ["PIECE_NUMBERS", "ExactLayer", "exact_products", "numbers_per_image"]
+__all__ = ["PIECE_NUMBERS", "ExactLayer", "exact_products", "numbers_per_image", "pixel_dtype"]
 
 PIECE_NUMBERS = 1 << 24
 """Numbers of a layer that are in memory at a time; a single image may have more."""
@@ -35,9 +35,7 @@ class ExactLayer:
         self._bias = torch.from_numpy(layer.bias).to(device, dtype)
         scale = np.ldexp(1.0, -layer.shift.astype(np.int32))  # powers of two, so products are exact
         self._scale = torch.from_numpy(scale).to(device, dtype)
-        self._pixels = (
-            None if isinstance(layer.activation, Clip) else torch.from_numpy(layer.activation.values).to(device)
-        )
+        self._pixels = None if isinstance(layer.activation, Clip) else _table(layer.activation).to(device)
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return the layer's values."""
@@ -95,6 +93,17 @@ def numbers_per_image(layers: tuple[Layer, ...], size: tuple[int, int]) -> int:
             largest = max(largest, rows * columns * layer.outputs, size[0] * size[1] * taps * layer.outputs)
         size = rows, columns
     return largest
+
+
+def pixel_dtype(dtype: PixelType) -> torch.dtype:
+    """Return PyTorch's name for the type of pixels."""
+    return torch.uint8 if dtype == np.uint8 else torch.uint16
+
+
+def _table(table: PixelTable) -> Tensor:
+    """The values of a table. PyTorch has no look-ups of uint16 (2.13), so 16 bits come as int32."""
+    values = table.values
+    return torch.from_numpy(values if values.dtype == np.uint8 else values.astype(np.int32))
 
 
 def _columns(layer: Layer) -> tuple[int]:

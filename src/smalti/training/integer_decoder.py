@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smalti.errors import UsageError
 from smalti.integer import IntegerNetwork
-from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image
+from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchIntegerDecoder"]
 
@@ -30,7 +30,7 @@ class TorchIntegerDecoder:
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
-        """Pixels of `tokens` (integers [n, h, w], each in [0, U)): uint8 [n, H, W, C] on the decoder's device.
+        """Pixels of `tokens` (integers [n, h, w], each in [0, U)): [n, H, W, C] on the decoder's device.
 
         While it runs, float32 matrix products are computed as such in the whole process. Raises UsageError if a
         token is outside the network.
@@ -42,9 +42,8 @@ class TorchIntegerDecoder:
             raise UsageError(f"tokens outside the {self.network.codes} codes of the network")
         grid = tokens.shape[1], tokens.shape[2]
         height, width = self.network.output_size(grid)
-        pixels = torch.empty(
-            (len(tokens), height, width, self.network.channels), dtype=torch.uint8, device=self._device
-        )
+        shape = (len(tokens), height, width, self.network.channels)
+        pixels = torch.empty(shape, dtype=pixel_dtype(self.network.dtype), device=self._device)
         step = max(1, PIECE_NUMBERS // numbers_per_image(self.network.layers, grid))
         with exact_products(self._device):
             for start in range(0, len(tokens), step):

@@ -13,7 +13,7 @@ from torch import Tensor
 from smalti.errors import UsageError
 from smalti.integer import Layer
 from smalti.pyramid import ABSENT, PyramidNetwork, TokenLayout
-from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image
+from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchPyramidDecoder"]
 
@@ -48,7 +48,7 @@ class TorchPyramidDecoder:
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
-        """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): uint8 [n, H, W, C].
+        """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): [n, H, W, C].
 
         While it runs, float32 matrix products are computed as such in the whole process. Raises UsageError for
         tokens that cannot be.
@@ -58,7 +58,7 @@ class TorchPyramidDecoder:
         tokens = tokens.to(self._device, torch.int64)
         ranks = [self._ranks(tokens, level) for level in range(self.layout.levels)]
         shape = (len(tokens), *self._size, self.network.channels)
-        pixels = torch.empty(shape, dtype=torch.uint8, device=self._device)
+        pixels = torch.empty(shape, dtype=pixel_dtype(self.network.dtype), device=self._device)
         step = max(1, PIECE_NUMBERS // self._numbers_per_image())
         with exact_products(self._device):
             for start in range(0, len(tokens), step):
