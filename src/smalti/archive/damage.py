@@ -31,11 +31,12 @@ def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple
 
 def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBlock]:
     """The blocks whose tokens cannot be read; all of them if what all images need is lost."""
-    for number in range(file.header.blocks):
-        try:
-            store.block(number)
-        except DamagedArchiveError as error:
-            yield damaged_block(file, store, number, reason_of(file, error))
+    for run in store.together(range(file.header.blocks)):
+        for number in range(run.start, run.stop):
+            try:
+                store.block(number)
+            except DamagedArchiveError as error:
+                yield damaged_block(file, store, number, reason_of(file, error))
 
 
 def reason_of(file: SectionFile, error: Exception) -> str:

@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from smalti.archive.batch import ArchiveBatch
 from smalti.archive.besides import Besides
 from smalti.archive.columns import ColumnValues
 from smalti.archive.damage import missing_blocks
-from smalti.archive.imagemodel import ImageModel
+from smalti.archive.imagemodel import ImageModel, Prior
 from smalti.archive.limits import Limits
 from smalti.archive.pixels import read_pixels
+from smalti.archive.positioned import Positioned, file_at
 from smalti.archive.report import (
     ArchiveInfo,
     DamagedBlock,
@@ -30,26 +31,48 @@ from smalti.archive.report import (
     recovery_bytes,
     section_bytes,
 )
-from smalti.archive.sections import SectionFile
+from smalti.archive.sections import SectionFile, SharedPayloads
 from smalti.archive.selection import Selection, resolve
 from smalti.archive.store import SectionStore
 from smalti.archive.verify import Verifier
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
+from smalti.images.batch import Pixels
+from smalti.integer import PixelType
 
-__all__ = ["Archive", "open_archive"]
+__all__ = ["Archive", "open_archive", "open_positioned"]
 
 
-def open_archive(path: str | PathLike[str], limits: Limits | None = None, threads: int = 1) -> "Archive":
+def open_archive(
+    path: str | PathLike[str],
+    limits: Limits | None = None,
+    threads: int = 1,
+    storage_options: Mapping[str, Any] | None = None,
+) -> "Archive":
     """Open a `.smalti` file for reading. Its ends, index and header are checked now, the rest when it is read.
 
+    path : a local path, or the URL of a file that fsspec reaches (`s3://bucket/a.smalti`, `https://...`), which needs
+        the extra `smalti[remote]` or `smalti[s3]`. Opening a URL takes one GET of its last 64 KiB (and for what is not
+        a web server one HEAD); a request for images fetches the blocks it needs together (docs/remote.md)
     threads : how many threads may decode pixels; the pixels do not depend on it
+    storage_options : what fsspec is to be told to reach a URL, such as {"key": ..., "endpoint_url": ...}
 
     Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError; SmaltiError if the
-    file is missing or cannot be read; UsageError if threads < 1.
+    file is missing or cannot be read; MissingDependencyError; UsageError if threads < 1, or for storage options with
+    a local path. Messages name a URL without user, password and query.
     """
     if threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")
-    return Archive(SectionFile(Path(path), limits or Limits()), threads)
+    return open_positioned(file_at(path, storage_options), limits, threads)
+
+
+def open_positioned(
+    file: Positioned, limits: Limits | None = None, threads: int = 1, shared: SharedPayloads | None = None
+) -> "Archive":
+    """The same for bytes that are open already, such as a window of a file; closing the archive closes them.
+
+    shared : of a member of a collection, the payloads that it shares with others
+    """
+    return Archive(SectionFile(file, limits or Limits(), shared=shared), threads)
 
 
 class Archive:
@@ -84,15 +107,15 @@ class Archive:
         return self._header.images
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as an order to open the same file, for worker processes."""
-        return open_archive, (str(self.path), self._file.limits, self._threads)
+        """Pickle as an order to open the same file, for worker processes; storage options are part of it."""
+        return open_positioned, (self._file.source, self._file.limits, self._threads, self._file.shared)
 
     def __repr__(self) -> str:
         return f"<smalti archive {self.path}: {len(self)} images {list(self.image_shape)}>"
 
     @property
-    def path(self) -> Path:
-        """Where the archive is."""
+    def path(self) -> Path | str:
+        """Where the archive is; a URL without what may be secret in it."""
         return self._file.path
 
     @property
@@ -107,9 +130,14 @@ class Archive:
         return self._header.image_shape
 
     @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        """uint8."""
-        return np.dtype(np.uint8)
+    def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """(H, W, C) of the images, each shape once: of an archive one, of a collection one or more."""
+        return (self.image_shape,)
+
+    @property
+    def dtype(self) -> PixelType:
+        """Of pixels: uint8 or uint16."""
+        return self._header.pixel_type
 
     @property
     def block_bounds(self) -> NDArray[np.int64]:
@@ -125,19 +153,43 @@ class Archive:
         """
         return self._store.model
 
-    def __getitem__(self, selection: Selection) -> NDArray[np.uint8]:
-        """Pixels uint8: [H, W] or [H, W, C] for an integer, else [n, ...]; only what holds them is decoded.
+    @property
+    def prior(self) -> Prior:
+        """What the tokens of its blocks are coded with, for those who put archives together. DamagedArchiveError."""
+        return self._store.prior
+
+    @property
+    def sections(self) -> SectionFile:
+        """The checked sections that it is read from, for those who copy or change archives."""
+        return self._file
+
+    def __getitem__(self, selection: Selection) -> Pixels:
+        """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]; only what holds them is decoded.
 
         Raises ImageIndexError (also an IndexError) for a number outside, UsageError for anything that is no index.
         """
         return self._pixels(selection, None)
+
+    def images(self, selection: Selection) -> list[Pixels]:
+        """The images of a selection, each as `self[number]` gives it, in a list: what collections of any shape have."""
+        numbers, _ = resolve(selection, len(self))
+        return list(self[numbers])
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.generic]:
+        """All images, as `np.asarray(archive)` asks for them; they must fit in memory.
+
+        Raises ValueError for copy=False, since decoded images are always new.
+        """
+        if copy is False:
+            raise ValueError(f"{self.path}: images are decoded, so an array of them is always a new one")
+        return np.asarray(self[:], dtype)
 
     @property
     def levels(self) -> int:
         """Levels of the tokens: 1, unless the decoder is a pyramid."""
         return 1 if self._header.decoder == "integer" else len(self._store.model.levels or ())
 
-    def preview(self, selection: Selection, levels: int) -> NDArray[np.uint8]:
+    def preview(self, selection: Selection, levels: int) -> Pixels:
         """What the first `levels` levels of the tokens give alone, 1 to `self.levels`, without corrections.
 
         The shapes are those of `self[selection]`. Raises UsageError for levels that are not there.
@@ -146,7 +198,7 @@ class Archive:
             raise UsageError(f"{levels} levels, the archive has 1 to {self.levels}")
         return self._pixels(selection, levels)
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Pixels]:
         """Every image in order, each as `archive[i]` gives it."""
         for batch in self.batches(256):
             yield from batch.pixels.reshape(len(batch), *self.shape[1:])
@@ -159,10 +211,12 @@ class Archive:
         numbers = range(*slice(start, stop).indices(len(self)))
         self._file.limits.check("request_bytes", 2 * len(numbers) * self._header.tokens_per_image, "this request")
         tokens = np.empty((len(numbers), self._header.tokens_per_image), np.uint16)
-        for block, part in self._parts(numbers):
-            first = self._header.block_range(block).start
-            rows = self._store.tokens(block)[part.start - first : part.stop - first]
-            tokens[part.start - numbers.start : part.stop - numbers.start] = rows
+        parts = list(self._parts(numbers))
+        for run in self._store.together([block for block, _ in parts]):
+            for block, part in parts[run]:
+                first = self._header.block_range(block).start
+                rows = self._store.tokens(block)[part.start - first : part.stop - first]
+                tokens[part.start - numbers.start : part.stop - numbers.start] = rows
         return tokens.reshape(-1, *self._header.token_grid)
 
     @property
@@ -278,7 +332,7 @@ class Archive:
             raise UsageError(f"level {level!r} is none of quick, tokens, pixels")
         return Verifier(self._file, level, self._threads, progress).run()
 
-    def _pixels(self, selection: Selection, levels: int | None) -> NDArray[np.uint8]:
+    def _pixels(self, selection: Selection, levels: int | None) -> Pixels:
         numbers, single = resolve(selection, len(self))
         pixels = read_pixels(self._file, self._store, numbers, self._threads, levels)
         pixels = pixels.reshape(len(numbers), *self.shape[1:])
@@ -295,14 +349,15 @@ class Archive:
 
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which images lie in token blocks that can be decoded; a damaged model or prior raises all the same."""
-        _, _, _ = self._store.model, self._store.prior, self._store.corrections
-        blocks, inverse = np.unique(numbers // self._header.block_images, return_inverse=True)
-        readable = np.ones(len(blocks), np.bool_)
-        for place, block in enumerate(blocks.tolist()):
-            try:
-                self._store.block(block)
-            except DamagedArchiveError:
-                readable[place] = False
+        found, inverse = np.unique(numbers // self._header.block_images, return_inverse=True)
+        blocks, readable = found.tolist(), np.ones(len(found), np.bool_)
+        for run in self._store.together(blocks):
+            _, _, _ = self._store.model, self._store.prior, self._store.corrections
+            for place in range(run.start, run.stop):
+                try:
+                    self._store.block(blocks[place])
+                except DamagedArchiveError:
+                    readable[place] = False
         return readable[inverse]
 
     def _parts(self, numbers: range) -> Iterator[tuple[int, range]]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TypeVar
@@ -14,9 +14,10 @@ from smalti.archive.blockdecoder import BlockDecoder
 from smalti.archive.blocks import Block, unpack_block
 from smalti.archive.columns import Column, unpack_column
 from smalti.archive.imagemodel import ImageModel, Prior
-from smalti.archive.layout import Entry, Section
+from smalti.archive.layout import SHARED_MODEL, SHARED_PRIOR, Entry, Section
 from smalti.archive.model import check_prior, unpack_model
-from smalti.archive.sections import SectionFile
+from smalti.archive.sections import SectionFile, SharedPayloads
+from smalti.archive.sharing import unpack_referenced
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
 from smalti.residual import CorrectionPrior
 
@@ -51,6 +52,16 @@ class SectionStore:
             while len(self._cache) > 1 and self._cache_bytes > _CACHE_BYTES:
                 self._cache_bytes -= self._cache.popitem(last=False)[1].kept_bytes
         return block
+
+    def together(self, numbers: Sequence[int]) -> Iterator[slice]:
+        """Cut block numbers into runs; the blocks of a run that are not kept yet, and what all blocks need, are fetched
+        together from a remote file, and held until the next run is asked for."""
+        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_corrections"}
+        shared = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
+        with self._lock:
+            kept = set(self._cache)
+        blocks = [None if number in kept else self._entry(Section.TOKENS, number) for number in numbers]
+        return self._file.together(blocks, [entry for entry in shared if entry is not None])
 
     def tokens(self, number: int) -> NDArray[np.uint16]:
         """The tokens of a block as numbers of codes in [0, K), or absent: uint16 [n, T]."""
@@ -97,7 +108,7 @@ class SectionStore:
         model = self.model
 
         def parser(data: bytes) -> Prior:
-            prior = model.read_prior(data)
+            prior = model.read_prior(self._shared()(data) if self._has(SHARED_PRIOR) else data)
             check_prior(prior, self._file.limits)
             return prior
 
@@ -118,6 +129,9 @@ class SectionStore:
                 raise
             raise type(error)(f"{self._file.path}: {place}: {str(error).removeprefix(f'{place}: ')}") from error
 
+    def _entry(self, section: int, ordinal: int) -> Entry | None:
+        return self._file.entry(section, ordinal) if self._file.has(section, ordinal) else None
+
     def _images_of(self, number: int) -> str:
         images = self._file.header.block_range(number)
         return f"images {images.start} to {images.stop - 1}"
@@ -128,11 +142,27 @@ class SectionStore:
             raise DamagedArchiveError(f"it is {column.name!r}, the header lists {listed!r}")
         return column
 
+    def _parse_model(self, data: bytes) -> ImageModel:
+        file = self._file
+        if self._has(SHARED_MODEL):
+            return unpack_referenced(data, file.header, file.limits, self._shared())
+        return unpack_model(data, file.header, file.limits)
+
+    def _has(self, feature: int) -> bool:
+        return bool(self._file.header.required_features & feature)
+
+    def _shared(self) -> SharedPayloads:
+        """What finds payloads that are shared; a member by itself has none."""
+        if self._file.shared is None:
+            raise UnsupportedArchiveError(
+                "its model is in the collection that it was taken from; open the collection instead"
+            )
+        return self._file.shared
+
     @cached_property
     def _model(self) -> ImageModel:
-        file = self._file
         try:
-            return self.parse(Section.MODEL, 0, lambda data: unpack_model(data, file.header, file.limits))
+            return self.parse(Section.MODEL, 0, self._parse_model)
         except DamagedArchiveError as error:
             raise self._fatal(error) from error
 
