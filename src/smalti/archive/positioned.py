@@ -6,6 +6,7 @@ What reads archives knows the protocol alone; files behind URLs follow it in `sm
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 

@@ -146,6 +146,8 @@ class _Asynchronous:
 
         if hasattr(self._files, "set_session"):
             await self._files.set_session()  # else both would begin one
+        info: Any
+        tail: Any
         info, tail = await asyncio.gather(
             self._files._info(self._path),
             self._files._cat_file(self._path, start=-tail_bytes),
