@@ -6,7 +6,6 @@ What reads archives knows the protocol alone; files behind URLs follow it in `sm
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,11 +136,10 @@ class PositionedWindow:
     """A stretch of another file as a file of its own: an archive that lies as a member in a larger one.
 
     path : what messages call it; made of the file's and the place if it is not given
-
     owns : whether closing it closes the file; one that was pickled owns the file that it opened again
 
-    Raises DamagedArchiveError if the stretch is not within the file. If the file is remote,
-    the last bytes of the stretch are fetched at once and kept, as those of a whole file are.
+    Raises DamagedArchiveError if the stretch is not within the file. If the file is remote, the last bytes of the
+    stretch are fetched at once and kept, as those of a whole file are.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ def warn_of_damage(archive: Archive, console: Console) -> None:
         console.warn(f"{archive.path}: {_some(archive.damage)}; smalti test tells what is lost")
 
 
-def damage_line(archive: Path, report: VerifyReport, repairable: bool) -> str:
+def damage_line(archive: Path | str, report: VerifyReport, repairable: bool) -> str:
     """Return one line on what `smalti test` found; `repairable` if there are recovery sections."""
     shown = [*report.damaged_sections, *map(_block_words, report.damaged_blocks)]
     lost = f"{report.damaged_images:,} images cannot be read" if report.damaged_images else "no image is lost"
@@ -35,7 +35,7 @@ def missing_json(result: Extracted) -> dict[str, Any]:
     }
 
 
-def missing_line(archive: Path, result: Extracted) -> str:
+def missing_line(archive: Path | str, result: Extracted) -> str:
     """Return one line on what was left out."""
     blocks = _some([_block_words(block) for block in result.missing])
     columns = ", ".join(result.lost_columns)

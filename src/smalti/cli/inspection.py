@@ -7,7 +7,7 @@ import typer
 from smalti.archive import Comparison, Level, compare, open_archive
 from smalti.cli.console import Console
 from smalti.cli.damage import damage_line, warn_of_damage
-from smalti.cli.options import ArchivePath, Debug, Json, Quiet, Threads, default_threads
+from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads, default_threads
 from smalti.cli.sources import open_for, report_skipped
 from smalti.cli.summary import info_json, info_text, quality_json, short_summary, verify_json
 from smalti.errors import DamagedArchiveError, UsageError
@@ -16,18 +16,18 @@ __all__ = ["info_command", "test_command"]
 
 
 def info_command(
-    archive: ArchivePath, json: Json = False, quiet: Quiet = False, threads: Threads = None, debug: Debug = False
+    archive: ArchivePlace, json: Json = False, quiet: Quiet = False, threads: Threads = None, debug: Debug = False
 ) -> None:
     """Show what is inside ARCHIVE, byte by byte; no image is decoded."""
     console = Console(json=json, quiet=quiet)
     with open_archive(archive) as opened:
-        info = opened.info()
+        info, path = opened.info(), opened.path
         warn_of_damage(opened, console)
-    console.result({"archive": str(archive), **info_json(info)}, info_text(archive, info))
+    console.result({"archive": str(path), **info_json(info)}, info_text(path, info))
 
 
 def test_command(
-    archive: ArchivePath,
+    archive: ArchivePlace,
     against: Annotated[
         str | None,
         typer.Option("--against", metavar="SOURCE", help="The original images, to measure quality against."),
@@ -49,21 +49,22 @@ def test_command(
     with open_archive(archive, threads=default_threads(threads)) as opened:
         with console.progress("test") as progress:
             info, report = opened.info(), opened.verify(level, progress)
-        plain: dict[str, Any] = {"archive": str(archive), **info_json(info), **verify_json(report)}
+        path = opened.path
+        plain: dict[str, Any] = {"archive": str(path), **info_json(info), **verify_json(report)}
         if not report.ok:
             console.result(plain, "damaged")
-            console.warn(damage_line(archive, report, info.recovery_bytes > 0))
+            console.warn(damage_line(path, report, info.recovery_bytes > 0))
             raise typer.Exit(DamagedArchiveError.exit_code)
         source = None if against is None else open_for(against, console)
         if source is None:
-            console.result(plain, f"{short_summary(archive, info)}\n{_CHECKED[level]}")
+            console.result(plain, f"{short_summary(path, info)}\n{_CHECKED[level]}")
             return
         with console.progress("compare") as progress:
             comparison = compare(opened, source, progress)
     plain |= {**quality_json(comparison), "pixels_sha256": comparison.pixels_sha256}
     if comparison.pixels_sha256 != report.stored_sha256:
-        raise DamagedArchiveError(f"{archive}: its pixels are not those that were written: wrong SHA-256")
-    console.result(plain, f"{short_summary(archive, info)}\n{_quality(comparison)}")
+        raise DamagedArchiveError(f"{path}: its pixels are not those that were written: wrong SHA-256")
+    console.result(plain, f"{short_summary(path, info)}\n{_quality(comparison)}")
     report_skipped(source, console)
 
 

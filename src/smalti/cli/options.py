@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "ArchivePath",
+    "ArchivePlace",
     "Codes",
     "Debug",
     "Device",
@@ -48,6 +49,12 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_
 ArchivePath = Annotated[
     Path,  # whether it can be read is for the reader to say, with its own exit code
     typer.Argument(metavar="ARCHIVE", help="A .smalti file.", show_default=False, readable=False),
+]
+ArchivePlace = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCHIVE", help="A .smalti file, or the URL of one (s3://, https://, ...).", show_default=False
+    ),
 ]
 OutPath = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)]
 

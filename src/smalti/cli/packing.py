@@ -13,7 +13,7 @@ from smalti.cli.damage import missing_json, missing_line, missing_text, warn_of_
 from smalti.cli.extras import needing
 from smalti.cli.fitting import checkpoint_path, fit_with_progress
 from smalti.cli.options import (
-    ArchivePath,
+    ArchivePlace,
     Codes,
     Debug,
     Device,
@@ -163,7 +163,7 @@ SkipDamaged = Annotated[
 
 
 def decompress_command(
-    archive: ArchivePath,
+    archive: ArchivePlace,
     output: OutPath,
     skip_damaged: SkipDamaged = False,
     force: Force = False,
@@ -180,7 +180,7 @@ def decompress_command(
 
 
 def get_command(
-    archive: ArchivePath,
+    archive: ArchivePlace,
     indices: Annotated[
         list[int], typer.Argument(metavar="INDEX", help="Numbers of images, from 0. After --, -1 is the last.")
     ],
@@ -200,7 +200,7 @@ def get_command(
 
 
 def _extract(
-    archive: Path,
+    archive: str,
     output: Path,
     indices: list[int] | None,
     skip_damaged: bool,
@@ -216,5 +216,5 @@ def _extract(
     plain |= missing_json(result) if skip_damaged else {}
     console.result(plain, f"{output}: {result.images:,} images{missing_text(result)}")
     if not result.whole:
-        console.warn(missing_line(archive, result))
+        console.warn(missing_line(opened.path, result))
         raise typer.Exit(DamagedArchiveError.exit_code)

@@ -35,7 +35,7 @@ def quality_json(comparison: Comparison) -> dict[str, Any]:
     return {**quality, "labels_equal": comparison.labels_equal, "names_equal": comparison.names_equal}
 
 
-def short_summary(path: Path, info: ArchiveInfo) -> str:
+def short_summary(path: Path | str, info: ArchiveInfo) -> str:
     """Return one line on an archive's size."""
     return (
         f"{path}: {info.images:,} image{'s' if info.images > 1 else ''} in {info.archive_bytes:,} bytes "
@@ -91,7 +91,7 @@ def _levels(info: ArchiveInfo) -> str:
     return f"{levels}, an image"
 
 
-def info_text(path: Path, info: ArchiveInfo) -> str:
+def info_text(path: Path | str, info: ArchiveInfo) -> str:
     """Return what `smalti info` prints: what is inside, byte by byte."""
     shape = " x ".join(str(side) for side in info.shape[1:])
     rows = [
