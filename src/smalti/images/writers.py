@@ -18,8 +18,8 @@ from smalti.images.listing import IMAGE_SUFFIXES
 
 __all__ = ["ImageWriter", "check_output_name", "makes_names", "open_image_writer"]
 
-_FOREIGN_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".zip", ".gz", ".zst", ".parquet", ".smalti", ".h5", ".hdf5", ".zarr"}
-_KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz) or .tar (also .gz, .zst)"
+_FOREIGN_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"}
+_KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or .parquet"
 
 
 class ImageWriter(Protocol):
@@ -52,6 +52,12 @@ def _tar(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[I
     return tar_file(out, coming, overwrite)
 
 
+def _parquet(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.images.parquetwriter import parquet_file  # noqa: PLC0415
+
+    return parquet_file(out, coming, overwrite)
+
+
 def _folder(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.images.pngfolder import png_folder  # noqa: PLC0415
 
@@ -78,6 +84,7 @@ _WAYS = (
     _WayOut(
         lambda name: name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")), _tar, makes_names=True
     ),
+    _WayOut(lambda name: name.lower().endswith(".parquet"), _parquet),
 )
 _FOLDER = _WayOut(lambda name: True, _folder, makes_names=True)  # all other names
 
@@ -95,17 +102,17 @@ def open_image_writer(
     """A writer of images whose output is in place at the end of the `with` block, if nothing was raised.
 
     out : NAME.npy; NAME-idx3-ubyte or NAME.idx3-ubyte, also with .gz, for 8 bits and one channel; NAME.tar, also with
-        .gz or .zst; any other name is a folder of PNG files. Docs/images.md says where labels, names, class names and
-        fields go in each
-    image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which a folder
-        and .tar hold
+        .gz or .zst; NAME.parquet; any other name is a folder of PNG files. Docs/images.md says where labels, names,
+        class names and fields go in each
+    image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which a folder,
+        .tar and .parquet hold
     images : how many will come
     dtype : uint8 or uint16, of all images of that shape
     class_names : the names of labels; also the folders of images that have labels and no names
 
     Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine), UsageError
-    for a name or a shape that cannot be meant, MissingDependencyError for .zst without zstandard, SmaltiError if the
-    system refuses to write or something of the images cannot be kept in this output.
+    for a name or a shape that cannot be meant, MissingDependencyError for .zst without zstandard and .parquet without
+    pyarrow, SmaltiError if the system refuses to write or something of the images cannot be kept in this output.
     """
     check_output_name(out, image_shape, dtype)
     coming = Coming(images, image_shape, dtype, None if class_names is None else tuple(class_names))
@@ -123,7 +130,7 @@ def check_output_name(
     if way is _FOLDER and out.suffix.lower() in _FOREIGN_SUFFIXES and not out.is_dir():
         raise UsageError(f"{out}: {out.suffix} cannot be written; give {_KINDS}")
     if way.one_shape and image_shape is None:
-        raise UsageError(f"{out}: holds images of one shape, these have several; write a folder or .tar")
+        raise UsageError(f"{out}: holds images of one shape, these have several; write a folder, .tar or .parquet")
     if way.grey_bytes and image_shape is not None and image_shape[2] != 1:
         raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
     if way.grey_bytes and dtype != UINT8:
