@@ -1,10 +1,9 @@
-"""Which files of a folder are images by their place and suffix, in which order, and of which class.
+"""Which files of a folder are images by their place and suffix, and in which order.
 
 Files are looked at by name and kind only; `imagefile` reads them. The order is by relative POSIX path, compared
 part by part by code point, so it is the same on every machine, file system and locale.
 """
 
-import logging
 import os
 import stat
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from pathlib import Path
 
 from smalti.errors import SourceError
 from smalti.images.batch import SkippedFile
+from smalti.images.metadata import METADATA_NAMES
+from smalti.images.places import Place, is_url, list_files
+from smalti.images.sidecar import CLASS_NAMES_FILE
 
 __all__ = ["IMAGE_SUFFIXES", "FolderListing", "list_folder"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})  # made by file managers; dot files are ignored too
-
-_log = logging.getLogger("smalti")
 
 
 @dataclass(frozen=True)
@@ -26,50 +26,63 @@ class FolderListing:
     """The image files of a folder.
 
     names : relative POSIX paths in order
-    class_names : names of the first-level folders in order if every image lies under one and there are at least
-        two, else None; the label of an image is the index of its folder
+    metadata : paths of files that may say what is known of them, in order
     skipped : files and links that were passed over, in order
     """
 
     names: tuple[str, ...]
-    class_names: tuple[str, ...] | None
+    metadata: tuple[str, ...]
     skipped: tuple[SkippedFile, ...]
 
 
-def list_folder(root: Path) -> FolderListing:
-    """List a folder at any depth. SourceError if it cannot be read.
+def list_folder(root: Place) -> FolderListing:
+    """List a folder at any depth, behind a URL too. SourceError if it cannot be read.
 
     Links to files are followed. Links to folders are followed if they lead out of `root`, and each such folder is
     read once; so loops of links end.
     """
-    walk = _Walk(root)
-    walk.read_all()
-    names = tuple(sorted(walk.names, key=_order))
-    skipped = tuple(SkippedFile(name, walk.skipped[name]) for name in sorted(walk.skipped, key=_order))
-    return FolderListing(names, _class_names(names, root), skipped)
+    walk = _Walk(Path(root)) if not is_url(root) else None
+    listing = _Listing() if walk is None else walk.listing
+    if walk is not None:
+        walk.read_all()
+    else:
+        for name, _ in list_files(root):
+            if not any(_is_hidden(part) for part in name.split("/")):
+                listing.see_file(name)
+    skipped = tuple(SkippedFile(name, listing.skipped[name]) for name in sorted(listing.skipped, key=_order))
+    return FolderListing(tuple(sorted(listing.names, key=_order)), tuple(sorted(listing.metadata, key=_order)), skipped)
 
 
 def _order(name: str) -> list[str]:
     return name.split("/")
 
 
-def _class_names(names: tuple[str, ...], root: Path) -> tuple[str, ...] | None:
-    folders = sorted({name.split("/", 1)[0] for name in names if "/" in name})
-    if len(folders) < 2:
-        return None
-    stray = next((name for name in names if "/" not in name), None)
-    if stray is not None:
-        _log.warning("%s: no labels, because not every image is in a class folder (%s)", root, stray)
-        return None
-    return tuple(folders)
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _IGNORED_NAMES
+
+
+class _Listing:
+    """What was found, in any order."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.metadata: list[str] = []
+        self.skipped: dict[str, str] = {}
+
+    def see_file(self, name: str) -> None:
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 (a Path costs more than the listing)
+            self.names.append(name)
+        elif name == CLASS_NAMES_FILE or name.rpartition("/")[2].lower() in METADATA_NAMES:
+            self.metadata.append(name)
+        else:
+            self.skipped[name] = "no image by its suffix (PNG, JPEG, BMP, TIFF, WebP and GIF are read)"
 
 
 class _Walk:
     """Reads folders one after the other, from a list of those still to be read."""
 
     def __init__(self, root: Path) -> None:
-        self.names: list[str] = []
-        self.skipped: dict[str, str] = {}
+        self.listing = _Listing()
         self._root = root
         self._real_root = os.path.realpath(root)
         self._outside: set[str] = set()  # real paths of linked folders already read
@@ -79,7 +92,7 @@ class _Walk:
         while self._waiting:
             folder, linked = self._waiting.pop()
             if linked and self._is_read_elsewhere(folder):
-                self.skipped[folder] = "link to a folder that is read in its own place"
+                self.listing.skipped[folder] = "link to a folder that is read in its own place"
                 continue
             try:
                 with os.scandir(self._root / folder) as found:
@@ -88,32 +101,30 @@ class _Walk:
             except OSError as error:
                 if not folder:
                     raise SourceError(f"{self._root}: cannot be read: {error.strerror or error}") from error
-                self.skipped[folder] = f"folder cannot be read: {error.strerror or error}"
+                self.listing.skipped[folder] = f"folder cannot be read: {error.strerror or error}"
                 continue
             for entry in entries:
                 self._see(entry, f"{folder}/{entry.name}" if folder else entry.name, linked)
 
     def _see(self, entry: "os.DirEntry[str]", name: str, linked: bool) -> None:
-        if entry.name.startswith(".") or entry.name.lower() in _IGNORED_NAMES:
+        if _is_hidden(entry.name):
             return
         if not _is_unicode(entry.name):
             shown = name.encode("utf-8", "backslashreplace").decode()
-            self.skipped[shown] = "name is not valid UTF-8; rename it"
+            self.listing.skipped[shown] = "name is not valid UTF-8; rename it"
             return
         try:
             mode = entry.stat().st_mode
         except OSError as error:
             reason = "link that leads nowhere" if entry.is_symlink() else (error.strerror or str(error))
-            self.skipped[name] = reason
+            self.listing.skipped[name] = reason
             return
         if stat.S_ISDIR(mode):
             self._waiting.append((name, linked or entry.is_symlink()))
         elif not stat.S_ISREG(mode):
-            self.skipped[name] = "not a regular file"  # opening a pipe could wait for ever
-        elif os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122 (a Path costs more than the listing)
-            self.skipped[name] = "no image by its suffix (PNG, JPEG, BMP, TIFF, WebP and GIF are read)"
+            self.listing.skipped[name] = "not a regular file"  # opening a pipe could wait for ever
         else:
-            self.names.append(name)
+            self.listing.see_file(name)
 
     def _is_read_elsewhere(self, folder: str) -> bool:
         """Whether a folder behind a link lies in the root or was read already; if not, it counts as read now."""

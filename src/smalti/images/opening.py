@@ -6,20 +6,24 @@ one of them.
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError, UsageError
+from smalti.images.arraylayout import split_selector
 from smalti.images.arrays import ArraySource
 from smalti.images.batch import Pixels
 from smalti.images.datasetobject import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.images.folder import FolderRecords
+from smalti.images.hdf5 import hdf5_sources
 from smalti.images.idx import IdxSource
 from smalti.images.listing import IMAGE_SUFFIXES
 from smalti.images.named import open_named
 from smalti.images.npy import NpySource
+from smalti.images.npz import npz_sources
 from smalti.images.parquet import is_parquet_folder, open_parquet, open_parquet_folder
 from smalti.images.places import Place, is_url, kind_of, name_of, shown
 from smalti.images.records import Records
@@ -27,19 +31,30 @@ from smalti.images.recordsource import sources_of, usual_of
 from smalti.images.saveddataset import is_saved_dataset, open_saved_dataset
 from smalti.images.sets import SET_NAMES
 from smalti.images.source import ImageSource
+from smalti.images.zarrstore import is_zarr_folder, zarr_sources
 
 __all__ = ["open_groups", "open_source"]
 
-_KINDS = "a folder of image files, .npy, IDX (-idx3-ubyte, also .gz)"
+_KINDS = "a folder of image files, .npy, .npz, HDF5, Zarr, .smalti, IDX (-idx3-ubyte, also .gz)"
 
 # Files of encoded images by suffix: opened as records, several of one kind as one source.
 _RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {
     ".parquet": open_parquet,
 }
 
-# Files of arrays by suffix: each a source, or one for each shape and dtype.
+# Files of one array by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Place], Sequence[ImageSource]]] = {
     ".npy": lambda place: [NpySource(place)],
+    ".smalti": lambda place: _from_above("smalti.archive.source", "archive_sources")(place),
+}
+
+# The same for what holds several arrays, of which a selector can name one: PLACE::KEY.
+_CONTAINERS: Mapping[str, Callable[[Place, str | None], Sequence[ImageSource]]] = {
+    ".npz": npz_sources,
+    ".h5": hdf5_sources,
+    ".hdf5": hdf5_sources,
+    ".zarr": zarr_sources,
+    ".zip": zarr_sources,
 }
 
 # Folders that are more than folders of image files: how to tell them, and how to open them.
@@ -47,7 +62,9 @@ _RECORD_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Recor
     (is_saved_dataset, open_saved_dataset),
     (is_parquet_folder, open_parquet_folder),
 )
-_SOURCE_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Sequence[ImageSource]]]] = ()
+_CONTAINER_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place, str | None], Sequence[ImageSource]]]] = (
+    (is_zarr_folder, zarr_sources),
+)
 
 
 def open_source(
@@ -105,25 +122,38 @@ def _open(
         raise UsageError(f"{spec}: labels are given for arrays only; files carry their own")
     if isinstance(spec, str) and spec in SET_NAMES:
         return [open_named(spec, report)]
-    place: Place = spec if is_url(spec) else Path(spec)
+    place, key = _place_and_key(spec)
     kind = kind_of(place) if str(spec) else None  # an empty name would be the present folder
     if kind is None:
         raise SourceError(_nowhere(str(spec)))
-    return _open_folder(place) if kind == "folder" else _open_file(place)
+    return _open_folder(place, key) if kind == "folder" else _open_file(place, key)
 
 
-def _open_folder(place: Place) -> Records | Sequence[ImageSource]:
+def _place_and_key(spec: str | Path) -> tuple[Place, str | None]:
+    """The place that is meant, and the key of an array in it; a file that is called so wins over a key."""
+    found, key = split_selector(str(spec))
+    if key is None or (not is_url(spec) and kind_of(Path(spec)) is not None):
+        found, key = str(spec), None
+    return found if isinstance(spec, str) and is_url(found) else Path(found), key
+
+
+def _open_folder(place: Place, key: str | None) -> Records | Sequence[ImageSource]:
+    for is_it, opened_as_container in _CONTAINER_FOLDERS:
+        if is_it(place):
+            return opened_as_container(place, key)
+    _refuse_key(place, key)
     for is_it, opened_as_records in _RECORD_FOLDERS:
         if is_it(place):
             return opened_as_records(place)
-    for is_it, opened_as_sources in _SOURCE_FOLDERS:
-        if is_it(place):
-            return opened_as_sources(place)
-    return FolderRecords(Path(place))
+    return FolderRecords(place)
 
 
-def _open_file(place: Place) -> Records | Sequence[ImageSource]:
+def _open_file(place: Place, key: str | None) -> Records | Sequence[ImageSource]:
     name = name_of(place).lower()
+    for suffix, opened_as_container in _CONTAINERS.items():
+        if name.endswith(suffix):
+            return opened_as_container(place, key)
+    _refuse_key(place, key)
     for suffix, opened_as_records in _RECORDS.items():
         if name.endswith(suffix):
             return opened_as_records([place], shown(place))
@@ -132,11 +162,20 @@ def _open_file(place: Place) -> Records | Sequence[ImageSource]:
             return opened_as_sources(place)
     if name.endswith(tuple(IMAGE_SUFFIXES)):
         raise SourceError(f"{shown(place)}: is one image; give the folder that holds the images")
-    if name.endswith(".smalti"):
-        raise SourceError(f"{shown(place)}: is an archive, not images; decompress it first")
-    if name.endswith((".npz", ".tar", ".zip")):
+    if name.endswith(".tar"):
         raise SourceError(f"{shown(place)}: such files cannot be read yet; give {_KINDS}")
     return [IdxSource(place)]
+
+
+def _refuse_key(place: Place, key: str | None) -> None:
+    if key is not None:
+        raise UsageError(f"{shown(place)}: holds no arrays by name, so ::{key} cannot be meant; leave it away")
+
+
+def _from_above(module: str, name: str) -> Callable[[Place], Sequence[ImageSource]]:
+    """An opener of a layer above, found by its name when it is needed: an import here would turn the layers round."""
+    opener: Callable[[Place], Sequence[ImageSource]] = getattr(import_module(module), name)
+    return opener
 
 
 def _nowhere(spec: str) -> str:

@@ -43,6 +43,7 @@ class RecordSource:
         self.description = records.description
         self.class_names = records.class_names if found.labelled else None
         self.image_shape, self.dtype = found.groups[group]
+        self._label_of = {name: label for label, name in enumerate(records.class_names or ())}
         self._records = records
         self._found = found
         self._entries = entries
@@ -127,7 +128,7 @@ class RecordSource:
 
     def _label(self, record: Record) -> int:
         if isinstance(record.label, str):
-            return (self.class_names or ()).index(record.label)
+            return self._label_of[record.label]
         if record.label is None:
             raise SourceError(f"{self.description}: {record.name}: lost its label while it was read; start again")
         return record.label

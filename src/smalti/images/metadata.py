@@ -1,0 +1,184 @@
+"""Rows that say what is known of image files: `metadata.csv`, `.jsonl` or `.parquet` beside them.
+
+The layout is that of image folders of Hugging Face `datasets`: a column `file_name` with paths relative to the file of
+rows, `label`, and further columns. Only scalars are taken; lists and objects are left out, with a warning.
+"""
+
+import csv
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from smalti.errors import MissingDependencyError, SourceError
+from smalti.images.batch import Scalar
+from smalti.images.places import Place, open_binary, shown
+from smalti.images.sidecar import FILE_NAME
+
+__all__ = ["METADATA_NAMES", "MetadataTable", "read_metadata", "scalars_of"]
+
+METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, whose zeros are to be kept
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.IGNORECASE)
+_INT64 = range(-(1 << 63), 1 << 63)
+_CELL_CHARS = 1 << 24  # the longest text in a CSV file
+
+_log = logging.getLogger("smalti")
+
+
+@dataclass(frozen=True)
+class MetadataTable:
+    """The rows of one file.
+
+    files : what the column `file_name` says, None where it says nothing
+    columns : the others, in order, a value for each row
+    """
+
+    files: Sequence[str | None]
+    columns: Mapping[str, Sequence[Scalar | None]]
+
+
+def read_metadata(place: Place) -> MetadataTable | None:
+    """Read a file of rows, of the kind its suffix says; None if it has no column `file_name`, so is of another use.
+
+    Raises SourceError, with the line where there are lines, if it cannot be read; MissingDependencyError for Parquet
+    without pyarrow.
+    """
+    suffix = str(place).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
+    reader: Callable[[BinaryIO, str], dict[str, list[Scalar | None]]] = {
+        "csv": _csv_columns,
+        "jsonl": _jsonl_columns,
+        "parquet": _parquet_columns,
+    }[suffix]
+    try:
+        with open_binary(place) as file:
+            columns = reader(file, shown(place))
+    except OSError as error:
+        raise SourceError(f"{shown(place)}: cannot be read: {error.strerror or error}") from error
+    if FILE_NAME not in columns:
+        return None
+    return MetadataTable([None if file is None else str(file) for file in columns.pop(FILE_NAME)], columns)
+
+
+def scalars_of(values: Mapping[str, Any], left_out: set[str]) -> dict[str, Scalar | None]:
+    """The values that are scalars or None; the names of the others are added to `left_out`."""
+    kept: dict[str, Scalar | None] = {}
+    for name, value in values.items():
+        if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and _is_unicode(value)):
+            kept[name] = value
+        else:
+            left_out.add(name)
+    return kept
+
+
+def _csv_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of a CSV file in UTF-8 with a line of names: whole columns are int, float or bool if all cells are."""
+    before = csv.field_size_limit(_CELL_CHARS)
+    try:
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
+        head = [name or f"column {number}" for number, name in enumerate(next(rows, []), 1)]
+        if len(set(head)) < len(head):
+            raise SourceError(f"{where}: two columns of one name; rename one")
+        columns: list[list[str]] = [[] for _ in head]
+        for row in rows:
+            if len(row) > len(head):
+                raise SourceError(
+                    f"{where}, line {rows.line_num}: {len(row)} cells under {len(head)} names; correct it"
+                )
+            if row:
+                for cells, cell in zip(columns, [*row, *[""] * (len(head) - len(row))], strict=True):
+                    cells.append(cell)
+    except csv.Error as error:
+        raise SourceError(f"{where}, line {rows.line_num}: is no CSV ({error}); write it again") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{where}: is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    finally:
+        csv.field_size_limit(before)
+    return {
+        name: list(cells) if name == FILE_NAME else _typed(cells) for name, cells in zip(head, columns, strict=True)
+    }
+
+
+def _typed(cells: Sequence[str]) -> list[Scalar | None]:
+    """Cells as integers if all are, else numbers, else true and false, else texts; an empty one is None."""
+    present = [cell for cell in cells if cell]
+    taken: Callable[[str], Scalar]
+    if all(_is_integer(cell) for cell in present):
+        taken = int
+    elif all(_FLOAT.fullmatch(cell) for cell in present) and not any(_is_padded(cell) for cell in present):
+        taken = float
+    elif all(cell.lower() in ("true", "false") for cell in present):
+        taken = _is_true
+    else:
+        taken = str
+    return [taken(cell) if cell else None for cell in cells]
+
+
+def _is_integer(cell: str) -> bool:
+    return len(cell) <= 20 and _INTEGER.fullmatch(cell) is not None and int(cell) in _INT64
+
+
+def _is_padded(cell: str) -> bool:
+    """Whether a number is one of a code, as 007 or 12345678901234567890123: as a float it would be another."""
+    return cell.lstrip("+-").isdigit() and not _is_integer(cell)
+
+
+def _is_true(cell: str) -> bool:
+    return cell.lower() == "true"
+
+
+def _jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    def rows() -> Iterator[Mapping[str, Any]]:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise SourceError(f"{where}, line {number}: is no JSON ({error}); correct it") from error
+            if not isinstance(row, dict):
+                raise SourceError(f"{where}, line {number}: is no JSON object; give one for each image")
+            yield row
+
+    return _columns_of(rows(), where)
+
+
+def _parquet_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+        import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingDependencyError.of(f"reading {where}", "pyarrow", "parquet") from error
+    try:
+        table = pq.ParquetFile(file)
+        return _columns_of((row for batch in table.iter_batches() for row in batch.to_pylist()), where)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{where}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+
+def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of rows, each of which may lack some; a warning names those that are no scalars."""
+    columns: dict[str, list[Scalar | None]] = {}
+    left_out: set[str] = set()
+    count = 0
+    for count, row in enumerate(rows, 1):
+        kept = scalars_of(row, left_out)
+        for name in kept:
+            columns.setdefault(name, [None] * (count - 1))
+        for name, values in columns.items():
+            values.append(kept.get(name))
+    if left_out:
+        _log.warning("%s: left out what is no number, text or truth value: %s", where, ", ".join(sorted(left_out)))
+    return columns
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can hold halves of characters, which no UTF-8 can
+        return False
+    return True
