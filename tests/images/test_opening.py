@@ -34,8 +34,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     ("name", "words"),
     [
         ("a.png", "one image; give the folder"),
-        ("a.smalti", "archive"),
-        ("a.npz", "cannot be read yet"),
+        ("a.npz", "no .npz file"),
         ("a.tar", "cannot be read yet"),
         ("a.txt", "no IDX file"),
         ("a", "truncated"),

@@ -108,7 +108,7 @@ def check_image_array(pixels: NDArray[np.generic], where: str) -> tuple[int, int
 
 def pixel_dtype(dtype: np.dtype[np.generic]) -> PixelDtype | None:
     """Native uint8 or uint16 for samples that are one of these in any byte order, else None."""
-    native = dtype.newbyteorder("=")
+    native = dtype.newbyteorder("=") if dtype.kind == "u" else None
     return cast(PixelDtype, native) if native in PIXEL_DTYPES else None
 
 

@@ -6,7 +6,7 @@ others become, and that the images of train, val and test follow each other.
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,8 +19,9 @@ from smalti.images.chain import ChainedSource
 from smalti.images.columns import Columns, FieldValues, check_field, check_labels
 from smalti.images.source import ImageSource
 
-__all__ = ["ArrayContainer", "container_sources"]
+__all__ = ["ArrayContainer", "chunk_spans", "container_sources"]
 
+_CHUNKS_BYTES = 256 << 20  # read at once so that no chunk is unpacked twice; above, in pieces
 _MOST_LABELS = 1024  # of one image, as columns
 
 _log = logging.getLogger("smalti")
@@ -58,6 +59,20 @@ def container_sources(container: ArrayContainer, key: str | None = None) -> list
         source = RowsSource(container.description, container.rows(part.images), columns, where)
         groups.setdefault((source.image_shape, str(source.dtype)), []).append(source)
     return [some[0] if len(some) == 1 else ChainedSource(container.description, some) for some in groups.values()]
+
+
+def chunk_spans(rows: int, chunk_rows: int, row_bytes: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Cut rows `start` to `stop` where chunks end, so that each chunk is read once: pieces of about `rows`.
+
+    Where chunks are too large to be held (256 MiB in a row of them), the pieces are of `rows`.
+    """
+    unit = chunk_rows * -(-rows // chunk_rows)
+    if unit * row_bytes > _CHUNKS_BYTES:
+        unit = rows
+    while start < stop:
+        end = min(stop, (start // unit + 1) * unit)
+        yield start, end
+        start = end
 
 
 @dataclass

@@ -45,7 +45,7 @@ _RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {
 # Files of one array by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Place], Sequence[ImageSource]]] = {
     ".npy": lambda place: [NpySource(place)],
-    ".smalti": lambda place: _from_above("smalti.archive.source", "archive_sources")(place),
+    ".smalti": lambda place: _archive_sources(place),  # noqa: PLW0108 (it is defined below)
 }
 
 # The same for what holds several arrays, of which a selector can name one: PLACE::KEY.
@@ -79,13 +79,13 @@ def open_source(
     `open_groups` takes all.
 
     spec : a name of `SET_NAMES` (before any path of that name; write `./mnist` for a folder called mnist); a path
-        or URL of one of the kinds in docs/images.md; uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an
-        object of Hugging Face `datasets`
+        or URL of one of the kinds in docs/images.md, with `::KEY` behind it for one of several arrays; uint8 or
+        uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an object of Hugging Face `datasets`
     labels : integers [N] for an array; files carry their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
 
     Raises SourceError if there are no such images, DownloadError if a set can be had from nowhere,
-    MissingDependencyError if they need an extra that is not installed.
+    MissingDependencyError if they need an extra that is not installed; for `.smalti` the errors of `open_archive`.
     """
     opened = _open(spec, labels, report)
     return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened)
@@ -172,10 +172,10 @@ def _refuse_key(place: Place, key: str | None) -> None:
         raise UsageError(f"{shown(place)}: holds no arrays by name, so ::{key} cannot be meant; leave it away")
 
 
-def _from_above(module: str, name: str) -> Callable[[Place], Sequence[ImageSource]]:
-    """An opener of a layer above, found by its name when it is needed: an import here would turn the layers round."""
-    opener: Callable[[Place], Sequence[ImageSource]] = getattr(import_module(module), name)
-    return opener
+def _archive_sources(place: Place) -> Sequence[ImageSource]:
+    """Archives are read by a layer above; it is found by its name when needed, for an import would join the layers."""
+    opened: Sequence[ImageSource] = import_module("smalti.archive.source").archive_sources(place)
+    return opened
 
 
 def _nowhere(spec: str) -> str:

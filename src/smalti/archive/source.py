@@ -1,0 +1,41 @@
+"""An archive as a source of images, such as for a second archive of another model or level.
+
+`smalti.images.opening` finds it by name, because that layer lies below this one.
+"""
+
+from collections.abc import Iterator
+
+from smalti.archive.reader import Archive, open_archive
+from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.places import Place, shown
+
+__all__ = ["ArchiveSource", "archive_sources"]
+
+
+def archive_sources(place: Place) -> list["ArchiveSource"]:
+    """The images of a `.smalti` file, a local path or a URL. Errors are those of `open_archive`."""
+    return [ArchiveSource(open_archive(place), shown(place))]
+
+
+class ArchiveSource:
+    """The images of an open archive, decoded as it holds them, with labels, names, class names and fields.
+
+    description : what the user called it; the archive's path by default
+
+    The archive must stay open. Damage is never passed over: it raises DamagedArchiveError when it is met.
+    """
+
+    def __init__(self, archive: Archive, description: str | None = None) -> None:
+        self.description = shown(str(archive.path)) if description is None else description
+        self.image_shape = archive.image_shape
+        self.dtype = archive.dtype
+        self.class_names = archive.class_names
+        self.skipped: tuple[SkippedFile, ...] = ()
+        self._archive = archive
+
+    def __len__(self) -> int:
+        return len(self._archive)
+
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield images `start` to `stop` once, in order; of what lies outside nothing is decoded but shared blocks."""
+        yield from self._archive.batches(batch_images, start=start, stop=stop)
