@@ -1,13 +1,16 @@
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from smalti.errors import SourceError
-from smalti.images import open_source
+from smalti.images import ImageBatch, open_groups, open_source
 from smalti.images.listing import list_folder
 
 from .making import assert_same, everything, noise, png_bytes, reasons, save
@@ -252,3 +255,238 @@ def test_of_equally_many_shapes_the_one_met_first_decides(tmp_path: Path) -> Non
     save(tmp_path / "0.png", noise(4, 4, seed=1))
     save(tmp_path / "1.png", noise(5, 6, seed=2))
     assert open_source(tmp_path).image_shape == (4, 4, 1)
+
+
+def save_all(root: Path, *names: str) -> None:
+    for seed, name in enumerate(names):
+        save(root / name, noise(4, 4, seed=seed))
+
+
+def test_folders_called_as_splits_are_a_field_and_classes_are_shared_over_them(tmp_path: Path) -> None:
+    save_all(tmp_path, "train/dog/1.png", "train/cat/1.png", "test/dog/1.png", "validation/emu/a/1.png")
+    source = open_source(tmp_path)
+    found = everything(source)
+    assert found.names == ("test/dog/1.png", "train/cat/1.png", "train/dog/1.png", "validation/emu/a/1.png")
+    assert source.class_names == ("cat", "dog", "emu")
+    assert found.labels is not None and found.labels.tolist() == [1, 0, 1, 2]
+    assert found.fields == {"split": ["test", "train", "train", "validation"]}
+
+
+def test_splits_without_classes_are_no_classes(tmp_path: Path) -> None:
+    save_all(tmp_path, "Train/1.png", "test/1.png")
+    source = open_source(tmp_path)
+    found = everything(source)
+    assert (source.class_names, found.labels, found.fields) == (None, None, {"split": ["Train", "test"]})
+
+
+def test_one_folder_that_is_no_split_makes_all_classes(tmp_path: Path) -> None:
+    save_all(tmp_path, "train/1.png", "boat/1.png")
+    source = open_source(tmp_path)
+    assert source.class_names == ("boat", "train")
+    assert everything(source).fields == {}
+
+
+def test_rows_of_metadata_are_columns_and_give_labels_and_order(tmp_path: Path) -> None:
+    save_all(tmp_path, "a/0.png", "b/1.png", "2.png", "3.png")
+    (tmp_path / "metadata.csv").write_text(
+        "file_name,label,age,seen,note\n3.png,zebra,3,true,\na/0.png,ant,1.5,false,x\n./b/1.png,ant,,,y\n"
+        "nowhere.png,ant,1,true,z\n../3.png,ant,1,true,z\n,ant,,,\n"
+    )
+    source = open_source(tmp_path)
+    found = everything(source, 2)
+    assert found.names == ("3.png", "a/0.png", "b/1.png", "2.png")
+    assert source.class_names is None
+    assert found.labels is None  # of 2.png nothing is said, so labels are a field
+    assert found.fields == {
+        "age": [3.0, 1.5, None, None],
+        "seen": [True, False, None, None],
+        "note": [None, "x", "y", None],
+        "label": ["zebra", "ant", "ant", None],
+    }
+    assert reasons(source) == {
+        "nowhere.png": "metadata.csv: named by a row, but there is no such image file",
+        "../3.png": "metadata.csv: named by a row, but there is no such image file",
+        "metadata.csv, row 6": "metadata.csv: a row without a file name",
+    }
+    (tmp_path / "2.png").unlink()
+    source = open_source(tmp_path)
+    found = everything(source, 2)
+    assert source.class_names == ("ant", "zebra")
+    assert found.labels is not None and found.labels.tolist() == [1, 0, 0]
+    assert "label" not in found.fields
+
+
+def test_files_without_a_row_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_all(tmp_path, "0.png", "1.png", "2.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "1.png", "a": 1}\n')
+    assert everything(open_source(tmp_path)).names == ("1.png", "0.png", "2.png")
+    assert "2 image files have no row in metadata.jsonl (0.png)" in caplog.text
+
+
+def test_rows_may_stand_in_each_split_and_name_a_file_twice(tmp_path: Path) -> None:
+    save_all(tmp_path, "train/0.png", "test/0.png")
+    (tmp_path / "train/metadata.jsonl").write_text(
+        '{"file_name": "0.png", "text": "one"}\n{"file_name": "0.png", "text": "two", "split": "mine"}\n'
+    )
+    (tmp_path / "test/metadata.csv").write_text("file_name,more\n0.png,5\n")
+    source = open_source(tmp_path)
+    found = everything(source)
+    assert found.names == ("test/0.png", "train/0.png", "train/0.png")
+    assert found.fields == {
+        "more": [5, None, None],
+        "text": [None, "one", "two"],
+        "split": ["test", "train", "mine"],
+    }
+    assert source.skipped == ()
+
+
+def test_numbers_are_labels_and_may_have_names(tmp_path: Path) -> None:
+    save_all(tmp_path, "0.png", "1.png")
+    (tmp_path / "metadata.csv").write_text("file_name,label\n0.png,1\n1.png,0\n")
+    source = open_source(tmp_path)
+    labels = everything(source).labels
+    assert labels is not None and labels.tolist() == [1, 0]
+    assert source.class_names is None
+    (tmp_path / "class_names.json").write_text('["no", "yes"]')
+    assert open_source(tmp_path).class_names == ("no", "yes")
+    (tmp_path / "class_names.json").write_text('["no"]')
+    with pytest.raises(SourceError, match="labels up to 1, but 1 names"):
+        open_source(tmp_path)
+    (tmp_path / "metadata.csv").write_text("file_name,label\n0.png,0.5\n1.png,0\n")
+    found = everything(open_source(tmp_path))
+    assert (found.labels, found.fields) == (None, {"label": [0.5, 0.0]})
+
+
+def test_rows_in_parquet_and_two_files_of_rows(tmp_path: Path) -> None:
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    save_all(tmp_path, "0.png", "1.png")
+    pq.write_table(pa.table({"file_name": ["1.png", "0.png"], "n": [1, 2]}), tmp_path / "metadata.parquet")
+    found = everything(open_source(tmp_path))
+    assert (found.names, found.fields) == (("1.png", "0.png"), {"n": [1, 2]})
+    (tmp_path / "metadata.csv").write_text("file_name\n")
+    with pytest.raises(SourceError, match=r"both metadata\.csv and metadata\.parquet"):
+        open_source(tmp_path)
+
+
+def test_a_file_called_metadata_of_another_use_is_passed_over(tmp_path: Path) -> None:
+    save_all(tmp_path, "0.png")
+    (tmp_path / "metadata.csv").write_text("camera,lens\na,b\n")
+    source = open_source(tmp_path)
+    assert everything(source).fields == {}
+    assert reasons(source) == {"metadata.csv": "has no column file_name, so tells nothing of image files"}
+
+
+def test_hugging_face_reads_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets", reason="compares with Hugging Face datasets")
+    save_all(tmp_path / "photos", "train/0.png", "train/1.png", "test/0.png")
+    for split, rows in {"train": "0.png,ant,5\n1.png,bee,6\n", "test": "0.png,bee,7\n"}.items():
+        (tmp_path / "photos" / split / "metadata.csv").write_text("file_name,name,n\n" + rows)
+    found = everything(open_source(tmp_path / "photos"))
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "photos"), cache_dir=str(tmp_path / "cache"))
+    expected = [
+        (split, row["name"], row["n"], np.asarray(row["image"]).tolist())
+        for split in ("test", "train")
+        for row in loaded[split]
+    ]
+    pixels = [image[..., 0].tolist() for image in found.pixels]
+    assert list(zip(found.fields["split"], found.fields["name"], found.fields["n"], pixels, strict=True)) == expected
+
+
+def test_what_was_converted_is_said_in_columns_for_all_images_or_none(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / "0.png", noise(6, 4, 3))
+    assert everything(open_source(tmp_path)).fields == {}
+    save(tmp_path / "1.png", noise(4, 6, 3), exif=exif)
+    save(tmp_path / "2.png", noise(6, 4, 3), "P")
+    Image.fromarray(noise(6, 4, 4), "CMYK").save(tmp_path / "3.tif")
+    assert everything(open_source(tmp_path)).fields == {
+        "source_mode": [None, None, "P", "CMYK"],
+        "source_orientation": [None, 6, None, None],
+    }
+
+
+def test_images_of_mixed_shapes_and_depths_are_groups(tmp_path: Path) -> None:
+    shapes = [(4, 4), (4, 4, 3), (4, 4), (5, 4), (4, 4, 3), (4, 4)]
+    for number, shape in enumerate(shapes):
+        save(tmp_path / ("ab"[number % 2]) / f"{number}.png", noise(*shape, seed=number))
+    Image.fromarray(np.full((4, 4), 40000, np.uint16)).save(tmp_path / "a" / "9.png")
+    (tmp_path / "a" / "bad.png").write_bytes(b"")
+    (tmp_path / "a" / "bad.txt").write_bytes(b"")
+    save(tmp_path / "b" / "cut.png", noise(40, 40))
+    (tmp_path / "b" / "cut.png").write_bytes((tmp_path / "b" / "cut.png").read_bytes()[:900])
+    groups = open_groups(tmp_path)
+    assert [(group.image_shape, str(group.dtype)) for group in groups] == [
+        ((4, 4, 1), "uint8"),
+        ((4, 4, 3), "uint8"),
+        ((4, 4, 1), "uint16"),
+        ((5, 4, 1), "uint8"),
+    ]
+    found = [everything(group) for group in groups]
+    assert [one.names for one in found] == [
+        ("a/0.png", "a/2.png", "b/5.png"),
+        ("a/4.png", "b/1.png"),
+        ("a/9.png",),
+        ("b/3.png",),
+    ]
+    assert [one.labels.tolist() for one in found if one.labels is not None] == [[0, 0, 1], [0, 1], [0], [1]]
+    assert [group.class_names for group in groups] == [("a", "b")] * 4
+    assert found[2].pixels.tolist() == [[[[40000]] * 4] * 4]
+    told = [file.name for group in groups for file in group.skipped]
+    assert sorted(told) == ["a/bad.png", "a/bad.txt", "b/cut.png"]
+    usual = open_source(tmp_path)
+    assert everything(usual).names == ("a/0.png", "a/2.png", "b/5.png")
+    assert reasons(usual)["a/9.png"] == "4x4 L of 16 bits; most are 4x4 L"
+    assert len(usual.skipped) == 3 + 4
+
+
+def test_parts_of_a_source_are_those_of_the_whole(tmp_path: Path) -> None:
+    save_all(tmp_path, *(f"{number:02}.png" for number in range(11)))
+    for bad in (3, 7):
+        whole = (tmp_path / f"{bad:02}.png").read_bytes()
+        (tmp_path / f"{bad:02}.png").write_bytes(whole[:-30])  # the header is fine
+    names = everything(open_source(tmp_path)).names
+    assert names is not None and len(names) == 9
+    source = open_source(tmp_path)
+    assert len(source) == 11
+    shards = [ImageBatch.joined(list(source.batches(2, start, start + 4))).names for start in (8, 0, 4)]
+    assert [name for shard in (shards[1], shards[2], shards[0]) for name in shard or ()] == list(names)
+    assert list(source.batches(5, 11)) == [] == list(source.batches(5, 4, 4))
+    assert [len(batch) for batch in source.batches(4)] == [4, 4, 1]
+
+
+def test_folders_behind_urls_are_read_as_local_ones(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="reads URLs")
+    save_all(tmp_path, "train/b/1.png", "train/a/1.png", "test/a/0.png")
+    (tmp_path / "test/metadata.csv").write_text("file_name,n\na/0.png,5\n")
+    (tmp_path / "notes.txt").write_text("?")
+    (tmp_path / ".hidden.png").write_text("?")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path), "/photos-of-test-folder", recursive=True)
+    near, far = open_source(tmp_path), open_source("memory://photos-of-test-folder")
+    assert_same(everything(far), everything(near))
+    assert (
+        everything(far).fields == everything(near).fields == {"n": [5, None, None], "split": ["test", "train", "train"]}
+    )
+    assert far.class_names == near.class_names == ("a", "b")
+    assert reasons(far) == reasons(near)
+
+
+PARTS = st.text("aB_ -.0é9", min_size=1, max_size=3).filter(lambda part: part[0] != "." and part.strip(" ."))
+
+
+@given(st.sets(st.lists(PARTS, min_size=1, max_size=3).map("/".join), min_size=1, max_size=12), st.randoms())
+@settings(max_examples=30)
+def test_the_order_is_part_by_part_by_code_point(paths: set[str], shuffled: random.Random) -> None:
+    names = [f"{path}!.png" for path in paths]  # so that no file is called as a folder is
+    shuffled.shuffle(names)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            save(Path(folder) / name, noise(2, 2))
+        source = open_source(Path(folder))
+        found = [name for batch in source.batches(5) for name in batch.names or ()]
+    assert found == sorted(names, key=lambda name: [[ord(letter) for letter in part] for part in name.split("/")])
+    assert source.skipped == ()

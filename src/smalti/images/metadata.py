@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from smalti.errors import MissingDependencyError, SourceError
+from smalti.errors import SourceError
 from smalti.images.batch import Scalar
 from smalti.images.places import Place, open_binary, shown
 from smalti.images.sidecar import FILE_NAME
+from smalti.images.tablecolumns import is_scalar
+from smalti.images.tablevalues import plain_batch, reading_table
+from smalti.images.tablevalues import scalars_of as table_scalars
 
 __all__ = ["METADATA_NAMES", "MetadataTable", "read_metadata", "scalars_of"]
 
@@ -148,16 +151,21 @@ def _jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]
 
 
 def _parquet_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
-        import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingDependencyError.of(f"reading {where}", "pyarrow", "parquet") from error
-    try:
-        table = pq.ParquetFile(file)
-        return _columns_of((row for batch in table.iter_batches() for row in batch.to_pylist()), where)
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{where}: cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+    """Columns of a Parquet file; times and decimal numbers are texts."""
+    columns: dict[str, list[Scalar | None]] = {}
+    left_out: set[str] = set()
+    with reading_table(where):
+        import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+
+        for stored in pq.ParquetFile(file).iter_batches(use_threads=False):  # threads do not outlive a fork
+            batch = plain_batch(stored)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if is_scalar(column.type):
+                    columns.setdefault(name, []).extend(table_scalars(column))
+                else:
+                    left_out.add(name)
+    _tell_left_out(left_out, where)
+    return columns
 
 
 def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list[Scalar | None]]:
@@ -171,9 +179,13 @@ def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list
             columns.setdefault(name, [None] * (count - 1))
         for name, values in columns.items():
             values.append(kept.get(name))
-    if left_out:
-        _log.warning("%s: left out what is no number, text or truth value: %s", where, ", ".join(sorted(left_out)))
+    _tell_left_out(left_out, where)
     return columns
+
+
+def _tell_left_out(names: set[str], where: str) -> None:
+    if names:
+        _log.warning("%s: left out what is no number, text or truth value: %s", where, ", ".join(sorted(names)))
 
 
 def _is_unicode(text: str) -> bool:

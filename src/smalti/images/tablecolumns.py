@@ -21,6 +21,7 @@ __all__ = [
     "classes_in",
     "columns_of",
     "is_nested",
+    "is_scalar",
     "is_text",
     "plain_type",
     "pyarrow_for",
@@ -83,7 +84,7 @@ def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
     classes = classes_in(schema, shown)
     image, kind = _image_column(types, shown)
     label = _label_column(types, classes)
-    scalars = [name for name, kind_of in types.items() if name not in (image, label) and _is_scalar(kind_of)]
+    scalars = [name for name, kind_of in types.items() if name not in (image, label) and is_scalar(kind_of)]
     name = _name_column(types, image, scalars)
     left_out = [other for other in types if other not in (image, label, name, *scalars)]
     if left_out:
@@ -204,11 +205,11 @@ def _is_binary(kind_of: "pa.DataType") -> bool:
     return bool(is_.is_binary(kind_of) or is_.is_large_binary(kind_of))
 
 
-def _is_scalar(kind_of: "pa.DataType") -> bool:
+def is_scalar(kind_of: "pa.DataType") -> bool:
     """Whether values are bool, int, float or text, or have an exact text: times, dates and decimal numbers."""
     is_ = pyarrow_for("a table").types
     if is_.is_dictionary(kind_of):
-        return _is_scalar(kind_of.value_type)
+        return is_scalar(kind_of.value_type)
     tests = (
         is_.is_boolean,
         is_.is_integer,
