@@ -8,10 +8,11 @@ here without `datasets`, which needs not be installed.
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
 from smalti.images.batch import ImageBatch, Scalar
@@ -72,14 +73,30 @@ class ColumnKinds:
                 f"field {taken!r} has the name of a column that tables of images have; write .tar instead"
             )
 
-    def holding(self, batch: ImageBatch) -> "ColumnKinds":
-        """What holds the images of a batch too; labels that are no classes make numbers of all."""
-        names = self.class_names
-        if batch.labels is not None and names is not None and not _are_classes(batch.labels, names):
-            _log.warning("labels beyond the %d class names, or two classes of one name: kept as numbers", len(names))
-            names = None
-        fields = {name: kind_of_values(values, self.fields.get(name)) for name, values in batch.fields.items()}
-        return replace(self, labels=batch.labels is not None, class_names=names, fields=fields)
+    @classmethod
+    def of_columns(
+        cls,
+        labels: NDArray[np.int64] | None,
+        class_names: tuple[str, ...] | None,
+        fields: Mapping[str, Iterable[Scalar | None]],
+    ) -> "ColumnKinds":
+        """What holds all these labels and values."""
+        return cls().holding(labels, class_names, fields)
+
+    def holding(
+        self,
+        labels: NDArray[np.int64] | None,
+        class_names: tuple[str, ...] | None,
+        fields: Mapping[str, Iterable[Scalar | None]],
+    ) -> "ColumnKinds":
+        """What holds these labels and values too; labels that cannot be classes are kept as numbers."""
+        if labels is not None and class_names is not None and not _are_classes(labels, class_names):
+            _log.warning(
+                "labels beyond the %d class names, or two classes of one name: kept as numbers", len(class_names)
+            )
+            class_names = None
+        kinds = {name: kind_of_values(values, self.fields.get(name)) for name, values in fields.items()}
+        return ColumnKinds(labels is not None, class_names, kinds)
 
     def schema(self) -> "pa.Schema":
         """Names and types of the columns, with what `datasets` is to know of them."""
@@ -144,7 +161,7 @@ def _value(kind: str) -> dict[str, str]:
     return {"dtype": kind, "_type": "Value"}
 
 
-def _are_classes(labels: "np.typing.NDArray[np.int64]", names: tuple[str, ...]) -> bool:
+def _are_classes(labels: NDArray[np.int64], names: tuple[str, ...]) -> bool:
     """Whether labels are numbers of names, or -1, by which `datasets` means none; names must differ to be classes."""
     inside = not len(labels) or bool(labels.min() >= -1 and labels.max() < len(names))
     return inside and len(set(names)) == len(names)

@@ -39,7 +39,7 @@ class ParquetWriter:
 
     def write(self, batch: ImageBatch) -> None:
         """Write the images of a batch. SmaltiError if they cannot be kept, or the system refuses to write."""
-        kinds = self._kinds.holding(batch)
+        kinds = self._kinds.holding(batch.labels, self._kinds.class_names, batch.fields)
         if kinds != self._kinds:
             self._widen(kinds)
         self._waiting.append(self._kinds.table(batch))

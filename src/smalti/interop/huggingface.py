@@ -1,0 +1,232 @@
+"""Archives as datasets of Hugging Face, and these as sources of images.
+
+    source = from_dataset(load_dataset("parquet", data_files="digits.parquet", split="train"))
+    dataset = to_dataset("digits.smalti", streaming=True).shuffle(seed=0, buffer_size=4096)
+
+See docs/huggingface.md. `to_dataset` needs the extra `smalti[hf]`; `datasets` is imported when it is called.
+"""
+
+import copy
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import smalti
+from smalti.archive import Archive
+from smalti.archive.batch import ArchiveBatch, batch_images
+from smalti.archive.collection.reader import Collection
+from smalti.errors import MissingDependencyError, SmaltiError, UsageError
+from smalti.files import atomic_file, writing
+from smalti.images import ImageSource, open_source
+from smalti.images.batch import ImageBatch
+from smalti.images.datasetobject import DatasetObject, is_dataset_object
+from smalti.images.imagetable import ColumnKinds, check_depth
+from smalti.images.tablerecords import SPLIT_FIELD
+
+__all__ = ["from_dataset", "to_dataset"]
+
+_SHARDS_MIN, _SHARDS_MAX = 16, 1024
+_ROWS = 256
+_LAYOUT = b"1"  # of cached tables; another number where they would come out differently
+_SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # as `datasets` allows them
+
+
+def from_dataset(dataset: DatasetObject) -> ImageSource:
+    """The images of a `datasets.Dataset`, `IterableDataset`, or of a dict of them by split, as a source.
+
+    The same as `smalti.images.open_source(dataset)`: of images of several shapes, the most common are taken.
+    Raises UsageError for any other object, SourceError if no column holds images.
+    """
+    if not is_dataset_object(dataset):
+        raise UsageError(f"{type(dataset).__name__} is no dataset of Hugging Face; give a Dataset or IterableDataset")
+    return open_source(dataset)
+
+
+def to_dataset(
+    archive: "Archive | Collection | str | PathLike[str]",
+    *,
+    streaming: bool = False,
+    splits: bool = False,
+    cache_dir: "str | PathLike[str] | None" = None,
+) -> Any:
+    """An archive as a `datasets.Dataset` with columns `image` (Image), `label` (ClassLabel), and one for each field.
+
+    streaming : True gives an `IterableDataset`, whose images are decoded as they are asked for, a token block for
+        each shard (at most 1,024 shards); it can be pickled, shuffled, resumed and shared among workers. False decodes
+        all into a file of Arrow, once: the same archive finds it there again
+    splits : True gives a dict of datasets by the field "split", in the order in which each first comes
+    cache_dir : where the file of Arrow is; `datasets`' own folder by default
+
+    Names are in `image`'s `path`, which `Image(decode=False)` shows; labels without names are integers.
+    Raises SmaltiError for images of 16 bits and several channels, which `datasets` would cut to 8 bits; UsageError if
+    there is no split to part by; MissingDependencyError without `datasets`; DamagedArchiveError.
+    """
+    if not isinstance(archive, Archive | Collection):
+        with smalti.open(archive) as opened:
+            return to_dataset(opened, streaming=streaming, splits=splits, cache_dir=cache_dir)
+    datasets = _datasets()
+    for image_shape, dtype in _shapes(archive):
+        check_depth(image_shape, dtype, str(archive.path))
+    parts = [_Part(archive, split) for split in (_split_names(archive) if splits else [None])]
+    if streaming:
+        found = [_streamed(part) for part in parts]
+        kind = datasets.IterableDatasetDict
+    else:
+        folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE)
+        digest = _digest(archive)
+        found = [_stored(part, folder / "smalti", digest) for part in parts]
+        kind = datasets.DatasetDict
+    return kind(dict(zip([part.split for part in parts], found, strict=True))) if splits else found[0]
+
+
+class _Part:
+    """The images of an archive, or of one split of it, as tables; opened anew by each process that reads it.
+
+    runs : from which image to which (exclusive), so that each run can be read alone
+    """
+
+    def __init__(self, archive: Archive | Collection, split: str | None) -> None:
+        self.split = split
+        self.name = Path(str(archive.path)).stem
+        fields = {name: archive.fields[name] for name in archive.fields if split is None or name != SPLIT_FIELD}
+        self.kinds = ColumnKinds.of_columns(archive.labels, archive.class_names, fields)
+        self._bounds = archive.block_bounds
+        self.runs = _runs(self._bounds, None if split is None else _of_split(archive.fields[SPLIT_FIELD], split))
+        self._like = archive  # read by nobody here: its owner may close it
+        self._opened: dict[int, Archive | Collection] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what is open, for other processes."""
+        return self.__dict__ | {"_opened": {}}
+
+    def tables(self, runs: "list[tuple[int, int]]") -> Iterator[tuple[tuple[int, int], Any]]:
+        """Yield tables of Arrow, each with a key of its own: the first image of its run, and its number in it."""
+        archive = self._archive()
+        rows = min(_ROWS, *(batch_images(image_shape) for image_shape, _ in _shapes(archive)))
+        for start, stop in runs:
+            for number, batch in enumerate(archive.batches(rows, start=start, stop=stop)):
+                chosen = batch if self.split is None else _chosen(batch, self.split)
+                if len(chosen):
+                    yield (start, number), self.kinds.table(chosen)
+
+    def _archive(self) -> Archive | Collection:
+        """The archive, opened by this process, because one that was forked must not touch what its parent reads."""
+        process = os.getpid()
+        if process not in self._opened:
+            archive = copy.deepcopy(self._like)  # which opens its file anew, as pickling does
+            if not np.array_equal(archive.block_bounds, self._bounds):
+                archive.close()
+                raise SmaltiError(f"{archive.path}: it is not the archive any more that the dataset was made of")
+            self._opened[process] = archive
+        return self._opened[process]
+
+
+def _tables(part: _Part, runs: "list[tuple[int, int]]") -> Iterator[tuple[tuple[int, int], Any]]:
+    return part.tables(runs)
+
+
+def _streamed(part: _Part) -> Any:
+    """An IterableDataset of tables.
+
+    Not by `IterableDataset.from_generator`: for rows it would look for files of the images' names, and read these.
+    """
+    datasets = _datasets()
+    from datasets.iterable_dataset import ArrowExamplesIterable  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
+
+    info = datasets.DatasetInfo(features=datasets.Features.from_arrow_schema(part.kinds.schema()))
+    split = None if part.split is None else datasets.NamedSplit(part.split)
+    rows = ArrowExamplesIterable(_tables, {"part": part, "runs": part.runs})
+    return datasets.IterableDataset(rows, info=info, split=split)
+
+
+def _stored(part: _Part, folder: Path, digest: bytes) -> Any:
+    """A Dataset on a file of Arrow, which is written unless it is there."""
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (comes with datasets)
+
+    schema = part.kinds.schema()
+    known = hashlib.sha256(b"\0".join([_LAYOUT, digest, schema.serialize().to_pybytes(), str(part.split).encode()]))
+    path = folder / f"{part.name}-{known.hexdigest()[:32]}.arrow"
+    if not path.is_file():
+        with writing(path):
+            folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path, overwrite=True) as file, writing(path), pa.ipc.new_stream(file, schema) as stream:
+            for _, table in part.tables(part.runs):
+                stream.write_table(table)
+    datasets = _datasets()
+    return datasets.Dataset.from_file(str(path), split=None if part.split is None else datasets.NamedSplit(part.split))
+
+
+def _runs(bounds: NDArray[np.int64], wanted: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
+    """Token blocks; where there are few, pieces of them, so that several workers have something to do.
+
+    bounds : where blocks begin, and the number of images
+    wanted : bool [images]: blocks without any are left out; None for all
+    """
+    blocks = [
+        (start, stop)
+        for start, stop in itertools.pairwise(bounds.tolist())
+        if wanted is None or wanted[start:stop].any()
+    ]
+    if len(blocks) < _SHARDS_MIN:
+        return [(first, min(first + _ROWS, stop)) for start, stop in blocks for first in range(start, stop, _ROWS)]
+    if len(blocks) <= _SHARDS_MAX:
+        return blocks
+    edges = np.linspace(0, len(blocks), _SHARDS_MAX + 1).astype(int).tolist()
+    return [(blocks[first][0], blocks[end - 1][1]) for first, end in itertools.pairwise(edges)]
+
+
+def _split_names(archive: Archive | Collection) -> list[str]:
+    if SPLIT_FIELD not in archive.fields:
+        raise UsageError(f"{archive.path}: its images have no field {SPLIT_FIELD!r}; leave splits=True away")
+    names = list(dict.fromkeys(archive.fields[SPLIT_FIELD]))
+    odd = next((name for name in names if not isinstance(name, str) or not _SPLIT_NAME.fullmatch(name)), None)
+    if odd is not None or None in names:
+        raise UsageError(f"{archive.path}: {odd!r} is no name of a split; leave splits=True away")
+    return [str(name) for name in names]
+
+
+def _of_split(values: Any, split: str) -> NDArray[np.bool_]:
+    return np.fromiter((value == split for value in values), np.bool_, len(values))
+
+
+def _chosen(batch: ArchiveBatch, split: str) -> ImageBatch:
+    """The images of a batch that are of a split."""
+    rows = np.flatnonzero(_of_split(batch.fields[SPLIT_FIELD], split)).tolist()
+    fields: Mapping[str, Any] = {name: [values[row] for row in rows] for name, values in batch.fields.items()}
+    names = None if batch.names is None else tuple(batch.names[row] for row in rows)
+    return ImageBatch(batch.pixels[rows], None if batch.labels is None else batch.labels[rows], names, fields)
+
+
+def _shapes(archive: Archive | Collection) -> list[tuple[tuple[int, int, int], np.dtype[Any]]]:
+    if isinstance(archive, Archive):
+        return [(archive.image_shape, archive.dtype)]
+    return [(facts.image_shape, np.dtype(facts.dtype)) for facts in archive.members.facts]
+
+
+def _digest(archive: Archive | Collection) -> bytes:
+    """What tells the content of an archive from that of any other: SHA-256 of its headers and sections' checksums."""
+    members = (
+        [archive] if isinstance(archive, Archive) else map(archive.members.__getitem__, range(len(archive.members)))
+    )
+    known = hashlib.sha256()
+    for member in members:
+        known.update(member.sections.header_bytes)
+        for entry in member.sections.entries:
+            known.update(repr((int(entry.section), entry.ordinal, entry.payload_bytes, entry.payload_crc)).encode())
+    return known.digest()
+
+
+def _datasets() -> Any:
+    try:
+        import datasets  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise MissingDependencyError.of("a dataset of Hugging Face", "datasets", "hf") from error
+    return datasets
