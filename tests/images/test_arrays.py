@@ -1,4 +1,4 @@
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from smalti.errors import SourceError, UsageError
 from smalti.images import ImageBatch, open_source
+from smalti.images.arrays import ArraySource
 
 from .making import assert_same, everything, noise
 
@@ -66,52 +67,56 @@ def test_labels_that_do_not_fit_are_refused() -> None:
         open_source([[1]])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_npy_is_read_with_the_labels_beside_it(tmp_path: Path, order: str) -> None:
-    pixels = noise(7, 5, 4, 3)
-    np.save(tmp_path / "a.npy", np.asarray(pixels, order=order))  # type: ignore[call-overload]
-    assert everything(open_source(tmp_path / "a.npy")).labels is None
-    np.save(tmp_path / "a.labels.npy", np.arange(7, dtype=np.int32))
-    source = open_source(str(tmp_path / "a.npy"))
-    assert_same(everything(source), ImageBatch(pixels, np.arange(7)))
-    assert_same(everything(source), ImageBatch(pixels, np.arange(7)))
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("shape", [(6, 3, 5), (6, 3, 5, 4)])
+def test_16_bit_samples_stay_what_they_are_in_any_byte_order(order: str, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, shape, dtype=np.uint16)
+    source = open_source(pixels.astype(f"{order}u2"))
+    found = everything(source)
+    assert source.dtype == found.pixels.dtype == np.dtype(np.uint16)
+    assert found.pixels.dtype.isnative
+    np.testing.assert_array_equal(found.pixels.reshape(shape), pixels)
 
 
-def test_npy_labels_of_another_length_are_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", noise(7, 5, 4))
-    np.save(tmp_path / "a.labels.npy", np.arange(6))
-    with pytest.raises(SourceError, match=r"a\.labels\.npy.*7 images"):
-        open_source(tmp_path / "a.npy")
+@given(start=st.integers(0, 22), stop=st.none() | st.integers(0, 22), batch=st.integers(1, 9))
+def test_a_range_is_a_slice_of_a_whole_pass(start: int, stop: int | None, batch: int) -> None:
+    pixels, names = noise(20, 3, 2), [f"{i}.png" for i in range(20)]
+    fields = {"age": np.arange(20) / 2, "site": ["a", None] * 10}
+    source = ArraySource(pixels, np.arange(20), names=names, fields=fields)
+    found, whole = list(source.batches(batch, start, stop)), everything(source)
+    assert [len(one) for one in found[:-1]] == [batch] * max(0, len(found) - 1)
+    end = 20 if stop is None else stop
+    assert sum(len(one) for one in found) == len(range(20)[start:end])
+    if found:
+        assert_same(ImageBatch.joined(found), whole.part(start, end))
+        assert ImageBatch.joined(found).fields == whole.part(start, end).fields
 
 
-def test_damaged_npy_files_are_named_with_what_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "a.npy"
-    np.save(path, noise(50, 5, 4))
-    whole = path.read_bytes()
-    cases = {
-        whole[:-1]: "truncated",
-        whole[:40]: "truncated",
-        whole[:7]: "truncated",
-        b"": "empty",
-        b"hello, world": r"no \.npy file",
+def test_fields_of_an_array_become_plain_values() -> None:
+    fields = {
+        "a": np.array([1, 2], np.int8),
+        "b": [True, None],
+        "c": np.array(["x", "y"]),
+        "d": np.array([b"x", b"\xc3\xa4"]),
     }
-    for data, words in cases.items():
-        path.write_bytes(data)
-        with pytest.raises(SourceError, match=words):
-            open_source(path)
-    np.save(path, np.array([{}]), allow_pickle=True)
-    with pytest.raises(SourceError, match="Python objects"):
-        open_source(path)
-    np.savez(tmp_path / "z.npz", a=noise(2, 3, 3))
-    (tmp_path / "z.npz").rename(path)
-    with pytest.raises(SourceError, match="archive of arrays"):
-        open_source(path)
+    found = everything(ArraySource(noise(2, 3, 3), fields=fields)).fields
+    assert found == {"a": [1, 2], "b": [True, None], "c": ("x", "y"), "d": ("x", "ä")}
+    assert type(found["a"][0]) is int
 
 
-def test_npy_that_changes_between_batches_is_noticed(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", noise(7, 5, 4))
-    batches = open_source(tmp_path / "a.npy").batches(2)
-    next(batches)
-    np.save(tmp_path / "a.npy", noise(7, 5, 5))
-    with pytest.raises(SourceError, match="changed"):
-        next(batches)
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        ({"names": ["a"]}, "name for each of the 2"),
+        ({"names": "ab"}, "name for each"),
+        ({"names": ["a", 1]}, "strings"),
+        ({"fields": {"x": [1]}}, "field x of array: give a value for each of the 2"),
+        ({"fields": {"x": np.zeros((2, 2))}}, r"\[2, 2\]"),
+        ({"fields": {"x": [1, b"a"]}}, "bool, int, float, str or None"),
+        ({"fields": {"x": np.array([1, 2], complex)}}, "complex128"),
+        ({"fields": {"x": np.array([b"\xff", b"a"])}}, "UTF-8"),
+    ],
+)
+def test_names_and_fields_that_do_not_fit_are_refused(beside: dict[str, Any], words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        ArraySource(noise(2, 3, 3), **beside)

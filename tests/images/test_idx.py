@@ -2,6 +2,7 @@ import gzip
 import struct
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from smalti.images import ImageBatch, open_source
 from smalti.images.idx import idx_header, is_idx_name, labels_beside
 
 from .making import assert_same, everything, noise
+from .serving import served
 
 
 def idx(pixels: np.ndarray) -> bytes:
@@ -116,3 +118,30 @@ def test_labels_of_another_number_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a-labels-idx1-ubyte").write_bytes(idx(noise(9)))
     with pytest.raises(SourceError, match="9 labels beside 10 images"):
         open_source(tmp_path / "a-images-idx3-ubyte")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("place", ["file", "memory", "http"])
+def test_ranges_are_slices_of_a_whole_pass_also_behind_urls(tmp_path: Path, packed: bool, place: str) -> None:
+    pixels, labels = noise(10, 4, 6), np.arange(10, dtype=np.uint8)
+    suffix = ".gz" if packed else ""
+    for name, data in (("a-images-idx3-ubyte", idx(pixels)), ("a-labels-idx1-ubyte", idx(labels))):
+        stored = gzip.compress(data) if packed else data
+        (tmp_path / (name + suffix)).write_bytes(stored)
+        with fsspec.open(f"memory://idx/{name}{suffix}", "wb") as file:
+            file.write(stored)
+    with served(tmp_path) as url:
+        root = {"file": f"{tmp_path}/", "memory": "memory://idx/", "http": url}[place]
+        source = open_source(f"{root}a-images-idx3-ubyte{suffix}")
+        whole = everything(source)
+        assert_same(whole, ImageBatch(pixels[..., None], labels.astype(np.int64)))
+        for start in range(10):
+            for stop in range(start + 1, 11):
+                assert_same(ImageBatch.joined(list(source.batches(3, start, stop))), whole.part(start, stop))
+
+
+def test_a_range_of_a_packed_file_is_refused_where_it_is_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "a-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx(noise(10, 4, 6)))[:-60])
+    with pytest.raises(SourceError, match="truncated"):
+        list(open_source(path).batches(3, 8))

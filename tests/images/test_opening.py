@@ -6,6 +6,7 @@ import pytest
 
 from smalti.errors import SourceError, UsageError
 from smalti.images import ChainedSource, ImageBatch, ImageSource, open_image_writer, open_source, read_images
+from smalti.images.arrays import ArraySource
 
 from .making import assert_same, everything, noise, save
 
@@ -74,9 +75,27 @@ def test_a_chain_is_cut_in_even_batches(batch: int) -> None:
     assert len(chain) == 17
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 17), (4, 7), (5, 6), (6, None), (13, 14), (17, None), (3, 3)])
+def test_a_range_of_a_chain_is_a_slice_of_a_whole_pass(start: int, stop: int | None) -> None:
+    chain = ChainedSource("both", parts(5, 1, 8, 3))
+    found = list(chain.batches(3, start, stop))
+    assert sum(len(one) for one in found) == len(range(17)[start:stop])
+    if found:
+        assert_same(ImageBatch.joined(found), everything(chain).part(start, 17 if stop is None else stop))
+
+
+def test_a_chain_has_what_every_part_has() -> None:
+    first = ArraySource(noise(4, 3, 3), np.arange(4), names=list("abcd"), fields={"x": [1] * 4, "y": [2] * 4})
+    second = ArraySource(noise(3, 3, 3), np.arange(3), fields={"y": [3] * 3})
+    for batch in ChainedSource("both", [first, second]).batches(2):
+        assert (batch.labels is None, batch.names, set(batch.fields)) == (False, None, {"y"})
+
+
 def test_a_chain_of_different_shapes_is_refused() -> None:
     with pytest.raises(SourceError, match="different shapes"):
         ChainedSource("both", [open_source(noise(1, 3, 3)), open_source(noise(1, 3, 4))])
+    with pytest.raises(SourceError, match="different shapes or dtypes"):
+        ChainedSource("both", [open_source(noise(1, 3, 3)), open_source(noise(1, 3, 3).astype(np.uint16))])
 
 
 @pytest.mark.parametrize("limit", [None, 1, 3, 17, 99])
