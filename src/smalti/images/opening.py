@@ -35,7 +35,7 @@ from smalti.images.zarrstore import is_zarr_folder, zarr_sources
 
 __all__ = ["open_groups", "open_source"]
 
-_KINDS = "a folder of image files, .npy, .npz, HDF5, Zarr, .smalti, IDX (-idx3-ubyte, also .gz)"
+_KINDS = "a folder of image files, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
 
 # Files of encoded images by suffix: opened as records, several of one kind as one source.
 _RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {
