@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from smalti.errors import SourceError
 from smalti.images.batch import Scalar
 from smalti.images.besides import read_class_names
 from smalti.images.classfolders import SPLIT_FIELD, meaning_of
@@ -40,7 +39,7 @@ class FolderRecords:
         if labels is not None and self._has_labels:
             has_names = CLASS_NAMES_FILE in listing.metadata
             stored = read_class_names(below(root, CLASS_NAMES_FILE)) if has_names else None
-            self.class_names = _classes_of(labels, stored, self.description)
+            self.class_names = _classes_of(labels, stored)
         splits = [SPLIT_FIELD] if self._meaning.has_splits else []
         kept = [name for name in self._rows.columns if name != TRUE_NAME and not (name == LABEL and self._has_labels)]
         self.field_names = tuple(dict.fromkeys([*kept, *splits]))
@@ -88,12 +87,9 @@ def _are_labels(labels: Sequence[Scalar | None]) -> bool:
     return kinds in ({int}, {str}, set())
 
 
-def _classes_of(labels: Sequence[Scalar | None], stored: tuple[str, ...] | None, where: str) -> tuple[str, ...] | None:
+def _classes_of(labels: Sequence[Scalar | None], stored: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """The names of classes: those in the file of them, or the different texts in order of code points."""
     texts = sorted({label for label in labels if isinstance(label, str)})
     if texts:
         return tuple(texts)
-    numbers = [label for label in labels if isinstance(label, int)]
-    if stored is not None and numbers and not 0 <= min(numbers) <= max(numbers) < len(stored):
-        raise SourceError(f"{where}: labels up to {max(numbers)}, but {len(stored)} names in {CLASS_NAMES_FILE}")
     return stored

@@ -1,6 +1,6 @@
 """Whether the files of a written folder tell all of their images by themselves, and a `metadata.jsonl` if they do not.
 
-Read again (see `folder`), a folder gives names and their order from its paths, and labels from class folders. What
+Read again (see `folder`), a folder gives names and their order from its paths, and labels and splits from folders. What
 else there is to tell (labels that are not those of class folders, names that are no PNG's, another order, further
 fields) is in rows as image folders of Hugging Face `datasets` have them, in the order of the images; the names of
 classes are then in `class_names.json`.
@@ -8,10 +8,12 @@ classes are then in `class_names.json`.
 
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from smalti.errors import OutputExistsError
 from smalti.files import writing
 from smalti.images.batch import ImageBatch, Scalar
+from smalti.images.classfolders import SPLIT_FIELD, meaning_of
 from smalti.images.sidecar import (
     CLASS_NAMES_FILE,
     FILE_NAME,
@@ -25,6 +27,14 @@ from smalti.images.sidecar import (
 )
 
 __all__ = ["FolderMetadata"]
+
+
+class _Known(NamedTuple):
+    """What is known of an image that its folders may tell."""
+
+    label: int | None
+    has_split: bool
+    split: Scalar | None
 
 
 class FolderMetadata:
@@ -43,12 +53,12 @@ class FolderMetadata:
             self._file = self._draft.open("xb")
         self._needed = False
         self._last: list[str] = []
-        self._classes: dict[str, int | None] = {}  # label by first-level folder
+        self._folders: dict[tuple[str, ...], _Known] = {}  # by the first two folders of a path
 
     def add(self, file_names: list[str], batch: ImageBatch) -> None:
         """Note images that were written under these relative paths."""
         check_field_names(batch.fields, FILE_NAME, TRUE_NAME, *([] if batch.labels is None else [LABEL]))
-        self._needed |= bool(batch.fields)
+        self._needed |= not batch.fields.keys() <= {SPLIT_FIELD}
         with writing(self._shown):
             for position, fields in enumerate(field_rows(batch.fields, len(batch))):
                 file_name = file_names[position]
@@ -60,13 +70,13 @@ class FolderMetadata:
                     row[TRUE_NAME] = batch.names[position]
                     self._needed = True
                 self._file.write(json_line(row | fields))
-                self._see(file_name, label)
+                self._see(file_name, _Known(label, SPLIT_FIELD in fields, fields.get(SPLIT_FIELD)))
 
     def finish(self) -> None:
         """Keep the rows if the files do not tell all that is in them, else remove them."""
         with writing(self._shown):
             self._file.close()
-            if not self._needed and self._classes_tell_labels():
+            if not self._needed and self._folders_tell_all():
                 self._draft.unlink()
                 return
             self._keep()
@@ -76,25 +86,29 @@ class FolderMetadata:
         with suppress(OSError):  # a full disk fails here once more, which must not hide the first error
             self._file.close()
 
-    def _see(self, file_name: str, label: int | None) -> None:
-        """Note whether an image comes in the order of paths, and whether its class folder has but one label."""
+    def _see(self, file_name: str, known: "_Known") -> None:
+        """Note whether an image comes in the order of paths, and what is known of it beside others of its folder."""
         parts = file_name.split("/")
         self._needed |= parts <= self._last
         self._last = parts
-        folder = parts[0] if len(parts) > 1 else ""
-        self._needed |= self._classes.setdefault(folder, label) != label
+        self._needed |= self._folders.setdefault(tuple(parts[:-1][:2]), known) != known
 
-    def _classes_tell_labels(self) -> bool:
-        """Whether a reader takes the class folders for these labels, or takes none for none.
+    def _folders_tell_all(self) -> bool:
+        """Whether a reader takes the folders for these labels and splits, and takes none for none.
 
-        Labels that have no names may get those of their folders.
+        Labels that have no names may get those of their folders, and images the split of theirs.
         """
-        folders = sorted(self._classes)
-        taken = tuple(folders) if len(folders) > 1 and "" not in folders else ()
-        if set(self._classes.values()) <= {None}:
-            return not taken
-        labels = [self._classes[folder] for folder in taken]
-        return taken != () and self._class_names in (None, taken) and labels == list(range(len(taken)))
+        paths = {"/".join((*folders, "image")): known for folders, known in self._folders.items()}
+        meaning = meaning_of(list(paths), None)
+        classes = meaning.class_names or ()
+        for path, known in paths.items():
+            class_name = meaning.class_of(path)
+            if known.label != (None if class_name is None else classes.index(class_name)):
+                return False
+            if known.has_split and known.split != meaning.split_of(path):
+                return False
+        labelled = any(known.label is not None for known in paths.values())
+        return not labelled or self._class_names in (None, classes)
 
     def _keep(self) -> None:
         target = self._folder / METADATA_FILE
