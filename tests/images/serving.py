@@ -17,12 +17,15 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 
     def send_head(self):
         self.requested.append(f"{self.command} {self.path} {self.headers.get('Range', '')}".strip())
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if wanted is None or not path.is_file():
             return super().send_head()
         size = path.stat().st_size
-        start, stop = int(wanted[1]), min(int(wanted[2] or size), size - 1) + 1
+        if wanted[1]:
+            start, stop = int(wanted[1]), min(int(wanted[2] or size), size - 1) + 1
+        else:  # the last bytes
+            start, stop = max(0, size - int(wanted[2])), size
         if start >= size:
             self.send_error(416)
             return None
