@@ -56,6 +56,8 @@ class SectionStore:
     def together(self, numbers: Sequence[int]) -> Iterator[slice]:
         """Cut block numbers into runs; the blocks of a run that are not kept yet, and what all blocks need, are fetched
         together from a remote file, and held until the next run is asked for."""
+        if not self._file.source.is_remote:
+            return iter((slice(0, len(numbers)),))
         parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_corrections"}
         shared = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
         with self._lock:
