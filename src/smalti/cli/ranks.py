@@ -4,9 +4,10 @@ This module imports no torch, so that it can tell at once what several processes
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from smalti.cli.console import Console
 from smalti.cli.interruption import WorkInterruptedError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["QuietConsole", "console_of", "is_first", "one_voice", "open_on_all", "refuse_several", "threads_of_rank"]
 
 
+LAST_WORD_SECONDS = 2.0
+
+
 def is_first() -> bool:
     """Whether this process is rank 0, or alone."""
     return os.environ.get("RANK", "0") == "0"
@@ -32,7 +36,7 @@ def refuse_several(command: str, advice: str) -> None:
         error = UsageError(f"{command} runs in one process, not under torchrun: {advice}")
         if is_first():
             raise error
-        raise SystemExit(error.exit_code)
+        _end_quietly(error.exit_code)
 
 
 def threads_of_rank(asked: int | None) -> int:
@@ -70,7 +74,13 @@ def one_voice(group: "Group") -> Iterator[None]:
     except (RankError, WorkInterruptedError) as error:
         if group.is_main:
             raise
-        raise SystemExit(error.exit_code) from error
+        _end_quietly(error.exit_code)
+
+
+def _end_quietly(code: int) -> NoReturn:
+    """End a rank that leaves the last word to rank 0, which torchrun stops as soon as it sees another one end."""
+    time.sleep(LAST_WORD_SECONDS)
+    raise SystemExit(code)
 
 
 def open_on_all(spec: str, console: Console, group: "Group") -> "ImageSource":

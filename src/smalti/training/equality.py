@@ -1,14 +1,21 @@
-"""Whether the ranks of a fit ended with the same numbers, bit for bit."""
+"""Whether the ranks of a fit begin with the same images, and end with the same numbers, bit for bit."""
 
 import hashlib
 
 import torch
 from torch import Tensor
 
-from smalti.errors import ModelError
+from smalti.errors import ModelError, SourceError
 from smalti.training.distributed import Group
+from smalti.training.images import TrainingImages
 
-__all__ = ["check_equal"]
+__all__ = ["check_equal", "check_same_images"]
+
+
+def check_same_images(images: TrainingImages, group: Group) -> None:
+    """Raise SourceError if a rank has other images than another."""
+    if len(set(group.texts(images.fingerprint))) > 1:
+        raise SourceError("the ranks have read different images; let every machine read the same source")
 
 
 def check_equal(tensors: dict[str, Tensor], group: Group) -> None:

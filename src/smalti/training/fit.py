@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smalti.errors import SourceError, UsageError
+from smalti.errors import UsageError
 from smalti.integer import IntegerNetwork, pack_network
 from smalti.training.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
 from smalti.training.distributed import ALONE, Group
-from smalti.training.equality import check_equal
+from smalti.training.equality import check_equal, check_same_images
 from smalti.training.finetuning import finetune_steps, quantize_decoder
 from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.model import Model
@@ -99,8 +99,7 @@ def fit(
     Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have other
     images, ModelError if they end with other weights, RankError if one of them fails.
     """
-    if len(set(group.texts(images.fingerprint))) > 1:
-        raise SourceError("the ranks have read different images; let every machine read the same source")
+    check_same_images(images, group)
     loop = _Loop(images, settings, device, group)
     if resume and checkpoint is not None:
         loop.load(checkpoint)

@@ -110,7 +110,7 @@ def test_curvatures_foretell_what_a_small_change_costs():
     pyramid = random_pyramid(SHAPES["two scales"], whole=False)
     latents = [0.3 * scale / 60 for scale in noise(pyramid)]
     generator = torch_generator(1)
-    probes = [curvatures(pyramid, latents, generator) for _ in range(200)]
+    probes = [curvatures(pyramid, latents, generator, len(latents[0])) for _ in range(200)]
     with torch.no_grad():
         plain = pyramid.decode(latents)
         for scale, channel in ((0, 1), (1, 0)):

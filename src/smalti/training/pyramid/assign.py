@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from smalti.pyramid.context import reach
+from smalti.training.distributed import ALONE, Group
 from smalti.training.pyramid.pyramid import Pyramid
 
 __all__ = ["Assigned", "CodeUse", "assign", "curvatures"]
@@ -96,7 +97,7 @@ def _assign_level(
         chosen[place] = best
         context.add(place, form.slice, codes[best])
     flat = chosen.flatten()
-    sums = torch.zeros_like(codes).index_add_(0, flat, missing.reshape(len(flat), -1) / root)
+    sums = torch.zeros_like(codes).index_add_(0, flat, missing.reshape(len(flat), form.channels) / root)
     counts = torch.bincount(flat, minlength=size).to(codes.dtype)
     return chosen.T.contiguous(), CodeUse(counts, spared, distortion, sums)
 
@@ -133,15 +134,22 @@ class _Context:
         self._own[:, channels, row, column] += values
 
 
-def curvatures(pyramid: Pyramid, latents: list[Tensor], generator: torch.Generator) -> list[Tensor]:
+def curvatures(
+    pyramid: Pyramid, latents: list[Tensor], generator: torch.Generator, images: int, group: Group = ALONE
+) -> list[Tensor]:
     """Return the distortion of a squared unit of each channel, [D] for each scale, by one random probe of each image.
+
+    images : of all ranks of the group together, each of which has its part of the latents
 
     The square of a latent's gradient, for a random sign at each pixel, is on average the sum of squares of its
     derivatives (Hutchinson 1989): the diagonal of the Gauss-Newton matrix of the squared error.
     """
     inputs = [scale.detach().requires_grad_() for scale in latents]
     decoded = pyramid.decode(inputs)
-    signs = (torch.randint(0, 2, decoded.shape, generator=generator) * 2 - 1).to(decoded)
+    signs = group.part(torch.randint(0, 2, (images, *decoded.shape[1:]), generator=generator) * 2 - 1).to(decoded)
     inside = ((decoded > 0) & (decoded < 1)).to(decoded)  # what is cut off at black and white adds no distortion
     gradients = torch.autograd.grad((decoded * signs * inside).sum(), inputs)
-    return [gradient.square().mean((0, 2, 3)) for gradient in gradients]
+    share = len(decoded) / images
+    found = [share * gradient.square().mean((0, 2, 3)).nan_to_num() for gradient in gradients]  # of no images: 0
+    group.add_up(found)
+    return found

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 
+from smalti.training.distributed import ALONE, Group
 from smalti.training.images import TrainingImages
 from smalti.training.pyramid.learner import Learner, Plan
 from smalti.training.pyramid.network import PyramidEncoder
@@ -125,7 +126,7 @@ def _forms(shape: PyramidShape, scale: int, count: int) -> list[LevelForm]:
     return [LevelForm(scale, start, stop - start) for start, stop in pairwise(borders)]
 
 
-def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized) -> Learner:
+def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized, group: Group = ALONE) -> Learner:
     """Return what learns, before its first step. The global generator of torch is left as it was."""
     pixels = math.prod(images.image_shape)
     with torch.random.fork_rng(devices=[]):
@@ -146,4 +147,5 @@ def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized
         codes=settings.codes,
         rate_aware=settings.rate_aware,
         shrink_weights=settings.shrink_weights,
+        group=group,
     )

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from smalti.errors import ModelError
 from smalti.images.quality import ssim
+from smalti.training.distributed import ALONE, Group, State
 from smalti.training.images import TrainingImages
 from smalti.training.pyramid.control import Goal
-from smalti.training.pyramid.learner import WHOLE_RATE
+from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
 from smalti.training.pyramid.model import PyramidModel
 from smalti.training.pyramid.schedule import learning_rate
 from smalti.training.pyramid.search import SearchState, improve, measure
@@ -111,6 +112,7 @@ class Encoding:
     state : where to keep tokens and model between two stages; whoever asked for it removes it
     resume : whether to go on from there
     other_bits : what the archive takes besides tokens, for a goal in bytes
+    group : the ranks that share the work of `refine`, each with the same model and images; all end with the same
     """
 
     def __init__(
@@ -123,7 +125,9 @@ class Encoding:
         state: Path | None = None,
         resume: bool = False,
         other_bits: Callable[[], float] = lambda: 0.0,
+        group: Group = ALONE,
     ) -> None:
+        self._group = group
         self._state, self._resume, self._fingerprint = state, resume, model.fingerprint()
         self.model, self.images, self.goal, self.rounds, self._progress = model, images, goal, rounds, progress
         self.price = model.price
@@ -145,8 +149,12 @@ class Encoding:
 
     def _begun(self) -> tuple[int, Encoded]:
         """How many refits are done, and the tokens so far: those that were kept, or else the first ones."""
-        if self._state is not None and self._resume and self._state.exists():
-            return self._restored(self._state)
+        state = self._state
+        if state is not None and self._resume:
+            stored = self._group.from_main(lambda: _read_state(state) if state.exists() else None)
+            if stored is not None:
+                with self._group.agreed():
+                    return self._restored(state, *stored)
         encoded = self._chosen()
         self._keep(0, encoded)
         return 0, encoded
@@ -159,7 +167,7 @@ class Encoding:
 
     def _keep(self, refitted: int, encoded: Encoded) -> None:
         """Keep tokens and model, so that packing can go on from here."""
-        if self._state is None:
+        if self._state is None or not self._group.is_main:
             return
         tensors = {f"tokens.{level}": tokens for level, tokens in enumerate(encoded.tokens)}
         tensors |= {"sse": encoded.sse, "bits": encoded.bits}
@@ -167,8 +175,7 @@ class Encoding:
         numbers = {"format": STATE_FORMAT, "refitted": refitted, "price": self.price, **self._identity()}
         write_tensors(self._state, tensors, numbers)
 
-    def _restored(self, path: Path) -> tuple[int, Encoded]:
-        tensors, found = read_tensors(path, "state of packing", "remove it to start anew")
+    def _restored(self, path: Path, tensors: dict[str, Tensor], found: dict[str, Any]) -> tuple[int, Encoded]:
         if found.get("format") != STATE_FORMAT or any(
             found.get(key) != value for key, value in self._identity().items()
         ):
@@ -188,18 +195,40 @@ class Encoding:
         goal = None if self.goal is None else asdict(self.goal)
         return {"images": self.images.fingerprint, "goal": goal, "rounds": self.rounds, "model": self._fingerprint}
 
-    def _parts(self) -> Iterator[tuple[int, Tensor]]:
-        for start in range(0, len(self.images), BATCH_IMAGES):
-            stop = min(start + BATCH_IMAGES, len(self.images))
-            yield start, self.images.batch(np.arange(start, stop))
+    def _parts(self, images: int) -> Iterator[tuple[slice, int]]:
+        """Yield this rank's parts of so many images, and how many all ranks have done by then.
+
+        Every rank gets as many parts, so that all can speak of their progress; the last may be empty.
+        """
+        step = BATCH_IMAGES * self._group.size
+        for first in range(0, images, step):
+            start = min(images, first + BATCH_IMAGES * self._group.rank)
+            yield slice(start, min(images, start + BATCH_IMAGES)), min(images, first + step)
+
+    def _batches(self) -> Iterator[tuple[slice, Tensor, int]]:
+        """Yield this rank's parts of the collection, with their images."""
+        for part, done in self._parts(len(self.images)):
+            yield part, self.images.batch(np.arange(part.start, part.stop)), done
+
+    def _joined(self, encoded: Encoded) -> Encoded:
+        """Take from each rank what it found for its parts."""
+        if self._group.size > 1:
+            own = torch.zeros(len(encoded.sse), dtype=torch.bool)
+            for part, _ in self._parts(len(own)):
+                own[part] = True
+            tokens = [level.int() * own[:, None] for level in encoded.tokens]
+            encoded = Encoded(tokens, encoded.sse * own, encoded.bits * own, encoded.depths * own)
+            self._group.add_up([*tokens, encoded.sse, encoded.bits, encoded.depths])
+            encoded.tokens = [level.to(torch.int16) for level in tokens]
+        return encoded
 
     def _first(self) -> Encoded:
         encoded = self._empty(len(self.images))
-        for start, batch in self._parts():
+        for part, batch, done in self._batches():
             tokens = self.model.tokens(batch, self.price)
-            encoded.put(start, measure(self.model.pyramid, batch, tokens))
-            self._progress("encode", start + len(batch), len(self.images))
-        return encoded
+            encoded.put(part.start, measure(self.model.pyramid, batch, tokens))
+            self._progress("encode", done, len(self.images))
+        return self._joined(encoded)
 
     def _empty(self, images: int) -> Encoded:
         pyramid = self.model.pyramid
@@ -209,11 +238,11 @@ class Encoding:
 
     def _searched(self, encoded: Encoded, rounds: int) -> Encoded:
         """Search all images' tokens, from those they have."""
-        for start, batch in self._parts():
-            state = measure(self.model.pyramid, batch, encoded.part(start, start + len(batch)).tokens)
-            encoded.put(start, self._improved(batch, state, rounds, start))
-            self._progress("search", start + len(batch), len(self.images))
-        return encoded
+        for part, batch, done in self._batches():
+            state = measure(self.model.pyramid, batch, encoded.part(part.start, part.stop).tokens)
+            encoded.put(part.start, self._improved(batch, state, rounds, part.start))
+            self._progress("search", done, len(self.images))
+        return self._joined(encoded)
 
     def _improved(self, batch: Tensor, state: SearchState, rounds: int, seed: int) -> SearchState:
         generator = torch.Generator().manual_seed(seed)
@@ -226,11 +255,11 @@ class Encoding:
         sample = torch.from_numpy(self.images.sample(SAMPLE_IMAGES, 1)).permute(0, 3, 1, 2).float() / 255
         for _ in range(TRIES):
             found = self._empty(len(sample))
-            for start in range(0, len(sample), BATCH_IMAGES):
-                batch = sample[start : start + BATCH_IMAGES]
+            for part, _ in self._parts(len(sample)):
+                batch, start = sample[part], part.start
                 state = measure(self.model.pyramid, batch, self.model.tokens(batch, self.price))
                 found.put(start, self._improved(batch, state, self.rounds, start) if self.rounds else state)
-            if not self._correct_price(found, sample):
+            if not self._correct_price(self._joined(found), sample):
                 return
 
     def _correct_price(
@@ -295,13 +324,16 @@ class Encoding:
 
     def _refit_step(self, optimizer: torch.optim.Adam, rows: NDArray[np.int64], encoded: Encoded) -> None:
         pyramid = self.model.pyramid
-        tokens = [level[torch.from_numpy(rows)].long() for level in encoded.tokens]
+        own = self._group.part(rows)
+        tokens = [level[torch.from_numpy(own)].long() for level in encoded.tokens]
         decoded = pyramid.decode(pyramid.latents_of(tokens))
-        sse = (decoded - self.images.batch(rows)).square().sum((1, 2, 3)).mean()
-        bits = pyramid.bits_of(tokens).sum(1).mean() + pyramid.weight_bits() / len(self.images)
+        sse = mean_part((decoded - self.images.batch(own)).square().sum((1, 2, 3)), len(rows))
+        weight_bits = pyramid.weight_bits() / len(self.images) / self._group.size
+        bits = mean_part(pyramid.bits_of(tokens).sum(1), len(rows)) + weight_bits
         optimizer.zero_grad(set_to_none=True)
         loss = sse + self.price * bits
         loss.backward()  # type: ignore[no-untyped-call]
+        self._group.add_up(gradients(optimizer))
         optimizer.step()
 
     @torch.no_grad()
@@ -311,8 +343,7 @@ class Encoding:
         starts = np.cumsum([0, *(level.shape[1] for level in encoded.tokens)])
         depths = torch.full_like(encoded.depths, len(pyramid.forms))
         stopped = Encoded(encoded.tokens, encoded.sse.clone(), encoded.bits.clone(), depths)
-        for start, batch in self._parts():
-            part = slice(start, start + len(batch))
+        for part, batch, done in self._batches():
             tokens = stopped.part(part.start, part.stop).tokens
             bits = pyramid.bits_of(tokens)
             for depth in range(len(pyramid.forms) - 1, 0, -1):
@@ -321,8 +352,8 @@ class Encoding:
                 better = sse + self.price * spent < stopped.sse[part] + self.price * stopped.bits[part]
                 stopped.sse[part][better], stopped.bits[part][better] = sse[better], spent[better]
                 depths[part][better] = depth
-            self._progress("stop", part.stop, len(self.images))
-        return stopped
+            self._progress("stop", done, len(self.images))
+        return self._joined(stopped)
 
     def missed(self, encoded: Encoded) -> str | None:
         """Return what of the goal was out of reach, in words, or None if it was met."""
@@ -377,6 +408,10 @@ class Encoding:
             else:
                 bad = middle
         return found
+
+
+def _read_state(path: Path) -> State:
+    return read_tensors(path, "state of packing", "remove it to start anew")
 
 
 def _bytes(images: Tensor) -> NDArray[np.uint8]:

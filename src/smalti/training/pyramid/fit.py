@@ -8,9 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from smalti.errors import ModelError, UsageError
+from smalti.errors import ModelError
+from smalti.training.checkpoint import read_checkpoint
 from smalti.training.distributed import ALONE, Group
+from smalti.training.equality import check_equal, check_same_images
 from smalti.training.fit import FitInterruptedError
 from smalti.training.images import TrainingImages
 from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, search_rounds, size_up
@@ -20,7 +23,7 @@ from smalti.training.pyramid.learner import Learner
 from smalti.training.pyramid.model import PyramidModel
 from smalti.training.pyramid.settings import EFFORTS, PyramidSettings
 from smalti.training.pyramid.state import learner_state, restore_learner
-from smalti.training.tensors import read_tensors, write_tensors
+from smalti.training.tensors import write_tensors
 from smalti.version import __version__
 
 __all__ = ["PyramidObserver", "PyramidReport", "SilentPyramidObserver", "fit_pyramid"]
@@ -99,26 +102,37 @@ def fit_pyramid(
         once the model is safe
     resume : whether to go on from the checkpoint, if there is one
 
-    On one machine and with one number of threads, equal arguments give equal weights, interrupted or not.
-    Raises FitInterruptedError when the observer asks to stop.
+    group : the ranks that fit together, as for `smalti.training.fit`
+
+    On one machine and with one number of threads and ranks, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have other
+    images, ModelError if they end with other weights, RankError if one of them fails.
     """
-    if group.size > 1:
-        raise UsageError("several processes fit the profile paper alone; fit compact and fine in one")
+    check_same_images(images, group)
     sized = size_up(images, settings)
-    loop = _Loop(images, settings, sized, checkpoint)
-    if resume and checkpoint is not None and checkpoint.exists():
-        loop.load()
+    if len(set(group.texts(repr(sized)))) > 1:
+        raise ModelError("the ranks would fit networks of different sizes; fit on machines of one kind")
+    loop = _Loop(images, settings, sized, checkpoint, group)
+    if resume and checkpoint is not None:
+        loop.load(checkpoint)
     observer = observer or SilentPyramidObserver()
     loop.run(observer)
-    return _refined(loop.model(provenance or {}), images, checkpoint, resume, observer)
+    model = _refined(loop.model(provenance or {}), images, checkpoint, resume, observer, group)
+    check_equal({**model.encoder.state_dict(), **model.pyramid.state_dict()}, group)
+    return model
 
 
 def _refined(
-    model: PyramidModel, images: TrainingImages, checkpoint: Path | None, resume: bool, observer: PyramidObserver
+    model: PyramidModel,
+    images: TrainingImages,
+    checkpoint: Path | None,
+    resume: bool,
+    observer: PyramidObserver,
+    group: Group,
 ) -> PyramidModel:
     """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
     state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
-    if state is not None and not resume:
+    if state is not None and not resume and group.is_main:
         state.unlink(missing_ok=True)
     effort, shape = model.settings.effort, model.pyramid.shape
     refits = EFFORTS[effort].refits
@@ -127,7 +141,7 @@ def _refined(
 
     def progress(what: str, done: int, total: int) -> None:
         observer.on_refining(what, done, total)
-        if observer.should_stop():
+        if group.any(observer.should_stop()):
             raise FitInterruptedError(checkpoint)
 
     encoding = Encoding(
@@ -139,9 +153,10 @@ def _refined(
         state,
         resume,
         lambda: 8.0 * bytes_besides_tokens(model.pyramid),
+        group,
     )
     encoding.refine(refits)
-    if state is not None:
+    if state is not None and group.is_main:
         state.unlink(missing_ok=True)
     return replace(model, price=encoding.price)
 
@@ -150,10 +165,11 @@ class _Loop:
     """A learner, its images, and what was measured on the way."""
 
     def __init__(
-        self, images: TrainingImages, settings: PyramidSettings, sized: Sized, checkpoint: Path | None
+        self, images: TrainingImages, settings: PyramidSettings, sized: Sized, checkpoint: Path | None, group: Group
     ) -> None:
+        self._group = group
         self._images, self._settings, self._sized, self._checkpoint = images, settings, sized, checkpoint
-        self.learner: Learner = make_learner(images, settings, sized)
+        self.learner: Learner = make_learner(images, settings, sized, group)
         self.history: list[dict[str, Any]] = []
         self._sums = [0.0, 0.0, 0.0]
         self._seconds = 0.0
@@ -164,14 +180,15 @@ class _Loop:
         started = saved = time.monotonic()
         while self.learner.done < steps:
             epoch, first = divmod(self.learner.done, per_epoch)
-            for batch in self._images.epoch(BATCH_IMAGES, self._settings.seed, epoch, first):
-                measured = self.learner.step(batch)
+            batches = self._images.epoch(BATCH_IMAGES, self._settings.seed, epoch, first, self._group)
+            for number, batch in enumerate(batches, first):
+                measured = self.learner.step(batch, self._images.batch_size(BATCH_IMAGES, number))
                 self._sums = [self._sums[0] + measured.sse, self._sums[1] + measured.bits, self._sums[2] + 1]
                 done, now = self.learner.done, time.monotonic()
                 observer.on_step(done, steps)
                 if done % max(1, steps // REPORTS) == 0 or done == steps:
                     self._report(observer, self._seconds + now - started)
-                stop = observer.should_stop() and done < steps
+                stop = self._group.any(observer.should_stop()) and done < steps
                 if self._checkpoint is not None and (stop or done == steps or now - saved > CHECKPOINT_SECONDS):
                     self._save(self._seconds + now - started)
                     saved = now
@@ -183,13 +200,16 @@ class _Loop:
 
     def model(self, provenance: dict[str, Any]) -> PyramidModel:
         """Return what was learned."""
-        known = {
+        known: dict[str, Any] = {
             "smalti": __version__,
             "torch": torch.__version__,
             "images": len(self._images),
         }
+        if self._group.size > 1:
+            known["ranks"] = self._group.size
         learner = self.learner
-        learner.encoder.settle(self._images.batch(rows) for rows in self._settling_rows())
+        learner.encoder.settle(self._images.batch(self._group.part(rows)) for rows in self._settling_rows())
+        learner.encoder.share(ALONE)
         learner.pyramid.eval()
         return PyramidModel(
             learner.encoder,
@@ -228,6 +248,8 @@ class _Loop:
 
     def _save(self, seconds: float) -> None:
         assert self._checkpoint is not None
+        if not self._group.is_main:
+            return
         tensors, numbers = learner_state(self.learner)
         description = {
             "format": CHECKPOINT_FORMAT,
@@ -240,11 +262,14 @@ class _Loop:
         }
         write_tensors(self._checkpoint, tensors, description)
 
-    def load(self) -> None:
-        """Go on from the checkpoint; ModelError if it is of other settings or images."""
-        assert self._checkpoint is not None
-        path = self._checkpoint
-        tensors, found = read_tensors(path, "checkpoint", "remove it to start anew")
+    def load(self, path: Path) -> None:
+        """Go on from the checkpoint, if rank 0 has it; ModelError if it is of other settings or images."""
+        stored = self._group.from_main(lambda: read_checkpoint(path) if path.exists() else None)
+        if stored is not None:
+            with self._group.agreed():
+                self._restore(path, *stored)
+
+    def _restore(self, path: Path, tensors: dict[str, Tensor], found: dict[str, Any]) -> None:
         if found.get("format") != CHECKPOINT_FORMAT:
             raise ModelError(f"{path} is no checkpoint of such a fit; remove it to start anew")
         if PyramidSettings.from_json(found["settings"]) != self._settings:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from smalti.training.distributed import ALONE, Group
 from smalti.training.pyramid.assign import assign, curvatures
 from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
 from smalti.training.pyramid.control import TradeOff
@@ -19,7 +20,7 @@ from smalti.training.pyramid.network import PyramidEncoder
 from smalti.training.pyramid.pyramid import LARGEST_FIRST_CODE, Pyramid
 from smalti.training.pyramid.schedule import learning_rate
 
-__all__ = ["Learner", "Plan", "StepMeasure"]
+__all__ = ["Learner", "Plan", "StepMeasure", "gradients", "mean_part"]
 
 LEARNING_RATE = 1.5e-3
 PRIOR_RATE = 2e-2
@@ -93,6 +94,7 @@ class Learner:
     most_codes : of a level, if codebooks size themselves
     codes : K of every level if codebooks are not to size themselves
     rate_aware, shrink_weights : as in PyramidSettings
+    group : the ranks that learn the same together, each from its part of every batch
     """
 
     def __init__(
@@ -108,7 +110,11 @@ class Learner:
         codes: int | None = None,
         rate_aware: bool = True,
         shrink_weights: bool = True,
+        group: Group = ALONE,
     ) -> None:
+        self.group = group
+        encoder.share(group)
+        group.broadcast([*encoder.state_dict().values(), *pyramid.state_dict().values()])
         self.encoder, self.pyramid, self.plan, self.images = encoder, pyramid, plan, images
         self.goal_sse, self.goal_bits, self.fixed_codes = goal_sse, goal_bits, codes
         self.most_codes = most_codes
@@ -118,8 +124,8 @@ class Learner:
         self.done = 0
         self.renew_optimizer()
 
-    def step(self, batch: Tensor) -> StepMeasure:
-        """Learn from images [n, C, H, W]."""
+    def step(self, batch: Tensor, images: int) -> StepMeasure:
+        """Learn from images float [n, C, H, W]: of the `images` of a batch, this rank's part."""
         self._turn(batch)
         self.pyramid.sharpness = SHARPEST ** min(1.0, self.done / max(1, self.plan.whole))
         for group in self.optimizer.param_groups:
@@ -131,37 +137,41 @@ class Learner:
         if self.done < self.plan.warm_up:
             passed, bits, extra = wanted, torch.zeros(()), torch.zeros(())
         else:
-            passed, bits, extra = self._quantised(wanted)
-        sse = (self.pyramid.decode(passed) - batch).square().sum((1, 2, 3)).mean()
+            passed, bits, extra = self._quantised(wanted, images)
+        sse = mean_part((self.pyramid.decode(passed) - batch).square().sum((1, 2, 3)), images)
         loss = sse + self.trade_off.price * bits + extra
         if self.shrink_weights:
-            loss = loss + self.trade_off.price / self.images * self.pyramid.weight_bits()
+            loss = loss + self.trade_off.price / self.images / self.group.size * self.pyramid.weight_bits()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        measures = torch.stack([sse, bits]).detach()
+        self.group.add_up([*gradients(self.optimizer), measures])
         nn.utils.clip_grad_norm_(self.encoder.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
         if self.done % PROBE_EVERY == 0:
-            self._probe(passed)
+            self._probe(passed, images)
         self.done += 1
-        measured = StepMeasure(float(sse.detach()), float(bits.detach()))
+        measured = StepMeasure(float(measures[0]), float(measures[1]))
         self._observe(measured)
         return measured
 
-    def _quantised(self, wanted: list[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+    def _quantised(self, wanted: list[Tensor], images: int) -> tuple[list[Tensor], Tensor, Tensor]:
         """Latents that are decoded, bits of an image, and what keeps the encoder near its codes."""
         price = self.trade_off.price if self.rate_aware else 0.0
         counted = self.done % COUNT_EVERY == 0
         found = assign(self.pyramid, [scale.detach() for scale in wanted], self.weights, price, counted)
+        if counted or not self.pyramid.whole:
+            self.group.add_up([values for use in found.uses for values in vars(use).values()])
         for total, use in zip(self.totals, found.uses, strict=True):
             if counted:
-                total.add(use, len(wanted[0]))
+                total.add(use, images)
         if not self.pyramid.whole:
             self._follow(found.uses)
         latents = self.pyramid.latents_of(found.tokens) if self.pyramid.whole else found.latents
         passed = [want - want.detach() + scale for want, scale in zip(wanted, latents, strict=True)]
-        bits = self.pyramid.bits_of(found.tokens).sum(1).mean()
+        bits = mean_part(self.pyramid.bits_of(found.tokens).sum(1), images)
         commitment = [
-            ((want - scale.detach()).square() * weight[:, None, None]).sum((1, 2, 3)).mean()
+            mean_part(((want - scale.detach()).square() * weight[:, None, None]).sum((1, 2, 3)), images)
             for want, scale, weight in zip(wanted, latents, self.weights, strict=True)
         ]
         return passed, bits, COMMITMENT * torch.stack(commitment).sum()
@@ -190,8 +200,7 @@ class Learner:
     def _start_codes(self, batch: Tensor) -> None:
         """Begin with the centres of a sample's latents."""
         generator = torch.Generator().manual_seed(self.done)
-        wanted = self.encoder(batch)
-        left = [scale.clone() for scale in wanted]
+        left = [self.group.gather(scale).clone() for scale in self.encoder(batch)]
         for level, form in enumerate(self.pyramid.forms):
             own = left[form.scale][:, form.slice]
             points = own.permute(0, 2, 3, 1).reshape(-1, form.channels)
@@ -201,6 +210,7 @@ class Learner:
             self._set_codes(level, codes, torch.zeros(len(codes), dtype=torch.int64), torch.zeros(len(codes)))
             share = torch.bincount(nearest, minlength=len(codes)) / len(points) * own.shape[2] * own.shape[3] * len(own)
             self.counts[level], self.sums[level] = share + 1e-2, codes * (share + 1e-2)[:, None]
+        self.group.broadcast([*self.pyramid.codes, *self.counts, *self.sums])
         largest = max(float(codes.abs().max()) for codes in self.pyramid.codes)
         self.pyramid.set_unit(LARGEST_FIRST_CODE / largest)
         self.renew_optimizer()
@@ -209,8 +219,10 @@ class Learner:
     def _become_whole(self, batch: Tensor) -> None:
         wanted = self.encoder(batch)
         found = assign(self.pyramid, wanted, self.weights, self.trade_off.price)
-        unit = self.pyramid.make_whole(found.latents)
-        self.weights = [weight / unit**2 for weight in self.weights]
+        unit = self.pyramid.make_whole([self.group.gather(scale) for scale in found.latents])
+        shared = torch.tensor([unit], dtype=torch.float64)
+        self.group.broadcast([shared, *self.pyramid.state_dict().values()])
+        self.weights = [weight / float(shared) ** 2 for weight in self.weights]
         self.renew_optimizer()
 
     @torch.no_grad()
@@ -249,6 +261,10 @@ class Learner:
             for parameter in self.pyramid.codes:
                 size = float(parameter.detach().abs().mean().clamp_min(1.0))
                 groups.append({"params": [parameter], "highest": WHOLE_RATE * size})
+        highest = torch.tensor([group["highest"] for group in groups], dtype=torch.float64)
+        self.group.broadcast([highest])
+        for learned, rate in zip(groups, highest.tolist(), strict=True):
+            learned["highest"] = rate
         self.optimizer = torch.optim.Adam(groups, LEARNING_RATE, betas=(0.9, 0.99), fused=True)
         if old is not None:  # arrays that are the same go on as they were
             kept = {id(p) for group in groups for p in group["params"]}
@@ -261,9 +277,9 @@ class Learner:
             self.counts = [torch.ones(len(codes)) for codes in self.pyramid.codes]
             self.sums = [codes.detach().clone() for codes in self.pyramid.codes]
 
-    def _probe(self, latents: list[Tensor]) -> None:
+    def _probe(self, latents: list[Tensor], images: int) -> None:
         generator = torch.Generator().manual_seed(self.done)
-        found = curvatures(self.pyramid, [scale.detach() for scale in latents], generator)
+        found = curvatures(self.pyramid, [scale.detach() for scale in latents], generator, images, self.group)
         share = 0.1 if self.done else 1.0
         self.weights = [
             (1 - share) * old + share * LARGE_CHANGES * new for old, new in zip(self.weights, found, strict=True)
@@ -276,3 +292,14 @@ class Learner:
             self.trade_off.observe(measured.sse, self.goal_sse)
         elif self.goal_bits is not None:
             self.trade_off.observe(measured.bits, self.goal_bits)
+
+
+def gradients(optimizer: torch.optim.Adam) -> list[Tensor]:
+    """Return the gradients that an optimiser is about to follow."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    return [weight.grad for weight in weights if weight.grad is not None]
+
+
+def mean_part(values: Tensor, images: int) -> Tensor:
+    """A rank's share of the mean over a batch: of values [n] for some of its `images`."""
+    return values.mean() * (len(values) / images) if len(values) else values.sum()

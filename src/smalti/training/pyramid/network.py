@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smalti.training.distributed import ALONE, Group
 from smalti.training.pyramid.shape import PyramidShape
 
 __all__ = ["PyramidEncoder"]
@@ -31,7 +32,12 @@ class _Residual(nn.Module):
 
 
 class _Head(nn.Module):
-    """Values [n, channels, rows, columns] -> latents of a scale, each from the cells that it covers."""
+    """Values [n, channels, rows, columns] -> latents of a scale, each from the cells that it covers.
+
+    group : whose ranks' latents are scaled together while they learn
+    """
+
+    group: Group = ALONE
 
     def __init__(self, channels: int, stride: tuple[int, int], latents: int) -> None:
         super().__init__()
@@ -53,12 +59,31 @@ class _Head(nn.Module):
         count, channels, rows, columns = values.shape
         (down, across), grid = self.stride, (rows // self.stride[0], columns // self.stride[1])
         cells = values.reshape(count, channels, grid[0], down, grid[1], across).permute(0, 2, 4, 1, 3, 5)
-        latents = self.layers(cells.reshape(count, *grid, -1)).permute(0, 3, 1, 2)
+        latents = self.layers(cells.reshape(count, *grid, down * across * channels)).permute(0, 3, 1, 2)
+        if self.training and self.group.size > 1:
+            return self._normed_together(latents)
         if self.training and latents.numel() == latents.shape[1]:  # one vector has no variance of its own
             normal = self.normal
             return F.batch_norm(latents, normal.running_mean, normal.running_var, eps=normal.eps)
         normed: Tensor = self.normal(latents)
         return normed
+
+    def _normed_together(self, latents: Tensor) -> Tensor:
+        """What `normal` makes of the latents of all ranks at once; gradients pass through mean and variance."""
+        normal = self.normal
+        own = latents.new_tensor([latents.numel() // latents.shape[1]])
+        *sums, count = self.group.summed(torch.cat([latents.sum((0, 2, 3)), own])).unbind()
+        if count == 1:
+            return F.batch_norm(latents, normal.running_mean, normal.running_var, eps=normal.eps)
+        mean = torch.stack(sums) / count
+        centred = latents - mean[:, None, None]
+        variance = self.group.summed(centred.square().sum((0, 2, 3))) / count
+        with torch.no_grad():
+            normal.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+            momentum = normal.momentum or 1 / float(normal.num_batches_tracked)  # type: ignore[arg-type]
+            normal.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
+            normal.running_var.lerp_(variance * count / (count - 1), momentum)  # type: ignore[union-attr]
+        return centred * (variance + normal.eps).rsqrt()[:, None, None]
 
 
 class PyramidEncoder(nn.Module):
@@ -87,6 +112,11 @@ class PyramidEncoder(nn.Module):
             images = F.pad(images, (0, columns - width, 0, rows - height), mode="replicate")
         canvas = F.silu(self.residual(self.down(F.silu(self.patches(images)))))
         return [head(canvas) for head in self.heads]
+
+    def share(self, group: Group) -> None:
+        """Scale latents together with the other ranks of a group, while learning."""
+        for head in self.heads:
+            head.group = group  # type: ignore[assignment]
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:

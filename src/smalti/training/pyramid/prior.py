@@ -114,8 +114,8 @@ def _unrounded(values: Tensor) -> Tensor:
 def _windows(latents: Tensor, far: int) -> Tensor:
     """The places around each place, zeros outside: [n, positions, places around, channels]."""
     count, channels = latents.shape[:2]
-    side = 2 * far + 1
-    return F.unfold(latents, side, padding=far).view(count, channels, side**2, -1).permute(0, 3, 2, 1)
+    side, places = 2 * far + 1, latents.shape[2] * latents.shape[3]
+    return F.unfold(latents, side, padding=far).view(count, channels, side**2, places).permute(0, 3, 2, 1)
 
 
 def _at_places(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: tuple[int, int]) -> Tensor:
