@@ -1,8 +1,6 @@
 """Names, fields and class names out of the small files that `sidecar` describes, wherever they lie."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +8,11 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.batch import Scalar
 from smalti.images.columns import Columns
+from smalti.images.metadata import jsonl_columns
 from smalti.images.places import Place, beside, kind_of, name_of, open_binary, shown
 from smalti.images.sidecar import FILE_NAME, class_names_name, metadata_name
 
-__all__ = ["class_names_from", "columns_beside", "read_class_names", "read_rows"]
+__all__ = ["class_names_from", "columns_beside", "read_class_names"]
 
 
 def columns_beside(place: Place, images: int, labels: NDArray[np.int64] | None) -> Columns:
@@ -25,17 +24,6 @@ def columns_beside(place: Place, images: int, labels: NDArray[np.int64] | None) 
     fields = _fields(metadata, images) if kind_of(metadata) == "file" else {}
     names = _names(fields.pop(FILE_NAME, None), metadata)
     return Columns(labels, names, fields, read_class_names(classes) if kind_of(classes) == "file" else None)
-
-
-def read_rows(place: Place) -> Iterator[dict[str, Scalar | None]]:
-    """Yield the rows of a file of JSON lines; SourceError, with the line's number, if one is no object of scalars."""
-    try:
-        with open_binary(place) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _row(line, f"{shown(place)}, line {number}")
-    except OSError as error:
-        raise SourceError(f"{shown(place)}: cannot be read: {error.strerror or error}") from error
 
 
 def read_class_names(place: Place) -> tuple[str, ...]:
@@ -50,7 +38,10 @@ def read_class_names(place: Place) -> tuple[str, ...]:
 
 def class_names_from(data: bytes, where: str) -> tuple[str, ...]:
     """As `read_class_names`, of bytes; `where` is what messages call them."""
-    names = _json(data, where)
+    try:
+        names = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{where}: is no JSON ({error}); correct it, or move it away") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SourceError(f"{where}: is no list of strings, which class names are; correct it, or move it away")
     return tuple(names)
@@ -58,16 +49,15 @@ def class_names_from(data: bytes, where: str) -> tuple[str, ...]:
 
 def _fields(metadata: Place, images: int) -> dict[str, list[Scalar | None]]:
     """The columns of a file of rows, None where a row does not have a field."""
-    fields: dict[str, list[Scalar | None]] = {}
-    count = 0
-    for count, row in enumerate(read_rows(metadata), 1):
-        for name in row:
-            fields.setdefault(name, [None] * (count - 1))
-        for name, values in fields.items():
-            values.append(row.get(name))
-    if count != images:
-        advice = "give one for each, or move it away"
-        raise SourceError(f"{shown(metadata)}: {count} rows beside {images} images; {advice}")
+    where = shown(metadata)
+    try:
+        with open_binary(metadata) as file:
+            fields = jsonl_columns(file, where)
+    except OSError as error:
+        raise SourceError(f"{where}: cannot be read: {error.strerror or error}") from error
+    rows = len(next(iter(fields.values()), ()))
+    if rows != images:
+        raise SourceError(f"{where}: {rows} rows beside {images} images; give one for each, or move it away")
     return fields
 
 
@@ -78,20 +68,3 @@ def _names(values: list[Scalar | None] | None, metadata: Place) -> tuple[str, ..
     if len(names) != len(values):
         raise SourceError(f"{shown(metadata)}: not every row has a {FILE_NAME} that is a text; give all or none")
     return names
-
-
-def _row(line: bytes, where: str) -> dict[str, Scalar | None]:
-    row = _json(line, where)
-    if not isinstance(row, dict):
-        raise SourceError(f"{where}: is no JSON object; give one for each image")
-    for name, value in row.items():
-        if value is not None and not isinstance(value, bool | int | float | str):
-            raise SourceError(f"{where}: {name} is a list or an object; fields are numbers, texts, true, false or null")
-    return row
-
-
-def _json(data: bytes, where: str) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{where}: is no JSON: {str(error).splitlines()[0]}; correct it, or move it away") from error

@@ -52,12 +52,13 @@ class MeaningFinder:
             elif self._strays[level] is None:
                 self._strays[level] = name
 
-    def meaning(self, where: str) -> FolderMeaning:
+    def meaning(self, where: str | None) -> FolderMeaning:
         """What the folders of all paths stand for.
 
         If every image lies in a first-level folder called as splits are (train, test, val, ...), these are splits, and
         the folders in them may be classes, the same for all splits. Folders are classes if every image lies in one,
-        and there are at least two. A warning on the logger "smalti" says which image was in none.
+        and there are at least two. A warning on the logger "smalti" says which image was in none,
+        unless `where` (what messages call the images) is None.
         """
         first = self._folders[0]
         has_splits = bool(first) and self._strays[0] is None and {folder.lower() for folder in first} <= _SPLITS
@@ -66,12 +67,13 @@ class MeaningFinder:
         if len(self._folders[level]) < 2:
             return FolderMeaning(has_splits, None)
         if stray is not None:
-            _log.warning("%s: no labels, because not every image is in a class folder (%s)", where, stray)
+            if where is not None:
+                _log.warning("%s: no labels, because not every image is in a class folder (%s)", where, stray)
             return FolderMeaning(has_splits, None)
         return FolderMeaning(has_splits, tuple(sorted(self._folders[level])))
 
 
-def meaning_of(names: Iterable[str], where: str) -> FolderMeaning:
+def meaning_of(names: Iterable[str], where: str | None) -> FolderMeaning:
     """What the folders of these paths stand for (see `MeaningFinder.meaning`)."""
     finder = MeaningFinder()
     for name in names:

@@ -21,7 +21,7 @@ from smalti.images.tablecolumns import is_scalar
 from smalti.images.tablevalues import plain_batch, reading_table
 from smalti.images.tablevalues import scalars_of as table_scalars
 
-__all__ = ["METADATA_NAMES", "MetadataTable", "read_metadata", "scalars_of"]
+__all__ = ["METADATA_NAMES", "MetadataTable", "jsonl_columns", "read_metadata", "scalars_of"]
 
 METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
 
@@ -54,7 +54,7 @@ def read_metadata(place: Place) -> MetadataTable | None:
     suffix = str(place).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
     reader: Callable[[BinaryIO, str], dict[str, list[Scalar | None]]] = {
         "csv": _csv_columns,
-        "jsonl": _jsonl_columns,
+        "jsonl": jsonl_columns,
         "parquet": _parquet_columns,
     }[suffix]
     try:
@@ -134,7 +134,9 @@ def _is_true(cell: str) -> bool:
     return cell.lower() == "true"
 
 
-def _jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+def jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of lines of JSON objects, in the order in which they come; SourceError, with the line, for others."""
+
     def rows() -> Iterator[Mapping[str, Any]]:
         for number, line in enumerate(file, 1):
             if not line.strip():
