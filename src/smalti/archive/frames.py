@@ -1,6 +1,7 @@
 """Writing sections one after the other: the prelude, their frames, and at the end the index and the trailer."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from smalti.archive.layout import PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c, pack_prelude
@@ -16,19 +17,23 @@ class FrameWriter:
     >>> frames.finish()
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, required_features: int = 0) -> None:
         self._file = file
         self._offset = PRELUDE_BYTES
         self._ordinals: Counter[int] = Counter()
         self.entries: list[Entry] = []
-        file.write(pack_prelude())
+        file.write(pack_prelude(required_features))
 
     def add(self, section: int, payload: bytes) -> Entry:
         """Write a section after the last one, with the next ordinal of its type."""
-        entry = Entry(int(section), self._ordinals[section], self._offset, len(payload), crc32c(payload))
+        return self.add_pieces(section, [payload], len(payload), crc32c(payload))
+
+    def add_pieces(self, section: int, pieces: Iterable[bytes], payload_bytes: int, payload_crc: int) -> Entry:
+        """The same for a payload that comes in pieces, of a length and crc32c known before."""
+        entry = Entry(int(section), self._ordinals[section], self._offset, payload_bytes, payload_crc)
         self._ordinals[section] += 1
         self._file.write(entry.pack_frame_head())
-        self._file.write(payload)
+        self._file.writelines(pieces)
         self.entries.append(entry)
         self._offset = entry.end
         return entry

@@ -12,6 +12,7 @@ import google_crc32c
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 
 __all__ = [
+    "COLLECTION",
     "END_MAGIC",
     "ENTRY_BYTES",
     "FIRST_ANCILLARY",
@@ -19,6 +20,8 @@ __all__ = [
     "MAGIC",
     "MARKER",
     "PRELUDE_BYTES",
+    "SHARED_MODEL",
+    "SHARED_PRIOR",
     "TRAILER_BYTES",
     "VERSION",
     "Entry",
@@ -35,6 +38,14 @@ END_MAGIC = b"\x89SMZ\r\n\x1a\n"
 MARKER = b"\xf5SEC"
 VERSION = 1
 FIRST_ANCILLARY = 128
+
+COLLECTION = 1 << 0
+"""Required feature: the file holds whole archives (docs/collections.md)."""
+SHARED_MODEL = 1 << 1
+"""Required feature: the model section names a model that the collection holds for several of its archives."""
+SHARED_PRIOR = 1 << 2
+"""Required feature: the same for the prior."""
+_KNOWN_FEATURES = COLLECTION | SHARED_MODEL | SHARED_PRIOR
 
 _PRELUDE = struct.Struct("<8sHHII")
 _FRAME = struct.Struct("<4sB3sIQI")
@@ -61,6 +72,12 @@ class Section(IntEnum):
     CORRECTIONS = 7
     DIGEST = 8
     RECOVERY = 9
+    MEMBER = 10
+    SHARED = 11
+    DIRECTORY = 12
+
+
+_NUMBERED = (Section.COLUMN, Section.RECOVERY, Section.MEMBER, Section.SHARED)
 
 
 def crc32c(data: bytes | memoryview, before: int = 0) -> int:
@@ -68,14 +85,14 @@ def crc32c(data: bytes | memoryview, before: int = 0) -> int:
     return int(google_crc32c.extend(before, bytes(data)))
 
 
-def pack_prelude() -> bytes:
+def pack_prelude(required_features: int = 0) -> bytes:
     """The first bytes of every file this release writes."""
-    head = _PRELUDE.pack(MAGIC, VERSION, 0, 0, 0)
+    head = _PRELUDE.pack(MAGIC, VERSION, 0, required_features, 0)
     return head + _CRC.pack(crc32c(head))
 
 
-def check_prelude(start: bytes) -> None:
-    """Check the first 24 bytes of a file.
+def check_prelude(start: bytes) -> int:
+    """Check the first 24 bytes of a file; its required features.
 
     Raises DamagedArchiveError if they are not intact, UnsupportedArchiveError if this release may not read on.
     """
@@ -89,6 +106,7 @@ def check_prelude(start: bytes) -> None:
             f"reserved field is {reserved}, which this release does not know: use a newer one"
         )
     check_version(version, required)
+    return int(required)
 
 
 def check_version(version: int, required_features: int) -> None:
@@ -96,8 +114,8 @@ def check_version(version: int, required_features: int) -> None:
     if version != VERSION:
         advice = "pack the images again" if version < VERSION else "install a release that reads it"
         raise UnsupportedArchiveError(f"format version {version}; this release reads version {VERSION} only: {advice}")
-    if required_features:
-        bits = ", ".join(str(bit) for bit in range(32) if required_features >> bit & 1)
+    if unknown := required_features & ~_KNOWN_FEATURES:
+        bits = ", ".join(str(bit) for bit in range(32) if unknown >> bit & 1)
         raise UnsupportedArchiveError(f"needs feature bit {bits}, which this release does not know: use a newer one")
 
 
@@ -130,7 +148,7 @@ class Entry:
             return f"copy of the {Section(self.section).name.lower()}"
         known = self.section in set(Section)
         name = Section(self.section).name.lower() if known else f"section of type {self.section}"
-        return f"{name} {self.ordinal}" if self.section in (Section.COLUMN, Section.RECOVERY) or not known else name
+        return f"{name} {self.ordinal}" if self.section in _NUMBERED or not known else name
 
     def pack(self) -> bytes:
         """The 28 bytes of an index entry."""

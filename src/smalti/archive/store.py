@@ -190,7 +190,7 @@ class SectionStore:
             return None
 
         def parser(data: bytes) -> CorrectionPrior:
-            return CorrectionPrior.from_bytes(data, header.image_shape)
+            return CorrectionPrior.from_bytes(data, header.image_shape, header.pixel_type)
 
         try:
             return self.parse(Section.CORRECTIONS, 0, parser)

@@ -1,0 +1,115 @@
+"""What a collection says of its members: the directory of a file, and the manifest that stands for one."""
+
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from smalti.archive.header import Header
+from smalti.archive.layout import COLLECTION, VERSION, check_version
+from smalti.canonical import canonical_json, parse_canonical_json
+from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
+
+__all__ = [
+    "MANIFEST_SUFFIX",
+    "Listed",
+    "MemberFacts",
+    "pack_directory",
+    "pack_manifest",
+    "read_directory",
+    "read_manifest",
+]
+
+MANIFEST_SUFFIX = ".smalti-manifest"
+_FORMAT = "smalti-manifest"
+_DTYPES = ("uint8", "uint16")
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """What is known of a member before it is opened."""
+
+    images: int
+    image_shape: tuple[int, int, int]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        height, width, channels = self.image_shape
+        sound = self.images >= 1 and min(height, width) >= 1 and 1 <= channels <= 4 and self.dtype in _DTYPES
+        if not sound:
+            raise DamagedArchiveError(
+                f"a member of {self.images} {self.dtype} images {list(self.image_shape)} cannot be"
+            )
+
+    @classmethod
+    def of(cls, header: Header) -> "MemberFacts":
+        """What a header says."""
+        return cls(header.images, header.image_shape, header.dtype)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A member of a manifest. path : relative, within the manifest's folder    archive_bytes : of that file"""
+
+    path: str
+    archive_bytes: int
+    facts: MemberFacts
+
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.path).parts
+        outside = self.path.startswith("/") or ".." in parts or "\\" in self.path or ":" in self.path or not parts
+        if outside or "\0" in self.path:
+            raise DamagedArchiveError(f"{self.path!r} is no path inside the folder of the manifest")
+
+
+def pack_directory(members: list[MemberFacts]) -> bytes:
+    """The payload of the directory section."""
+    return canonical_json(
+        {"format_version": VERSION, "members": [asdict(facts) for facts in members], "required_features": COLLECTION}
+    )
+
+
+def read_directory(payload: bytes) -> list[MemberFacts]:
+    """The inverse; DamagedArchiveError, UnsupportedArchiveError."""
+    found = _fields(payload, "directory", {"format_version": int, "members": list, "required_features": int})
+    check_version(found["format_version"], found["required_features"])
+    return [_facts(_fields_of(member, "directory", _MEMBER)) for member in found["members"]]
+
+
+def pack_manifest(members: list[Listed]) -> bytes:
+    """The bytes of a manifest."""
+    listed = [{"archive_bytes": one.archive_bytes, "path": one.path, **asdict(one.facts)} for one in members]
+    return canonical_json({"format": _FORMAT, "members": listed, "version": 1}) + b"\n"
+
+
+def read_manifest(data: bytes) -> list[Listed]:
+    """The inverse; DamagedArchiveError, UnsupportedArchiveError."""
+    found = _fields(data.removesuffix(b"\n"), "manifest", {"format": str, "members": list, "version": int})
+    if found["format"] != _FORMAT:
+        raise DamagedArchiveError("it does not say that it is a manifest")
+    if found["version"] != 1:
+        raise UnsupportedArchiveError(f"a manifest of version {found['version']}; this release reads version 1")
+    if not found["members"]:
+        raise DamagedArchiveError("a manifest without members")
+    known = {"archive_bytes": int, "path": str}
+    plain = [_fields_of(member, "manifest", known | _MEMBER) for member in found["members"]]
+    return [Listed(one.pop("path"), one.pop("archive_bytes"), _facts(one)) for one in plain]
+
+
+_MEMBER = {"dtype": str, "image_shape": list, "images": int}
+
+
+def _fields(data: bytes, what: str, kinds: dict[str, type]) -> dict[str, Any]:
+    return _fields_of(parse_canonical_json(data, what), what, kinds)
+
+
+def _fields_of(found: object, what: str, kinds: dict[str, type]) -> dict[str, Any]:
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != kinds:
+        raise DamagedArchiveError(f"{what}: it does not have the fields {', '.join(kinds)}")
+    return found
+
+
+def _facts(plain: dict[str, Any]) -> MemberFacts:
+    shape = plain.pop("image_shape")
+    if len(shape) != 3 or not all(type(side) is int for side in shape):
+        raise DamagedArchiveError(f"{shape} is no shape of images")
+    return MemberFacts(image_shape=tuple(shape), **plain)

@@ -1,0 +1,139 @@
+"""What a collection is, in numbers, and what a check of its members found, as one report."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+from smalti.archive.collection.members import Members
+from smalti.archive.report import ArchiveInfo, DamagedBlock, SectionBytes, VerifyReport, break_even_images
+
+__all__ = ["CollectionInfo", "MemberInfo", "collection_info", "joined_reports"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MemberInfo:
+    """A member of a collection, in few numbers."""
+
+    images: int
+    shape: tuple[int, ...]
+    dtype: str
+    archive_bytes: int
+    decoder: str
+    profile: str
+    codes_used: int
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """A collection in numbers; those of the name of an `ArchiveInfo`'s mean the same of all members together.
+
+    shape, dtype, codebook_size, codes_used, perplexity, profile : None if members differ in them
+    bytes : of all members together; models that are shared are counted as model, directory and frames as index
+    members : what it is made of, in order
+    """
+
+    images: int
+    shape: tuple[int, ...] | None
+    dtype: str | None
+    archive_bytes: int
+    raw_bytes: int
+    ratio: float
+    ratio_without_model: float
+    bytes: SectionBytes
+    bits_per_pixel: float
+    bytes_per_image: float
+    tokens_bits_per_image: float
+    codebook_size: int | None
+    codes_used: int | None
+    perplexity: float | None
+    break_even_images: int | None
+    blocks: int
+    columns: tuple[str, ...]
+    recovery_bytes: int
+    damage: tuple[str, ...]
+    format_version: int
+    profile: str | None
+    members: tuple[MemberInfo, ...]
+
+
+def collection_info(members: Members, archive_bytes: int, shared_bytes: int, damage: tuple[str, ...]) -> CollectionInfo:
+    """Add the members' figures up.
+
+    archive_bytes : of the file, or of all files of a manifest    shared_bytes : of models that several members need
+    """
+    infos = [members[number].info() for number in range(len(members))]
+    images, raw = sum(info.images for info in infos), sum(info.raw_bytes for info in infos)
+    parts = _bytes(infos, archive_bytes, shared_bytes)
+    pixels = sum(math.prod(facts.image_shape[:2]) * facts.images for facts in members.facts)
+    tail = _same([info.shape[1:] for info in infos])
+    return CollectionInfo(
+        images=images,
+        shape=None if tail is None else (images, *tail),
+        dtype=_same([info.dtype for info in infos]),
+        archive_bytes=archive_bytes,
+        raw_bytes=raw,
+        ratio=raw / archive_bytes,
+        ratio_without_model=raw / (archive_bytes - parts.model),
+        bytes=parts,
+        bits_per_pixel=8 * archive_bytes / pixels,
+        bytes_per_image=archive_bytes / images,
+        tokens_bits_per_image=8 * parts.tokens / images,
+        codebook_size=_same([info.codebook_size for info in infos]),
+        codes_used=_same([info.codes_used for info in infos]),
+        perplexity=_same([info.perplexity for info in infos]),
+        break_even_images=break_even_images(parts, images, raw),
+        blocks=sum(info.blocks for info in infos),
+        columns=tuple(dict.fromkeys(name for info in infos for name in info.columns)),
+        recovery_bytes=sum(info.recovery_bytes for info in infos),
+        damage=(*damage, *(line for info in infos for line in info.damage)),
+        format_version=max(info.format_version for info in infos),
+        profile=_same([info.profile for info in infos]),
+        members=tuple(
+            MemberInfo(**{one.name: getattr(info, one.name) for one in fields(MemberInfo)}) for info in infos
+        ),
+    )
+
+
+def joined_reports(reports: Sequence[VerifyReport], starts: Sequence[int], damage: tuple[str, ...]) -> VerifyReport:
+    """What checks of the members found, with images and blocks numbered through.
+
+    There is no digest of all pixels together, so pixels_sha256 is that of one member alone, else None.
+    """
+    blocks: list[DamagedBlock] = []
+    sections, before = list(damage), 0
+    for number, report in enumerate(reports):
+        for block in report.damaged_blocks:
+            moved = replace(block, block=block.block + before, first_image=block.first_image + starts[number])
+            blocks.append(moved)
+        sections += [f"member {number}: {line}" for line in report.damaged_sections]
+        before += report.blocks
+    alone = reports[0] if len(reports) == 1 else None
+    return VerifyReport(
+        ok=not damage and all(report.ok for report in reports),
+        level=reports[0].level,
+        images=sum(report.images for report in reports),
+        blocks=before,
+        damaged_blocks=tuple(blocks),
+        damaged_sections=tuple(sections),
+        damaged_images=sum(report.damaged_images for report in reports),
+        codes_used=None if alone is None else alone.codes_used,
+        perplexity=None if alone is None else alone.perplexity,
+        stored_sha256=None if alone is None else alone.stored_sha256,
+        pixels_sha256=None if alone is None else alone.pixels_sha256,
+    )
+
+
+def _bytes(infos: Sequence[ArchiveInfo], archive_bytes: int, shared_bytes: int) -> SectionBytes:
+    names = [one.name for one in fields(SectionBytes)]
+    parts = {name: sum(getattr(info.bytes, name) for info in infos) for name in names}
+    parts["model"] += shared_bytes
+    parts["index"] = archive_bytes - sum(size for name, size in parts.items() if name != "index")
+    return SectionBytes(**parts)
+
+
+def _same(values: Sequence[T]) -> T | None:
+    """The value that all have, None if they differ."""
+    return values[0] if all(value == values[0] for value in values) else None
