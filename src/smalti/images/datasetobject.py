@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
+from smalti.images.datasetspool import spool_rows
 from smalti.images.decoding import EntryData, Unreadable
 from smalti.images.places import is_url
 from smalti.images.records import Records
 from smalti.images.saveddataset import ArrowPart
-from smalti.images.tablecolumns import pyarrow_for
 from smalti.images.tablerecords import BATCH_BYTES, TablePart, TableRecords
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = ["DatasetObject", "is_dataset_object", "open_dataset_object"]
 
 _DICTS = frozenset({"DatasetDict", "IterableDatasetDict"})
 _KINDS = frozenset({"Dataset", "IterableDataset"}) | _DICTS
-_SPOOL_ROWS = 32  # of an unknown size
 
 
 class DatasetObject(Protocol):
@@ -100,29 +99,8 @@ def _kind(spec: object) -> str | None:
 def _part(dataset: Any, spool: Path, name: str) -> TablePart:
     if _kind(dataset) == "Dataset":
         return DatasetPart(dataset, name)
-    _spool(dataset, spool, name)
+    spool_rows(dataset, spool, name)
     return ArrowPart(spool, name)
-
-
-def _spool(dataset: Any, path: Path, name: str) -> None:
-    """Write the rows of an IterableDataset to a file of Arrow."""
-    pyarrow = pyarrow_for(name)
-    tables = dataset.with_format("arrow").iter(_SPOOL_ROWS)
-    try:
-        table = next(tables, None)
-        if table is None:
-            raise SourceError(f"{name}: has no rows; give one that holds images")
-        schema = table.schema if dataset.features is None else dataset.features.arrow_schema
-        with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
-            while table is not None:
-                stream.write_table(table.cast(schema))
-                table = next(tables, None)
-    except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0].rstrip(".: ")
-        advice = (
-            "say what its columns are, with features= or cast_column" if dataset.features is None else "correct them"
-        )
-        raise SourceError(f"{name}: its rows do not fit its columns: {reason}; {advice}") from error
 
 
 def _follow(path: str) -> EntryData:

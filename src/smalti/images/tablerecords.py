@@ -78,9 +78,12 @@ class TableRecords:
         self.skipped: tuple[SkippedFile, ...] = ()
         self._parts = tuple(parts)
         self._follow = follow
-        self._columns = columns_of(parts[0].schema, parts[0].shown)
+        with reading_table(parts[0].shown):  # names may be no text
+            self._columns = columns_of(parts[0].schema, parts[0].shown)
         self._used = _used_columns(self._columns)
-        self._check_alike()
+        for part in parts[1:]:
+            with reading_table(part.shown):
+                _check_like(part, parts[0], self._used)
         self._splits = splits if splits is not None and SPLIT_FIELD not in self._columns.fields else None
         self._starts = [0, *itertools.accumulate(part.rows for part in parts)]
         self.class_names = self._columns.class_names
@@ -167,17 +170,6 @@ class TableRecords:
                 )
         return tuple(sorted(found)) or None
 
-    def _check_alike(self) -> None:
-        first = self._parts[0]
-        for part in self._parts[1:]:
-            if classes_in(part.schema, part.shown) != classes_in(first.schema, first.shown):
-                raise SourceError(f"{part.shown}: its classes are not those of {first.shown}; give files of one table")
-            for name in self._used:
-                if name not in part.schema.names or not _same(part.schema.field(name), first.schema.field(name)):
-                    raise SourceError(
-                        f"{part.shown}: its column {name} is not that of {first.shown}; give files of one table"
-                    )
-
 
 def file_below(root: Place) -> Follow:
     """Follow paths to files in a folder or below it; others, and URLs, are passed over: a table may be anybody's."""
@@ -199,6 +191,15 @@ def file_below(root: Place) -> Follow:
 
 def _used_columns(columns: TableColumns) -> list[str]:
     return [name for name in (columns.image, columns.label, columns.name, *columns.fields) if name]
+
+
+def _check_like(part: TablePart, first: TablePart, columns: Sequence[str]) -> None:
+    if classes_in(part.schema, part.shown) != classes_in(first.schema, first.shown):
+        raise SourceError(f"{part.shown}: its classes are not those of {first.shown}; give files of one table")
+    for name in columns:
+        if name not in part.schema.names or not _same(part.schema.field(name), first.schema.field(name)):
+            line = f"{part.shown}: its column {name} is not that of {first.shown}; give files of one table"
+            raise SourceError(line)
 
 
 def _bounds(numbers: range) -> tuple[int, int, int]:
