@@ -54,7 +54,7 @@ def test_a_lost_block_ends_with_4_and_writes_nothing(smalti, damage, tmp_path):
         for out in ("out", "out.npy"):
             assert "token block 1 (images 10 to 19)" in smalti.fails(4, *command, tmp_path / out, "--threads", 1)
     assert smalti("get", path, 9, 20, "-o", tmp_path / "some", "--threads", 1).code == 0
-    assert names(tmp_path / "some") == ["photo 20.png", "photo 9.png"]
+    assert names(tmp_path / "some") == ["metadata.jsonl", "photo 20.png", "photo 9.png"]
 
 
 def test_what_can_be_read_is_written_and_the_rest_is_listed(smalti, damage, blocks, tmp_path):
@@ -65,7 +65,7 @@ def test_what_can_be_read_is_written_and_the_rest_is_listed(smalti, damage, bloc
     assert lines[0] == f"{out}: 20 images"
     assert lines[1:] == [f"missing: image {i}  photo {i}.png" for i in range(10, 20)]
     kept = [*range(10), *range(20, 30)]
-    assert names(out) == sorted(f"photo {i}.png" for i in kept)
+    assert names(out) == ["metadata.jsonl", *sorted(f"photo {i}.png" for i in kept)]
     with open_archive(blocks) as archive:
         np.testing.assert_array_equal(np.asarray(Image.open(out / "photo 25.png")), archive[25])
         told = smalti("decompress", path, "-o", tmp_path / "a.npy", "--skip-damaged", "--json", "--threads", 1)
@@ -79,7 +79,7 @@ def test_get_lists_only_what_was_asked_for(smalti, damage, tmp_path):
     path = damage("token block 1")
     ran = smalti("get", path, 25, 12, 3, 12, "-o", tmp_path / "out", "--skip-damaged", "--threads", 1)
     assert ran.code == 4 and ran.out.splitlines()[1:] == ["missing: image 12  photo 12.png"]
-    assert names(tmp_path / "out") == ["photo 25.png", "photo 3.png"]
+    assert names(tmp_path / "out") == ["metadata.jsonl", "photo 25.png", "photo 3.png"]
     ran = smalti("get", path, 25, "-o", tmp_path / "whole", "--skip-damaged", "--json", "--threads", 1)
     assert ran.code == 0 and ran.json["missing_images"] == ran.json["missing_blocks"] == []
 
@@ -89,14 +89,14 @@ def test_lost_names_give_numbers_of_the_archive(smalti, damage, tmp_path):
     assert "column 1" in smalti.fails(4, "decompress", path, "-o", tmp_path / "out", "--threads", 1)
     ran = smalti("decompress", path, "-o", tmp_path / "out", "--skip-damaged", "--threads", 1)
     assert ran.code == 4 and "lost: names" in ran.err and ran.out.count("\n") == 1
-    assert names(tmp_path / "out") == sorted(f"{i % 3}/{i:06}.png" for i in range(30))
+    assert names(tmp_path / "out") == [*sorted(f"{i % 3}/{i:06}.png" for i in range(30)), "metadata.jsonl"]
     assert smalti("info", path, "--json").json["columns"] == ["labels", "names"]
 
 
 def test_a_lost_end_costs_a_warning(smalti, damage, blocks, tmp_path):
     path = damage(cut=40)
     ran = smalti("decompress", path, "-o", tmp_path / "out", "--threads", 1)
-    assert ran.code == 0 and len(names(tmp_path / "out")) == 30
+    assert ran.code == 0 and len(names(tmp_path / "out")) == 31  # and metadata.jsonl, with labels
     assert "found by scanning" in ran.err and ran.err.count("\n") == 1
     ran = smalti("info", path, "--json")
     assert ran.code == 0 and ran.json["damage"] and sum(ran.json["bytes"].values()) == path.stat().st_size

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from smalti.archive import open_archive
+from smalti.images import ImageBatch, open_source
 from training.tiny import small_images
 
 from .running import names
@@ -116,9 +117,22 @@ def test_decompress_writes_arrays_and_idx(smalti, archive, tmp_path):
 
 def test_get_writes_the_images_asked_for(smalti, folder, archive, tmp_path):
     told = smalti("get", archive, 5, 0, "-o", tmp_path / "some", "--json", "--threads", 1).json
-    assert told["images"] == 2 and names(tmp_path / "some") == sorted([folder.names[5], folder.names[0]])
+    what_folders_do_not_tell = ["class_names.json", "metadata.jsonl"]
+    written = sorted([folder.names[5], folder.names[0], *what_folders_do_not_tell])
+    assert told["images"] == 2 and names(tmp_path / "some") == written
     smalti("get", archive, "-o", tmp_path / "last", "--", "-1")
-    assert names(tmp_path / "last") == [folder.names[-1]]
+    assert names(tmp_path / "last") == sorted([folder.names[-1], *what_folders_do_not_tell])
+
+
+@pytest.mark.parametrize("out", ["all", "all.tar", "all.tar.gz", "all.npy", "all-idx3-ubyte"])
+def test_every_way_out_is_a_way_back(smalti, archive, tmp_path, out):
+    assert smalti("decompress", archive, "-o", tmp_path / out, "--threads", 1).code == 0
+    source = open_source(tmp_path / out)
+    found = ImageBatch.joined(list(source.batches(50)))
+    with open_archive(archive) as opened:
+        np.testing.assert_array_equal(found.pixels, opened[:][..., None])
+        np.testing.assert_array_equal(found.labels, opened.labels)
+        assert (found.names, source.class_names) == (opened.names, opened.class_names)
 
 
 @pytest.mark.parametrize("index", [64, -65, 10**12])

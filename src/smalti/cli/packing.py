@@ -172,7 +172,10 @@ def decompress_command(
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Write all images of ARCHIVE to a folder of PNG files, a .npy file or an IDX file (-idx3-ubyte, also .gz).
+    """Write all images of ARCHIVE to files.
+
+    OUT is .npy, IDX (-idx3-ubyte, also .gz), .tar (also .gz, .zst), .parquet, or else a folder of PNG files. Labels,
+    names, class names and further fields go with them.
 
     With --skip-damaged the exit code is 4 if anything is missing.
     """
@@ -192,7 +195,7 @@ def get_command(
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Write some images of ARCHIVE to a folder; only the blocks that hold them are decoded.
+    """Write some images of ARCHIVE to a folder or a file, as decompress does; only their blocks are decoded.
 
     With --skip-damaged the exit code is 4 if anything is missing.
     """
