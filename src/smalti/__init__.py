@@ -36,13 +36,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from smalti.archive import Archive, ArchiveInfo, Limits
-    from smalti.archive import open_archive as open  # noqa: A004 (the name users expect)
+    from smalti.archive import Archive, ArchiveInfo, Collection, CollectionInfo, Limits
+    from smalti.archive import open_images as open  # noqa: A004 (the name users expect)
     from smalti.codec import CompressReport
 
 __all__ = [
     "Archive",
     "ArchiveInfo",
+    "Collection",
+    "CollectionInfo",
     "DamagedArchiveError",
     "DownloadError",
     "ImageIndexError",
@@ -62,7 +64,8 @@ __all__ = [
     "open",
 ]
 
-_OF_ARCHIVE = {"Archive": "Archive", "ArchiveInfo": "ArchiveInfo", "Limits": "Limits", "open": "open_archive"}
+_OF_ARCHIVE = {name: name for name in ("Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits")}
+_OF_ARCHIVE["open"] = "open_images"
 
 
 def __getattr__(name: str) -> object:

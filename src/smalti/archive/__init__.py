@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smalti.archive.batch import ArchiveBatch
+    from smalti.archive.collection.info import CollectionInfo
+    from smalti.archive.collection.reader import Collection
     from smalti.archive.comparing import Comparison, compare, pixels_sha256
     from smalti.archive.extracting import Extracted, extract
     from smalti.archive.limits import Limits
+    from smalti.archive.opening import open_images
     from smalti.archive.reader import Archive, open_archive
     from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, LevelInfo, SectionBytes, VerifyReport
     from smalti.archive.spec import ArchiveSpec
@@ -24,6 +27,8 @@ __all__ = [
     "ArchiveInfo",
     "ArchiveSpec",
     "ArchiveWriter",
+    "Collection",
+    "CollectionInfo",
     "Comparison",
     "DamagedBlock",
     "Extracted",
@@ -35,6 +40,7 @@ __all__ = [
     "compare",
     "extract",
     "open_archive",
+    "open_images",
     "pixels_sha256",
 ]
 
@@ -44,6 +50,8 @@ _HOMES = {
     "ArchiveInfo": "report",
     "ArchiveSpec": "spec",
     "ArchiveWriter": "writer",
+    "Collection": "collection.reader",
+    "CollectionInfo": "collection.info",
     "Comparison": "comparing",
     "DamagedBlock": "report",
     "Extracted": "extracting",
@@ -55,6 +63,7 @@ _HOMES = {
     "compare": "comparing",
     "extract": "extracting",
     "open_archive": "reader",
+    "open_images": "opening",
     "pixels_sha256": "comparing",
 }
 

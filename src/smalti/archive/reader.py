@@ -135,6 +135,11 @@ class Archive:
         return (self.image_shape,)
 
     @property
+    def dtypes(self) -> tuple[PixelType, ...]:
+        """What pixels are, each once, 8 bits before 16: of an archive one, of a collection one or both."""
+        return (self.dtype,)
+
+    @property
     def dtype(self) -> PixelType:
         """Of pixels: uint8 or uint16."""
         return self._header.pixel_type

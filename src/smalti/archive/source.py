@@ -5,7 +5,9 @@
 
 from collections.abc import Iterator
 
-from smalti.archive.reader import Archive, open_archive
+from smalti.archive.collection.reader import Collection
+from smalti.archive.opening import open_images
+from smalti.archive.reader import Archive
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.places import Place, shown
 
@@ -13,8 +15,14 @@ __all__ = ["ArchiveSource", "archive_sources"]
 
 
 def archive_sources(place: Place) -> list["ArchiveSource"]:
-    """The images of a `.smalti` file, a local path or a URL. Errors are those of `open_archive`."""
-    return [ArchiveSource(open_archive(place), shown(place))]
+    """The images of a `.smalti` file, a local path or a URL. Errors are those of `smalti.open`.
+
+    A collection of several shapes is a source for each run of members of one shape, in order.
+    """
+    opened = open_images(place)
+    if isinstance(opened, Archive) or len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1:
+        return [ArchiveSource(opened, shown(place))]
+    return [ArchiveSource(opened.members[number], shown(place)) for number in range(len(opened.members))]
 
 
 class ArchiveSource:
@@ -25,7 +33,7 @@ class ArchiveSource:
     The archive must stay open. Damage is never passed over: it raises DamagedArchiveError when it is met.
     """
 
-    def __init__(self, archive: Archive, description: str | None = None) -> None:
+    def __init__(self, archive: Archive | Collection, description: str | None = None) -> None:
         self.description = shown(str(archive.path)) if description is None else description
         self.image_shape = archive.image_shape
         self.dtype = archive.dtype

@@ -1,7 +1,6 @@
 """What members say of their images, as columns of the collection."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from smalti.archive.batch import ArchiveBatch
 from smalti.archive.collection.members import Members
 from smalti.archive.columns import ColumnValues
+from smalti.lazy import cached_property
 
 __all__ = ["JoinedColumns"]
 

@@ -18,6 +18,7 @@ from smalti.archive.report import DamagedBlock, Level, VerifyReport
 from smalti.archive.selection import Selection, resolve
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels, shape_words
+from smalti.integer import PixelType
 
 __all__ = ["Collection"]
 
@@ -92,12 +93,17 @@ class Collection:
         return (len(self), height, width) if channels == 1 else (len(self), height, width, channels)
 
     @property
-    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    def dtypes(self) -> tuple[PixelType, ...]:
+        """What pixels are, each once, 8 bits before 16."""
+        kinds: list[PixelType] = [np.dtype(np.uint8), np.dtype(np.uint16)]
+        return tuple(kind for kind in kinds if kind.name in {facts.dtype for facts in self.members.facts})
+
+    @property
+    def dtype(self) -> PixelType:
         """uint8 or uint16; UsageError if members differ."""
-        kinds = {facts.dtype for facts in self.members.facts}
-        if len(kinds) > 1:
-            raise UsageError(f"{self.path}: its images have 8 and 16 bits: ask a member")
-        return np.dtype(np.uint16) if kinds == {"uint16"} else np.dtype(np.uint8)
+        if len(self.dtypes) > 1:
+            raise UsageError(f"{self.path}: its images have 8 and 16 bits: use dtypes, or ask a member")
+        return self.dtypes[0]
 
     def __getitem__(self, selection: Selection) -> Pixels:
         """As `Archive.__getitem__`; UsageError if images of several shapes are asked for at once."""
