@@ -5,7 +5,6 @@ It knows that sections are there and intact, and nothing of what they mean, exce
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from smalti.archive.header import Header
@@ -23,6 +22,7 @@ from smalti.archive.limits import Limits
 from smalti.archive.placing import Places, find_sections, scan_file
 from smalti.archive.positioned import Positioned
 from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError
+from smalti.lazy import cached_property
 
 __all__ = ["SectionFile", "SharedPayloads"]
 

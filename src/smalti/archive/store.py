@@ -4,7 +4,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from smalti.archive.model import check_prior, unpack_model
 from smalti.archive.sections import SectionFile, SharedPayloads
 from smalti.archive.sharing import unpack_referenced
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
+from smalti.lazy import cached_property
 from smalti.residual import CorrectionPrior
 
 __all__ = ["SectionStore", "section_name"]

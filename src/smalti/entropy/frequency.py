@@ -4,7 +4,6 @@ This module makes tables; it neither codes with them (`coding`) nor stores them 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import constriction
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import UsageError
+from smalti.lazy import cached_property
 
 __all__ = ["MAX_PRECISION", "FrequencyTable"]
 

@@ -1,11 +1,11 @@
 """Several sources read one after the other as one, and the whole of a source in memory."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.source import ImageSource
+from smalti.lazy import cached_property
 
 __all__ = ["ChainedSource", "read_images"]
 

@@ -6,7 +6,6 @@ Features of these images, which only a network looks at, come from `context`; wh
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from smalti.errors import ModelError, UsageError
 from smalti.integer import EXACT
 from smalti.integer.activation import Values
 from smalti.integer.network import MAX_SHIFT
+from smalti.lazy import cached_property
 from smalti.pyramid.distribution import UNITS, share_units
 
 __all__ = ["Features", "LevelPrior", "NetworkPrior", "TablePrior"]

@@ -11,7 +11,6 @@ Every sum is of integers within 2**24, so that float32 holds it exactly (docs/fo
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from smalti.errors import ModelError
 from smalti.integer import EXACT, Clip, Layer
 from smalti.integer.network import MAX_KERNEL, MAX_SHIFT, PixelType, check_chain, pixel_type
+from smalti.lazy import cached_property
 
 __all__ = ["ABSENT", "Level", "PyramidNetwork", "Scale"]
 

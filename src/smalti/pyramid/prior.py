@@ -10,7 +10,6 @@ wants the last group first. So nothing but the latents is held, whatever the num
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from smalti.entropy import FrequencyTable, StackEncoder, SymbolDecoder
 from smalti.errors import DamagedArchiveError, ModelError
+from smalti.lazy import cached_property
 from smalti.pyramid.context import Latents, LevelLatents, feature_magnitudes
 from smalti.pyramid.layout import TokenLayout
 from smalti.pyramid.levelprior import LevelPrior, NetworkPrior, TablePrior

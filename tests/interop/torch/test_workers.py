@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
+from smalti.archive import store as store_module
 from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
 
 METHODS = [method for method in ("fork", "spawn", "forkserver") if method in multiprocessing.get_all_start_methods()]
@@ -46,20 +47,21 @@ def test_the_same_images_in_the_same_order(grey, method):
 
 
 @pytest.mark.skipif("fork" not in METHODS, reason="this system cannot fork")
-def test_forked_while_another_thread_holds_the_locks_of_the_archive(grey):
-    """A child that used its parent's archive would wait for ever: the thread that has the lock is not in it."""
-    dataset = ArchiveDataset(grey.path)
-    dataset[0]  # so that the parent has all there is to inherit
-    held, done = threading.Event(), threading.Event()
+def test_forked_while_another_thread_reads_from_the_archive(grey, monkeypatch):
+    """A child that waited for a lock of its parent's archive would wait for ever: the thread that holds it is gone."""
+    dataset, parent = ArchiveDataset(grey.path), os.getpid()
+    inside, done, unpack = threading.Event(), threading.Event(), store_module.unpack_model
 
-    def hold():
-        with dataset.archive._store._lock:
-            held.set()
+    def slowly(*arguments):
+        if os.getpid() == parent:
+            inside.set()
             done.wait(240)
+        return unpack(*arguments)
 
-    thread = threading.Thread(target=hold)
+    monkeypatch.setattr(store_module, "unpack_model", slowly)
+    thread = threading.Thread(target=lambda: dataset.archive[0])
     thread.start()
-    held.wait()
+    inside.wait()
     try:
         labels = [label for _, found in loader(dataset, "fork") for label in found.tolist()]
     finally:
