@@ -1,4 +1,5 @@
 import re
+import zipfile
 from pathlib import Path
 
 import fsspec
@@ -115,3 +116,14 @@ def test_fortran_order_behind_a_url_is_refused_with_what_to_do() -> None:
         np.save(file, np.asfortranarray(noise(5, 3, 4)))
     with pytest.raises(SourceError, match="ascontiguousarray"):
         everything(open_source("memory://npy/f.npy"))
+
+
+def test_a_file_within_a_zip_file_behind_a_url(tmp_path: Path) -> None:
+    pixels = noise(6, 5, 4)
+    np.save(tmp_path / "a.npy", pixels)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(tmp_path / "a.npy", "inner/a.npy")
+    with served(tmp_path) as url:
+        source = open_source(f"zip://inner/a.npy::{url}a.zip")
+        np.testing.assert_array_equal(everything(source).pixels[..., 0], pixels)
+        np.testing.assert_array_equal(next(source.batches(2, 3)).pixels[..., 0], pixels[3:5])

@@ -67,10 +67,21 @@ def test_damage_is_an_error_and_never_wrong_pixels(tmp_path: Path, save: Callabl
             assert "\n" not in str(error)  # of dates and names there is none
             continue
         np.testing.assert_array_equal(found.pixels[..., 0], pixels)
+        list(open_source(path).batches(2, 7))  # of a stored member, damage before the range is not seen
     for length in range(0, len(whole), 23):
         path.write_bytes(whole[:length])
         with pytest.raises(SourceError):
             everything(open_source(path))
+
+
+def test_damage_before_a_range_of_a_deflated_member_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=noise(1000, 16, 16) // 4)
+    source, data = open_source(path), bytearray(path.read_bytes())
+    data[5000:5200] = bytes(200)
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(source.batches(10, 900))
 
 
 def test_a_stored_member_is_read_where_it_is_wanted(tmp_path: Path) -> None:

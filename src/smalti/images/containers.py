@@ -23,6 +23,7 @@ __all__ = ["ArrayContainer", "chunk_spans", "container_sources"]
 
 _CHUNKS_BYTES = 256 << 20  # read at once so that no chunk is unpacked twice; above, in pieces
 _MOST_LABELS = 1024  # of one image, as columns
+_TEXT_BYTES = 4096  # of one value of a column of strings of fixed length
 
 _log = logging.getLogger("smalti")
 
@@ -106,7 +107,9 @@ def _beside(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: I
 
 def _is_scalar(dtype: np.dtype[np.generic]) -> bool:
     """Whether values of a dtype can be those of a column; objects are, in a container, strings alone."""
-    return dtype.kind in "biuSUTO" or (dtype.kind == "f" and dtype.itemsize <= 8)
+    if dtype.kind in "SU":
+        return dtype.itemsize <= _TEXT_BYTES
+    return dtype.kind in "biuTO" or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
 def _add(found: _Beside, name: str, column: FieldValues, where: str) -> None:

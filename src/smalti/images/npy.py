@@ -5,6 +5,7 @@ values. Arrays of Python objects are pickles and are refused.
 """
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ __all__ = ["NpyRows", "NpySource"]
 
 _MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile)
+_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, struct.error)
 
 
 class NpySource(RowsSource):
@@ -73,7 +74,7 @@ class NpyRows:
                 raise self._changed()
             state = _state(file)
             if start:
-                file.seek(self._data_offset + start * self._row_bytes)
+                self._seek(file, self._data_offset + start * self._row_bytes)
             for first in range(start, stop, rows):
                 shape = (min(rows, stop - first), *self.shape[1:])
                 data = self._read(file, shape[0] * self._row_bytes)
@@ -142,6 +143,12 @@ class NpyRows:
         if len(data) != count:
             raise self._truncated()
         return data
+
+    def _seek(self, file: BinaryIO, offset: int) -> None:
+        try:
+            file.seek(offset)
+        except _UNREADABLE as error:  # of a packed stream, what lies before is read
+            raise SourceError(f"{self._where}: cannot be read: {error}; copy or download it again") from error
 
     def _truncated(self) -> SourceError:
         return SourceError(f"{self._where}: is truncated; write or copy it again")

@@ -76,18 +76,9 @@ class NpzFile:
             yield
         except SourceError:
             raise
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            EOFError,
-            zlib.error,
-            ValueError,
-            struct.error,
-            NotImplementedError,
-        ) as error:
-            raise SourceError(
-                f"{self.description}: is no .npz file, or a damaged one ({error}); write it anew"
-            ) from error
+        except _UNREADABLE as error:
+            what = f"is no .npz file, or a damaged one ({error})"
+            raise SourceError(f"{self.description}: {what}; write or copy it again") from error
 
 
 class _Member(io.RawIOBase):

@@ -61,7 +61,7 @@ def open_remote(url: str) -> io.RawIOBase | io.BytesIO:
                 raise SourceError(f"{shown(url)}: the server gives no ranges of bytes; {advice}")
             options["size"] = info["size"]  # else it is asked for again
         file = files.open(path, "rb", cache_options={"maxblocks": _BLOCKS_KEPT}, **options)
-    return _RemoteFile(url, file)
+    return _RemoteFile(url, file, files)
 
 
 def list_remote(root: str) -> Iterator[tuple[str, int]]:
@@ -89,8 +89,9 @@ def reading_remote(url: str) -> Iterator[None]:
 class _RemoteFile(io.RawIOBase):
     """A file of fsspec whose errors are SourceErrors; `read` returns all that was asked for, or up to the end."""
 
-    def __init__(self, url: str, file: Any) -> None:
+    def __init__(self, url: str, file: Any, files: Any) -> None:
         super().__init__()
+        self._files = files  # a file system within a file (zip://) closes that one when it is dropped
         self.name = shown(url)
         self._url = url
         self._file = file
