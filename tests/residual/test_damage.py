@@ -104,8 +104,8 @@ def test_a_field_out_of_range_is_refused(packed, changes, message):
 
 
 def test_what_a_later_release_wrote_is_named(packed):
-    with pytest.raises(UnsupportedArchiveError, match="kind 2"):
-        CorrectionPrior.from_bytes(with_head(packed.section, kind=2), SHAPE)
+    with pytest.raises(UnsupportedArchiveError, match="kind 3"):
+        CorrectionPrior.from_bytes(with_head(packed.section, kind=3), SHAPE)
     modes = HEAD.unpack_from(packed.section)[4]
     section = bytearray(packed.section)
     section[HEAD.size + 3 * (modes - 1)] = 200

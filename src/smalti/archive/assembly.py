@@ -137,7 +137,7 @@ class _Assembly:
         """Write the tables of the corrections, if there are any; what they are for depends on the decoded images."""
         if not self._header.has_corrections:
             return None
-        counts = CorrectionCounts()
+        counts = CorrectionCounts(self._header.pixel_type)
         for indices, corrections in self._blocks():
             counts.add(self._decoder.base(indices, self._threads), corrections)
         prior = CorrectionPrior.fit(counts, self._header.image_shape)
@@ -154,7 +154,7 @@ class _Assembly:
     def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Corrections]]:
         """Indices and corrections of each block; the latter are of no images if there are none."""
         step, spool = self._header.block_images, self._collected.corrections
-        none = Corrections(np.zeros(0, np.uint8), np.zeros((0, *self._header.image_shape), np.uint8))
+        none = Corrections.none(0, self._header.image_shape, self._header.pixel_type)
         parts = iter(()) if spool is None else spool.read(step)
         for tokens in self._collected.tokens.read(step):
             yield self._ranks[tokens], next(parts, none)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from smalti.images.batch import Pixels
 from smalti.residual import Corrections
 from smalti.residual.modes import PLAIN
 
@@ -98,9 +99,9 @@ class BlankTokens:
 class CorrectionSpool:
     """Corrections of images in the order they come: modes in memory, symbols in a nameless temporary file."""
 
-    def __init__(self, folder: Path, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
-        self._image_shape = image_shape
+        self._image_shape, self._dtype = image_shape, np.dtype(dtype)
         self._modes: list[NDArray[np.uint8]] = []
         self.corrected = 0
         self.stored = 0
@@ -119,7 +120,8 @@ class CorrectionSpool:
         for start in range(0, len(modes), piece_images):
             piece = modes[start : start + piece_images]
             shape = (int(np.count_nonzero(piece)), *self._image_shape)
-            symbols = np.frombuffer(self._file.read(int(np.prod(shape))), np.uint8).reshape(shape)
+            data = self._file.read(self._dtype.itemsize * int(np.prod(shape)))
+            symbols = np.frombuffer(data, self._dtype).reshape(shape)
             yield Corrections(piece, symbols)
 
     def close(self) -> None:
@@ -128,12 +130,12 @@ class CorrectionSpool:
 
 
 class PlainImages:
-    """Images that are stored as they are: corrections that cost 8 bits a value, and no decoder.
+    """Images that are stored as they are: corrections that cost all bits of a value, and no decoder.
 
-    pixels : called with the images of a piece, gives all of them in such pieces, uint8 [n, H, W, C]
+    pixels : called with the images of a piece, gives all of them in such pieces, [n, H, W, C]
     """
 
-    def __init__(self, images: int, pixels: Callable[[int], Iterator[NDArray[np.uint8]]]) -> None:
+    def __init__(self, images: int, pixels: Callable[[int], Iterator[Pixels]]) -> None:
         self._pixels = pixels
         self.corrected = 0
         self.stored = images

@@ -58,7 +58,8 @@ class ArchiveWriter:
         self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
         with writing(self._path):
             self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
-            self._corrections = None if spec.max_mse is None else CorrectionSpool(self._path.parent, spec.image_shape)
+            promised = spec.max_mse is not None
+            self._corrections = CorrectionSpool(self._path.parent, spec.image_shape, spec.dtype) if promised else None
         self._open = True
 
     def __enter__(self) -> "ArchiveWriter":
@@ -156,6 +157,8 @@ class ArchiveWriter:
             return
         if self._corrections is None:
             raise UsageError("corrections without a promise: give max_mse in the spec")
+        if corrections.symbols.dtype != self._spec.dtype:
+            raise UsageError(f"corrections of {corrections.symbols.dtype} for pixels of {self._spec.dtype}")
         if len(corrections.modes) != images or corrections.symbols.shape[1:] != self._spec.image_shape:
             raise UsageError(
                 f"corrections of {len(corrections.modes)} images {list(corrections.symbols.shape[1:])} for {images} "
@@ -163,7 +166,7 @@ class ArchiveWriter:
             )
 
     def _no_corrections(self, images: int) -> Corrections:
-        return Corrections(np.zeros(images, np.uint8), np.zeros((0, *self._spec.image_shape), np.uint8))
+        return Corrections.none(images, self._spec.image_shape, self._spec.dtype)
 
     def _collected(self) -> Collected:
         labels = np.concatenate(self._labels) if self._has["labels"] else None

@@ -12,7 +12,9 @@ from smalti.archive import ArchiveInfo, ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive.recovery import RecoverySpec
 from smalti.errors import SourceError
 from smalti.images import ImageSource, SkippedFile
-from smalti.integer import IntegerDecoder
+from smalti.images.batch import Pixels
+from smalti.integer import IntegerDecoder, IntegerNetwork
+from smalti.pyramid import PyramidNetwork
 from smalti.residual import CorrectionEstimator, Corrections, choose_corrections, max_squared_error
 from smalti.training import DOWNSAMPLING, Model, padded_size, to_unit_range
 
@@ -90,22 +92,27 @@ def compress_source(
 class TokenDecoder(Protocol):
     """What makes pixels of tokens, exactly."""
 
-    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> NDArray[np.uint8]:
-        """Return pixels uint8 [n, H', W', C]."""
+    @property
+    def network(self) -> IntegerNetwork | PyramidNetwork:
+        """Its numbers."""
+
+    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
+        """Return pixels [n, H', W', C]."""
 
 
 class Promise:
     """Finds the corrections that bring every image within a bound, measured on what the exact decoder gives."""
 
     def __init__(self, decoder: TokenDecoder, image_shape: tuple[int, int, int], max_mse: float, threads: int) -> None:
+        dtype = decoder.network.dtype
         self._decoder = decoder
         self._height, self._width, _ = image_shape
-        self._max_sse = max_squared_error(max_mse, image_shape)
-        self._estimator = CorrectionEstimator()
+        self._max_sse = max_squared_error(max_mse, image_shape, dtype)
+        self._estimator = CorrectionEstimator(dtype)
         self._threads = threads
 
-    def corrections(self, pixels: NDArray[np.uint8], tokens: NDArray[np.integer]) -> Corrections:
-        """Return the corrections of images uint8 [n, H, W, C] with tokens as the decoder takes them."""
+    def corrections(self, pixels: Pixels, tokens: NDArray[np.integer]) -> Corrections:
+        """Return the corrections of images [n, H, W, C] with tokens as the decoder takes them."""
         base = self._decoder.decode(tokens, self._threads)[:, : self._height, : self._width]
         return choose_corrections(pixels, base, self._max_sse, self._estimator)
 

@@ -17,7 +17,7 @@ from smalti.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
 from smalti.entropy.tables import pack_tables, unpack_tables
 from smalti.errors import DamagedArchiveError, UsageError
 
-__all__ = ["MAX_SYMBOLS", "IntegerReader", "IntegerWriter", "to_symbols"]
+__all__ = ["MAX_SYMBOLS", "IntegerReader", "IntegerWriter", "bits_below", "to_symbols"]
 
 MAX_SYMBOLS = 96
 """Symbols of magnitudes of up to 25 binary digits: 2**24 is the largest that a network may hold."""
@@ -58,7 +58,7 @@ class IntegerWriter:
             table = FrequencyTable.from_counts(np.bincount(symbols[members]).astype(np.int64), self._precision)
             self._tables.append(table)
             self._encoder.add(symbols[members], table)
-        below = _bits_below(symbols)
+        below = bits_below(symbols)
         for plane in range(int(below.max())):
             self._encoder.add(magnitudes[below > plane] >> plane & 1, _COIN)
         if signed:
@@ -92,7 +92,7 @@ class IntegerReader:
         for members in _members(groups, count):
             size = count if isinstance(members, slice) else int(members.sum())
             symbols[members] = self._decoder.take(size, self._next_table())
-        below = _bits_below(symbols)
+        below = bits_below(symbols)
         values = np.where(symbols < 8, symbols, (4 + symbols % 4) << below)
         for plane in range(int(below.max())):
             owners = below > plane
@@ -121,7 +121,7 @@ def to_symbols(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(magnitudes < 8, magnitudes, 4 * (digits - 2) + (magnitudes >> np.maximum(digits - 3, 0)) % 4)
 
 
-def _bits_below(symbols: NDArray[np.int64]) -> NDArray[np.int64]:
+def bits_below(symbols: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many bits of a magnitude its symbol does not tell."""
     return np.maximum(symbols // 4 - 1, 0)
 

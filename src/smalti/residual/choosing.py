@@ -5,34 +5,36 @@ its pixels: those that take away most squared error per bit.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
+from smalti.residual.classes import classes_of
 from smalti.residual.contexts import CONTEXTS, contexts_of
-from smalti.residual.corrections import SYMBOLS, Corrections, squared_errors
+from smalti.residual.corrections import Corrections, squared_errors, wide_type
 from smalti.residual.estimating import CorrectionEstimator
-from smalti.residual.modes import EXACT, STEPS, STORED, predict, to_symbols
+from smalti.residual.modes import EXACT, STORED, exact, predict, steps_of, to_symbols
 
 __all__ = ["choose_corrections"]
 
 _LEAST_BITS = 0.05  # no level is taken to be cheaper, so that cheap ones are ordered by what they bring
 
 
-def choose_corrections(
-    original: NDArray[np.uint8], base: NDArray[np.uint8], max_sse: int, estimator: CorrectionEstimator
-) -> Corrections:
+def choose_corrections(original: Pixels, base: Pixels, max_sse: int, estimator: CorrectionEstimator) -> Corrections:
     """Bring every image within a sum of squared errors, in the fewest bits that `estimator` knows of.
 
-    original, base : uint8 [n, H, W, C], what the images are and what the decoder makes of their tokens
+    original, base : uint8 or uint16 [n, H, W, C], what the images are and what the decoder makes of their tokens
     max_sse : int >= 0, see `max_squared_error`
+    estimator : for such pixels
 
     The result depends on the order and the batches in which an estimator sees images, and on nothing else.
     """
     modes = np.zeros(len(original), np.uint8)
     beyond = np.flatnonzero(squared_errors(original, base) > max_sse)
     if not len(beyond):
-        return Corrections(modes, np.zeros((0, *original.shape[1:]), np.uint8))
+        return Corrections(modes, np.zeros((0, *original.shape[1:]), original.dtype))
     if estimator.is_new:  # it learns from the first images before it chooses for them
         _Search(original[beyond], base[beyond], max_sse, estimator)
         estimator.update()
@@ -48,12 +50,10 @@ class _Search:
     """Images beyond the bound, and the best that was found for each.
 
     modes : uint8 [r]
-    symbols : uint8 [r, H, W, C]
+    symbols : [r, H, W, C]
     """
 
-    def __init__(
-        self, original: NDArray[np.uint8], base: NDArray[np.uint8], max_sse: int, estimator: CorrectionEstimator
-    ) -> None:
+    def __init__(self, original: Pixels, base: Pixels, max_sse: int, estimator: CorrectionEstimator) -> None:
         self._estimator = estimator
         self._contexts = contexts_of(base)
         self._no_contexts = np.zeros_like(self._contexts)
@@ -62,10 +62,10 @@ class _Search:
         self.symbols = np.zeros_like(base)
         for mode in STORED:
             self._try_dense(mode, predict(mode, original))
-        self._try_dense(EXACT, original)
-        pixels = _Pixels.of(original, base, self._contexts, max_sse)
+        self._try_dense(EXACT, exact(original, base))
+        pixels = _Pixels.of(original, base, self._contexts, estimator.classes, max_sse)
         finest = (max_sse / base[0].size) ** 0.5  # a step below the error that is allowed never pays
-        for mode, step in STEPS.items() if max_sse else ():
+        for mode, step in steps_of(base.dtype).items() if max_sse else ():
             if step >= finest:
                 self._try_sparse(mode, step, pixels)
 
@@ -78,10 +78,10 @@ class _Search:
     def _contexts_in(self, mode: int) -> NDArray[np.uint8]:
         return self._no_contexts if mode in STORED else self._contexts
 
-    def _try_dense(self, mode: int, symbols: NDArray[np.uint8]) -> None:
+    def _try_dense(self, mode: int, symbols: Pixels) -> None:
         """Consider symbols that give every image as it is."""
         contexts = self._contexts_in(mode)
-        pairs = contexts.astype(np.intp) * SYMBOLS + symbols
+        pairs = contexts.astype(np.intp) * self._estimator.classes + classes_of(symbols)
         bits = self._estimator.bits[mode].take(pairs).reshape(len(symbols), -1).sum(axis=1, dtype=np.float64)
         if self._estimator.learns_all:
             self._estimator.learn_symbols(mode, contexts, symbols)
@@ -89,14 +89,14 @@ class _Search:
 
     def _try_sparse(self, mode: int, step: int, pixels: "_Pixels") -> None:
         """Consider levels of one step, as few as needed, for the images for which they suffice."""
-        chosen = _sparse_levels(step, self._estimator.bits[mode], pixels)
+        chosen = _sparse_levels(step, self._estimator.bits[mode].reshape(CONTEXTS, -1), pixels)
         symbols = np.zeros_like(self.symbols)
         symbols.ravel()[chosen.places] = chosen.symbols
         if self._estimator.learns_all and chosen.sufficient.any():
             self._estimator.learn_symbols(mode, self._contexts[chosen.sufficient], symbols[chosen.sufficient])
         self._keep_better(mode, np.where(chosen.sufficient, chosen.bits, np.inf), symbols)
 
-    def _keep_better(self, mode: int, bits: NDArray[np.float64], symbols: NDArray[np.uint8]) -> None:
+    def _keep_better(self, mode: int, bits: NDArray[np.float64], symbols: Pixels) -> None:
         bits = bits + self._estimator.mode_bits[mode]
         better = bits < self._bits
         self._bits[better] = bits[better]
@@ -108,29 +108,33 @@ class _Search:
 class _Pixels:
     """Pixels of all images in one row.
 
-    original, base, errors, pairs : int32 [r * P]; pairs are contexts times SYMBOLS
+    dtype : of the images
+    original, base, errors : [r * P], int32, or int64 for 16 bits, whose squares are larger
+    pairs : int32 [r * P], contexts times classes
     surplus : int64 [r], squared error of each image beyond the bound
     contexts_seen : float64 [r, CONTEXTS], pixels of each image in each context
     """
 
-    original: NDArray[np.int32]
-    base: NDArray[np.int32]
-    errors: NDArray[np.int32]
+    dtype: np.dtype[Any]
+    original: NDArray[np.signedinteger]
+    base: NDArray[np.signedinteger]
+    errors: NDArray[np.signedinteger]
     pairs: NDArray[np.int32]
     surplus: NDArray[np.int64]
     contexts_seen: NDArray[np.float64]
 
     @classmethod
-    def of(
-        cls, original: NDArray[np.uint8], base: NDArray[np.uint8], contexts: NDArray[np.uint8], max_sse: int
-    ) -> "_Pixels":
-        flat, flat_base = original.ravel().astype(np.int32), base.ravel().astype(np.int32)
+    def of(cls, original: Pixels, base: Pixels, contexts: NDArray[np.uint8], classes: int, max_sse: int) -> "_Pixels":
         seen = [np.bincount(image.ravel(), minlength=CONTEXTS) for image in contexts]
+        wide = wide_type(base)
+        flat: NDArray[np.signedinteger] = original.ravel().astype(wide)
+        flat_base: NDArray[np.signedinteger] = base.ravel().astype(wide)
         return cls(
+            base.dtype,
             flat,
             flat_base,
-            flat - flat_base,
-            contexts.ravel().astype(np.int32) * SYMBOLS,
+            np.subtract(flat, flat_base),
+            contexts.ravel().astype(np.int32) * classes,
             squared_errors(original, base) - max_sse,
             np.array(seen, np.float64),
         )
@@ -144,30 +148,37 @@ class _SparseLevels:
     """
 
     places: NDArray[np.intp]
-    symbols: NDArray[np.uint8]
+    symbols: Pixels
     bits: NDArray[np.float64]
     sufficient: NDArray[np.bool_]
 
 
 def _sparse_levels(step: int, bits: NDArray[np.float32], pixels: _Pixels) -> _SparseLevels:
-    """For each image the levels that bring most per bit, the best first, until it is within the bound."""
+    """For each image the levels that bring most per bit, the best first, until it is within the bound.
+
+    bits : of a mode, [CONTEXTS, classes]
+    """
+    largest = int(np.iinfo(pixels.dtype).max)
     places = np.flatnonzero(2 * np.abs(pixels.errors) > step)
     errors, pairs = pixels.errors[places], pixels.pairs[places]
-    levels = np.sign(errors) * np.minimum((np.abs(errors) + step // 2) // step, 127)
-    symbols = to_symbols(levels)
-    left = pixels.original[places] - np.clip(pixels.base[places] + step * levels, 0, 255)
+    levels = np.sign(errors) * np.minimum((np.abs(errors) + step // 2) // step, largest // 2)
+    symbols = to_symbols(levels, pixels.dtype)
+    left = pixels.original[places] - np.clip(pixels.base[places] + step * levels, 0, largest)
     gains = np.square(errors) - np.square(left)
-    price = bits[pairs + symbols] - bits[pairs]
+    price = bits.ravel()[pairs + classes_of(symbols)] - bits.ravel()[pairs]
     images = len(pixels.surplus)
     image_of = places // (len(pixels.errors) // images)
     taken, sufficient = _until_enough(image_of, gains, gains / np.maximum(price, _LEAST_BITS), pixels.surplus)
     spent = np.bincount(image_of[taken], price[taken], minlength=images)
-    all_bits = pixels.contexts_seen @ bits[::SYMBOLS].astype(np.float64) + spent
+    all_bits = pixels.contexts_seen @ bits[:, 0].astype(np.float64) + spent
     return _SparseLevels(places[taken], symbols[taken], all_bits, sufficient)
 
 
 def _until_enough(
-    image_of: NDArray[np.intp], gains: NDArray[np.int32], worth: NDArray[np.floating], surplus: NDArray[np.int64]
+    image_of: NDArray[np.intp],
+    gains: NDArray[np.signedinteger],
+    worth: NDArray[np.floating],
+    surplus: NDArray[np.int64],
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """Which items to take, the worthiest of each image first, until their gains reach its surplus; and if they do.
 

@@ -4,23 +4,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from smalti.errors import UsageError
+from smalti.images.batch import PIXEL_DTYPES, Pixels
+from smalti.integer import PixelType
+from smalti.residual.classes import class_count, classes_of, further_bits
 from smalti.residual.contexts import CONTEXTS, contexts_of
 from smalti.residual.modes import EXACT, MODES, NONE, rebuild, uses_base
 
 __all__ = [
-    "SYMBOLS",
     "CorrectionCounts",
     "Corrections",
     "apply_corrections",
     "cells_of",
     "max_squared_error",
     "squared_errors",
+    "wide_type",
 ]
-
-SYMBOLS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +29,22 @@ class Corrections:
     """Corrections of n images in a row.
 
     modes : uint8 [n], each below MODES; 0 if the image needs none
-    symbols : uint8 [r, H, W, C], for the r images whose mode is not 0, in order
+    symbols : uint8 or uint16, as pixels are, [r, H, W, C], for the r images whose mode is not 0, in order
     """
 
     modes: NDArray[np.uint8]
-    symbols: NDArray[np.uint8]
+    symbols: Pixels
 
     def __post_init__(self) -> None:
         if self.modes.ndim != 1 or self.modes.dtype != np.uint8 or (self.modes >= MODES).any():
             raise UsageError(f"correction modes: expected uint8 [n] below {MODES}")
-        if self.symbols.ndim != 4 or self.symbols.dtype != np.uint8 or len(self.symbols) != len(self.rows):
+        if self.symbols.ndim != 4 or self.symbols.dtype not in PIXEL_DTYPES or len(self.symbols) != len(self.rows):
             raise UsageError(f"corrections: {list(self.symbols.shape)} do not fit {len(self.rows)} corrected images")
+
+    @classmethod
+    def none(cls, images: int, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> "Corrections":
+        """Of images that need none."""
+        return cls(np.zeros(images, np.uint8), np.zeros((0, *image_shape), dtype))
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -67,30 +73,38 @@ class Corrections:
         return Corrections(self.modes[images], self.symbols[ends[start] : ends[max(start, stop)]])
 
 
-def max_squared_error(max_mse: float, image_shape: tuple[int, int, int]) -> int:
-    """The largest sum of squared errors, in units of 1/255, of an image of that shape whose MSE is within `max_mse`."""
+def max_squared_error(max_mse: float, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> int:
+    """The largest sum of squared differences of pixels of `dtype` of an image whose MSE is within `max_mse`.
+
+    The MSE is of pixels scaled to 0..1, by 1/255 or 1/65535.
+    """
     if not 0 <= max_mse < float("inf"):
         raise UsageError(f"a mean squared error of {max_mse} cannot be promised; give a number from 0 to 1")
     height, width, channels = image_shape
-    return int(Fraction(max_mse) * 255**2 * height * width * channels)
+    return int(Fraction(max_mse) * np.iinfo(dtype).max ** 2 * height * width * channels)
 
 
-def squared_errors(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The sum of squared differences of each pair of images, uint8 [n, ...] twice -> int64 [n]."""
-    differences = images.astype(np.int32) - others
+def squared_errors(images: Pixels, others: Pixels) -> NDArray[np.int64]:
+    """The sum of squared differences of each pair of images, uint8 or uint16 [n, ...] twice -> int64 [n]."""
+    differences = np.subtract(images, others, dtype=wide_type(images))
     sums: NDArray[np.int64] = np.square(differences).reshape(len(images), -1).sum(axis=1, dtype=np.int64)
     return sums
 
 
-def apply_corrections(base: NDArray[np.uint8], corrections: Corrections) -> NDArray[np.uint8]:
-    """The images that `corrections` make of what the decoder gave: uint8 [n, H, W, C] -> a new array like it."""
+def wide_type(images: Pixels) -> type[np.int32] | type[np.int64]:
+    """What holds squares of differences of such pixels."""
+    return np.int32 if images.dtype == np.uint8 else np.int64
+
+
+def apply_corrections(base: Pixels, corrections: Corrections) -> Pixels:
+    """The images that `corrections` make of what the decoder gave: [n, H, W, C] -> a new array like it."""
     images = base.copy()
     rows = corrections.rows
     images[rows] = rebuild(corrections.modes[rows], corrections.symbols, base[rows])
     return images
 
 
-def cells_of(base: NDArray[np.uint8], modes: NDArray[np.uint8]) -> NDArray[np.uint16]:
+def cells_of(base: Pixels, modes: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """The cell, mode * CONTEXTS + context, of each pixel of corrected images: uint16 like base [r, H, W, C].
 
     Stored images know nothing of the base: their context is 0.
@@ -101,23 +115,31 @@ def cells_of(base: NDArray[np.uint8], modes: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 class CorrectionCounts:
-    """How often each mode, and each symbol in each cell (mode and context), occurs in an archive.
+    """How often each mode, and each class of symbols in each cell (mode and context), occurs in an archive.
 
+    dtype : of pixels and symbols, uint8 or uint16
     modes : int64 [MODES]
-    symbols : int64 [MODES * CONTEXTS, SYMBOLS]
+    symbols : int64 [MODES * CONTEXTS, classes]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: DTypeLike = np.uint8) -> None:
+        self.dtype: PixelType = np.dtype(np.uint8) if dtype == np.uint8 else np.dtype(np.uint16)
         self.modes = np.zeros(MODES, np.int64)
-        self.symbols = np.zeros((MODES * CONTEXTS, SYMBOLS), np.int64)
+        self.symbols = np.zeros((MODES * CONTEXTS, class_count(dtype)), np.int64)
 
-    def add(self, base: NDArray[np.uint8], corrections: Corrections) -> None:
-        """Count the corrections of more images, whose bases are uint8 [n, H, W, C]."""
+    @property
+    def further_bits(self) -> int:
+        """Bits of all symbols that their classes do not tell."""
+        return int(self.symbols.sum(axis=0) @ further_bits(self.dtype))
+
+    def add(self, base: Pixels, corrections: Corrections) -> None:
+        """Count the corrections of more images, whose bases are [n, H, W, C]."""
         rows = corrections.rows
         self.modes += np.bincount(corrections.modes, minlength=MODES)
         self.add_symbols(cells_of(base[rows], corrections.modes[rows]), corrections.symbols)
 
-    def add_symbols(self, cells: NDArray[np.uint16], symbols: NDArray[np.uint8]) -> None:
+    def add_symbols(self, cells: NDArray[np.uint16], symbols: Pixels) -> None:
         """Count symbols in cells, arrays of one shape."""
-        pairs = cells.ravel().astype(np.int32) * SYMBOLS + symbols.ravel()
+        classes = self.symbols.shape[1]
+        pairs = cells.ravel().astype(np.int32) * classes + classes_of(symbols).ravel()
         self.symbols += np.bincount(pairs, minlength=self.symbols.size).reshape(self.symbols.shape)

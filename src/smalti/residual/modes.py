@@ -2,16 +2,18 @@
 
     0        none: the image is what the decoder makes of its tokens, the base
     1 to 4   stored without the base: pixels less their prediction, modulo 256
-    5        exact: pixels as they are, coded with what the base tells of them
-    6 to 21  residual: clip(base + step * level, 0, 255), most levels being 0
+    5        exact: pixels as they are (16 bits: less the base), coded with what the base tells of them
+    6 to 21  residual: clip(base + step * level), most levels being 0
 
-Each way turns one symbol a pixel (uint8) into a pixel with integers alone.
+Each way turns one symbol a pixel into a pixel, both uint8 or both uint16, with integers alone. With 16 bits symbols
+stand for signed levels in every mode but 1, so that what is near 0 is a small symbol.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from smalti.errors import DamagedArchiveError
+from smalti.images.batch import Pixels
 
 __all__ = [
     "EXACT",
@@ -20,8 +22,11 @@ __all__ = [
     "PLAIN",
     "STEPS",
     "STORED",
+    "exact",
+    "mode_count",
     "predict",
     "rebuild",
+    "steps_of",
     "to_levels",
     "to_symbols",
     "uses_base",
@@ -35,10 +40,20 @@ PLAIN = 1
 
 EXACT = 5
 STEPS = {6 + place: step for place, step in enumerate((2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 255))}
-"""Mode to its step."""
+"""Mode to its step, for 8 bits."""
+WIDE_STEPS = {mode: 1 << (mode - EXACT) for mode in range(6, 21)}
+"""Mode to its step, for 16 bits."""
 MODES = 6 + len(STEPS)
 
-_STEP_OF_MODE = np.array([STEPS.get(mode, 0) for mode in range(MODES)], np.int16)
+
+def steps_of(dtype: DTypeLike) -> dict[int, int]:
+    """Mode to its step, for pixels of uint8 or uint16."""
+    return STEPS if dtype == np.uint8 else WIDE_STEPS
+
+
+def mode_count(dtype: DTypeLike) -> int:
+    """Modes of pixels of uint8 or uint16; numbers from here on are not known."""
+    return 6 + len(steps_of(dtype))
 
 
 def uses_base(modes: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -46,40 +61,67 @@ def uses_base(modes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return ~np.isin(modes, list(STORED))
 
 
-def predict(mode: int, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def predict(mode: int, images: Pixels) -> Pixels:
     """The symbols of a stored mode for images [n, H, W, C]; `rebuild` is the inverse."""
     symbols = images
     for axis in STORED[mode]:
-        symbols = np.diff(symbols, axis=axis, prepend=np.uint8(0))
+        symbols = np.diff(symbols, axis=axis, prepend=symbols.dtype.type(0))
+    return symbols if symbols.dtype == np.uint8 or mode == PLAIN else fold(symbols)
+
+
+def exact(original: Pixels, base: Pixels) -> Pixels:
+    """The symbols of the mode EXACT for images [n, H, W, C]; `rebuild` is the inverse."""
+    return original if original.dtype == np.uint8 else fold(np.subtract(original, base, dtype=np.uint16))
+
+
+def fold(values: Pixels) -> NDArray[np.uint16]:
+    """Numbers modulo 65,536 as symbols: 0, 1, -1, 2, -2, ... become 0, 1, 2, 3, 4, ..."""
+    negative = (-values).view(np.int16)
+    symbols: NDArray[np.uint16] = ((negative << 1) ^ (negative >> 15)).view(np.uint16)
     return symbols
 
 
-def to_symbols(levels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Levels -127 to 127 as symbols 0 to 254: 0, 1, -1, 2, -2, ... become 0, 1, 2, 3, 4, ..."""
+def unfold(symbols: Pixels) -> NDArray[np.uint16]:
+    """The inverse of `fold`, for uint16."""
+    values: NDArray[np.uint16] = np.bitwise_xor(symbols >> 1, -(symbols & 1), dtype=np.uint16)
+    return -values
+
+
+def to_symbols(levels: NDArray[np.integer], dtype: DTypeLike = np.uint8) -> Pixels:
+    """Levels -127 to 127 (16 bits: -32,767 to 32,768) as symbols: 0, 1, -1, 2, -2, ... become 0, 1, 2, 3, 4, ..."""
     folded: NDArray[np.integer] = 2 * np.abs(levels) - (levels > 0)
-    return folded.astype(np.uint8)
+    symbols: Pixels = folded.astype(dtype)
+    return symbols
 
 
-def to_levels(symbols: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """The inverse of `to_symbols`, int16; symbol 255 is no level: DamagedArchiveError."""
-    if symbols.size and int(symbols.max()) == 255:
+def to_levels(symbols: Pixels) -> NDArray[np.int32]:
+    """The inverse of `to_symbols`, int32; symbol 255 of uint8 is no level: DamagedArchiveError."""
+    if symbols.dtype == np.uint8 and symbols.size and int(symbols.max()) == 255:
         raise DamagedArchiveError("corrections: a symbol that is no level")
-    wide = symbols.astype(np.int16)
-    return np.where(wide & 1, (wide + 1) >> 1, -(wide >> 1)).astype(np.int16)
+    wide = symbols.astype(np.int32)
+    return np.where(wide & 1, (wide + 1) >> 1, -(wide >> 1))
 
 
-def rebuild(modes: NDArray[np.uint8], symbols: NDArray[np.uint8], base: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The pixels of images: modes uint8 [r], none of them 0, symbols and base uint8 [r, H, W, C] -> the same shape.
+def rebuild(modes: NDArray[np.uint8], symbols: Pixels, base: Pixels) -> Pixels:
+    """The pixels of images: modes uint8 [r], none of them 0, symbols and base [r, H, W, C] -> the same shape and type.
 
-    What `base` holds for stored and exact images does not matter.
+    What `base` holds for stored images, and with 8 bits for exact ones, does not matter.
     """
-    pixels = symbols.copy()
+    pixels, dtype = symbols.copy(), symbols.dtype
     for mode, axes in STORED.items():
         rows = np.flatnonzero(modes == mode)
+        if len(rows) and axes and dtype == np.uint16:
+            pixels[rows] = unfold(pixels[rows])
         for axis in axes if len(rows) else ():
-            pixels[rows] = np.add.accumulate(pixels[rows], axis=axis, dtype=np.uint8)
+            pixels[rows] = np.add.accumulate(pixels[rows], axis=axis, dtype=dtype)
+    rows = np.flatnonzero(modes == EXACT)
+    if len(rows) and dtype == np.uint16:
+        pixels[rows] = np.add(base[rows], unfold(symbols[rows]), dtype=np.uint16)
     rows = np.flatnonzero(modes > EXACT)
     if len(rows):
-        steps = _STEP_OF_MODE[modes[rows]][:, None, None, None]
-        pixels[rows] = np.clip(base[rows] + steps * to_levels(symbols[rows]), 0, 255).astype(np.uint8)
+        of_mode = np.zeros(MODES, np.int32)
+        of_mode[list(steps_of(dtype))] = list(steps_of(dtype).values())
+        steps = of_mode[modes[rows]][:, None, None, None]
+        values = base[rows] + steps * to_levels(symbols[rows])  # below 2**31, as steps and levels are up to 2**15
+        pixels[rows] = np.clip(values, 0, np.iinfo(dtype).max).astype(dtype)
     return pixels

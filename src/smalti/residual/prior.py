@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from smalti.entropy import FrequencyTable, SymbolDecoder, SymbolEncoder
 from smalti.errors import DamagedArchiveError, UsageError
+from smalti.images.batch import Pixels
+from smalti.integer import PixelType
+from smalti.residual.classes import classes_of, take_further, write_further
 from smalti.residual.corrections import CorrectionCounts, Corrections, cells_of
 from smalti.residual.fitting import MAX_GROUP_VALUES, choose_group_images, fit_tables
 from smalti.residual.groups import join_groups, split_groups
@@ -17,8 +20,10 @@ from smalti.residual.storing import MODE_PRECISION, pack_prior, unpack_prior
 
 __all__ = ["BaseOf", "CorrectionPrior"]
 
-BaseOf = Callable[[NDArray[np.intp]], NDArray[np.uint8]]
-"""Given rows of a block, ascending, what the decoder makes of them: uint8 [rows, H, W, C]."""
+EIGHT_BITS = np.dtype(np.uint8)
+
+BaseOf = Callable[[NDArray[np.intp]], Pixels]
+"""Given rows of a block, ascending, what the decoder makes of them: [rows, H, W, C]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,7 @@ class CorrectionPrior:
     table_of_cell : uint8 [MODES * CONTEXTS], the table of each cell, 255 where the mode does not occur
     group_images : so many images of a block are coded together; at most 2**20 values, or one image
     image_shape : height, width, channels
+    dtype : of pixels and symbols, uint8 or uint16; tables are of classes of symbols
 
     >>> prior = CorrectionPrior.fit(counts, image_shape)
     >>> data = prior.encode(base, corrections)
@@ -42,6 +48,7 @@ class CorrectionPrior:
     table_of_cell: NDArray[np.uint8]
     group_images: int
     image_shape: tuple[int, int, int]
+    dtype: PixelType = EIGHT_BITS
 
     @classmethod
     def fit(cls, counts: CorrectionCounts, image_shape: tuple[int, int, int]) -> "CorrectionPrior":
@@ -53,50 +60,55 @@ class CorrectionPrior:
             raise UsageError("no image has corrections, so there are no tables to make")
         mode_table = FrequencyTable.from_counts(counts.modes, MODE_PRECISION)
         fitted = fit_tables(counts)
-        bytes_per_image = fitted.symbols_bytes / int(counts.modes.sum())
+        bytes_per_image = (fitted.symbols_bytes + counts.further_bits / 8) / int(counts.modes.sum())
         group_images = choose_group_images(bytes_per_image, math.prod(image_shape))
-        return cls(mode_table, fitted.tables, fitted.table_of_cell, group_images, image_shape)
+        return cls(mode_table, fitted.tables, fitted.table_of_cell, group_images, image_shape, counts.dtype)
 
     def to_bytes(self) -> bytes:
         """Serialise; `from_bytes` is the inverse."""
-        return pack_prior(self.mode_table, self.tables, self.table_of_cell, self.group_images)
+        return pack_prior(self.mode_table, self.tables, self.table_of_cell, self.group_images, self.dtype)
 
     @classmethod
-    def from_bytes(cls, data: bytes, image_shape: tuple[int, int, int]) -> "CorrectionPrior":
-        """Read a prior for images of a shape.
+    def from_bytes(
+        cls, data: bytes, image_shape: tuple[int, int, int], dtype: PixelType = EIGHT_BITS
+    ) -> "CorrectionPrior":
+        """Read a prior for images of a shape and type of pixels.
 
         Raises DamagedArchiveError if the bytes are not one, UnsupportedArchiveError if they are of a later kind.
         """
-        prior = cls(*unpack_prior(data), image_shape)
+        prior = cls(*unpack_prior(data, dtype), image_shape, dtype)
         if prior.group_images > 1 and prior.group_images * math.prod(image_shape) > MAX_GROUP_VALUES:
             raise DamagedArchiveError(f"corrections: {prior.group_images} images of that size are too many for a group")
         return prior
 
-    def encode(self, base: NDArray[np.uint8], corrections: Corrections) -> bytes:
-        """Code the corrections of a block of images, of which the decoder makes `base`, uint8 [n, H, W, C]."""
+    def encode(self, base: Pixels, corrections: Corrections) -> bytes:
+        """Code the corrections of a block of images, of which the decoder makes `base`, [n, H, W, C]."""
         groups = []
         for start in range(0, len(base), self.group_images):
             images = slice(start, start + self.group_images)
             groups.append(self._encode_group(base[images], corrections.part(images)))
         return join_groups(groups)
 
-    def _encode_group(self, base: NDArray[np.uint8], corrections: Corrections) -> bytes:
+    def _encode_group(self, base: Pixels, corrections: Corrections) -> bytes:
         encoder = SymbolEncoder()
         encoder.add(corrections.modes, self.mode_table)
         rows = corrections.rows
         order, counts = self.order(base[rows], corrections.modes[rows])
-        parts = np.split(corrections.symbols.ravel()[order], np.cumsum(counts)[:-1])
+        symbols = corrections.symbols.ravel()
+        parts = np.split(classes_of(symbols)[order], np.cumsum(counts)[:-1])
         for table, part in zip(self.tables, parts, strict=True):
             encoder.add(part, table)
+        if symbols.dtype == np.uint16:
+            write_further(encoder, symbols)
         return encoder.finish()
 
-    def order(self, base: NDArray[np.uint8], modes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def order(self, base: Pixels, modes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The order in which pixels of corrected images are coded, table by table, and how many each table has."""
         tables = self.table_of_cell[cells_of(base, modes)].ravel()
         return np.argsort(tables, kind="stable"), np.bincount(tables, minlength=len(self.tables))
 
-    def decode(self, data: bytes, images: int, rows: NDArray[np.intp], base_of: BaseOf) -> NDArray[np.uint8]:
-        """The pixels of some images of a block of `images`: rows ascending, each once; uint8 [rows, H, W, C].
+    def decode(self, data: bytes, images: int, rows: NDArray[np.intp], base_of: BaseOf) -> Pixels:
+        """The pixels of some images of a block of `images`: rows ascending, each once; [rows, H, W, C].
 
         base_of is called once at most, with those rows and whatever else must be known to decode them, less the
         images that are stored without the decoder.
@@ -112,7 +124,7 @@ class CorrectionPrior:
         for group in groups:
             modes[group.images] = group.modes
             needed[group.images] |= group.modes != NONE
-        pixels = np.zeros((images, *self.image_shape), np.uint8)
+        pixels: Pixels = np.zeros((images, *self.image_shape), self.dtype)
         from_base = np.flatnonzero(needed & uses_base(modes))
         if len(from_base):
             pixels[from_base] = base_of(from_base)
@@ -130,15 +142,16 @@ class _Group:
         self._decoder = SymbolDecoder(data)
         self.modes = self._decoder.take(self.images.stop - first, prior.mode_table).astype(np.uint8)
 
-    def finish(self, pixels: NDArray[np.uint8]) -> None:
+    def finish(self, pixels: Pixels) -> None:
         """Turn the bases of the group's images into their pixels, in place."""
         rows = np.flatnonzero(self.modes)
         modes, base = self.modes[rows], pixels[rows]
         order, counts = self._prior.order(base, modes)
-        symbols = np.empty(base.size, np.uint8)
+        classes = np.empty(base.size, np.uint8)
         start = 0
         for table, count in zip(self._prior.tables, counts.tolist(), strict=True):
-            symbols[order[start : start + count]] = self._decoder.take(count, table)
+            classes[order[start : start + count]] = self._decoder.take(count, table)
             start += count
+        symbols: Pixels = classes if base.dtype == np.uint8 else take_further(self._decoder, classes)
         self._decoder.finish()
         pixels[rows] = rebuild(modes, symbols.reshape(base.shape), base)
