@@ -50,12 +50,16 @@ class SharedTokens:
         """Numbers of all codes, ascending: uint16 [U]."""
         return np.array(sorted(self._rows), np.uint16)
 
-    def payload(self) -> bytes:
-        """What the shared section holds."""
+    @property
+    def network(self) -> IntegerNetwork:
+        """The network with these codes."""
         first, *others = self._network.layers
         weight = np.stack([self._rows[number] for number in sorted(self._rows)])
-        network = IntegerNetwork((replace(first, weight=weight), *others))
-        model = TokenModel(network, self.code_ids, self._header.codebook_size, self._header.token_grid)
+        return IntegerNetwork((replace(first, weight=weight), *others))
+
+    def payload(self) -> bytes:
+        """What the shared section holds."""
+        model = TokenModel(self.network, self.code_ids, self._header.codebook_size, self._header.token_grid)
         return pack_shared(self._header, len(self._rows), model.to_bytes())
 
 

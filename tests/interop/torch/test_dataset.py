@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 import smalti
 from archive.made_up import random_network, random_tokens, write
 from smalti.archive import store as store_module
+from smalti.archive.collection.writing import write_collection
 from smalti.errors import ImageIndexError, SmaltiError, UsageError
 from smalti.interop.torch import ArchiveDataset
 from smalti.interop.torch.pixels import as_images
@@ -162,3 +164,18 @@ def test_closed_it_opens_again(dataset):
     with pytest.raises(SmaltiError, match="closed"):
         first[0]
     assert len(dataset[[0]][0]) == 1 and isinstance(dataset.archive, smalti.Archive)
+
+
+def test_images_of_several_shapes_are_given_each_in_its_own(grey, colour, tmp_path):
+    path = tmp_path / "both.smalti"
+    write_collection(path, [partial(smalti.archive.open_archive, one.path) for one in (grey, colour)])
+    dataset = pickle.loads(pickle.dumps(ArchiveDataset(path, labels=False)))
+    first, second = dataset.__getitems__([129, 133])
+    assert (first.numpy() == grey.pixels[129][None]).all()
+    assert (second.numpy() == colour.pixels[3].transpose(2, 0, 1)).all()
+    alike = ArchiveDataset(path, transform=top_left, labels=False)
+    assert next(iter(DataLoader(alike, batch_size=180))).shape == (180, 1, 4, 4)
+
+
+def top_left(image):
+    return image[:1, :4, :4]

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import smalti
+from archive.made_up import random_network, write
 from archive.test_pyramid import made_up
+from smalti.archive.collection.writing import write_collection
 from smalti.errors import UsageError
 from smalti.interop.torch import ArchiveDataset
 
@@ -66,3 +69,26 @@ def test_tokens_that_cannot_be(grey):
     for wrong in (good[0], good.float()):
         with pytest.raises(UsageError, match="not integers"):
             decode(wrong)
+
+
+def member(path, low, high, seed=0):
+    """An archive that uses codes low to high - 1 of a network."""
+    tokens = np.random.default_rng(high).integers(low, high, (30, 2, 3))
+    return write(path, tokens, random_network(seed=seed), block_images=20)
+
+
+def collection(path, *members):
+    write_collection(path, [partial(smalti.archive.open_archive, one) for one in members])
+    return path
+
+
+def test_of_a_collection_whose_members_use_different_codes(tmp_path):
+    members = member(tmp_path / "a.smalti", 1, 4), member(tmp_path / "b.smalti", 3, 8)
+    assert same(collection(tmp_path / "all.smalti", *members))
+
+
+def test_a_collection_of_several_models_is_refused(tmp_path):
+    for number, other in enumerate([member(tmp_path / "b.smalti", 0, 5, seed=1), GOLDEN / "format-1-corrected.smalti"]):
+        path = collection(tmp_path / f"{number}.smalti", member(tmp_path / f"a{number}.smalti", 0, 5), other)
+        with pytest.raises(UsageError, match="several"):
+            ArchiveDataset(path, tokens=True).decoder()

@@ -5,7 +5,7 @@ from its parent, with locks that a thread of the parent may have held, it never 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,8 @@ from smalti.interop.torch.pixels import as_images, check_dtype
 
 __all__ = ["ArchiveDataset"]
 
+Images = smalti.Archive | smalti.Collection
+
 
 class ArchiveDataset(Dataset[Any]):
     """Images of an archive by number, as `(image, label)`; as the image alone if there are no labels.
@@ -32,14 +34,15 @@ class ArchiveDataset(Dataset[Any]):
     image : uint8 [C, H, W] as stored; with `dtype` (torch.float32, say) scaled to [0, 1]
     label : int
 
-    path : of an archive, or whatever else `smalti.open` opens
+    path : of an archive, or whatever else `smalti.open` opens: a URL, a collection. Images of several shapes are given
+        each in its own, and a transform can make them alike
     transform, target_transform : called with each image, and each label
     dtype : None, or a floating-point type
     labels : False leaves the labels out
     tokens : True gives tokens in place of images, int32 [h, w] as `archive.tokens` has them, for `decoder`; images
         are then decoded where they are needed, a batch at a time, to the same pixels
     threads : that decode pixels in each process; the pixels do not depend on it
-    limits : as for `smalti.open`
+    limits, storage_options : as for `smalti.open`
 
     >>> DataLoader(ArchiveDataset("digits.smalti"), batch_size=256, num_workers=2)
 
@@ -58,6 +61,7 @@ class ArchiveDataset(Dataset[Any]):
         tokens: bool = False,
         threads: int = 1,
         limits: smalti.Limits | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         check_dtype(dtype)
         if tokens and transform is not None:
@@ -65,8 +69,8 @@ class ArchiveDataset(Dataset[Any]):
         self.path = _anywhere(path)
         self.dtype, self.tokens = dtype, tokens
         self._transform, self._target_transform = transform, target_transform
-        self._threads, self._limits = threads, limits
-        self._opened: dict[int, smalti.Archive] = {}
+        self._threads, self._limits, self._storage_options = threads, limits, storage_options
+        self._opened: dict[int, Images] = {}
         archive = self._open()
         self._opened[os.getpid()] = archive
         self.block_bounds: NDArray[np.int64] = archive.block_bounds
@@ -92,7 +96,7 @@ class ArchiveDataset(Dataset[Any]):
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
         """Items of these numbers; DataLoader asks for a batch of them so. Each token block is decoded once at most."""
-        images: Sequence[Any] = self._inputs(numbers).unbind()
+        images: Sequence[Any] = self._each(numbers)
         if self._transform is not None:
             images = [self._transform(image) for image in images]
         found = self._labels(numbers)
@@ -111,7 +115,7 @@ class ArchiveDataset(Dataset[Any]):
         return TokenDecoder(self.archive, device, self.dtype)
 
     @property
-    def archive(self) -> smalti.Archive:
+    def archive(self) -> Images:
         """The archive, opened by this process."""
         process = os.getpid()
         archive = self._opened.get(process)
@@ -136,14 +140,21 @@ class ArchiveDataset(Dataset[Any]):
         """Everything but the open archive, for worker processes."""
         return self.__dict__ | {"_opened": {}}
 
-    def _open(self) -> smalti.Archive:
-        return smalti.open(self.path, self._limits, self._threads)
+    def _open(self) -> Images:
+        return smalti.open(self.path, self._limits, self._threads, self._storage_options)
 
     def _batch(self, numbers: Sequence[int]) -> Any:
         if self._transform is None and self._target_transform is None:
             inputs, labels = self._inputs(numbers), self._labels(numbers)
             return inputs if labels is None else (inputs, torch.from_numpy(labels))
         return torch.utils.data.default_collate(self.__getitems__(numbers))
+
+    def _each(self, numbers: Sequence[int]) -> Sequence[Tensor]:
+        """Images or tokens, one by one."""
+        archive = self.archive
+        if not self.tokens and isinstance(archive, smalti.Collection) and len(archive.image_shapes) > 1:
+            return [as_images(torch.from_numpy(pixels[None]), self.dtype)[0] for pixels in archive.images(numbers)]
+        return self._inputs(numbers).unbind()
 
     def _inputs(self, numbers: Sequence[int]) -> Tensor:
         """Images [n, C, H, W], or tokens."""

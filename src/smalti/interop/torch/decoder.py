@@ -1,13 +1,19 @@
 """Tokens to images on a device, after collation: fewer bytes travel to it, and the pixels are the same bit for bit."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from smalti.archive import Archive
+from smalti.archive import Archive, Collection
+from smalti.archive.imagemodel import TokenModel
+from smalti.archive.sharing import SharedTokens, network_key
 from smalti.errors import UsageError
 from smalti.integer import IntegerNetwork
 from smalti.interop.torch.pixels import as_images, check_dtype
+from smalti.pyramid import PyramidNetwork
 from smalti.training.integer_decoder import TorchIntegerDecoder
 from smalti.training.pyramid_decoder import TorchPyramidDecoder
 
@@ -17,6 +23,7 @@ __all__ = ["TokenDecoder"]
 class TokenDecoder:
     """Makes images of the tokens of an archive; it holds what it needs of the archive, which may be closed.
 
+    archive : or a collection of archives that share one model, whatever codes of it they use
     device : where images are made
     dtype : None for integers as stored, or a floating-point type to scale them to [0, 1]
 
@@ -24,28 +31,23 @@ class TokenDecoder:
 
     >>> decoder = dataset.decoder("cuda")
     >>> for tokens, labels in loader:
-    ...     images = decoder(tokens)              # [n, C, H, W] on the device, equal to dataset's without tokens=True
+    ...     images = decoder(tokens)              # [n, C, H, W] on the device: what the dataset gives without tokens
 
-    Raises UsageError if images of the archive are more than their tokens; what opening its model raises.
+    Raises UsageError if images are more than their tokens, or of several models; what opening a model raises.
     """
 
-    def __init__(self, archive: Archive, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, archive: Archive | Collection, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> None:
         check_dtype(dtype)
-        promise = archive.info().promise
-        if promise is not None and promise.corrected + promise.stored > 0:
-            raise UsageError(
-                f"{archive.path}: corrections keep its promise for {promise.corrected + promise.stored} images, and "
-                "tokens alone do not hold them: read images, with tokens=False"
-            )
-        model = archive.model
         self.device, self.dtype = torch.device(device), dtype
         self._size = archive.image_shape[:2]
+        model = _common_model(archive)
         self._places = torch.from_numpy(_places(model.code_ids)).to(self.device)
-        network = model.network
         self._decoder = (
-            TorchIntegerDecoder(network, self.device)
-            if isinstance(network, IntegerNetwork)
-            else TorchPyramidDecoder(network, model.grid, self.device)
+            TorchIntegerDecoder(model.network, self.device)
+            if isinstance(model.network, IntegerNetwork)
+            else TorchPyramidDecoder(model.network, model.grid, self.device)
         )
 
     def __call__(self, tokens: Tensor) -> Tensor:
@@ -53,15 +55,48 @@ class TokenDecoder:
         if tokens.ndim != 3 or tokens.is_floating_point() or tokens.is_complex():
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [images, rows, columns]")
         found = tokens.to(self.device, torch.int64)
-        places = self._places[found.clamp(0, len(self._places) - 1)]
-        if not bool((found.eq(found.clamp(0, len(self._places) - 1)) & (places >= 0)).all()):
+        known = found.clamp(0, len(self._places) - 1)
+        places = self._places[known]
+        if not bool(((found == known) & (places >= 0)).all()):
             raise UsageError("tokens that are not codes in use of this archive")
         decoded = self._decoder.decode(places if isinstance(self._decoder, TorchIntegerDecoder) else places.flatten(1))
         height, width = self._size
         return as_images(decoded[:, :height, :width], self.dtype)
 
 
-def _places(code_ids: np.ndarray) -> np.ndarray:
+class _Model(NamedTuple):
+    """A network for codes of these numbers in archives, and the grid that it begins with."""
+
+    network: IntegerNetwork | PyramidNetwork
+    code_ids: NDArray[np.uint16]
+    grid: tuple[int, int]
+
+
+def _common_model(archive: Archive | Collection) -> _Model:
+    """The model of all members, with the codes of all; UsageError if there is none."""
+    members = archive.members if isinstance(archive, Collection) else (archive,)
+    first = members[0]
+    model, grid = first.model, first.model.grid
+    key = network_key(first.sections.header, model)
+    joined = SharedTokens(first.sections.header, model) if isinstance(model, TokenModel) else None
+    for member in (members[number] for number in range(len(members))):
+        header = member.sections.header
+        if header.has_corrections:
+            raise UsageError(
+                f"{member.path}: corrections keep its promise, and tokens alone do not hold them; read images, with "
+                "tokens=False"
+            )
+        own = member.model
+        if (network_key(header, own), own.grid) != (key, grid) or not (
+            joined is None or (isinstance(own, TokenModel) and joined.add(own))
+        ):
+            raise UsageError(f"{archive.path}: its members have several models; read images, with tokens=False")
+    return (
+        _Model(model.network, model.code_ids, grid) if joined is None else _Model(joined.network, joined.code_ids, grid)
+    )
+
+
+def _places(code_ids: NDArray[np.uint16]) -> NDArray[np.int64]:
     """The index that the decoder knows each token by, int64 [largest token + 1]; -1 if it knows none."""
     places = np.full(int(code_ids.max()) + 1, -1, np.int64)
     places[code_ids] = np.arange(len(code_ids))

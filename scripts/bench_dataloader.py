@@ -1,0 +1,100 @@
+"""Images per second of DataLoader over an archive, in every way that docs/pytorch.md tells of, and of raw images.
+
+    python scripts/bench_dataloader.py ARCHIVE... [-o results/interop/loading.json]
+
+An epoch in the order of BlockShuffleSampler, from the first batch on: what it takes to start workers is not in it. Ways
+and numbers of workers take turns, and the median of RUNS is given.
+
+    raw               the decoded images in memory, collated one by one, as most datasets are
+    images            the archive's, collated one by one
+    floats            the same, scaled to 0..1 as float32
+    batches           the archive's, a whole batch for each list of numbers
+    tokens            the archive's tokens, a whole batch for each list of numbers
+    tokens, decoded   the same, decoded on the processor by the process that trains
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import BatchSampler, DataLoader, TensorDataset
+
+import smalti
+from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+from smalti.study.machine import describe_machine
+
+BATCH_IMAGES = 256
+RUNS = 5
+WAYS = ("raw", "images", "floats", "batches", "tokens", "tokens, decoded")
+WORKERS = (0, 1, 2)
+
+
+def rate(path: Path, way: str, workers: int) -> float:
+    """Images per second of one epoch."""
+    tokens, floats = way.startswith("tokens"), torch.float32 if way == "floats" else None
+    dataset: Any = ArchiveDataset(path, labels=False, tokens=tokens, dtype=floats)
+    sampler: Any = BlockShuffleSampler(dataset)
+    decode = dataset.decoder() if way == "tokens, decoded" else None
+    if way == "raw":
+        dataset = TensorDataset(torch.from_numpy(dataset.archive[:]))
+    size: int | None = BATCH_IMAGES
+    if tokens or way == "batches":
+        sampler, size = BatchSampler(sampler, BATCH_IMAGES, drop_last=False), None
+    images, began = 0, 0.0
+    for batch in DataLoader(dataset, size, sampler=sampler, num_workers=workers):
+        inputs = batch[0] if way == "raw" else batch
+        if decode is not None:
+            decode(inputs)
+        if began:
+            images += len(inputs)
+        else:
+            began = time.perf_counter()
+    return images / (time.perf_counter() - began)
+
+
+def rates(path: Path) -> dict[str, Any]:
+    """Rates of an archive, and what it is."""
+    found: dict[tuple[str, int], list[float]] = {(way, workers): [] for way in WAYS for workers in WORKERS}
+    for _ in range(RUNS):
+        for (way, workers), runs in found.items():
+            runs.append(rate(path, way, workers))
+    with smalti.open(path) as archive:
+        return {
+            "archive": path.name,
+            "profile": archive.info().profile,
+            "shape": archive.shape,
+            "images_per_second": {
+                way: {f"{workers} workers": round(statistics.median(found[way, workers])) for workers in WORKERS}
+                for way in WAYS
+            },
+        }
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archives", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    names = " ".join(path.name for path in arguments.archives)
+    result = {
+        "command": f"python scripts/bench_dataloader.py {names} -o results/interop/loading.json",
+        "machine": describe_machine(),
+        "torch": torch.__version__,
+        "threads": 1,
+        "batch_images": BATCH_IMAGES,
+        "archives": [rates(path) for path in arguments.archives],
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(f"{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
