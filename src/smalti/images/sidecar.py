@@ -68,8 +68,9 @@ def check_field_names(fields: Fields, *reserved: str) -> None:
     """SmaltiError if a field has a name that means something else in the rows that are written."""
     for name in reserved:
         if name in fields:
+            instead = ".npy" if name == TRUE_NAME else ".tar"  # whose rows do not have it
             raise SmaltiError(
-                f"field {name!r} would be taken for the images' own in {METADATA_FILE}; write .tar instead"
+                f"field {name!r} would be taken for what rows say of every image; write {instead} instead"
             )
 
 

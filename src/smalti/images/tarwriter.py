@@ -27,7 +27,10 @@ __all__ = ["CLASS_NAMES_MEMBER", "TarWriter", "key_of", "tar_file"]
 
 
 CLASS_NAMES_MEMBER = "__class_names__"
-"""The first member, if labels have names: a JSON list of them. WebDataset passes over members of such names."""
+"""The first member, if labels have names: a JSON list of them. WebDataset passes over members of such names.
+
+An empty list says that the folders in keys are no classes: the images have no labels.
+"""
 
 _META = re.compile(r"__[^/]*__($|/)")  # what WebDataset passes over
 
@@ -53,6 +56,8 @@ class TarWriter:
     def write(self, batch: ImageBatch) -> None:
         """Write the images of a batch. SmaltiError if the system refuses to write."""
         check_field_names(batch.fields, TRUE_NAME)
+        if not self._written and not self._bytes and batch.labels is None and "/" in (batch.names or ("",))[0]:
+            self._add(CLASS_NAMES_MEMBER, class_names_bytes(()))  # else they would be taken for classes
         for position, row in enumerate(field_rows(batch.fields, len(batch))):
             name = None if batch.names is None else batch.names[position]
             key = self._key(name)
