@@ -1,0 +1,148 @@
+"""Fit with one process and with two ranks, and compare: the same quality, and the same bits on both ranks.
+
+    python scripts/check_distributed.py [-o results/distributed.json] [--images 10000] [--seeds 3] [--epochs 3]
+
+Each fit is on the first images of mnist/train, in batches of 64 however many ranks share them, with one thread a
+process; errors are of the first 2,000 images of mnist/test. The codebook is learned as in the study (`gradient`), and
+with all cures of codebook collapse at once (`cured`: running means, a k-means start, restarts of dead codes). Exit
+code 1 if ranks differ, or if two ranks and one differ by more than seeds do.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+RANKS = 2
+VALIDATION_IMAGES = 2_000
+CODES = 128
+WAYS: dict[str, dict[str, Any]] = {
+    "gradient": {},
+    "cured": {"update": "ema", "start": "kmeans", "restart": True},
+}
+
+
+def fit_one(task: dict[str, Any]) -> dict[str, Any] | None:
+    """Fit as this process, or as a rank of several; rank 0 returns what came out."""
+    import torch  # noqa: PLC0415 (in the processes that fit only)
+
+    from smalti.images import open_source, read_images  # noqa: PLC0415
+    from smalti.training import FitSettings, QuantizerSettings, TrainingImages, fit, joined  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    quantizer = QuantizerSettings(codebook_size=CODES, **WAYS[task["way"]])
+    settings = FitSettings(quantizer=quantizer, epochs=task["epochs"], seed=task["seed"])
+    pixels = read_images(open_source("mnist/train"), task["images"]).pixels
+    validation = read_images(open_source("mnist/test"), VALIDATION_IMAGES).pixels
+    with joined() as group:
+        group.barrier()
+        begun = time.perf_counter()
+        model = fit(TrainingImages(open_source(pixels)), validation, settings, group=group)
+        seconds = time.perf_counter() - begun
+        codes = model.network.quantizer.codebook.weight.detach().numpy()
+        digests = group.texts(hashlib.sha256(codes.tobytes()).hexdigest())
+    if not group.is_main:
+        return None
+    last = model.history[-1]
+    return {
+        "validation_mse": last["validation_mse"],
+        "integer_mse": model.quantization["mse"],
+        "codes_used": last["codes_used"],
+        "perplexity": round(last["perplexity"], 2),
+        "seconds": round(seconds, 1),
+        "codebook_sha256": digests,
+    }
+
+
+def run(task: dict[str, Any], ranks: int) -> dict[str, Any]:
+    """Fit in fresh processes."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    command = [sys.executable, *launch, __file__, "--task", json.dumps(task)]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{task}, {ranks} ranks: {done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def compare(way: str, images: int, epochs: int, seeds: int) -> dict[str, Any]:
+    """Fit with each seed by one process and by two ranks."""
+    rows = []
+    for seed in range(seeds):
+        task = {"way": way, "images": images, "epochs": epochs, "seed": seed}
+        one, two = run(task, 1), run(task, RANKS)
+        row = {
+            "seed": seed,
+            "one_process": one,
+            "two_ranks": two,
+            "mse_difference": two["validation_mse"] - one["validation_mse"],
+            "ranks_equal": len(set(two["codebook_sha256"])) == 1,
+        }
+        rows.append(row)
+        print(
+            f"{way} seed {seed}: MSE {one['validation_mse']:.6f} by one process in {one['seconds']} s, "
+            f"{two['validation_mse']:.6f} by two ranks in {two['seconds']} s, codebooks of both ranks "
+            f"{'equal' if row['ranks_equal'] else 'DIFFERENT'}",
+            flush=True,
+        )
+    alone = [row["one_process"]["validation_mse"] for row in rows]
+    largest = max(abs(row["mse_difference"]) for row in rows)
+    spread = max(alone) - min(alone)
+    return {
+        "settings": WAYS[way],
+        "fits": rows,
+        "largest_mse_difference": largest,
+        "seed_to_seed_range": spread,
+        "seed_to_seed_deviation": statistics.stdev(alone) if len(alone) > 1 else None,
+        "ranks_equal": all(row["ranks_equal"] for row in rows),
+        "within_noise": largest <= spread,
+    }
+
+
+def main() -> None:
+    """Fit one task if told so, else all, and write what came out."""
+    parser = argparse.ArgumentParser(description="Compare fits by one process and by two ranks.")
+    parser.add_argument("-o", "--output", type=Path, help="where to write JSON")
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        found = fit_one(json.loads(arguments.task))
+        if found is not None:
+            print(json.dumps(found))
+        return
+    import torch  # noqa: PLC0415
+
+    from smalti.study.machine import describe_machine  # noqa: PLC0415
+
+    ways = {way: compare(way, arguments.images, arguments.epochs, arguments.seeds) for way in WAYS}
+    result = {
+        "command": "python scripts/check_distributed.py -o results/distributed.json",
+        "machine": describe_machine(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "images": f"the first {arguments.images:,} of mnist/train",
+        "codebook_size": CODES,
+        "epochs": arguments.epochs,
+        "batch_images": 64,
+        "backend": "gloo",
+        "threads_of_a_process": 1,
+        "ways": ways,
+    }
+    if arguments.output:
+        arguments.output.write_text(f"{json.dumps(result, indent=2)}\n", encoding="utf-8")
+    sys.exit(0 if all(way["ranks_equal"] and way["within_noise"] for way in ways.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()
