@@ -9,7 +9,7 @@ import typer
 
 from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.extras import needing
-from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
+from smalti.cli.interruption import WorkInterruptedError, stop_on_interrupt
 from smalti.cli.options import (
     Codes,
     Debug,
@@ -30,7 +30,7 @@ from smalti.cli.options import (
     Threads,
 )
 from smalti.cli.pyramids import fit_pyramid_with_progress, prepare_checkpoint
-from smalti.cli.ranks import console_of, is_first, one_voice, open_on_all, threads_of_rank
+from smalti.cli.ranks import command_that_resumes, console_of, is_first, one_voice, open_on_all, threads_of_rank
 from smalti.cli.sources import report_skipped
 from smalti.errors import UsageError
 from smalti.files import atomic_file, check_output, writing
@@ -191,7 +191,7 @@ def fit_with_progress(
                 group=group,
             )
         except FitInterruptedError:
-            raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
+            raise WorkInterruptedError.going_on_with(command_that_resumes(group)) from None
 
 
 def _warn_of_few_steps(images: int, settings: "FitSettings", console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
 from smalti.cli.options import default_threads
-from smalti.cli.ranks import threads_of_rank
+from smalti.cli.ranks import command_that_resumes, threads_of_rank
 from smalti.files import atomic_file, writing
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fit_pyramid_with_progress(
                 source, settings, checkpoint=checkpoint, resume=resume, observer=observer, group=group
             )
         except FitInterruptedError:
-            raise WorkInterruptedError.going_on_with(command_line("--resume")) from None
+            raise WorkInterruptedError.going_on_with(command_that_resumes(group)) from None
 
 
 def prepare_checkpoint(checkpoint: Path, resume: bool, console: Console) -> None:
