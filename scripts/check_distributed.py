@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+BEGIN, END = "<!-- begin: made by scripts/check_distributed.py -->", "<!-- end -->"
 RANKS = 2
 VALIDATION_IMAGES = 2_000
 CODES = 128
@@ -108,10 +110,43 @@ def compare(way: str, images: int, epochs: int, seeds: int) -> dict[str, Any]:
     }
 
 
+def table(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    lines = [
+        f"{result['images']}, {result['epochs']} epochs, K = {result['codebook_size']}, gloo, one thread a process; "
+        f"{result['machine']}, which did other work too.",
+        "",
+        "| codebook | seed | MSE, one process | MSE, two ranks | difference | codebooks of the ranks | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for way, found in result["ways"].items():
+        for row in found["fits"]:
+            one, two = row["one_process"], row["two_ranks"]
+            lines.append(
+                f"| {way} | {row['seed']} | {one['validation_mse']:.6f} | {two['validation_mse']:.6f} "
+                f"| {row['mse_difference']:+.6f} | {'the same bits' if row['ranks_equal'] else '**DIFFERENT**'} "
+                f"| {one['seconds']:.0f} and {two['seconds']:.0f} |"
+            )
+    for way, found in result["ways"].items():
+        lines += [
+            "",
+            f"`{way}`: two ranks and one differ by {found['largest_mse_difference']:.6f} at most, "
+            f"seeds by up to {found['seed_to_seed_range']:.6f}.",
+        ]
+    return "\n".join(lines)
+
+
+def write_page(text: str) -> None:
+    """Put the table between its marks on the page."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END, 1)[1]
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Fit one task if told so, else all, and write what came out."""
     parser = argparse.ArgumentParser(description="Compare fits by one process and by two ranks.")
-    parser.add_argument("-o", "--output", type=Path, help="where to write JSON")
+    parser.add_argument("-o", "--output", type=Path, help="where to write JSON; the page is then written too")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
@@ -141,6 +176,7 @@ def main() -> None:
     }
     if arguments.output:
         arguments.output.write_text(f"{json.dumps(result, indent=2)}\n", encoding="utf-8")
+        write_page(table(result))
     sys.exit(0 if all(way["ranks_equal"] and way["within_noise"] for way in ways.values()) else 1)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from smalti.cli.console import Console
-from smalti.cli.interruption import WorkInterruptedError
+from smalti.cli.interruption import WorkInterruptedError, command_line
 from smalti.cli.options import default_threads
 from smalti.cli.sources import open_for
 from smalti.errors import UsageError
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from smalti.images import ImageSource
     from smalti.training import Group
 
-__all__ = ["QuietConsole", "console_of", "is_first", "one_voice", "open_on_all", "refuse_several", "threads_of_rank"]
+__all__ = [
+    "QuietConsole",
+    "command_that_resumes",
+    "console_of",
+    "is_first",
+    "one_voice",
+    "open_on_all",
+    "refuse_several",
+    "threads_of_rank",
+]
 
 
 LAST_WORD_SECONDS = 2.0
@@ -57,6 +66,11 @@ class QuietConsole(Console):
 
     def result(self, plain: dict[str, Any], text: str) -> None:
         """Say nothing: rank 0 says it."""
+
+
+def command_that_resumes(group: "Group") -> str:
+    """Return what to type to go on with an interrupted fit."""
+    return f"{'' if group.size == 1 else 'torchrun ... -m '}{command_line('--resume')}"
 
 
 def console_of(group: "Group", console: Console) -> Console:
