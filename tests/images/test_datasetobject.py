@@ -80,6 +80,15 @@ def test_the_temporary_file_of_an_iterable_dataset_goes_with_its_source(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_columns_that_are_left_out_are_not_decoded() -> None:
+    def pages() -> Iterator[dict[str, Any]]:
+        for row in rows():
+            yield row | {"pages": [row["image"]] * 2}
+
+    features = datasets.Features({**FEATURES, "pages": datasets.List(datasets.Image())})
+    assert_all(open_source(datasets.IterableDataset.from_generator(pages, features=features)))
+
+
 def test_rows_without_features_are_understood() -> None:
     def bare() -> Iterator[dict[str, Any]]:
         for number, image in enumerate(IMAGES):

@@ -6,6 +6,8 @@ import io
 import logging
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +126,14 @@ def test_labels_that_are_texts_become_classes_in_order_of_their_names(tmp_path: 
     assert source.class_names == ("ant", "dog")
     np.testing.assert_array_equal(batch.labels, [1, 0, 1])
     assert batch.names == ("c", "a", "b")
+
+
+def test_labels_beyond_64_bits_are_one_line(tmp_path: Path) -> None:
+    labels = pa.array([0, 1, 2**63 - 1], pa.uint64())
+    assert everything(open_source(plain(tmp_path / "a.parquet", label=labels))).labels.tolist() == labels.to_pylist()
+    path = plain(tmp_path / "b.parquet", label=pa.array([0, 1, 2**63], pa.uint64()))
+    with pytest.raises(SourceError, match=r"b\.parquet: cannot be read: Integer value"):
+        open_source(path)
 
 
 def test_further_columns_of_classes_become_their_names(tmp_path: Path) -> None:
@@ -390,3 +400,23 @@ def test_parquet_behind_a_url_is_read(tmp_path: Path) -> None:
         batch = everything(open_source(url))
         np.testing.assert_array_equal(batch.pixels[..., 0], noise(3, 4, 5))
         assert batch.fields == ({} if url.endswith("parquet") else {"split": ["train"] * 3})
+
+
+@pytest.mark.parametrize(
+    "way", ["open_source({!r})", "open_image_writer(Path({!r}), (4, 5, 1), 1, overwrite=True).__enter__()"]
+)
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, way: str) -> None:
+    path = plain(tmp_path / "a.parquet")
+    code = f"""
+import sys
+from pathlib import Path
+sys.modules["pyarrow"] = None
+from smalti.errors import MissingDependencyError
+from smalti.images import open_image_writer, open_source
+try:
+    {way.format(str(path))}
+except MissingDependencyError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.endswith('needs pyarrow, which is not installed; pip install "smalti[parquet]"\n')

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import smalti
 from archive.made_up import random_network, random_tokens
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive.collection.writing import write_collection
-from smalti.errors import SmaltiError, UsageError
+from smalti.errors import MissingDependencyError, SmaltiError, UsageError
 from smalti.interop import huggingface
 from smalti.interop.huggingface import from_dataset, to_dataset
 
@@ -235,3 +236,9 @@ def test_from_dataset_is_a_source(digits: SimpleNamespace) -> None:
     np.testing.assert_array_equal(next(iter(source.batches(64))).pixels[..., 0], digits.images)
     with pytest.raises(UsageError, match="list is no dataset of Hugging Face"):
         from_dataset([1])
+
+
+def test_without_datasets_the_extra_is_named(made: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "smalti\[hf\]"'):
+        to_dataset(made.path)

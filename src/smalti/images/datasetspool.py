@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from smalti.errors import SourceError
-from smalti.images.tablecolumns import plain_type, pyarrow_for
+from smalti.images.tablecolumns import columns_of, plain_type, pyarrow_for
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -22,22 +22,24 @@ _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 def spool_rows(dataset: Any, path: Path, name: str) -> None:
-    """Write the rows of an IterableDataset to a file of Arrow, images as the files that they are.
+    """Write the rows of an IterableDataset to a file of Arrow: what a source reads of them, images as files.
 
-    dataset : whose features may be unknown: then its first rows say what the columns are
+    dataset : whose features may be unknown: then all columns are written, and its first rows say what they are
     name : what messages call it
 
     Raises SourceError if there are no rows, or if they do not fit the columns; what the dataset raises passes through.
     """
     # Rows are asked for and not tables, because for these `datasets` takes the types of each row for those of columns.
     pyarrow = pyarrow_for(name)
+    known = dataset.features
+    if known is not None:
+        dataset = dataset.select_columns(list(columns_of(known.arrow_schema, name).used))
     batches = _encoded(dataset).iter(_ROWS)
     columns = next(batches, None)
     if columns is None:
         raise SourceError(f"{name}: has no rows; give one that holds images")
-    known = dataset.features
     try:
-        schema = _schema_of(columns) if known is None else _stored_schema(known.arrow_schema)
+        schema = _schema_of(columns) if known is None else _stored_schema(dataset.features.arrow_schema)
         with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
             while columns is not None:
                 arrays = [pyarrow.array(_plain(columns[field.name]), field.type) for field in schema]

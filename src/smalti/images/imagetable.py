@@ -46,7 +46,7 @@ def kind_of_values(values: Iterable[Scalar | None], kind: type[Any] | None = Non
     for given in values:
         value = given.item() if isinstance(given, np.generic) else given
         if value is not None:
-            found = next((kind for kind in (bool, int, float) if isinstance(value, kind)), str)
+            found = next((plain for plain in (bool, int, float) if isinstance(value, plain)), str)
             if found is int and value not in _INT64:
                 found = str
             kind = found if kind in (None, found) else (float if {kind, found} == {int, float} else str)

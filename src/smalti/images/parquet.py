@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["is_parquet_folder", "open_parquet", "open_parquet_folder"]
+__all__ = ["is_parquet_folder", "open_parquet", "open_parquet_folder", "parquet_names"]
 
 _SUFFIX = ".parquet"
 _METADATA = "metadata.parquet"  # beside image files it says more of them, and holds none
@@ -48,7 +48,7 @@ class ParquetPart:
             groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
             self._starts = np.cumsum([0, *(group.num_rows for group in groups)])
             sizes = [group.total_byte_size / max(1, group.num_rows) for group in groups]
-        self._batch_rows = max(1, min(_BATCH_ROWS, int(BATCH_BYTES / max(1, *sizes, 1))))
+        self._batch_rows = max(1, min(_BATCH_ROWS, int(BATCH_BYTES / max([1, *sizes]))))
 
     def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
         """As `TablePart.batches`; row groups without a wanted row are not read."""
@@ -95,13 +95,18 @@ def is_parquet_folder(place: Place) -> bool:
     return found
 
 
-def open_parquet_folder(place: Place) -> Records:
-    """Open the Parquet files of a folder as one source, in the order of their names, hidden ones left out.
+def parquet_names(place: Place) -> tuple[str, ...]:
+    """The relative names of a folder's Parquet files, in order; hidden ones are left out."""
+    return tuple(name for name, _ in list_files(place) if _is_part(name))
+
+
+def open_parquet_folder(place: Place, names: Sequence[str] | None = None) -> Records:
+    """Open the Parquet files of a folder as one source, in the order of their names; or some of its `parquet_names`.
 
     If the name of every file tells its split (`data/train-00000-of-00002.parquet`, `test.parquet`,
     `default/validation/0000.parquet`), it becomes the field "split".
     """
-    names = [name for name, _ in list_files(place) if _is_part(name)]
+    names = parquet_names(place) if names is None else names
     if not names:
         raise SourceError(f"{shown(place)}: holds no {_SUFFIX} files; give a folder that does")
     parts = [ParquetPart(below(place, name), shown(below(place, name))) for name in names]

@@ -61,6 +61,11 @@ class TableColumns:
     fields: tuple[str, ...]
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return tuple(name for name in (self.image, self.label, self.name, *self.fields) if name)
+
 
 def pyarrow_for(what: str) -> Any:
     """The package pyarrow; MissingDependencyError, which names `what`, if it is not installed."""

@@ -80,10 +80,9 @@ class TableRecords:
         self._follow = follow
         with reading_table(parts[0].shown):  # names may be no text
             self._columns = columns_of(parts[0].schema, parts[0].shown)
-        self._used = _used_columns(self._columns)
         for part in parts[1:]:
             with reading_table(part.shown):
-                _check_like(part, parts[0], self._used)
+                _check_like(part, parts[0], self._columns.used)
         self._splits = splits if splits is not None and SPLIT_FIELD not in self._columns.fields else None
         self._starts = [0, *itertools.accumulate(part.rows for part in parts)]
         self.class_names = self._columns.class_names
@@ -100,14 +99,14 @@ class TableRecords:
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
         """Yield the rows of these ascending numbers; parts without any are not opened."""
-        numbers = np.arange(*_bounds(entries)) if isinstance(entries, range) else np.fromiter(entries, np.int64)
+        numbers = np.arange(*_bounds(entries)) if isinstance(entries, range) else np.asarray(entries, np.int64)
         for place, part in enumerate(self._parts):
             first, end = np.searchsorted(numbers, self._starts[place : place + 2])
             wanted = numbers[first:end] - self._starts[place]
             split = {} if self._splits is None else {SPLIT_FIELD: self._splits[place]}
             done = 0
             with reading_table(part.shown):
-                for start, batch in part.batches(self._used, wanted) if len(wanted) else ():
+                for start, batch in part.batches(self._columns.used, wanted) if len(wanted) else ():
                     low, high = np.searchsorted(wanted, [start, start + len(batch)])
                     rows = wanted[low:high] - start
                     done += len(rows)
@@ -121,7 +120,7 @@ class TableRecords:
         batch = plain_batch(batch)
         if len(rows) < len(batch):
             batch = batch.take(pyarrow_for("a table").array(rows))
-        labels = self._values(batch, columns.label)
+        labels = self._labels(batch)
         names = self._values(batch, columns.name or None)
         fields = [self._values(batch, name) for name in columns.fields]
         images = self._images(batch.column(columns.image))
@@ -156,6 +155,15 @@ class TableRecords:
             return values
         return [classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None for value in values]
 
+    def _labels(self, batch: "pa.RecordBatch") -> Sequence[Any]:
+        """Labels as they are, or their texts; Arrow's error for integers beyond int64."""
+        pyarrow = pyarrow_for("a table")
+        label = self._columns.label
+        if label is None or not pyarrow.types.is_uint64(batch.column(label).type):
+            return self._values(batch, label)
+        values: list[int | None] = batch.column(label).cast(pyarrow.int64()).to_pylist()
+        return values
+
     def _label_texts(self, label: str) -> tuple[str, ...] | None:
         """The different texts of the column of labels, sorted."""
         found: set[str] = set()
@@ -187,10 +195,6 @@ def file_below(root: Place) -> Follow:
         return file if file.is_file() else Unreadable("holds no bytes, only the path of a file that is not there")
 
     return follow
-
-
-def _used_columns(columns: TableColumns) -> list[str]:
-    return [name for name in (columns.image, columns.label, columns.name, *columns.fields) if name]
 
 
 def _check_like(part: TablePart, first: TablePart, columns: Sequence[str]) -> None:
