@@ -16,7 +16,7 @@ from smalti.images.batch import SkippedFile
 from smalti.images.decoding import EntryData, Unreadable
 from smalti.images.places import Place, is_url
 from smalti.images.records import Record
-from smalti.images.tablecolumns import TableColumns, classes_in, columns_of, is_text, plain_type, pyarrow_for
+from smalti.images.tablecolumns import classes_in, columns_of, is_text, plain_type, pyarrow_for
 from smalti.images.tablevalues import pixels_of, plain_batch, reading_table, relative_name, scalars_of
 
 if TYPE_CHECKING:
