@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from smalti.archive import Archive, ArchiveInfo, Collection, CollectionInfo, Limits
     from smalti.archive import open_images as open  # noqa: A004 (the name users expect)
     from smalti.codec import CompressReport
+    from smalti.images.batch import Pixels
+    from smalti.images.datasetobject import DatasetObject
 
 __all__ = [
     "Archive",
@@ -81,7 +83,7 @@ def __dir__() -> list[str]:
 
 
 def compress(
-    images: "NDArray[np.uint8] | str | Path",
+    images: "Pixels | DatasetObject | str | Path",
     out: "str | PathLike[str]",
     *,
     model: "str | PathLike[str] | None" = None,
@@ -97,11 +99,13 @@ def compress(
     labels: "NDArray[np.integer] | None" = None,
     max_mse: float | None = None,
     recovery: str | None = None,
+    strict: bool = False,
     overwrite: bool = False,
 ) -> "CompressReport":
     """Write images to the archive `out`, with a model from a file or one fitted on the images themselves.
 
-    images : uint8 [N, H, W] or [N, H, W, C] with C from 1 to 4, or any SOURCE that the command line takes
+    images : uint8 or uint16 [N, H, W] or [N, H, W, C] with C from 1 to 4, a dataset of Hugging Face `datasets`, or any
+        SOURCE that the command line takes; images of several shapes become a collection
     model : a file from `smalti fit`; with it, profile, codebook_size, epochs and seed must be left alone
     profile : "paper", the study's network; "compact", the fewest bytes; "fine", more quality. None is "paper", or
         "compact" if there is a target or an effort
@@ -110,6 +114,7 @@ def compress(
     adapt : whether the archive's copy of a given model may learn from these images
     labels : integers [N], for an array
     max_mse : what every image must decode within (mean squared error of pixels scaled to 0..1); 0 is lossless
+    strict : whether a file that cannot be read is an error, and not passed over
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
 
     Needs the extra `smalti[train]`. Raises what reading the source, fitting and writing raise: all SmaltiError.
@@ -118,7 +123,7 @@ def compress(
 
     from smalti.archive.recovery import RecoverySpec  # noqa: PLC0415
     from smalti.files import check_output  # noqa: PLC0415
-    from smalti.images import open_source  # noqa: PLC0415
+    from smalti.images import open_groups  # noqa: PLC0415
 
     try:
         from smalti.codec import Wanted, compress_images  # noqa: PLC0415 (torch)
@@ -132,11 +137,12 @@ def compress(
     if model is None:
         check_output(target, overwrite)
     return compress_images(
-        open_source(images, labels=labels),
+        open_groups(images, labels=labels),
         target,
         wanted,
         None if model is None else Path(model),
         max_mse=max_mse,
         recovery=None if recovery is None else RecoverySpec.parse(recovery),
+        strict=strict,
         overwrite=overwrite,
     )

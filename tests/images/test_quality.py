@@ -123,8 +123,21 @@ def test_images_that_cannot_be_compared_are_refused() -> None:
         meter.add(np.zeros((1, 8, 8, 1), np.float32), np.zeros((1, 8, 8, 1), np.uint8))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"\[n, H, W, C\]"):
         meter.add(noise(1, 8, 8, 1), noise(1, 8, 9, 1))
-    meter.add(noise(1, 8, 8, 1), noise(1, 8, 8, 1))
-    with pytest.raises(ValueError, match="after images"):
-        meter.add(noise(1, 9, 9, 1), noise(1, 9, 9, 1))
     with pytest.raises(ValueError, match="smaller"):
         ssim(noise(1, 6, 9, 1), noise(1, 6, 9, 1))
+
+
+def test_images_of_other_shapes_count_alike() -> None:
+    whole, alone = QualityMeter(), [QualityMeter(), QualityMeter()]
+    pairs = [
+        (noise(3, 8, 9, 1), np.zeros((3, 8, 9, 1), np.uint8)),
+        (noise(2, 12, 10, 3), np.zeros((2, 12, 10, 3), np.uint8)),
+    ]
+    for meter, (original, decoded) in zip(alone, pairs, strict=True):
+        whole.add(original, decoded)
+        meter.add(original, decoded)
+    first, second = (meter.result() for meter in alone)
+    result = whole.result()
+    assert result.images == 5 and result.mse_max == max(first.mse_max, second.mse_max)
+    assert result.mse_mean == pytest.approx((3 * first.mse_mean + 2 * second.mse_mean) / 5)
+    assert result.ssim_mean == pytest.approx((3 * first.ssim_mean + 2 * second.ssim_mean) / 5)

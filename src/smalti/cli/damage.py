@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import Archive, DamagedBlock, Extracted, VerifyReport
+from smalti.archive import Archive, Collection, DamagedBlock, Extracted, VerifyReport
 from smalti.cli.console import Console
 
 __all__ = ["damage_line", "missing_json", "missing_line", "missing_text", "warn_of_damage"]
@@ -12,7 +12,7 @@ __all__ = ["damage_line", "missing_json", "missing_line", "missing_text", "warn_
 _SHOWN = 5
 
 
-def warn_of_damage(archive: Archive, console: Console) -> None:
+def warn_of_damage(archive: Archive | Collection, console: Console) -> None:
     """Tell of what was wrong on opening and has been overcome."""
     if archive.damage:
         console.warn(f"{archive.path}: {_some(archive.damage)}; smalti test tells what is lost")

@@ -42,7 +42,7 @@ def estimate_command(
     found = estimate(sample, mse)
     compared = Comparison(found, _peers(sample, mse, console))
     console.result(_plain(compared, time.monotonic() - started), _text(source, compared))
-    report_skipped(images, console)
+    report_skipped(images.skipped, console)
 
 
 def _error_asked(profile: Profile | None, target_mse: float | None) -> float:

@@ -143,7 +143,7 @@ def _tell(model: "Model | PyramidModel", output: Path, images: "ImageSource", co
         learned = f"{model.codebook_size:,} codes"
     plain["skipped"] = [vars(file) for file in images.skipped]
     console.result(plain, f"{output}: {learned}, {size:,} bytes")
-    report_skipped(images, console)
+    report_skipped(images.skipped, console)
 
 
 def fit_with_progress(

@@ -1,16 +1,20 @@
 """`smalti info` and `smalti test`."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smalti.archive import Comparison, Level, compare, open_archive
+from smalti.archive import Archive, Collection, Comparison, Level, compare, open_images
 from smalti.cli.console import Console
 from smalti.cli.damage import damage_line, warn_of_damage
 from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads, default_threads
-from smalti.cli.sources import open_for, report_skipped
+from smalti.cli.sources import open_for, open_groups_for, report_skipped
 from smalti.cli.summary import info_json, info_text, quality_json, short_summary, verify_json
 from smalti.errors import DamagedArchiveError, UsageError
+
+if TYPE_CHECKING:
+    from smalti.images import ImageSource
 
 __all__ = ["info_command", "test_command"]
 
@@ -20,7 +24,7 @@ def info_command(
 ) -> None:
     """Show what is inside ARCHIVE, byte by byte; no image is decoded."""
     console = Console(json=json, quiet=quiet)
-    with open_archive(archive) as opened:
+    with open_images(archive) as opened:
         info, path = opened.info(), opened.path
         warn_of_damage(opened, console)
     console.result({"archive": str(path), **info_json(info)}, info_text(path, info))
@@ -46,7 +50,7 @@ def test_command(
         raise UsageError("--quick decodes nothing: give it alone")
     level: Level = "quick" if quick else "pixels" if full else "tokens"
     console = Console(json=json, quiet=quiet)
-    with open_archive(archive, threads=default_threads(threads)) as opened:
+    with open_images(archive, threads=default_threads(threads)) as opened:
         with console.progress("test") as progress:
             info, report = opened.info(), opened.verify(level, progress)
         path = opened.path
@@ -55,17 +59,24 @@ def test_command(
             console.result(plain, "damaged")
             console.warn(damage_line(path, report, info.recovery_bytes > 0))
             raise typer.Exit(DamagedArchiveError.exit_code)
-        source = None if against is None else open_for(against, console)
-        if source is None:
+        sources = None if against is None else _originals(opened, against, console)
+        if sources is None:
             console.result(plain, f"{short_summary(path, info)}\n{_CHECKED[level]}")
             return
         with console.progress("compare") as progress:
-            comparison = compare(opened, source, progress)
+            comparison = compare(opened, sources, progress)
     plain |= {**quality_json(comparison), "pixels_sha256": comparison.pixels_sha256}
-    if comparison.pixels_sha256 != report.stored_sha256:
+    if report.stored_sha256 not in (None, comparison.pixels_sha256):  # a collection has none of all its pixels
         raise DamagedArchiveError(f"{path}: its pixels are not those that were written: wrong SHA-256")
     console.result(plain, f"{short_summary(path, info)}\n{_quality(comparison)}")
-    report_skipped(source, console)
+    report_skipped([file for source in sources for file in source.skipped], console)
+
+
+def _originals(opened: Archive | Collection, against: str, console: Console) -> "Sequence[ImageSource]":
+    """The images to compare with: of a collection those of every shape."""
+    if isinstance(opened, Collection):
+        return open_groups_for(against, console, strict=False)
+    return [open_for(against, console)]
 
 
 _CHECKED: dict[Level, str] = {

@@ -24,6 +24,7 @@ __all__ = [
     "Resume",
     "Seed",
     "Source",
+    "Strict",
     "TargetBytes",
     "TargetMse",
     "TargetSsim",
@@ -41,8 +42,8 @@ class Profile(StrEnum):
 
 
 SOURCE_HELP = (
-    "Images: a folder of image files, .npy, IDX (.gz), or a named set "
-    "(mnist, fashion-mnist, cifar-10, each also with /train or /test; noto-emoji)."
+    "Images: a folder of image files, .tar, .parquet, .npy, .npz, HDF5, Zarr, IDX (.gz), .smalti, a URL of one, or a "
+    "named set (mnist, fashion-mnist, cifar-10, each also with /train or /test; noto-emoji)."
 )
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
@@ -58,6 +59,9 @@ ArchivePlace = Annotated[
 ]
 OutPath = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)]
 
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse SOURCE if any file of it cannot be read, in place of passing it over.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite an existing output.")]

@@ -2,16 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from smalti.archive import extract, open_archive
+from smalti.archive import extract, open_images
 from smalti.archive.recovery import RecoverySpec, require_reedsolo
+from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
 from smalti.cli.damage import missing_json, missing_line, missing_text, warn_of_damage
 from smalti.cli.extras import needing
-from smalti.cli.fitting import checkpoint_path, fit_with_progress
 from smalti.cli.options import (
     ArchivePlace,
     Codes,
@@ -27,21 +27,18 @@ from smalti.cli.options import (
     Resume,
     Seed,
     Source,
+    Strict,
     TargetBytes,
     TargetMse,
     TargetSsim,
     Threads,
     default_threads,
 )
-from smalti.cli.pyramids import compress_pyramid, fit_pyramid_with_progress
 from smalti.cli.ranks import refuse_several
-from smalti.cli.sources import open_for, report_skipped
+from smalti.cli.sources import open_groups_for, report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.files import check_output
-
-if TYPE_CHECKING:
-    from smalti.training.pyramid import PyramidModel
 
 __all__ = ["compress_command", "decompress_command", "get_command"]
 
@@ -84,6 +81,7 @@ def compress_command(
         ),
     ] = None,
     no_labels: Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")] = False,
+    strict: Strict = False,
     device: Device = "cpu",
     resume: Resume = False,
     force: Force = False,
@@ -94,8 +92,8 @@ def compress_command(
 ) -> None:
     """Pack the images of SOURCE in one self-contained .smalti file.
 
-    Without --model, a model is fitted on SOURCE first. Files that cannot be read are passed over and listed; the
-    exit code is then 3.
+    Without --model, a model is fitted on SOURCE first. Images of several shapes are packed shape by shape, in one file.
+    Files that cannot be read are passed over and listed, and the exit code is then 3; with --strict they are an error.
     """
     refuse_several("smalti compress", "fit with smalti fit first, then give --model")
     console = Console(json=json, quiet=quiet)
@@ -108,45 +106,31 @@ def compress_command(
     if recovery_spec is not None:
         require_reedsolo()
     with needing("compressing", "train"):
-        from smalti.codec import Wanted, compress_source, load_model, packing_of  # noqa: PLC0415 (torch is slow)
-        from smalti.training import Model, choose_device  # noqa: PLC0415
+        from smalti.codec import Wanted, compress_groups, load_model  # noqa: PLC0415 (torch is slow to import)
+        from smalti.training import choose_device  # noqa: PLC0415
     name = None if profile is None else profile.value
     wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort, adapt)
-    packed: dict[str, Any] = {
-        "labels": not no_labels,
-        "max_mse": max_mse,
-        "recovery": recovery_spec,
-        "overwrite": force,
-    }
-    fitted: Model | PyramidModel
-    if model is not None:
-        fitted = load_model(model, choose_device(device))
-        images = open_for(source, console)
-    elif wanted.is_pyramid:
-        images = open_for(source, console)
-        fitted = fit_pyramid_with_progress(
-            images, wanted.pyramid_settings(), console, output, checkpoint_path(output), resume=resume, threads=threads
-        )
-    else:
-        settings = wanted.paper_settings()
-        images = open_for(source, console)
-        fitted = fit_with_progress(images, settings, console, output, device=device, resume=resume, threads=threads)
-    import torch  # noqa: PLC0415
-
-    torch.set_num_threads(default_threads(threads))
-    if not isinstance(fitted, Model):
-        packing = packing_of(fitted, wanted, model is None)
-        state = output.with_name(f"{output.name}.packing")
-        packed |= {"state": state, "resume": resume}
-        report = compress_pyramid(images, output, fitted, packing, console, threads=threads, **packed)
-    else:
-        wanted.check_for_paper_model()
-        with console.progress("compress") as progress:
-            report = compress_source(
-                images, output, fitted, threads=default_threads(threads), progress=progress, **packed
-            )
-    if model is None:
-        checkpoint_path(output).unlink(missing_ok=True)
+    given = None if model is None else load_model(model, choose_device(device))
+    groups = open_groups_for(source, console, strict=strict)
+    wanted.check_for_groups(len(groups))
+    packer = ShownPacker(
+        console,
+        output,
+        wanted,
+        given,
+        several=len(groups) > 1,
+        labels=not no_labels,
+        max_mse=max_mse,
+        recovery=recovery_spec,
+        strict=strict,
+        overwrite=force,
+        device=device,
+        resume=resume,
+        threads=threads,
+    )
+    models = [] if given is None else [given]
+    report = compress_groups(groups, output, packer, models, overwrite=force, say=console.say)
+    packer.remove_checkpoints()
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))
     larger = larger_than_raw(report.info)
@@ -154,7 +138,7 @@ def compress_command(
     for line in (larger, heavy, report.missed):
         if line is not None:
             console.warn(line)
-    report_skipped(images, console)
+    report_skipped(report.skipped, console)
 
 
 SkipDamaged = Annotated[
@@ -211,7 +195,7 @@ def _extract(
     console: Console,
     threads: int | None,
 ) -> None:
-    with open_archive(archive, threads=default_threads(threads)) as opened:
+    with open_images(archive, threads=default_threads(threads)) as opened:
         warn_of_damage(opened, console)
         with console.progress("decompress") as progress:
             result = extract(opened, output, indices, overwrite=force, skip_damaged=skip_damaged, progress=progress)

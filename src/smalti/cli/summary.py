@@ -1,19 +1,24 @@
 """Archives in words and in the JSON fields of the contract."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import ArchiveInfo, Comparison, VerifyReport
+from smalti.archive import ArchiveInfo, CollectionInfo, Comparison, VerifyReport
 
 __all__ = ["info_json", "info_text", "larger_than_raw", "model_heavy", "quality_json", "short_summary", "verify_json"]
 
 
+AnyInfo = ArchiveInfo | CollectionInfo
+
 MODEL_HEAVY = 0.5
 """Share of an archive from which on a model of its own does not pay."""
 
+MEMBERS_SHOWN = 20
 
-def info_json(info: ArchiveInfo) -> dict[str, Any]:
+
+def info_json(info: AnyInfo) -> dict[str, Any]:
     """Return what `smalti info --json` prints."""
     return asdict(info)
 
@@ -35,7 +40,7 @@ def quality_json(comparison: Comparison) -> dict[str, Any]:
     return {**quality, "labels_equal": comparison.labels_equal, "names_equal": comparison.names_equal}
 
 
-def short_summary(path: Path | str, info: ArchiveInfo) -> str:
+def short_summary(path: Path | str, info: AnyInfo) -> str:
     """Return one line on an archive's size."""
     return (
         f"{path}: {info.images:,} image{'s' if info.images > 1 else ''} in {info.archive_bytes:,} bytes "
@@ -44,7 +49,7 @@ def short_summary(path: Path | str, info: ArchiveInfo) -> str:
     )
 
 
-def larger_than_raw(info: ArchiveInfo) -> str | None:
+def larger_than_raw(info: AnyInfo) -> str | None:
     """Return a line that warns of an archive larger than the pixels in it, or None if it is not."""
     if info.ratio >= 1:
         return None
@@ -53,7 +58,7 @@ def larger_than_raw(info: ArchiveInfo) -> str | None:
     return f"the archive is larger than the raw pixels ({info.raw_bytes:,} bytes), for it carries its decoder{when}"
 
 
-def model_heavy(info: ArchiveInfo) -> str | None:
+def model_heavy(info: AnyInfo) -> str | None:
     """Return a line on an archive most of which is its model, or None if it is not so."""
     share = (info.bytes.model + info.bytes.prior) / info.archive_bytes
     if share < MODEL_HEAVY:
@@ -91,12 +96,51 @@ def _levels(info: ArchiveInfo) -> str:
     return f"{levels}, an image"
 
 
-def info_text(path: Path | str, info: ArchiveInfo) -> str:
+def info_text(path: Path | str, info: AnyInfo) -> str:
     """Return what `smalti info` prints: what is inside, byte by byte."""
+    rows = _collection_rows(path, info) if isinstance(info, CollectionInfo) else _archive_rows(path, info)
+    lines = [f"{name:<11}{text}" for name, text in rows]
+    lines += ["bytes"] + [
+        f"  {name:<9}{size:>12,}  {100 * size / info.archive_bytes:5.1f} %" for name, size in asdict(info.bytes).items()
+    ]
+    if isinstance(info, CollectionInfo):
+        lines += ["members", *_member_lines(info)]
+    else:
+        lines += ["made with"] + [f"  {name}: {value}" for name, value in info.provenance.items()]
+    return "\n".join(lines)
+
+
+def _archive_rows(path: Path | str, info: ArchiveInfo) -> list[tuple[str, str]]:
     shape = " x ".join(str(side) for side in info.shape[1:])
-    rows = [
+    return [
         ("archive", f"{path} (format {info.format_version}, profile {info.profile}, decoder {info.decoder})"),
         ("images", f"{info.images:,} of {shape}, {info.dtype}"),
+        *_size_rows(info),
+        (
+            "tokens",
+            f"{_levels(info)}; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}",
+        ),
+        ("blocks", f"{info.blocks} of up to {info.block_images} images"),
+        ("columns", ", ".join(info.columns) or "none"),
+        ("promise", _promise(info)),
+        *_last_rows(info),
+    ]
+
+
+def _collection_rows(path: Path | str, info: CollectionInfo) -> list[tuple[str, str]]:
+    shape = "several shapes" if info.shape is None else " x ".join(str(side) for side in info.shape[1:])
+    return [
+        ("collection", f"{path} (format {info.format_version}), {len(info.members)} archives"),
+        ("images", f"{info.images:,} of {shape}, {info.dtype or 'uint8 and uint16'}"),
+        *_size_rows(info),
+        ("blocks", f"{info.blocks}"),
+        ("columns", ", ".join(info.columns) or "none"),
+        *_last_rows(info),
+    ]
+
+
+def _size_rows(info: AnyInfo) -> list[tuple[str, str]]:
+    return [
         (
             "size",
             f"{info.archive_bytes:,} bytes of {info.raw_bytes:,}: {_ratio(info.ratio)} with the model, "
@@ -107,24 +151,27 @@ def info_text(path: Path | str, info: ArchiveInfo) -> str:
             f"{info.bytes_per_image:,.2f} bytes, {info.bits_per_pixel:.4f} bits a pixel; "
             f"tokens alone {info.tokens_bits_per_image / 8:.2f} bytes",
         ),
-        (
-            "tokens",
-            f"{_levels(info)}; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}",
-        ),
-        ("blocks", f"{info.blocks} of up to {info.block_images} images"),
-        ("columns", ", ".join(info.columns) or "none"),
-        ("promise", _promise(info)),
+    ]
+
+
+def _last_rows(info: AnyInfo) -> list[tuple[str, str]]:
+    when = info.break_even_images
+    pays = "never smaller than the raw pixels"
+    if when is not None:
+        pays = f"smaller than the raw pixels from {when:,} images on"
+    return [
         ("recovery", f"{info.recovery_bytes:,} bytes" if info.recovery_bytes else "none"),
-        (
-            "break-even",
-            "never smaller than the raw pixels"
-            if info.break_even_images is None
-            else f"smaller than the raw pixels from {info.break_even_images:,} images on",
-        ),
+        ("break-even", pays),
     ]
-    lines = [f"{name:<11}{text}" for name, text in rows]
-    lines += ["bytes"] + [
-        f"  {name:<9}{size:>12,}  {100 * size / info.archive_bytes:5.1f} %" for name, size in asdict(info.bytes).items()
-    ]
-    lines += ["made with"] + [f"  {name}: {value}" for name, value in info.provenance.items()]
-    return "\n".join(lines)
+
+
+def _member_lines(info: CollectionInfo) -> Iterator[str]:
+    """A line for each member, or for the first ones of many."""
+    for number, member in enumerate(info.members[:MEMBERS_SHOWN]):
+        shape = " x ".join(str(side) for side in member.shape[1:])
+        yield (
+            f"  {number:>5}  {member.images:>10,} of {shape}, {member.dtype}  {member.archive_bytes:>12,} bytes  "
+            f"{member.profile}"
+        )
+    if len(info.members) > MEMBERS_SHOWN:
+        yield f"  ... and {len(info.members) - MEMBERS_SHOWN:,} more (all of them in --json)"

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images import ImageSource, open_source, read_images, shape_words
+from smalti.images.batch import Pixels
 from smalti.training import ALONE, FitObserver, FitSettings, Group, Model, TrainingImages, fit
 
 __all__ = ["fit_source"]
@@ -52,9 +52,7 @@ def fit_source(
     )
 
 
-def _validation(
-    source: ImageSource, validation: ImageSource | None, images: TrainingImages
-) -> tuple[NDArray[np.uint8], str]:
+def _validation(source: ImageSource, validation: ImageSource | None, images: TrainingImages) -> tuple[Pixels, str]:
     """Return the validation images and what to call them."""
     if validation is None and source.description in ("mnist/train", "fashion-mnist/train"):
         validation = open_source(source.description.replace("train", "test"))
@@ -65,4 +63,5 @@ def _validation(
             f"{validation.description} has images of {shape_words(validation.image_shape)}, but {source.description} "
             f"{shape_words(source.image_shape)}; measure on images of the same shape"
         )
+    images.scale.check(np.dtype(validation.dtype), validation.description)
     return read_images(validation, VALIDATION_IMAGES).pixels, validation.description

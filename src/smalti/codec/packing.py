@@ -8,11 +8,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive import ArchiveInfo, ArchiveSpec, ArchiveWriter, open_archive
+from smalti.archive import ArchiveInfo, ArchiveSpec, ArchiveWriter, CollectionInfo, open_archive
 from smalti.archive.recovery import RecoverySpec
 from smalti.errors import SourceError
-from smalti.images import ImageSource, SkippedFile
+from smalti.images import ImageSource, SkippedFile, refuse_skipped
 from smalti.images.batch import Pixels
+from smalti.images.skipping import skipped_words
 from smalti.integer import IntegerDecoder, IntegerNetwork
 from smalti.pyramid import PyramidNetwork
 from smalti.residual import CorrectionEstimator, Corrections, choose_corrections, max_squared_error
@@ -28,7 +29,7 @@ ENCODE_VALUES = 64 * 28 * 28
 class CompressReport:
     """What packing made, and which files of the source it passed over."""
 
-    info: ArchiveInfo
+    info: ArchiveInfo | CollectionInfo
     skipped: tuple[SkippedFile, ...]
     missed: str | None = None
     """What of a target was out of reach, in words for a person."""
@@ -42,6 +43,7 @@ def compress_source(
     labels: bool = True,
     max_mse: float | None = None,
     recovery: RecoverySpec | None = None,
+    strict: bool = False,
     overwrite: bool = False,
     threads: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -52,6 +54,7 @@ def compress_source(
     max_mse : what every image must decode within (mean squared error of pixels scaled to 0..1): images that the model
         serves worse are corrected, or stored without it; 0 is lossless. None promises nothing
     recovery : how many lost sections are to be recoverable; needs the extra `smalti[recovery]`
+    strict : whether a file that would be passed over is an error, so that nothing is written
     threads : how many may decode pixels; the bytes of the file do not depend on it
     progress : called with the images that are done and the entries of the source
 
@@ -82,8 +85,11 @@ def compress_source(
             done += len(batch)
             progress(done, len(source))
         if not done:
-            reasons = "; ".join(f"{file.name}: {file.reason}" for file in source.skipped[:3])
-            raise SourceError(f"{source.description}: no image could be read ({reasons}); nothing was written")
+            raise SourceError(
+                f"{source.description}: no image could be read ({skipped_words(source.skipped)}); nothing was written"
+            )
+        if strict:
+            refuse_skipped(source.description, source.skipped)
         writer.commit()
     with open_archive(out) as archive:
         return CompressReport(archive.info(), tuple(source.skipped))

@@ -7,7 +7,7 @@ from typing import Any
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
 from smalti.archive.recovery import RecoverySpec
 from smalti.codec.packing import CompressReport, Promise
-from smalti.images import ImageSource
+from smalti.images import ImageSource, refuse_skipped
 from smalti.pyramid import PyramidDecoder, TokenLayout
 from smalti.training import ALONE, Group, TrainingImages
 from smalti.training.pyramid import (
@@ -77,6 +77,7 @@ def compress_with_pyramid(
     labels: bool = True,
     max_mse: float | None = None,
     recovery: RecoverySpec | None = None,
+    strict: bool = False,
     overwrite: bool = False,
     threads: int = 1,
     state: Path | None = None,
@@ -85,7 +86,7 @@ def compress_with_pyramid(
 ) -> CompressReport:
     """Encode every image of `source` with `model` and write the archive `out`, whole or not at all.
 
-    labels, max_mse, recovery, threads : as for `compress_source`
+    labels, max_mse, recovery, strict, threads : as for `compress_source`
     state, resume : where packing keeps how far it is, to go on from; it is removed once the archive is there
     progress : called with what is being done, how much of it is done, and of how much
 
@@ -93,6 +94,8 @@ def compress_with_pyramid(
     """
     model.check_shape(source.image_shape, source.description)
     images = TrainingImages(source)
+    if strict:
+        refuse_skipped(source.description, source.skipped)  # all images have been read, and the long work has not begun
     rounds = search_rounds(packing.effort, model.pyramid.shape)
     encoding = Encoding(
         model, images, packing.goal, rounds, progress, state, resume, lambda: 8.0 * bytes_besides_tokens(model.pyramid)

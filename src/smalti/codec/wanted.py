@@ -65,3 +65,10 @@ class Wanted:
         """UsageError if something was asked that a model of the profile `paper` cannot give."""
         if self.has_goal or self.effort is not None or self.adapt:
             raise UsageError("a model of the profile paper has no targets, no effort, and cannot be adapted")
+
+    def check_for_groups(self, groups: int) -> None:
+        """UsageError for a size of the whole file that images of several shapes would have to share."""
+        if self.target_bytes is not None and groups > 1:
+            raise UsageError(
+                f"a target in bytes is for images of one shape, and these have {groups}: give a target of MSE or SSIM"
+            )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from smalti.images.opening import open_groups, open_source
     from smalti.images.quality import Quality, QualityMeter
     from smalti.images.sets import SET_NAMES
+    from smalti.images.skipping import refuse_skipped
     from smalti.images.source import ImageSource
     from smalti.images.writers import ImageWriter, open_image_writer
 
@@ -31,6 +32,7 @@ __all__ = [
     "open_image_writer",
     "open_source",
     "read_images",
+    "refuse_skipped",
     "shape_words",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "open_groups": "opening",
     "open_source": "opening",
     "read_images": "chain",
+    "refuse_skipped": "skipping",
     "shape_words": "batch",
 }
 

@@ -1,14 +1,19 @@
-"""How alike two sets of images are: MSE, PSNR and SSIM of uint8 images seen as values in [0, 1].
+"""How alike two sets of images are: MSE, PSNR and SSIM of uint8 or uint16 images seen as values in [0, 1].
 
 Squared errors are summed in integers, so MSE and PSNR are the same for any order, size of batch or machine. SSIM is
 the formula of scikit-image, in floating point, on window sums that are integers.
 """
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+
+from smalti.images.batch import PIXEL_DTYPES, Pixels
 
 __all__ = ["FIRST_IMAGES", "SSIM_WINDOW", "FirstImages", "Quality", "QualityMeter", "squared_errors", "ssim"]
 
@@ -28,9 +33,9 @@ class FirstImages:
 
 @dataclass(frozen=True)
 class Quality:
-    """How alike images are to their originals; distances are of values in [0, 1].
+    """How alike images are to their originals; distances are of values in [0, 1], by 1/255 or 1/65535.
 
-    mse_mean : mean squared error per sample (pixel and channel), over all images
+    mse_mean : mean squared error per sample (pixel and channel) of an image, mean over images
     mse_max : that of the worst image
     psnr_db : 10·log10(1 / mse_mean), or None where images are equal and it is infinite
     ssim_mean : mean over images of the structural similarity, or None with the reason in `ssim_absent`
@@ -48,26 +53,25 @@ class Quality:
 class QualityMeter:
     """Adds up the quality of images batch by batch; memory does not grow with their number.
 
+    Batches may have other shapes and dtypes than each other: each image counts alike.
+
     with_ssim : whether to take SSIM as well, which is most of the work
     """
 
     def __init__(self, with_ssim: bool = True) -> None:
         self._ssim_absent = None if with_ssim else "not asked for"
         self._images = 0
-        self._samples = 0  # of one image
-        self._squares = 0
-        self._worst = 0
-        self._first_squares = 0
+        # Sums of squared errors are exact: integers, by what stands for an MSE of 1 of images of a kind.
+        self._squares: Counter[int] = Counter()
+        self._first_squares: Counter[int] = Counter()
+        self._worst = Fraction(0)
         self._ssim_sum = 0.0
         self._first_ssims: list[float] = []
 
-    def add(self, original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> None:
-        """Compare images uint8 [n, H, W, C] with their originals; ValueError if shapes or dtypes differ."""
+    def add(self, original: Pixels, decoded: Pixels) -> None:
+        """Compare images uint8 or uint16 [n, H, W, C] with their originals; ValueError if shapes or dtypes differ."""
         _check(original, decoded)
         samples = math.prod(original.shape[1:])
-        if self._images and samples != self._samples:
-            raise ValueError(f"images of {original.shape[1:]} after images of {self._samples} samples")
-        self._samples = samples
         if min(original.shape[1:3]) < SSIM_WINDOW:
             size = f"{original.shape[1]}x{original.shape[2]}"
             self._ssim_absent = self._ssim_absent or f"images of {size} are smaller than SSIM's window of 7x7"
@@ -78,11 +82,12 @@ class QualityMeter:
             self._add_chunk(original[chunk], decoded[chunk], max(0, first - start))
         self._images += len(original)
 
-    def _add_chunk(self, original: NDArray[np.uint8], decoded: NDArray[np.uint8], first: int) -> None:
+    def _add_chunk(self, original: Pixels, decoded: Pixels, first: int) -> None:
         squares = squared_errors(original, decoded)
-        self._squares += int(squares.sum())
-        self._worst = max(self._worst, int(squares.max()))
-        self._first_squares += int(squares[:first].sum())
+        unit = math.prod(original.shape[1:]) * int(np.iinfo(original.dtype).max) ** 2
+        self._squares[unit] += int(squares.sum())
+        self._worst = max(self._worst, Fraction(int(squares.max()), unit))
+        self._first_squares[unit] += int(squares[:first].sum())
         if self._ssim_absent is None:
             values = ssim(original, decoded).tolist()
             self._ssim_sum += math.fsum(values)
@@ -92,60 +97,65 @@ class QualityMeter:
         """The quality of all images so far; ValueError if there are none."""
         if not self._images:
             raise ValueError("no images were compared")
-        unit = self._samples * 255**2
         first = min(FIRST_IMAGES, self._images)
-        mse_mean = self._squares / (self._images * unit)
+        mse_mean = _mean(self._squares, self._images)
         has_ssim = self._ssim_absent is None
         return Quality(
             images=self._images,
             mse_mean=mse_mean,
-            mse_max=self._worst / unit,
-            psnr_db=-10 * math.log10(mse_mean) if self._squares else None,
+            mse_max=float(self._worst),
+            psnr_db=-10 * math.log10(mse_mean) if mse_mean else None,
             ssim_mean=self._ssim_sum / self._images if has_ssim else None,
             ssim_absent=self._ssim_absent,
             first_100=FirstImages(
-                mse=self._first_squares / (first * unit),
+                mse=_mean(self._first_squares, first),
                 ssim=math.fsum(self._first_ssims) / first if has_ssim else None,
             ),
         )
 
 
-def squared_errors(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Sum of squared differences of each image, in units of 1/255², exactly.
+def _mean(squares: Mapping[int, int], images: int) -> float:
+    """The mean over images of sums of squared errors, each in its unit."""
+    return float(sum((Fraction(total, unit) for unit, total in squares.items()), Fraction(0)) / images)
 
-    original, decoded : uint8 [n, H, W, C]; returns int64 [n]
+
+def squared_errors(original: Pixels, decoded: Pixels) -> NDArray[np.int64]:
+    """Sum of squared differences of each image, in units of 1/255² or 1/65535², exactly.
+
+    original, decoded : uint8 or uint16 [n, H, W, C]; returns int64 [n]
     """
     _check(original, decoded)
-    difference = original.astype(np.int32) - decoded
+    difference = np.subtract(original, decoded, dtype=_wide(original))
     flat = difference.reshape(len(difference), -1)
     sums: NDArray[np.int64] = (flat * flat).sum(axis=1, dtype=np.int64)
     return sums
 
 
-def ssim(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.float64]:
+def ssim(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:
     """Structural similarity of each image (Wang, Bovik, Sheikh, Simoncelli 2004).
 
-    original, decoded : uint8 [n, H, W, C] with H and W of at least 7; returns float64 [n]
+    original, decoded : uint8 or uint16 [n, H, W, C] with H and W of at least 7; returns float64 [n]
 
-    The variant is that of scikit-image's `structural_similarity(a / 255, b / 255, data_range=1.0,
-    channel_axis=-1)` with its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean over
+    The variant is that of scikit-image's `structural_similarity(a / M, b / M, data_range=1.0, channel_axis=-1)`, M being
+    255 or 65,535, with its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean over
     windows and channels. It equals scikit-image to about 1e-15, without needing it and some 8 times as fast on 28x28
     images: the sums over windows are exact integers taken of many images at once.
     """
     _check(original, decoded)
     if min(original.shape[1:3]) < SSIM_WINDOW:
         raise ValueError(f"images of {original.shape[1:3]} are smaller than SSIM's window of 7x7")
-    x, y = original.astype(np.int32), decoded.astype(np.int32)
+    largest, wide = int(np.iinfo(original.dtype).max), _wide(original)
+    x, y = original.astype(wide), decoded.astype(wide)
     count = SSIM_WINDOW**2
     sum_x, sum_y = _window_sums(x), _window_sums(y)
-    # Second moments times count², in integers: at most 2 · 49² · 255² < 2^29.
+    # Second moments times count², in integers: at most 2 · 49² · 255² < 2^29, and with 65,535 < 2^45.
     product = sum_x * sum_y
     squares = sum_x * sum_x + sum_y * sum_y
     covariance = count * _window_sums(x * y) - product
     variances = count * _window_sums(x * x + y * y) - squares
-    # With means sum / count and sample covariances (.) / (count · (count - 1)), all in units of 1/255.
+    # With means sum / count and sample covariances (.) / (count · (count - 1)), all in units of 1/largest.
     scale = 1.0 / (count * (count - 1))
-    c1, c2 = (_K1 * 255) ** 2, (_K2 * 255) ** 2
+    c1, c2 = (_K1 * largest) ** 2, (_K2 * largest) ** 2
     above = (2.0 / count**2 * product + c1) * (2.0 * scale * covariance + c2)
     below = (1.0 / count**2 * squares + c1) * (scale * variances + c2)
     above /= below
@@ -153,12 +163,17 @@ def ssim(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> NDArray[np.
     return means
 
 
-def _window_sums(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Sums over all 7x7 windows: int32 [n, H, W, C] to int32 [n, H - 6, W - 6, C]."""
+def _wide(pixels: Pixels) -> type[np.int32] | type[np.int64]:
+    """What holds sums of squares of pixels in a window."""
+    return np.int32 if pixels.dtype == np.uint8 else np.int64
+
+
+def _window_sums(values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """Sums over all 7x7 windows: integers [n, H, W, C] to [n, H - 6, W - 6, C]."""
     return _running_sums(_running_sums(values, 1), 2)
 
 
-def _running_sums(values: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
+def _running_sums(values: NDArray[np.signedinteger], axis: int) -> NDArray[np.signedinteger]:
     """Sums of 7 neighbours along an axis, as 1 + 1 + 1 ... shifted views: cheaper than a cumulative sum here."""
     length = values.shape[axis] - SSIM_WINDOW + 1
     views = np.moveaxis(values, axis, 0)
@@ -168,8 +183,8 @@ def _running_sums(values: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
     return np.moveaxis(sums, 0, axis)
 
 
-def _check(original: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> None:
+def _check(original: Pixels, decoded: Pixels) -> None:
     if original.shape != decoded.shape or original.ndim != 4:
         raise ValueError(f"originals {original.shape} and decoded images {decoded.shape} must be [n, H, W, C]")
-    if original.dtype != np.uint8 or decoded.dtype != np.uint8:
-        raise ValueError(f"originals {original.dtype} and decoded images {decoded.dtype} must be uint8")
+    if original.dtype not in PIXEL_DTYPES or decoded.dtype != original.dtype:
+        raise ValueError(f"originals {original.dtype} and decoded images {decoded.dtype} must both be uint8 or uint16")
