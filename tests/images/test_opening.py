@@ -36,7 +36,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     [
         ("a.png", "one image; give the folder"),
         ("a.npz", "no .npz file"),
-        ("a.tar", "cannot be read yet"),
+        ("a.tar", "no TAR file"),
         ("a.txt", "no IDX file"),
         ("a", "truncated"),
     ],

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from smalti.errors import MissingDependencyError
 from smalti.images import widefile
 from smalti.images.batch import Pixels
+from smalti.images.pngheader import orientation_behind, plain_png
 
 __all__ = ["ImageHeader", "UnreadableImageError", "one_line", "pillow_warnings", "read_header", "read_image"]
 
@@ -51,6 +52,10 @@ class ImageHeader:
 def read_header(file: BinaryIO) -> ImageHeader:
     """What the file at its beginning holds; no pixels are decoded. UnreadableImageError if it cannot be taken."""
     with _told(file):
+        plain = plain_png(file)
+        if plain is not None:
+            _check_size(plain[1], plain[0])
+            return ImageHeader(plain, np.dtype(np.uint8))
         tiff = widefile.tiff_layout(file)
         if tiff is not None:
             return _of_tiff(tiff)
@@ -230,29 +235,9 @@ def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
 
 def _orientation(image: Image.Image) -> int | None:
     found = Image.Image.getexif(image).get(_ORIENTATION)  # of PNG, the subclass's would decode the pixels
-    if found is None and isinstance(image, PngImagePlugin.PngImageFile):
-        found = _orientation_behind(image)
+    if found is None and isinstance(image, PngImagePlugin.PngImageFile) and image.fp is not None and image.tile:
+        found = orientation_behind(cast(BinaryIO, image.fp), image.tile[0][2])
     return found if isinstance(found, int) else None
-
-
-def _orientation_behind(image: PngImagePlugin.PngImageFile) -> int | None:
-    """The orientation in an eXIf chunk behind the pixels of a PNG file, by walking over the chunks' heads."""
-    file = image.fp
-    if file is None or not image.tile:
-        return None
-    place = file.tell()
-    try:
-        file.seek(image.tile[0][2] - 8)  # the head of the chunk that the pixels begin in
-        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-            size = int.from_bytes(head[:4])
-            if head[4:] == b"eXIf":
-                exif = Image.Exif()
-                exif.load(b"Exif\0\0" + file.read(size))
-                return exif.get(_ORIENTATION)
-            file.seek(size + 4, 1)
-    finally:
-        file.seek(place)
-    return None
 
 
 def _turned(pixels: Pixels, orientation: int | None) -> Pixels:

@@ -15,7 +15,7 @@ from smalti.images.metadata import METADATA_NAMES
 from smalti.images.places import Place, is_url, list_files
 from smalti.images.sidecar import CLASS_NAMES_FILE
 
-__all__ = ["IMAGE_SUFFIXES", "FolderListing", "list_folder"]
+__all__ = ["IMAGE_SUFFIXES", "FolderListing", "is_hidden", "list_folder"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})  # made by file managers; dot files are ignored too
@@ -47,7 +47,7 @@ def list_folder(root: Place) -> FolderListing:
         walk.read_all()
     else:
         for name, _ in list_files(root):
-            if not any(_is_hidden(part) for part in name.split("/")):
+            if not any(is_hidden(part) for part in name.split("/")):
                 listing.see_file(name)
     skipped = tuple(SkippedFile(name, listing.skipped[name]) for name in sorted(listing.skipped, key=_order))
     return FolderListing(tuple(sorted(listing.names, key=_order)), tuple(sorted(listing.metadata, key=_order)), skipped)
@@ -57,7 +57,8 @@ def _order(name: str) -> list[str]:
     return name.split("/")
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file of this name is passed over without a word: a dot in front, or made by a file manager."""
     return name.startswith(".") or name.lower() in _IGNORED_NAMES
 
 
@@ -107,7 +108,7 @@ class _Walk:
                 self._see(entry, f"{folder}/{entry.name}" if folder else entry.name, linked)
 
     def _see(self, entry: "os.DirEntry[str]", name: str, linked: bool) -> None:
-        if _is_hidden(entry.name):
+        if is_hidden(entry.name):
             return
         if not _is_unicode(entry.name):
             shown = name.encode("utf-8", "backslashreplace").decode()

@@ -25,21 +25,25 @@ from smalti.images.named import open_named
 from smalti.images.npy import NpySource
 from smalti.images.npz import npz_sources
 from smalti.images.parquet import is_parquet_folder, open_parquet, open_parquet_folder
+from smalti.images.patterns import expand
 from smalti.images.places import Place, is_url, kind_of, name_of, shown
 from smalti.images.records import Records
 from smalti.images.recordsource import sources_of, usual_of
 from smalti.images.saveddataset import is_saved_dataset, open_saved_dataset
 from smalti.images.sets import SET_NAMES
 from smalti.images.source import ImageSource
+from smalti.images.tar import TarRecords, is_tar_folder, open_tar_folder
+from smalti.images.tarmembers import TAR_SUFFIXES
 from smalti.images.zarrstore import is_zarr_folder, zarr_sources
 
-__all__ = ["open_groups", "open_source"]
+__all__ = ["open_entries", "open_files", "open_groups", "open_source"]
 
-_KINDS = "a folder of image files, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
+_KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
 
 # Files of encoded images by suffix: opened as records, several of one kind as one source.
 _RECORDS: Mapping[str, Callable[[Sequence[Place], str], Records]] = {
     ".parquet": open_parquet,
+    **dict.fromkeys(TAR_SUFFIXES, TarRecords),
 }
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
@@ -61,6 +65,7 @@ _CONTAINERS: Mapping[str, Callable[[Place, str | None], Sequence[ImageSource]]] 
 _RECORD_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place], Records]]] = (
     (is_saved_dataset, open_saved_dataset),
     (is_parquet_folder, open_parquet_folder),
+    (is_tar_folder, open_tar_folder),
 )
 _CONTAINER_FOLDERS: Sequence[tuple[Callable[[Place], bool], Callable[[Place, str | None], Sequence[ImageSource]]]] = (
     (is_zarr_folder, zarr_sources),
@@ -122,11 +127,32 @@ def _open(
         raise UsageError(f"{spec}: labels are given for arrays only; files carry their own")
     if isinstance(spec, str) and spec in SET_NAMES:
         return [open_named(spec, report)]
+    several = expand(str(spec)) if is_url(str(spec)) or kind_of(Path(spec)) is None else None
+    if several is not None:
+        return open_files(several, shown(str(spec)))
     place, key = _place_and_key(spec)
     kind = kind_of(place) if str(spec) else None  # an empty name would be the present folder
     if kind is None:
         raise SourceError(_nowhere(str(spec)))
     return _open_folder(place, key) if kind == "folder" else _open_file(place, key)
+
+
+def open_entries(spec: str, report: Callable[[str], None] | None = None) -> Records | Sequence[ImageSource]:
+    """What the others choose from: records that nobody has looked at, or a source for each shape and dtype.
+
+    Arguments and errors are those of `open_source`.
+    """
+    return _open(spec, None, report)
+
+
+def open_files(places: Sequence[Place], description: str) -> Records:
+    """Files of one kind (TAR, Parquet) as one source; SourceError if they are of several kinds, or of another."""
+    for suffix, opened_as_records in _RECORDS.items():
+        if all(name_of(place).lower().endswith(suffix) for place in places):
+            return opened_as_records(places, description)
+    raise SourceError(
+        f"{description}: a pattern is for files of one kind, of {', '.join(_RECORDS)}; give one at a time"
+    )
 
 
 def _place_and_key(spec: str | Path) -> tuple[Place, str | None]:
@@ -162,8 +188,6 @@ def _open_file(place: Place, key: str | None) -> Records | Sequence[ImageSource]
             return opened_as_sources(place)
     if name.endswith(tuple(IMAGE_SUFFIXES)):
         raise SourceError(f"{shown(place)}: is one image; give the folder that holds the images")
-    if name.endswith(".tar"):
-        raise SourceError(f"{shown(place)}: such files cannot be read yet; give {_KINDS}")
     return [IdxSource(place)]
 
 

@@ -128,6 +128,8 @@ class RecordSource:
 
     def _label(self, record: Record) -> int:
         if isinstance(record.label, str):
+            if record.label not in self._label_of:
+                raise SourceError(f"{self.description}: {record.name}: {record.label!r} is none of its classes")
             return self._label_of[record.label]
         if record.label is None:
             raise SourceError(f"{self.description}: {record.name}: lost its label while it was read; start again")
