@@ -55,6 +55,9 @@ def test_only_rank_0_raises_what_all_ranks_know():
     with pytest.raises(SystemExit) as ended, one_voice(SecondOfTwo()):
         raise RankError("rank 1: no images", 4)
     assert ended.value.code == 4
+    with pytest.raises(SystemExit) as ended, one_voice(SecondOfTwo()):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
 
 
 def test_other_ranks_tell_what_they_alone_know():

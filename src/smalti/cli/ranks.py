@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from smalti.cli.console import Console
-from smalti.cli.interruption import WorkInterruptedError, command_line
+from smalti.cli.interruption import INTERRUPTED, WorkInterruptedError, command_line
 from smalti.cli.options import default_threads
 from smalti.cli.sources import open_for
 from smalti.errors import UsageError
@@ -80,7 +80,7 @@ def console_of(group: "Group", console: Console) -> Console:
 
 @contextmanager
 def one_voice(group: "Group") -> Iterator[None]:
-    """Within, errors that all ranks know of are raised on rank 0 only; the others end with their exit code."""
+    """Within, Ctrl-C and errors that all ranks know of are raised on rank 0 only; the others end with the exit code."""
     from smalti.training import RankError  # noqa: PLC0415 (torch is slow to import)
 
     try:
@@ -89,6 +89,10 @@ def one_voice(group: "Group") -> Iterator[None]:
         if group.is_main:
             raise
         _end_quietly(error.exit_code)
+    except KeyboardInterrupt:
+        if group.is_main:
+            raise
+        _end_quietly(INTERRUPTED)
 
 
 def _end_quietly(code: int) -> NoReturn:

@@ -118,6 +118,7 @@ def fit(
                 loop.save(checkpoint)
                 saved_at = time.monotonic()
             if stop:
+                group.barrier()  # when one rank ends, torchrun stops the one that writes the checkpoint
                 raise FitInterruptedError(checkpoint)
         observer.on_epoch(loop.end_epoch(validation), loop.progress.history)
     if checkpoint is not None:
@@ -145,7 +146,7 @@ class _Loop:
         for weight in self.network.parameters():
             if weight.dim() == 4:  # channels last is the faster layout of these convolutions
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        group.broadcast(list(self.network.state_dict().values()))  # ranks may have other releases of torch
+        group.broadcast(list(self.network.state_dict().values()))  # whatever their generators gave
         self.network.quantizer.group = group
         self.learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(self.learned, lr=settings.learning_rate)

@@ -193,6 +193,7 @@ class _Loop:
                     self._save(self._seconds + now - started)
                     saved = now
                 if stop:
+                    self._group.barrier()  # when one rank ends, torchrun stops the one that writes the checkpoint
                     raise FitInterruptedError(self._checkpoint)
                 if done == steps:
                     break
