@@ -13,6 +13,7 @@ from smalti.cli.fitting import fit_command
 from smalti.cli.inspection import info_command, test_command
 from smalti.cli.interruption import INTERRUPTED
 from smalti.cli.packing import compress_command, decompress_command, get_command
+from smalti.cli.plan import plan_command
 from smalti.cli.repair import repair_command
 from smalti.cli.study import study_command
 from smalti.version import __version__
@@ -47,6 +48,7 @@ def _common(
 
 app.command("fit", short_help="Learn a model from images.")(fit_command)
 app.command("compress", short_help="Pack images in one self-contained .smalti file.")(compress_command)
+app.command("plan", short_help="Cut a large source into shards, for smalti compress --plan.")(plan_command)
 app.command("estimate", short_help="Foretell what images would come to, before a long fit.")(estimate_command)
 app.command("decompress", short_help="Write all images of an archive to files.")(decompress_command)
 app.command("get", short_help="Write some images of an archive to files.")(get_command)

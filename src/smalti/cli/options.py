@@ -17,6 +17,7 @@ __all__ = [
     "Epochs",
     "Force",
     "Json",
+    "OutOrPlan",
     "OutPath",
     "Profile",
     "ProfileOption",
@@ -24,6 +25,7 @@ __all__ = [
     "Resume",
     "Seed",
     "Source",
+    "SourceOrPlan",
     "Strict",
     "TargetBytes",
     "TargetMse",
@@ -47,6 +49,7 @@ SOURCE_HELP = (
 )
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
+SourceOrPlan = Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
 ArchivePath = Annotated[
     Path,  # whether it can be read is for the reader to say, with its own exit code
     typer.Argument(metavar="ARCHIVE", help="A .smalti file.", show_default=False, readable=False),
@@ -58,6 +61,9 @@ ArchivePlace = Annotated[
     ),
 ]
 OutPath = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)]
+OutOrPlan = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)
+]
 
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse SOURCE if any file of it cannot be read, in place of passing it over.")

@@ -8,6 +8,7 @@ import typer
 
 from smalti.archive import extract, open_images
 from smalti.archive.recovery import RecoverySpec, require_reedsolo
+from smalti.cli.bulk import EngineOption, PlanOption, TaskOption, WorkersOption, compress_plan
 from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
 from smalti.cli.damage import missing_json, missing_line, missing_text, warn_of_damage
@@ -21,12 +22,13 @@ from smalti.cli.options import (
     Epochs,
     Force,
     Json,
+    OutOrPlan,
     OutPath,
     ProfileOption,
     Quiet,
     Resume,
     Seed,
-    Source,
+    SourceOrPlan,
     Strict,
     TargetBytes,
     TargetMse,
@@ -44,8 +46,8 @@ __all__ = ["compress_command", "decompress_command", "get_command"]
 
 
 def compress_command(
-    source: Source,
-    output: OutPath,
+    source: SourceOrPlan = None,
+    output: OutOrPlan = None,
     model: Annotated[
         Path | None,
         typer.Option("--model", metavar="MODEL", help="A file from smalti fit [default: fit one on SOURCE]."),
@@ -82,6 +84,10 @@ def compress_command(
     ] = None,
     no_labels: Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")] = False,
     strict: Strict = False,
+    plan: PlanOption = None,
+    task: TaskOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     device: Device = "cpu",
     resume: Resume = False,
     force: Force = False,
@@ -94,9 +100,23 @@ def compress_command(
 
     Without --model, a model is fitted on SOURCE first. Images of several shapes are packed shape by shape, in one file.
     Files that cannot be read are passed over and listed, and the exit code is then 3; with --strict they are an error.
+
+    With --plan, the shards of a plan from smalti plan that are missing are made, and nothing else is given.
     """
     refuse_several("smalti compress", "fit with smalti fit first, then give --model")
     console = Console(json=json, quiet=quiet)
+    if plan is not None:
+        shaping: dict[str, object] = {"SOURCE": source, "-o": output, "--model": model, "--adapt": adapt}
+        shaping |= {"--profile": profile, "--codebook-size": codebook_size, "--epochs": epochs, "--seed": seed}
+        shaping |= {"--target-mse": target_mse, "--target-ssim": target_ssim, "--target-bytes": target_bytes}
+        shaping |= {"--effort": effort, "--max-mse": max_mse, "--recovery": recovery, "--no-labels": no_labels}
+        shaping |= {"--device": device, "--resume": resume, "--threads": threads}
+        compress_plan(plan, task, engine, workers, console, given=shaping, strict=strict, force=force)
+        return
+    if source is None or output is None:
+        raise UsageError("give SOURCE and -o OUT, or --plan PLAN; see smalti compress --help")
+    if any(value is not None for value in (task, engine, workers)):
+        raise UsageError("--task, --engine and --workers go with --plan: make a plan with smalti plan")
     check_output(output, force)
     if model is not None and any(value is not None for value in (profile, codebook_size, epochs, seed)):
         raise UsageError("a model brings its own profile, codebook size, epochs and seed: give --model or them")

@@ -1,0 +1,257 @@
+"""The plan of bulk compression: a small file that fixes the shards and all that shapes their bytes."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smalti.archive.recovery import RecoverySpec
+from smalti.canonical import canonical_json, parse_canonical_json
+from smalti.codec.loading import load_model
+from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
+from smalti.files import atomic_file, writing
+from smalti.images.places import is_url, shown
+from smalti.images.records import Group
+from smalti.images.sets import SET_NAMES
+from smalti.images.stretch import Entries, listing_sha256, member_files, source_kind
+from smalti.training import Model
+from smalti.training.pyramid import PyramidModel
+from smalti.version import __version__
+
+__all__ = ["Part", "Plan", "Settings", "Shard", "group_of", "make_plan", "read_plan", "write_plan"]
+
+_FORMAT = "smalti-plan"
+_VERSION = 1
+_MOST_SHARDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every shard is packed; see `compress_source`. effort : of the search for tokens; None for the model's own"""
+
+    labels: bool = True
+    max_mse: float | None = None
+    recovery: str | None = None
+    effort: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a worker opens at a time: the source as a whole, or some of its files.
+
+    files : as `member_files` names them; none for the source as a whole
+    entries : what was there at planning
+    listing_sha256 : see `smalti.images.stretch`
+    """
+
+    files: tuple[str, ...]
+    entries: int
+    listing_sha256: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Entries `start` to `stop` (exclusive) of a part, by its number."""
+
+    part: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which shards there are, and all that shapes their bytes.
+
+    source : an absolute path, a URL or the name of a set    kind : as `source_kind` says
+    model, out_folder : absolute paths
+    model_sha256 : of the model file
+    smalti : the release that planned, and must make the shards
+    """
+
+    source: str
+    kind: str
+    model: str
+    model_sha256: str
+    out_folder: str
+    settings: Settings
+    parts: tuple[Part, ...]
+    shards: tuple[Shard, ...]
+    smalti: str = __version__
+
+    def __post_init__(self) -> None:
+        at = Shard(0, 0, 0)
+        for shard in self.shards:
+            follows = shard.part == at.part and shard.start == at.stop
+            begins = shard.part == at.part + 1 and shard.start == 0 and at.stop == self.parts[at.part].entries
+            if not (follows or begins) or not 0 <= shard.part < len(self.parts):
+                raise ValueError(f"shard {shard} does not follow {at}")
+            if not shard.start < shard.stop <= self.parts[shard.part].entries:
+                raise ValueError(f"shard {shard} lies outside its part")
+            at = shard
+        if at.part != len(self.parts) - 1 or at.stop != self.parts[-1].entries:
+            raise ValueError("entries that are in no shard")
+
+    @property
+    def entries(self) -> int:
+        """Of all parts."""
+        return sum(part.entries for part in self.parts)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON; `from_bytes` is the inverse."""
+        shards = [[shard.part, shard.start, shard.stop] for shard in self.shards]
+        return canonical_json({**asdict(self), "shards": shards, "format": _FORMAT, "version": _VERSION}) + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Plan":
+        """Parse and check; ValueError if it is no plan."""
+        try:
+            found: dict[str, Any] = parse_canonical_json(data.removesuffix(b"\n"), "plan")
+        except DamagedArchiveError as error:
+            raise ValueError("not canonical JSON") from error
+        known = {field.name for field in fields(cls)} | {"format", "version"}
+        if not isinstance(found, dict) or found.get("format") != _FORMAT:
+            raise ValueError("it does not say that it is a plan")
+        if found.get("version") != _VERSION or set(found) != known:
+            raise ValueError(f"of version {found.get('version')}; this release reads version {_VERSION}")
+        texts = ("source", "kind", "model", "model_sha256", "out_folder", "smalti")
+        if not all(isinstance(found[name], str) for name in texts):
+            raise ValueError("a field is of the wrong type")
+        try:
+            return cls(
+                settings=Settings(**found["settings"]),
+                parts=tuple(
+                    Part(tuple(part["files"]), part["entries"], part["listing_sha256"]) for part in found["parts"]
+                ),
+                shards=tuple(Shard(*shard) for shard in found["shards"]),
+                **{name: found[name] for name in texts},
+            )
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"a field is missing or of the wrong type: {error}") from error
+
+
+def make_plan(
+    source: str,
+    model: Path,
+    out_folder: Path,
+    shard_images: int,
+    settings: Settings,
+    *,
+    by_file: bool = False,
+    report: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Plan:
+    """Fix the borders of shards. Names, sizes and tables of contents are read; no pixel is decoded.
+
+    shard_images : entries of a shard; the last may be smaller
+    by_file : whether borders lie where files end, as far as shards of `shard_images` allow, so that a worker opens
+        only the files of its shard: for a folder or a pattern of TAR or Parquet files
+    report : takes a line for each step of a download    progress : called with the files that are counted, and all
+
+    Raises what opening the source and loading the model raise, and UsageError for settings that cannot be.
+    """
+    if shard_images < 1:
+        raise UsageError(f"shards of {shard_images} images; give at least 1")
+    if settings.recovery is not None:
+        RecoverySpec.parse(settings.recovery)
+    group = group_of(_loaded(model, settings))
+    spec = _lasting(source)
+    kind = source_kind(spec)
+    if by_file:
+        parts = tuple(_parts_by_file(spec, shard_images, group, progress))
+    else:
+        opened = Entries(spec, report=report, group=group)
+        if not len(opened):
+            raise SourceError(f"{shown(source)}: nothing in it is of the model's shape; fit a model on such images")
+        parts = (Part((), len(opened), listing_sha256(spec)),)
+    shards = tuple(
+        Shard(number, start, stop)
+        for number, part in enumerate(parts)
+        for start, stop in _cut(part.entries, shard_images, even=by_file)
+    )
+    if len(shards) > _MOST_SHARDS:
+        raise UsageError(f"{len(shards):,} shards are more than {_MOST_SHARDS:,}; take more images in each")
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    return Plan(spec, kind, os.path.abspath(model), digest, os.path.abspath(out_folder), settings, parts, shards)  # noqa: PTH100 (links are left as they are)
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan; SmaltiError if it is missing, is none, or was made by another release."""
+    try:
+        plan = Plan.from_bytes(path.read_bytes())
+    except OSError as error:
+        raise SmaltiError(f"{path}: cannot be read: {error.strerror or error}; make a plan with smalti plan") from error
+    except ValueError as error:
+        raise SmaltiError(f"{path}: is no sound plan ({error}); make one with smalti plan") from error
+    if plan.smalti != __version__:
+        raise SmaltiError(
+            f"{path}: planned by smalti {plan.smalti}, this is {__version__}: their bytes may differ; use that release "
+            "for all shards, or plan anew"
+        )
+    return plan
+
+
+def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
+    """Write a plan, whole or not at all; OutputExistsError, OutputError."""
+    with atomic_file(path, overwrite=overwrite) as file, writing(path):
+        file.write(plan.to_bytes())
+
+
+def group_of(model: Model | PyramidModel) -> Group:
+    """The shape and dtype of the images that a model takes."""
+    return model.image_shape, np.dtype(model.decoder.dtype) if isinstance(model, Model) else np.dtype(np.uint8)
+
+
+def _loaded(model: Path, settings: Settings) -> Model | PyramidModel:
+    if not model.exists():
+        raise ModelError(
+            f"there is no model {model}; fit one on a sample of the images first: smalti fit SAMPLE -o {model}"
+        )
+    loaded = load_model(model)
+    if isinstance(loaded, Model) and settings.effort is not None:
+        raise UsageError("a model of the profile paper has no effort; leave --effort out")
+    return loaded
+
+
+def _lasting(source: str) -> str:
+    """What names the source wherever the plan is read: an absolute path, unless it is a URL or a set."""
+    if source in SET_NAMES or is_url(source) or not source:
+        return source
+    return os.path.abspath(source)  # noqa: PTH100 (links are left as they are; ::KEY may follow)
+
+
+def _parts_by_file(spec: str, shard_images: int, group: Group, progress: Callable[[int, int], None]) -> Iterator[Part]:
+    files = member_files(spec)
+    if not files:
+        raise UsageError(
+            f"{shown(spec)}: is not made of several TAR or Parquet files, by which shards could go; leave --by-file out"
+        )
+    some: list[str] = []
+    entries = 0
+    for done, name in enumerate(files):
+        more = len(Entries(spec, (name,), group=group))
+        if some and entries + more > shard_images:
+            yield _part(spec, some, entries)
+            some, entries = [], 0
+        if more:  # files without any entry belong to no part
+            some.append(name)
+            entries += more
+        progress(done + 1, len(files))
+    if not some:
+        raise SourceError(f"{shown(spec)}: no image is in its {len(files):,} files; check the name")
+    yield _part(spec, some, entries)
+
+
+def _part(spec: str, files: Sequence[str], entries: int) -> Part:
+    return Part(tuple(files), entries, listing_sha256(spec, files))
+
+
+def _cut(entries: int, shard_images: int, *, even: bool) -> Iterator[tuple[int, int]]:
+    """Cut a part into shards; evenly, if a part is a file that is larger than one."""
+    pieces = -(-entries // shard_images)
+    size = -(-entries // pieces) if even else shard_images
+    for start in range(0, entries, size):
+        yield start, min(start + size, entries)
