@@ -90,7 +90,7 @@ class TarRecords:
         self.skipped = tuple(skipped)
         self._meaning = folders.meaning(description)
         stated = self._labels.tell_classes
-        self.class_names = self._labels.class_names(description) if stated else self._meaning.class_names
+        self.class_names = self._labels.class_names() if stated else self._meaning.class_names
         made = [*[SPLIT_FIELD] * self._meaning.has_splits, *[LABEL] * self._labels.are_field]
         self.field_names = tuple(dict.fromkeys([*fields, *made]))
 

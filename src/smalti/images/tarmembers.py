@@ -129,6 +129,8 @@ class TarMembers:
             raise self._cut_off(at)
 
     def _cut_off(self, at: int) -> SourceError:
+        if at == 0:
+            return SourceError(f"{self._where}: is no TAR file, or is cut off at its beginning; check what it is")
         return SourceError(
             f"{self._where}: is cut off before byte {at:,}, without its end mark; copy or write it again"
         )

@@ -153,7 +153,6 @@ class Labels:
     """
 
     def __init__(self) -> None:
-        self._range: tuple[int, int] | None = None  # the least and the greatest number
         self._different: set[int | str] = set()
         self._has_text = False
         self._names: tuple[str, ...] | None = None
@@ -161,7 +160,7 @@ class Labels:
     @property
     def has_any(self) -> bool:
         """Whether any image has a label."""
-        return self._range is not None or self._has_text
+        return bool(self._different)
 
     @property
     def tell_classes(self) -> bool:
@@ -177,9 +176,6 @@ class Labels:
         """Note the label of an image."""
         if label is None:
             return
-        if isinstance(label, int):
-            least, greatest = self._range or (label, label)
-            self._range = min(least, label), max(greatest, label)
         self._has_text |= isinstance(label, str)
         if len(self._different) <= _MAX_CLASSES:
             self._different.add(label)
@@ -194,12 +190,8 @@ class Labels:
             raise SourceError(f"{where}: has other class names than the files before; give them one by one")
         self._names = names
 
-    def class_names(self, where: str) -> tuple[str, ...] | None:
+    def class_names(self) -> tuple[str, ...] | None:
         """Names of classes: those that were stated, or the texts; None if labels are numbers without names."""
         if self.are_field:
             return None
-        if self._has_text:
-            return tuple(sorted(map(str, self._different)))
-        if self._names is not None and self._range is not None:
-            return self._names  # of which some labels may have none
-        return None
+        return tuple(sorted(map(str, self._different))) if self._has_text else self._names
