@@ -78,7 +78,9 @@ class TarWriter:
     def _key(self, name: str | None) -> str:
         """A key that no image before had."""
         number = PurePosixPath(numbered_name(self._written, self._images, None)).stem
-        wanted = number if name is None else key_of(name) or number
+        if name is None:
+            return number
+        wanted = key_of(name) or number
         spare = (f"{wanted}_{extra}" for extra in chain([number], count(2)))
         key = next(key for key in chain([wanted], spare) if key not in self._keys)
         self._keys.add(key)
