@@ -124,7 +124,8 @@ class _Cursor:
             )
         if found.pixels.shape[1:] != like.pixels.shape[1:]:
             raise SourceError(
-                f"{where} has images of {_words(found)}, the archive of {_words(like)}; name the source it was made from"
+                f"{where} has images of {_words(found)}, the archive of {_words(like)}; "
+                "name the source it was made from"
             )
 
 

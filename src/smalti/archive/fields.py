@@ -101,6 +101,11 @@ class FieldsBuilder:
                 raise UsageError(f"{len(values)} values of {name} for {images} images")
             self._builders[name].extend(values)
 
+    def extend_field(self, name: str, values: Sequence[Scalar | None]) -> None:
+        """Add the values of one field alone, of which there need be none before."""
+        self._builders = self._builders or {}
+        self._builders.setdefault(name, FieldBuilder(name)).extend(values)
+
     def columns(self) -> Iterator[tuple[str, bytes]]:
         """Names and payloads of the columns, by name."""
         for name, builder in sorted((self._builders or {}).items()):

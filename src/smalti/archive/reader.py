@@ -38,6 +38,7 @@ from smalti.archive.verify import Verifier
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
 from smalti.images.batch import Pixels
 from smalti.integer import PixelType
+from smalti.residual import Corrections
 
 __all__ = ["Archive", "open_archive", "open_positioned"]
 
@@ -167,6 +168,27 @@ class Archive:
     def sections(self) -> SectionFile:
         """The checked sections that it is read from, for those who copy or change archives."""
         return self._file
+
+    @property
+    def besides(self) -> Besides:
+        """Its columns, for those who copy or change archives; `labels`, `names` and `fields` are for everybody else."""
+        return self._besides
+
+    def block_corrections(self, number: int, threads: int = 1) -> Corrections | None:
+        """What the images of a token block carry besides tokens, None if no image of the archive carries anything.
+
+        Raises DamagedArchiveError.
+        """
+        prior = self._store.corrections
+        if prior is None:
+            return None
+        block = self._store.block(number)
+
+        def base_of(rows: NDArray[np.intp]) -> Pixels:
+            return self._store.decoder.base(block.indices[rows], threads)
+
+        with self._store.naming_block(number):
+            return prior.read(block.corrections, len(block.indices), base_of)
 
     def __getitem__(self, selection: Selection) -> Pixels:
         """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]; only what holds them is decoded.

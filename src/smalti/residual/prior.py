@@ -132,6 +132,20 @@ class CorrectionPrior:
             group.finish(pixels[group.images])
         return pixels if len(rows) == images else pixels[rows]
 
+    def read(self, data: bytes, images: int, base_of: BaseOf) -> Corrections:
+        """The corrections themselves of a block of `images`, as `encode` was given them: to code them again elsewhere.
+
+        base_of is called once at most, with the images whose corrections are built upon it. Raises as `decode` does.
+        """
+        parts = split_groups(data, -(-images // self.group_images))
+        groups = [_Group(self, part, number * self.group_images, images) for number, part in enumerate(parts)]
+        modes = np.concatenate([group.modes for group in groups])
+        base: Pixels = np.zeros((images, *self.image_shape), self.dtype)
+        from_base = np.flatnonzero((modes != NONE) & uses_base(modes))
+        if len(from_base):
+            base[from_base] = base_of(from_base)
+        return Corrections(modes, np.concatenate([group.symbols(base[group.images]) for group in groups]))
+
 
 class _Group:
     """A group of images on its way out of the stream: first the modes, then, when the bases are known, the rest."""
@@ -145,7 +159,12 @@ class _Group:
     def finish(self, pixels: Pixels) -> None:
         """Turn the bases of the group's images into their pixels, in place."""
         rows = np.flatnonzero(self.modes)
-        modes, base = self.modes[rows], pixels[rows]
+        pixels[rows] = rebuild(self.modes[rows], self.symbols(pixels), pixels[rows])
+
+    def symbols(self, base: Pixels) -> Pixels:
+        """The symbols of the corrected images, [r, H, W, C], given the bases of all images of the group; once."""
+        rows = np.flatnonzero(self.modes)
+        modes, base = self.modes[rows], base[rows]
         order, counts = self._prior.order(base, modes)
         classes = np.empty(base.size, np.uint8)
         start = 0
@@ -154,4 +173,4 @@ class _Group:
             start += count
         symbols: Pixels = classes if base.dtype == np.uint8 else take_further(self._decoder, classes)
         self._decoder.finish()
-        pixels[rows] = rebuild(modes, symbols.reshape(base.shape), base)
+        return symbols.reshape(base.shape)

@@ -108,9 +108,10 @@ def _beside(manifest: str | os.PathLike[str], member: Listed) -> str | Path:
 def _frame_damage(file: Positioned, places: Places) -> tuple[str, ...]:
     """What is wrong with the frames around members, and with what these share; members know of themselves."""
     found = []
-    for entry in places.entries:
+    heads = file.read_many([(entry.offset, FRAME_BYTES) for entry in places.entries])
+    for entry, head in zip(places.entries, heads, strict=True):
         try:
-            if Entry.unpack_frame_head(file.read(entry.offset, FRAME_BYTES), entry.offset) != entry:
+            if Entry.unpack_frame_head(head, entry.offset) != entry:
                 raise DamagedArchiveError("it is not the section that the index lists there")
             payload = b"" if entry.section == Section.MEMBER else _payload(file, entry)
             if payload and crc32c(payload) != entry.payload_crc:

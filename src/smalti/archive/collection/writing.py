@@ -22,7 +22,7 @@ from smalti.archive.sharing import SharedTokens, model_reference, network_key, p
 from smalti.errors import UsageError
 from smalti.files import atomic_file, writing
 
-__all__ = ["Opener", "write_collection"]
+__all__ = ["Opener", "write_collection", "write_images"]
 
 _CHUNK_BYTES = 1 << 20
 _SHARED = SHARED_MODEL | SHARED_PRIOR
@@ -60,6 +60,18 @@ def write_collection(
             progress(number + 1, len(members))
         frames.add(Section.DIRECTORY, pack_directory(facts))
         frames.finish()
+
+
+def write_images(out: Path, members: Sequence[Opener], *, overwrite: bool = False) -> None:
+    """Write the collection of archives, or the archive itself if it is one, whole or not at all.
+
+    Raises what `write_collection` raises.
+    """
+    if len(members) != 1:
+        write_collection(out, members, overwrite=overwrite)
+        return
+    with members[0]() as archive, atomic_file(out, overwrite=overwrite) as file, writing(out):
+        _write_member(archive, _Plan(), file, out.parent)
 
 
 @dataclass(frozen=True)
