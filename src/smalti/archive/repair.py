@@ -98,6 +98,10 @@ class _Repair:
     def __init__(self, file: PositionedFile, limits: Limits, spool: BinaryIO) -> None:
         self._file, self._limits = file, limits
         self._salvage = salvage = Salvage(file, limits, spool)
+        if any(entry.section == Section.MEMBER for entry in salvage.found.sound):
+            raise UnsupportedArchiveError(
+                "is a collection, whose archives are repaired one by one; readers serve what is sound in it"
+            )
         if not salvage.has((Section.HEADER, 0)):
             raise DamagedArchiveError("both headers are lost, and without one nothing can be repaired; fetch it again")
         self._header = Header.from_bytes(salvage.read((Section.HEADER, 0)))

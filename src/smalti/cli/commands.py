@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from smalti.cli.bench import bench_command
+from smalti.cli.editing import append_command, drop_command, merge_command, relabel_command
 from smalti.cli.estimate import estimate_command
 from smalti.cli.faults import fail, told
 from smalti.cli.fitting import fit_command
@@ -54,6 +55,10 @@ app.command("decompress", short_help="Write all images of an archive to files.")
 app.command("get", short_help="Write some images of an archive to files.")(get_command)
 app.command("info", short_help="Show what is inside an archive, byte by byte.")(info_command)
 app.command("test", short_help="Check an archive, and measure its quality.")(test_command)
+app.command("merge", short_help="Put archives together, in one file or in a list of files.")(merge_command)
+app.command("append", short_help="Add images to an archive.")(append_command)
+app.command("drop", short_help="Remove images from an archive.")(drop_command)
+app.command("relabel", short_help="Give images of an archive other labels.")(relabel_command)
 app.command("repair", short_help="Write a sound file from a damaged archive.")(repair_command)
 app.command("study", short_help="Repeat the codebook study, with tables, figures and a report.")(study_command)
 app.command("bench", short_help="Measure archives beside classical codecs.")(bench_command)

@@ -17,6 +17,8 @@ __all__ = [
     "Epochs",
     "Force",
     "Json",
+    "MaxMse",
+    "NoLabels",
     "OutOrPlan",
     "OutPath",
     "Profile",
@@ -65,6 +67,17 @@ OutOrPlan = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)
 ]
 
+MaxMse = Annotated[
+    float | None,
+    typer.Option(
+        "--max-mse",
+        min=0.0,
+        metavar="X",
+        help="Promise that every image decodes within this mean squared error, pixels from 0 to 1; 0 is lossless.",
+        show_default=False,
+    ),
+]
+NoLabels = Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse SOURCE if any file of it cannot be read, in place of passing it over.")
 ]

@@ -22,6 +22,8 @@ from smalti.cli.options import (
     Epochs,
     Force,
     Json,
+    MaxMse,
+    NoLabels,
     OutOrPlan,
     OutPath,
     ProfileOption,
@@ -63,16 +65,7 @@ def compress_command(
     target_ssim: TargetSsim = None,
     target_bytes: TargetBytes = None,
     effort: EffortOption = None,
-    max_mse: Annotated[
-        float | None,
-        typer.Option(
-            "--max-mse",
-            min=0.0,
-            metavar="X",
-            help="Promise that every image decodes within this mean squared error, pixels from 0 to 1; 0 is lossless.",
-            show_default=False,
-        ),
-    ] = None,
+    max_mse: MaxMse = None,
     recovery: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +75,7 @@ def compress_command(
             show_default=False,
         ),
     ] = None,
-    no_labels: Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")] = False,
+    no_labels: NoLabels = False,
     strict: Strict = False,
     plan: PlanOption = None,
     task: TaskOption = None,

@@ -1,0 +1,243 @@
+"""`smalti merge`, `smalti append`, `smalti drop` and `smalti relabel`."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from smalti.archive import open_images
+from smalti.archive.collection.directory import MANIFEST_SUFFIX
+from smalti.archive.editing import append_archive, drop_images, merge_archives, relabel, write_manifest
+from smalti.cli.compressing import ShownPacker
+from smalti.cli.console import Console
+from smalti.cli.extras import needing
+from smalti.cli.options import (
+    ArchivePath,
+    Debug,
+    Device,
+    Force,
+    Json,
+    MaxMse,
+    NoLabels,
+    OutPath,
+    Quiet,
+    Source,
+    Strict,
+    Threads,
+    default_threads,
+)
+from smalti.cli.sources import open_groups_for, report_skipped
+from smalti.cli.summary import info_json, short_summary
+from smalti.errors import SourceError, UsageError
+
+__all__ = ["append_command", "drop_command", "merge_command", "relabel_command"]
+
+
+EditedPath = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="OUT", help="Where to write [default: in ARCHIVE's place].", show_default=False
+    ),
+]
+
+
+def merge_command(
+    archives: Annotated[list[Path], typer.Argument(metavar="ARCHIVE...", help="Archives, in the order of the result.")],
+    output: OutPath,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Put archives together in one file; no image is encoded again, and a model that several have is stored once.
+
+    If OUT ends with .smalti-manifest, it becomes a list of the archives, which stay where they are.
+    """
+    console = Console(json=json, quiet=quiet)
+    if output.suffix == MANIFEST_SUFFIX:
+        write_manifest(archives, output, overwrite=force)
+    else:
+        merge_archives(archives, output, overwrite=force)
+    _tell(output, console)
+
+
+def append_command(
+    archive: ArchivePath,
+    source: Source,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="MODEL", help="A file from smalti fit; not needed if SOURCE is an archive."),
+    ] = None,
+    max_mse: MaxMse = None,
+    no_labels: NoLabels = False,
+    strict: Strict = False,
+    device: Device = "cpu",
+    json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Add the images of SOURCE to ARCHIVE, behind those that are there, which are copied as they are.
+
+    With the model that the archive was made with, no second model is stored. SOURCE may be another archive.
+    """
+    console = Console(json=json, quiet=quiet)
+    if Path(source).suffix == ".smalti":
+        append_archive(archive, source)
+        _tell(archive, console)
+        return
+    if model is None:
+        raise UsageError(
+            f"{source}: give --model, a file from smalti fit; or smalti compress it first, and append that archive"
+        )
+    with needing("compressing", "train"):
+        from smalti.codec import Wanted, compress_groups, load_model  # noqa: PLC0415 (torch is slow to import)
+        from smalti.training import choose_device  # noqa: PLC0415
+    given = load_model(model, choose_device(device))
+    groups = open_groups_for(source, console, strict=strict)
+    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
+        added = Path(folder) / "added.smalti"
+        packer = ShownPacker(
+            console,
+            added,
+            Wanted(),
+            given,
+            several=len(groups) > 1,
+            labels=not no_labels,
+            max_mse=max_mse,
+            recovery=None,
+            strict=strict,
+            overwrite=False,
+            device=device,
+            resume=False,
+            threads=threads,
+        )
+        report = compress_groups(groups, added, packer, [given], say=console.say)
+        append_archive(archive, added)
+    _tell(archive, console)
+    report_skipped(report.skipped, console)
+
+
+def drop_command(
+    archive: ArchivePath,
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Numbers from 0, or names, of images. After --, -1 is the last."),
+    ],
+    output: EditedPath = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Remove images from ARCHIVE; the others decode to the same pixels as before, and nothing of those is left."""
+    console = Console(json=json, quiet=quiet)
+    with open_images(archive) as opened:
+        numbers = _numbers(images, len(opened), opened.names, archive)
+    drop_images(archive, numbers, output, overwrite=force, threads=default_threads(threads))
+    _tell(output or archive, console)
+
+
+def relabel_command(
+    archive: ArchivePath,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE=LABEL]...", help="Numbers or names of images, and their new labels."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Labels of all images: a .npy of integers, or a text file with a number or a class name a line.",
+            show_default=False,
+        ),
+    ] = None,
+    output: EditedPath = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Give images of ARCHIVE other labels: numbers, or names of classes, of which there may be new ones."""
+    console = Console(json=json, quiet=quiet)
+    if (labels is None) == (not changes):
+        raise UsageError("give either IMAGE=LABEL, once or more, or --labels FILE")
+    with open_images(archive) as opened:
+        classes = _Classes(opened.class_names)
+        if labels is not None:
+            new = classes.read(labels)
+        else:
+            if opened.labels is None:
+                raise UsageError(f"{archive}: has no labels; give those of all images with --labels FILE")
+            new = opened.labels.copy()
+            images, wanted = zip(*(_split(change) for change in changes or ()), strict=True)
+            numbers = _numbers(list(images), len(opened), opened.names, archive)
+            new[numbers] = [classes.number(label) for label in wanted]
+    relabel(archive, output, labels=new, class_names=classes.names, overwrite=force)
+    _tell(output or archive, console)
+
+
+class _Classes:
+    """Labels as people write them: numbers, or names of classes, which get the next number if they are new."""
+
+    def __init__(self, names: tuple[str, ...] | None) -> None:
+        self.names = None if names is None else list(names)
+
+    def number(self, label: str) -> int:
+        """What a word stands for: a class of that name, else the number that it is, else a new class."""
+        if self.names is not None and label in self.names:
+            return self.names.index(label)
+        try:
+            return int(label)
+        except ValueError:
+            self.names = [*(self.names or ()), label]
+            return len(self.names) - 1
+
+    def read(self, path: Path) -> NDArray[np.integer]:
+        """The labels of a file; SourceError if it cannot be read."""
+        try:
+            if path.suffix == ".npy":
+                loaded: NDArray[np.integer] = np.load(path, allow_pickle=False)
+                return loaded
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{path}: cannot be read as labels: {error}") from error
+        return np.array([self.number(line.strip()) for line in lines], np.int64)
+
+
+def _split(change: str) -> tuple[str, str]:
+    image, equals, label = change.rpartition("=")
+    if not equals or not image or not label:
+        raise UsageError(f"{change!r} is not IMAGE=LABEL, such as 17=3")
+    return image, label
+
+
+def _numbers(images: list[str], count: int, names: tuple[str, ...] | None, archive: Path) -> NDArray[np.int64]:
+    """The numbers of images that are given by number or by name."""
+    places = {name: number for number, name in enumerate(names or ())}
+    numbers = []
+    for image in images:
+        if image in places:
+            numbers.append(places[image])
+            continue
+        try:
+            numbers.append(int(image))
+        except ValueError as error:
+            known = "; its images have no names" if names is None else ""
+            raise UsageError(f"{archive}: has no image called {image!r}{known}; smalti info tells how many") from error
+    found = np.array(numbers, np.int64)
+    if ((found < -count) | (found >= count)).any():
+        outside = found[(found < -count) | (found >= count)][0]
+        raise UsageError(f"{archive}: image {outside} does not exist: it holds images 0 to {count - 1}")
+    return found % count
+
+
+def _tell(path: Path, console: Console) -> None:
+    with open_images(path) as opened:
+        info = opened.info()
+    console.result({"archive": str(path), **info_json(info)}, short_summary(path, info))

@@ -1,0 +1,64 @@
+"""Images of several shapes in one file."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import smalti
+from smalti.codec import Wanted, compress_images
+from smalti.errors import ModelError, SourceError, UsageError
+from smalti.images import open_groups
+
+
+@pytest.fixture(name="mixed")
+def _mixed(digits, tmp_path):
+    """Digits whole and cut, grey and in colour, in two class folders, with a file that is no image."""
+    root = tmp_path / "mixed"
+    for number, digit in enumerate(digits[:24]):
+        pixels = digit if number % 3 else digit[2:26, 4:24]
+        pixels = np.stack([pixels] * 3, -1) if number % 4 == 0 else pixels
+        (root / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / str(number % 2) / f"{number:02}.png")
+    (root / "0" / "empty.png").touch()
+    return root
+
+
+def test_each_shape_is_a_member_and_models_are_shared(mixed, model_path, tmp_path):
+    grey = tmp_path / "grey"
+    for path in sorted(mixed.rglob("*.png")):
+        if path.stat().st_size and Image.open(path).mode == "L":
+            target = grey / path.relative_to(mixed)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    report = compress_images(open_groups(grey), tmp_path / "g.smalti", Wanted(), model_path)
+    with smalti.open(tmp_path / "g.smalti") as archive:
+        assert {shape for shape in archive.image_shapes} == {(28, 28, 1), (24, 20, 1)} and len(archive) == 18
+        shapes = dict(zip(archive.names, [image.shape for image in archive], strict=True))
+        assert all(shapes[name] == np.asarray(Image.open(grey / name)).shape for name in archive.names)
+        assert archive.class_names == ("0", "1") and report.info.shape is None
+        model = report.info.bytes.model
+    smalti.compress(next(iter(open_groups(grey)[0].batches(99))).pixels, tmp_path / "one.smalti", model=model_path)
+    with smalti.open(tmp_path / "one.smalti") as alone:
+        assert model < 1.5 * alone.info().bytes.model  # and not twice as much
+
+
+def test_a_model_that_does_not_take_all_shapes_is_refused(mixed, model_path, tmp_path):
+    with pytest.raises(ModelError, match="3 channels"):
+        compress_images(open_groups(mixed), tmp_path / "m.smalti", Wanted(), model_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
+
+
+def test_what_is_passed_over_is_told_once_or_refused(mixed, model_path, tmp_path):
+    for path in list(mixed.rglob("*.png")):
+        if path.stat().st_size and Image.open(path).mode != "L":
+            path.unlink()
+    report = compress_images(open_groups(mixed), tmp_path / "m.smalti", Wanted(), model_path)
+    assert [file.name for file in report.skipped] == ["0/empty.png"]
+    with pytest.raises(SourceError, match="empty"):
+        compress_images(open_groups(mixed), tmp_path / "s.smalti", Wanted(), model_path, strict=True)
+    assert not (tmp_path / "s.smalti").exists()
+
+
+def test_a_target_in_bytes_is_for_one_shape(mixed, tmp_path):
+    with pytest.raises(UsageError, match="one shape"):
+        compress_images(open_groups(mixed), tmp_path / "m.smalti", Wanted(target_bytes=1000))
