@@ -175,3 +175,23 @@ def test_more_members_than_may_be_open_at_once(tmp_path, path):
     with open_images(many) as whole:
         assert len(whole) == 2600
         assert np.array_equal(whole[np.arange(0, 2600, 20)], np.repeat(whole[[0]], 130, 0))
+
+
+def test_a_lost_column_of_a_member_is_left_out(tmp_path, path):
+    merge_archives(
+        [path, write(tmp_path / "b.smalti", random_tokens(9), NETWORK, np.arange(9), NAMES[:9])], path, overwrite=True
+    )
+    data = bytearray(path.read_bytes())
+    with open_images(path) as whole:
+        window = whole.members[1].sections
+        entry = window.entry(5, 0)  # labels
+        start = data.index(window.source.read(entry.offset, entry.frame_bytes))
+    data[start + entry.frame_bytes - 1] ^= 1
+    path.write_bytes(data)
+    with open_images(path) as whole:
+        assert whole.lost_columns == ("labels",)
+        with pytest.raises(DamagedArchiveError):
+            list(whole.batches(50))
+        batches = list(whole.batches(50, on_error="skip"))
+        assert [len(batch) for batch in batches] == [20, 9] and all(batch.labels is None for batch in batches)
+        assert batches[1].names == tuple(NAMES[:9])

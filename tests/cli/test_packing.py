@@ -83,8 +83,8 @@ def test_what_is_no_source_writes_nothing(smalti, model_path, tmp_path):
     assert names(out) == []
 
 
-def test_a_model_for_another_shape_writes_nothing(smalti, model_path, tmp_path):
-    np.save(tmp_path / "blobs.npy", small_images(3))
+def test_a_model_for_other_channels_writes_nothing(smalti, model_path, tmp_path):
+    np.save(tmp_path / "blobs.npy", np.stack([small_images(3)] * 3, -1))
     line = smalti.fails(1, "compress", tmp_path / "blobs.npy", "--model", model_path, "-o", tmp_path / "a.smalti")
     assert "28x28 pixels and 1 channel, but" in line and names(tmp_path) == ["blobs.npy"]
 

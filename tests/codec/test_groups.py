@@ -10,11 +10,18 @@ from smalti.errors import ModelError, SourceError, UsageError
 from smalti.images import open_groups
 
 
+@pytest.fixture(name="model_path")
+def _model_path(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "digits.smalti-model"
+    model.save(path)
+    return path
+
+
 @pytest.fixture(name="mixed")
 def _mixed(digits, tmp_path):
     """Digits whole and cut, grey and in colour, in two class folders, with a file that is no image."""
     root = tmp_path / "mixed"
-    for number, digit in enumerate(digits[:24]):
+    for number, digit in enumerate(digits.images[:24]):
         pixels = digit if number % 3 else digit[2:26, 4:24]
         pixels = np.stack([pixels] * 3, -1) if number % 4 == 0 else pixels
         (root / str(number % 2)).mkdir(parents=True, exist_ok=True)

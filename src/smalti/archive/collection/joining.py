@@ -1,6 +1,6 @@
 """What members say of their images, as columns of the collection."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from smalti.archive.batch import ArchiveBatch
 from smalti.archive.collection.members import Members
 from smalti.archive.columns import ColumnValues
+from smalti.archive.fields import FIELD_PREFIX
 from smalti.lazy import cached_property
 
 __all__ = ["JoinedColumns"]
@@ -74,14 +75,18 @@ class JoinedColumns(Mapping[str, ColumnValues]):
             names += own
         return tuple(names)
 
-    def batch(self, number: int, batch: ArchiveBatch) -> ArchiveBatch:
-        """A batch of a member as one of the collection: with its numbers, labels and fields."""
+    def batch(self, number: int, batch: ArchiveBatch, lost: Collection[str] = ()) -> ArchiveBatch:
+        """A batch of a member as one of the collection: with its numbers, labels and fields.
+
+        lost : names of columns to leave out, because a member has lost them
+        """
         labels = None
-        if batch.labels is not None and self.labels is not None:
-            labels = self._renumbered(number, batch.labels)
+        if "labels" not in lost and batch.labels is not None and self.labels is not None:
+            labels = batch.labels if "class_names" in lost else self._renumbered(number, batch.labels)
         gaps = [None] * len(batch)
-        fields = {name: batch.fields.get(name, gaps) for name in self._field_names}
-        names = None if self.names is None else batch.names
+        kept = [name for name in self._field_names if FIELD_PREFIX + name not in lost]
+        fields = {name: batch.fields.get(name, gaps) for name in kept}
+        names = None if "names" in lost or self.names is None else batch.names
         return ArchiveBatch(batch.pixels, labels, names, fields, numbers=batch.numbers + self._members.starts[number])
 
     def _renumbered(self, number: int, labels: NDArray[np.int64]) -> NDArray[np.int64]:

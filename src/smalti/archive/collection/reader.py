@@ -199,6 +199,7 @@ class Collection:
     ) -> Iterator[ArchiveBatch]:
         """As `Archive.batches`; a batch is of one member, so that its images have one shape."""
         start, stop, _ = slice(start, stop).indices(len(self))
+        lost = self.lost_columns if on_error == "skip" else ()
         for number, first in enumerate(self.members.starts[:-1].tolist()):
             end = first + self.members.facts[number].images
             if start < end and first < stop:
@@ -206,7 +207,7 @@ class Collection:
                     batch_images, on_error, max(0, start - first), min(end, stop) - first
                 )
                 for batch in own:
-                    yield self._columns.batch(number, batch)
+                    yield self._columns.batch(number, batch, lost)
 
     def missing(self) -> tuple[DamagedBlock, ...]:
         """As `Archive.missing`, blocks numbered through."""
