@@ -18,6 +18,11 @@ from .making import noise, png_bytes
 
 Words = str | None
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),  # files are made to cause it
+    pytest.mark.filterwarnings("ignore:Corrupt EXIF data"),
+]
+
 
 def wide(*shape: int, seed: int = 0) -> NDArray[np.uint16]:
     return np.random.default_rng(seed).integers(0, 65536, shape, dtype=np.uint16)
@@ -128,6 +133,20 @@ def test_grey_of_few_bits_is_spread_over_eight(bits: int, mode: str) -> None:
     row = np.packbits(np.unpackbits(levels.astype(np.uint8)[:, None], axis=1)[:, 8 - bits :].ravel()).tobytes()
     expected = np.tile((levels * 255 // ((1 << bits) - 1)).astype(np.uint8), (3, 1))
     holds(png_bytes(0, bits, row, 8, 3), expected, mode)
+
+
+@pytest.mark.parametrize("compression", [None, "group4"])
+def test_black_and_white_tiff_of_either_meaning(compression: str | None) -> None:
+    pixels = np.where(noise(6, 7) > 127, np.uint8(255), np.uint8(0))
+    image = Image.fromarray(pixels).convert("1")
+    holds(pillow(image, "tiff", compression=compression, tiffinfo={262: 1}), pixels, "1")
+    holds(pillow(image, "tiff", compression=compression, tiffinfo={262: 0}), pixels, "1;I")
+
+
+def test_colours_multiplied_by_alpha_are_divided_by_it() -> None:
+    stored = np.array([[[50, 100, 20, 100], [7, 8, 9, 255], [0, 0, 0, 0]]], np.uint8)
+    made = tiff(stored, photometric="rgb", extrasamples=["assocalpha"])
+    holds(made, np.array([[[127, 255, 51, 100], [7, 8, 9, 255], [0, 0, 0, 0]]], np.uint8), "RGBa")
 
 
 def test_palettes_become_colours_with_alpha_if_there_is_transparency() -> None:

@@ -21,16 +21,16 @@ _log = logging.getLogger("smalti")
 class FileRows:
     """The images of a folder in order, each with its row.
 
-    files : int64 [entries], each an index into the names of the folder's files
-    rows : int64 [entries], the row of each, -1 for those that have none
+    files : of each entry, the index into the names of the folder's files
+    rows : int64 [entries], the row of each, -1 for those that have none; None if there are no rows
     columns : what the rows say, a value for each
     skipped : rows without a file, and files of rows that are of another use
     """
 
     def __init__(
         self,
-        files: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        files: Sequence[int] | NDArray[np.int64],
+        rows: NDArray[np.int64] | None,
         columns: Mapping[str, Sequence[Scalar | None]],
         skipped: Sequence[SkippedFile],
     ) -> None:
@@ -41,7 +41,7 @@ class FileRows:
 
     def values(self, entry: int) -> dict[str, Scalar | None]:
         """What is said of an entry; empty if nothing is."""
-        row = int(self.rows[entry])
+        row = -1 if self.rows is None else int(self.rows[entry])
         return {} if row < 0 else {name: values[row] for name, values in self.columns.items()}
 
 
@@ -56,8 +56,7 @@ def rows_of_files(root: Place, names: Sequence[str], metadata: Sequence[str]) ->
     skipped: list[SkippedFile] = []
     tables = list(_tables(root, metadata, skipped))
     if not tables:
-        everything = np.arange(len(names))
-        return FileRows(everything, np.full(len(names), -1), {}, skipped)
+        return FileRows(range(len(names)), None, {}, skipped)
     index_of = {name: index for index, name in enumerate(names)}
     columns: dict[str, list[Scalar | None]] = {name: [] for _, table in tables for name in table.columns}
     files: list[int] = []

@@ -53,8 +53,8 @@ def list_folder(root: Place) -> FolderListing:
     return FolderListing(tuple(sorted(listing.names, key=_order)), tuple(sorted(listing.metadata, key=_order)), skipped)
 
 
-def _order(name: str) -> list[str]:
-    return name.split("/")
+def _order(name: str) -> str:
+    return name.replace("/", "\0")  # as lists of parts compare, for no name has it: in a third of their memory
 
 
 def is_hidden(name: str) -> bool:

@@ -59,11 +59,6 @@ class RecordSource:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def names(self) -> Iterator[str]:
-        """What each entry is called."""
-        for entry, record in self._records.read(self._entries):
-            yield shown_name(record, entry, len(self._records))
-
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
         """Yield the readable images of entries `start` to `stop`, each once, in order."""
         first, last, _ = slice(start, stop).indices(len(self))

@@ -21,6 +21,7 @@ _SAMPLES, _PLANES, _COLOUR_MAP, _EXTRA, _FORMAT = 277, 284, 320, 338, 339
 _WHITE_IS_ZERO, _GREY, _RGB = 0, 1, 2
 _COLOUR_SAMPLES = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples of a photometric interpretation without extras
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # alpha that is multiplied into the colours, and alpha that is not
+_MAX_FILE_BYTES = 1 << 30
 
 
 class RefusedError(Exception):
@@ -111,8 +112,7 @@ def _refuse_samples(tags: Mapping[int, Any]) -> None:
 
 def read_tiff(file: BinaryIO, layout: TiffLayout) -> NDArray[np.uint16]:
     """Pixels uint16 [H, W, C] as stored, not turned; white that is stored as 0 becomes 65535."""
-    file.seek(0)
-    pixels = np.asarray(_imagecodecs("16-bit TIFF with other channels than grey").tiff_decode(file.read()))
+    pixels = np.asarray(_imagecodecs("16-bit TIFF with other channels than grey").tiff_decode(_whole(file)))
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     elif layout.planes:
@@ -128,9 +128,17 @@ def read_tiff(file: BinaryIO, layout: TiffLayout) -> NDArray[np.uint16]:
 
 def read_png(file: BinaryIO) -> NDArray[np.uint16]:
     """Pixels uint16 [H, W, C] of a 16-bit PNG file; a transparent colour becomes an alpha channel."""
-    file.seek(0)
-    pixels: NDArray[np.uint16] = _imagecodecs("16-bit PNG with other channels than grey").png_decode(file.read())
+    pixels: NDArray[np.uint16] = _imagecodecs("16-bit PNG with other channels than grey").png_decode(_whole(file))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def _whole(file: BinaryIO) -> bytes:
+    """All bytes of a file of one image."""
+    file.seek(0)
+    data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise RefusedError(f"more than {_MAX_FILE_BYTES:,} bytes, which no one image has")
+    return data
 
 
 def _imagecodecs(what: str) -> Any:
