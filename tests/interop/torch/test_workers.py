@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
+from archive.remote.serving import Served, serve
 from smalti.archive import store as store_module
 from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
 
@@ -84,3 +85,16 @@ def test_without_torch_the_missing_extra_is_named():
     code += "except smalti.MissingDependencyError as error:\n    print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith('needs torch, which is not installed; pip install "smalti[train]"')
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="this system cannot fork")
+def test_forked_workers_read_from_a_url(grey):
+    served = Served({"grey.smalti": grey.path.read_bytes()})
+    stop = serve(served)
+    try:
+        dataset = ArchiveDataset(served.url + "grey.smalti")
+        assert dataset[3][1] == grey.labels[3]  # the parent's connection is in use
+        labels = [label for _, found in loader(dataset, "fork") for label in found.tolist()]
+    finally:
+        stop()
+    assert labels == grey.labels[list(BlockShuffleSampler(dataset, 1, window_blocks=3))].tolist()
