@@ -71,7 +71,7 @@ def plan_command(
     check_output(output, force)
     if model is None:
         raise UsageError(
-            "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), and give --model MODEL"
+            "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), give --model MODEL"
         )
     with needing("planning", "train"):
         from smalti.codec.bulk import Settings, make_plan, write_plan  # noqa: PLC0415 (torch is slow to import)
