@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
-from smalti.images.besides import columns_beside
 from smalti.images.columns import Columns
 from smalti.images.places import Place, beside, kind_of, name_of, open_binary, shown, size_bytes
 
@@ -70,6 +69,8 @@ class IdxSource:
             found = next((file for file in usual if kind_of(file) == "file"), None)
         read = None if found is None else _read_labels(found, self._images)
         if labels is None and names is None and class_names is None:
+            from smalti.images.besides import columns_beside  # noqa: PLC0415 (Pillow, which names of files do without)
+
             self._columns = columns_beside(place, self._images, read)
         else:
             self._columns = Columns(read, names, class_names=class_names)

@@ -21,9 +21,7 @@ from smalti.images.tablecolumns import is_scalar
 from smalti.images.tablevalues import plain_batch, reading_table
 from smalti.images.tablevalues import scalars_of as table_scalars
 
-__all__ = ["METADATA_NAMES", "MetadataTable", "jsonl_columns", "read_metadata", "scalars_of"]
-
-METADATA_NAMES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+__all__ = ["MetadataTable", "jsonl_columns", "read_metadata", "scalars_of"]
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, whose zeros are to be kept
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.IGNORECASE)

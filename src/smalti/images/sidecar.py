@@ -19,6 +19,7 @@ __all__ = [
     "FILE_NAME",
     "LABEL",
     "METADATA_FILE",
+    "METADATA_NAMES",
     "TRUE_NAME",
     "check_field_names",
     "class_names_bytes",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 METADATA_FILE = "metadata.jsonl"
+METADATA_NAMES = frozenset({METADATA_FILE, "metadata.csv", "metadata.parquet"})
+"""What a table of rows in a folder may be called; `metadata` reads each."""
+
 CLASS_NAMES_FILE = "class_names.json"
 
 FILE_NAME, LABEL = "file_name", "label"
