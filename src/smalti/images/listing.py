@@ -11,9 +11,8 @@ from pathlib import Path
 
 from smalti.errors import SourceError
 from smalti.images.batch import SkippedFile
-from smalti.images.metadata import METADATA_NAMES
 from smalti.images.places import Place, is_url, list_files
-from smalti.images.sidecar import CLASS_NAMES_FILE
+from smalti.images.sidecar import CLASS_NAMES_FILE, METADATA_NAMES
 
 __all__ = ["IMAGE_SUFFIXES", "FolderListing", "is_hidden", "list_folder"]
 
