@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from smalti.errors import SourceError
 from smalti.images.imagefile import ImageHeader, UnreadableImageError, read_header, read_image
 
 from .making import noise, png_bytes
@@ -319,3 +320,15 @@ def test_headers_are_read_without_the_pixels(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     monkeypatch.setitem(__import__("sys").modules, "imagecodecs", None)
     assert {name: read_header(BytesIO(data)) for name, data in files.items()} == expected
+
+
+def test_a_network_that_fails_is_not_the_fault_of_the_file() -> None:
+    class Failing(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() >= 600:
+                raise SourceError("s3://bucket/a.png: no answer")
+            return super().read(size)
+
+    data = pillow(noise(40, 40, 3), "png")
+    with pytest.raises(SourceError, match="no answer"):
+        read_image(Failing(data))

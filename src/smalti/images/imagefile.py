@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from smalti.errors import MissingDependencyError
+from smalti.errors import MissingDependencyError, SourceError
 from smalti.images import widefile
 from smalti.images.batch import Pixels
 from smalti.images.pngheader import orientation_behind, plain_png
@@ -99,11 +99,9 @@ def _told(file: BinaryIO) -> Iterator[None]:
     """Turn what readers raise inside into UnreadableImageError with a reason for a person."""
     try:
         yield
-    except UnreadableImageError:
+    except (UnreadableImageError, SourceError):  # a SourceError is that of a network, and no file's fault
         raise
-    except MissingDependencyError as error:
-        raise UnreadableImageError(str(error)) from error
-    except widefile.RefusedError as error:
+    except (MissingDependencyError, widefile.RefusedError) as error:
         raise UnreadableImageError(str(error)) from error
     except UnidentifiedImageError as error:
         empty = file.seek(0, 2) == 0
