@@ -39,7 +39,7 @@ def test_each_shape_is_a_member_and_models_are_shared(mixed, model_path, tmp_pat
             target.write_bytes(path.read_bytes())
     report = compress_images(open_groups(grey), tmp_path / "g.smalti", Wanted(), model_path)
     with smalti.open(tmp_path / "g.smalti") as archive:
-        assert {shape for shape in archive.image_shapes} == {(28, 28, 1), (24, 20, 1)} and len(archive) == 18
+        assert set(archive.image_shapes) == {(28, 28, 1), (24, 20, 1)} and len(archive) == 18
         shapes = dict(zip(archive.names, [image.shape for image in archive], strict=True))
         assert all(shapes[name] == np.asarray(Image.open(grey / name)).shape for name in archive.names)
         assert archive.class_names == ("0", "1") and report.info.shape is None

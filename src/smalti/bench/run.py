@@ -16,7 +16,7 @@ from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
 from smalti.bench.page import bench_page
 from smalti.bench.peers import peers_for
 from smalti.bench.results import BenchResult
-from smalti.images.chain import read_images
+from smalti.images.chain import read_bytes
 from smalti.images.opening import open_source
 from smalti.images.sets import SET_NAMES
 from smalti.images.source import ImageSource
@@ -56,7 +56,7 @@ def run_bench(
     """
     source = open_source(spec, report=say)
     files = BenchFiles.of(spec, folder)
-    images = read_images(source).pixels
+    images = read_bytes(source)
     result = _begin(source, images, BenchResult.read(files.numbers), command)
     result = _measure_codecs(result, images, files.numbers, say)
     for path in archives:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smalti.images.batch import ImageBatch, SkippedFile, shape_words
-    from smalti.images.chain import ChainedSource, read_images
+    from smalti.images.chain import ChainedSource, read_bytes, read_images
     from smalti.images.opening import open_groups, open_source
     from smalti.images.quality import Quality, QualityMeter
     from smalti.images.sets import SET_NAMES
@@ -31,6 +31,7 @@ __all__ = [
     "open_groups",
     "open_image_writer",
     "open_source",
+    "read_bytes",
     "read_images",
     "refuse_skipped",
     "shape_words",
@@ -48,6 +49,7 @@ _HOMES = {
     "open_image_writer": "writers",
     "open_groups": "opening",
     "open_source": "opening",
+    "read_bytes": "chain",
     "read_images": "chain",
     "refuse_skipped": "skipping",
     "shape_words": "batch",

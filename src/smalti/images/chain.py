@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.source import ImageSource
 from smalti.lazy import cached_property
 
-__all__ = ["ChainedSource", "read_images"]
+__all__ = ["ChainedSource", "read_bytes", "read_images"]
 
 
 class ChainedSource:
@@ -87,3 +90,14 @@ def read_images(source: ImageSource, limit: int | None = None) -> ImageBatch:
     if not parts or not len(parts[0]):
         raise SourceError(f"{source.description}: no image could be read")
     return ImageBatch.joined(parts)
+
+
+def read_bytes(source: ImageSource, limit: int | None = None) -> NDArray[np.uint8]:
+    """The pixels of all images of a source, or of the first `limit`, for what is made for 8 bits: uint8 [n, H, W, C].
+
+    SourceError if there are none, or if they have 16 bits.
+    """
+    pixels = read_images(source, limit).pixels
+    if pixels.dtype != np.uint8:
+        raise SourceError(f"{source.description}: has pixels of {pixels.dtype}, and this is for images of 8 bits")
+    return pixels.astype(np.uint8, copy=False)

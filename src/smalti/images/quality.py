@@ -145,7 +145,8 @@ def ssim(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:
     if min(original.shape[1:3]) < SSIM_WINDOW:
         raise ValueError(f"images of {original.shape[1:3]} are smaller than SSIM's window of 7x7")
     largest, wide = int(np.iinfo(original.dtype).max), _wide(original)
-    x, y = original.astype(wide), decoded.astype(wide)
+    x: NDArray[np.signedinteger] = original.astype(wide)
+    y: NDArray[np.signedinteger] = decoded.astype(wide)
     count = SSIM_WINDOW**2
     sum_x, sum_y = _window_sums(x), _window_sums(y)
     # Second moments times count², in integers: at most 2 · 49² · 255² < 2^29, and with 65,535 < 2^45.

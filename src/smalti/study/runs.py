@@ -56,7 +56,7 @@ def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uin
         with open_archive(path) as archive:
             quality = compare(archive, test).quality
             info, tokens = archive.info(), archive.tokens()
-            reconstructions = archive[: len(shown)]
+            reconstructions = archive[: len(shown)].astype(np.uint8, copy=False)  # which they are: so are `shown`
     counts = np.bincount(tokens.ravel(), minlength=run.codebook_size)
     statistics = token_statistics(counts)
     tokens_per_image = int(np.prod(tokens.shape[1:]))
@@ -91,7 +91,7 @@ def _pictures(
     rows, columns = reconstructions.shape[1] // 4, reconstructions.shape[2] // 4
     grids = np.full((len(by_use), rows, columns), by_use[0])
     grids[:, rows // 2, columns // 2] = by_use
-    atlas = IntegerDecoder(model.decoder).decode(grids)[..., 0]
+    atlas = IntegerDecoder(model.decoder).decode(grids)[..., 0].astype(np.uint8, copy=False)
     return Pictures(shown, reconstructions, atlas, counts[by_use])
 
 

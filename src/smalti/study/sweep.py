@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smalti.codec import compress_source
 from smalti.errors import SourceError, UsageError
-from smalti.images import ImageSource, open_source, read_images
+from smalti.images import ImageSource, open_source, read_bytes, read_images
 from smalti.study.baselines.classical import ClassicalResult, measure_classical
 from smalti.study.baselines.vae import VaeResult, measure_vae
 from smalti.study.machine import describe_machine
@@ -96,7 +96,7 @@ def run_study(plan: StudyPlan, source: str, folder: Path, command: str, observer
     left = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
     folder.mkdir(parents=True, exist_ok=True)
     StudyInfo(command, describe_machine(), __version__).write(folder)
-    shown = read_images(test, SHOWN_IMAGES).pixels[..., 0]
+    shown = read_bytes(test, SHOWN_IMAGES)[..., 0]
     for number, run in enumerate(left, 1):
         model = fit_run(run, plan.epochs, train, test, folder, observer.fit_observer(run, number, len(left)))
         result, pictures = measure_run(run, model, test, shown)
@@ -151,7 +151,7 @@ def _amortise(plan: StudyPlan, source: str, folder: Path, observer: StudyObserve
     if read_amortisation(folder) or not path.exists():
         return
     observer.say("amortisation: packing more and more images")
-    model, images = Model.load(path), read_images(open_source(source), plan.limit).pixels
+    model, images = Model.load(path), read_bytes(open_source(source), plan.limit)
     with tempfile.TemporaryDirectory(prefix="smalti-") as scratch:
         points = tuple(_pack_first(model, images[:count], Path(scratch)) for count in _counts(len(images)))
     write_amortisation(folder, points)
@@ -171,7 +171,7 @@ def _pack_first(model: Model, pixels: NDArray[np.uint8], scratch: Path) -> Amort
 def _measure_baselines(
     train: ImageSource, test: ImageSource, folder: Path, command: str, observer: StudyObserver
 ) -> None:
-    train_images, test_images = (read_images(part).pixels[..., 0] for part in (train, test))
+    train_images, test_images = (read_bytes(part)[..., 0] for part in (train, test))
     machine = describe_machine()
     if VaeResult.read(folder) is None:
         measure_vae(
