@@ -62,7 +62,8 @@ def test_many_images_live_in_a_file_and_are_the_same(monkeypatch):
 class NothingReadable:
     """A source all of whose entries turn out unreadable."""
 
-    description, image_shape, class_names, skipped = "nothing", (4, 4, 1), None, ()
+    description, image_shape, dtype = "nothing", (4, 4, 1), np.dtype(np.uint8)
+    class_names, skipped = None, ()
 
     def __len__(self):
         return 3

@@ -49,7 +49,7 @@ class Wanted:
         profile = self.profile or COMPACT
         return PyramidSettings(
             profile,
-            self.goal() or Goal(mse=DEFAULT_MSE[profile]),
+            self.goal() or Goal(mse=DEFAULT_MSE[profile], of_range=True),
             DEFAULT_EFFORT if self.effort is None else self.effort,
             self.seed or 0,
             self.codebook_size,

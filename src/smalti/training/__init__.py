@@ -8,6 +8,7 @@ from smalti.training.model import Model
 from smalti.training.network import DOWNSAMPLING, VQVAE, Decoder, Encoder, padded_size
 from smalti.training.quantizer import Codebook, Quantized, VectorQuantizer
 from smalti.training.report import EpochReport, FitObserver, QuantizationReport, TokenStatistics, token_statistics
+from smalti.training.scaling import PixelScale
 from smalti.training.settings import PROFILES, FitSettings, QuantizerSettings, profile_settings
 from smalti.training.validation import Validation, validate
 
@@ -25,6 +26,7 @@ __all__ = [
     "FitSettings",
     "Group",
     "Model",
+    "PixelScale",
     "QuantizationReport",
     "Quantized",
     "QuantizerSettings",

@@ -7,6 +7,7 @@ tokens, through the rounding that it will meet. It starts from the calibrated ne
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smalti.errors import ModelError
+from smalti.images.batch import Pixels
+from smalti.images.quality import squared_errors
 from smalti.integer import IntegerDecoder, IntegerNetwork
 from smalti.training.distributed import ALONE, Group
 from smalti.training.images import TrainingImages, to_unit_range
@@ -21,6 +24,7 @@ from smalti.training.integers import QuantizedDecoder, calibrate
 from smalti.training.network import VQVAE
 from smalti.training.quantizer import mean_square
 from smalti.training.report import QuantizationReport
+from smalti.training.scaling import PixelScale
 from smalti.training.settings import FitSettings
 
 __all__ = ["finetune_steps", "quantize_decoder"]
@@ -41,7 +45,7 @@ def finetune_steps(settings: FitSettings, steps: int) -> int:
 def quantize_decoder(
     network: VQVAE,
     images: TrainingImages,
-    validation: NDArray[np.uint8],
+    validation: Pixels,
     settings: FitSettings,
     steps: int,
     on_step: StepCallback = lambda step: None,
@@ -49,19 +53,19 @@ def quantize_decoder(
 ) -> tuple[IntegerNetwork, QuantizationReport]:
     """Turn the decoder of a fitted network into integers.
 
-    validation : uint8 [n, H, W, C], what the report is measured on
+    validation : pixels [n, H, W, C], what the report is measured on
     on_step : called after each of `steps` steps; what it raises ends the fine-tuning
     group : the ranks that share batches and validation images; all of them return the same
     """
     started = time.monotonic()
     network.eval()
     sample = group.part(images.sample(CALIBRATION_IMAGES, settings.seed))
-    decoder = calibrate(network, group.gather(_encode(network, sample)))
+    decoder = calibrate(network, group.gather(_encode(network, sample, images.scale)), images.scale)
     decoder.take_from_main(group)
     calibrated = decoder.to_network()
     _train(decoder, network, images, settings, steps, on_step, group)
     pixels = group.part(validation)
-    tokens = _encode(network, pixels)
+    tokens = _encode(network, pixels, images.scale)
     calibrated_mse = _mse(_exact(calibrated, tokens), pixels, group)
     kept, mse = calibrated, calibrated_mse
     try:
@@ -72,7 +76,7 @@ def quantize_decoder(
         trained_mse = _mse(_exact(trained, tokens), pixels, group)
         if trained_mse < calibrated_mse:
             kept, mse = trained, trained_mse
-    float_mse = _mse(_float(network, tokens), pixels, group)
+    float_mse = _mse(_float(network, tokens, images.scale), pixels, group)
     return kept, QuantizationReport(float_mse, calibrated_mse, mse, steps, time.monotonic() - started)
 
 
@@ -114,34 +118,35 @@ def _batches(images: TrainingImages, settings: FitSettings, group: Group) -> Ite
 
 
 @torch.no_grad()
-def _encode(network: VQVAE, pixels: NDArray[np.uint8]) -> Tensor:
-    """Return the tokens of uint8 [n, H, W, C] on the CPU."""
+def _encode(network: VQVAE, pixels: Pixels, scale: PixelScale) -> Tensor:
+    """Return the tokens of images [n, H, W, C] on the CPU."""
     device = next(network.parameters()).device
     parts = [pixels[start : start + BATCH_IMAGES] for start in range(0, max(1, len(pixels)), BATCH_IMAGES)]
-    return torch.cat([network.encode(to_unit_range(part).to(device)).cpu() for part in parts])
+    return torch.cat([network.encode(to_unit_range(part, scale).to(device)).cpu() for part in parts])
 
 
-def _exact(network: IntegerNetwork, tokens: Tensor) -> NDArray[np.uint8]:
+def _exact(network: IntegerNetwork, tokens: Tensor) -> Pixels:
     return IntegerDecoder(network).decode(tokens.numpy())
 
 
 @torch.no_grad()
-def _float(network: VQVAE, tokens: Tensor) -> NDArray[np.uint8]:
-    """Return the images of tokens by the float decoder, uint8 [n, H', W', C]."""
+def _float(network: VQVAE, tokens: Tensor, scale: PixelScale) -> Pixels:
+    """Return the images of tokens by the float decoder, [n, H', W', C]."""
     device = next(network.parameters()).device
     codes = network.quantizer.code_latents()
-    parts = []
+    parts: list[NDArray[Any]] = []
     for part in torch.split(tokens, BATCH_IMAGES):
         latents = codes[part.to(device)].permute(0, 3, 1, 2)
-        parts.append(torch.round(255 * network.decoder(latents)).to(torch.uint8).cpu())
-    return torch.cat(parts).permute(0, 2, 3, 1).numpy()
+        parts.append(scale.to_pixels(network.decoder(latents)))
+    joined: Pixels = np.concatenate(parts)
+    return joined
 
 
-def _mse(decoded: NDArray[np.uint8], originals: NDArray[np.uint8], group: Group) -> float:
+def _mse(decoded: Pixels, originals: Pixels, group: Group) -> float:
     """Mean squared error of all ranks' images."""
     height, width = originals.shape[1:3]
-    errors = decoded[:, :height, :width].astype(np.int32) - originals
-    totals = torch.tensor([int(np.square(errors).sum(dtype=np.int64)), originals.size])
+    squared = int(squared_errors(originals, decoded[:, :height, :width]).sum())
+    totals = torch.tensor([squared, originals.size])
     group.add_up([totals])
     squares, values = totals.tolist()
-    return int(squares) / (255**2 * int(values))
+    return int(squares) / (int(np.iinfo(originals.dtype).max) ** 2 * int(values))

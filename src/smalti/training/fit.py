@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from smalti.errors import UsageError
+from smalti.images.batch import Pixels
 from smalti.integer import IntegerNetwork, pack_network
 from smalti.training.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
 from smalti.training.distributed import ALONE, Group
@@ -74,7 +74,7 @@ def choose_device(name: str) -> str:
 
 def fit(
     images: TrainingImages,
-    validation: NDArray[np.uint8],
+    validation: Pixels,
     settings: FitSettings,
     *,
     device: str = "cpu",
@@ -87,7 +87,7 @@ def fit(
     """Fit a network, turn its decoder into integers, and return both.
 
     images : what it learns from
-    validation : uint8 [n, H, W, C], what each epoch's report is measured on
+    validation : pixels [n, H, W, C], what each epoch's report is measured on
     checkpoint : where to leave the state every minute, on interruption and at the end: whoever asked for it removes it
         once the model is safe
     resume : whether to go on from the checkpoint, if there is one
@@ -182,9 +182,9 @@ class _Loop:
         self.sums += parts.cpu().double()
         self.progress.step += 1
 
-    def end_epoch(self, validation: NDArray[np.uint8]) -> EpochReport:
+    def end_epoch(self, validation: Pixels) -> EpochReport:
         """Measure the network, add the report to the history, and turn to the next epoch."""
-        measured = validate(self.network, validation, self.device, self.group)
+        measured = validate(self.network, validation, self.device, self.group, self.images.scale)
         tokens = token_statistics(measured.token_counts)
         reconstruction, codebook, commitment = (self.sums / self.progress.step).tolist()
         report = EpochReport(
@@ -243,6 +243,7 @@ class _Loop:
             {**known, **provenance},
             self.progress.history,
             report.to_json(),
+            self.images.scale,
         )
 
     def _seconds(self) -> float:
@@ -259,7 +260,8 @@ class _Loop:
     def _start_from_kmeans(self, number: int) -> None:
         pixels = self.group.part(self.images.sample(KMEANS_IMAGES, self.settings.seed))
         parts = np.array_split(pixels, max(1, len(pixels) // 64))
-        latents = torch.cat([self.network.latents(to_unit_range(part).to(self.device)) for part in parts])
+        units = [to_unit_range(part, self.images.scale).to(self.device) for part in parts]
+        latents = torch.cat([self.network.latents(unit) for unit in units])
         height, width = latents.shape[2:]
         vectors_per_step = self.settings.batch_images * height * width
         self.network.quantizer.start_from_kmeans(latents, vectors_per_step, self._generator(number))

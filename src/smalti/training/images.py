@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smalti.errors import SourceError
+from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
 from smalti.training.distributed import ALONE, Group
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["TrainingImages", "to_unit_range"]
 
@@ -24,15 +27,17 @@ READ_BATCH = 1024
 class TrainingImages:
     """Random access to every image of a source, as float batches [n, C, H, W] in [0, 1].
 
+    scale : what of pixels is 0 to 1, for a model that was fitted before; None for that of these images
     image_shape : height, width, channels
     fingerprint : SHA-256 of all pixels, so that a resumed fit can tell that its images are the same
     """
 
-    def __init__(self, source: ImageSource) -> None:
+    def __init__(self, source: ImageSource, scale: PixelScale | None = None) -> None:
         self.image_shape = source.image_shape
         self.pixels, self.fingerprint = _read(source)
         if not len(self.pixels):
             raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
+        self.scale = PixelScale.of(self.pixels) if scale is None else scale
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -58,30 +63,33 @@ class TrainingImages:
 
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
         """Return the images at `indices`."""
-        return to_unit_range(self.pixels[indices])
+        return to_unit_range(self.pixels[indices], self.scale)
 
-    def sample(self, count: int, seed: int) -> NDArray[np.uint8]:
-        """Return `count` images (all, if there are fewer), drawn without repeats: uint8 [n, H, W, C]."""
+    def sample(self, count: int, seed: int) -> Pixels:
+        """Return `count` images (all, if there are fewer), drawn without repeats: [n, H, W, C]."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:count]
-        return np.asarray(self.pixels[np.sort(drawn)])
+        sample: NDArray[Any] = np.asarray(self.pixels[np.sort(drawn)])
+        return sample
 
 
-def to_unit_range(pixels: NDArray[np.uint8]) -> Tensor:
-    """Return uint8 [n, H, W, C] as float32 [n, C, H, W] in [0, 1]."""
-    floats = np.divide(pixels, 255, dtype=np.float32)  # a copy: sources may hand out read-only views
-    return torch.from_numpy(floats).permute(0, 3, 1, 2)
+def to_unit_range(pixels: Pixels, scale: PixelScale = EIGHT_BITS) -> Tensor:
+    """Return pixels [n, H, W, C] as float32 [n, C, H, W] in [0, 1]."""
+    return torch.from_numpy(scale.to_unit(pixels)).permute(0, 3, 1, 2)
 
 
-def _read(source: ImageSource) -> tuple[NDArray[np.uint8], str]:
+def _read(source: ImageSource) -> tuple[Pixels, str]:
     """Read all images of a source; return them and the SHA-256 of their pixels."""
     shape = (len(source), *source.image_shape)
-    pixels: NDArray[np.uint8]
-    if np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
-        pixels = np.empty(shape, np.uint8)
+    dtype: np.dtype[Any] = source.dtype
+    pixels: Pixels
+    if dtype.itemsize * np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
+        pixels = np.empty(shape, dtype)
     else:
         with tempfile.TemporaryFile(prefix="smalti-") as spool:
-            pixels = np.memmap(spool, np.uint8, "w+", shape=shape)
+            pixels = np.memmap(spool, dtype, "w+", shape=shape)
     digest = hashlib.sha256(repr(source.image_shape).encode())
+    if dtype != np.uint8:
+        digest.update(str(dtype).encode())
     count = 0
     for batch in source.batches(READ_BATCH):
         pixels[count : count + len(batch)] = batch.pixels

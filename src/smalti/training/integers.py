@@ -20,14 +20,16 @@ from smalti.integer import EXACT, Clip, IntegerNetwork, Layer, PixelTable
 from smalti.training.distributed import Group
 from smalti.training.layers import FloatLayer, apply_layer, decoder_layers, fold
 from smalti.training.network import VQVAE
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["QuantizedDecoder", "calibrate"]
 
 LARGEST_ACTIVATION = 255
 LARGEST_WEIGHT = 127
 LARGEST_TABLE_ENTRY = 32_767
-TABLE_STEPS_PER_UNIT = 128
-"""Entries of the pixel table for 1 of the sigmoid's argument, at least: where it is steep, a grey level is 1/64."""
+TABLE_STEPS_PER_UNIT = {"uint8": 128, "uint16": 512}
+"""Entries of the pixel table for 1 of the sigmoid's argument, at least: where it is steep, a grey level is 1/64, and
+of 16 bits 1/2048 of the range passes from entry to entry, an error of 2e-8 of it."""
 
 ROOM = 0.8
 """Share of 2**24 that calibrated sums may reach, so that fine-tuning does not lead out of the exact range."""
@@ -47,14 +49,23 @@ class _Form:
 class QuantizedDecoder(nn.Module):
     """A decoder whose weights are trained in integer units.
 
-    forward : tokens int64 [n, h, w] -> images [n, C, H', W'] in [0, 1], each pixel a multiple of 1/255
+    scale : of the pixels that it makes
+    forward : tokens int64 [n, h, w] -> images [n, C, H', W'] in [0, 1], each value that of a pixel
     """
 
-    def __init__(self, forms: list[_Form], weights: list[Tensor], biases: list[Tensor], unit: float) -> None:
+    def __init__(
+        self,
+        forms: list[_Form],
+        weights: list[Tensor],
+        biases: list[Tensor],
+        unit: float,
+        scale: PixelScale = EIGHT_BITS,
+    ) -> None:
         super().__init__()
         self.forms = forms
         self.weights = nn.ParameterList(weights)
         self.biases = nn.ParameterList(biases)
+        self.scale = scale
         self.unit = unit  # integer units of the last layer's sums for 1 of the sigmoid's argument
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -65,7 +76,8 @@ class QuantizedDecoder(nn.Module):
             rounded = _round(weight.clamp(-form.limit, form.limit))
             sums = apply_layer(layer.kind, values, rounded, _round(bias), layer.stride, layer.padding)
             if layer.activation == "sigmoid":
-                return _round(255 * torch.sigmoid(sums / self.unit)) / 255
+                spread = self.scale.high - self.scale.low
+                return _round(spread * torch.sigmoid(sums / self.unit)) / spread
             # the half that makes a shift round is added to the bias when the network is stored
             units = torch.exp2(form.shift).to(sums.device)[:, None, None]
             values = _round(sums / units).clamp(form.low, form.high)
@@ -105,13 +117,15 @@ class QuantizedDecoder(nn.Module):
             shift.astype(np.uint8),
             layer.stride,
             layer.padding,
-            Clip(form.low, form.high) if hidden else _pixel_table(self.unit, int(shift[0])),
+            Clip(form.low, form.high) if hidden else _pixel_table(self.unit, int(shift[0]), self.scale),
         )
 
 
 @torch.no_grad()
-def calibrate(network: VQVAE, tokens: Tensor) -> QuantizedDecoder:
+def calibrate(network: VQVAE, tokens: Tensor, pixels: PixelScale = EIGHT_BITS) -> QuantizedDecoder:
     """Return the decoder of `network` in integer units, with scales that fit `tokens` (int64 [n, h, w]), on the CPU.
+
+    pixels : what its values in [0, 1] stand for
 
     The codebook is pushed through the first layer if that takes fewer numbers for the codes that `tokens` use.
     """
@@ -122,15 +136,15 @@ def calibrate(network: VQVAE, tokens: Tensor) -> QuantizedDecoder:
     values, scale = tokens, 1.0  # integer units of the values that come in for 1.0
     for layer in layers:
         values = layer.outputs(values)
-        form, factor, scale_out = _scaled(layer, values, scale)
+        form, factor, scale_out = _scaled(layer, values, scale, pixels)
         forms.append(form)
         weights.append(layer.weight * factor[:, None, None])
         biases.append(layer.bias * factor * scale)
         scale = scale_out
-    return QuantizedDecoder(forms, weights, biases, scale)
+    return QuantizedDecoder(forms, weights, biases, scale, pixels)
 
 
-def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float) -> tuple[_Form, Tensor, float]:
+def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float, pixels: PixelScale) -> tuple[_Form, Tensor, float]:
     """Return a layer's form, the factor of its weights [outputs], and its scale out.
 
     For the last layer, whose sums are looked up, the scale is that of the sums.
@@ -140,7 +154,7 @@ def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float) -> tuple[_Form,
         factor = float(LARGEST_WEIGHT / largest.max())
         factor *= min(1.0, ROOM * EXACT / _largest_sum(layer, factor, scale_in))
         scale = factor * scale_in
-        bits = max(0, math.floor(math.log2(scale / TABLE_STEPS_PER_UNIT)))
+        bits = max(0, math.floor(math.log2(scale / TABLE_STEPS_PER_UNIT[pixels.dtype])))
         return (
             _Form(layer, torch.full_like(largest, bits), LARGEST_WEIGHT, 0, 0),
             torch.full_like(largest, factor),
@@ -176,13 +190,14 @@ def _folding_pays(lookup: FloatLayer, following: FloatLayer, codes_used: int) ->
     return codes_used * per_code <= codes_used * lookup.weight.shape[1] + following.weight.numel()
 
 
-def _pixel_table(unit: float, shift: int) -> PixelTable:
-    """Return 255 * sigmoid, rounded, for sums of `unit` units that are shifted by `shift` bits."""
-    reach = math.ceil(7 * unit / 2**shift)  # sigmoid(-6.3) is half a grey level already
+def _pixel_table(unit: float, shift: int, scale: PixelScale) -> PixelTable:
+    """Return the sigmoid, scaled to pixels and rounded, for sums of `unit` units that are shifted by `shift` bits."""
+    spread = scale.high - scale.low
+    reach = math.ceil((1 + math.log(2 * spread)) * unit / 2**shift)  # sigmoid(-log(2 spread)) is half a pixel's step
     places = np.arange(-reach, reach)
     middles = (places + 0.5) * (2**shift / unit)
-    values = np.floor(255 / (1 + np.exp(-middles)) + 0.5).astype(np.uint8)
-    first, last = int(np.flatnonzero(values > 0)[0]) - 1, int(np.flatnonzero(values < 255)[-1]) + 1
+    values = scale.table(spread / (1 + np.exp(-middles)))
+    first, last = int(np.flatnonzero(values > values[0])[0]) - 1, int(np.flatnonzero(values < values[-1])[-1]) + 1
     return PixelTable(int(places[first]), values[first : last + 1])
 
 

@@ -13,6 +13,7 @@ from smalti.errors import ModelError, SmaltiError
 from smalti.images.batch import shape_words
 from smalti.integer import IntegerNetwork, pack_network, unpack_network
 from smalti.training.network import VQVAE
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 from smalti.training.settings import FitSettings
 from smalti.training.tensors import read_tensors, write_tensors
 
@@ -35,6 +36,7 @@ class Model:
     provenance : what it was fitted on and with, for people (source, images, versions)
     history : one dictionary an epoch, see EpochReport
     quantization : what integers cost, see QuantizationReport
+    scale : of the pixels of the images it takes
     """
 
     network: VQVAE
@@ -44,6 +46,7 @@ class Model:
     provenance: dict[str, Any]
     history: list[dict[str, Any]]
     quantization: dict[str, Any]
+    scale: PixelScale = EIGHT_BITS
 
     @property
     def codebook_size(self) -> int:
@@ -73,6 +76,7 @@ class Model:
             "version": MODEL_VERSION,
             "settings": self.settings.to_json(),
             "image_shape": list(self.image_shape),
+            "scale": self.scale.to_json(),
             "provenance": self.provenance,
             "history": self.history,
             "quantization": self.quantization,
@@ -95,19 +99,20 @@ class Model:
             image_shape = _shape(description["image_shape"])
             provenance, history = dict(description["provenance"]), list(description["history"])
             quantization = dict(description["quantization"])
+            scale = PixelScale.from_json(description.get("scale"))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
-        decoder = _decoder(path, tensors.pop(INTEGER_DECODER, torch.empty(0)))
+        decoder = _decoder(path, tensors.pop(INTEGER_DECODER, torch.empty(0)), scale.dtype)
         _check_weights(path, tensors, image_shape[2], settings)
         network = VQVAE(image_shape[2], settings)
         network.load_state_dict(tensors)
         network.eval().to(device)
-        return cls(network, decoder, settings, image_shape, provenance, history, quantization)
+        return cls(network, decoder, settings, image_shape, provenance, history, quantization, scale)
 
 
-def _decoder(path: Path, packed: Tensor) -> IntegerNetwork:
+def _decoder(path: Path, packed: Tensor, dtype: str) -> IntegerNetwork:
     try:
-        return unpack_network(packed.numpy().tobytes(), LARGEST_DECODER_BYTES)
+        return unpack_network(packed.numpy().tobytes(), LARGEST_DECODER_BYTES, dtype)
     except SmaltiError as error:
         raise ModelError(f"{path}: its integer decoder cannot be read ({error}); fit it anew") from error
 

@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
 from smalti.training.distributed import ALONE, Group
 from smalti.training.images import to_unit_range
 from smalti.training.network import VQVAE
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["Validation", "validate"]
 
@@ -24,8 +26,14 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(network: VQVAE, pixels: NDArray[np.uint8], device: str = "cpu", group: Group = ALONE) -> Validation:
-    """Measure a network on images, uint8 [n, H, W, C]; its mode (training or not) is as before afterwards.
+def validate(
+    network: VQVAE,
+    pixels: Pixels,
+    device: str = "cpu",
+    group: Group = ALONE,
+    scale: PixelScale = EIGHT_BITS,
+) -> Validation:
+    """Measure a network on images [n, H, W, C]; its mode (training or not) is as before afterwards.
 
     group : its ranks share the images, and all learn the result
     """
@@ -35,10 +43,10 @@ def validate(network: VQVAE, pixels: NDArray[np.uint8], device: str = "cpu", gro
     squares, counts = torch.zeros(1, dtype=torch.float64), torch.zeros(size, dtype=torch.int64)
     own = group.part(pixels)
     for start in range(0, len(own), VALIDATION_BATCH):
-        batch = to_unit_range(own[start : start + VALIDATION_BATCH]).to(device)
+        batch = to_unit_range(own[start : start + VALIDATION_BATCH], scale).to(device)
         result = network(batch)
         squares += float((result.images - batch).square().sum())  # in float32: MPS has no doubles
         counts += torch.bincount(result.quantized.tokens.flatten().cpu(), minlength=size)
     network.train(was_training)
     group.add_up([squares, counts])
-    return Validation(float(squares) / pixels.size, counts.numpy())
+    return Validation(scale.true_mse(float(squares) / pixels.size), counts.numpy())

@@ -15,6 +15,7 @@ from smalti.training.pyramid.pyramid import LevelForm, Pyramid
 from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettings
 from smalti.training.pyramid.shape import PyramidShape
 from smalti.training.pyramid.sizing import SLICE, Spectrum, choose_shape
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "search_rounds", "size_up"]
 
@@ -51,7 +52,7 @@ class Sized:
     steps : of the fit
     most_codes : of a level
     likely_price : squared error of an image that a bit is about worth
-    goal_mse, goal_bits : of an image; one of them is None
+    goal_mse, goal_bits : of an image, in [0, 1]; one of them is None
     """
 
     shape: PyramidShape
@@ -77,9 +78,10 @@ def size_up(images: TrainingImages, settings: PyramidSettings) -> Sized:
     """Choose the network for a collection and its goal."""
     sample = images.sample(SAMPLE_IMAGES, settings.seed)
     goal = settings.goal
-    mse = goal.mse if goal.mse is not None else DEFAULT_MSE.get(settings.profile, 0.005)
+    asked = goal.unit_mse(images.scale)
+    mse = asked if asked is not None else DEFAULT_MSE.get(settings.profile, 0.005)
     budget = goal.archive_bytes
-    spectrum = Spectrum(sample)
+    spectrum = Spectrum(sample, images.scale)
     likely = spectrum.at_mse(mse) if budget is None else spectrum.at_bits(TOKEN_SHARE * 8 * budget / len(images))
     shape = choose_shape(images.image_shape, len(images), likely.bits, settings.coarse, settings.mixing)
     per_place = likely.bits / shape.positions[-1]
@@ -102,11 +104,16 @@ def _levels_at_cells(shape: PyramidShape, bits: float) -> int:
 
 
 def make_pyramid(
-    shape: PyramidShape, levels: tuple[int, ...], sizes: list[int], conditional: bool, seed: int
+    shape: PyramidShape,
+    levels: tuple[int, ...],
+    sizes: list[int],
+    conditional: bool,
+    seed: int,
+    scale: PixelScale = EIGHT_BITS,
 ) -> Pyramid:
-    """Return a pyramid with codes of zeros, `sizes` of them for each level."""
+    """Return a pyramid with codes of zeros, `sizes` of them for each level. scale : of pixels"""
     generator = torch.Generator().manual_seed(seed)
-    forms = [form for scale, count in enumerate(levels) for form in _forms(shape, scale, count)]
+    forms = [form for number, count in enumerate(levels) for form in _forms(shape, number, count)]
     priors = []
     for number, (form, codes) in enumerate(zip(forms, sizes, strict=True)):
         positions = shape.positions[form.scale]
@@ -114,7 +121,7 @@ def make_pyramid(
         features = context_size(shape.latents, shape.positions, form.scale) if known else 0
         priors.append(LevelPrior(features, HIDDEN_UNITS, codes, positions, generator))
     codes_of = [torch.zeros(codes, form.channels) for form, codes in zip(forms, sizes, strict=True)]
-    return Pyramid(shape, forms, codes_of, priors)
+    return Pyramid(shape, forms, codes_of, priors, scale)
 
 
 def _forms(shape: PyramidShape, scale: int, count: int) -> list[LevelForm]:
@@ -132,7 +139,8 @@ def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder = PyramidEncoder(sized.shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pyramid = make_pyramid(sized.shape, sized.levels, [1] * sum(sized.levels), settings.conditional, settings.seed)
+        sizes = [1] * sum(sized.levels)
+        pyramid = make_pyramid(sized.shape, sized.levels, sizes, settings.conditional, settings.seed, images.scale)
     plan = Plan.of(sized.steps, images.steps_per_epoch(BATCH_IMAGES))
     goal_sse = None if sized.goal_mse is None else sized.goal_mse * pixels
     return Learner(

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from smalti.errors import UsageError
+from smalti.training.scaling import PixelScale
 
 __all__ = ["Goal", "TradeOff"]
 
@@ -26,14 +27,17 @@ the end of a fit, and what learning will, halfway."""
 class Goal:
     """What a user asks of a collection: exactly one of these.
 
-    mse : mean squared error over all images, of pixels scaled to 0..1
+    mse : mean squared error over all images, of pixels scaled to 0..1 (by 1/255 or 1/65535)
     ssim : mean structural similarity over all images
     archive_bytes : size of the whole archive, with the best quality within it
+    of_range : whether `mse` is of pixels scaled by the collection's own range, as the aims of profiles are. With 8 bits
+        that is the same
     """
 
     mse: float | None = None
     ssim: float | None = None
     archive_bytes: int | None = None
+    of_range: bool = False
 
     def __post_init__(self) -> None:
         given = [value for value in (self.mse, self.ssim, self.archive_bytes) if value is not None]
@@ -43,6 +47,10 @@ class Goal:
             raise UsageError(f"a target of {given[0]} cannot be met: it must be above 0")
         if self.ssim is not None and self.ssim >= 1:
             raise UsageError(f"a mean SSIM of {self.ssim} is out of reach: choose one below 1")
+
+    def unit_mse(self, scale: PixelScale) -> float | None:
+        """Return `mse` as an error of values in [0, 1]."""
+        return self.mse if self.mse is None or self.of_range else scale.unit_mse(self.mse)
 
 
 class TradeOff:

@@ -19,7 +19,7 @@ from torch import Tensor
 from smalti.errors import ModelError
 from smalti.images.quality import ssim
 from smalti.training.distributed import ALONE, Group, State
-from smalti.training.images import TrainingImages
+from smalti.training.images import TrainingImages, to_unit_range
 from smalti.training.pyramid.control import Goal
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
 from smalti.training.pyramid.model import PyramidModel
@@ -252,7 +252,7 @@ class Encoding:
         """Lead the price to the goal on a sample."""
         if self.goal is None:
             return
-        sample = torch.from_numpy(self.images.sample(SAMPLE_IMAGES, 1)).permute(0, 3, 1, 2).float() / 255
+        sample = to_unit_range(self.images.sample(SAMPLE_IMAGES, 1), self.model.scale)
         for _ in range(TRIES):
             found = self._empty(len(sample))
             for part, _ in self._parts(len(sample)):
@@ -282,8 +282,9 @@ class Encoding:
         goal = self.goal
         if goal is None:
             return None
-        if goal.mse is not None:
-            return math.log(goal.mse / (float(encoded.sse.double().mean()) / self._pixels))
+        mse = goal.unit_mse(self.model.scale)
+        if mse is not None:
+            return math.log(mse / (float(encoded.sse.double().mean()) / self._pixels))
         if goal.archive_bytes is not None:
             left = max(8 * goal.archive_bytes - self._other_bits(), 8.0)  # a model alone may be too large
             return math.log(MARGIN * left / max(1.0, float(encoded.bits.double().mean()) * len(self.images)))
@@ -299,7 +300,8 @@ class Encoding:
         decoded = self.model.pyramid.decode(
             self.model.pyramid.latents_of([level[rows].long() for level in encoded.tokens])
         )
-        return float(ssim(_bytes(originals), _bytes(decoded)).mean())
+        to_pixels = self.model.scale.to_pixels
+        return float(ssim(to_pixels(originals), to_pixels(decoded)).mean())
 
     def _refit(self, encoded: Encoded, number: int) -> None:
         """Let codes, decoder and priors learn from tokens as they are."""
@@ -361,8 +363,9 @@ class Encoding:
         if slack is None or goal is None or slack >= (math.log(MARGIN) if goal.archive_bytes else 0):
             return None
         if goal.mse is not None:
-            mse = float(encoded.sse.mean()) / self._pixels
-            found = f"the mean squared error is {mse:.5f}, not {goal.mse:g}"
+            mse, scale = float(encoded.sse.mean()) / self._pixels, self.model.scale
+            wanted = scale.true_mse(goal.mse) if goal.of_range else goal.mse
+            found = f"the mean squared error is {scale.true_mse(mse):.4g}, not {wanted:g}"
         elif goal.ssim is not None:
             found = f"the mean SSIM is below {goal.ssim:g}"
         else:
@@ -412,7 +415,3 @@ class Encoding:
 
 def _read_state(path: Path) -> State:
     return read_tensors(path, "state of packing", "remove it to start anew")
-
-
-def _bytes(images: Tensor) -> NDArray[np.uint8]:
-    return torch.round(255 * images).to(torch.uint8).permute(0, 2, 3, 1).numpy()

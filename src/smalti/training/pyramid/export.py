@@ -10,12 +10,12 @@ from smalti.integer import Clip, Layer, PixelTable
 from smalti.pyramid import ABSENT, Level, NetworkPrior, PyramidNetwork, PyramidPrior, Scale, TablePrior, pack_pyramid
 from smalti.training.pyramid.prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
 from smalti.training.pyramid.pyramid import (
-    GREY_LEVELS,
     LARGEST_ACTIVATION,
     LARGEST_CODE,
     LARGEST_WEIGHT,
     Pyramid,
 )
+from smalti.training.scaling import PixelScale
 
 __all__ = ["bytes_besides_tokens", "global_tokens", "local_tokens", "to_network", "to_prior"]
 
@@ -37,12 +37,17 @@ def to_network(pyramid: Pyramid) -> PyramidNetwork:
     for number in range(1, len(pyramid.biases)):
         layer_bias, layer_shift = _bias(pyramid, number)
         last = number == len(pyramid.biases) - 1
-        activation = PixelTable(0, np.arange(GREY_LEVELS + 1, dtype=np.uint8)) if last else Clip(0, LARGEST_ACTIVATION)
+        activation = _pixel_table(pyramid.scale) if last else Clip(0, LARGEST_ACTIVATION)
         kernel = _kernel(pyramid.weights[pyramid.scales + number - 1])
         kind = pyramid.shape.layers[number - 1].kind
         stride = (1, 1) if kind == "conv" else (2, 2)
         layers.append(Layer(kind, kernel, layer_bias, layer_shift, stride, (1, 1), activation))
     return PyramidNetwork(scales, levels, bias, shift, Clip(0, LARGEST_ACTIVATION), tuple(layers))
+
+
+def _pixel_table(scale: PixelScale) -> PixelTable:
+    """Return the pixels of the levels: equal steps, which cost next to nothing."""
+    return PixelTable(0, scale.table(scale.step * np.arange(scale.levels + 1)))
 
 
 def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint16]) -> PyramidPrior:

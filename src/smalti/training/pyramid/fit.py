@@ -39,7 +39,7 @@ REPORTS = 20
 class PyramidReport:
     """Where a fit is, as means over the last steps.
 
-    mse : of images in [0, 1]    bits : of the tokens of an image    price : squared error that a bit is worth
+    mse : of pixels scaled to [0, 1]    bits : of the tokens of an image    price : squared error that a bit is worth
     codes : of each level    model_bytes : of weights, about    whole : whether all is in integers
     """
 
@@ -236,7 +236,7 @@ class _Loop:
         height, width, channels = self._images.image_shape
         report = PyramidReport(
             self.learner.done,
-            sse / count / (height * width * channels),
+            self._images.scale.true_mse(sse / count / (height * width * channels)),
             bits / count,
             self.learner.trade_off.price,
             tuple(len(codes) for codes in pyramid.codes),

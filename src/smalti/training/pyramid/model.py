@@ -16,6 +16,7 @@ from smalti.training.pyramid.network import PyramidEncoder
 from smalti.training.pyramid.pyramid import Pyramid
 from smalti.training.pyramid.settings import PyramidSettings
 from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.scaling import PixelScale
 from smalti.training.tensors import read_tensors, write_tensors
 
 __all__ = ["PYRAMID_FORMAT", "PyramidModel"]
@@ -48,6 +49,11 @@ class PyramidModel:
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C) of the images it takes."""
         return self.pyramid.shape.image_shape
+
+    @property
+    def scale(self) -> PixelScale:
+        """Of the pixels of the images it takes."""
+        return self.pyramid.scale
 
     @property
     def codebook_size(self) -> int:
@@ -90,6 +96,7 @@ class PyramidModel:
             "version": PYRAMID_VERSION,
             "settings": self.settings.to_json(),
             "image_shape": list(shape.image_shape),
+            "scale": self.scale.to_json(),
             "strides": [list(stride) for stride in shape.strides],
             "latents": list(shape.latents),
             "widths": list(shape.widths),
@@ -122,7 +129,8 @@ class PyramidModel:
                 bool(found.get("sliced", False)),  # models of version 1 were written before there was a choice
             )
             levels = tuple(found["levels"])
-            pyramid = make_pyramid(shape, levels, found["codes"], settings.conditional, settings.seed)
+            scale = PixelScale.from_json(found.get("scale"))
+            pyramid = make_pyramid(shape, levels, found["codes"], settings.conditional, settings.seed, scale)
             pyramid.load_state_dict(_part(tensors, "pyramid."))
             encoder = PyramidEncoder(shape)
             encoder.load_state_dict(_part(tensors, "encoder."))

@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from smalti.training.pyramid.prior import LevelPrior, contexts
 from smalti.training.pyramid.rounding import activated, clipped, rounded
 from smalti.training.pyramid.shape import LayerShape, PyramidShape
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["LevelForm", "Pyramid"]
 
 LARGEST_CODE = 2047
 LARGEST_WEIGHT = 127
 LARGEST_ACTIVATION = 255
-GREY_LEVELS = 255
 WEIGHT_LIMIT = 31
 LARGEST_FIRST_CODE = 120.0
 """What the largest code becomes in integers: fine enough that rounding a code costs nothing."""
@@ -49,13 +49,19 @@ class Pyramid(nn.Module):
     forms : levels in the order of coding
     codes : float [K, d] for each level
     priors : LevelPrior of each level, in integer units from the start
+    scale : of pixels; once whole, outputs are its levels
     """
 
     def __init__(
-        self, shape: PyramidShape, forms: list[LevelForm], codes: list[Tensor], priors: list[LevelPrior]
+        self,
+        shape: PyramidShape,
+        forms: list[LevelForm],
+        codes: list[Tensor],
+        priors: list[LevelPrior],
+        scale: PixelScale = EIGHT_BITS,
     ) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.scale = shape, scale
         self.forms = forms
         self.whole = False
         self.sharpness = 1.0  # of the activation in floats: x * sigmoid(sharpness * x), which becomes a ReLU
@@ -119,7 +125,7 @@ class Pyramid(nn.Module):
         return [torch.zeros(images, self.shape.positions[form.scale], dtype=torch.int64) for form in self.forms]
 
     def decode(self, latents: list[Tensor]) -> Tensor:
-        """Return the images [n, C, H, W] of latents, in [0, 1]; once whole, each value is a multiple of 1/255."""
+        """Return the images [n, C, H, W] of latents, in [0, 1]; once whole, each value is a level of the scale."""
         values = self._activated(self.canvas_sums(latents), 0)
         last = len(self.biases) - 1
         for number in range(1, last):
@@ -127,7 +133,8 @@ class Pyramid(nn.Module):
         sums = self._sums(values, last)
         if not self.whole:
             return clipped(sums, 0, 1)
-        return clipped(rounded(sums / torch.exp2(self.shift(last))[:, None, None]), 0, GREY_LEVELS) / GREY_LEVELS
+        levels = self.scale.levels
+        return clipped(rounded(sums / torch.exp2(self.shift(last))[:, None, None]), 0, levels) / levels
 
     def canvas_sums(self, latents: list[Tensor]) -> Tensor:
         """Return the sums of the canvas, [n, channels, rows, columns]."""
@@ -224,7 +231,7 @@ class Pyramid(nn.Module):
                 sums = self._sums(inputs, number)
                 first = self.weights[self.scales + number - 1].abs().amax((0, 2, 3))
             last = number == len(self.biases) - 1
-            scale = GREY_LEVELS if last else LARGEST_ACTIVATION / float(sums.max().clamp_min(1e-6))
+            scale = self.scale.levels if last else LARGEST_ACTIVATION / float(sums.max().clamp_min(1e-6))
             shift = torch.floor(torch.log2(WEIGHT_LIMIT * scale_in / (scale * first.clamp_min(1e-9)))).clamp(0, 24)
             factor = scale / scale_in * torch.exp2(shift)
             own = range(self.scales) if number == 0 else [self.scales + number - 1]

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
 from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["SLICE", "Likely", "Spectrum", "choose_shape", "learned_share"]
 
@@ -55,17 +56,18 @@ class Spectrum:
     A learned codec is taken to need a share of the rate of Gaussian vectors of the same covariance (reverse
     water-filling; Cover & Thomas 2006, 10.3.3), those of the images as wholes if they are small, else of their tiles.
 
-    sample : uint8 [n, H, W, C]
+    sample : pixels [n, H, W, C]    scale : theirs
     """
 
-    def __init__(self, sample: NDArray[np.uint8]) -> None:
+    def __init__(self, sample: Pixels, scale: PixelScale = EIGHT_BITS) -> None:
         count, height, width, channels = sample.shape
         rows, columns = min(height, 2 * TILE), min(width, 2 * TILE)
         if height * width > 4 * TILE * TILE:
             rows, columns = min(height, TILE), min(width, TILE)
         down, across = height // rows, width // columns
         tiles = sample[:, : down * rows, : across * columns].reshape(count, down, rows, across, columns, channels)
-        vectors = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)[:20_000] / 255.0
+        flat = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)[:20_000]
+        vectors = (flat - float(scale.low)) / float(scale.high - scale.low)
         if len(vectors) < 2:  # nothing is known of how such images differ: take them to be anything
             vectors = np.stack([vectors[0], 1 - vectors[0]])
         self._variances = np.linalg.eigvalsh(np.cov(vectors, rowvar=False)).clip(LEAST_VARIANCE)

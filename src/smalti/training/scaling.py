@@ -1,0 +1,117 @@
+"""How pixels become values in [0, 1] to learn from, and back."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.errors import ModelError
+from smalti.images.batch import Pixels
+
+__all__ = ["EIGHT_BITS", "PixelScale"]
+
+MOST_LEVELS = 4_095
+"""Steps of a decoder's output on its way to 16 bits: their rounding is an error of 5e-9 of the range."""
+
+LARGEST = {"uint8": 255, "uint16": 65_535}
+
+
+@dataclass(frozen=True)
+class PixelScale:
+    """What of a type of pixels is 0 to 1 for a network: 8 bits as they are, of 16 bits the collection's own range.
+
+    dtype : "uint8" or "uint16"
+    low, high : the pixels that are 0 and 1. `high` may lie a little above all pixels, so that `step` divides the range
+
+    Raises ValueError if these cannot be.
+    """
+
+    dtype: str = "uint8"
+    low: int = 0
+    high: int = 255
+
+    def __post_init__(self) -> None:
+        whole = (self.dtype, self.low, self.high) == ("uint8", 0, 255)
+        wide = self.dtype == "uint16" and 0 <= self.low < self.high and self.low < self.largest
+        if not whole and not (wide and (self.high - self.low) % self.step == 0):
+            raise ValueError(f"pixels of {self.dtype} from {self.low} to {self.high}")
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> "PixelScale":
+        """Return the scale of a collection [N, H, W, C]."""
+        if pixels.dtype == np.uint8:
+            return EIGHT_BITS
+        low = min(int(pixels.min(initial=LARGEST["uint16"])), LARGEST["uint16"] - 1)
+        spread = max(1, int(pixels.max(initial=0)) - low)
+        step = -(-spread // MOST_LEVELS)
+        return cls("uint16", low, low + step * -(-spread // step))
+
+    @property
+    def largest(self) -> int:
+        """The largest pixel of the type: mean squared errors are of pixels divided by it."""
+        return LARGEST[self.dtype]
+
+    @property
+    def step(self) -> int:
+        """Pixels from one of a decoder's levels to the next."""
+        return -(-(self.high - self.low) // MOST_LEVELS)
+
+    @property
+    def levels(self) -> int:
+        """Levels of a decoder's output above 0, at most 4,095."""
+        return (self.high - self.low) // self.step
+
+    @property
+    def _error_share(self) -> float:
+        return ((self.high - self.low) / self.largest) ** 2
+
+    def true_mse(self, mse: float) -> float:
+        """Return the mean squared error of pixels divided by `largest`, for that of values in [0, 1]."""
+        return mse * self._error_share
+
+    def unit_mse(self, mse: float) -> float:
+        """The inverse of `true_mse`."""
+        return mse / self._error_share
+
+    def to_unit(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Return pixels as float32 of the same shape; those of another collection may come to lie outside [0, 1]."""
+        above = np.subtract(pixels, self.low, dtype=np.float32) if self.low else pixels
+        return np.divide(above, self.high - self.low, dtype=np.float32)  # a copy: sources may hand out read-only views
+
+    def to_pixels(self, images: Tensor) -> Pixels:
+        """Return images float [n, C, H, W] as pixels [n, H, W, C]."""
+        values = torch.round((self.high - self.low) * images).cpu() + self.low
+        pixels: Pixels = values.clamp(0, self.largest).permute(0, 2, 3, 1).numpy().astype(self.dtype)
+        return pixels
+
+    def table(self, above: NDArray[np.number[Any]]) -> Pixels:
+        """Return pixels for what is to be above `low` [S], rounded: what a decoder looks up."""
+        pixels: Pixels = np.minimum(np.floor(above + 0.5) + self.low, self.largest).astype(self.dtype)
+        return pixels
+
+    def check(self, dtype: "np.dtype[Any]", of: str) -> None:
+        """Raise ModelError unless pixels of that type fit; `of` names their source."""
+        if dtype != self.dtype:
+            raise ModelError(
+                f"the model takes images of {self.dtype}, but {of} has {dtype}; fit a model on such images"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary that `from_json` turns back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any] | None) -> "PixelScale":
+        """Return a stored scale; None is of models from before there were 16 bits. TypeError or ValueError if none."""
+        if stored is None:
+            return EIGHT_BITS
+        scale = cls(**stored)
+        if type(scale.low) is not int or type(scale.high) is not int:
+            raise ValueError(f"pixels from {scale.low} to {scale.high}")
+        return scale
+
+
+EIGHT_BITS = PixelScale()
