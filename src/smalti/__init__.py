@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from smalti.archive import Archive, ArchiveInfo, Collection, CollectionInfo, Limits
+    from smalti.archive import Archive, ArchiveInfo, Collection, CollectionInfo, Limits, relabel
+    from smalti.archive import append_archive as append
+    from smalti.archive import drop_images as drop
+    from smalti.archive import merge_archives as merge
     from smalti.archive import open_images as open  # noqa: A004 (the name users expect)
     from smalti.codec import CompressReport
     from smalti.images.batch import Pixels
@@ -62,12 +65,17 @@ __all__ = [
     "UnsupportedArchiveError",
     "UsageError",
     "__version__",
+    "append",
     "compress",
+    "drop",
+    "merge",
     "open",
+    "relabel",
 ]
 
 _OF_ARCHIVE = {name: name for name in ("Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits")}
-_OF_ARCHIVE["open"] = "open_images"
+_OF_ARCHIVE |= {"open": "open_images", "merge": "merge_archives", "append": "append_archive"}
+_OF_ARCHIVE |= {"drop": "drop_images", "relabel": "relabel"}
 
 
 def __getattr__(name: str) -> object:

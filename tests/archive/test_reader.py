@@ -76,6 +76,14 @@ def test_what_is_no_index(archive, index):
         archive[index]
 
 
+def test_an_archive_is_an_array(archive):
+    assert (np.asarray(archive) == archive[:]).all() and np.asarray(archive).dtype == np.uint8
+    assert np.asarray(archive, np.float32).dtype == np.float32 and np.stack([archive, archive]).shape == (2, 50, 7, 11)
+    with pytest.raises(ValueError, match="always a new one"):
+        np.array(archive, copy=False)
+    assert all(map(np.array_equal, archive.images([3, 1]), archive[[3, 1]]))
+
+
 def test_iteration_ends(small, archive):
     assert (np.stack(list(archive)) == small.pixels).all()
 

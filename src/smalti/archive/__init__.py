@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from smalti.archive.collection.info import CollectionInfo
     from smalti.archive.collection.reader import Collection
     from smalti.archive.comparing import Comparison, compare, pixels_sha256
+    from smalti.archive.editing import append_archive, drop_images, merge_archives, relabel, write_manifest
     from smalti.archive.extracting import Extracted, extract
     from smalti.archive.limits import Limits
     from smalti.archive.opening import open_images
@@ -37,11 +38,16 @@ __all__ = [
     "Limits",
     "SectionBytes",
     "VerifyReport",
+    "append_archive",
     "compare",
+    "drop_images",
     "extract",
+    "merge_archives",
     "open_archive",
     "open_images",
     "pixels_sha256",
+    "relabel",
+    "write_manifest",
 ]
 
 _HOMES = {
@@ -60,11 +66,16 @@ _HOMES = {
     "Limits": "limits",
     "SectionBytes": "report",
     "VerifyReport": "report",
+    "append_archive": "editing",
     "compare": "comparing",
+    "drop_images": "editing",
     "extract": "extracting",
+    "merge_archives": "editing",
     "open_archive": "reader",
     "open_images": "opening",
     "pixels_sha256": "comparing",
+    "relabel": "editing",
+    "write_manifest": "editing",
 }
 
 

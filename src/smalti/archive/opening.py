@@ -25,9 +25,17 @@ def open_images(
 ) -> Archive | Collection:
     """Open an archive, a collection of archives in one file, or a manifest that lists archives.
 
-    path, threads, storage_options : as for `smalti.archive.open_archive`: a local path or a URL
+    Its ends, index and header are checked now, the rest when it is read.
 
-    Raises what `open_archive` raises.
+    path : a local path, or the URL of a file that fsspec reaches (`s3://bucket/a.smalti`, `https://...`, `memory://...`;
+        needs the extra `smalti[remote]` or `smalti[s3]`). Opening a URL takes one GET of its last 64 KiB (and for what
+        is not a web server one HEAD); requests for images fetch the blocks they need together (docs/remote.md)
+    threads : how many threads may decode pixels; the pixels do not depend on it
+    storage_options : what fsspec is to be told to reach a URL, such as {"key": ..., "endpoint_url": ...}
+
+    Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError; SmaltiError if the
+    file is missing or cannot be read; MissingDependencyError; UsageError if threads < 1, or for storage options with
+    a local path. Messages name a URL without user, password and query.
     """
     if threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")

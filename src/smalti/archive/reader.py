@@ -49,18 +49,7 @@ def open_archive(
     threads: int = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> "Archive":
-    """Open a `.smalti` file for reading. Its ends, index and header are checked now, the rest when it is read.
-
-    path : a local path, or the URL of a file that fsspec reaches (`s3://bucket/a.smalti`, `https://...`), which needs
-        the extra `smalti[remote]` or `smalti[s3]`. Opening a URL takes one GET of its last 64 KiB (and for what is not
-        a web server one HEAD); a request for images fetches the blocks it needs together (docs/remote.md)
-    threads : how many threads may decode pixels; the pixels do not depend on it
-    storage_options : what fsspec is to be told to reach a URL, such as {"key": ..., "endpoint_url": ...}
-
-    Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError; SmaltiError if the
-    file is missing or cannot be read; MissingDependencyError; UsageError if threads < 1, or for storage options with
-    a local path. Messages name a URL without user, password and query.
-    """
+    """Open a file of one archive; the rest is as for `smalti.archive.open_images`, which opens collections too."""
     if threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")
     return open_positioned(file_at(path, storage_options), limits, threads)
