@@ -59,9 +59,10 @@ def packing_of(model: PyramidModel, wanted: Wanted, fitted_here: bool) -> Pyrami
 
 def unfitted(source: ImageSource, model: AnyModel) -> ModelError:
     """The error for images that a model which was given does not take."""
+    other = "" if source.dtype == model.scale.dtype else f" ({source.dtype}, not {model.scale.dtype})"
     return ModelError(
         f"the model takes images of {shape_words(model.image_shape)}, but {source.description} has {len(source):,} of "
-        f"{shape_words(source.image_shape)}; fit a model on such images, or leave --model out"
+        f"{shape_words(source.image_shape)}{other}; fit a model on such images, or leave --model out"
     )
 
 

@@ -87,7 +87,7 @@ def model_for(source: ImageSource, models: Sequence[AnyModel]) -> AnyModel | Non
         if isinstance(model, Model) and model.image_shape[2] == source.image_shape[2]:
             fitting = replace(model, image_shape=source.image_shape)
         try:
-            fitting.check_shape(source.image_shape, source.description)
+            fitting.check_shape(source.image_shape, source.description, source.dtype)
         except ModelError:
             continue
         return fitting

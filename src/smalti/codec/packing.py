@@ -61,11 +61,12 @@ def compress_source(
     Raises ModelError if the images have another shape than the model's, SourceError if no image can be read,
     UsageError for a promise that cannot be, OutputExistsError, OutputError.
     """
-    model.check_shape(source.image_shape, source.description)
+    model.check_shape(source.image_shape, source.description, source.dtype)
     height, width, _ = source.image_shape
     padded_height, padded_width = padded_size(height, width)
     spec = ArchiveSpec(
         image_shape=source.image_shape,
+        dtype=model.scale.dtype,
         token_grid=(padded_height // DOWNSAMPLING, padded_width // DOWNSAMPLING),
         codebook_size=model.codebook_size,
         profile=model.settings.profile,
@@ -79,7 +80,7 @@ def compress_source(
     with ArchiveWriter(out, spec, model.decoder, overwrite, threads) as writer:
         done = 0
         for batch in source.batches(batch_images):
-            tokens = model.encode(to_unit_range(batch.pixels)).numpy()
+            tokens = model.encode(to_unit_range(batch.pixels, model.scale)).numpy()
             corrections = None if promise is None else promise.corrections(batch.pixels, tokens)
             writer.append(tokens, batch.labels if labels else None, batch.names, corrections, batch.fields)
             done += len(batch)

@@ -92,8 +92,8 @@ def compress_with_pyramid(
 
     Raises what `compress_source` raises.
     """
-    model.check_shape(source.image_shape, source.description)
-    images = TrainingImages(source)
+    model.check_shape(source.image_shape, source.description, source.dtype)
+    images = TrainingImages(source, model.scale)
     if strict:
         refuse_skipped(source.description, source.skipped)  # all images have been read, and the long work has not begun
     rounds = search_rounds(packing.effort, model.pyramid.shape)
@@ -107,6 +107,7 @@ def compress_with_pyramid(
     grid = model.pyramid.shape.canvas
     spec = ArchiveSpec(
         image_shape=source.image_shape,
+        dtype=model.scale.dtype,
         token_grid=(1, TokenLayout(network, grid).tokens),
         codebook_size=network.codes,
         profile=model.settings.profile,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from smalti.errors import ModelError, SmaltiError
@@ -53,8 +54,9 @@ class Model:
         """K: tokens are in [0, K)."""
         return self.settings.quantizer.codebook_size
 
-    def check_shape(self, image_shape: tuple[int, int, int], of: str) -> None:
-        """Raise ModelError unless images of that shape fit the model; `of` names their source."""
+    def check_shape(self, image_shape: tuple[int, int, int], of: str, dtype: DTypeLike = np.uint8) -> None:
+        """Raise ModelError unless images of that shape and type fit the model; `of` names their source."""
+        self.scale.check(dtype, of)
         if image_shape != self.image_shape:
             raise ModelError(
                 f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "

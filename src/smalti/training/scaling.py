@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from smalti.errors import ModelError
@@ -92,11 +92,11 @@ class PixelScale:
         pixels: Pixels = np.minimum(np.floor(above + 0.5) + self.low, self.largest).astype(self.dtype)
         return pixels
 
-    def check(self, dtype: "np.dtype[Any]", of: str) -> None:
+    def check(self, dtype: DTypeLike, of: str) -> None:
         """Raise ModelError unless pixels of that type fit; `of` names their source."""
-        if dtype != self.dtype:
+        if np.dtype(dtype) != self.dtype:
             raise ModelError(
-                f"the model takes images of {self.dtype}, but {of} has {dtype}; fit a model on such images"
+                f"the model takes images of {self.dtype}, but {of} has {np.dtype(dtype)}; fit a model on such images"
             )
 
     def to_json(self) -> dict[str, Any]:

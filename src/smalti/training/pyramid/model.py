@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from smalti.errors import ModelError
@@ -67,8 +69,9 @@ class PyramidModel:
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def check_shape(self, image_shape: tuple[int, int, int], of: str) -> None:
-        """Raise ModelError unless images of that shape fit the model; `of` names their source."""
+    def check_shape(self, image_shape: tuple[int, int, int], of: str, dtype: DTypeLike = np.uint8) -> None:
+        """Raise ModelError unless images of that shape and type fit the model; `of` names their source."""
+        self.scale.check(dtype, of)
         if image_shape != self.image_shape:
             raise ModelError(
                 f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "
