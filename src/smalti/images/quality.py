@@ -137,9 +137,9 @@ def ssim(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:
     original, decoded : uint8 or uint16 [n, H, W, C] with H and W of at least 7; returns float64 [n]
 
     The variant is that of scikit-image's `structural_similarity(a / M, b / M, data_range=1.0, channel_axis=-1)`, M
-    being 255 or 65,535, with its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean over
-    windows and channels. It equals scikit-image to about 1e-15, without needing it and some 8 times as fast on 28x28
-    images: the sums over windows are exact integers taken of many images at once.
+    being 255 or 65,535, with its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean
+    over windows and channels. It equals scikit-image to about 1e-15, without needing it and some 8 times as fast on
+    28x28 images: the sums over windows are exact integers taken of many images at once.
     """
     _check(original, decoded)
     if min(original.shape[1:3]) < SSIM_WINDOW:
