@@ -1,7 +1,9 @@
+import io
 import os
 import shutil
 import signal
 import sys
+import tarfile
 import threading
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import pytest
 from PIL import Image
 
 import smalti
-from smalti.codec import compress_source
+from smalti.codec import compress_source, fit_pyramid_source
 from smalti.codec.bulk import Settings, Task, pool, read_plan, run_plan
 from smalti.codec.bulk.making import ShardMaker
 from smalti.codec.bulk.onray import make_on_ray
 from smalti.codec.bulk.pool import make_here
 from smalti.errors import MissingDependencyError, OutputExistsError, UsageError
 from smalti.images import open_source
+from training.pyramid.tiny import pyramid_settings, quick_fits
 
 from .bulk_plans import planned, shard_hashes
 
@@ -184,7 +187,10 @@ def test_a_folder_belongs_to_one_plan(plan, folder, model_path, tmp_path):
     other.write_text(text)
     with pytest.raises(OutputExistsError, match="another plan"):
         run_plan(other, engine=make_here)
-    assert run_plan(other, engine=make_here, overwrite=True).made_now == 2
+    (tmp_path / "shards" / "manifest.smalti-manifest").write_bytes(b"of the other plan")
+    assert run_plan(other, engine=make_here, overwrite=True, task=Task(0, 2)).made_now == 1
+    assert not (tmp_path / "shards" / "manifest.smalti-manifest").exists()
+    assert run_plan(other, engine=make_here).made_now == 1
 
 
 def test_tasks_are_numbered_from_0(plan):
@@ -315,3 +321,39 @@ def test_ray_is_optional(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "smalti\[ray\]"'):
         run_plan(plan, engine=make_on_ray)
+
+
+def test_shards_of_a_pyramid_do_not_depend_on_each_other(digits, tmp_path):
+    np.save(tmp_path / "small.npy", digits.images[:24, 6:22, 6:22])
+    with pytest.MonkeyPatch.context() as patch:
+        quick_fits(patch, steps=20)
+        fit_pyramid_source(open_source(tmp_path / "small.npy"), pyramid_settings(codes=8)).save(tmp_path / "model")
+    plan = planned(tmp_path / "small.npy", tmp_path / "model", tmp_path, 8, Settings(effort=1, max_mse=0.05))
+    assert run_plan(plan, engine=make_here).images == 24
+    expected = shard_hashes(tmp_path / "shards")
+    shutil.rmtree(tmp_path / "shards")
+    for number in (2, 0, 1):  # each by a worker of its own
+        assert run_plan(plan, engine=make_here, task=Task(number, 3)).made_now == 1
+    assert shard_hashes(tmp_path / "shards") == expected
+
+
+def test_files_behind_urls(digits, model_path, tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra smalti[remote]")
+    for part in range(3):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for index in range(5 * part, 5 * part + 5):
+                data = io.BytesIO()
+                Image.fromarray(digits.images[index]).save(data, "PNG")
+                head = tarfile.TarInfo(f"{index:03}.png")
+                head.size = data.tell()
+                tar.addfile(head, io.BytesIO(data.getvalue()))
+        with fsspec.open(f"memory://bulk/{part}.tar", "wb") as file:
+            file.write(packed.getvalue())
+    for number, source in enumerate(("memory://bulk", "memory://bulk/*.tar", "memory://bulk/{0..2}.tar")):
+        where = tmp_path / str(number)
+        where.mkdir()
+        plan = planned(source, model_path, where, 6, by_file=True)
+        assert [part.entries for part in read_plan(plan).parts] == [5, 5, 5]
+        with smalti.open(run_plan(plan, engine=make_here).manifest) as shards:
+            assert shards.names == tuple(f"{index:03}.png" for index in range(15))

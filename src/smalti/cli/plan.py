@@ -75,6 +75,7 @@ def plan_command(
         )
     with needing("planning", "train"):
         from smalti.codec.bulk import Settings, make_plan, write_plan  # noqa: PLC0415 (torch is slow to import)
+        from smalti.images.stretch import member_files  # noqa: PLC0415
     with console.progress("count") as progress:
         plan = make_plan(
             source,
@@ -91,6 +92,9 @@ def plan_command(
         console.warn(
             f"{output}: has the address of the images as you gave it; keep it to yourself if that holds secrets"
         )
+    files = 0 if by_file else len(member_files(plan.source))
+    if files > 1:
+        console.say(f"every worker will open all {files:,} files; with --by-file, those of its shards alone")
     plain: dict[str, Any] = {
         "plan": str(output),
         "plan_bytes": output.stat().st_size,

@@ -86,6 +86,7 @@ class ShardFolder:
                 raise OutputExistsError(
                     f"{self.path}: holds shards of another plan; plan for another folder, or replace them (-f)"
                 )
+            self.manifest.unlink(missing_ok=True)  # it lists what will be replaced
         with atomic_file(mark, overwrite=True) as file, writing(mark):
             file.write(plan)
 
