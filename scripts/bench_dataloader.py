@@ -3,7 +3,8 @@
     python scripts/bench_dataloader.py ARCHIVE... [-o results/interop/loading.json]
 
 An epoch in the order of BlockShuffleSampler, from the first batch on: what it takes to start workers is not in it. Ways
-and numbers of workers take turns, and the median of RUNS is given.
+and numbers of workers take turns, and the median of RUNS is given. Without workers, images per second of processor time
+are given too, which are the same however busy the machine is with other work.
 
     raw               the decoded images in memory, collated one by one, as most datasets are
     images            the archive's, collated one by one
@@ -17,6 +18,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,21 @@ from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
 from smalti.study.machine import describe_machine
 
 BATCH_IMAGES = 256
-RUNS = 5
+RUNS = 3
 WAYS = ("raw", "images", "floats", "batches", "tokens", "tokens, decoded")
 WORKERS = (0, 1, 2)
 
 
-def rate(path: Path, way: str, workers: int) -> float:
-    """Images per second of one epoch."""
+@dataclass(frozen=True)
+class Rate:
+    """Images of one epoch per second, and per second of this process's processor time."""
+
+    per_second: float
+    per_processor_second: float
+
+
+def rate(path: Path, way: str, workers: int) -> Rate:
+    """Read one epoch."""
     tokens, floats = way.startswith("tokens"), torch.float32 if way == "floats" else None
     dataset: Any = ArchiveDataset(path, labels=False, tokens=tokens, dtype=floats)
     sampler: Any = BlockShuffleSampler(dataset)
@@ -44,32 +54,39 @@ def rate(path: Path, way: str, workers: int) -> float:
     size: int | None = BATCH_IMAGES
     if tokens or way == "batches":
         sampler, size = BatchSampler(sampler, BATCH_IMAGES, drop_last=False), None
-    images, began = 0, 0.0
+    images, began = 0, (0.0, 0.0)
     for batch in DataLoader(dataset, size, sampler=sampler, num_workers=workers):
         inputs = batch[0] if way == "raw" else batch
         if decode is not None:
             decode(inputs)
-        if began:
-            images += len(inputs)
+        if began == (0.0, 0.0):
+            began = time.perf_counter(), time.process_time()
         else:
-            began = time.perf_counter()
-    return images / (time.perf_counter() - began)
+            images += len(inputs)
+    return Rate(images / (time.perf_counter() - began[0]), images / (time.process_time() - began[1]))
 
 
 def rates(path: Path) -> dict[str, Any]:
     """Rates of an archive, and what it is."""
-    found: dict[tuple[str, int], list[float]] = {(way, workers): [] for way in WAYS for workers in WORKERS}
+    found: dict[tuple[str, int], list[Rate]] = {(way, workers): [] for way in WAYS for workers in WORKERS}
     for _ in range(RUNS):
         for (way, workers), runs in found.items():
             runs.append(rate(path, way, workers))
     with smalti.open(path) as archive:
+        info = archive.info()
         return {
             "archive": path.name,
-            "profile": archive.info().profile,
+            "profile": info.profile,
             "shape": archive.shape,
             "images_per_second": {
-                way: {f"{workers} workers": round(statistics.median(found[way, workers])) for workers in WORKERS}
+                way: {
+                    f"{workers} workers": round(statistics.median(each.per_second for each in found[way, workers]))
+                    for workers in WORKERS
+                }
                 for way in WAYS
+            },
+            "images_per_processor_second": {
+                way: round(statistics.median(each.per_processor_second for each in found[way, 0])) for way in WAYS
             },
         }
 

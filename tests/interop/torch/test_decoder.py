@@ -47,6 +47,14 @@ def test_of_hierarchical_tokens(tmp_path):
     assert same(path)
 
 
+def test_they_lie_in_memory_as_images_do(grey, colour):
+    """Or a network would compute the same images by other sums."""
+    for path in (grey.path, colour.path, GOLDEN / "format-1-recoverable.smalti"):
+        dataset = ArchiveDataset(path, labels=False, tokens=True)
+        images = dataset.decoder()(dataset[[0, 1, 2]])
+        assert images.stride() == ArchiveDataset(path, labels=False)[[0, 1, 2]].stride()
+
+
 def test_floats_are_those_of_the_images(grey):
     assert same(grey.path, dtype=torch.float32)
     assert same(grey.path, dtype=torch.bfloat16)

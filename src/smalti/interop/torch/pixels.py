@@ -22,7 +22,9 @@ def as_images(pixels: Tensor, dtype: torch.dtype | None) -> Tensor:
 
     dtype : None keeps the integers; a floating-point type scales them to [0, 1], 255 or 65,535 to 1
     """
-    images = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+    if pixels.ndim == 4 and pixels.shape[3] == 1:
+        pixels = pixels[..., 0]  # else strides would say that channels come last, and convolutions would add otherwise
+    images = (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).contiguous()
     if dtype is None:
         return images
     wide = dtype if dtype.itemsize > 2 else torch.float32  # half floats cannot hold 65,535 steps
