@@ -9,7 +9,8 @@ import smalti
 from training.tiny import small_images
 
 PUBLIC = {
-    "Archive", "ArchiveInfo", "Limits", "__version__", "compress", "open",
+    "Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits", "__version__",
+    "append", "compress", "drop", "merge", "open", "relabel",
     "SmaltiError", "UsageError", "ImageIndexError", "SourceError", "DownloadError", "ModelError",
     "MissingDependencyError", "NotAnArchiveError", "DamagedArchiveError", "UnsupportedArchiveError", "OutputError",
     "OutputExistsError", "LimitExceededError",

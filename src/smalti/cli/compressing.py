@@ -52,7 +52,14 @@ class ShownPacker:
         if self.wanted.is_pyramid:
             settings = self.wanted.pyramid_settings()
             return fit_pyramid_with_progress(
-                source, settings, self.console, place, checkpoint, resume=self.resume, threads=self.threads
+                source,
+                settings,
+                self.console,
+                place,
+                checkpoint,
+                resume=self.resume,
+                threads=self.threads,
+                strict=self.strict,
             )
         return fit_with_progress(
             source,
@@ -62,6 +69,7 @@ class ShownPacker:
             device=self.device,
             resume=self.resume,
             threads=self.threads,
+            strict=self.strict,
         )
 
     def pack(self, source: "ImageSource", out: Path, model: "AnyModel") -> "CompressReport":

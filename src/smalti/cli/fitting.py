@@ -24,6 +24,7 @@ from smalti.cli.options import (
     Resume,
     Seed,
     Source,
+    Strict,
     TargetBytes,
     TargetMse,
     TargetSsim,
@@ -66,6 +67,7 @@ def fit_command(
             show_default=False,
         ),
     ] = None,
+    strict: Strict = False,
     device: Device = "cpu",
     resume: Resume = False,
     force: Force = False,
@@ -102,7 +104,15 @@ def fit_command(
         if isinstance(settings, PyramidSettings):
             checkpoint = checkpoint_path(output)
             model = fit_pyramid_with_progress(
-                images, settings, console, output, checkpoint, resume=resume, threads=threads, group=group
+                images,
+                settings,
+                console,
+                output,
+                checkpoint,
+                resume=resume,
+                threads=threads,
+                group=group,
+                strict=strict,
             )
         else:
             model = fit_with_progress(
@@ -116,6 +126,7 @@ def fit_command(
                 resume=resume,
                 threads=threads,
                 group=group,
+                strict=strict,
             )
         with group.agreed():
             if group.is_main:
@@ -158,10 +169,12 @@ def fit_with_progress(
     resume: bool = False,
     threads: int | None = None,
     group: "Group | None" = None,
+    strict: bool = False,
 ) -> "Model":
     """Fit a model for `output` while showing how it goes; on Ctrl-C leave a checkpoint and say how to resume.
 
     log : where each epoch's figures are written too    group : the ranks that fit together; None for this process alone
+    strict : whether a file that would be passed over is an error
     The checkpoint is the caller's to remove, once what the model was fitted for is written.
     """
     import torch  # noqa: PLC0415
@@ -189,6 +202,7 @@ def fit_with_progress(
                 resume=resume,
                 observer=observer,
                 group=group,
+                strict=strict,
             )
         except FitInterruptedError:
             raise WorkInterruptedError.going_on_with(command_that_resumes(group)) from None

@@ -30,11 +30,12 @@ def fit_pyramid_with_progress(
     resume: bool = False,
     threads: int | None = None,
     group: "Group | None" = None,
+    strict: bool = False,
 ) -> "PyramidModel":
     """Fit a model for `output` while showing how it goes; on Ctrl-C leave the checkpoint and say how to resume.
 
     The reports go to OUT.log.json too. The checkpoint is the caller's to remove.
-    group : the ranks that fit together; None for this process alone
+    group : the ranks that fit together; None for this process alone    strict : whether passing a file over is an error
     """
     import torch  # noqa: PLC0415
 
@@ -50,7 +51,7 @@ def fit_pyramid_with_progress(
         observer = _Observer(console, progress, stopping, log)
         try:
             return fit_pyramid_source(
-                source, settings, checkpoint=checkpoint, resume=resume, observer=observer, group=group
+                source, settings, checkpoint=checkpoint, resume=resume, observer=observer, group=group, strict=strict
             )
         except FitInterruptedError:
             raise WorkInterruptedError.going_on_with(command_that_resumes(group)) from None

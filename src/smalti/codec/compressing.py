@@ -83,8 +83,8 @@ class _Packer:
         if self.model is not None:
             raise unfitted(source, load_model(self.model))
         if self.wanted.is_pyramid:
-            return fit_pyramid_source(source, self.wanted.pyramid_settings())
-        return fit_source(source, self.wanted.paper_settings())
+            return fit_pyramid_source(source, self.wanted.pyramid_settings(), strict=self.strict)
+        return fit_source(source, self.wanted.paper_settings(), strict=self.strict)
 
     def pack(self, source: ImageSource, out: Path, model: AnyModel) -> CompressReport:
         """See Packer."""

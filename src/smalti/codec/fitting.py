@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from smalti.errors import SourceError
-from smalti.images import ImageSource, open_source, read_images, shape_words
+from smalti.images import ImageSource, open_source, read_images, refuse_skipped, shape_words
 from smalti.images.batch import Pixels
 from smalti.training import ALONE, FitObserver, FitSettings, Group, Model, TrainingImages, fit
 
@@ -27,16 +27,21 @@ def fit_source(
     resume: bool = False,
     observer: FitObserver | None = None,
     group: Group = ALONE,
+    strict: bool = False,
 ) -> Model:
     """Fit a model on every image of `source`.
 
     validation : what each epoch is measured on (its first 10,000 images). Without it: the test part of a named set
         whose train part is fitted, else 2,000 images of `source` itself; the model's provenance says which.
 
+    strict : whether a file that would be passed over is an error
+
     The rest is as for `smalti.training.fit`. SourceError if the validation images have another shape.
     """
     with group.agreed():
         images = TrainingImages(source)
+        if strict:
+            refuse_skipped(source.description, source.skipped)
         pixels, described = _validation(source, validation, images)
     provenance: dict[str, Any] = {"source": source.description, "validation": described}
     return fit(

@@ -38,11 +38,17 @@ def fit_pyramid_source(
     resume: bool = False,
     observer: PyramidObserver | None = None,
     group: Group = ALONE,
+    strict: bool = False,
 ) -> PyramidModel:
-    """Fit a pyramid on every image of `source`. The rest is as for `smalti.training.pyramid.fit_pyramid`."""
+    """Fit a pyramid on every image of `source`. The rest is as for `smalti.training.pyramid.fit_pyramid`.
+
+    strict : whether a file that would be passed over is an error
+    """
     provenance: dict[str, Any] = {"source": source.description}
     with group.agreed():
         images = TrainingImages(source)
+        if strict:
+            refuse_skipped(source.description, source.skipped)
     return fit_pyramid(
         images,
         settings,
