@@ -34,9 +34,17 @@ def ramp(shape, modulus, low):
     return (np.arange(np.prod(shape)) * 13 % modulus + low).reshape(shape)
 
 
-def network(channels):
+def pixel_table(dtype):
+    """Pixels of 8 bits, or of 16."""
+    squares = np.arange(256) ** 2
+    return PixelTable(
+        -100, squares.astype(dtype) + dtype(300) if dtype == np.uint16 else (squares // 255).astype(dtype)
+    )
+
+
+def network(channels, dtype=np.uint8):
     """Every kind of layer and of activation, both signs of hidden values, shifts of 0 and more."""
-    table = PixelTable(-100, (np.arange(256) ** 2 // 255).astype(np.uint8))
+    table = pixel_table(dtype)
 
     def layer(kind, inputs, kernel, outputs, stride, padding, activation, weights=(33, -16), shift=3):
         weight = ramp((inputs, *kernel, outputs), *weights).astype(np.int16)
@@ -62,6 +70,15 @@ def corrections(shape=(7, 12, 1)):
     count = np.count_nonzero(modes)
     symbols = np.arange(count * int(np.prod(shape))) ** 2 % 251 % 9
     return Corrections(modes, np.where(symbols > 5, symbols, 0).astype(np.uint8).reshape(count, *shape))
+
+
+def wide_corrections(shape=(7, 12, 1)):
+    """The same for 16 bits: every mode, and symbols of all classes, mostly none."""
+    modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 21).astype(np.uint8)
+    count = np.count_nonzero(modes)
+    numbers = np.arange(count * int(np.prod(shape)))
+    symbols = (numbers**2 % 65_521) >> (numbers % 17)
+    return Corrections(modes, np.where(numbers % 5, 0, symbols).astype(np.uint16).reshape(count, *shape))
 
 
 def write(path, made, decoder, labels=None, names=None, corrected=None):
@@ -93,7 +110,7 @@ def recoverable(path):
 CANVAS = (4, 4)
 
 
-def pyramid_network():
+def pyramid_network(dtype=np.uint8):
     """Two scales; levels on the same channels and on others; kernels with and without padding."""
 
     def layer(kind, inputs, kernel, outputs, stride, activation, shift):
@@ -118,12 +135,12 @@ def pyramid_network():
         clip=Clip(-128, 127),
         layers=(
             layer("conv", 5, (3, 3), 4, (1, 1), Clip(0, 255), 6),
-            layer("up", 4, (4, 4), 1, (2, 2), PixelTable(-100, (np.arange(256) ** 2 // 255).astype(np.uint8)), 5),
+            layer("up", 4, (4, 4), 1, (2, 2), pixel_table(dtype), 5),
         ),
     )
 
 
-def pyramid_prior():
+def pyramid_prior(dtype=np.uint8):
     """Tables and networks, for all positions and for each, and one for a single code."""
 
     def tables(rows, codes):
@@ -141,7 +158,7 @@ def pyramid_prior():
         )
 
     levels = (tables(1, 9), net(4, 1, 6, 5), net(151, 8, 5, 6), tables(8, 3), net(151, 1, 1, 1))
-    return PyramidPrior(pyramid_network(), CANVAS, FrequencyTable.from_counts(np.arange(1, 7), 8), levels)
+    return PyramidPrior(pyramid_network(dtype), CANVAS, FrequencyTable.from_counts(np.arange(1, 7), 8), levels)
 
 
 def pyramid_tokens():
@@ -156,9 +173,9 @@ def pyramid_tokens():
     return tokens[:, None]
 
 
-def pyramid(path):
+def pyramid(path, dtype=np.uint8):
     """Levels of tokens, with corrections of every mode."""
-    prior, tokens, shape = pyramid_prior(), pyramid_tokens(), (7, 8, 1)
+    prior, tokens, shape = pyramid_prior(dtype), pyramid_tokens(), (7, 8, 1)
     made = ArchiveSpec(
         shape,
         (1, tokens.shape[2]),
@@ -167,13 +184,27 @@ def pyramid(path):
         128,
         max_mse=0.25,
         provenance=(("smalti", "golden"),),
+        dtype=np.dtype(dtype).name,
     )
+    chosen = corrections(shape) if dtype == np.uint8 else wide_corrections(shape)
     with ArchiveWriter(path, made, prior.network, overwrite=True, prior=prior) as writer:
-        writer.append(tokens, LABELS, corrections=corrections(shape))
+        writer.append(tokens, LABELS, corrections=chosen)
         writer.commit()
 
 
-FILES = {f"format-1-{make.__name__}.smalti": make for make in (plain, named, corrected, recoverable, pyramid)}
+def uint16(path):
+    """Pixels of 16 bits, with corrections of every mode."""
+    made = spec((7, 12, 1), block_images=100, max_mse=0.25, dtype="uint16")
+    write(path, made, network(1, np.uint16), LABELS, corrected=wide_corrections())
+
+
+def uint16_pyramid(path):
+    """The same of levels of tokens."""
+    pyramid(path, np.uint16)
+
+
+MAKERS = (plain, named, corrected, recoverable, pyramid, uint16, uint16_pyramid)
+FILES = {f"format-1-{make.__name__}.smalti": make for make in MAKERS}
 
 
 def tokens_of(name):
@@ -181,18 +212,18 @@ def tokens_of(name):
     return pyramid_tokens() if "pyramid" in name else TOKENS
 
 
-def decoded(channels, height, width):
+def decoded(channels, height, width, dtype=np.uint8):
     """What the decoder makes of all tokens, by the reference implementation."""
-    return IntegerDecoder(network(channels), np.float64).decode(TOKENS)[:, :height, :width]
+    return IntegerDecoder(network(channels, dtype), np.float64).decode(TOKENS)[:, :height, :width]
 
 
-def write_all(folder):
-    """Make the files anew, with the SHA-256 of each and of its pixels. Never for a format that was released."""
+def write_all(folder, names=tuple(FILES)):
+    """Make files anew, with the SHA-256 of each and of its pixels. Never those of a format that was released."""
     record = Path(folder) / "format-1.json"
     facts = json.loads(record.read_text())
-    for name, make in FILES.items():
+    for name in names:
         path = Path(folder) / name
-        make(path)
+        FILES[name](path)
         with open_archive(path) as archive:
             pixels = hashlib.sha256(archive[:].tobytes()).hexdigest()
         facts[name] = {"file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pixels_sha256": pixels}

@@ -81,9 +81,9 @@ class Level:
 
 
 class Network:
-    """The pyramid network from its bytes."""
+    """The pyramid network from its bytes. wide : whether its pixels have 16 bits"""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, wide: bool) -> None:
         source = Bytes(data)
         kind, scales, levels, layers, rows, columns, channels, low, high = source.fields("BBBBHHHhh")
         demand(kind == 1 and 1 <= scales <= 16 and levels >= 1 and 1 <= layers <= 64, "head of a pyramid")
@@ -103,6 +103,7 @@ class Network:
             described.append(describe_layer(source, inputs, number == layers - 1))
             inputs = described[-1]["outputs"]
         arrays = open_arrays(source, *coding, 40 * (scales + levels + layers + 1))
+        arrays.wide = wide
         self.read_numbers(arrays, described, channels)
         close_arrays(arrays)
         self.check()
@@ -241,7 +242,7 @@ class PyramidTokens:
     """Tokens and pixels of the decoder "pyramid"."""
 
     def __init__(self, sections: dict[int, list[bytes]], header: dict[str, Any]) -> None:
-        self.network = Network(sections[MODEL][0])
+        self.network = Network(sections[MODEL][0], header["dtype"] == "uint16")
         scales, levels = self.network.scales, self.network.levels
         self.places = [
             (number, y, x)

@@ -221,6 +221,7 @@ class Arrays:
     """The arrays of a network, from its words."""
 
     def __init__(self, coder: Coder, tables: list[list[int]], precision: int) -> None:
+        self.wide = False  # whether pixels have 16 bits
         self.coder = coder
         self.tables = tables
         self.precision = precision
@@ -284,14 +285,25 @@ def read_layer(arrays: Arrays, fields: dict[str, Any]) -> Layer:
     shift = arrays.array(np.zeros(outputs, int))
     values = None
     if fields["activation"]["kind"] == "pixels":
-        steps = arrays.array(np.zeros(fields["activation"]["entries"], int))
-        demand(steps.max() < 256, "steps")
-        values = np.cumsum(steps) % 256
+        values = read_values(arrays, np.zeros(fields["activation"]["entries"], int))
     return Layer(**fields, weight=weight, bias=bias, shift=shift, values=values)
 
 
-def read_network(data: bytes) -> list[Layer]:
-    """The decoder network from its bytes."""
+def read_values(arrays: Arrays, one_group: np.ndarray) -> np.ndarray:
+    """The values of the pixels of the last layer, from steps or bends."""
+    if not arrays.wide:
+        steps = arrays.array(one_group)
+        demand(steps.max() < 256, "steps")
+        return np.cumsum(steps) % 256
+    bends = arrays.array(one_group, signed=True)
+    demand(np.abs(bends).max() <= 131070, "bends")
+    values = np.cumsum(np.cumsum(bends))
+    demand(values.min() >= 0 and values.max() <= 65535, "values of bends")
+    return values
+
+
+def read_network(data: bytes, wide: bool) -> list[Layer]:
+    """The decoder network from its bytes. wide : whether its pixels have 16 bits"""
     source = Bytes(data)
     text = source.take(source.fields("I")[0])
     description = canonical_json(text)
@@ -303,6 +315,7 @@ def read_network(data: bytes) -> list[Layer]:
     demand(not table_source.rest(), "bytes after the tables")
     coder = Coder(source.rest())
     arrays = Arrays(coder, tables, precision)
+    arrays.wide = wide
     layers: list[Layer] = []
     described = description["layers"]
     demand(1 <= len(described) <= 64, "number of layers")
@@ -373,7 +386,7 @@ def read_header(sections: dict[int, list[bytes]]) -> dict[str, Any]:
     header = canonical_json(sections[HEADER][0])
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     demand((header["format_version"], header["required_features"]) == (1, 0), "version in the header")
-    demand(header["dtype"] == "uint8" and header["decoder"] in ("integer", "pyramid"), "dtype, decoder")
+    demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] in ("integer", "pyramid"), "dtype, decoder")
     pyramid = header["decoder"] == "pyramid"
     demand(not pyramid or header["token_grid"][0] == 1, "the token grid of a pyramid")
     demand(1 <= header["images"] < 1 << 48 and 1 <= header["block_images"] <= 65536, "images")
@@ -398,7 +411,7 @@ def read_model(payload: bytes, header: dict[str, Any]) -> tuple[np.ndarray, list
     used, size = header["codes_used"], header["codebook_size"]
     numbers = np.array(source.fields(f"{used}H") if used < size else range(size), np.int64)
     demand((np.diff(numbers) > 0).all() and numbers[-1] < size, "numbers of codes")
-    layers = read_network(source.rest())
+    layers = read_network(source.rest(), header["dtype"] == "uint16")
     demand((layers[0].inputs, layers[-1].outputs) == (used, header["image_shape"][2]), "codes, channels")
     return numbers, layers
 
@@ -418,8 +431,9 @@ def read_prior(payload: bytes, header: dict[str, Any]) -> tuple[list[list[int]],
 
 @dataclass
 class Corrections:
-    """The corrections section."""
+    """The corrections section. wide : whether pixels have 16 bits"""
 
+    wide: bool
     precision: int
     group_images: int
     modes: list[int]
@@ -428,15 +442,19 @@ class Corrections:
     tables: list[list[int]]
 
 
-def read_corrections(payload: bytes, shape: Sequence[int]) -> Corrections:
+def read_corrections(payload: bytes, shape: Sequence[int], wide: bool) -> Corrections:
     """The corrections section from its payload."""
+    last_mode, most_symbols = (20, 60) if wide else (21, 256)
     source = Bytes(payload)
     kind, precision, group_images, symbols, mode_count, table_count, map_bytes = source.fields("BBHHBBH")
-    demand(kind == 1 and precision <= 24 and 1 <= symbols <= 256 and table_count >= 1, "corrections")
+    demand(
+        kind == (2 if wide else 1) and precision <= 24 and 1 <= symbols <= most_symbols and table_count >= 1,
+        "corrections",
+    )
     demand(group_images == 1 or (group_images > 1 and group_images * np.prod(shape) <= 1 << 20), "images per group")
     occurring = [source.fields("BH") for _ in range(mode_count)]
     modes, frequencies = [mode for mode, _ in occurring], [less_one + 1 for _, less_one in occurring]
-    demand(modes == sorted(set(modes)) and any(modes) and max(modes) <= 21 and sum(frequencies) == 4096, "modes")
+    demand(modes == sorted(set(modes)) and any(modes) and max(modes) <= last_mode and sum(frequencies) == 4096, "modes")
     packed = source.take(map_bytes)
     lengths = {mode: 1 if mode <= 4 else 128 for mode in modes if mode}
     numbers = Bytes(unpack(packed) if table_count > 1 else bytes(sum(lengths.values())))
@@ -445,7 +463,7 @@ def read_corrections(payload: bytes, shape: Sequence[int]) -> Corrections:
     demand(not numbers.rest() and all(of.max() < table_count for of in table_numbers.values()), "map")
     tables = read_tables(source, table_count, symbols, precision)
     demand(not source.rest(), "bytes after the corrections")
-    return Corrections(precision, group_images, modes, frequencies, table_numbers, tables)
+    return Corrections(wide, precision, group_images, modes, frequencies, table_numbers, tables)
 
 
 def unpack(packed: bytes) -> bytes:
@@ -456,7 +474,7 @@ def unpack(packed: bytes) -> bytes:
     return unpacked
 
 
-def contexts(base: np.ndarray) -> np.ndarray:
+def contexts(base: np.ndarray, wide: bool) -> np.ndarray:
     """The context of each value of an image, of its base [H, W, C] alone."""
     found = np.zeros(base.shape, np.int64)
     height, width, channels = base.shape
@@ -465,28 +483,38 @@ def contexts(base: np.ndarray) -> np.ndarray:
             near = base[max(r - 1, 0) : r + 2, max(c - 1, 0) : c + 2]
             for channel in range(channels):
                 spread = int(near[..., channel].max()) - int(near[..., channel].min())
-                v = bisect_right(VALUE_BOUNDS, int(base[r, c, channel]))
-                found[r, c, channel] = 8 * v + bisect_right(ACTIVITY_BOUNDS, spread)
+                value = int(base[r, c, channel])
+                if wide:
+                    v, a = min(7, value.bit_length() // 2), min(15, spread.bit_length())
+                    found[r, c, channel] = 16 * v + a
+                else:
+                    v = bisect_right(VALUE_BOUNDS, value)
+                    found[r, c, channel] = 8 * v + bisect_right(ACTIVITY_BOUNDS, spread)
     return found
 
 
-def apply_mode(mode: int, base: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+def apply_mode(mode: int, base: np.ndarray, symbols: np.ndarray, wide: bool) -> np.ndarray:
     """An image's pixels, given its base and its symbols."""
     if mode == 0:
         return base
-    if mode in (1, 5):
+    if mode == 1:
         return symbols
+    level = np.where(symbols % 2 == 1, (symbols + 1) // 2, -(symbols // 2))
+    if mode == 5:
+        return (base + level) % 65536 if wide else symbols
+    if mode >= 6 and wide:
+        return np.clip(base + 2 ** (mode - 5) * level, 0, 65535)
     if mode >= 6:
         demand(symbols.max() < 255, "symbol 255")
-        level = np.where(symbols % 2 == 1, (symbols + 1) // 2, -(symbols // 2))
         return np.clip(base + STEPS[mode - 6] * level, 0, 255)
+    added = level if wide else symbols
     height, width, channels = symbols.shape
     x = np.zeros((height + 1, width + 1, channels), np.int64)
     for r in range(height):
         for c in range(width):
             left, above, corner = x[r + 1, c], x[r, c + 1], x[r, c]
             guess = {2: left, 3: above, 4: left + above - corner}[mode]
-            x[r + 1, c + 1] = (symbols[r, c] + guess) % 256
+            x[r + 1, c + 1] = (added[r, c] + guess) % (65536 if wide else 256)
     return x[1:, 1:]
 
 
@@ -514,13 +542,27 @@ def correct_group(corrections: Corrections, coder: Coder, bases: np.ndarray) -> 
     for image, mode in enumerate(modes):
         if mode:
             numbers = corrections.table_numbers[mode]
-            table_of[image] = numbers[0] if mode <= 4 else numbers[contexts(bases[image])]
+            table_of[image] = numbers[0] if mode <= 4 else numbers[contexts(bases[image], corrections.wide)]
     symbols = np.zeros(bases.shape, np.int64)
     for number, table in enumerate(corrections.tables):
         places = table_of == number
         symbols[places] = coder.group(table, corrections.precision, int(places.sum()))
+    if corrections.wide:
+        owners = np.array([mode > 0 for mode in modes])
+        symbols[owners] = read_further(coder, symbols[owners])
     coder.end()
-    return [apply_mode(*image) for image in zip(modes, bases, symbols, strict=True)]
+    return [apply_mode(*image, corrections.wide) for image in zip(modes, bases, symbols, strict=True)]
+
+
+def read_further(coder: Coder, classes: np.ndarray) -> np.ndarray:
+    """Symbols of 16 bits from their classes and the further bits."""
+    flat = classes.ravel()
+    further = np.where(flat < 8, 0, flat // 4 - 1)
+    numbers = np.where(flat < 8, flat, 4 + flat % 4 << further)
+    for plane in range(int(further.max(initial=0))):
+        (places,) = np.nonzero(further > plane)
+        numbers[places] |= np.array(coder.group([1, 1], 1, places.size), np.int64) << plane
+    return numbers.reshape(classes.shape)
 
 
 class GridTokens:
@@ -540,7 +582,7 @@ class GridTokens:
 
 
 def read_pixels(data: bytes) -> np.ndarray:
-    """All images, uint8 [N, H, W, C]."""
+    """All images, uint8 or little-endian uint16 [N, H, W, C]."""
     sections = read_sections(data)
     header = read_header(sections)
     demand(len(sections[PRIOR]) == (1 if header["decoder"] == "pyramid" else 2), "number of priors")
@@ -548,7 +590,8 @@ def read_pixels(data: bytes) -> np.ndarray:
     from .specification_pyramid import PyramidTokens  # noqa: PLC0415 (which needs what is above)
 
     reader = (PyramidTokens if header["decoder"] == "pyramid" else GridTokens)(sections, header)
-    corrections = [read_corrections(payload, shape) for payload in sections.get(CORRECTIONS, [])]
+    wide = header["dtype"] == "uint16"
+    corrections = [read_corrections(payload, shape, wide) for payload in sections.get(CORRECTIONS, [])]
     blocks = []
     for block, payload in enumerate(sections[TOKENS]):
         source = Bytes(payload)
@@ -566,7 +609,7 @@ def read_pixels(data: bytes) -> np.ndarray:
         demand(bool(stream) == bool(corrections), "corrections stream")
         if corrections:
             pixels = correct(corrections[0], stream, pixels)
-        pixels = pixels.astype(np.uint8)
+        pixels = pixels.astype("<u2" if wide else np.uint8)
         demand(pixels_crc == crc32c(pixels.tobytes()), "checksum of pixels")
         blocks.append(pixels)
     images = np.concatenate(blocks)

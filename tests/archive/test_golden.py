@@ -24,6 +24,7 @@ from .golden_made import (
     pyramid_network,
     pyramid_tokens,
     tokens_of,
+    wide_corrections,
 )
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -87,6 +88,16 @@ def test_what_the_pyramid_holds():
             assert (archive.preview(slice(None), levels)[..., None] == decoder.preview(tokens, levels)[:, :7, :8]).all()
         depths = decoder.layout.check(tokens)
         assert archive.levels == 5 and set(depths.tolist()) == {0, 1, 3, 4, 5}
+
+
+def test_what_those_of_16_bits_hold():
+    with open_archive(GOLDEN / "format-1-uint16.smalti") as archive:
+        assert archive.dtype == np.uint16 and archive.info().raw_bytes == 2 * archive[:].size
+        assert (archive[:][..., None] == apply_corrections(decoded(1, 7, 12, np.uint16), wide_corrections())).all()
+    with open_archive(GOLDEN / "format-1-uint16_pyramid.smalti") as archive:
+        decoder = PyramidDecoder(pyramid_network(np.uint16), CANVAS, np.float64)
+        base = decoder.decode(pyramid_tokens()[:, 0])[:, :7, :8]
+        assert (archive[:][..., None] == apply_corrections(base, wide_corrections((7, 8, 1)))).all()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -15,7 +15,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "format-1.json").read_text())
 
 
-@pytest.mark.parametrize("kind", ["plain", "named", "corrected", "recoverable", "digits", "pyramid"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "named", "corrected", "recoverable", "digits", "pyramid", "uint16", "uint16_pyramid"]
+)
 def test_the_page_is_enough_to_read_a_file(kind):
     path = GOLDEN / f"format-1-{kind}.smalti"
     data = path.read_bytes()
