@@ -85,7 +85,9 @@ def quick_model(path: Path) -> Path:
 
 def smalti(*arguments: Any) -> dict[str, Any]:
     """Run a command and return what it says as JSON."""
-    ran = subprocess.run(command(*arguments), capture_output=True, check=True, text=True)
+    ran = subprocess.run(command(*arguments), stdout=subprocess.PIPE, check=False, text=True)
+    if ran.returncode:
+        raise SystemExit(f"{arguments} ended with exit code {ran.returncode}: {ran.stdout}")
     told: dict[str, Any] = json.loads(ran.stdout)
     return told
 

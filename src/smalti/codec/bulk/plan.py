@@ -202,7 +202,7 @@ def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
 
 def group_of(model: Model | PyramidModel) -> Group:
     """The shape and dtype of the images that a model takes."""
-    return model.image_shape, np.dtype(model.decoder.dtype) if isinstance(model, Model) else np.dtype(np.uint8)
+    return model.image_shape, np.dtype(np.uint8) if model.scale.dtype == "uint8" else np.dtype(np.uint16)
 
 
 def _loaded(model: Path, settings: Settings) -> Model | PyramidModel:
