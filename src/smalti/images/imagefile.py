@@ -26,6 +26,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
 _ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+_FEW_BITS = {"L;2": "L;2", "L;4": "L;4", "BGR;15": "RGB;555", "BGR;16": "RGB;565"}  # by Pillow's raw modes
 _ADOBE_YCCK = 2  # the colour transform of a JPEG's Adobe marker
 
 
@@ -201,10 +202,10 @@ def _source_mode(image: Image.Image, raw: str) -> str | None:
         return f"{'RGB' if image.mode == 'RGB' else 'L'};tRNS"
     if image.mode == "RGBA" and raw.startswith("RGBa"):
         return "RGBa"
-    grey = "1" if image.mode == "1" else next((few for few in ("L;2", "L;4") if raw.startswith(few)), None)
+    few = "1" if image.mode == "1" else next((_FEW_BITS[some] for some in _FEW_BITS if raw.startswith(some)), None)
     if image.mode in ("1", "L") and _is_white_zero(image):
-        return f"{grey or 'L'};I"
-    return grey
+        return f"{few or 'L'};I"
+    return few
 
 
 def _target_mode(image: Image.Image) -> str:

@@ -17,6 +17,9 @@ from smalti.images.places import shown
 
 __all__ = ["list_remote", "open_remote", "reading_remote", "remote_kind", "remote_size"]
 
+_NO_RANGES = (
+    "the server gives no ranges of bytes; download the file first, or put simplecache:: in front of the address"
+)
 _BLOCK_BYTES = 4 << 20  # of one request; large enough that its delay does not count
 _BLOCKS_KEPT = 4
 _SECRET_PARTS = re.compile(r"[a-z][a-z0-9+.-]+://[^\s'\"<>()]+", re.IGNORECASE)
@@ -57,9 +60,10 @@ def open_remote(url: str) -> io.RawIOBase | io.BytesIO:
             if info["size"] == 0:  # fsspec takes it for a stream of unknown length
                 return io.BytesIO()
             if info["size"] is None or not info.get("partial", True):
-                advice = "download the file first, or put simplecache:: in front of the address"
-                raise SourceError(f"{shown(url)}: the server gives no ranges of bytes; {advice}")
+                raise SourceError(f"{shown(url)}: {_NO_RANGES}")
             options["size"] = info["size"]  # else it is asked for again
+            # Of a server that packs what it sends and gives no ranges, fsspec would take the whole for a range.
+            options["headers"] = {**files.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
         file = files.open(path, "rb", cache_options={"maxblocks": _BLOCKS_KEPT}, **options)
     return _RemoteFile(url, file, files)
 
@@ -201,6 +205,8 @@ def _reason(url: str, error: BaseException) -> str:
         return "access was refused; check the address and your credentials"
     if isinstance(error, IsADirectoryError):
         return "is a folder; name a file"
+    if isinstance(error, ValueError) and "range requests" in str(error):  # fsspec's, when it asks for a second block
+        return _NO_RANGES
     lines = str(error).splitlines() or [""]
     text = _SECRET_PARTS.sub(lambda match: shown(match.group()), lines[0])
     for secret in _secrets(url):

@@ -1,0 +1,19 @@
+"""All cases, by the sections of the table."""
+
+from . import array_files, containers, folders, jpeg_files, other_files, places, png_files, tables, tars, tiff_files
+from .table import Sections
+
+__all__ = ["SECTIONS"]
+
+SECTIONS: Sections = {
+    "PNG": png_files.cases(),
+    "JPEG": jpeg_files.cases(),
+    "TIFF": tiff_files.cases(),
+    "Other image files, and files that are none": other_files.cases(),
+    "Folders": folders.cases(),
+    "TAR": tars.cases(),
+    "IDX, NPY and NPZ": array_files.cases(),
+    "HDF5 and Zarr": containers.cases(),
+    "Parquet and Hugging Face datasets": tables.cases(),
+    "Archives and URLs": places.cases(),
+}

@@ -1,0 +1,89 @@
+"""JPEG files; another decoder (imagecodecs) says which pixels they hold."""
+
+import imagecodecs
+import numpy as np
+from PIL import Image
+
+from .case import Case, Pixels
+from .making import exif, image, noise, pillow, plain_rgb, refused, smooth, upright
+
+
+def cases() -> list[Case]:
+    return [*_colours(), *_inks(), *_orientations(), *_odd()]
+
+
+def _decoded(data: bytes) -> Pixels:
+    pixels: Pixels = imagecodecs.jpeg8_decode(data)
+    return pixels
+
+
+def _colours() -> list[Case]:
+    made = {
+        "JPEG, grey": ("Pillow", pillow(smooth(20, 30, 1)[..., 0], "jpeg", quality=90)),
+        "JPEG, RGB, 4:2:0": ("Pillow", pillow(smooth(20, 30, 3), "jpeg", quality=75)),
+        "JPEG, RGB, 4:4:4, progressive": (
+            "Pillow",
+            pillow(smooth(20, 30, 3), "jpeg", quality=95, subsampling=0, progressive=True),
+        ),
+        "JPEG, RGB": ("imagecodecs", imagecodecs.jpeg8_encode(smooth(20, 30, 3), level=90)),
+        "JPEG stored as RGB (Adobe, no YCbCr)": (
+            "imagecodecs",
+            imagecodecs.jpeg8_encode(smooth(20, 30, 3), level=90, colorspace="RGB", outcolorspace="RGB"),
+        ),
+    }
+    return [image(what, maker, ".jpg", data, _decoded(data)) for what, (maker, data) in made.items()]
+
+
+def _inks() -> list[Case]:
+    inks = smooth(20, 30, 4)
+    cmyk = pillow(Image.fromarray(inks, "CMYK"), "jpeg", quality=95)
+    ycck = imagecodecs.jpeg8_encode(255 - inks, level=95, colorspace="CMYK", outcolorspace="YCCK")
+    return [
+        image("JPEG, CMYK (Adobe)", "Pillow", ".jpg", cmyk, _of_inks(cmyk, inks), "CMYK"),
+        image("JPEG, YCCK (Adobe)", "imagecodecs", ".jpg", ycck, _of_inks(ycck, inks), "YCCK"),
+    ]
+
+
+def _of_inks(data: bytes, original: Pixels) -> Pixels:
+    """What the formula makes of the inks of a file. Adobe's are inverted: `original` tells whether that was seen."""
+    inks = 255 - imagecodecs.jpeg8_decode(data, outcolorspace="CMYK")
+    assert np.abs(inks.astype(int) - original).mean() < 20
+    return plain_rgb(inks)
+
+
+def _orientations() -> list[Case]:
+    made = {turn: pillow(smooth(20, 30, 3), "jpeg", quality=90, exif=exif(turn)) for turn in range(1, 9)}
+    return [
+        image(
+            f"JPEG, EXIF orientation {turn}",
+            "Pillow",
+            ".jpg",
+            data,
+            upright(_decoded(data), turn),
+            None,
+            turn if turn > 1 else None,
+        )
+        for turn, data in made.items()
+    ]
+
+
+def _odd() -> list[Case]:
+    first, second = (Image.fromarray(smooth(20, 30, 3) + shade) for shade in (0, 9))
+    views = pillow(first, "mpo", save_all=True, append_images=[second], quality=90)
+    whole = pillow(noise(64, 64, 3), "jpeg")
+    no_end = whole[:-2]
+    frame = whole.index(b"\xff\xc0") + 5
+    huge = whole[:frame] + b"\xff\xdc" * 2 + whole[frame + 4 :]
+    return [
+        image("JPEG with a second view (MPO)", "Pillow", ".jpg", views, _decoded(views)),
+        refused("JPEG, cut in half", "Pillow", "a.jpg", whole[: len(whole) // 2], "damaged"),
+        refused("JPEG without its end mark", "Pillow, cut", "a.jpg", no_end, "damaged"),
+        refused("JPEG whose header says 65,500 pixels each way", "Pillow, changed", "a.jpg", huge, "too many"),
+        refused(
+            "JPEG, lossless, 16 bits",
+            "imagecodecs",
+            "a.jpg",
+            imagecodecs.ljpeg_encode(noise(8, 8).astype(np.uint16) * 257, bitspersample=16),
+            "",
+        ),
+    ]
