@@ -28,4 +28,6 @@ def as_images(pixels: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None:
         return images
     wide = dtype if dtype.itemsize > 2 else torch.float32  # half floats cannot hold 65,535 steps
-    return images.to(wide).div_(torch.iinfo(pixels.dtype).max).to(dtype)
+    # a tensor and no number: GPUs divide by a number by multiplying with its rounded reciprocal
+    largest = torch.full((), torch.iinfo(pixels.dtype).max, dtype=wide, device=pixels.device)
+    return images.to(wide).div_(largest).to(dtype)
