@@ -47,7 +47,8 @@ def main() -> None:
         smalti("plan", arguments.source, "--model", model, "--shard-images", images, "-o", plan)
         shards = Path(read_plan(plan).out_folder)
         result: dict[str, Any] = {
-            "command": f"python scripts/check_bulk.py -o {arguments.output} --source {arguments.source}",
+            "command": f"python scripts/check_bulk.py -o {arguments.output} --source {arguments.source}"
+            + (f" --model {arguments.model.name}" if arguments.model else ""),
             "machine": describe_machine(),
             "source": arguments.source,
             "shards": SHARDS,
@@ -78,7 +79,7 @@ def quick_model(path: Path) -> Path:
     """The study's network with a k-means start, after one epoch."""
     (batch,) = open_source("mnist/train").batches(FIT_IMAGES, 0, FIT_IMAGES)
     quantizer = QuantizerSettings(codebook_size=128, update="ema", start="kmeans", restart=True)
-    model = fit_source(ArraySource(batch.pixels, description="mnist/train"), FitSettings(quantizer, epochs=1))
+    model = fit_source(ArraySource(batch.pixels, description="mnist/train"), FitSettings(quantizer=quantizer, epochs=1))
     model.save(path)
     return path
 
