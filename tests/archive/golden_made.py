@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
+from smalti.archive.collection.writing import write_collection
 from smalti.archive.recovery import RecoverySpec
 from smalti.entropy import FrequencyTable
 from smalti.integer import Clip, IntegerDecoder, IntegerNetwork, Layer, PixelTable
@@ -201,6 +204,22 @@ def uint16(path):
 def uint16_pyramid(path):
     """The same of levels of tokens."""
     pyramid(path, np.uint16)
+
+
+def few(path):
+    """Some of the images of `named`, of another shape: the same network, and fewer of its codes."""
+    with ArchiveWriter(path, replace(spec((5, 9, 2)), block_images=16), network(2)) as writer:
+        writer.append(TOKENS[5:8], LABELS[5:8])
+        writer.commit()
+
+
+def collection(path, folder):
+    """Members that share a model, that share a model and a prior, and that share nothing; made in `folder`."""
+    makers = (named, few, pyramid, uint16, pyramid)
+    parts = [Path(folder) / f"part-{number}.smalti" for number in range(len(makers))]
+    for make, part in zip(makers, parts, strict=True):
+        make(part)
+    write_collection(path, [partial(open_archive, part) for part in parts], overwrite=True)
 
 
 MAKERS = (plain, named, corrected, recoverable, pyramid, uint16, uint16_pyramid)

@@ -338,12 +338,21 @@ def run_network(layers: list[Layer], tokens: np.ndarray) -> np.ndarray:
     return values
 
 
-def read_sections(data: bytes) -> dict[int, list[bytes]]:
-    """The payloads of each type in the order of their ordinals, every checksum verified."""
+def read_sections(data: bytes, features: int = 0) -> dict[int, list[bytes]]:
+    """The payloads of each type in the order of their ordinals, every checksum verified; of an archive."""
+    sections = read_frames(data, features, RECOVERY)
+    counts = {kind: len(sections.get(kind, [])) for kind in (HEADER, MODEL, PRIOR, DIGEST)}
+    demand(counts[PRIOR] in (1, 2) and counts == {HEADER: 2, MODEL: 1, PRIOR: counts[PRIOR], DIGEST: 1}, "sections")
+    demand(all(len(set(sections[kind])) == 1 for kind in (HEADER, PRIOR)), "copies differ")
+    return sections
+
+
+def read_frames(data: bytes, features: int, last: int) -> dict[int, list[bytes]]:
+    """The payloads of each type up to `last`, of a file with these required features."""
     prelude = Bytes(data[:24])
     demand(prelude.take(8) == b"\x89SML\r\n\x1a\n", "magic")
     version, reserved, required, _, crc = prelude.fields("HHIII")
-    demand(crc == crc32c(data[:20]) and (version, reserved, required) == (1, 0, 0), "prelude")
+    demand(crc == crc32c(data[:20]) and (version, reserved, required) == (1, 0, features), "prelude")
     trailer = Bytes(data[-28:])
     index_at, size, crc = trailer.fields("QQI")
     demand(trailer.rest() == b"\x89SMZ\r\n\x1a\n" and crc == crc32c(data[-28:-12]) and size == len(data), "trailer")
@@ -357,15 +366,12 @@ def read_sections(data: bytes) -> dict[int, list[bytes]]:
         demand(offset == at and reserved_bytes == bytes(3), "index entry")
         head, payload = read_frame(data, offset)
         demand(head == (kind, ordinal, length, crc), "a frame is not as in the index")
-        demand((HEADER <= kind <= RECOVERY and kind != INDEX) or kind >= 128, "type of section")
+        demand((HEADER <= kind <= last and kind != INDEX) or kind >= 128, "type of section")
         of_kind = sections.setdefault(kind, [])
         demand(ordinal == len(of_kind), "ordinals")
         of_kind.append(payload)
         at = offset + 28 + length
     demand(at == index_at and not index.rest(), "frames do not tile the file")
-    counts = {kind: len(sections.get(kind, [])) for kind in (HEADER, MODEL, PRIOR, DIGEST)}
-    demand(counts[PRIOR] in (1, 2) and counts == {HEADER: 2, MODEL: 1, PRIOR: counts[PRIOR], DIGEST: 1}, "sections")
-    demand(all(len(set(sections[kind])) == 1 for kind in (HEADER, PRIOR)), "copies differ")
     return sections
 
 
@@ -381,11 +387,11 @@ def read_frame(data: bytes, offset: int) -> tuple[tuple[int, int, int, int], byt
     return (kind, ordinal, length, crc), payload
 
 
-def read_header(sections: dict[int, list[bytes]]) -> dict[str, Any]:
+def read_header(sections: dict[int, list[bytes]], features: int = 0) -> dict[str, Any]:
     """The header, compared with what sections there are."""
     header = canonical_json(sections[HEADER][0])
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
-    demand((header["format_version"], header["required_features"]) == (1, 0), "version in the header")
+    demand((header["format_version"], header["required_features"]) == (1, features), "version in the header")
     demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] in ("integer", "pyramid"), "dtype, decoder")
     pyramid = header["decoder"] == "pyramid"
     demand(not pyramid or header["token_grid"][0] == 1, "the token grid of a pyramid")
@@ -568,8 +574,10 @@ def read_further(coder: Coder, classes: np.ndarray) -> np.ndarray:
 class GridTokens:
     """Tokens and pixels of the decoder "integer"."""
 
-    def __init__(self, sections: dict[int, list[bytes]], header: dict[str, Any]) -> None:
-        self.numbers, self.layers = read_model(sections[MODEL][0], header)
+    def __init__(
+        self, sections: dict[int, list[bytes]], header: dict[str, Any], model: tuple[np.ndarray, list[Layer]]
+    ) -> None:
+        self.numbers, self.layers = model
         self.tables, self.precision = read_prior(sections[PRIOR][0], header)
         self.grid = header["token_grid"]
 
@@ -584,12 +592,21 @@ class GridTokens:
 def read_pixels(data: bytes) -> np.ndarray:
     """All images, uint8 or little-endian uint16 [N, H, W, C]."""
     sections = read_sections(data)
-    header = read_header(sections)
+    return decode_pixels(sections, read_header(sections))
+
+
+def decode_pixels(
+    sections: dict[int, list[bytes]], header: dict[str, Any], model: tuple[np.ndarray, list[Layer]] | None = None
+) -> np.ndarray:
+    """The same from sections; `model` is that of the decoder "integer", if it is not in them."""
     demand(len(sections[PRIOR]) == (1 if header["decoder"] == "pyramid" else 2), "number of priors")
     height, width, _ = shape = header["image_shape"]
     from .specification_pyramid import PyramidTokens  # noqa: PLC0415 (which needs what is above)
 
-    reader = (PyramidTokens if header["decoder"] == "pyramid" else GridTokens)(sections, header)
+    if header["decoder"] == "pyramid":
+        reader: Any = PyramidTokens(sections, header)
+    else:
+        reader = GridTokens(sections, header, model or read_model(sections[MODEL][0], header))
     wide = header["dtype"] == "uint16"
     corrections = [read_corrections(payload, shape, wide) for payload in sections.get(CORRECTIONS, [])]
     blocks = []
