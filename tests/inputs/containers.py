@@ -111,4 +111,4 @@ def _objects(root: Path) -> Made:
         f'"order": "C", "filters": [{{"id": "{numcodecs.Pickle.codec_id}", "protocol": 5}}]}}'
     )
     (root / "a.zarr" / "boxes" / ".zarray").write_text(meta)
-    return Made(root / "a.zarr", error="")
+    return Made(root / "a.zarr", error="pickle")

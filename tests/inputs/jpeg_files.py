@@ -84,6 +84,6 @@ def _odd() -> list[Case]:
             "imagecodecs",
             "a.jpg",
             imagecodecs.ljpeg_encode(noise(8, 8).astype(np.uint16) * 257, bitspersample=16),
-            "",
+            "not an image",
         ),
     ]

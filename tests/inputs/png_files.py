@@ -38,7 +38,18 @@ def _few_bits() -> list[Case]:
         image("PNG, 1 bit, grey", "Pillow", ".png", yield_1, black_white.astype(np.uint8) * 255, "1"),
         image("PNG, 2 bits, grey", "bytes by the PNG specification", ".png", _grey(two, 2), two * 85, "L;2"),
         image("PNG, 4 bits, grey", "bytes by the PNG specification", ".png", _grey(four, 4), four * 17, "L;4"),
+        *(_few_bits_and_transparency(bits, levels) for bits, levels in ((1, two % 2), (2, two), (4, four))),
     ]
+
+
+def _few_bits_and_transparency(bits: int, levels: Pixels) -> Case:
+    clear = (1 << bits) - 2  # with 2 and 4 bits, another value once it is spread over 8
+    data = with_chunk(_grey(levels, bits), b"tRNS", bytes([0, clear]))
+    expected = np.dstack([levels * (255 // ((1 << bits) - 1)), np.where(levels == clear, 0, 255)]).astype(np.uint8)
+    np.testing.assert_array_equal(imagecodecs.png_decode(data), expected)
+    mode = "1;tRNS" if bits == 1 else f"L;{bits};tRNS"
+    what = f"PNG, {bits} bit{'s' if bits > 1 else ''}, grey, one value transparent (tRNS)"
+    return image(what, "bytes by the PNG specification", ".png", data, expected, mode)
 
 
 def _palettes_and_transparency() -> list[Case]:

@@ -81,7 +81,7 @@ def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
             if header.dtype == np.uint16 and header.shape[2] > 1 and not _is_wide_grey(image):
                 return header, _turned(widefile.read_png(file), header.orientation)
             image.load()
-            pixels = _wide_grey(image) if header.dtype == np.uint16 else _narrow(image, header.shape[2])
+            pixels = _wide_grey(image) if header.dtype == np.uint16 else _narrow(image, header)
             # Pillow turns TIFF files itself when it loads them, and then forgets their orientation.
             turn = image.getexif().get(_ORIENTATION) if image.format == "TIFF" else header.orientation
             return header, _turned(pixels, turn)
@@ -198,11 +198,11 @@ def _source_mode(image: Image.Image, raw: str) -> str | None:
         return "P"
     if image.mode == "CMYK":
         return "YCCK" if image.info.get("adobe_transform") == _ADOBE_YCCK else "CMYK"
+    few = "1" if image.mode == "1" else next((_FEW_BITS[some] for some in _FEW_BITS if raw.startswith(some)), None)
     if "transparency" in image.info:
-        return f"{'RGB' if image.mode == 'RGB' else 'L'};tRNS"
+        return f"{few or image.mode};tRNS"
     if image.mode == "RGBA" and raw.startswith("RGBa"):
         return "RGBa"
-    few = "1" if image.mode == "1" else next((_FEW_BITS[some] for some in _FEW_BITS if raw.startswith(some)), None)
     if image.mode in ("1", "L") and _is_white_zero(image):
         return f"{few or 'L'};I"
     return few
@@ -217,10 +217,13 @@ def _target_mode(image: Image.Image) -> str:
     return {"PA": "RGBA", "CMYK": "RGB"}.get(image.mode, image.mode)
 
 
-def _narrow(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+def _narrow(image: Image.Image, header: ImageHeader) -> NDArray[np.uint8]:
     mode = _target_mode(image)
+    bits = {"L;2;tRNS": 2, "L;4;tRNS": 4}.get(header.source_mode or "")
+    if bits is not None and image.info["transparency"] < 1 << bits:
+        image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow spreads the pixels over 8 bits, not this value
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    return pixels.reshape(*pixels.shape[:2], channels)
+    return pixels.reshape(*pixels.shape[:2], header.shape[2])
 
 
 def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
