@@ -39,6 +39,8 @@ def estimate_command(
     mse = _error_asked(profile, target_mse)
     images = open_for(source, console)
     sample = draw_sample(images)
+    if target_mse is None:
+        mse = sample.scale.true_mse(mse)  # what profiles aim at is of the collection's own range
     found = estimate(sample, mse)
     compared = Comparison(found, _peers(sample, mse, console))
     console.result(_plain(compared, time.monotonic() - started), _text(source, compared))

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.cli.extras import needing
+from smalti.errors import UsageError
+from smalti.images.batch import Pixels
 
 if TYPE_CHECKING:
     from smalti.bench.peers import Peer
@@ -21,20 +23,22 @@ FINER = {"JPEG XL": (1.5, 0.7, 0.3, 0.1), "AVIF": (70.0, 85.0, 95.0), "WebP": (9
 MOST_PIXELS = 2_000_000
 
 
-def peer_bytes_per_image(
-    sample: NDArray[np.uint8], mse: float, progress: Callable[[int, int], None]
-) -> dict[str, float]:
+def peer_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int, int], None]) -> dict[str, float]:
     """Return the bytes that an image takes with each codec at a mean squared error, as tiles of one large image.
 
-    sample : uint8 [n, H, W, C], C of 1 or 3. Codecs that miss the error are left out. Raises MissingDependencyError.
+    sample : [n, H, W, C], C of 1 or 3. Codecs that miss the error are left out. Raises MissingDependencyError, and
+    UsageError for images that the codecs do not take.
     """
+    if sample.dtype != np.uint8:
+        raise UsageError("the classical codecs are measured on images of 8 bits, and these have 16")
+    eight_bits = sample.astype(np.uint8, copy=False)
     with needing("comparing with classical codecs", "study"):
         from smalti.bench.peers import peers_for  # noqa: PLC0415 (codecs are slow to import)
     step = math.ceil(sample[..., 0].size / MOST_PIXELS)
     peers = [peer for peer in peers_for(sample.shape[3]) if peer.codec in FAMILIES]
     needed = {}
     for number, peer in enumerate(peers):
-        found = _need(peer, sample[::step], mse)
+        found = _need(peer, eight_bits[::step], mse)
         progress(number + 1, len(peers))
         if found is not None:
             needed[peer.name] = found

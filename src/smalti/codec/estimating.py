@@ -9,7 +9,7 @@ layer does not know them.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from smalti.codec.spread import Spread, spread_of
 from smalti.errors import SourceError
 from smalti.images import ImageSource
+from smalti.images.batch import Pixels
 from smalti.training.pyramid.sizing import choose_shape, learned_share
+from smalti.training.scaling import PixelScale
 
 __all__ = ["Comparison", "Estimate", "Sample", "Verdict", "draw_sample", "estimate"]
 
@@ -56,22 +58,28 @@ EQUAL = 1.15
 
 @dataclass(frozen=True)
 class Sample:
-    """Some images of a collection. pixels : uint8 [n, H, W, C], evenly drawn    images : of the whole collection"""
+    """Some images of a collection. pixels : [n, H, W, C], evenly drawn    images : of the whole collection"""
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     images: int
+
+    @property
+    def scale(self) -> PixelScale:
+        """What of pixels is 0 to 1 for a network."""
+        return PixelScale.of(self.pixels)
 
     @property
     def raw_bytes(self) -> int:
         """Bytes of the pixels of the whole collection."""
-        return self.images * math.prod(self.pixels.shape[1:])
+        return self.images * self.pixels.itemsize * math.prod(self.pixels.shape[1:])
 
 
 def draw_sample(source: ImageSource) -> Sample:
     """Return at most 2,000 images of a source, in one pass that keeps no others; SourceError if it holds none."""
     entries = len(source)
     wanted = np.linspace(0, max(0, entries - 1), min(entries, SAMPLE_IMAGES)).astype(np.int64)
-    parts, seen = [], 0
+    parts: list[NDArray[Any]] = []
+    seen = 0
     for batch in source.batches(READ_BATCH):
         rows = wanted[(wanted >= seen) & (wanted < seen + len(batch))] - seen
         parts.append(batch.pixels[rows])
@@ -127,8 +135,8 @@ class Estimate:
 
 
 def estimate(sample: Sample, mse: float) -> Estimate:
-    """Return what a collection would come to at a mean squared error of pixels in [0, 1]."""
-    spread = spread_of(sample.pixels, mse)
+    """Return what a collection would come to at a mean squared error of pixels scaled to 0..1 (by 1/255 or 1/65535)."""
+    spread = spread_of(sample.pixels, sample.scale.unit_mse(mse), sample.scale)
     share = _share(spread, sample.images)
     height, width, channels = sample.pixels.shape[1:]
     shape = choose_shape(

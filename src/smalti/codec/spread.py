@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
+from smalti.training.scaling import EIGHT_BITS, PixelScale
+
 __all__ = ["Spread", "spread_of"]
 
 MOST_VALUES = 1_024
@@ -19,7 +22,7 @@ VECTORS_PER_VALUE = 2
 MOST_VECTORS = 16_000
 NEIGHBOURS_AMONG = 2_000
 CUT = 2
-"""How far from black or white a value may be to count as cut off there."""
+"""How far from black or white a value may be to count as cut off there, in 255ths of the range."""
 
 SEED = 0
 
@@ -41,15 +44,16 @@ class Spread:
     cut: float
 
 
-def spread_of(sample: NDArray[np.uint8], mse: float) -> Spread:
-    """Return the spread of images uint8 [n, H, W, C] at a mean squared error of pixels in [0, 1].
+def spread_of(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> Spread:
+    """Return the spread of images [n, H, W, C] at a mean squared error of values in [0, 1], as `scale` has them.
 
     The rate is by reverse water-filling (Cover & Thomas 2006, 10.3.3). Closeness compares the distances to nearest
     neighbours with those of Gaussian vectors, as estimators of entropy do (Kozachenko & Leonenko 1987), no finer than
     the error asked for.
     """
-    cut = float(((sample <= CUT) | (sample >= 255 - CUT)).mean())
-    vectors, per_image = _vectors(sample)
+    margin = CUT * (scale.high - scale.low) / 255
+    cut = float(((sample <= scale.low + margin) | (sample >= scale.high - margin)).mean())
+    vectors, per_image = _vectors(sample, scale)
     mean = vectors.mean(0)
     spectrum, axes = np.linalg.eigh((vectors - mean).T @ (vectors - mean) / max(1, len(vectors) - 1))
     spectrum = spectrum.clip(0)
@@ -66,7 +70,7 @@ def spread_of(sample: NDArray[np.uint8], mse: float) -> Spread:
     return Spread(bits * per_image, components * per_image, spared / bits, cut)
 
 
-def _vectors(sample: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
+def _vectors(sample: Pixels, scale: PixelScale) -> tuple[NDArray[np.float64], float]:
     """Return the vectors [m, d] in a mixed order, and how many of them make an image."""
     count, height, width, channels = sample.shape
     for parts in range(1, max(height, width) + 1):
@@ -78,7 +82,8 @@ def _vectors(sample: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
     tiles = sample[:, : down * rows, : across * columns].reshape(count, down, rows, across, columns, channels)
     flat = tiles.transpose(0, 1, 3, 2, 4, 5).reshape(count * down * across, -1)
     order = np.random.default_rng(SEED).permutation(len(flat))[:MOST_VECTORS]
-    return flat[order] / 255.0, height * width / (rows * columns)
+    values = (flat[order].astype(np.float64) - scale.low) / (scale.high - scale.low)
+    return values, height * width / (rows * columns)
 
 
 def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
