@@ -4,15 +4,18 @@ import struct
 
 import numpy as np
 
-from smalti.archive import open_archive
+from smalti.archive import Limits, open_archive
 from smalti.archive.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, crc32c
+from smalti.archive.placing import find_sections
+from smalti.archive.positioned import file_at
 from smalti.errors import DamagedArchiveError, SmaltiError
 
 
 def sections(path):
-    """Index entries and payloads of an archive, in file order."""
-    with open_archive(path) as archive:
-        return [(entry, archive._file.read(entry)) for entry in archive._file.entries]
+    """Index entries and payloads of an archive or a collection, in file order."""
+    data = path.read_bytes()
+    entries = find_sections(file_at(path), Limits()).entries
+    return [(entry, data[entry.offset + FRAME_BYTES : entry.end]) for entry in entries]
 
 
 def flip(data, place, change=0xFF):

@@ -70,6 +70,8 @@ class SectionFile:
             self.entries, self._scanned = places.entries, places.scanned
             self._start_seen = places.start_seen
             self._by_place = {(entry.section, entry.ordinal): entry for entry in places.entries}
+            if (Section.HEADER, 0) not in self._by_place and (Section.MEMBER, 0) in self._by_place:
+                raise UnsupportedArchiveError("is a collection of archives, not one: open it with smalti.open")
             self.header, damage = self._read_header()
             self._check_structure(whole=not places.scanned)
         except BaseException as error:
