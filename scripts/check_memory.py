@@ -2,9 +2,10 @@
 
     python scripts/check_memory.py -o results/memory.json [--only given]
 
-Ways: "given" packs with a model that is there; "paper" fits the study's network first, for one epoch; "compact" packs with
-a model of the profile compact that is there. Each runs in a process of its own; the peak is the largest resident set of
-that process as the system counts it. Exit code 1 if a peak of 700,000 images is more than 10% above that of 70,000.
+Ways: "given" packs with a model that is there; "paper" fits the network of the study first, for one epoch; "compact"
+packs with a model of the profile compact that is there. Each runs in a process of its own; the peak is the largest
+resident set of that process as the system counts it. Exit code 1 if a peak of 700,000 images is more than 10% above
+that of 70,000.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def main() -> None:
         place = Path(folder)
         once, often = write_digits(place)
         for way in wanted:
-            options = options_of(way, once, place)
+            options = options_of(way, place)
             runs = {name: measure(path, options, place) for name, path in (("once", once), ("ten_times", often))}
             ratio = runs["ten_times"]["peak_mb"] / runs["once"]["peak_mb"]
             found[way] = {**runs, "ratio": round(ratio, 3)}
@@ -71,13 +72,13 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def options_of(way: str, digits: Path, folder: Path) -> list[str]:
+def options_of(way: str, folder: Path) -> list[str]:
     """What `smalti compress` is given, after the fit of a model if there is to be one."""
     if way == "paper":
         return ["--epochs", "1"]
     model = folder / f"{way}.smalti-model"
     settings = ["--epochs", "1"] if way == "given" else ["--profile", "compact", "--effort", "0"]
-    subprocess.run([*SMALTI, "fit", str(digits), "-o", str(model), "-q", *settings], check=True)
+    subprocess.run([*SMALTI, "fit", "mnist/test", "-o", str(model), "-q", *settings], check=True)
     return ["--model", str(model)]
 
 
