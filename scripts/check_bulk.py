@@ -111,9 +111,10 @@ def killed_runs(plan: Path, shards: Path, how: list[Any]) -> dict[str, Any]:
     worker = wait_for(lambda: workers(run.pid))[0]
     os.kill(worker, signal.SIGKILL)
     wait_for(lambda: len(made(shards)) >= 3)
+    theirs = descendants(run.pid)
     run.kill()
     run.wait()
-    time.sleep(3)  # workers see that the run is gone once they are done with the shard they are at
+    wait_for(lambda: not any(is_alive(process) for process in theirs))  # they see that it is gone, and end
     left, times = made(shards), {name: (shards / name).stat().st_mtime_ns for name in made(shards)}
     told = smalti("compress", "--plan", plan, *how)
     assert all((shards / name).stat().st_mtime_ns == times[name] for name in left)
@@ -127,17 +128,29 @@ def killed_runs(plan: Path, shards: Path, how: list[Any]) -> dict[str, Any]:
 
 def workers(parent: int) -> list[int]:
     """Those of the run's processes that make shards: spawned ones, or actors that are at one."""
-    found = []
+    lines = descendants(parent).items()
+    return [process for process, line in lines if b"spawn_main" in line or b"ray::ShardMaker.attempt" in line]
+
+
+def descendants(parent: int) -> dict[int, bytes]:
+    """All processes that come from one, with their command lines."""
+    found = {}
     for folder in Path("/proc").iterdir():
         try:
-            if not folder.name.isdigit() or parent not in ancestors(int(folder.name)):
-                continue
-            line = (folder / "cmdline").read_bytes()
+            if folder.name.isdigit() and parent in ancestors(int(folder.name)):
+                found[int(folder.name)] = (folder / "cmdline").read_bytes()
         except OSError:  # it ended meanwhile
             continue
-        if b"spawn_main" in line or line.startswith(b"ray::ShardMaker.attempt"):
-            found.append(int(folder.name))
     return found
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        state = (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def ancestors(process: int) -> list[int]:
