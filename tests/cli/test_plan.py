@@ -3,9 +3,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
+from PIL import Image
 
 from codec.bulk_plans import shard_hashes
 from smalti.codec.bulk.making import ShardMaker
@@ -121,3 +123,17 @@ def test_a_killed_run_goes_on_where_it_was(smalti, folder, model_path, tmp_path)
     assert 3 <= left < 64 and shard_hashes(shards).items() <= expected.items()
     done = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=240).stdout)
     assert (done["done"], done["made_now"]) == (64, 64 - left) and shard_hashes(shards) == expected
+
+
+def test_secrets_and_many_files_are_told(smalti, digits, model_path, tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="needs the extra smalti[remote]")
+    for part, name in enumerate(("told/0.tar", "told/1.tar", "someone:password@told/0.tar")):
+        with fsspec.open(f"memory://{name}", "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+            Image.fromarray(digits.images[part]).save(tmp_path / "one.png")
+            tar.add(tmp_path / "one.png", f"{part}.png")
+    arguments = ["--model", model_path, "--shard-images", 1, "-o", tmp_path / "p", "-f"]
+    ran = smalti("plan", "memory://told", *arguments)
+    assert (ran.code, ran.err) == (0, "every worker will open all 2 files; with --by-file, those of its shards alone\n")
+    assert smalti("plan", "memory://told", *arguments, "--by-file").err == ""
+    ran = smalti("plan", "memory://someone:password@told/0.tar", *arguments)
+    assert ran.code == 0 and "may be secret" in ran.err and "password" not in ran.err + ran.out

@@ -17,7 +17,7 @@ from smalti.codec.bulk import Settings, Task, pool, read_plan, run_plan
 from smalti.codec.bulk.making import ShardMaker
 from smalti.codec.bulk.onray import make_on_ray
 from smalti.codec.bulk.pool import make_here
-from smalti.errors import MissingDependencyError, OutputExistsError, UsageError
+from smalti.errors import MissingDependencyError, OutputExistsError, SmaltiError, UsageError
 from smalti.images import open_source
 from training.pyramid.tiny import pyramid_settings, quick_fits
 
@@ -353,3 +353,16 @@ def test_files_behind_urls(digits, model_path, tmp_path):
         assert [part.entries for part in read_plan(plan).parts] == [5, 5, 5]
         with smalti.open(run_plan(plan, engine=make_here).manifest) as shards:
             assert shards.names == tuple(f"{index:03}.png" for index in range(15))
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(plan, monkeypatch):
+    ray = pytest.importorskip("ray", reason="needs the extra smalti[ray]")
+
+    def refuse(**asked):
+        assert "num_cpus" not in asked
+        raise ConnectionError("nobody\nthere")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    with pytest.raises(SmaltiError, match="cannot be reached: nobody there; take --engine local"):
+        run_plan(plan, engine=make_on_ray)

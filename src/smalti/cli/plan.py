@@ -75,6 +75,7 @@ def plan_command(
         )
     with needing("planning", "train"):
         from smalti.codec.bulk import Settings, make_plan, write_plan  # noqa: PLC0415 (torch is slow to import)
+        from smalti.images.places import shown  # noqa: PLC0415
         from smalti.images.stretch import member_files  # noqa: PLC0415
     with console.progress("count") as progress:
         plan = make_plan(
@@ -88,10 +89,8 @@ def plan_command(
             progress=progress,
         )
     write_plan(plan, output, overwrite=force)
-    if "@" in plan.source or "?" in plan.source:
-        console.warn(
-            f"{output}: has the address of the images as you gave it; keep it to yourself if that holds secrets"
-        )
+    if shown(plan.source) != plan.source:
+        console.warn(f"{output}: holds the address of the images as you gave it, with what may be secret in it")
     files = 0 if by_file else len(member_files(plan.source))
     if files > 1:
         console.say(f"every worker will open all {files:,} files; with --by-file, those of its shards alone")

@@ -13,7 +13,7 @@ from typing import Any
 
 from smalti.codec.bulk.making import Outcome, ShardMaker
 from smalti.codec.bulk.pool import MOST_DEATHS
-from smalti.errors import MissingDependencyError
+from smalti.errors import MissingDependencyError, SmaltiError
 
 __all__ = ["make_on_ray"]
 
@@ -77,11 +77,13 @@ def _running(cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(num_cpus=cpus, include_dashboard=False, **quiet)
+    address = os.environ.get("RAY_ADDRESS")
+    ours: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **ours)
+    except (OSError, RuntimeError, ValueError) as error:  # among them that nobody answers at the address
+        what = f"Ray at {address} cannot be reached" if address else "Ray cannot be started"
+        raise SmaltiError(f"{what}: {_line(error)}; take --engine local, or see to it") from error
     try:
         yield
     finally:
