@@ -293,6 +293,21 @@ def test_damaged_files_of_sixteen_bits_are_refused(kind: str, channels: int) -> 
         read_image(BytesIO(whole[: len(whole) // 2]))
 
 
+def test_no_bit_of_a_png_can_change_its_pixels_without_a_word() -> None:
+    slope = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint8)
+    whole = pillow(slope, "png")
+    refused = 0
+    for place in range(len(whole) - 100, len(whole)):  # where Pillow has all pixels before the checksum of zlib
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            try:
+                np.testing.assert_array_equal(read_image(BytesIO(damaged))[1][..., 0], slope)
+            except UnreadableImageError:
+                refused += 1
+    assert refused > 600
+
+
 @pytest.mark.parametrize("make", [lambda a: pillow(a, "png"), lambda a: pillow(a, "bmp"), tiff])
 def test_a_bomb_is_refused_before_it_is_decoded(make: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     bombs = [

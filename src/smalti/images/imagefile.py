@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from smalti.errors import MissingDependencyError, SourceError
 from smalti.images import widefile
 from smalti.images.batch import Pixels
-from smalti.images.pngheader import orientation_behind, plain_png
+from smalti.images.pngheader import has_damaged_pixels, orientation_behind, plain_png
 
 __all__ = ["ImageHeader", "UnreadableImageError", "one_line", "pillow_warnings", "read_header", "read_image"]
 
@@ -72,6 +72,8 @@ def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
     are read by imagecodecs.
     """
     with _told(file):
+        if has_damaged_pixels(file):
+            raise UnreadableImageError("damaged: the checksum of its pixels is wrong")
         tiff = widefile.tiff_layout(file)
         if tiff is not None:
             header = _of_tiff(tiff)
