@@ -1,5 +1,6 @@
 """Writing an archive: images come in batches of tokens, and the file appears whole at the end, or not at all."""
 
+from array import array
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -52,7 +53,7 @@ class ArchiveWriter:
         self._model = writer_model(spec, network, prior)
         self._spec = spec = self._model.fitted_spec(spec)
         check_output(self._path, overwrite)
-        self._labels: list[NDArray[np.int64]] = []
+        self._labels = array("q")  # 8 bytes an image, without an object for each batch
         self._names = TextBuilder("names")
         self._fields = FieldsBuilder()
         self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
@@ -125,7 +126,7 @@ class ArchiveWriter:
         if labels is not None:
             if labels.ndim != 1 or labels.dtype.kind not in "iu":
                 raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}, not integers [{count}]")
-            self._labels.append(labels.astype(np.int64))
+            self._labels.frombytes(labels.astype(np.int64).tobytes())
         if names is not None:
             self._names.extend(names)
         with writing(self._path):
@@ -169,6 +170,6 @@ class ArchiveWriter:
         return Corrections.none(images, self._spec.image_shape, self._spec.dtype)
 
     def _collected(self) -> Collected:
-        labels = np.concatenate(self._labels) if self._has["labels"] else None
+        labels = np.frombuffer(self._labels, np.int64) if self._has["labels"] else None
         names = self._names if self._has["names"] else None
         return Collected(self._spec, self._model, self._spool, self._corrections, labels, names, self._fields)
