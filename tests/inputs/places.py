@@ -3,7 +3,6 @@
 import gzip
 import io
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ from smalti.archive.collection.writing import write_collection
 
 from .case import Case, Group, Made, group
 from .making import noise, png, wide, write
+from .zipping import pack_zip
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
 _KEYS = {
@@ -206,5 +206,5 @@ def _memory(root: Path) -> Iterator[Made]:
 
 def _in_a_zip(root: Path) -> Made:
     np.save(root / "a.npy", wide(5, 6, 7))
-    subprocess.run(["zip", "-q", "a.zip", "a.npy"], cwd=root, check=True)
+    pack_zip(root / "a.zip", root, ["a.npy"])
     return Made(f"zip://a.npy::file://{root}/a.zip", [group(wide(5, 6, 7))])
