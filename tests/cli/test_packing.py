@@ -84,7 +84,7 @@ def test_what_is_no_source_writes_nothing(smalti, model_path, tmp_path):
 
 
 def test_a_model_for_other_channels_writes_nothing(smalti, model_path, tmp_path):
-    np.save(tmp_path / "blobs.npy", np.stack([small_images(3)] * 3, -1))
+    np.save(tmp_path / "blobs.npy", small_images(3).repeat(3, -1))
     line = smalti.fails(1, "compress", tmp_path / "blobs.npy", "--model", model_path, "-o", tmp_path / "a.smalti")
     assert "28x28 pixels and 1 channel, but" in line and names(tmp_path) == ["blobs.npy"]
 
