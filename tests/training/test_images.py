@@ -7,6 +7,7 @@ import torch
 from smalti.errors import SourceError
 from smalti.training import images as module
 from smalti.training import to_unit_range
+from smalti.training.spooling import SpooledPixels
 
 from .tiny import small_images, training_images
 
@@ -54,7 +55,7 @@ def test_many_images_live_in_a_file_and_are_the_same(monkeypatch):
     in_memory = training_images(pixels)
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 10)
     in_file = training_images(pixels)
-    assert isinstance(in_file.pixels, np.memmap) and in_file.fingerprint == in_memory.fingerprint
+    assert isinstance(in_file.pixels, SpooledPixels) and in_file.fingerprint == in_memory.fingerprint
     indices = np.array([7, 0, 29])
     assert in_file.batch(indices).equal(in_memory.batch(indices))
 

@@ -1,7 +1,6 @@
 """The images of a fit, shuffled by seed and epoch: in memory while they are few, else in a temporary file."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
 from smalti.training.distributed import ALONE, Group
 from smalti.training.scaling import EIGHT_BITS, PixelScale
+from smalti.training.spooling import SpooledPixels
 
 __all__ = ["TrainingImages", "to_unit_range"]
 
@@ -34,10 +34,10 @@ class TrainingImages:
 
     def __init__(self, source: ImageSource, scale: PixelScale | None = None) -> None:
         self.image_shape = source.image_shape
-        self.pixels, self.fingerprint = _read(source)
+        self.pixels, own_scale, self.fingerprint = _read(source)
         if not len(self.pixels):
             raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
-        self.scale = PixelScale.of(self.pixels) if scale is None else scale
+        self.scale = own_scale if scale is None else scale
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -68,8 +68,7 @@ class TrainingImages:
     def sample(self, count: int, seed: int) -> Pixels:
         """Return `count` images (all, if there are fewer), drawn without repeats: [n, H, W, C]."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:count]
-        sample: NDArray[Any] = np.asarray(self.pixels[np.sort(drawn)])
-        return sample
+        return self.pixels[np.sort(drawn)]
 
 
 def to_unit_range(pixels: Pixels, scale: PixelScale = EIGHT_BITS) -> Tensor:
@@ -77,22 +76,28 @@ def to_unit_range(pixels: Pixels, scale: PixelScale = EIGHT_BITS) -> Tensor:
     return torch.from_numpy(scale.to_unit(pixels)).permute(0, 3, 1, 2)
 
 
-def _read(source: ImageSource) -> tuple[Pixels, str]:
-    """Read all images of a source; return them and the SHA-256 of their pixels."""
+def _read(source: ImageSource) -> tuple[Pixels | SpooledPixels, PixelScale, str]:
+    """Read all images of a source; return them, their scale, and the SHA-256 of their pixels."""
     shape = (len(source), *source.image_shape)
     dtype: np.dtype[Any] = source.dtype
-    pixels: Pixels
+    spool: SpooledPixels | None = None
+    pixels: Pixels = np.empty(0, dtype)
     if dtype.itemsize * np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
         pixels = np.empty(shape, dtype)
     else:
-        with tempfile.TemporaryFile(prefix="smalti-") as spool:
-            pixels = np.memmap(spool, dtype, "w+", shape=shape)
+        spool = SpooledPixels(source.image_shape, dtype)
     digest = hashlib.sha256(repr(source.image_shape).encode())
     if dtype != np.uint8:
         digest.update(str(dtype).encode())
-    count = 0
+    count, low, high = 0, int(np.iinfo(dtype).max), 0
     for batch in source.batches(READ_BATCH):
-        pixels[count : count + len(batch)] = batch.pixels
+        if spool is None:
+            pixels[count : count + len(batch)] = batch.pixels
+        else:
+            spool.append(batch.pixels)
         digest.update(batch.pixels.tobytes())
         count += len(batch)
-    return pixels[:count], digest.hexdigest()
+        if dtype != np.uint8:
+            low, high = min(low, int(batch.pixels.min())), max(high, int(batch.pixels.max()))
+    kept = pixels[:count] if spool is None else spool
+    return kept, PixelScale.of_range(dtype, low, high), digest.hexdigest()

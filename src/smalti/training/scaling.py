@@ -42,10 +42,16 @@ class PixelScale:
     @classmethod
     def of(cls, pixels: Pixels) -> "PixelScale":
         """Return the scale of a collection [N, H, W, C]."""
-        if pixels.dtype == np.uint8:
+        largest = int(np.iinfo(pixels.dtype).max)
+        return cls.of_range(pixels.dtype, int(pixels.min(initial=largest)), int(pixels.max(initial=0)))
+
+    @classmethod
+    def of_range(cls, dtype: DTypeLike, low: int, high: int) -> "PixelScale":
+        """Return the scale of a collection whose pixels lie from `low` to `high`."""
+        if np.dtype(dtype) == np.uint8:
             return EIGHT_BITS
-        low = min(int(pixels.min(initial=LARGEST["uint16"])), LARGEST["uint16"] - 1)
-        spread = max(1, int(pixels.max(initial=0)) - low)
+        low = min(low, LARGEST["uint16"] - 1)
+        spread = max(1, high - low)
         step = -(-spread // MOST_LEVELS)
         return cls("uint16", low, low + step * -(-spread // step))
 
