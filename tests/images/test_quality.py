@@ -141,3 +141,46 @@ def test_images_of_other_shapes_count_alike() -> None:
     assert result.images == 5 and result.mse_max == max(first.mse_max, second.mse_max)
     assert result.mse_mean == pytest.approx((3 * first.mse_mean + 2 * second.mse_mean) / 5)
     assert result.ssim_mean == pytest.approx((3 * first.ssim_mean + 2 * second.ssim_mean) / 5)
+
+
+@pytest.mark.parametrize("strength", [3, 3_000, 60_000])
+def test_16_bits_are_measured_in_units_of_their_own(strength: float) -> None:
+    metrics = pytest.importorskip("skimage.metrics")
+    images = digits()[:40].astype(np.uint16) * 257
+    images[0] = 65_535  # flat and extreme: where sums are largest
+    noisy = images + np.random.default_rng(1).normal(0, strength, images.shape)
+    decoded = noisy.round().clip(0, 65_535).astype(np.uint16)
+    expected = [
+        metrics.structural_similarity(a[..., 0] / 65_535, b[..., 0] / 65_535, data_range=1.0)
+        for a, b in zip(images, decoded, strict=True)
+    ]
+    np.testing.assert_allclose(ssim(images, decoded), expected, rtol=0, atol=1e-11)
+    meter = QualityMeter()
+    meter.add(images, decoded)
+    errors = ((images / 65_535 - decoded / 65_535) ** 2).mean(axis=(1, 2, 3))
+    assert meter.result().mse_mean == pytest.approx(errors.mean(), rel=1e-9)
+    assert meter.result().mse_max == pytest.approx(errors.max(), rel=1e-9)
+
+
+def test_16_bits_times_257_are_as_good_as_8() -> None:
+    images, decoded = digits()[:20], with_noise(digits()[:20], 30)
+    narrow, wide = QualityMeter(), QualityMeter()
+    narrow.add(images, decoded)
+    wide.add(images.astype(np.uint16) * 257, decoded.astype(np.uint16) * 257)
+    assert wide.result().mse_mean == pytest.approx(narrow.result().mse_mean, rel=1e-12)
+    assert wide.result().ssim_mean == pytest.approx(narrow.result().ssim_mean, rel=1e-9)
+
+
+def test_squared_errors_of_16_bits_do_not_overflow() -> None:
+    black, white = np.zeros((2, 200, 300, 1), np.uint16), np.full((2, 200, 300, 1), 65_535, np.uint16)
+    assert squared_errors(black, white).tolist() == [65_535**2 * 60_000] * 2
+
+
+def test_images_of_both_types_count_alike_and_are_never_compared() -> None:
+    meter = QualityMeter()
+    wide = np.zeros((1, 8, 8, 1), np.uint16)
+    meter.add(noise(3, 8, 8, 1), noise(3, 8, 8, 1))
+    meter.add(wide, np.full_like(wide, 65_535))
+    assert (meter.result().mse_mean, meter.result().mse_max) == (0.25, 1)
+    with pytest.raises(ValueError, match="must both be"):
+        meter.add(wide, noise(1, 8, 8, 1))

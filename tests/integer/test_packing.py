@@ -191,3 +191,53 @@ def test_weights_of_rows_of_different_sizes_cost_less_than_in_one_table():
     last = random_layer(rng, "up", 16, 1, (4, 4), (2, 2), (1, 1), PixelTable(0, np.zeros(1, np.uint8)), 0, 255)
     network = IntegerNetwork((layer, last))
     assert 8 * len(pack_network(network)) / weight.size < (2.2 + 12.2) / 2 + 0.3
+
+
+def wide_network(values, low=-50):
+    """A network whose pixels have 16 bits."""
+    network = random_network(np.random.default_rng(5), KINDS[1])
+    last = network.layers[-1]
+    table = PixelTable(low, np.asarray(values, np.uint16))
+    kept = Layer(last.kind, last.weight, last.bias, last.shift, last.stride, last.padding, table)
+    return IntegerNetwork((*network.layers[:-1], kept))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [65_535],
+        [0, 65_535, 0, 65_535],
+        [5, 8, 11, 13],
+        np.arange(65_536),
+        np.random.default_rng(0).integers(0, 65_536, 65_536),
+    ],
+    ids=["one", "leaps", "page", "longest", "random"],
+)
+def test_tables_of_16_bits_come_back(values):
+    network = wide_network(values)
+    data = pack_network(network)
+    again = unpack_network(data, 1 << 20, np.uint16)
+    assert_equal(again, network)
+    assert again.dtype == np.uint16 == again.layers[-1].activation.values.dtype
+
+
+def test_steps_of_one_size_cost_next_to_nothing():
+    one = pack_network(wide_network([7]))
+    ramp = pack_network(wide_network(np.minimum(17 * np.arange(3_857), 65_535)))
+    assert len(ramp) - len(one) < 64
+
+
+def test_values_that_no_pixel_has_are_refused():
+    def written(*bends):
+        network = wide_network([0] * len(bends))
+        table = network.layers[-1].activation
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("smalti.integer.packing._bends", lambda values: np.array(bends, np.int64))
+            assert len(table.values) == len(bends)
+            return pack_network(network)
+
+    told = unpack_network(written(5, -2, 0, -1), 1 << 20, np.uint16).layers[-1].activation.values
+    assert told.tolist() == [5, 8, 11, 13]
+    for bends, what in (((0, -1), "value"), ((65_536, 0), "value"), ((131_071, 0), "bend"), ((65_535, 0), "value")):
+        with pytest.raises(DamagedArchiveError, match=f"a {what} of the pixel table"):
+            unpack_network(written(*bends), 1 << 20, np.uint16)
