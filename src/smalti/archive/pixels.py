@@ -1,6 +1,6 @@
 """Images by their numbers: which blocks a request needs, what of them is decoded, and where the pixels go."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,11 @@ from smalti.archive.store import SectionStore
 from smalti.images.batch import Pixels
 
 __all__ = ["read_pixels"]
+
+_TOGETHER_IMAGES = 512  # of small parts of blocks that the network decodes at once: it is slow for a few (measured)
+
+Places = NDArray[np.intp]
+"""Where, among the images asked for, those of one block stand."""
 
 
 def read_pixels(
@@ -27,21 +32,46 @@ def read_pixels(
     cuts = np.flatnonzero(np.diff(numbers[order] // header.block_images)) + 1
     parts = np.split(order, cuts) if len(order) else []
     blocks = [int(numbers[part[0]]) // header.block_images for part in parts]
-    inner = 1 if len(parts) >= threads else threads  # many blocks: a thread for each; few: all threads for each
+    few = len(parts) > 1 and len(numbers) < _TOGETHER_IMAGES // 2 * len(parts)  # of each block
+    gathers = few and not store.decoder.corrects(levels)
+    inner = 1 if len(parts) >= threads and not gathers else threads  # many blocks: a thread each; few: all for each
 
-    def fill(places: NDArray[np.intp]) -> None:
+    def rows_of(places: Places) -> tuple[int, NDArray[np.int64]]:
         number = int(numbers[places[0]]) // header.block_images
-        rows = numbers[places] - number * header.block_images
+        return number, numbers[places] - number * header.block_images
+
+    def fill(places: Places) -> None:
+        number, rows = rows_of(places)
         with store.naming_block(number):
             for part, decoded in store.decoder.rows(store.block(number), rows, inner, levels):
                 pixels[as_slice(places[part])] = decoded
 
+    def fill_together(parts: Sequence[Places]) -> None:
+        indices = [store.block(number).indices[rows] for number, rows in map(rows_of, parts)]
+        places = np.concatenate(parts)
+        for part, decoded in store.decoder.together(np.concatenate(indices), inner, levels):
+            pixels[places[part]] = decoded
+
     for run in store.together(blocks):
-        _run(fill, parts[run], threads if inner == 1 else 1)
+        if gathers:
+            for gathered in _gathered(parts[run]):
+                fill_together(gathered)
+        else:
+            _run(fill, parts[run], threads if inner == 1 else 1)
     return pixels
 
 
-def _run(work: Callable[[NDArray[np.intp]], None], parts: Sequence[NDArray[np.intp]], threads: int) -> None:
+def _gathered(parts: Sequence[Places]) -> Iterator[Sequence[Places]]:
+    """Parts of blocks in a row, so many that they are worth decoding together."""
+    start, images = 0, 0
+    for stop, part in enumerate(parts, 1):
+        images += len(part)
+        if images >= _TOGETHER_IMAGES or stop == len(parts):
+            yield parts[start:stop]
+            start, images = stop, 0
+
+
+def _run(work: Callable[[Places], None], parts: Sequence[Places], threads: int) -> None:
     """Do the work for every part; the first error stops what has not begun."""
     if min(threads, len(parts)) < 2:
         for part in parts:
