@@ -100,7 +100,7 @@ def test_unreadable_files_are_passed_over_and_reported(tmp_path, digits, model):
 class AllUnreadable:
     """A source whose every entry turns out unreadable during the pass."""
 
-    description, image_shape, class_names = "photos", (28, 28, 1), None
+    description, image_shape, dtype, class_names = "photos", (28, 28, 1), np.dtype(np.uint8), None
     skipped = (SkippedFile("a.png", "cut short"),)
 
     def __len__(self):
