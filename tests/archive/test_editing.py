@@ -195,3 +195,16 @@ def test_a_lost_column_of_a_member_is_left_out(tmp_path, path):
         batches = list(whole.batches(50, on_error="skip"))
         assert [len(batch) for batch in batches] == [20, 9] and all(batch.labels is None for batch in batches)
         assert batches[1].names == tuple(NAMES[:9])
+
+
+def test_to_relabel_keeps_what_only_some_members_have(tmp_path, path):
+    merge_archives([path, write(tmp_path / "b.smalti", random_tokens(9), NETWORK, np.arange(9))], path, overwrite=True)
+    relabel(path, labels=np.arange(29))
+    with open_images(path) as whole:
+        assert whole.names is None and whole.labels.tolist() == list(range(29))
+        assert whole.members[0].names == tuple(NAMES) and whole.members[1].names is None
+        assert whole.fields["site"] == (*FIELDS["site"], *[None] * 9) and whole.members[0].class_names == (
+            "x",
+            "y",
+            "z",
+        )

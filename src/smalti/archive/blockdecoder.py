@@ -43,21 +43,17 @@ class BlockDecoder:
 
         Raises DamagedArchiveError if the corrections contradict the block.
         """
-        if self.corrects(levels):
+        if self._corrections is not None and levels is None:
             yield slice(0, len(rows)), self._corrected(block, rows, threads)
             return
         for start in range(0, len(rows), self._piece_images):
             part = slice(start, start + self._piece_images)
             yield part, self.base(block.indices[as_slice(rows[part])], threads, levels)
 
-    def corrects(self, levels: int | None = None) -> bool:
-        """Whether pixels are more than what the network makes of tokens, so that blocks are decoded one by one."""
-        return self._corrections is not None and levels is None
-
     def together(
         self, indices: NDArray[np.uint16], threads: int, levels: int | None = None
     ) -> Iterator[tuple[slice, Pixels]]:
-        """The same as `rows` for tokens uint16 [n, T] of any blocks, where nothing is corrected."""
+        """The same as `rows` for tokens uint16 [n, T] of any blocks, without corrections."""
         for start in range(0, len(indices), self._piece_images):
             part = slice(start, start + self._piece_images)
             yield part, self.base(indices[part], threads, levels)

@@ -6,7 +6,6 @@ No image is encoded anew. The result takes its place whole, or what was there be
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from os import PathLike, fspath
 from os import path as os_path
@@ -146,24 +145,28 @@ def relabel(
     """
     target = _target(path, out, overwrite)
     with open_images(path, limits) as opened, _workshop() as folder:
-        new = Beside(opened.labels, opened.class_names, opened.names, dict(opened.fields))
-        if labels is not None:
-            new = replace(new, labels=_integers(labels, fspath(path)))
-        if class_names is not None:
-            new = replace(new, class_names=tuple(class_names))
-        if names is not None:
-            new = replace(new, names=tuple(names))
-        if fields is not None:
-            merged = {**(new.fields or {}), **fields}
-            new = replace(new, fields={name: values for name, values in merged.items() if values is not None})
-        new.check(len(opened), fspath(path))
+        if labels is not None and class_names is None:
+            class_names = opened.class_names  # by which the labels of a collection are numbered
+        given = Beside(
+            None if labels is None else _integers(labels, fspath(path)),
+            None if class_names is None else tuple(class_names),
+            None if names is None else tuple(names),
+            {name: values for name, values in (fields or {}).items() if values is not None},
+        )
+        given.check(len(opened), fspath(path))
+        dropped = {name for name, values in (fields or {}).items() if values is None}
         members: list[Opener] = []
         for number, (archive, start) in enumerate(_parts(opened)):
             part = folder / f"{number}.smalti"
             with part.open("xb") as file, writing(part):
-                write_relabelled(archive, new.part(start, start + len(archive)), file, folder)
+                own = given.part(start, start + len(archive)).over(_beside(archive), dropped)
+                write_relabelled(archive, own, file, folder)
             members.append(partial(_reopened, part, archive))
         write_images(target, members, overwrite=True)
+
+
+def _beside(archive: Archive) -> Beside:
+    return Beside(archive.labels, archive.class_names, archive.names, dict(archive.fields))
 
 
 def _target(path: PathText, out: PathText | None, overwrite: bool) -> Path:

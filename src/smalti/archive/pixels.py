@@ -33,7 +33,7 @@ def read_pixels(
     parts = np.split(order, cuts) if len(order) else []
     blocks = [int(numbers[part[0]]) // header.block_images for part in parts]
     few = len(parts) > 1 and len(numbers) < _TOGETHER_IMAGES // 2 * len(parts)  # of each block
-    gathers = few and not store.decoder.corrects(levels)
+    gathers = few and (levels is not None or not header.has_corrections)  # corrections are a block's own
     inner = 1 if len(parts) >= threads and not gathers else threads  # many blocks: a thread each; few: all for each
 
     def rows_of(places: Places) -> tuple[int, NDArray[np.int64]]:

@@ -1,6 +1,6 @@
 """An archive with other labels, names or fields: its columns are written anew, and everything else is copied."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -45,6 +45,16 @@ class Beside:
             self.class_names,
             None if self.names is None else self.names[start:stop],
             {name: values[start:stop] for name, values in (self.fields or {}).items()},
+        )
+
+    def over(self, other: "Beside", dropped: Collection[str] = ()) -> "Beside":
+        """What this says, and what `other` says where this says nothing, but for fields that are dropped."""
+        kept = {name: values for name, values in (other.fields or {}).items() if name not in dropped}
+        return Beside(
+            other.labels if self.labels is None else self.labels,
+            other.class_names if self.class_names is None else self.class_names,
+            other.names if self.names is None else self.names,
+            {**kept, **(self.fields or {})},
         )
 
     def columns(self) -> Iterator[tuple[str, bytes]]:
