@@ -55,6 +55,20 @@ def test_block_bounds_are_where_blocks_begin_and_end(archive):
     assert archive.block_bounds.tolist() == [0, 20, 40, 50]
 
 
+def test_a_few_images_of_many_blocks_are_decoded_together(small, archive, monkeypatch):
+    calls, decode = [], IntegerDecoder.decode
+    monkeypatch.setattr(
+        IntegerDecoder, "decode", lambda self, tokens, *rest: calls.append(len(tokens)) or decode(self, tokens, *rest)
+    )
+    numbers = [45, 3, 21, 3, 5]
+    assert (archive[numbers] == small.pixels[numbers]).all()
+    assert calls == [5]
+    monkeypatch.setattr("smalti.archive.pixels._TOGETHER_IMAGES", 4)
+    calls.clear()
+    assert (archive[numbers] == small.pixels[numbers]).all()
+    assert calls == [4, 1]  # no fewer than four, but for what is left
+
+
 def test_an_empty_list_and_a_range(small, archive):
     assert archive[[]].shape == (0, 7, 11)
     assert (archive[range(3, 30, 9)] == small.pixels[3:30:9]).all()
