@@ -88,7 +88,7 @@ def test_what_cannot_be_written_is_refused_before_the_fit(tmp_path, monkeypatch)
     [
         (np.zeros((3, 8, 8), np.float32), "float32"),
         (np.full((3, 8, 8), np.nan), "float64"),
-        (np.zeros((3, 8, 8), np.uint16), "uint16"),
+        (np.zeros((3, 8, 8), np.int32), "int32"),
         (np.zeros((3, 8, 8, 5), np.uint8), "5"),
         (np.zeros((8, 8), np.uint8), "8, 8"),
         (np.zeros((0, 8, 8), np.uint8), "0"),

@@ -80,7 +80,7 @@ def test_any_error_is_one_line(smalti, monkeypatch, error, code, words):
     def fail(*arguments, **settings):
         raise error
 
-    monkeypatch.setattr(inspection, "open_archive", fail)
+    monkeypatch.setattr(inspection, "open_images", fail)
     assert words in smalti.fails(code, "info", "x")
 
 

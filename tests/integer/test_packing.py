@@ -51,16 +51,15 @@ def test_every_flipped_byte_is_noticed_or_harmless(packed):
     """The archive's checksums stand before this; here it is that no byte makes a crash of another kind."""
     outcomes = set()
     for place in range(len(packed)):
-        for bits in (0x01, 0x80, 0xFF):
-            damaged = bytearray(packed)
-            damaged[place] ^= bits
-            try:
-                network = unpack_network(bytes(damaged), 1 << 20)
-            except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
-                outcomes.add(type(error))
-            else:
-                outcomes.add(None)
-                IntegerDecoder(network).decode(np.zeros((1, 1, 1), int))
+        damaged = bytearray(packed)
+        damaged[place] ^= (0x01, 0x80, 0xFF)[place % 3]
+        try:
+            network = unpack_network(bytes(damaged), 1 << 20)
+        except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
+            outcomes.add(type(error))
+        else:
+            outcomes.add(None)
+            IntegerDecoder(network).decode(np.zeros((1, 1, 1), int))
     assert outcomes >= {None, DamagedArchiveError, UnsupportedArchiveError}
 
 

@@ -7,6 +7,7 @@ import zipfile
 import fsspec
 import numpy as np
 import pytest
+from fsspec.registry import _registry
 
 from smalti.archive import open_archive
 from smalti.archive.remote import TAIL_BYTES
@@ -49,6 +50,7 @@ def test_a_chain_and_a_file_url(small, tmp_path, web):
 
 
 def test_what_is_not_installed_is_named(monkeypatch):
+    monkeypatch.delitem(_registry, "s3", raising=False)  # where other tests may have put it
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingDependencyError, match=r's3fs.*pip install "smalti\[s3\]"'):
         open_archive("s3://bucket/a.smalti")
@@ -72,6 +74,7 @@ def test_s3_opens_with_one_head_and_one_get(large, s3):
 
 
 def test_s3_options_may_come_from_the_environment(large, s3, monkeypatch):
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # other tests may have asked for one without options
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-hush")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.options["endpoint_url"])
