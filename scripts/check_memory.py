@@ -47,7 +47,7 @@ def main() -> None:
             found[way] = {**runs, "ratio": round(ratio, 3)}
             print(json.dumps({way: found[way]}), flush=True)
             result = {
-                "command": f"python scripts/check_memory.py -o {arguments.output}",
+                "command": "python scripts/check_memory.py " + " ".join(sys.argv[1:]),
                 "allowed": MOST,
                 "ways": found,
             }

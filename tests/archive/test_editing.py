@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,3 +209,17 @@ def test_to_relabel_keeps_what_only_some_members_have(tmp_path, path):
             "y",
             "z",
         )
+
+
+def open_files():
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not list a process's open files")
+def test_files_of_a_manifest_are_not_kept_open_beyond_need(tmp_path):
+    parts = [write(tmp_path / f"{number:03}.smalti", random_tokens(2), NETWORK) for number in range(100)]
+    write_manifest(parts, tmp_path / "all.smalti-manifest")
+    before = open_files()
+    with open_images(tmp_path / "all.smalti-manifest") as whole:
+        assert len(list(whole)) == 200 and open_files() <= before + 65
+    assert open_files() <= before + 1

@@ -89,6 +89,10 @@ class PositionedFile:
     def __reduce__(self) -> tuple[object, ...]:
         return PositionedFile, (self.path,)
 
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):  # it was opened; a collection lets go of members without closing them
+            self.close()
+
     def close(self) -> None:
         """Close the file; reading from it afterwards raises SmaltiError."""
         if self._descriptor >= 0:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from smalti.archive import open_images
 from smalti.archive.collection.directory import MANIFEST_SUFFIX
 from smalti.archive.editing import append_archive, drop_images, merge_archives, relabel, write_manifest
+from smalti.archive.selection import resolve
 from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
@@ -230,11 +231,7 @@ def _numbers(images: list[str], count: int, names: tuple[str, ...] | None, archi
         except ValueError as error:
             known = "; its images have no names" if names is None else ""
             raise UsageError(f"{archive}: has no image called {image!r}{known}; smalti info tells how many") from error
-    found = np.array(numbers, np.int64)
-    if ((found < -count) | (found >= count)).any():
-        outside = found[(found < -count) | (found >= count)][0]
-        raise UsageError(f"{archive}: image {outside} does not exist: it holds images 0 to {count - 1}")
-    return found % count
+    return resolve(numbers, count)[0]
 
 
 def _tell(path: Path, console: Console) -> None:
