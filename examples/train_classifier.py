@@ -31,8 +31,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from smalti.images import open_source
-from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+from smalti.interop.torch.dataset import ArchiveDataset
+from smalti.interop.torch.sampler import BlockShuffleSampler
+from smalti.sources.open import open_source
 from smalti.study.machine import describe_machine
 
 BATCH_IMAGES = 128

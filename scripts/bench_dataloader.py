@@ -26,7 +26,8 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import smalti
-from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+from smalti.interop.torch.dataset import ArchiveDataset
+from smalti.interop.torch.sampler import BlockShuffleSampler
 from smalti.study.machine import describe_machine
 
 BATCH_IMAGES = 256

@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from threadpoolctl import threadpool_info
 
-from smalti.archive import Archive, open_archive
-from smalti.archive.limits import Limits
-from smalti.archive.sections import SectionFile
-from smalti.archive.store import SectionStore
-from smalti.images import open_source, read_images
-from smalti.integer import IntegerDecoder, IntegerNetwork
+from smalti.archive.format.limits import Limits
+from smalti.archive.read.reader import Archive, open_archive
+from smalti.archive.read.sections import SectionFile
+from smalti.archive.read.store import SectionStore
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
+from smalti.decoders.layers.integer_network import IntegerNetwork
+from smalti.images.source import read_images
+from smalti.sources.open import open_source
 from smalti.study.machine import describe_machine
 
 GOAL_RATIO, LEAST_RATIO, GOAL_IMAGE_MS = 1.0, 0.3, 5.0

@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from smalti.codec import fit_source
-from smalti.codec.bulk import read_plan
-from smalti.images import open_source
-from smalti.images.arrays import ArraySource
+from smalti.codec.bulk.plan import read_plan
+from smalti.codec.fitting import fit_source
+from smalti.sources.arrays.array_source import ArraySource
+from smalti.sources.open import open_source
 from smalti.study.machine import describe_machine
-from smalti.training import FitSettings, QuantizerSettings
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 SHARDS = 8
 FIT_IMAGES = 4_000

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smalti.archive import open_archive, store
-from smalti.archive.layout import PRELUDE_BYTES, TRAILER_BYTES
+from smalti.archive.format.layout import PRELUDE_BYTES, TRAILER_BYTES
+from smalti.archive.read import store
+from smalti.archive.read.reader import open_archive
 from smalti.errors import SmaltiError
 
 DECODED_EVERY = 1000

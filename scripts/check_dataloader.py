@@ -33,7 +33,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import smalti
-from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+from smalti.interop.torch.dataset import ArchiveDataset
+from smalti.interop.torch.sampler import BlockShuffleSampler
 from smalti.study.machine import describe_machine
 
 TIMEOUT_SECONDS = 300

@@ -86,7 +86,7 @@ def ways() -> list[Way]:
 def by_reader(path: Path, way: Way) -> Pixels:
     """What `smalti.open` gives: all at once, or batch by batch."""
     import smalti  # noqa: PLC0415 (only what a way uses is imported)
-    from smalti.archive import open_archive  # noqa: PLC0415
+    from smalti.archive.read.reader import open_archive  # noqa: PLC0415
 
     assert smalti.open is open_archive
     with open_archive(path, threads=way.threads) as archive:
@@ -99,7 +99,7 @@ def by_reader(path: Path, way: Way) -> Pixels:
 
 def by_shuffled_reader(path: Path, way: Way) -> Pixels:
     """What the reader gives in random order, put back in order."""
-    from smalti.archive import open_archive  # noqa: PLC0415
+    from smalti.archive.read.reader import open_archive  # noqa: PLC0415
 
     with open_archive(path, threads=way.threads) as archive:
         order = np.random.default_rng(0).permutation(len(archive))
@@ -112,9 +112,9 @@ def by_shuffled_reader(path: Path, way: Way) -> Pixels:
 
 def by_decoder(path: Path, way: Way) -> Pixels:
     """What a decoder makes of the tokens, batch by batch, cropped to the image."""
-    from smalti.archive.limits import Limits  # noqa: PLC0415
-    from smalti.archive.sections import SectionFile  # noqa: PLC0415
-    from smalti.archive.store import SectionStore  # noqa: PLC0415
+    from smalti.archive.format.limits import Limits  # noqa: PLC0415
+    from smalti.archive.read.sections import SectionFile  # noqa: PLC0415
+    from smalti.archive.read.store import SectionStore  # noqa: PLC0415
 
     file = SectionFile(path, Limits())
     if file.header.has_corrections:
@@ -130,7 +130,7 @@ def by_decoder(path: Path, way: Way) -> Pixels:
 
 def _decode_function(network: Any, way: Way) -> Callable[[NDArray[np.integer]], NDArray[np.uint8]]:
     if way.decoder != "torch":
-        from smalti.integer import IntegerDecoder  # noqa: PLC0415
+        from smalti.decoders.grid.integer_decoder import IntegerDecoder  # noqa: PLC0415
 
         decoder = IntegerDecoder(network, getattr(np, way.dtype), plain=way.decoder == "plain")
         return lambda tokens: decoder.decode(tokens, way.threads)
@@ -180,7 +180,7 @@ def run(path: Path, way: Way) -> dict[str, Any]:
 
 def stored_digest(path: Path) -> str | None:
     """The SHA-256 of all pixels that the archive itself states."""
-    from smalti.archive import open_archive  # noqa: PLC0415
+    from smalti.archive.read.reader import open_archive  # noqa: PLC0415
 
     with open_archive(path) as archive:
         return archive.verify("pixels").stored_sha256

@@ -35,8 +35,12 @@ def fit_one(task: dict[str, Any]) -> dict[str, Any] | None:
     """Fit as this process, or as a rank of several; rank 0 returns what came out."""
     import torch  # noqa: PLC0415 (in the processes that fit only)
 
-    from smalti.images import open_source, read_images  # noqa: PLC0415
-    from smalti.training import FitSettings, QuantizerSettings, TrainingImages, fit, joined  # noqa: PLC0415
+    from smalti.images.source import read_images  # noqa: PLC0415
+    from smalti.sources.open import open_source  # noqa: PLC0415
+    from smalti.training.common.distributed import joined  # noqa: PLC0415
+    from smalti.training.common.training_images import TrainingImages  # noqa: PLC0415
+    from smalti.training.paper.fit_grid import fit  # noqa: PLC0415
+    from smalti.training.paper.settings import FitSettings, QuantizerSettings  # noqa: PLC0415
 
     torch.set_num_threads(1)
     quantizer = QuantizerSettings(codebook_size=CODES, **WAYS[task["way"]])

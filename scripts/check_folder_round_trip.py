@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 import smalti
-from smalti.images import open_source, read_images
+from smalti.images.source import read_images
+from smalti.sources.open import open_source
 
 CLASSES = ("tshirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 IMAGES = 1000

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import open_archive
+from smalti.archive.read.reader import open_archive
 from smalti.errors import SmaltiError
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"

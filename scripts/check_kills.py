@@ -22,7 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from smalti.archive import open_archive
+from smalti.archive.read.reader import open_archive
 from smalti.study.machine import describe_machine
 
 _POLL_SECONDS = 0.0005
@@ -86,7 +86,7 @@ def main() -> None:
     result = {
         "command": "python " + " ".join(["scripts/check_kills.py", *sys.argv[1:]]),
         "machine": describe_machine(),
-        "victim": "smalti.archive.ArchiveWriter" if arguments.writer else "smalti compress",
+        "victim": "smalti.archive.write.writer.ArchiveWriter" if arguments.writer else "smalti compress",
         "kills": arguments.kills,
         "seconds_of_a_run": round(moments.whole, 3),
         "seconds_of_writing": round(moments.writing, 3),
@@ -182,7 +182,7 @@ def listing(folder: Path) -> set[tuple[str, int]]:
 
 
 def writes(process_id: int) -> bool:
-    """Whether a process holds a lock, as smalti.files does from the making of a new file to its name."""
+    """Whether a process holds a lock, as smalti.storage.atomic does from the making of a new file to its name."""
     lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
     return any(line[1] == "FLOCK" and line[4] == str(process_id) for line in lines)
 

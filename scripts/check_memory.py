@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from smalti.images import open_source
+from smalti.sources.open import open_source
 
 MOST = 1.10
 TIMES = 10

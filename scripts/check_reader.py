@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from smalti.files import atomic_file
+from smalti.storage.atomic import atomic_file
 from smalti.study.machine import describe_machine
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,8 @@ import matplotlib as mpl
 from PIL import Image
 
 import smalti
-from smalti.images import open_source, read_images
+from smalti.images.source import read_images
+from smalti.sources.open import open_source
 
 SMALTI = [sys.executable, "-m", "smalti"]
 CODEBOOK_SIZE = 128

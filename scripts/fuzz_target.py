@@ -14,8 +14,9 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["smalti"]):
-    from smalti.archive import Archive, Limits, open_archive
-    from smalti.archive.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c
+    from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c
+    from smalti.archive.format.limits import Limits
+    from smalti.archive.read.reader import Archive, open_archive
     from smalti.errors import SmaltiError
 
 Frames = list[tuple[int, int, bytes]]

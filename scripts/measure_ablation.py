@@ -17,11 +17,14 @@ from typing import Any
 
 import torch
 
-from smalti.archive import compare, open_archive
-from smalti.codec import PyramidPacking, compress_with_pyramid, fit_pyramid_source
-from smalti.images import open_source, read_images
+from smalti.archive.read.reader import open_archive
+from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
+from smalti.exchange import compare
+from smalti.images.source import read_images
+from smalti.sources.open import open_source
 from smalti.study.machine import describe_machine
-from smalti.training.pyramid import Goal, PyramidSettings
+from smalti.training.pyramid.pyramid_settings import PyramidSettings
+from smalti.training.pyramid.trade_off import Goal
 
 SOURCE = "mnist/test"
 GOAL = Goal(mse=0.012)

@@ -13,10 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import compare, open_archive
-from smalti.codec import compress_source
-from smalti.images import open_source
-from smalti.training import Model
+from smalti.archive.read.reader import open_archive
+from smalti.codec.packing import compress_source
+from smalti.exchange import compare
+from smalti.sources.open import open_source
+from smalti.training.paper.grid_model import Model
 
 TEST = "mnist/test"
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from smalti.archive import compare, open_archive
-from smalti.codec import compress_source
-from smalti.images import ImageSource, open_source
-from smalti.training import Model
+from smalti.archive.read.reader import open_archive
+from smalti.codec.packing import compress_source
+from smalti.exchange import compare
+from smalti.images.source import ImageSource
+from smalti.sources.open import open_source
+from smalti.training.paper.grid_model import Model
 
 PROMISES = (None, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0)
 NOISE_IMAGES = 2_000

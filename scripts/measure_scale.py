@@ -23,16 +23,16 @@ from PIL import Image
 
 import smalti
 from smalti.archive.collection.directory import Listed, MemberFacts, pack_manifest
-from smalti.codec import fit_source
-from smalti.codec.bulk import Settings, Task, make_plan, read_plan, run_plan, write_plan
-from smalti.codec.bulk.plan import group_of
+from smalti.codec.bulk.plan import Settings, group_of, make_plan, read_plan, write_plan
 from smalti.codec.bulk.pool import make_here
+from smalti.codec.bulk.running import Task, run_plan
+from smalti.codec.fitting import fit_source
 from smalti.codec.loading import load_model
-from smalti.images import open_source
-from smalti.images.arrays import ArraySource
-from smalti.images.stretch import Entries, listing_sha256
+from smalti.sources.arrays.array_source import ArraySource
+from smalti.sources.entry_range import Entries, listing_sha256
+from smalti.sources.open import open_source
 from smalti.study.machine import describe_machine
-from smalti.training import FitSettings, QuantizerSettings
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 FIT_IMAGES = 2_000
@@ -209,7 +209,7 @@ def of_requests(folder: Path, images: np.ndarray) -> dict[str, Any]:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     sys.path.insert(0, str(TESTS))
-    from archive.remote.serving import Served, serve  # noqa: PLC0415
+    from helpers.range_server import Served, serve  # noqa: PLC0415
 
     packed, rows = io.BytesIO(), []
     with tarfile.open(fileobj=packed, mode="w") as tar:

@@ -45,8 +45,8 @@ def folder(digits, tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(digits):
     """A tiny model of digits with every cure, among them codes of fewer dimensions than latents."""
-    from smalti.training import QuantizerSettings  # noqa: PLC0415 (torch: not for the tests of lower layers)
-    from training.tiny import fit_small, tiny_settings  # noqa: PLC0415
+    from helpers.tiny_fits import fit_small, tiny_settings  # noqa: PLC0415
+    from smalti.training.paper.settings import QuantizerSettings  # noqa: PLC0415 (torch: not for the tests of lower layers)
 
     quantizer = QuantizerSettings(codebook_size=16, update="ema", start="kmeans", restart=True, code_dim=2)
     return fit_small(tiny_settings(quantizer, epochs=5), digits.images[..., None])

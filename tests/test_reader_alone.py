@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archive.made_up import random_network, random_tokens, write
+from helpers.made_up_archives import random_network, random_tokens, write
 
 PROJECT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"torch", "safetensors"}
@@ -77,7 +77,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "numpy", "smalti.cli.commands", "constriction", "smalti.archive.reader"])
+@pytest.mark.parametrize(
+    "module", ["typer", "numpy", "smalti.cli.commands", "constriction", "smalti.archive.read.reader"]
+)
 def test_an_interrupt_while_it_starts_is_one_line(archive, module):
     arguments = [sys.executable, "-c", INTERRUPT, module, "info", str(archive)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)

@@ -36,14 +36,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from smalti.archive import Archive, ArchiveInfo, Collection, CollectionInfo, Limits, relabel
-    from smalti.archive import append_archive as append
-    from smalti.archive import drop_images as drop
-    from smalti.archive import merge_archives as merge
-    from smalti.archive import open_images as open  # noqa: A004 (the name users expect)
-    from smalti.codec import CompressReport
+    from smalti.archive.collection.collection import Collection
+    from smalti.archive.collection.collection_info import CollectionInfo
+    from smalti.archive.edit.edit import append_archive as append
+    from smalti.archive.edit.edit import drop_images as drop
+    from smalti.archive.edit.edit import merge_archives as merge
+    from smalti.archive.edit.edit import relabel
+    from smalti.archive.format.limits import Limits
+    from smalti.archive.open import open_images as open  # noqa: A004 (the name users expect)
+    from smalti.archive.read.reader import Archive
+    from smalti.archive.report import ArchiveInfo
+    from smalti.codec.packing import CompressReport
     from smalti.images.batch import Pixels
-    from smalti.images.datasetobject import DatasetObject
+    from smalti.sources.tables.dataset_object import DatasetObject
 
 __all__ = [
     "Archive",
@@ -129,12 +134,13 @@ def compress(
     """
     from pathlib import Path  # noqa: PLC0415 (these keep `import smalti` fast)
 
-    from smalti.archive.recovery import RecoverySpec  # noqa: PLC0415
-    from smalti.files import check_output  # noqa: PLC0415
-    from smalti.images import open_groups  # noqa: PLC0415
+    from smalti.archive.recovery.parity import RecoverySpec  # noqa: PLC0415
+    from smalti.sources.open import open_groups  # noqa: PLC0415
+    from smalti.storage.atomic import check_output  # noqa: PLC0415
 
     try:
-        from smalti.codec import Wanted, compress_images  # noqa: PLC0415 (torch)
+        from smalti.codec.compressing import compress_images  # noqa: PLC0415 (torch)
+        from smalti.codec.wanted import Wanted  # noqa: PLC0415 (torch)
     except ModuleNotFoundError as error:
         raise MissingDependencyError.of("compressing", error.name, "train") from error
 

@@ -3,9 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from smalti.integer import IntegerDecoder
-
-from .made_up import one_layer_network, random_network, random_tokens, write
+from helpers.made_up_archives import one_layer_network, random_network, random_tokens, write
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 
 
 @pytest.fixture(scope="session")

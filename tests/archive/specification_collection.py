@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .specification_reader import (
+from archive.specification_reader import (
     MODEL,
     PRIOR,
     Bytes,

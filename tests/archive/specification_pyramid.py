@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .specification_reader import (
+from archive.specification_reader import (
     ABSENT,
     MODEL,
     PRIOR,

@@ -601,7 +601,7 @@ def decode_pixels(
     """The same from sections; `model` is that of the decoder "integer", if it is not in them."""
     demand(len(sections[PRIOR]) == (1 if header["decoder"] == "pyramid" else 2), "number of priors")
     height, width, _ = shape = header["image_shape"]
-    from .specification_pyramid import PyramidTokens  # noqa: PLC0415 (which needs what is above)
+    from archive.specification_pyramid import PyramidTokens  # noqa: PLC0415 (which needs what is above)
 
     if header["decoder"] == "pyramid":
         reader: Any = PyramidTokens(sections, header)

@@ -4,14 +4,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from smalti.archive import Limits, open_archive
-from smalti.archive.collection.writing import write_collection
-from smalti.archive.opening import open_images
-from smalti.archive.placing import find_sections
-from smalti.archive.positioned import file_at
+from helpers.made_up_archives import random_network, random_tokens, write
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.format.limits import Limits
+from smalti.archive.open import open_images
+from smalti.archive.read.reader import open_archive
+from smalti.archive.read.section_table import find_sections
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
-
-from .made_up import random_network, random_tokens, write
+from smalti.storage.positioned import file_at
 
 GRIDS = [(2, 3), (2, 3), (1, 2)]
 

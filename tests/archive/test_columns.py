@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.archive import Limits
-from smalti.archive.columns import TextBuilder, pack_integers, unpack_column
-from smalti.canonical import canonical_json
+from smalti.archive.format.column import TextBuilder, pack_integers, unpack_column
+from smalti.archive.format.limits import Limits
 from smalti.errors import DamagedArchiveError, LimitExceededError, UsageError
+from smalti.storage.canonical import canonical_json
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 

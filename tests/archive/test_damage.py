@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from smalti.archive import open_archive
-from smalti.archive.layout import FRAME_BYTES, PRELUDE_BYTES
+from helpers.damaged_files import flip, frame, lost_images, outcome, rebuild, sections, told_outcome, unchanged
+from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES
+from smalti.archive.read.reader import open_archive
 from smalti.errors import DamagedArchiveError, SmaltiError
-
-from .damaging import flip, frame, lost_images, outcome, rebuild, sections, told_outcome, unchanged
 
 BLOCK = 20
 

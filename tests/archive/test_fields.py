@@ -3,12 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.archive import ArchiveSpec, ArchiveWriter, Limits, open_archive
-from smalti.archive.columns import pack_integers, pack_optional, unpack_column
-from smalti.archive.fields import FieldBuilder
+from helpers.made_up_archives import random_network, random_tokens
+from smalti.archive.format.column import pack_integers, pack_optional, unpack_column
+from smalti.archive.format.limits import Limits
+from smalti.archive.read.reader import open_archive
+from smalti.archive.write.fields import FieldBuilder
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
 from smalti.errors import DamagedArchiveError, UsageError
-
-from .made_up import random_network, random_tokens
 
 NETWORK = random_network()
 SPEC = ArchiveSpec(image_shape=(8, 12, 1), token_grid=(2, 3), codebook_size=8, profile="test")

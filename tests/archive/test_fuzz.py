@@ -10,10 +10,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smalti.archive import Limits, open_images
+from helpers.damaged_files import rebuild
+from smalti.archive.format.limits import Limits
+from smalti.archive.open import open_images
 from smalti.errors import SmaltiError
-
-from .damaging import rebuild
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILES = ["format-1-plain.smalti", "format-1-named.smalti", "format-1-corrected.smalti", "format-1-recoverable.smalti"]

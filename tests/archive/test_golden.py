@@ -7,12 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smalti.archive import open_archive
-from smalti.errors import UnsupportedArchiveError
-from smalti.pyramid import PyramidDecoder
-from smalti.residual import apply_corrections
-
-from .golden_made import (
+from helpers.golden_made import (
     CANVAS,
     CLASS_NAMES,
     FILES,
@@ -26,6 +21,10 @@ from .golden_made import (
     tokens_of,
     wide_corrections,
 )
+from smalti.archive.read.reader import open_archive
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.errors import UnsupportedArchiveError
+from smalti.residual.residuals import apply_corrections
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS = json.loads((GOLDEN / "format-1.json").read_text())

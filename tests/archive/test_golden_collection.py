@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smalti.archive import open_images
-
-from .golden_made import collection
-from .specification_collection import read_collection
+from archive.specification_collection import read_collection
+from helpers.golden_made import collection
+from smalti.archive.open import open_images
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "collection-1.smalti"
 FACTS = json.loads(GOLDEN.with_suffix(".json").read_text())

@@ -5,18 +5,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pyramid.pyramids import random_prior, random_pyramid, random_table_prior, random_tokens
-from smalti.archive import ArchiveSpec, ArchiveWriter, LevelInfo, Limits, open_archive
-from smalti.archive.layout import FRAME_BYTES
-from smalti.archive.recovery import RecoverySpec
-from smalti.archive.repair import repair_archive
+from helpers.damaged_files import flip, outcome, read_all, rebuild, replace, sections, told_outcome
+from helpers.made_up_archives import random_network
+from helpers.pyramids import random_prior, random_pyramid, random_table_prior, random_tokens
+from smalti.archive.format.layout import FRAME_BYTES
+from smalti.archive.format.limits import Limits
+from smalti.archive.read.reader import open_archive
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.archive.recovery.repair import repair_archive
+from smalti.archive.report import LevelInfo
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
+from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError, UsageError
-from smalti.integer import Clip, Layer, PixelTable
-from smalti.pyramid import ABSENT, Level, PyramidDecoder, PyramidNetwork, PyramidPrior, Scale, TokenLayout
-from smalti.residual import CorrectionEstimator, choose_corrections, max_squared_error
-
-from .damaging import flip, outcome, read_all, rebuild, replace, sections, told_outcome
-from .made_up import random_network
+from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.residuals import max_squared_error
 
 GRID = (4, 4)
 
@@ -118,8 +125,8 @@ def test_previews_and_levels(made):
 
 
 def test_an_archive_of_one_level_has_previews_too(tmp_path):
-    from .made_up import random_tokens as plain_tokens  # noqa: PLC0415
-    from .made_up import write as plain_write  # noqa: PLC0415
+    from helpers.made_up_archives import random_tokens as plain_tokens  # noqa: PLC0415
+    from helpers.made_up_archives import write as plain_write  # noqa: PLC0415
 
     with open_archive(plain_write(tmp_path / "a.smalti", plain_tokens(9), random_network())) as archive:
         assert archive.levels == 1 and archive.info().levels is None

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalti.archive import Limits, blockdecoder, open_archive
+from helpers.made_up_archives import random_network, random_tokens, write
+from smalti.archive.format.limits import Limits
+from smalti.archive.read import block_decoder as blockdecoder
+from smalti.archive.read.reader import open_archive
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import (
     DamagedArchiveError,
     ImageIndexError,
@@ -18,9 +22,6 @@ from smalti.errors import (
     SmaltiError,
     UsageError,
 )
-from smalti.integer import IntegerDecoder
-
-from .made_up import random_network, random_tokens, write
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_few_images_of_many_blocks_are_decoded_together(small, archive, monkey
     numbers = [45, 3, 21, 3, 5]
     assert (archive[numbers] == small.pixels[numbers]).all()
     assert calls == [5]
-    monkeypatch.setattr("smalti.archive.pixels._TOGETHER_IMAGES", 4)
+    monkeypatch.setattr("smalti.archive.read.pixels._TOGETHER_IMAGES", 4)
     calls.clear()
     assert (archive[numbers] == small.pixels[numbers]).all()
     assert calls == [4, 1]  # no fewer than four, but for what is left

@@ -7,9 +7,10 @@ import reedsolo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalti.archive.layout import Entry, Section, crc32c
-from smalti.archive.recovery import Group, Member, ParitySection, RecoveryBuilder, RecoverySpec, code, groups_of
-from smalti.archive.recovery import restore_group as restore
+from smalti.archive.format.layout import Entry, Section, crc32c
+from smalti.archive.recovery import reed_solomon as code
+from smalti.archive.recovery.parity import Group, Member, ParitySection, RecoveryBuilder, RecoverySpec, groups_of
+from smalti.archive.recovery.parity import restore_group as restore
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
 
 

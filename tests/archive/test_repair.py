@@ -4,13 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalti.archive import open_archive
-from smalti.archive.frames import FrameWriter
-from smalti.archive.header import Header
-from smalti.archive.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, Section, crc32c
-from smalti.archive.recovery import RecoveryBuilder, RecoverySpec, code
-from smalti.archive.repair import repair_archive
-from smalti.archive.scanning import scan_frames
+from helpers.made_up_archives import random_network, random_tokens, write
+from smalti.archive.format.frames import FrameWriter
+from smalti.archive.format.header import Header
+from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, Section, crc32c
+from smalti.archive.read.reader import open_archive
+from smalti.archive.read.section_table import scan_frames
+from smalti.archive.recovery import reed_solomon as code
+from smalti.archive.recovery.parity import RecoveryBuilder, RecoverySpec
+from smalti.archive.recovery.repair import repair_archive
 from smalti.errors import (
     DamagedArchiveError,
     LimitExceededError,
@@ -20,8 +22,6 @@ from smalti.errors import (
     OutputExistsError,
     UnsupportedArchiveError,
 )
-
-from .made_up import random_network, random_tokens, write
 
 
 def entries_of(path):

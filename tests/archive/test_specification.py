@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smalti.archive import open_archive
-
-from .specification_reader import crc32c, read_labels, read_names, read_pixels
+from archive.specification_reader import crc32c, read_labels, read_names, read_pixels
+from smalti.archive.read.reader import open_archive
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "format-1.json").read_text())

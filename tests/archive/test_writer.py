@@ -10,15 +10,16 @@ import textwrap
 import numpy as np
 import pytest
 
-from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
-from smalti.archive import assembly as assembly_module
-from smalti.archive import spool as spool_module
-from smalti.archive import writermodel as writermodel_module
-from smalti.archive.layout import crc32c
-from smalti.entropy import TokenPrior
+from helpers.made_up_archives import random_network, random_tokens, write
+from smalti.archive.format.layout import crc32c
+from smalti.archive.read.reader import open_archive
+from smalti.archive.write import assembly as assembly_module
+from smalti.archive.write import token_spool as spool_module
+from smalti.archive.write import writer_model as writermodel_module
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
+from smalti.entropy.priors import TokenPrior
 from smalti.errors import OutputError, OutputExistsError, UsageError
-
-from .made_up import random_network, random_tokens, write
 
 SPEC = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
 

@@ -1,9 +1,8 @@
 import pytest
 from PIL import Image
 
+from helpers.made_up_bench import archive, result
 from smalti.bench.figure import draw_bench
-
-from .made_up import archive, result
 
 CASES = {
     "codecs alone": result(),

@@ -7,7 +7,7 @@ from smalti.bench import mosaics
 from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
 from smalti.bench.peers import REFERENCE_DISTANCE, peers_for
 from smalti.errors import SourceError, UsageError
-from smalti.images import QualityMeter
+from smalti.images.quality import QualityMeter
 
 
 def in_colour(digits):

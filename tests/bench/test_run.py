@@ -8,9 +8,9 @@ from smalti.bench import run
 from smalti.bench.peers import peers_for
 from smalti.bench.results import BenchResult
 from smalti.bench.run import BenchFiles, run_bench
-from smalti.codec import compress_source
+from smalti.codec.packing import compress_source
 from smalti.errors import SourceError
-from smalti.images import open_source
+from smalti.sources.open import open_source
 
 FEW = tuple(replace(peer, ladder=(peer.ladder[1], 10.0)) for peer in peers_for(1) if peer.codec in ("JPEG", "JPEG XL"))
 

@@ -2,9 +2,8 @@ import os
 
 import pytest
 
+from helpers.command_line import Smalti
 from smalti.cli import run
-
-from .running import Smalti
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from helpers.command_line import names
 from smalti.bench import run
 from smalti.bench.peers import peers_for
-
-from .running import names
 
 LADDERS = {"JPEG": (5.0, 90.0), "JPEG XL": (15.0, 10.0)}
 FEW = tuple(replace(peer, ladder=LADDERS[peer.codec]) for peer in peers_for(1) if peer.codec in LADDERS)

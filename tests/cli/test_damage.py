@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
-from smalti.integer import IntegerNetwork, Layer, PixelTable
-
-from .running import names
+from helpers.command_line import names
+from smalti.archive.read.reader import open_archive
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
+from smalti.decoders.layers.integer_network import IntegerNetwork, Layer, PixelTable
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from smalti.archive import open_images
+from smalti.archive.open import open_images
 
 
 @pytest.fixture(name="mine")

@@ -4,10 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.command_line import names
 from smalti.cli import estimate, peers
 from smalti.codec.estimating import Sample
-
-from .running import names
 
 FIELDS = {
     "images", "raw_bytes", "target_mse", "predicted_bytes", "predicted_ratio", "model_bytes", "bits_per_image",

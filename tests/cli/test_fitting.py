@@ -5,11 +5,10 @@ import signal
 import numpy as np
 import pytest
 
+from helpers.command_line import names
+from helpers.tiny_fits import same_weights, small_images, without_seconds
 from smalti.cli import fitting
-from smalti.training import Model
-from training.tiny import same_weights, small_images, without_seconds
-
-from .running import names
+from smalti.training.paper.grid_model import Model
 
 QUICK = ("-k", 4, "--epochs", 4, "--threads", 1)
 
@@ -118,7 +117,7 @@ def test_a_codebook_size_out_of_range_ends_with_2(smalti, blobs, tmp_path, size)
 
 
 def test_outputs_are_looked_at_before_the_fit(smalti, blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("smalti.codec.fit_source", None)  # would fail if it were called
+    monkeypatch.setattr("smalti.codec.fitting.fit_source", None)  # would fail if it were called
     (tmp_path / "out" / "m").write_bytes(b"mine")
     assert "-f" in smalti.fails(6, "fit", blobs, "-o", tmp_path / "out" / "m")
     assert "does not exist" in smalti.fails(1, "fit", blobs, "-o", tmp_path / "absent" / "m")

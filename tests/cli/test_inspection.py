@@ -2,9 +2,8 @@ import struct
 
 import pytest
 
-from smalti.archive.layout import PRELUDE_BYTES, crc32c
-
-from .running import names
+from helpers.command_line import names
+from smalti.archive.format.layout import PRELUDE_BYTES, crc32c
 
 INFO_FIELDS = {
     "images", "shape", "dtype", "archive_bytes", "raw_bytes", "ratio", "bytes", "bits_per_pixel", "codebook_size",

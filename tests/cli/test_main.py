@@ -5,9 +5,8 @@ import sys
 import pytest
 
 import smalti as package
+from helpers.command_line import names
 from smalti.cli import inspection, run
-
-from .running import names
 
 COMMANDS = ("fit", "compress", "decompress", "get", "info", "test", "study")
 

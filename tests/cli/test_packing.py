@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smalti.archive import open_archive
-from smalti.images import ImageBatch, open_source
-from training.tiny import small_images
-
-from .running import names
+from helpers.command_line import names
+from helpers.tiny_fits import small_images
+from smalti.archive.read.reader import open_archive
+from smalti.images.batch import ImageBatch
+from smalti.sources.open import open_source
 
 
 def test_ten_class_folders_come_back_by_name_label_and_order(smalti, folder, archive, tmp_path):
@@ -150,7 +150,7 @@ def test_a_fit_is_kept_when_the_archive_cannot_be_written(smalti, tmp_path, monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("smalti.archive.frames.FrameWriter.add", full)
+        patch.setattr("smalti.archive.format.frames.FrameWriter.add", full)
         assert smalti(*command).code == 1
     assert names(tmp_path) == ["a.smalti.checkpoint", "blobs.npy"]
     ran = smalti(*command, "--resume")

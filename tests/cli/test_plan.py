@@ -9,10 +9,9 @@ import time
 import pytest
 from PIL import Image
 
-from codec.bulk_plans import shard_hashes
+from helpers.bulk_plans import shard_hashes
+from helpers.command_line import names
 from smalti.codec.bulk.making import ShardMaker
-
-from .running import names
 
 
 @pytest.fixture

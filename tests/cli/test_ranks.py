@@ -4,8 +4,7 @@ import pytest
 
 from smalti.cli import ranks
 from smalti.cli.ranks import QuietConsole, one_voice, threads_of_rank
-from smalti.training import ALONE, RankError
-from smalti.training.distributed import Group
+from smalti.training.common.distributed import ALONE, Group, RankError
 
 
 class SecondOfTwo(Group):

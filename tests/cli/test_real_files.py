@@ -14,14 +14,13 @@ import pytest
 import zarr
 from PIL import Image
 
-from images.serving import served
+from helpers.command_line import Smalti
+from helpers.web_server import served
 from inputs.case import Made, Pixels, group
 from inputs.making import png, tiff, write
 from inputs.tables import datasets
-from smalti.archive import open_archive
-from smalti.archive.opening import open_images
-
-from .running import Smalti
+from smalti.archive.open import open_images
+from smalti.archive.read.reader import open_archive
 
 COUNT = 8
 NAMES = [f"{number}.png" for number in range(COUNT)]

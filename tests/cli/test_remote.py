@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from archive.made_up import one_layer_network, random_tokens, write
-from archive.remote.serving import Served, serve
+from helpers.made_up_archives import one_layer_network, random_tokens, write
+from helpers.range_server import Served, serve
 
 QUERY = "X-Amz-Signature=5ec2e7"
 

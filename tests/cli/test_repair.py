@@ -1,18 +1,17 @@
 import numpy as np
 import pytest
 
-from smalti.archive import open_archive
-from smalti.archive.layout import FRAME_BYTES, Section
-from smalti.archive.scanning import scan_frames
+from helpers.command_line import names
+from smalti.archive.format.layout import FRAME_BYTES, Section
+from smalti.archive.read.reader import open_archive
+from smalti.archive.read.section_table import scan_frames
 from smalti.errors import DamagedArchiveError
-
-from .running import names
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """An archive of 30 images in 3 blocks, without recovery sections."""
-    from archive.made_up import random_network, random_tokens, write  # noqa: PLC0415 (a package beside this one)
+    from helpers.made_up_archives import random_network, random_tokens, write  # noqa: PLC0415 (a package beside this one)
 
     path = tmp_path_factory.mktemp("archives") / "a.smalti"
     return write(path, random_tokens(30), random_network(), labels=np.arange(30), block_images=10)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from smalti.archive import open_archive
+from smalti.archive.read.reader import open_archive
 from smalti.cli.summary import info_json, info_text, larger_than_raw, short_summary
 
 

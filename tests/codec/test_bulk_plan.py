@@ -7,12 +7,10 @@ import pytest
 from PIL import Image
 
 import smalti
-from smalti.codec.bulk import Plan, Settings, make_plan, read_plan, write_plan
-from smalti.codec.bulk.plan import Part, Shard
+from helpers.bulk_plans import planned
+from smalti.codec.bulk.plan import Part, Plan, Settings, Shard, make_plan, read_plan, write_plan
 from smalti.errors import ModelError, OutputExistsError, SmaltiError, SourceError, UsageError
-from smalti.images.folder import FolderRecords
-
-from .bulk_plans import planned
+from smalti.sources.folder.folder import FolderRecords
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,18 @@ import pytest
 from PIL import Image
 
 import smalti
-from smalti.codec import compress_source, fit_pyramid_source
-from smalti.codec.bulk import Settings, Task, pool, read_plan, run_plan
+from helpers.bulk_plans import planned, shard_hashes
+from helpers.tiny_pyramids import pyramid_settings, quick_fits
+from smalti.codec.bulk import pool
 from smalti.codec.bulk.making import ShardMaker
 from smalti.codec.bulk.onray import make_on_ray
+from smalti.codec.bulk.plan import Settings, read_plan
 from smalti.codec.bulk.pool import make_here
+from smalti.codec.bulk.running import Task, run_plan
+from smalti.codec.packing import compress_source
+from smalti.codec.pyramids import fit_pyramid_source
 from smalti.errors import MissingDependencyError, OutputExistsError, SmaltiError, UsageError
-from smalti.images import open_source
-from training.pyramid.tiny import pyramid_settings, quick_fits
-
-from .bulk_plans import planned, shard_hashes
+from smalti.sources.open import open_source
 
 
 @pytest.fixture(scope="module")

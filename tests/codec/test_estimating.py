@@ -8,7 +8,7 @@ import pytest
 from smalti.codec.estimating import SAMPLE_IMAGES, Comparison, Estimate, Sample, draw_sample, estimate
 from smalti.codec.spread import spread_of
 from smalti.errors import SourceError
-from smalti.images import open_source
+from smalti.sources.open import open_source
 
 
 def noise(images, *shape, seed=0):

@@ -1,10 +1,10 @@
 import pytest
 
-from smalti.codec import fit_source
+from helpers.tiny_fits import same_weights, small_images, tiny_settings
 from smalti.codec import fitting as module
+from smalti.codec.fitting import fit_source
 from smalti.errors import SourceError
-from smalti.images import open_source
-from training.tiny import same_weights, small_images, tiny_settings
+from smalti.sources.open import open_source
 
 
 def test_a_source_is_measured_on_a_sample_of_itself():

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 import smalti
-from smalti.codec import Wanted, compress_images
+from smalti.codec.compressing import compress_images
+from smalti.codec.wanted import Wanted
 from smalti.errors import ModelError, SourceError, UsageError
-from smalti.images import open_groups
+from smalti.sources.open import open_groups
 
 
 @pytest.fixture(name="model_path")

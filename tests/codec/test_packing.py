@@ -2,14 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smalti.archive import compare, open_archive
-from smalti.archive.recovery import RecoverySpec
-from smalti.codec import compress_source
+from helpers.tiny_fits import fit_small, small_images, tiny_settings
+from smalti.archive.read.reader import open_archive
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.codec.packing import compress_source
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import ModelError, OutputExistsError, SourceError, UsageError
-from smalti.images import SkippedFile, open_source
-from smalti.integer import IntegerDecoder
-from smalti.training import to_unit_range
-from training.tiny import fit_small, small_images, tiny_settings
+from smalti.exchange import compare
+from smalti.images.batch import SkippedFile
+from smalti.sources.open import open_source
+from smalti.training.common.training_images import to_unit_range
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,18 @@
 import numpy as np
 import pytest
 
-from smalti.archive import compare, open_archive
-from smalti.codec import PyramidPacking, compress_with_pyramid, fit_pyramid_source, load_model
+from helpers.tiny_fits import small_images
+from helpers.tiny_pyramids import differing, pyramid_settings, quick_fits
+from smalti.archive.read.reader import open_archive
+from smalti.codec.loading import load_model
+from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.errors import ModelError
-from smalti.images import open_source
-from smalti.pyramid import PyramidDecoder
-from smalti.training import Model
-from smalti.training.pyramid import PyramidModel, to_network
-from training.pyramid.tiny import differing, pyramid_settings, quick_fits
-from training.tiny import small_images
+from smalti.exchange import compare
+from smalti.sources.open import open_source
+from smalti.training.paper.grid_model import Model
+from smalti.training.pyramid.export import to_network
+from smalti.training.pyramid.pyramid_model import PyramidModel
 
 PLAIN = PyramidPacking(goal=None, effort=0)
 

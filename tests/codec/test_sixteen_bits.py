@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from smalti.archive import compare, open_archive
-from smalti.codec import PyramidPacking, compress_source, compress_with_pyramid, fit_pyramid_source, load_model
+from helpers.tiny_fits import small_images, tiny_settings, training_images
+from helpers.tiny_pyramids import pyramid_settings, quick_fits
+from smalti.archive.read.reader import open_archive
+from smalti.codec.loading import load_model
+from smalti.codec.packing import compress_source
+from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
 from smalti.errors import ModelError, SourceError, UsageError
-from smalti.images import open_source
-from smalti.images.arrays import ArraySource
-from smalti.training import fit
+from smalti.exchange import compare
+from smalti.sources.arrays.array_source import ArraySource
+from smalti.sources.open import open_source
 from smalti.training.integer_decoder import TorchIntegerDecoder
-from smalti.training.pyramid import Goal
+from smalti.training.paper.fit_grid import fit
+from smalti.training.pyramid.trade_off import Goal
 from smalti.training.pyramid_decoder import TorchPyramidDecoder
-from training.pyramid.tiny import pyramid_settings, quick_fits
-from training.tiny import small_images, tiny_settings, training_images
 
 LOW = 500
 
@@ -139,7 +142,8 @@ def test_a_constant_collection_is_no_trouble(tmp_path):
 
 
 def test_a_spec_and_its_decoder_agree(grid_model, tmp_path):
-    from smalti.archive import ArchiveSpec, ArchiveWriter  # noqa: PLC0415
+    from smalti.archive.write.spec import ArchiveSpec  # noqa: PLC0415
+    from smalti.archive.write.writer import ArchiveWriter  # noqa: PLC0415
 
     spec = ArchiveSpec((16, 16, 1), (4, 4), grid_model.codebook_size, "paper")
     with pytest.raises(UsageError, match="makes pixels of uint16, the archive is to have uint8"):

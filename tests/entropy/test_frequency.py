@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.entropy import MAX_PRECISION, FrequencyTable
+from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
 from smalti.errors import UsageError
 
 counts_lists = st.lists(st.integers(0, 10**6) | st.integers(0, 3), min_size=1, max_size=300).filter(any)

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.image_files import noise
 from smalti.images.quality import QualityMeter, squared_errors, ssim
-
-from .making import noise
 
 SLICE = Path(__file__).parent.parent / "data" / "mnist_slice.npz"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .case import Case, Made, Pixels, group
-from .making import noise, wide, write
+from inputs.case import Case, Made, Pixels, group
+from inputs.making import noise, wide, write
 
 
 def cases() -> list[Case]:

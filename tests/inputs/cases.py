@@ -1,7 +1,18 @@
 """All cases, by the sections of the table."""
 
-from . import array_files, containers, folders, jpeg_files, other_files, places, png_files, tables, tars, tiff_files
-from .table import Sections
+from inputs import (
+    array_files,
+    containers,
+    folders,
+    jpeg_files,
+    other_files,
+    places,
+    png_files,
+    tables,
+    tars,
+    tiff_files,
+)
+from inputs.table import Sections
 
 __all__ = ["SECTIONS"]
 

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import zarr
 
-from .case import Case, Made, Pixels, group
-from .making import noise, wide
-from .zipping import pack_zip
+from inputs.case import Case, Made, Pixels, group
+from inputs.making import noise, wide
+from inputs.zipping import pack_zip
 
 _LABELS = [3, 1, 4, 1, 5]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .case import Case, Made, Pixels, group
-from .making import noise, png, tiff, wide, write
+from inputs.case import Case, Made, Pixels, group
+from inputs.making import noise, png, tiff, wide, write
 
 _ROWS = {"file_name": ["b.png", "a.png", "c.png"], "age": [41, 7, 19], "site": ["Rome", None, "Oslo"]}
 _FIELDS = {"age": [41, 7, 19], "site": ["Rome", None, "Oslo"]}

@@ -4,8 +4,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from .case import Case, Pixels
-from .making import exif, image, noise, pillow, plain_rgb, refused, smooth, upright
+from inputs.case import Case, Pixels
+from inputs.making import exif, image, noise, pillow, plain_rgb, refused, smooth, upright
 
 
 def cases() -> list[Case]:

@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from .case import Case, Group, Made, Pixels, Value
+from inputs.case import Case, Group, Made, Pixels, Value
 
 EXIF_ORIENTATION = 0x0112
 

@@ -6,8 +6,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from .case import Case, Pixels
-from .making import exif, image, noise, pillow, png, refused, smooth, upright, wide
+from inputs.case import Case, Pixels
+from inputs.making import exif, image, noise, pillow, png, refused, smooth, upright, wide
 
 
 def cases() -> list[Case]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from inputs.case import Group, Made
 from smalti.errors import SmaltiError
-from smalti.images import ImageBatch, ImageSource, open_groups
-
-from .case import Group, Made
+from smalti.images.batch import ImageBatch
+from smalti.images.source import ImageSource
+from smalti.sources.open import open_groups
 
 _BATCH_IMAGES = 3  # so that most sources come in several batches, of which the last is shorter
 

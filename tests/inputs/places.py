@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 
 from archive.specification_reader import read_labels, read_names, read_pixels
-from images.serving import RangeHandler, served
-from smalti.archive import open_archive
-from smalti.archive.collection.writing import write_collection
-
-from .case import Case, Group, Made, group
-from .making import noise, png, wide, write
-from .zipping import pack_zip
+from helpers.web_server import RangeHandler, served
+from inputs.case import Case, Group, Made, group
+from inputs.making import noise, png, wide, write
+from inputs.zipping import pack_zip
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.read.reader import open_archive
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
 _KEYS = {

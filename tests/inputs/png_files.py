@@ -6,8 +6,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from .case import Case, Pixels
-from .making import chunk, exif, image, noise, pillow, png, refused, upright, wide, with_chunk
+from inputs.case import Case, Pixels
+from inputs.making import chunk, exif, image, noise, pillow, png, refused, upright, wide, with_chunk
 
 _ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .case import Case, Group
-from .outcome import Outcome, assert_expected, outcome_of
+from inputs.case import Case, Group
+from inputs.outcome import Outcome, assert_expected, outcome_of
 
 HEAD = """# Inputs and what comes of them
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from .case import Case, Made, Pixels, group
-from .making import noise, png, wide, write
+from inputs.case import Case, Made, Pixels, group
+from inputs.making import noise, png, wide, write
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}  # before datasets is imported
 import datasets

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import zstandard
 
-from .case import Case, Made, Pixels, group
-from .making import noise, png, wide, write
+from inputs.case import Case, Made, Pixels, group
+from inputs.making import noise, png, wide, write
 
 _NAMES = ["cat/0.png", "cat/1.png", "dog/2.png"]
 _CLASSES = {"labels": [0, 0, 1], "class_names": ["cat", "dog"]}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from .case import Case
-from .cases import SECTIONS
-from .outcome import assert_expected, outcome_of
-from .table import HEAD, row
+from inputs.case import Case
+from inputs.cases import SECTIONS
+from inputs.outcome import assert_expected, outcome_of
+from inputs.table import HEAD, row
 
 PAGE = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text("utf-8")
 CASES = [

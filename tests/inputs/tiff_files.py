@@ -6,8 +6,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from .case import Case
-from .making import image, noise, pillow, plain_rgb, refused, smooth, tiff, upright, wide
+from inputs.case import Case
+from inputs.making import image, noise, pillow, plain_rgb, refused, smooth, tiff, upright, wide
 
 
 def cases() -> list[Case]:

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 import smalti
-from archive.made_up import random_network, random_tokens
-from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
-from smalti.archive.collection.writing import write_collection
+from helpers.made_up_archives import random_network, random_tokens
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.read.reader import open_archive
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
 from smalti.errors import MissingDependencyError, SmaltiError, UsageError
 from smalti.interop import huggingface
 from smalti.interop.huggingface import from_dataset, to_dataset

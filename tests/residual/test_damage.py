@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from residual.making import block_means, pack
+from helpers.residuals import block_means, pack
 from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveError
-from smalti.residual import CorrectionPrior
+from smalti.residual.residual_prior import CorrectionPrior
 
 SHAPE = (28, 28, 1)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.residual import Corrections
 from smalti.residual.contexts import CONTEXTS, contexts_of
 from smalti.residual.modes import EXACT, MODES, STEPS, STORED, predict, rebuild, to_levels, to_symbols
+from smalti.residual.residuals import Corrections
 
 
 @pytest.mark.parametrize("mode", STORED)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-from residual.making import block_means, pack
-from residual.reference import read_block
+from helpers.reference_residuals import read_block
+from helpers.residuals import block_means, pack
 from smalti.errors import UsageError
-from smalti.residual import CorrectionCounts, CorrectionPrior
-from smalti.residual.fitting import choose_group_images
+from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residuals import CorrectionCounts
+from smalti.residual.table_fit import choose_group_images
 
 
 @pytest.fixture(scope="module")

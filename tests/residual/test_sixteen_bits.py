@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 
 from smalti.errors import DamagedArchiveError
-from smalti.residual import (
-    CorrectionCounts,
-    CorrectionEstimator,
-    CorrectionPrior,
-    Corrections,
-    apply_corrections,
-    choose_corrections,
-    max_squared_error,
-    squared_errors,
-)
+from smalti.residual.choice import CorrectionEstimator, choose_corrections
 from smalti.residual.contexts import CONTEXTS, contexts_of
 from smalti.residual.modes import (
     EXACT,
@@ -26,6 +17,14 @@ from smalti.residual.modes import (
     to_levels,
     to_symbols,
     unfold,
+)
+from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residuals import (
+    CorrectionCounts,
+    Corrections,
+    apply_corrections,
+    max_squared_error,
+    squared_errors,
 )
 
 WIDE = np.dtype(np.uint16)

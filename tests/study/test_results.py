@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from helpers.made_up_results import made_up_pictures, made_up_run
 from smalti.errors import SourceError
 from smalti.study.results import (
     AmortisationPoint,
@@ -15,8 +16,6 @@ from smalti.study.results import (
     read_runs,
     write_amortisation,
 )
-
-from .made_up import made_up_pictures, made_up_run
 
 
 def test_run_survives_json():

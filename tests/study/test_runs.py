@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 
-from smalti.codec import fit_source
+from helpers.tiny_fits import StopAt, same_weights, small_images, tiny_settings
+from smalti.codec.fitting import fit_source
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
-from smalti.images import open_source
-from smalti.integer import IntegerDecoder
+from smalti.sources.open import open_source
 from smalti.study.runs import fit_run, measure_run, model_path
 from smalti.study.variants import Run
-from smalti.training import FitInterruptedError, FitSettings, QuantizerSettings, SilentObserver, to_unit_range
-from training.tiny import StopAt, same_weights, small_images, tiny_settings
+from smalti.training.common.training_images import to_unit_range
+from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 RUN = Run("cured", 12, 3)
 

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from helpers.made_up_results import made_up_run
 from smalti.study.statistics import MEASURES, compare_sizes, hedges_g, holm, spread
-
-from .made_up import made_up_run
 
 MSE, SSIM = MEASURES[:2]
 

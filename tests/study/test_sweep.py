@@ -3,15 +3,16 @@ import json
 import numpy as np
 import pytest
 
+from helpers.tiny_fits import StopAt
 from smalti.errors import SmaltiError, SourceError, UsageError
-from smalti.images import open_source
+from smalti.sources.open import open_source
 from smalti.study import sweep
 from smalti.study.results import read_amortisation, read_runs
 from smalti.study.runs import model_path
 from smalti.study.sweep import StudyPlan, run_study
 from smalti.study.variants import CURED, PAPER, Run
-from smalti.training import FitInterruptedError, FitSettings, SilentObserver
-from training.tiny import StopAt
+from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
+from smalti.training.paper.settings import FitSettings
 
 PLAN = StudyPlan((2, 5), seeds=2, cured_seeds=1, ablation_seeds=1, epochs=1, limit=40, baselines=False)
 

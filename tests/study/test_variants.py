@@ -3,7 +3,7 @@ from dataclasses import asdict
 import pytest
 
 from smalti.study.variants import ABLATED, CURED, PAPER, VARIANTS, Run
-from smalti.training import PROFILES, QuantizerSettings
+from smalti.training.paper.settings import PROFILES, QuantizerSettings
 
 
 def test_the_study_variant_is_the_paper_profile():

@@ -12,25 +12,17 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from helpers.ranks import environment, failure, free_port, run_ranks, save_weights, weights_close
+from helpers.tiny_fits import CURED, StopAt, fit_small, small_images, tiny_settings
+from helpers.tiny_pyramids import SHAPES as PYRAMID_SHAPES
+from helpers.tiny_pyramids import blobs, fit_blobs, pyramid_settings
 from smalti.errors import ModelError, SourceError, UsageError
-from smalti.training import (
-    ALONE,
-    FitInterruptedError,
-    Model,
-    QuantizerSettings,
-    RankError,
-    SilentObserver,
-    joined,
-    to_unit_range,
-)
-from smalti.training.distributed import Ranks
-from smalti.training.equality import check_equal
-from smalti.training.pyramid.network import PyramidEncoder
-
-from .pyramid.tiny import SHAPES as PYRAMID_SHAPES
-from .pyramid.tiny import blobs, fit_blobs, pyramid_settings
-from .ranks import environment, failure, free_port, run_ranks, save_weights, weights_close
-from .tiny import CURED, StopAt, fit_small, small_images, tiny_settings
+from smalti.training.common.distributed import ALONE, RankError, Ranks, joined
+from smalti.training.common.training_images import check_equal, to_unit_range
+from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
+from smalti.training.paper.grid_model import Model
+from smalti.training.paper.settings import QuantizerSettings
+from smalti.training.pyramid.encoder import PyramidEncoder
 
 IMAGES = 31
 """An odd number: the last batch of an epoch has one image, so that rank 0 has no part of it."""

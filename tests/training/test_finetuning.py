@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from smalti.integer import IntegerDecoder
-from smalti.training import quantize_decoder, to_unit_range
-from smalti.training.finetuning import finetune_steps
-from training.tiny import fit_small, small_images, tiny_settings, training_images
+from helpers.tiny_fits import fit_small, small_images, tiny_settings, training_images
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
+from smalti.training.common.training_images import to_unit_range
+from smalti.training.paper.finetuning import finetune_steps, quantize_decoder
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_weights_that_grow_beyond_exactness_fall_back_to_the_calibrated_ones(fit
         with torch.no_grad():
             decoder.biases[-1] += 2.0**25
 
-    monkeypatch.setattr("smalti.training.finetuning._train", explode)
+    monkeypatch.setattr("smalti.training.paper.finetuning._train", explode)
     _, report = run(fitted, 5)
     assert report.steps == 0 and report.mse == report.calibrated_mse
 

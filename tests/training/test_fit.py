@@ -4,21 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from smalti.errors import UsageError
-from smalti.training import (
-    VQVAE,
-    FitInterruptedError,
-    FitSettings,
-    QuantizerSettings,
-    SilentObserver,
-    choose_device,
-    fit,
-    token_statistics,
-    validate,
-)
-from smalti.training.fit import _Loop
-
-from .tiny import (
+from helpers.tiny_fits import (
     CURED,
     StopAt,
     fit_small,
@@ -29,8 +15,13 @@ from .tiny import (
     weights,
     without_seconds,
 )
+from smalti.errors import UsageError
+from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver, _Loop, choose_device, fit, validate
+from smalti.training.paper.observer import token_statistics
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
+from smalti.training.paper.vqvae import VQVAE
 
-fit_module = sys.modules["smalti.training.fit"]  # the package's `fit` is the function
+fit_module = sys.modules["smalti.training.paper.fit_grid"]  # the package's `fit` is the function
 
 TUNING_STEPS = 12
 """A fifth of the 60 steps of `many_steps`."""

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.tiny_fits import small_images, training_images
 from smalti.errors import SourceError
-from smalti.training import images as module
-from smalti.training import to_unit_range
-from smalti.training.spooling import SpooledPixels
-
-from .tiny import small_images, training_images
+from smalti.training.common import training_images as module
+from smalti.training.common.training_images import SpooledPixels, to_unit_range
 
 
 def test_pixels_become_floats_from_0_to_1():

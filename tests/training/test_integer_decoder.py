@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from integer.networks import KINDS, random_network, study_network
+from helpers.networks import KINDS, random_network, study_network
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import ModelError, UsageError
-from smalti.integer import IntegerDecoder
 from smalti.training.integer_decoder import TorchIntegerDecoder
 
 

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from smalti.integer import EXACT, IntegerDecoder
-from smalti.training import VQVAE, QuantizerSettings
-from smalti.training.integers import calibrate
-from smalti.training.layers import FloatLayer, apply_layer, decoder_layers, fold
-from training.tiny import CURED, tiny_settings
+from helpers.tiny_fits import CURED, tiny_settings
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
+from smalti.decoders.layers.integer_network import EXACT
+from smalti.training.paper.float_layers import FloatLayer, apply_layer, decoder_layers, fold
+from smalti.training.paper.integers import calibrate
+from smalti.training.paper.settings import QuantizerSettings
+from smalti.training.paper.vqvae import VQVAE
 
 MANY = QuantizerSettings(codebook_size=300)
 

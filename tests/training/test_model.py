@@ -6,11 +6,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from helpers.tiny_fits import CURED, fit_small, same_weights, small_images, tiny_settings
 from smalti.errors import ModelError, SmaltiError
-from smalti.training import Model, to_unit_range
-from smalti.training.tensors import read_tensors, write_tensors
-
-from .tiny import CURED, fit_small, same_weights, small_images, tiny_settings
+from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.training_images import to_unit_range
+from smalti.training.paper.grid_model import Model
 
 
 @pytest.fixture(scope="module", params=[None, CURED], ids=["paper", "cured"])

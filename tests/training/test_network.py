@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from smalti.training import VQVAE, FitSettings, QuantizerSettings, padded_size
-
-from .tiny import CURED, tiny_settings
+from helpers.tiny_fits import CURED, tiny_settings
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
+from smalti.training.paper.vqvae import VQVAE, padded_size
 
 
 @pytest.mark.parametrize("size", [2, 64, 128, 512])

@@ -4,9 +4,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyramid.pyramids import SHAPES, random_pyramid, random_tokens
+from helpers.pyramids import SHAPES, random_pyramid, random_tokens
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.decoders.pyramid.pyramid_network import ABSENT
+from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import ModelError, UsageError
-from smalti.pyramid import ABSENT, PyramidDecoder, TokenLayout
 from smalti.training.pyramid_decoder import TorchPyramidDecoder
 
 

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from smalti.training import Codebook, QuantizerSettings, VectorQuantizer, quantizer
+from smalti.training.paper import quantizer
+from smalti.training.paper.quantizer import Codebook, VectorQuantizer
+from smalti.training.paper.settings import QuantizerSettings
 
 WHOLE = st.integers(-6, 6).map(float)  # whole numbers: squared distances are exact, and ties are common
 

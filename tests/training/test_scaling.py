@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from smalti.errors import ModelError
-from smalti.training import to_unit_range
-from smalti.training.scaling import EIGHT_BITS, MOST_LEVELS, PixelScale
+from smalti.training.common.scaling import EIGHT_BITS, MOST_LEVELS, PixelScale
+from smalti.training.common.training_images import to_unit_range
 
 
 def wide(*values):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smalti.errors import ModelError, UsageError
-from smalti.training import PROFILES, FitSettings, QuantizerSettings, profile_settings
+from smalti.training.paper.settings import PROFILES, FitSettings, QuantizerSettings, profile_settings
 
 
 def test_the_paper_profile_is_the_study_to_the_letter():

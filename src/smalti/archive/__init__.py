@@ -9,18 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from smalti.archive.batch import ArchiveBatch
-    from smalti.archive.collection.info import CollectionInfo
-    from smalti.archive.collection.reader import Collection
-    from smalti.archive.comparing import Comparison, compare, pixels_sha256
-    from smalti.archive.editing import append_archive, drop_images, merge_archives, relabel, write_manifest
-    from smalti.archive.extracting import Extracted, extract
-    from smalti.archive.limits import Limits
-    from smalti.archive.opening import open_images
-    from smalti.archive.reader import Archive, open_archive
+    from smalti.archive.collection.collection import Collection
+    from smalti.archive.collection.collection_info import CollectionInfo
+    from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel, write_manifest
+    from smalti.archive.format.limits import Limits
+    from smalti.archive.open import open_images
+    from smalti.archive.read.reader import Archive, open_archive
+    from smalti.archive.read.selection import ArchiveBatch
     from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, LevelInfo, SectionBytes, VerifyReport
-    from smalti.archive.spec import ArchiveSpec
-    from smalti.archive.writer import ArchiveWriter
+    from smalti.archive.write.spec import ArchiveSpec
+    from smalti.archive.write.writer import ArchiveWriter
+    from smalti.exchange import Comparison, Extracted, compare, extract, pixels_sha256
 
 __all__ = [
     "Archive",
@@ -51,31 +50,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Archive": "reader",
-    "ArchiveBatch": "batch",
+    "Archive": "read.reader",
+    "ArchiveBatch": "read.selection",
     "ArchiveInfo": "report",
-    "ArchiveSpec": "spec",
-    "ArchiveWriter": "writer",
-    "Collection": "collection.reader",
-    "CollectionInfo": "collection.info",
+    "ArchiveSpec": "write.spec",
+    "ArchiveWriter": "write.writer",
+    "Collection": "collection.collection",
+    "CollectionInfo": "collection.collection_info",
     "Comparison": "comparing",
     "DamagedBlock": "report",
     "Extracted": "extracting",
     "Level": "report",
     "LevelInfo": "report",
-    "Limits": "limits",
+    "Limits": "format.limits",
     "SectionBytes": "report",
     "VerifyReport": "report",
-    "append_archive": "editing",
+    "append_archive": "edit.edit",
     "compare": "comparing",
-    "drop_images": "editing",
+    "drop_images": "edit.edit",
     "extract": "extracting",
-    "merge_archives": "editing",
-    "open_archive": "reader",
-    "open_images": "opening",
+    "merge_archives": "edit.edit",
+    "open_archive": "read.reader",
+    "open_images": "open",
     "pixels_sha256": "comparing",
-    "relabel": "editing",
-    "write_manifest": "editing",
+    "relabel": "edit.edit",
+    "write_manifest": "edit.edit",
 }
 
 

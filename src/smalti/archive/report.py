@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.header import Promise
-from smalti.archive.layout import PRELUDE_BYTES, Section
-from smalti.archive.sections import SectionFile
+from smalti.archive.format.header import Promise
+from smalti.archive.format.layout import PRELUDE_BYTES, Section
+from smalti.archive.read.sections import SectionFile
 
 __all__ = [
     "ArchiveInfo",

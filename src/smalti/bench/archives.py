@@ -3,8 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from smalti.archive import compare, open_archive
+from smalti.archive.read.reader import open_archive
 from smalti.bench.results import ArchiveResult
+from smalti.exchange import compare
 from smalti.images.source import ImageSource
 
 __all__ = ["measure_archive"]

@@ -16,10 +16,9 @@ from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
 from smalti.bench.page import bench_page
 from smalti.bench.peers import peers_for
 from smalti.bench.results import BenchResult
-from smalti.images.chain import read_bytes
-from smalti.images.opening import open_source
-from smalti.images.sets import SET_NAMES
-from smalti.images.source import ImageSource
+from smalti.images.source import ImageSource, read_bytes
+from smalti.sources.named.sets import SET_NAMES
+from smalti.sources.open import open_source
 from smalti.study.machine import describe_machine
 
 __all__ = ["BenchFiles", "run_bench"]

@@ -15,7 +15,7 @@ from smalti.cli.sources import SHOWN, SKIPPED
 from smalti.errors import UsageError
 
 if TYPE_CHECKING:
-    from smalti.codec.bulk import BulkReport
+    from smalti.codec.bulk.running import BulkReport
 
 __all__ = ["Engine", "EngineOption", "PlanOption", "TaskOption", "WorkersOption", "compress_plan"]
 
@@ -79,9 +79,9 @@ def compress_plan(
     if task is not None and (engine is not None or workers is not None):
         raise UsageError("--task runs in this process alone: leave --engine and --workers out")
     with needing("compressing", "train"):
-        from smalti.codec.bulk import Task, run_plan  # noqa: PLC0415 (torch is slow to import)
         from smalti.codec.bulk.onray import make_on_ray  # noqa: PLC0415
         from smalti.codec.bulk.pool import make_here, make_in_pool  # noqa: PLC0415
+        from smalti.codec.bulk.running import Task, run_plan  # noqa: PLC0415 (torch is slow to import)
     maker = make_here if task is not None else make_on_ray if engine is Engine.RAY else make_in_pool
     try:
         with console.progress("shards") as progress:

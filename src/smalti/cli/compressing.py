@@ -4,22 +4,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smalti.archive.recovery import RecoverySpec
+from smalti.archive.recovery.parity import RecoverySpec
 from smalti.cli.console import Console
 from smalti.cli.fitting import checkpoint_path, fit_with_progress
 from smalti.cli.options import default_threads
 from smalti.cli.pyramids import compress_pyramid, fit_pyramid_with_progress
 
 if TYPE_CHECKING:
-    from smalti.codec import AnyModel, CompressReport, Wanted
-    from smalti.images import ImageSource
+    from smalti.codec.groups import AnyModel
+    from smalti.codec.packing import CompressReport
+    from smalti.codec.wanted import Wanted
+    from smalti.images.source import ImageSource
 
 __all__ = ["ShownPacker"]
 
 
 @dataclass
 class ShownPacker:
-    """A `smalti.codec.Packer` with progress on the terminal, and with checkpoints beside the output.
+    """A `smalti.codec.groups.Packer` with progress on the terminal, and with checkpoints beside the output.
 
     given : the model that the user gave, if any: then none is fitted
     several : whether there are images of several shapes, so that each has checkpoints of its own name
@@ -41,8 +43,8 @@ class ShownPacker:
     _checkpoints: list[Path] = field(default_factory=list)
 
     def fit(self, source: "ImageSource") -> "AnyModel":
-        """See `smalti.codec.Packer`."""
-        from smalti.codec import unfitted  # noqa: PLC0415 (torch is slow to import)
+        """See `smalti.codec.groups.Packer`."""
+        from smalti.codec.compressing import unfitted  # noqa: PLC0415 (torch is slow to import)
 
         if self.given is not None:
             raise unfitted(source, self.given)
@@ -73,11 +75,12 @@ class ShownPacker:
         )
 
     def pack(self, source: "ImageSource", out: Path, model: "AnyModel") -> "CompressReport":
-        """See `smalti.codec.Packer`."""
+        """See `smalti.codec.groups.Packer`."""
         import torch  # noqa: PLC0415 (slow to import)
 
-        from smalti.codec import compress_source, packing_of  # noqa: PLC0415
-        from smalti.training import Model  # noqa: PLC0415
+        from smalti.codec.compressing import packing_of  # noqa: PLC0415
+        from smalti.codec.packing import compress_source  # noqa: PLC0415
+        from smalti.training.paper.grid_model import Model  # noqa: PLC0415
 
         torch.set_num_threads(default_threads(self.threads))
         if isinstance(model, Model):

@@ -4,8 +4,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import Archive, Collection, DamagedBlock, Extracted, VerifyReport
+from smalti.archive.collection.collection import Collection
+from smalti.archive.read.reader import Archive
+from smalti.archive.report import DamagedBlock, VerifyReport
 from smalti.cli.console import Console
+from smalti.exchange import Extracted
 
 __all__ = ["damage_line", "missing_json", "missing_line", "missing_text", "warn_of_damage"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from smalti.archive import open_images
 from smalti.archive.collection.directory import MANIFEST_SUFFIX
-from smalti.archive.editing import append_archive, drop_images, merge_archives, relabel, write_manifest
-from smalti.archive.selection import resolve
+from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel, write_manifest
+from smalti.archive.open import open_images
+from smalti.archive.read.selection import resolve
 from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
@@ -95,8 +95,10 @@ def append_command(
             f"{source}: give --model, a file from smalti fit; or smalti compress it first, and append that archive"
         )
     with needing("compressing", "train"):
-        from smalti.codec import Wanted, compress_groups, load_model  # noqa: PLC0415 (torch is slow to import)
-        from smalti.training import choose_device  # noqa: PLC0415
+        from smalti.codec.groups import compress_groups  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.loading import load_model  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.wanted import Wanted  # noqa: PLC0415 (torch is slow to import)
+        from smalti.training.paper.fit_grid import choose_device  # noqa: PLC0415
     given = load_model(model, choose_device(device))
     groups = open_groups_for(source, console, strict=strict)
     with tempfile.TemporaryDirectory(prefix="smalti-") as folder:

@@ -48,7 +48,8 @@ def estimate_command(
 
 
 def _error_asked(profile: Profile | None, target_mse: float | None) -> float:
-    from smalti.training.pyramid import DEFAULT_MSE, Goal  # noqa: PLC0415
+    from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE  # noqa: PLC0415
+    from smalti.training.pyramid.trade_off import Goal  # noqa: PLC0415
 
     if profile is Profile.PAPER:
         raise UsageError("the profile paper cannot be estimated: take --profile compact or fine")

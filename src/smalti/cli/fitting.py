@@ -34,12 +34,15 @@ from smalti.cli.pyramids import fit_pyramid_with_progress, prepare_checkpoint
 from smalti.cli.ranks import command_that_resumes, console_of, is_first, one_voice, open_on_all, threads_of_rank
 from smalti.cli.sources import report_skipped
 from smalti.errors import UsageError
-from smalti.files import atomic_file, check_output, writing
+from smalti.storage.atomic import atomic_file, check_output, writing
 
 if TYPE_CHECKING:
-    from smalti.images import ImageSource
-    from smalti.training import EpochReport, FitSettings, Group, Model, QuantizationReport
-    from smalti.training.pyramid import PyramidModel
+    from smalti.images.source import ImageSource
+    from smalti.training.common.distributed import Group
+    from smalti.training.paper.grid_model import Model
+    from smalti.training.paper.observer import EpochReport, QuantizationReport
+    from smalti.training.paper.settings import FitSettings
+    from smalti.training.pyramid.pyramid_model import PyramidModel
 
 __all__ = ["checkpoint_path", "fit_command", "fit_with_progress"]
 
@@ -87,9 +90,9 @@ def fit_command(
     if is_first():
         check_output(output, force)
     with needing("fitting", "train"):
-        from smalti.codec import Wanted  # noqa: PLC0415 (torch is slow to import)
-        from smalti.training import joined  # noqa: PLC0415
-        from smalti.training.pyramid import PyramidSettings  # noqa: PLC0415
+        from smalti.codec.wanted import Wanted  # noqa: PLC0415 (torch is slow to import)
+        from smalti.training.common.distributed import joined  # noqa: PLC0415
+        from smalti.training.pyramid.pyramid_settings import PyramidSettings  # noqa: PLC0415
     name = None if profile is None else profile.value
     wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort)
     with joined(device) as group, one_voice(group):
@@ -179,8 +182,9 @@ def fit_with_progress(
     """
     import torch  # noqa: PLC0415
 
-    from smalti.codec import fit_source  # noqa: PLC0415
-    from smalti.training import ALONE, FitInterruptedError, choose_device  # noqa: PLC0415
+    from smalti.codec.fitting import fit_source  # noqa: PLC0415
+    from smalti.training.common.distributed import ALONE  # noqa: PLC0415
+    from smalti.training.paper.fit_grid import FitInterruptedError, choose_device  # noqa: PLC0415
 
     group = group or ALONE
     torch.set_num_threads(threads_of_rank(threads))

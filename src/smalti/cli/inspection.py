@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smalti.archive import Archive, Collection, Comparison, Level, compare, open_images
+from smalti.archive.collection.collection import Collection
+from smalti.archive.open import open_images
+from smalti.archive.read.reader import Archive
+from smalti.archive.report import Level
 from smalti.cli.console import Console
 from smalti.cli.damage import damage_line, warn_of_damage
 from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads, default_threads
 from smalti.cli.sources import open_for, open_groups_for, report_skipped
 from smalti.cli.summary import info_json, info_text, quality_json, short_summary, verify_json
 from smalti.errors import DamagedArchiveError, UsageError
+from smalti.exchange import Comparison, compare
 
 if TYPE_CHECKING:
-    from smalti.images import ImageSource
+    from smalti.images.source import ImageSource
 
 __all__ = ["info_command", "test_command"]
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from smalti.archive import extract, open_images
-from smalti.archive.recovery import RecoverySpec, require_reedsolo
+from smalti.archive.open import open_images
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.archive.recovery.reed_solomon import require_reedsolo
 from smalti.cli.bulk import EngineOption, PlanOption, TaskOption, WorkersOption, compress_plan
 from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
@@ -42,7 +43,8 @@ from smalti.cli.ranks import refuse_several
 from smalti.cli.sources import open_groups_for, report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.files import check_output
+from smalti.exchange import extract
+from smalti.storage.atomic import check_output
 
 __all__ = ["compress_command", "decompress_command", "get_command"]
 
@@ -119,8 +121,10 @@ def compress_command(
     if recovery_spec is not None:
         require_reedsolo()
     with needing("compressing", "train"):
-        from smalti.codec import Wanted, compress_groups, load_model  # noqa: PLC0415 (torch is slow to import)
-        from smalti.training import choose_device  # noqa: PLC0415
+        from smalti.codec.groups import compress_groups  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.loading import load_model  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.wanted import Wanted  # noqa: PLC0415 (torch is slow to import)
+        from smalti.training.paper.fit_grid import choose_device  # noqa: PLC0415
     name = None if profile is None else profile.value
     wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort, adapt)
     given = None if model is None else load_model(model, choose_device(device))

@@ -9,7 +9,7 @@ from smalti.cli.console import Console
 from smalti.cli.extras import needing
 from smalti.cli.options import Debug, Force, Json, OutPath, Quiet, Source
 from smalti.errors import UsageError
-from smalti.files import check_output
+from smalti.storage.atomic import check_output
 
 __all__ = ["plan_command"]
 
@@ -74,9 +74,9 @@ def plan_command(
             "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), give --model MODEL"
         )
     with needing("planning", "train"):
-        from smalti.codec.bulk import Settings, make_plan, write_plan  # noqa: PLC0415 (torch is slow to import)
-        from smalti.images.places import shown  # noqa: PLC0415
-        from smalti.images.stretch import member_files  # noqa: PLC0415
+        from smalti.codec.bulk.plan import Settings, make_plan, write_plan  # noqa: PLC0415 (torch is slow to import)
+        from smalti.sources.entry_range import member_files  # noqa: PLC0415
+        from smalti.storage.location import redacted  # noqa: PLC0415
     with console.progress("count") as progress:
         plan = make_plan(
             source,
@@ -89,7 +89,7 @@ def plan_command(
             progress=progress,
         )
     write_plan(plan, output, overwrite=force)
-    if shown(plan.source) != plan.source:
+    if redacted(plan.source) != plan.source:
         console.warn(f"{output}: holds the address of the images as you gave it, with what may be secret in it")
     files = 0 if by_file else len(member_files(plan.source))
     if files > 1:

@@ -9,13 +9,16 @@ from smalti.cli.console import Console, ProgressCallback
 from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
 from smalti.cli.options import default_threads
 from smalti.cli.ranks import command_that_resumes, threads_of_rank
-from smalti.files import atomic_file, writing
+from smalti.storage.atomic import atomic_file, writing
 
 if TYPE_CHECKING:
-    from smalti.codec import CompressReport, PyramidPacking
-    from smalti.images import ImageSource
-    from smalti.training import Group
-    from smalti.training.pyramid import PyramidModel, PyramidReport, PyramidSettings
+    from smalti.codec.packing import CompressReport
+    from smalti.codec.pyramids import PyramidPacking
+    from smalti.images.source import ImageSource
+    from smalti.training.common.distributed import Group
+    from smalti.training.pyramid.fit_pyramid import PyramidReport
+    from smalti.training.pyramid.pyramid_model import PyramidModel
+    from smalti.training.pyramid.pyramid_settings import PyramidSettings
 
 __all__ = ["compress_pyramid", "fit_pyramid_with_progress", "prepare_checkpoint"]
 
@@ -39,8 +42,9 @@ def fit_pyramid_with_progress(
     """
     import torch  # noqa: PLC0415
 
-    from smalti.codec import fit_pyramid_source  # noqa: PLC0415
-    from smalti.training import ALONE, FitInterruptedError  # noqa: PLC0415
+    from smalti.codec.pyramids import fit_pyramid_source  # noqa: PLC0415
+    from smalti.training.common.distributed import ALONE  # noqa: PLC0415
+    from smalti.training.paper.fit_grid import FitInterruptedError  # noqa: PLC0415
 
     group = group or ALONE
     torch.set_num_threads(threads_of_rank(threads))
@@ -79,7 +83,7 @@ def compress_pyramid(
     """Pack a source with a model while showing how it goes. rest : as `compress_with_pyramid` takes it."""
     import torch  # noqa: PLC0415
 
-    from smalti.codec import compress_with_pyramid  # noqa: PLC0415
+    from smalti.codec.pyramids import compress_with_pyramid  # noqa: PLC0415
 
     torch.set_num_threads(default_threads(threads))
     with console.progress("compress") as progress:

@@ -16,8 +16,8 @@ from smalti.cli.sources import open_for
 from smalti.errors import UsageError
 
 if TYPE_CHECKING:
-    from smalti.images import ImageSource
-    from smalti.training import Group
+    from smalti.images.source import ImageSource
+    from smalti.training.common.distributed import Group
 
 __all__ = [
     "QuietConsole",
@@ -81,7 +81,7 @@ def console_of(group: "Group", console: Console) -> Console:
 @contextmanager
 def one_voice(group: "Group") -> Iterator[None]:
     """Within, Ctrl-C and errors that all ranks know of are raised on rank 0 only; the others end with the exit code."""
-    from smalti.training import RankError  # noqa: PLC0415 (torch is slow to import)
+    from smalti.training.common.distributed import RankError  # noqa: PLC0415 (torch is slow to import)
 
     try:
         yield

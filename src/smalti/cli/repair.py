@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from smalti.archive.repair import RepairReport, repair_archive
+from smalti.archive.recovery.repair import RepairReport, repair_archive
 from smalti.cli.console import Console
 from smalti.cli.options import ArchivePath, Debug, Force, Json, OutPath, Quiet
 from smalti.errors import DamagedArchiveError

@@ -8,7 +8,8 @@ import typer
 from smalti.cli.console import Console
 
 if TYPE_CHECKING:
-    from smalti.images import ImageSource, SkippedFile
+    from smalti.images.batch import SkippedFile
+    from smalti.images.source import ImageSource
 
 __all__ = ["SKIPPED", "open_for", "open_groups_for", "report_skipped"]
 
@@ -18,7 +19,7 @@ SHOWN = 20
 
 def open_for(spec: str, console: Console) -> "ImageSource":
     """Open images by name or path; the steps of a download go to the console."""
-    from smalti.images import open_source  # noqa: PLC0415 (image files and downloads, slow to import)
+    from smalti.sources.open import open_source  # noqa: PLC0415 (image files and downloads, slow to import)
 
     return open_source(spec, report=console.say)
 
@@ -28,7 +29,8 @@ def open_groups_for(spec: str, console: Console, *, strict: bool) -> "tuple[Imag
 
     strict : whether files that are known to be passed over are an error at once, before any long work
     """
-    from smalti.images import open_groups, refuse_skipped  # noqa: PLC0415 (slow to import)
+    from smalti.images.source import refuse_skipped  # noqa: PLC0415 (slow to import)
+    from smalti.sources.open import open_groups  # noqa: PLC0415 (slow to import)
 
     groups = open_groups(spec, report=console.say)
     if strict:

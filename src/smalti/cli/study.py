@@ -14,7 +14,7 @@ from smalti.errors import UsageError
 
 if TYPE_CHECKING:
     from smalti.study.variants import Run
-    from smalti.training import EpochReport, FitObserver, QuantizationReport
+    from smalti.training.paper.observer import EpochReport, FitObserver, QuantizationReport
 
 __all__ = ["study_command"]
 

@@ -5,7 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import ArchiveInfo, CollectionInfo, Comparison, VerifyReport
+from smalti.archive.collection.collection_info import CollectionInfo
+from smalti.archive.report import ArchiveInfo, VerifyReport
+from smalti.exchange import Comparison
 
 __all__ = ["info_json", "info_text", "larger_than_raw", "model_heavy", "quality_json", "short_summary", "verify_json"]
 

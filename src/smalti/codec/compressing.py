@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smalti.archive.recovery import RecoverySpec
+from smalti.archive.recovery.parity import RecoverySpec
 from smalti.codec.fitting import fit_source
 from smalti.codec.groups import AnyModel, compress_groups
 from smalti.codec.loading import load_model
@@ -12,9 +12,11 @@ from smalti.codec.packing import CompressReport, compress_source
 from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
 from smalti.codec.wanted import Wanted
 from smalti.errors import ModelError, UsageError
-from smalti.images import ImageSource, shape_words
-from smalti.training import Model
-from smalti.training.pyramid import EFFORTS, PyramidModel
+from smalti.images.batch import shape_words
+from smalti.images.source import ImageSource
+from smalti.training.paper.grid_model import Model
+from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.pyramid.pyramid_settings import EFFORTS
 
 __all__ = ["compress_images", "packing_of", "unfitted"]
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from smalti.codec.spread import Spread, spread_of
 from smalti.errors import SourceError
-from smalti.images import ImageSource
 from smalti.images.batch import Pixels
+from smalti.images.source import ImageSource
+from smalti.training.common.scaling import PixelScale
 from smalti.training.pyramid.sizing import choose_shape, learned_share
-from smalti.training.scaling import PixelScale
 
 __all__ = ["Comparison", "Estimate", "Sample", "Verdict", "draw_sample", "estimate"]
 

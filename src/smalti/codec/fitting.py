@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 
 from smalti.errors import SourceError
-from smalti.images import ImageSource, open_source, read_images, refuse_skipped, shape_words
-from smalti.images.batch import Pixels
-from smalti.training import ALONE, FitObserver, FitSettings, Group, Model, TrainingImages, fit
+from smalti.images.batch import Pixels, shape_words
+from smalti.images.source import ImageSource, read_images, refuse_skipped
+from smalti.sources.open import open_source
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.training_images import TrainingImages
+from smalti.training.paper.fit_grid import fit
+from smalti.training.paper.grid_model import Model
+from smalti.training.paper.observer import FitObserver
+from smalti.training.paper.settings import FitSettings
 
 __all__ = ["fit_source"]
 
@@ -36,7 +42,7 @@ def fit_source(
 
     strict : whether a file that would be passed over is an error
 
-    The rest is as for `smalti.training.fit`. SourceError if the validation images have another shape.
+    The rest is as for `smalti.training.paper.fit_grid`. SourceError if the validation images have another shape.
     """
     with group.agreed():
         images = TrainingImages(source)

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from smalti.archive import open_archive, open_images
-from smalti.archive.collection.writing import write_collection
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.open import open_images
+from smalti.archive.read.reader import open_archive
 from smalti.codec.packing import CompressReport
 from smalti.errors import ModelError
-from smalti.files import check_output
-from smalti.images import ImageSource, shape_words
-from smalti.training import Model
-from smalti.training.pyramid import PyramidModel
+from smalti.images.batch import shape_words
+from smalti.images.source import ImageSource
+from smalti.storage.atomic import check_output
+from smalti.training.paper.grid_model import Model
+from smalti.training.pyramid.pyramid_model import PyramidModel
 
 __all__ = ["AnyModel", "Packer", "compress_groups", "model_for"]
 

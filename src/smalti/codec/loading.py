@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from smalti.training import Model
-from smalti.training.pyramid import PYRAMID_FORMAT, PyramidModel
-from smalti.training.tensors import stored_format
+from smalti.training.common.tensors import stored_format
+from smalti.training.paper.grid_model import Model
+from smalti.training.pyramid.pyramid_model import PYRAMID_FORMAT, PyramidModel
 
 __all__ = ["load_model"]
 

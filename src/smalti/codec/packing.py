@@ -8,16 +8,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive import ArchiveInfo, ArchiveSpec, ArchiveWriter, CollectionInfo, open_archive
-from smalti.archive.recovery import RecoverySpec
+from smalti.archive.collection.collection_info import CollectionInfo
+from smalti.archive.read.reader import open_archive
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.archive.report import ArchiveInfo
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
+from smalti.decoders.layers.integer_network import IntegerNetwork
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
 from smalti.errors import SourceError
-from smalti.images import ImageSource, SkippedFile, refuse_skipped
-from smalti.images.batch import Pixels
-from smalti.images.skipping import skipped_words
-from smalti.integer import IntegerDecoder, IntegerNetwork
-from smalti.pyramid import PyramidNetwork
-from smalti.residual import CorrectionEstimator, Corrections, choose_corrections, max_squared_error
-from smalti.training import DOWNSAMPLING, Model, padded_size, to_unit_range
+from smalti.images.batch import Pixels, SkippedFile
+from smalti.images.source import ImageSource, refuse_skipped, skipped_words
+from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.residuals import Corrections, max_squared_error
+from smalti.training.common.training_images import to_unit_range
+from smalti.training.paper.grid_model import Model
+from smalti.training.paper.vqvae import DOWNSAMPLING, padded_size
 
 __all__ = ["CompressReport", "Promise", "compress_source"]
 

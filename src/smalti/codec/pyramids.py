@@ -4,26 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smalti.archive import ArchiveSpec, ArchiveWriter, open_archive
-from smalti.archive.recovery import RecoverySpec
+from smalti.archive.read.reader import open_archive
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
 from smalti.codec.packing import CompressReport, Promise
-from smalti.images import ImageSource, refuse_skipped
-from smalti.pyramid import PyramidDecoder, TokenLayout
-from smalti.training import ALONE, Group, TrainingImages
-from smalti.training.pyramid import (
-    Encoding,
-    Goal,
-    Progress,
-    PyramidModel,
-    PyramidObserver,
-    PyramidSettings,
-    bytes_besides_tokens,
-    fit_pyramid,
-    global_tokens,
-    search_rounds,
-    to_network,
-    to_prior,
-)
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.images.source import ImageSource, refuse_skipped
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.training_images import TrainingImages
+from smalti.training.pyramid.build import search_rounds
+from smalti.training.pyramid.encoding import Encoding, Progress
+from smalti.training.pyramid.export import bytes_besides_tokens, global_tokens, to_network, to_prior
+from smalti.training.pyramid.fit_pyramid import PyramidObserver, fit_pyramid
+from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.pyramid.pyramid_settings import PyramidSettings
+from smalti.training.pyramid.trade_off import Goal
 
 __all__ = ["PyramidPacking", "compress_with_pyramid", "fit_pyramid_source"]
 
@@ -40,7 +37,7 @@ def fit_pyramid_source(
     group: Group = ALONE,
     strict: bool = False,
 ) -> PyramidModel:
-    """Fit a pyramid on every image of `source`. The rest is as for `smalti.training.pyramid.fit_pyramid`.
+    """Fit a pyramid on every image of `source`. The rest is as for `smalti.training.pyramid.fit_pyramid.fit_pyramid`.
 
     strict : whether a file that would be passed over is an error
     """

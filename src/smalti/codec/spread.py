@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.images.batch import Pixels
-from smalti.training.scaling import EIGHT_BITS, PixelScale
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["Spread", "spread_of"]
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from smalti.errors import UsageError
-from smalti.training import FitSettings, profile_settings
-from smalti.training.pyramid import DEFAULT_EFFORT, DEFAULT_MSE, Goal, PyramidSettings
+from smalti.training.paper.settings import FitSettings, profile_settings
+from smalti.training.pyramid.pyramid_settings import DEFAULT_EFFORT, DEFAULT_MSE, PyramidSettings
+from smalti.training.pyramid.trade_off import Goal
 
 __all__ = ["Wanted"]
 

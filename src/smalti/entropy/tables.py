@@ -10,7 +10,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.entropy.coding import SymbolDecoder, SymbolEncoder
+from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
 from smalti.entropy.frequency import FrequencyTable
 from smalti.errors import DamagedArchiveError, UsageError
 

@@ -1,4 +1,7 @@
-"""What every source of images yields, and what every writer of images takes."""
+"""What every source of images yields, and what every writer of images takes.
+
+What a writer of images is told before the first of them comes.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +9,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PIXEL_DTYPES", "Fields", "ImageBatch", "Pixels", "Scalar", "SkippedFile", "shape_words"]
+__all__ = [
+    "PIXEL_DTYPES",
+    "UINT8",
+    "Coming",
+    "Fields",
+    "ImageBatch",
+    "PixelDtype",
+    "Pixels",
+    "Scalar",
+    "SkippedFile",
+    "shape_words",
+]
+
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """Pixels of 8 or 16 bits."""
@@ -86,3 +101,27 @@ def shape_words(shape: tuple[int, int, int]) -> str:
     """Return (height, width, channels) in words for a message, such as "28x28 pixels and 1 channel"."""
     height, width, channels = shape
     return f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}"
+
+
+# was sibling import
+
+
+PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
+
+UINT8: PixelDtype = PIXEL_DTYPES[0]
+
+
+@dataclass(frozen=True)
+class Coming:
+    """The images that will be written.
+
+    images : how many
+    image_shape : height, width and channels of all of them; None if they differ in shape or dtype
+    dtype : uint8 or uint16; of no meaning without a shape
+    class_names : the name of each label 0, 1, ..., or None
+    """
+
+    images: int
+    image_shape: tuple[int, int, int] | None = None
+    dtype: PixelDtype = UINT8
+    class_names: tuple[str, ...] | None = None

@@ -20,16 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import smalti
-from smalti.archive import Archive
-from smalti.archive.batch import ArchiveBatch, batch_images
-from smalti.archive.collection.reader import Collection
+from smalti.archive.collection.collection import Collection
+from smalti.archive.read.reader import Archive
+from smalti.archive.read.selection import ArchiveBatch, batch_images
 from smalti.errors import MissingDependencyError, SmaltiError, UsageError
-from smalti.files import atomic_file, writing
-from smalti.images import ImageSource, open_source
 from smalti.images.batch import ImageBatch
-from smalti.images.datasetobject import DatasetObject, is_dataset_object
-from smalti.images.imagetable import ColumnKinds, check_depth
-from smalti.images.tablerecords import SPLIT_FIELD
+from smalti.images.source import ImageSource
+from smalti.sinks.image_table import ColumnKinds, check_depth
+from smalti.sources.open import open_source
+from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object
+from smalti.sources.tables.table_records import SPLIT_FIELD
+from smalti.storage.atomic import atomic_file, writing
 
 __all__ = ["from_dataset", "to_dataset"]
 
@@ -42,7 +43,7 @@ _SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # as `datasets` allows them
 def from_dataset(dataset: DatasetObject) -> ImageSource:
     """The images of a `datasets.Dataset`, `IterableDataset`, or of a dict of them by split, as a source.
 
-    The same as `smalti.images.open_source(dataset)`: of images of several shapes, the most common are taken.
+    The same as `smalti.sources.open.open_source(dataset)`: of images of several shapes, the most common are taken.
     Raises UsageError for any other object, SourceError if no column holds images.
     """
     if not is_dataset_object(dataset):

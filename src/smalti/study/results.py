@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.study.strict_json import from_plain, read_json, to_plain, write_json
-from smalti.training.report import EpochReport
+from smalti.training.paper.observer import EpochReport
 
 __all__ = [
     "STUDY_TABLE",

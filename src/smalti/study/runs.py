@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive import compare, open_archive
-from smalti.codec import compress_source, fit_source
+from smalti.archive.read.reader import open_archive
+from smalti.codec.fitting import fit_source
+from smalti.codec.packing import compress_source
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
-from smalti.images import ImageSource
-from smalti.integer import IntegerDecoder
+from smalti.exchange import compare
+from smalti.images.source import ImageSource
 from smalti.study.machine import describe_machine
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
 from smalti.study.variants import Run
-from smalti.training import EpochReport, FitObserver, Model, token_statistics
+from smalti.training.paper.grid_model import Model
+from smalti.training.paper.observer import EpochReport, FitObserver, token_statistics
 
 __all__ = ["fit_run", "measure_run", "model_path"]
 

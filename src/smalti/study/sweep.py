@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.codec import compress_source
+from smalti.codec.packing import compress_source
 from smalti.errors import SourceError, UsageError
-from smalti.images import ImageSource, open_source, read_bytes, read_images
+from smalti.images.source import ImageSource, read_bytes, read_images
+from smalti.sources.open import open_source
 from smalti.study.baselines.classical import ClassicalResult, measure_classical
 from smalti.study.baselines.vae import VaeResult, measure_vae
 from smalti.study.machine import describe_machine
@@ -27,7 +28,8 @@ from smalti.study.results import (
 from smalti.study.runs import SHOWN_IMAGES, fit_run, measure_run, model_path
 from smalti.study.strict_json import read_json
 from smalti.study.variants import ABLATED, CURED, PAPER, Run
-from smalti.training import FitObserver, Model
+from smalti.training.paper.grid_model import Model
+from smalti.training.paper.observer import FitObserver
 from smalti.version import __version__
 
 __all__ = ["STUDY_SIZES", "StudyObserver", "StudyPlan", "run_study"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from smalti.training import FitSettings, QuantizerSettings
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 __all__ = ["ABLATED", "CURED", "PAPER", "VARIANTS", "Run"]
 

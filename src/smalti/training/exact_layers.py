@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smalti.integer import Clip, Layer, PixelTable, PixelType
+from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable, PixelType
 
 __all__ = ["PIECE_NUMBERS", "ExactLayer", "exact_products", "numbers_per_image", "pixel_dtype"]
 

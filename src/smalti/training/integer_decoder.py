@@ -1,4 +1,4 @@
-"""The integer decoder in PyTorch: the same bits as `smalti.integer.IntegerDecoder`, on any device.
+"""The integer decoder in PyTorch: the same bits as `smalti.decoders.grid.integer_decoder.IntegerDecoder`, on any device.
 
 Why they are the same is told in `exact_layers`; the decoder of hierarchical tokens is in `pyramid_decoder`.
 """
@@ -6,8 +6,8 @@ Why they are the same is told in `exact_layers`; the decoder of hierarchical tok
 import torch
 from torch import Tensor
 
+from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.errors import UsageError
-from smalti.integer import IntegerNetwork
 from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchIntegerDecoder"]

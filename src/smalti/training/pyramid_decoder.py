@@ -1,6 +1,6 @@
-"""The decoder of hierarchical tokens in PyTorch: the same bits as `smalti.pyramid.PyramidDecoder`, on any device.
+"""The decoder of hierarchical tokens in PyTorch: the same bits as `smalti.decoders.pyramid.pyramid_decoder.PyramidDecoder`, on any device.
 
-Codes are added up to latents, stems bring these to the canvas, layers make pixels of it: `smalti.pyramid.network`.
+Codes are added up to latents, stems bring these to the canvas, layers make pixels of it: `smalti.decoders.pyramid.pyramid_network`.
 Why the bits are the same is told in `exact_layers`.
 """
 
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smalti.decoders.layers.integer_network import Layer
+from smalti.decoders.pyramid.pyramid_network import ABSENT, PyramidNetwork
+from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import UsageError
-from smalti.integer import Layer
-from smalti.pyramid import ABSENT, PyramidNetwork, TokenLayout
 from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchPyramidDecoder"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import smalti
-from archive.made_up import random_network, random_tokens, write
+from helpers.made_up_archives import random_network, random_tokens, write
 
 
 @pytest.fixture(scope="package")

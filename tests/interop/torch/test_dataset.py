@@ -7,12 +7,12 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 import smalti
-from archive.made_up import random_network, random_tokens, write
-from smalti.archive import store as store_module
-from smalti.archive.collection.writing import write_collection
+from helpers.made_up_archives import random_network, random_tokens, write
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.read import store as store_module
 from smalti.errors import ImageIndexError, SmaltiError, UsageError
-from smalti.interop.torch import ArchiveDataset
-from smalti.interop.torch.pixels import as_images
+from smalti.interop.torch.dataset import ArchiveDataset
+from smalti.interop.torch.decoder import as_images
 
 PICKED = [5, 129, 7, 5, -1, 64]
 
@@ -168,7 +168,7 @@ def test_closed_it_opens_again(dataset):
 
 def test_images_of_several_shapes_are_given_each_in_its_own(grey, colour, tmp_path):
     path = tmp_path / "both.smalti"
-    write_collection(path, [partial(smalti.archive.open_archive, one.path) for one in (grey, colour)])
+    write_collection(path, [partial(smalti.archive.read.reader.open_archive, one.path) for one in (grey, colour)])
     dataset = pickle.loads(pickle.dumps(ArchiveDataset(path, labels=False)))
     first, second = dataset.__getitems__([129, 133])
     assert (first.numpy() == grey.pixels[129][None]).all()

@@ -7,11 +7,11 @@ import torch
 from torch.utils.data import DataLoader
 
 import smalti
-from archive.made_up import random_network, write
 from archive.test_pyramid import made_up
-from smalti.archive.collection.writing import write_collection
+from helpers.made_up_archives import random_network, write
+from smalti.archive.collection.collection_writer import write_collection
 from smalti.errors import UsageError
-from smalti.interop.torch import ArchiveDataset
+from smalti.interop.torch.dataset import ArchiveDataset
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -86,7 +86,7 @@ def member(path, low, high, seed=0):
 
 
 def collection(path, *members):
-    write_collection(path, [partial(smalti.archive.open_archive, one) for one in members])
+    write_collection(path, [partial(smalti.archive.read.reader.open_archive, one) for one in members])
     return path
 
 

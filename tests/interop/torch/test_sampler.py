@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from smalti.errors import UsageError
-from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
-from smalti.interop.torch.order import BlockOrder
+from smalti.interop.torch.dataset import ArchiveDataset
+from smalti.interop.torch.sampler import BlockOrder, BlockShuffleSampler
 
 
 def blocks(*sizes):

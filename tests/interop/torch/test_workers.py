@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from archive.remote.serving import Served, serve
-from smalti.archive import store as store_module
-from smalti.interop.torch import ArchiveDataset, BlockShuffleSampler
+from helpers.range_server import Served, serve
+from smalti.archive.read import store as store_module
+from smalti.interop.torch.dataset import ArchiveDataset
+from smalti.interop.torch.sampler import BlockShuffleSampler
 
 METHODS = [method for method in ("fork", "spawn", "forkserver") if method in multiprocessing.get_all_start_methods()]
 

@@ -4,8 +4,7 @@ import pytest
 
 from smalti.study.page.conclusion import best_verdict, degrade_verdict, overall, write_conclusion
 from smalti.study.statistics import MEASURES, compare_sizes
-
-from ..test_statistics import runs_of
+from study.test_statistics import runs_of
 
 CASES = {
     "supports": {64: 0.0188, 128: 0.0094, 256: 0.0126, 512: 0.0140},

@@ -2,13 +2,12 @@ from dataclasses import replace
 
 import pytest
 
+from helpers.made_up_results import made_up_run
+from helpers.made_up_study import made_up_runs, made_up_study
 from smalti.study.baselines.matching import RatePoint
 from smalti.study.page import narrative
 from smalti.study.page.narrative import NOT_RUN
 from smalti.study.selection import Study
-
-from ..made_up import made_up_run
-from ..made_up_study import made_up_runs, made_up_study
 
 WRITERS = [getattr(narrative, name) for name in narrative.__all__ if name != "NOT_RUN"]
 STUDY = made_up_study()

@@ -4,11 +4,10 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from helpers.made_up_study import INFO, made_up_runs, made_up_study, write_study
 from smalti.errors import SourceError
 from smalti.study.page.report import build_report, read_study
 from smalti.study.selection import Study
-
-from ..made_up_study import INFO, made_up_runs, made_up_study, write_study
 
 SMALLEST = Study(made_up_runs(seeds=1, sizes=(64,), variants=("paper",)))
 

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
+from helpers.tiny_pyramids import SHAPES, random_pyramid, random_tokens, torch_generator
 from smalti.training.pyramid.assign import _Context, assign, curvatures
-from smalti.training.pyramid.prior import contexts
-
-from .tiny import SHAPES, random_pyramid, random_tokens, torch_generator
+from smalti.training.pyramid.learned_prior import contexts
 
 IMAGES = 6
 

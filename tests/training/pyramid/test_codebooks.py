@@ -1,9 +1,8 @@
 import torch
 
+from helpers.tiny_pyramids import torch_generator
 from smalti.training.pyramid.assign import CodeUse
 from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
-
-from .tiny import torch_generator
 
 
 def totals(count, spared, distortion):

@@ -3,12 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from smalti.training.pyramid import Encoding, Goal
-from smalti.training.pyramid.network import PyramidEncoder
-from smalti.training.pyramid.search import measure
-from training.tiny import training_images
-
-from .tiny import (
+from helpers.tiny_fits import training_images
+from helpers.tiny_pyramids import (
     SHAPES,
     as_batch,
     as_bytes,
@@ -20,6 +16,10 @@ from .tiny import (
     random_pyramid,
     random_tokens,
 )
+from smalti.training.pyramid.encoder import PyramidEncoder
+from smalti.training.pyramid.encoding import Encoding
+from smalti.training.pyramid.token_search import measure
+from smalti.training.pyramid.trade_off import Goal
 
 PIXELS = 16 * 16
 

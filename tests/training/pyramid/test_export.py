@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from smalti.pyramid import ABSENT, NetworkPrior, PyramidDecoder, PyramidPrior, TablePrior, pack_pyramid, unpack_pyramid
-from smalti.pyramid.context import reach
-from smalti.training.pyramid import global_tokens, local_tokens, to_network, to_prior
-
-from .tiny import SHAPES, as_bytes, decoded, random_pyramid, random_tokens
+from helpers.tiny_pyramids import SHAPES, as_bytes, decoded, random_pyramid, random_tokens
+from smalti.decoders.pyramid.context import reach
+from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.decoders.pyramid.pyramid_network import ABSENT
+from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.training.pyramid.export import global_tokens, local_tokens, to_network, to_prior
 
 IMAGES = 12
 

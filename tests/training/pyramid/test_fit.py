@@ -5,13 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from helpers.tiny_fits import without_seconds
+from helpers.tiny_pyramids import BATCH, STEPS, StopAt, blobs, differing, fit_blobs, pyramid_settings
 from smalti.errors import ModelError
-from smalti.training import FitInterruptedError, to_unit_range
-from smalti.training.pyramid import PyramidModel, PyramidReport
+from smalti.training.common.training_images import to_unit_range
+from smalti.training.paper.fit_grid import FitInterruptedError
+from smalti.training.pyramid.fit_pyramid import PyramidReport
 from smalti.training.pyramid.learner import Plan
-from training.tiny import without_seconds
-
-from .tiny import BATCH, STEPS, StopAt, blobs, differing, fit_blobs, pyramid_settings
+from smalti.training.pyramid.pyramid_model import PyramidModel
 
 CHANGES = 5
 """Steps between two changes of the codebooks, here."""

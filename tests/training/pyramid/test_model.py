@@ -3,11 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from helpers.tiny_pyramids import SHAPES, as_batch, blobs, differing, pyramid_settings, random_pyramid
 from smalti.errors import ModelError
-from smalti.training.pyramid import PyramidModel
-from smalti.training.pyramid.network import PyramidEncoder
-
-from .tiny import SHAPES, as_batch, blobs, differing, pyramid_settings, random_pyramid
+from smalti.training.pyramid.encoder import PyramidEncoder
+from smalti.training.pyramid.pyramid_model import PyramidModel
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from .tiny import SHAPES, decoded, random_pyramid, random_tokens
+from helpers.tiny_pyramids import SHAPES, decoded, random_pyramid, random_tokens
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from smalti.training.pyramid.search import improve, measure
-
-from .tiny import SHAPES, decoded, random_pyramid, random_tokens, torch_generator
+from helpers.tiny_pyramids import SHAPES, decoded, random_pyramid, random_tokens, torch_generator
+from smalti.training.pyramid.token_search import improve, measure
 
 IMAGES = 10
 

@@ -3,12 +3,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.tiny_pyramids import random_pyramid
 from smalti.errors import UsageError
-from smalti.training.pyramid.network import PyramidEncoder
-from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.pyramid.encoder import PyramidEncoder
+from smalti.training.pyramid.pyramid_shape import PyramidShape
 from smalti.training.pyramid.sizing import choose_shape
-
-from .tiny import random_pyramid
 
 sides = st.integers(1, 70)
 

@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from smalti.archive.header import Header
-from smalti.archive.layout import COLLECTION, VERSION, check_version
-from smalti.canonical import canonical_json, parse_canonical_json
+from smalti.archive.format.header import Header
+from smalti.archive.format.layout import COLLECTION, VERSION, check_version
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
+from smalti.storage.canonical import canonical_json, parse_canonical_json
 
 __all__ = [
     "MANIFEST_SUFFIX",

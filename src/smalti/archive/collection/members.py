@@ -1,5 +1,9 @@
-"""The members of a collection, opened when they are needed, and not all at once."""
+"""The members of a collection, opened when they are needed, and not all at once.
 
+The shared sections of an open collection, found by the SHA-256 that members name them by.
+"""
+
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -7,10 +11,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from smalti.archive.collection.directory import MemberFacts
-from smalti.archive.reader import Archive
+from smalti.archive.read.reader import Archive
 from smalti.errors import DamagedArchiveError
+from smalti.storage.positioned import Positioned
 
-__all__ = ["Members"]
+__all__ = ["Members", "SharedSections"]
+
 
 _OPEN_MEMBERS = 64
 """Decoders and files that are kept: a system has a limit of open files, and memory one of decoders."""
@@ -53,3 +59,28 @@ class Members:
         with self._lock:
             while self._opened:
                 self._opened.popitem()[1].close()
+
+
+class SharedSections:
+    """Payloads by their SHA-256, read when one is first asked for; safe from several threads, and pickled by its file.
+
+    places : offset and length in bytes of each payload
+    """
+
+    def __init__(self, file: Positioned, places: tuple[tuple[int, int], ...]) -> None:
+        self._file, self._places = file, places
+        self._lock = threading.Lock()
+        self._payloads: dict[bytes, bytes] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return SharedSections, (self._file, self._places)
+
+    def __call__(self, digest: bytes) -> bytes:
+        """The payload of this SHA-256; DamagedArchiveError if no shared section has it."""
+        with self._lock:
+            if self._payloads is None:
+                payloads = self._file.read_many(self._places)
+                self._payloads = {hashlib.sha256(payload).digest(): payload for payload in payloads}
+        if digest not in self._payloads:
+            raise DamagedArchiveError("the model that it shares with others is damaged or missing")
+        return self._payloads[digest]

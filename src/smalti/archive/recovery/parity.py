@@ -1,13 +1,34 @@
-"""What a recovery section holds: one row of parity, and the table of the sections it was made of."""
+"""What a recovery section holds: one row of parity, and the table of the sections it was made of.
+
+Making lost sections of a group again from the others and its parity.
+
+Making recovery sections while an archive is written, without holding the sections themselves.
+"""
 
 import struct
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
-from smalti.archive.layout import Entry, Section
+from smalti.archive.format.layout import Entry, Section, crc32c
+from smalti.archive.recovery.reed_solomon import Mixture, erasure_code
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
 
-__all__ = ["Key", "Member", "ParitySection", "RecoverySpec", "groups_of", "is_member"]
+__all__ = [
+    "Group",
+    "Key",
+    "Member",
+    "ParitySection",
+    "RecoveryBuilder",
+    "RecoverySpec",
+    "groups_of",
+    "is_member",
+    "make_parity",
+    "restore_group",
+]
+
 
 _CODE = 1
 _HEAD = struct.Struct("<BBBBII")
@@ -136,3 +157,138 @@ def _unpack_member(payload: bytes, place: int) -> Member:
     if reserved != _ZEROS:
         raise DamagedArchiveError("recovery: reserved bytes are not zero")
     return Member(section, ordinal, payload_bytes, payload_crc)
+
+
+# was sibling import
+
+
+@dataclass(frozen=True)
+class Group:
+    """The sections that are protected together, and where their parity can be had.
+
+    rows : what reads the parity of each row that was not lost
+    """
+
+    spec: RecoverySpec
+    members: tuple[Member, ...]
+    rows: dict[int, Callable[[], bytes]]
+
+
+def restore_group(group: Group, lost: set[Member], read: Callable[[Member], bytes]) -> dict[Member, bytes]:
+    """Make the `lost` members of a group again: all of them, or none if they are more than its rows of parity.
+
+    read : gives the payload of a member that is not lost
+
+    Members whose checksum does not come out right, because the parity was made of other sections, are left out.
+    """
+    if len(lost) > len(group.rows):
+        return {}
+    code = erasure_code(group.spec.members, group.spec.parity)
+    rows = sorted(group.rows)[: len(lost)]
+    places = [place for place, member in enumerate(group.members) if member in lost]
+    rest = Mixture(code.generator[rows])  # the parity less the part of what is known: what the lost ones add to it
+    for place, member in enumerate(group.members):
+        if member not in lost:
+            rest.add(place, read(member))
+    for number, row in enumerate(rows):
+        rest.add_to_row(number, group.rows[row]())
+    solved = Mixture(code.inverse(places, rows))
+    for number, part in enumerate(rest.rows()):
+        solved.add(number, part)
+    made = {group.members[place]: row for place, row in zip(places, solved.rows(), strict=True)}
+    cut = {member: payload[: member.payload_bytes] for member, payload in made.items()}
+    return {member: payload for member, payload in cut.items() if crc32c(payload) == member.payload_crc}
+
+
+def make_parity(
+    spec: RecoverySpec, group: int, members: tuple[Member, ...], read: Callable[[Member], bytes]
+) -> list[ParitySection]:
+    """Make all recovery sections of a group whose members are all there."""
+    mixture = Mixture(erasure_code(spec.members, spec.parity).generator)
+    for place, member in enumerate(members):
+        mixture.add(place, read(member))
+    return [ParitySection(spec, group, row, members, parity) for row, parity in enumerate(mixture.rows())]
+
+
+# was sibling import
+
+
+class RecoveryBuilder:
+    """Takes every section as it is written, and gives the payloads of the recovery sections at the end.
+
+    >>> with RecoveryBuilder(RecoverySpec.parse("1/16"), folder) as recovery:
+    ...     recovery.add(entry, payload)                   # for each section, in file order
+    ...     for payload in recovery.payloads(): ...        # in the order of the file
+
+    Memory: for each of the two open groups, m times its longest section. Finished parity waits in a nameless
+    temporary file in `folder`, which vanishes when this is closed.
+
+    Raises MissingDependencyError if the extra `recovery` is not installed.
+    """
+
+    def __init__(self, spec: RecoverySpec, folder: Path) -> None:
+        erasure_code(spec.members, spec.parity)
+        self._spec = spec
+        self._fixed = _Kind(spec, folder)
+        self._blocks = _Kind(spec, folder)
+
+    def __enter__(self) -> "RecoveryBuilder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._fixed.close()
+        self._blocks.close()
+
+    def add(self, entry: Entry, payload: bytes) -> None:
+        """Add a section; those that need no protection, such as copies, are passed over."""
+        if is_member((entry.section, entry.ordinal)):
+            kind = self._blocks if entry.section == Section.TOKENS else self._fixed
+            kind.add(Member.of(entry), payload)
+
+    def payloads(self) -> Iterator[bytes]:
+        """The payloads of all recovery sections; nothing may be added after this."""
+        group = 0
+        for kind in (self._fixed, self._blocks):
+            for members, rows in kind.groups():
+                for row, parity in enumerate(rows):
+                    yield ParitySection(self._spec, group, row, members, parity).pack()
+                group += 1
+
+
+class _Kind:
+    """The groups of one kind of section: the open one in memory, the finished ones in a file."""
+
+    def __init__(self, spec: RecoverySpec, folder: Path) -> None:
+        self._spec = spec
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+        self._finished: list[tuple[Member, ...]] = []
+        self._start()
+
+    def add(self, member: Member, payload: bytes) -> None:
+        self._parity.add(len(self._members), payload)
+        self._members.append(member)
+        if len(self._members) == self._spec.members:
+            self._finish()
+
+    def groups(self) -> Iterator[tuple[tuple[Member, ...], list[bytes]]]:
+        """The members and the parity rows of each group."""
+        if self._members:
+            self._finish()
+        self._file.seek(0)
+        for members in self._finished:
+            longest = max(member.payload_bytes for member in members)
+            yield members, [self._file.read(longest) for _ in range(self._spec.parity)]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _start(self) -> None:
+        self._members: list[Member] = []
+        self._parity = Mixture(erasure_code(self._spec.members, self._spec.parity).generator)
+
+    def _finish(self) -> None:
+        self._file.writelines(self._parity.rows())
+        self._finished.append(tuple(self._members))
+        self._start()

@@ -4,18 +4,3 @@
 `here`, `pool` and `onray` make many, with this process, local ones, or Ray; `running` does what is missing. No shard
 depends on another, on who makes it, or on when (docs/scale.md).
 """
-
-from smalti.codec.bulk.plan import Plan, Settings, make_plan, read_plan, write_plan
-from smalti.codec.bulk.running import BulkReport, Failure, Task, run_plan
-
-__all__ = [
-    "BulkReport",
-    "Failure",
-    "Plan",
-    "Settings",
-    "Task",
-    "make_plan",
-    "read_plan",
-    "run_plan",
-    "write_plan",
-]

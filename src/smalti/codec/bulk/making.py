@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from smalti.archive.recovery import RecoverySpec
+from smalti.archive.recovery.parity import RecoverySpec
 from smalti.codec.bulk.plan import Part, group_of, read_plan
 from smalti.codec.bulk.shards import ShardFolder, ShardRecord
 from smalti.codec.compressing import packing_of
@@ -17,11 +17,12 @@ from smalti.codec.packing import CompressReport, compress_source
 from smalti.codec.pyramids import compress_with_pyramid
 from smalti.codec.wanted import Wanted
 from smalti.errors import ModelError, SmaltiError, SourceError
-from smalti.images import ImageBatch, ImageSource, SkippedFile, refuse_skipped
-from smalti.images.places import shown
-from smalti.images.stretch import Entries, listing_sha256
-from smalti.training import Model
-from smalti.training.pyramid import PyramidModel
+from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.source import ImageSource, refuse_skipped
+from smalti.sources.entry_range import Entries, listing_sha256
+from smalti.storage.location import redacted
+from smalti.training.paper.grid_model import Model
+from smalti.training.pyramid.pyramid_model import PyramidModel
 
 __all__ = ["Engine", "Outcome", "ShardMaker"]
 
@@ -148,7 +149,7 @@ class ShardMaker:
             entries = Entries(self._plan.source, part.files, group=group_of(self._model))
             if len(entries) != part.entries or listing_sha256(self._plan.source, part.files) != part.listing_sha256:
                 raise SourceError(
-                    f"{shown(self._plan.source)}: is not what was planned: {_changed(part, len(entries))}; bring it "
+                    f"{redacted(self._plan.source)}: is not what was planned: {_changed(part, len(entries))}; bring it "
                     "back, or plan anew"
                 )
             self._opened = number, entries

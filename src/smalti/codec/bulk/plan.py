@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from smalti.archive.recovery import RecoverySpec
-from smalti.canonical import canonical_json, parse_canonical_json
+from smalti.archive.recovery.parity import RecoverySpec
 from smalti.codec.loading import load_model
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
-from smalti.files import atomic_file, writing
-from smalti.images.places import is_url, shown
-from smalti.images.records import Group
-from smalti.images.sets import SET_NAMES
-from smalti.images.stretch import Entries, listing_sha256, member_files, source_kind
-from smalti.training import Model
-from smalti.training.pyramid import PyramidModel
+from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
+from smalti.sources.named.sets import SET_NAMES
+from smalti.sources.records.record import Group
+from smalti.storage.atomic import atomic_file, writing
+from smalti.storage.canonical import canonical_json, parse_canonical_json
+from smalti.storage.location import is_url, redacted
+from smalti.training.paper.grid_model import Model
+from smalti.training.pyramid.pyramid_model import PyramidModel
 from smalti.version import __version__
 
 __all__ = ["Part", "Plan", "Settings", "Shard", "group_of", "make_plan", "read_plan", "write_plan"]
@@ -45,7 +45,7 @@ class Part:
 
     files : as `member_files` names them; none for the source as a whole
     entries : what was there at planning
-    listing_sha256 : see `smalti.images.stretch`
+    listing_sha256 : see `smalti.sources.entry_range`
     """
 
     files: tuple[str, ...]
@@ -165,7 +165,7 @@ def make_plan(
     else:
         opened = Entries(spec, report=report, group=group)
         if not len(opened):
-            raise SourceError(f"{shown(source)}: nothing in it is of the model's shape; fit a model on such images")
+            raise SourceError(f"{redacted(source)}: nothing in it is of the model's shape; fit a model on such images")
         parts = (Part((), len(opened), listing_sha256(spec)),)
     shards = tuple(
         Shard(number, start, stop)
@@ -227,7 +227,7 @@ def _parts_by_file(spec: str, shard_images: int, group: Group, progress: Callabl
     files = member_files(spec)
     if not files:
         raise UsageError(
-            f"{shown(spec)}: is not made of several TAR or Parquet files, by which shards could go; leave --by-file out"
+            f"{redacted(spec)}: is not made of several TAR or Parquet files, by which shards could go; leave --by-file out"
         )
     some: list[str] = []
     entries = 0
@@ -241,7 +241,7 @@ def _parts_by_file(spec: str, shard_images: int, group: Group, progress: Callabl
             entries += more
         progress(done + 1, len(files))
     if not some:
-        raise SourceError(f"{shown(spec)}: no image is in its {len(files):,} files; check the name")
+        raise SourceError(f"{redacted(spec)}: no image is in its {len(files):,} files; check the name")
     yield _part(spec, some, entries)
 
 

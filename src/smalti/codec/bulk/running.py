@@ -10,7 +10,7 @@ from smalti.codec.bulk.plan import Plan, read_plan
 from smalti.codec.bulk.pool import make_in_pool
 from smalti.codec.bulk.shards import ShardFolder, ShardRecord
 from smalti.errors import UsageError
-from smalti.images import SkippedFile
+from smalti.images.batch import SkippedFile
 
 __all__ = ["BulkReport", "Failure", "Task", "run_plan"]
 

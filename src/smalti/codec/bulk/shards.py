@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
-from smalti.canonical import canonical_json, parse_canonical_json
 from smalti.codec.bulk.plan import Plan
 from smalti.errors import OutputError, OutputExistsError
-from smalti.files import atomic_file, writing
-from smalti.images import SkippedFile
+from smalti.images.batch import SkippedFile
+from smalti.storage.atomic import atomic_file, writing
+from smalti.storage.canonical import canonical_json, parse_canonical_json
 
 __all__ = ["ShardFolder", "ShardRecord"]
 

@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import smalti
-from smalti.archive.selection import resolve
+from smalti.archive.read.selection import resolve
 from smalti.errors import SmaltiError, UsageError
-from smalti.interop.torch.decoder import TokenDecoder
-from smalti.interop.torch.pixels import as_images, check_dtype
+from smalti.interop.torch.decoder import TokenDecoder, as_images, check_dtype
 
 __all__ = ["ArchiveDataset"]
 

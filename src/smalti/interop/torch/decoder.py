@@ -1,4 +1,7 @@
-"""Tokens to images on a device, after collation: fewer bytes travel to it, and the pixels are the same bit for bit."""
+"""Tokens to images on a device, after collation: fewer bytes travel to it, and the pixels are the same bit for bit.
+
+Pixels as archives give them, to images as networks take them.
+"""
 
 from typing import NamedTuple
 
@@ -7,17 +10,46 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smalti.archive import Archive, Collection
-from smalti.archive.imagemodel import TokenModel
-from smalti.archive.sharing import SharedTokens, network_key
+from smalti.archive.collection.collection import Collection
+from smalti.archive.collection.sharing import SharedTokens, network_key
+from smalti.archive.read.image_model import TokenModel
+from smalti.archive.read.reader import Archive
+from smalti.decoders.layers.integer_network import IntegerNetwork
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
 from smalti.errors import UsageError
-from smalti.integer import IntegerNetwork
-from smalti.interop.torch.pixels import as_images, check_dtype
-from smalti.pyramid import PyramidNetwork
 from smalti.training.integer_decoder import TorchIntegerDecoder
 from smalti.training.pyramid_decoder import TorchPyramidDecoder
 
-__all__ = ["TokenDecoder"]
+__all__ = ["FLOATS", "TokenDecoder", "as_images", "check_dtype"]
+
+
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""What images may be scaled to, [0, 1]."""
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """UsageError unless images can be given in this dtype: None is as they are stored."""
+    if dtype is not None and dtype not in FLOATS:
+        raise UsageError(f"images of {dtype}: leave dtype out for integers as stored, or give {FLOATS[0]}")
+
+
+def as_images(pixels: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Images [n, C, H, W] of pixels [n, H, W] or [n, H, W, C], uint8 or uint16.
+
+    dtype : None keeps the integers; a floating-point type scales them to [0, 1], 255 or 65,535 to 1
+    """
+    if pixels.ndim == 4 and pixels.shape[3] == 1:
+        pixels = pixels[..., 0]  # else strides would say that channels come last, and convolutions would add otherwise
+    images = (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).contiguous()
+    if dtype is None:
+        return images
+    wide = dtype if dtype.itemsize > 2 else torch.float32  # half floats cannot hold 65,535 steps
+    # a tensor and no number: GPUs divide by a number by multiplying with its rounded reciprocal
+    largest = torch.full((), torch.iinfo(pixels.dtype).max, dtype=wide, device=pixels.device)
+    return images.to(wide).div_(largest).to(dtype)
+
+
+# was sibling import
 
 
 class TokenDecoder:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from smalti.pyramid.context import reach
-from smalti.training.distributed import ALONE, Group
-from smalti.training.pyramid.pyramid import Pyramid
+from smalti.decoders.pyramid.context import reach
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.pyramid.learned_pyramid import Pyramid
 
 __all__ = ["Assigned", "CodeUse", "assign", "curvatures"]
 

@@ -6,16 +6,16 @@ from itertools import pairwise
 
 import torch
 
-from smalti.training.distributed import ALONE, Group
-from smalti.training.images import TrainingImages
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+from smalti.training.common.training_images import TrainingImages
+from smalti.training.pyramid.encoder import PyramidEncoder
+from smalti.training.pyramid.learned_prior import LevelPrior, context_size
+from smalti.training.pyramid.learned_pyramid import LevelForm, Pyramid
 from smalti.training.pyramid.learner import Learner, Plan
-from smalti.training.pyramid.network import PyramidEncoder
-from smalti.training.pyramid.prior import LevelPrior, context_size
-from smalti.training.pyramid.pyramid import LevelForm, Pyramid
-from smalti.training.pyramid.settings import DEFAULT_MSE, EFFORTS, PyramidSettings
-from smalti.training.pyramid.shape import PyramidShape
+from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE, EFFORTS, PyramidSettings
+from smalti.training.pyramid.pyramid_shape import PyramidShape
 from smalti.training.pyramid.sizing import SLICE, Spectrum, choose_shape
-from smalti.training.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["BATCH_IMAGES", "Sized", "make_learner", "make_pyramid", "search_rounds", "size_up"]
 

@@ -18,14 +18,13 @@ from torch import Tensor
 
 from smalti.errors import ModelError
 from smalti.images.quality import ssim
-from smalti.training.distributed import ALONE, Group, State
-from smalti.training.images import TrainingImages, to_unit_range
-from smalti.training.pyramid.control import Goal
+from smalti.training.common.distributed import ALONE, Group, State
+from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
-from smalti.training.pyramid.model import PyramidModel
-from smalti.training.pyramid.schedule import learning_rate
-from smalti.training.pyramid.search import SearchState, improve, measure
-from smalti.training.tensors import read_tensors, write_tensors
+from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.pyramid.token_search import SearchState, improve, measure
+from smalti.training.pyramid.trade_off import Goal, learning_rate
 
 __all__ = ["Encoded", "Encoding", "Progress"]
 

@@ -5,17 +5,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smalti.entropy import FrequencyTable
-from smalti.integer import Clip, Layer, PixelTable
-from smalti.pyramid import ABSENT, Level, NetworkPrior, PyramidNetwork, PyramidPrior, Scale, TablePrior, pack_pyramid
-from smalti.training.pyramid.prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
-from smalti.training.pyramid.pyramid import (
-    LARGEST_ACTIVATION,
-    LARGEST_CODE,
-    LARGEST_WEIGHT,
-    Pyramid,
-)
-from smalti.training.scaling import PixelScale
+from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
+from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
+from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_packing import pack_pyramid
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.entropy.frequency import FrequencyTable
+from smalti.training.common.scaling import PixelScale
+from smalti.training.pyramid.learned_prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
+from smalti.training.pyramid.learned_pyramid import LARGEST_ACTIVATION, LARGEST_CODE, LARGEST_WEIGHT, Pyramid
 
 __all__ = ["bytes_besides_tokens", "global_tokens", "local_tokens", "to_network", "to_prior"]
 

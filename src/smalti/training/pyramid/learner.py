@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smalti.training.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, Group
 from smalti.training.pyramid.assign import assign, curvatures
 from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
-from smalti.training.pyramid.control import TradeOff
-from smalti.training.pyramid.network import PyramidEncoder
-from smalti.training.pyramid.pyramid import LARGEST_FIRST_CODE, Pyramid
-from smalti.training.pyramid.schedule import learning_rate
+from smalti.training.pyramid.encoder import PyramidEncoder
+from smalti.training.pyramid.learned_pyramid import LARGEST_FIRST_CODE, Pyramid
+from smalti.training.pyramid.trade_off import TradeOff, learning_rate
 
 __all__ = ["Learner", "Plan", "StepMeasure", "gradients", "mean_part"]
 

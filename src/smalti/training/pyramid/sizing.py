@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from smalti.images.batch import Pixels
-from smalti.training.pyramid.shape import PyramidShape
-from smalti.training.scaling import EIGHT_BITS, PixelScale
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+from smalti.training.pyramid.pyramid_shape import PyramidShape
 
 __all__ = ["SLICE", "Likely", "Spectrum", "choose_shape", "learned_share"]
 

@@ -1,0 +1,175 @@
+"""Putting archives together as one collection: their blocks are copied, a model that several have is stored once."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.collection.directory import MemberFacts, pack_directory
+from smalti.archive.collection.sharing import SharedTokens, model_reference, network_key, pack_shared
+from smalti.archive.edit.rewrite import recovery_spec, rewrite_archive
+from smalti.archive.format.frames import FrameWriter
+from smalti.archive.format.layout import COLLECTION, SHARED_MODEL, SHARED_PRIOR, Section, crc32c
+from smalti.archive.read.image_model import TokenModel
+from smalti.archive.read.reader import Archive
+from smalti.archive.recovery.parity import Key
+from smalti.errors import UsageError
+from smalti.storage.atomic import atomic_file, writing
+
+__all__ = ["Opener", "write_collection", "write_images"]
+
+_CHUNK_BYTES = 1 << 20
+_SHARED = SHARED_MODEL | SHARED_PRIOR
+
+Opener = Callable[[], AbstractContextManager[Archive]]
+"""Opens a member; it is closed soon after, so that thousands of them need few files at once."""
+
+
+def write_collection(
+    out: Path,
+    members: Sequence[Opener],
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write the collection of archives, in this order, whole or not at all.
+
+    progress : called with the members that are done, and all of them
+
+    Raises UsageError for no members, DamagedArchiveError if one is not intact, OutputExistsError, OutputError.
+    """
+    if not members:
+        raise UsageError(f"{out}: a collection needs at least one archive")
+    sharing = _Sharing(members)
+    with atomic_file(out, overwrite=overwrite) as file, writing(out):
+        frames = FrameWriter(file, COLLECTION)
+        for payload in sharing.payloads:
+            frames.add(Section.SHARED, payload)
+        facts = []
+        for number, member in enumerate(members):
+            with member() as archive, tempfile.TemporaryFile(dir=out.parent, prefix=".smalti-") as spool:
+                facts.append(MemberFacts.of(archive.sections.header))
+                _write_member(archive, sharing.plans[number], spool, out.parent)
+                frames.add_pieces(Section.MEMBER, _pieces(spool), spool.tell(), _checksum(spool))
+            progress(number + 1, len(members))
+        frames.add(Section.DIRECTORY, pack_directory(facts))
+        frames.finish()
+
+
+def write_images(out: Path, members: Sequence[Opener], *, overwrite: bool = False) -> None:
+    """Write the collection of archives, or the archive itself if it is one, whole or not at all.
+
+    Raises what `write_collection` raises.
+    """
+    if len(members) != 1:
+        write_collection(out, members, overwrite=overwrite)
+        return
+    with members[0]() as archive, atomic_file(out, overwrite=overwrite) as file, writing(out):
+        _write_member(archive, _Plan(), file, out.parent)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a member has of its own: the payloads that take the place of a model or prior that is shared."""
+
+    model: bytes | None = None
+    prior: bytes | None = None
+
+
+@dataclass
+class _Network:
+    """A network, the members that have it, and the codes that they use of it; the latter only of grids of tokens."""
+
+    members: list[int]
+    tokens: SharedTokens | None
+    pyramid: bytes | None
+
+
+class _Sharing:
+    """Which models and priors are stored once.
+
+    payloads : of the shared sections    plans : of the members, in order
+    """
+
+    def __init__(self, members: Sequence[Opener]) -> None:
+        self.payloads: list[bytes] = []
+        self.plans = [_Plan() for _ in members]
+        networks: dict[bytes, list[_Network]] = {}
+        code_ids: dict[int, NDArray[np.uint16]] = {}
+        priors: dict[bytes, list[int]] = {}
+        for number, member in enumerate(members):
+            with member() as archive:
+                if recovery_spec(archive.sections) is not None:
+                    continue  # it protects the bytes of a model that is its own
+                header, model = archive.sections.header, archive.model
+                code_ids[number] = model.code_ids
+                known = networks.setdefault(network_key(header, model), [])
+                if isinstance(model, TokenModel):
+                    _join(known, number, model, archive)
+                elif known:
+                    known[0].members.append(number)
+                else:
+                    known.append(_Network([number], None, pack_shared(header, header.codebook_size, model.to_bytes())))
+                if header.decoder == "pyramid":
+                    priors.setdefault(archive.prior.to_bytes(), []).append(number)
+        for network in (one for known in networks.values() for one in known if len(one.members) > 1):
+            self._share_model(network, code_ids)
+        for payload, numbers in priors.items():
+            if len(numbers) > 1:
+                self.payloads.append(payload)
+                for number in numbers:
+                    digest = hashlib.sha256(payload).digest()
+                    self.plans[number] = replace(self.plans[number], prior=digest)
+
+    def _share_model(self, network: _Network, code_ids: dict[int, NDArray[np.uint16]]) -> None:
+        shared = network.pyramid if network.tokens is None else network.tokens.payload()
+        assert shared is not None
+        self.payloads.append(shared)
+        every = None if network.tokens is None else network.tokens.code_ids
+        for number in network.members:
+            reference = model_reference(shared, every, None if every is None else code_ids[number])
+            self.plans[number] = replace(self.plans[number], model=reference)
+
+
+def _join(known: list[_Network], number: int, model: TokenModel, archive: Archive) -> None:
+    """Put a member to those with the same network, unless one of its codes is another than theirs."""
+    for network in known:
+        if network.tokens is not None and network.tokens.add(model):
+            network.members.append(number)
+            return
+    known.append(_Network([number], SharedTokens(archive.sections.header, model), None))
+
+
+def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, folder: Path) -> None:
+    """Write a member as the collection holds it."""
+    file = archive.sections
+    features = file.header.required_features & ~_SHARED
+    features |= SHARED_MODEL * (plan.model is not None) | SHARED_PRIOR * (plan.prior is not None)
+    replaced: dict[Key, bytes] = {
+        (Section.MODEL, 0): plan.model or archive.model.to_bytes(),
+    }
+    if file.header.decoder == "pyramid":
+        replaced[Section.PRIOR, 0] = plan.prior or archive.prior.to_bytes()
+    header = replace(file.header, required_features=features)
+    if recovery_spec(file) is not None:
+        replaced = {}
+    rewrite_archive(file, spool, folder, header=header, replaced=replaced)
+
+
+def _pieces(spool: BinaryIO) -> Iterator[bytes]:
+    spool.seek(0)
+    while piece := spool.read(_CHUNK_BYTES):
+        yield piece
+
+
+def _checksum(spool: BinaryIO) -> int:
+    checksum = 0
+    for piece in _pieces(spool):
+        checksum = crc32c(piece, checksum)
+    return checksum

@@ -1,0 +1,136 @@
+"""From a file that holds archives, or a manifest that lists them, to a collection."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smalti.archive.collection.collection import Collection
+from smalti.archive.collection.directory import Listed, MemberFacts, read_directory, read_manifest
+from smalti.archive.collection.members import Members, SharedSections
+from smalti.archive.format.layout import FRAME_BYTES, Entry, Section, crc32c
+from smalti.archive.format.limits import Limits
+from smalti.archive.read.reader import Archive, open_positioned
+from smalti.archive.read.section_table import Places, find_sections
+from smalti.archive.read.sections import SectionFile
+from smalti.errors import DamagedArchiveError, SmaltiError
+from smalti.storage.positioned import Positioned, PositionedWindow, file_at
+
+__all__ = ["is_collection", "open_collection", "open_manifest"]
+
+
+def is_collection(places: Places) -> bool:
+    """Whether the sections of a file are those of a collection."""
+    return any(entry.section in (Section.MEMBER, Section.DIRECTORY) for entry in places.entries)
+
+
+def open_collection(file: Positioned, limits: Limits, threads: int, places: Places | None = None) -> Collection:
+    """The collection in an open file; closing it closes the file.
+
+    places : where its sections are, if that is known already
+
+    Raises DamagedArchiveError if no member is left, UnsupportedArchiveError, LimitExceededError.
+    """
+    places = places or find_sections(file, limits)
+    entries = [entry for entry in places.entries if entry.section == Section.MEMBER]
+    if not entries:
+        raise DamagedArchiveError(f"{file.path}: no archive is left in this collection; fetch it again")
+    shared = [entry for entry in places.entries if entry.section == Section.SHARED]
+    resolver = SharedSections(file, tuple((entry.offset + FRAME_BYTES, entry.payload_bytes) for entry in shared))
+
+    def open_member(number: int) -> Archive:
+        entry = entries[number]
+        name = f"{file.path}: member {entry.ordinal}"
+        window = PositionedWindow(file, entry.offset + FRAME_BYTES, entry.payload_bytes, path=name, owns=False)
+        return Archive(SectionFile(window, limits, shared=resolver), threads)
+
+    facts, damage = _directory(file, places, limits)
+    if facts is None or len(facts) != len(entries):
+        facts = [MemberFacts.of(open_member(number).sections.header) for number in range(len(entries))]
+    return Collection(
+        file.path,
+        Members(facts, open_member),
+        file.size_bytes,
+        sum(entry.frame_bytes for entry in shared),
+        (open_collection, (file, limits, threads)),
+        file.close,
+        (*places.damage, *damage),
+        lambda: _frame_damage(file, places),
+    )
+
+
+def open_manifest(
+    path: str | os.PathLike[str], limits: Limits, threads: int, storage_options: Mapping[str, Any] | None = None
+) -> Collection:
+    """The collection that a manifest lists; its members are opened when they are needed.
+
+    Raises SmaltiError if it cannot be read, DamagedArchiveError if it is no manifest, UnsupportedArchiveError.
+    """
+    file = file_at(path, storage_options)
+    try:
+        limits.check("index_bytes", file.size_bytes, "the manifest")
+        listed = read_manifest(file.read(0, file.size_bytes))
+    except SmaltiError as error:
+        if str(error).startswith(f"{file.path}: "):
+            raise
+        raise type(error)(f"{file.path}: {error}") from error
+    finally:
+        file.close()
+
+    def open_member(number: int) -> Archive:
+        member = file_at(_beside(path, listed[number]), storage_options)
+        if member.size_bytes != listed[number].archive_bytes:
+            raise DamagedArchiveError(
+                f"{member.path}: has {member.size_bytes} bytes, the manifest lists {listed[number].archive_bytes}; "
+                "make the manifest again"
+            )
+        return open_positioned(member, limits, threads)
+
+    return Collection(
+        file.path,
+        Members([one.facts for one in listed], open_member),
+        sum(one.archive_bytes for one in listed),
+        0,
+        (open_manifest, (path, limits, threads, storage_options)),
+        lambda: None,
+    )
+
+
+def _beside(manifest: str | os.PathLike[str], member: Listed) -> str | Path:
+    """Where a member is: `Listed` has seen to it that it stays inside the manifest's folder."""
+    if isinstance(manifest, str) and "://" in manifest:
+        base, slash, _ = manifest.rpartition("/")
+        return f"{base}{slash}{member.path}"
+    return Path(manifest).parent / member.path
+
+
+def _frame_damage(file: Positioned, places: Places) -> tuple[str, ...]:
+    """What is wrong with the frames around members, and with what these share; members know of themselves."""
+    found = []
+    heads = file.read_many([(entry.offset, FRAME_BYTES) for entry in places.entries])
+    for entry, head in zip(places.entries, heads, strict=True):
+        try:
+            if Entry.unpack_frame_head(head, entry.offset) != entry:
+                raise DamagedArchiveError("it is not the section that the index lists there")
+            payload = b"" if entry.section == Section.MEMBER else _payload(file, entry)
+            if payload and crc32c(payload) != entry.payload_crc:
+                raise DamagedArchiveError("wrong checksum")
+        except DamagedArchiveError as error:
+            found.append(f"{entry.name}: {error}")
+    return tuple(found)
+
+
+def _payload(file: Positioned, entry: Entry) -> bytes:
+    return file.read(entry.offset + FRAME_BYTES, entry.payload_bytes)
+
+
+def _directory(file: Positioned, places: Places, limits: Limits) -> tuple[list[MemberFacts] | None, list[str]]:
+    """What the directory says, None and why not if it cannot be read."""
+    entry: Entry | None = next((one for one in places.entries if one.section == Section.DIRECTORY), None)
+    if entry is None:
+        return None, ["the directory is missing; the members were asked"]
+    limits.check("index_bytes", entry.payload_bytes, "the directory")
+    payload = _payload(file, entry)
+    if crc32c(payload) != entry.payload_crc:
+        return None, ["directory: wrong checksum; the members were asked"]
+    return read_directory(payload), []

@@ -1,0 +1,1 @@
+"""Changing archives: merge, append, drop images, relabel."""

@@ -1,0 +1,229 @@
+"""Changing archives and collections: putting them together, dropping images, giving other labels, names and fields.
+
+No image is encoded anew. The result takes its place whole, or what was there before stays.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from os import PathLike, fspath
+from os import path as os_path
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.collection.collection import Collection
+from smalti.archive.collection.collection_writer import Opener, write_images
+from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
+from smalti.archive.edit.drop import write_without
+from smalti.archive.edit.rewrite import Beside, write_relabelled
+from smalti.archive.format.column import ColumnValues
+from smalti.archive.format.limits import Limits
+from smalti.archive.open import open_images
+from smalti.archive.read.reader import Archive, open_positioned
+from smalti.archive.read.selection import Selection, resolve
+from smalti.errors import UsageError
+from smalti.images.batch import Scalar
+from smalti.storage.atomic import atomic_file, check_output, writing
+from smalti.storage.positioned import PositionedFile
+
+__all__ = ["append_archive", "drop_images", "merge_archives", "relabel", "write_manifest"]
+
+PathText = str | PathLike[str]
+Progress = Callable[[int, int], None]
+
+
+def merge_archives(
+    paths: Sequence[PathText],
+    out: PathText,
+    *,
+    overwrite: bool = False,
+    limits: Limits | None = None,
+) -> None:
+    """Write one file that holds the images of several, in this order; a model that several have is stored once.
+
+    paths : archives, collections, manifests
+
+    Raises UsageError for no paths, DamagedArchiveError if one is not intact, OutputExistsError, OutputError, and what
+    opening raises.
+    """
+    if not paths:
+        raise UsageError(f"{fspath(out)}: name at least one archive")
+    check_output(Path(out), overwrite)
+    write_images(Path(out), [member for path in paths for member in _members(path, limits)], overwrite=overwrite)
+
+
+def write_manifest(paths: Sequence[PathText], out: PathText, *, overwrite: bool = False) -> None:
+    """Write a manifest that lists archives, in this order, as one collection; they stay where they are.
+
+    paths : archives in the folder of `out` or below it
+
+    Raises UsageError for a path outside that folder, for a collection or a manifest, and for another suffix of `out`.
+    """
+    target = Path(out)
+    if target.suffix != MANIFEST_SUFFIX:
+        raise UsageError(f"{target}: a manifest is called NAME{MANIFEST_SUFFIX}, so that it is known for one")
+    if not paths:
+        raise UsageError(f"{target}: name at least one archive")
+    listed = []
+    for path in map(Path, paths):
+        relative = Path(os_path.relpath(path, target.parent)).as_posix()
+        if relative.startswith("../"):
+            raise UsageError(f"{path}: is not in the folder of {target}, where what it lists must be")
+        with open_images(path) as opened:
+            if isinstance(opened, Collection):
+                raise UsageError(f"{path}: is a collection; list the archives themselves, or merge them in one file")
+            listed.append(Listed(relative, path.stat().st_size, MemberFacts.of(opened.sections.header)))
+    with atomic_file(target, overwrite=overwrite) as file, writing(target):
+        file.write(pack_manifest(listed))
+
+
+def append_archive(path: PathText, added: PathText, *, limits: Limits | None = None) -> None:
+    """Put the images of another archive behind those of `path`, in place. Errors are those of `merge_archives`."""
+    _refuse_manifest(path)
+    merge_archives([path, added], path, overwrite=True, limits=limits)
+
+
+def drop_images(
+    path: PathText,
+    selection: Selection,
+    out: PathText | None = None,
+    *,
+    overwrite: bool = False,
+    threads: int = 1,
+    limits: Limits | None = None,
+) -> int:
+    """Write an archive or a collection without some images, and return how many it has then.
+
+    selection : numbers, a slice or a mask
+    out : where to; None replaces `path`
+
+    Raises ImageIndexError, UsageError if no image would be left, DamagedArchiveError, OutputExistsError, OutputError.
+    """
+    target = _target(path, out, overwrite)
+    with open_images(path, limits, threads) as opened, _workshop() as folder:
+        dropped = np.zeros(len(opened), np.bool_)
+        dropped[resolve(selection, len(opened))[0]] = True
+        if dropped.all():
+            raise UsageError(f"{fspath(path)}: no image would be left; delete the file instead")
+        members: list[Opener] = []
+        for number, (archive, start) in enumerate(_parts(opened)):
+            own = dropped[start : start + len(archive)]
+            if own.all():
+                continue
+            if not own.any():
+                members.append(partial(_borrowed, archive))
+                continue
+            part = folder / f"{number}.smalti"
+            write_without(archive, own, part, threads)
+            members += _members(part, limits)
+        write_images(target, members, overwrite=True)
+    return int(len(dropped) - np.count_nonzero(dropped))
+
+
+def relabel(
+    path: PathText,
+    out: PathText | None = None,
+    *,
+    labels: NDArray[np.integer] | None = None,
+    class_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    fields: Mapping[str, ColumnValues | Sequence[Scalar | None] | None] | None = None,
+    overwrite: bool = False,
+    limits: Limits | None = None,
+) -> None:
+    """Give the images of an archive or a collection other labels, names or fields; pixels are not touched.
+
+    out : where to; None replaces `path`
+    labels : integers [N]    class_names : the name of each label 0, 1, ...    names : N relative paths
+    fields : columns of N values to add or to replace; None in the place of one drops it
+
+    What is not given stays. Raises UsageError if a column does not fit, DamagedArchiveError, OutputExistsError,
+    OutputError.
+    """
+    target = _target(path, out, overwrite)
+    with open_images(path, limits) as opened, _workshop() as folder:
+        if labels is not None and class_names is None:
+            class_names = opened.class_names  # by which the labels of a collection are numbered
+        given = Beside(
+            None if labels is None else _integers(labels, fspath(path)),
+            None if class_names is None else tuple(class_names),
+            None if names is None else tuple(names),
+            {name: values for name, values in (fields or {}).items() if values is not None},
+        )
+        given.check(len(opened), fspath(path))
+        dropped = {name for name, values in (fields or {}).items() if values is None}
+        members: list[Opener] = []
+        for number, (archive, start) in enumerate(_parts(opened)):
+            part = folder / f"{number}.smalti"
+            with part.open("xb") as file, writing(part):
+                own = given.part(start, start + len(archive)).over(_beside(archive), dropped)
+                write_relabelled(archive, own, file, folder)
+            members.append(partial(_reopened, part, archive))
+        write_images(target, members, overwrite=True)
+
+
+def _beside(archive: Archive) -> Beside:
+    return Beside(archive.labels, archive.class_names, archive.names, dict(archive.fields))
+
+
+def _target(path: PathText, out: PathText | None, overwrite: bool) -> Path:
+    _refuse_manifest(path)
+    if out is not None:
+        check_output(Path(out), overwrite)
+    return Path(path if out is None else out)
+
+
+def _refuse_manifest(path: PathText) -> None:
+    if fspath(path).endswith(MANIFEST_SUFFIX):
+        raise UsageError(f"{fspath(path)}: is a manifest; change the archives that it lists, or merge them in one file")
+
+
+def _parts(opened: Archive | Collection) -> Iterator[tuple[Archive, int]]:
+    """The archives of a file, and the number of the first image of each."""
+    if isinstance(opened, Archive):
+        yield opened, 0
+        return
+    for number, start in enumerate(opened.members.starts[:-1].tolist()):
+        yield opened.members[number], start
+
+
+def _members(path: PathText, limits: Limits | None) -> list[Opener]:
+    """What opens each archive of a file."""
+    with open_images(path, limits) as opened:
+        count = 1 if isinstance(opened, Archive) else len(opened.members)
+    return [partial(_member, path, number, limits) for number in range(count)]
+
+
+@contextmanager
+def _member(path: PathText, number: int, limits: Limits | None) -> Iterator[Archive]:
+    with open_images(path, limits) as opened:
+        yield opened if isinstance(opened, Archive) else opened.members[number]
+
+
+@contextmanager
+def _borrowed(archive: Archive) -> Iterator[Archive]:
+    """An archive that stays open."""
+    yield archive
+
+
+@contextmanager
+def _reopened(part: Path, like: Archive) -> Iterator[Archive]:
+    """A member that was written by itself, with the payloads that it shares in the collection it is of."""
+    with open_positioned(PositionedFile(part), like.sections.limits, shared=like.sections.shared) as archive:
+        yield archive
+
+
+@contextmanager
+def _workshop() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
+        yield Path(folder)
+
+
+def _integers(labels: NDArray[np.integer], where: str) -> NDArray[np.int64]:
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise UsageError(f"{where}: labels are {array.dtype} {list(array.shape)}, not integers [N]")
+    return array.astype(np.int64)

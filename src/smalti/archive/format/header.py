@@ -1,0 +1,197 @@
+"""What an archive holds, in canonical JSON, with the meaning of every field checked."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from smalti.archive.format.layout import VERSION, check_version
+from smalti.archive.format.limits import Limits
+from smalti.decoders.layers.integer_network import PixelType
+from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
+from smalti.storage.canonical import canonical_json, parse_canonical_json
+
+__all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "Header", "Promise"]
+
+DECODERS = ("integer", "pyramid")
+DTYPES = ("uint8", "uint16")
+MAX_CODES = 1 << 16
+MAX_BLOCK_IMAGES = 1 << 16
+MAX_GRID = (1 << 16) - 1
+
+
+@dataclass(frozen=True)
+class Promise:
+    """No image differs from its original by a mean squared error above `max_mse`, of pixels scaled to 0..1.
+
+    corrected : images that carry corrections of what the decoder gives    stored : images kept without the decoder
+    """
+
+    max_mse: float
+    corrected: int
+    stored: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header section; fields as in docs/format.md. `provenance` is sorted pairs of strings.
+
+    Raises DamagedArchiveError if the fields contradict each other.
+    """
+
+    images: int
+    image_shape: tuple[int, int, int]
+    padded_shape: tuple[int, int]
+    token_grid: tuple[int, int]
+    codebook_size: int
+    codes_used: int
+    perplexity: float
+    block_images: int
+    columns: tuple[str, ...]
+    promise: Promise | None
+    profile: str
+    provenance: tuple[tuple[str, str], ...]
+    dtype: str = "uint8"
+    decoder: str = "integer"
+    format_version: int = VERSION
+    required_features: int = 0
+
+    def __post_init__(self) -> None:
+        height, width, channels = self.image_shape
+        promise = self.promise
+        rules = {
+            "images": 1 <= self.images < 1 << 48,
+            "image_shape": min(height, width) >= 1 and 1 <= channels <= 4,
+            "token_grid": min(self.token_grid) >= 1 and max(self.token_grid) <= MAX_GRID,
+            "padded_shape": height <= self.padded_shape[0] and width <= self.padded_shape[1],
+            "codebook_size": 2 <= self.codebook_size <= MAX_CODES,
+            "codes_used": self._fewest_codes <= self.codes_used <= self.codebook_size,
+            "perplexity": math.isfinite(self.perplexity) and self._perplexity_can_be,
+            "block_images": 1 <= self.block_images <= MAX_BLOCK_IMAGES,
+            "columns": len(set(self.columns)) == len(self.columns),
+            "promise": promise is None
+            or (
+                math.isfinite(promise.max_mse)
+                and promise.max_mse >= 0
+                and min(promise.corrected, promise.stored) >= 0
+                and promise.corrected + promise.stored <= self.images
+            ),
+        }
+        broken = [name for name, holds in rules.items() if not holds]
+        if broken:
+            raise DamagedArchiveError(f"header: {broken[0]} is {getattr(self, broken[0])}, which cannot be")
+
+    @property
+    def priors(self) -> int:
+        """Times the prior is in the file: that of a pyramid is about as large as its model, and like it there once."""
+        return 1 if self.decoder == "pyramid" else 2
+
+    @property
+    def _fewest_codes(self) -> int:
+        """Images of a pyramid may be without tokens."""
+        return 0 if self.decoder == "pyramid" else 1
+
+    @property
+    def _perplexity_can_be(self) -> bool:
+        return self.perplexity == 0 if self.codes_used == 0 else 0.999 <= self.perplexity <= self.codes_used + 1e-3
+
+    @property
+    def tokens_per_image(self) -> int:
+        """T."""
+        return self.token_grid[0] * self.token_grid[1]
+
+    @property
+    def has_corrections(self) -> bool:
+        """Whether any image is more than what the decoder gives."""
+        return self.promise is not None and self.promise.corrected + self.promise.stored > 0
+
+    @property
+    def blocks(self) -> int:
+        """Number of token blocks."""
+        return -(-self.images // self.block_images)
+
+    @property
+    def pixel_type(self) -> PixelType:
+        """`dtype` as NumPy has it."""
+        return np.dtype(np.uint8) if self.dtype == "uint8" else np.dtype(np.uint16)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of the plain pixels of one image."""
+        return self.pixel_type.itemsize * math.prod(self.image_shape)
+
+    @property
+    def raw_bytes(self) -> int:
+        """Bytes of the plain pixels of all images."""
+        return self.images * self.image_bytes
+
+    def block_range(self, block: int) -> range:
+        """The images of a token block."""
+        return range(block * self.block_images, min((block + 1) * self.block_images, self.images))
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON; `from_bytes` is the inverse."""
+        return canonical_json(asdict(self) | {"provenance": dict(self.provenance)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Header":
+        """Parse and check; DamagedArchiveError, or UnsupportedArchiveError for what this release does not know."""
+        found = parse_canonical_json(data, "header")
+        if not isinstance(found, dict):
+            raise DamagedArchiveError("header: not an object")
+        _check_known(found)
+        if set(found) != {field.name for field in fields(cls)}:
+            raise DamagedArchiveError("header: not an object with the keys of format 1")
+        _check_types(found)
+        provenance = tuple(sorted(found.pop("provenance").items()))
+        promise = found.pop("promise")
+        tuples: dict[str, Any] = {name: tuple(found.pop(name)) for name in (*_SHAPES, "columns")}
+        return cls(provenance=provenance, promise=None if promise is None else Promise(**promise), **tuples, **found)
+
+    def check_limits(self, limits: Limits, archive_bytes: int) -> None:
+        """Raise LimitExceededError if images or blocks of this size may not be allocated."""
+        pixels = math.prod(self.padded_shape) * self.image_shape[2]
+        limits.check("image_bytes", self.pixel_type.itemsize * pixels, "an image")
+        limits.check("block_bytes", 2 * self.tokens_per_image * min(self.block_images, self.images), "a token block")
+        if self.has_corrections:
+            limits.check("corrected_bytes", self.image_bytes * min(self.block_images, self.images), "a token block")
+        limits.check("expansion", self.raw_bytes // archive_bytes, "the expansion of this file")
+
+
+_SHAPES = {"image_shape": 3, "padded_shape": 2, "token_grid": 2}
+_INTEGERS = ("images", "codebook_size", "codes_used", "block_images")
+_PROMISE = {"max_mse": float, "corrected": int, "stored": int}
+
+
+def _check_known(found: dict[str, Any]) -> None:
+    """What other releases may have written, refused by name."""
+    version, features = found.get("format_version"), found.get("required_features")
+    if type(version) is not int or type(features) is not int or not 0 <= features < 1 << 32:
+        raise DamagedArchiveError("header: it does not state the version of the format")
+    check_version(version, features)
+    decoder, dtype = found.get("decoder"), found.get("dtype")
+    if type(decoder) is str and type(dtype) is str and not (decoder in DECODERS and dtype in DTYPES):
+        raise UnsupportedArchiveError(
+            f"decoder {decoder!r} for {dtype!r} is not known to this release; use a newer smalti"
+        )
+
+
+def _check_types(found: dict[str, Any]) -> None:
+    """JSON types only; what the values mean is for Header itself."""
+    provenance, promise, columns = found["provenance"], found["promise"], found["columns"]
+    fits = (
+        all(type(found[name]) is int for name in _INTEGERS)
+        and all(type(found[name]) is str for name in ("profile", "dtype", "decoder"))
+        and type(found["perplexity"]) is float
+        and all(
+            type(found[name]) is list and len(found[name]) == size and all(type(n) is int for n in found[name])
+            for name, size in _SHAPES.items()
+        )
+        and (type(columns) is list and all(type(name) is str for name in columns))
+        and (type(provenance) is dict and all(type(value) is str for value in provenance.values()))
+        and (promise is None or (type(promise) is dict and set(promise) == set(_PROMISE)))
+        and (promise is None or all(type(promise[name]) is kind for name, kind in _PROMISE.items()))
+    )
+    if not fits:
+        raise DamagedArchiveError("header: a field is of the wrong type")

@@ -1,0 +1,1 @@
+"""Reading archives: sections, tokens, images, columns, and checks of all of them."""

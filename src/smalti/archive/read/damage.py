@@ -1,0 +1,44 @@
+"""Damage in words: which images a token block that cannot be read takes with it."""
+
+from collections.abc import Iterator
+
+from smalti.archive.read.sections import SectionFile
+from smalti.archive.read.store import SectionStore
+from smalti.archive.report import DamagedBlock
+from smalti.errors import DamagedArchiveError
+
+__all__ = ["damaged_block", "missing_blocks", "reason_of"]
+
+
+def damaged_block(file: SectionFile, store: SectionStore, number: int, reason: str) -> DamagedBlock:
+    """A block that cannot be read, with the names of its images if they are known."""
+    images = file.header.block_range(number)
+    return DamagedBlock(number, images.start, len(images), _block_names(store, file, images), reason)
+
+
+def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple[str, ...] | None:
+    """Names of some images, None if the file has none or has lost them."""
+    if "names" not in file.header.columns:
+        return None
+    try:
+        column = store.column(file.header.columns.index("names"))
+    except DamagedArchiveError:
+        return None
+    if column is None or not isinstance(column.values, tuple) or len(column.values) != file.header.images:
+        return None
+    return column.values[images.start : images.stop]
+
+
+def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBlock]:
+    """The blocks whose tokens cannot be read; all of them if what all images need is lost."""
+    for run in store.together(range(file.header.blocks)):
+        for number in range(run.start, run.stop):
+            try:
+                store.block(number)
+            except DamagedArchiveError as error:
+                yield damaged_block(file, store, number, reason_of(file, error))
+
+
+def reason_of(file: SectionFile, error: Exception) -> str:
+    """What is wrong, without the path."""
+    return str(error).removeprefix(f"{file.path}: ")

@@ -1,0 +1,83 @@
+"""What a caller may put in the brackets of an archive, as plain image numbers.
+
+Images read from an archive, with the numbers that they have in it.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from smalti.errors import ImageIndexError, UsageError
+from smalti.images.batch import ImageBatch
+
+__all__ = ["ArchiveBatch", "Selection", "batch_images", "resolve"]
+
+
+_EXPECTED = "an archive is indexed by an integer, a slice, a list of integers or a boolean mask"
+
+Selection = int | slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
+
+
+def resolve(selection: Selection, images: int) -> tuple[NDArray[np.int64], bool]:
+    """Image numbers int64 [n], each in [0, images), and whether a single image was asked for.
+
+    Raises ImageIndexError for an index outside, UsageError for anything that is no index.
+    """
+    if isinstance(selection, slice):
+        try:
+            return np.arange(*selection.indices(images), dtype=np.int64), False
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{selection} is no slice of integers: {error}") from error
+    if isinstance(selection, bool | np.bool_ | tuple):  # archive[3, 5] would mean a pixel to some, images to others
+        raise UsageError(f"{selection!r} has no one meaning here; {_EXPECTED}")
+    try:
+        return _checked(np.array([operator.index(selection)], object), images), True  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    try:
+        array = np.asarray(selection)
+    except ValueError as error:
+        raise UsageError(f"{error}; {_EXPECTED}") from error
+    if array.ndim == 1 and array.dtype == np.bool_:
+        if len(array) != images:
+            raise UsageError(f"a mask of {len(array)} for {images} images")
+        return np.flatnonzero(array).astype(np.int64), False
+    if array.ndim == 1 and array.size == 0:
+        return np.empty(0, np.int64), False
+    if array.ndim == 1 and array.dtype == object and all(isinstance(index, int) for index in array):
+        return _checked(array, images), False  # integers too large for NumPy: outside, and told so
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise UsageError(f"index of {array.dtype} with {array.ndim} dimensions; {_EXPECTED}")
+    return _checked(array, images), False
+
+
+def _checked(indices: NDArray[Any], images: int) -> NDArray[np.int64]:
+    outside = (indices < -images) | (indices >= images)
+    if outside.any():
+        raise ImageIndexError(f"image {indices[outside][0]} does not exist: the archive holds images 0 to {images - 1}")
+    numbers = indices.astype(np.int64)
+    return np.where(numbers < 0, numbers + images, numbers)
+
+
+_BATCH_IMAGES = 4096
+_BATCH_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class ArchiveBatch(ImageBatch):
+    """A batch of an archive's images.
+
+    numbers : int64 [n], which images these are, ascending; there are gaps where damaged ones were left out
+    """
+
+    numbers: NDArray[np.int64] = field(kw_only=True, default_factory=lambda: np.empty(0, np.int64))
+
+
+def batch_images(image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> int:
+    """How many images to take at a time where all are gone through: many, and not more than fit 16 MB."""
+    return max(1, min(_BATCH_IMAGES, _BATCH_BYTES // (np.dtype(dtype).itemsize * math.prod(image_shape))))

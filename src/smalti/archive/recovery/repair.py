@@ -1,0 +1,250 @@
+"""Writing a sound file from a damaged archive: the same bytes as the file that was written, if nothing stays lost."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+
+from smalti.archive.format.header import Header
+from smalti.archive.format.layout import (
+    ENTRY_BYTES,
+    FIRST_ANCILLARY,
+    PRELUDE_BYTES,
+    TRAILER_BYTES,
+    Entry,
+    Section,
+    Trailer,
+    check_prelude,
+    crc32c,
+    pack_prelude,
+)
+from smalti.archive.format.limits import Limits
+from smalti.archive.read.reader import open_archive
+from smalti.archive.read.store import section_name
+from smalti.archive.recovery.parity import Key, groups_of, make_parity
+from smalti.archive.recovery.salvage import Salvage
+from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveError
+from smalti.storage.atomic import atomic_file, check_output, writing
+from smalti.storage.positioned import PositionedFile
+
+__all__ = ["RepairReport", "repair_archive"]
+
+_NO_PAYLOAD_CRC = 1  # of no bytes the checksum is 0: a section without payload says in this way that it is lost
+_DIGEST: Key = (Section.DIGEST, 0)
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What a repair did.
+
+    ok : whether nothing is lost, so that the file written is sound and, if recovery_lost is not set, the same bytes
+        as the file that was damaged
+    written : whether a file was written
+    repaired : what was not intact and is again, such as "token block 3" or "trailer"
+    lost : what cannot be made again
+    lost_images : first and last number of each run of images that are lost: all, if what they need is lost
+    recovery_lost : whether all recovery sections are lost, so that the new file has none
+    """
+
+    ok: bool
+    written: bool
+    images: int
+    repaired: tuple[str, ...]
+    lost: tuple[str, ...]
+    lost_images: tuple[tuple[int, int], ...]
+    recovery_lost: bool
+
+    @property
+    def images_lost(self) -> int:
+        """How many images are lost."""
+        return sum(last + 1 - first for first, last in self.lost_images)
+
+
+def repair_archive(
+    path: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    overwrite: bool = False,
+    partial: bool = False,
+    limits: Limits | None = None,
+) -> RepairReport:
+    """Read the archive `path`, make lost sections again, and write all of it to `out`, which may be `path` itself.
+
+    partial : write a file even if something stays lost; readers name what is lost in it, and serve the rest.
+        Without it nothing is written then.
+
+    Raises DamagedArchiveError if there is no header left, OutputExistsError, OutputError, and what opening an
+    archive raises; MissingDependencyError if recovery sections are needed and the extra `recovery` is not installed.
+    """
+    path, out, limits = Path(path), Path(out), limits or Limits()
+    check_output(out, overwrite)
+    file = PositionedFile(path)
+    try:
+        with writing(out), tempfile.TemporaryFile(dir=out.parent, prefix=".smalti-") as spool:
+            return _Repair(file, limits, spool).run(out, overwrite, partial)
+    except SmaltiError as error:
+        if str(error).startswith((str(path), str(out))):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+    finally:
+        file.close()
+
+
+class _Repair:
+    """One repair: what the file is to hold, what is there, and what of it is not intact."""
+
+    def __init__(self, file: PositionedFile, limits: Limits, spool: BinaryIO) -> None:
+        self._file, self._limits = file, limits
+        self._salvage = salvage = Salvage(file, limits, spool)
+        if any(entry.section == Section.MEMBER for entry in salvage.found.sound):
+            raise UnsupportedArchiveError(
+                "is a collection, whose archives are repaired one by one; readers serve what is sound in it"
+            )
+        if not salvage.has((Section.HEADER, 0)):
+            raise DamagedArchiveError("both headers are lost, and without one nothing can be repaired; fetch it again")
+        self._header = Header.from_bytes(salvage.read((Section.HEADER, 0)))
+        self._sections = self._plan()
+        self._make_digest()
+        self._make_parity()
+
+    def run(self, out: Path, overwrite: bool, partial: bool) -> RepairReport:
+        """Write the file, unless something is lost and `partial` is not asked for."""
+        lost = [key for key in self._sections if not self._salvage.has(key)]
+        ok = all(section == Section.RECOVERY for section, _ in lost)
+        repaired = self._repaired()
+        if ok or partial:
+            with atomic_file(out, overwrite=overwrite) as file:
+                repaired = repaired + self._write(file)
+        return RepairReport(
+            ok=ok,
+            written=ok or partial,
+            images=self._header.images,
+            repaired=tuple(repaired),
+            lost=tuple(section_name(*key) for key in lost),
+            lost_images=tuple(_runs(self._lost_images(lost))),
+            recovery_lost=self._recovery_is_lost(),
+        )
+
+    def _plan(self) -> list[Key]:
+        """Every section of the file before its index, in order: as the index says, else as the header implies."""
+        header, salvage = self._header, self._salvage
+        self._limits.check("index_bytes", ENTRY_BYTES * (header.blocks + len(header.columns)), "the index")
+        if salvage.index is not None:
+            listed = [(entry.section, entry.ordinal) for entry in salvage.index]
+            _refuse_unknown(listed)
+            return [key for key in listed if key[0] != Section.RECOVERY or salvage.spec is not None]
+        keys: list[Key] = [(Section.HEADER, 0), (Section.MODEL, 0), (Section.PRIOR, 0)]
+        keys += [(Section.CORRECTIONS, 0)] * header.has_corrections
+        keys += [(Section.TOKENS, block) for block in range(header.blocks)]
+        keys += [(Section.COLUMN, column) for column in range(len(header.columns))]
+        keys += [_DIGEST, (Section.HEADER, 1)]
+        keys += [(Section.PRIOR, ordinal) for ordinal in range(1, header.priors)]
+        if salvage.spec is not None:
+            count = salvage.spec.parity * len(groups_of(keys, salvage.spec))
+            keys += [(Section.RECOVERY, ordinal) for ordinal in range(count)]
+        found = [(entry.section, entry.ordinal) for entry in salvage.found.sound]
+        _refuse_unknown(found)
+        return keys + sorted({key for key in found if key[0] >= FIRST_ANCILLARY})
+
+    def _make_digest(self) -> None:
+        """A lost digest is computed again, if every image decodes to the pixels that its block states."""
+        needed = [key for key in self._sections if key[0] not in (Section.DIGEST, Section.RECOVERY, Section.COLUMN)]
+        if self._salvage.has(_DIGEST) or not all(self._salvage.has(key) for key in needed):
+            return
+        with open_archive(self._file.path, self._limits) as archive:
+            digest = archive.verify("pixels").pixels_sha256
+        if digest is not None:
+            self._salvage.put(_DIGEST, bytes.fromhex(digest))
+
+    def _make_parity(self) -> None:
+        """Recovery sections that are lost are made again for groups that are whole."""
+        salvage, spec = self._salvage, self._salvage.spec
+        if spec is None:
+            return
+        for number, keys in enumerate(groups_of(self._sections, spec)):
+            ordinals = range(number * spec.parity, (number + 1) * spec.parity)
+            whole = all(salvage.has((Section.RECOVERY, ordinal)) for ordinal in ordinals)
+            if whole or not all(map(salvage.has, keys)):
+                continue
+            members = tuple(map(salvage.member, keys))
+            for section in make_parity(spec, number, members, lambda member: salvage.read(member.key)):
+                salvage.put((Section.RECOVERY, section.ordinal), section.pack())
+
+    def _recovery_is_lost(self) -> bool:
+        index, found = self._salvage.index or (), self._salvage.found
+        return self._salvage.spec is None and any(
+            entry.section == Section.RECOVERY for entry in (*index, *found.damaged)
+        )
+
+    def _lost_images(self, lost: list[Key]) -> list[range]:
+        needed = {(Section.MODEL, 0), (Section.PRIOR, 0), (Section.CORRECTIONS, 0)}
+        if needed & set(lost):
+            return [range(self._header.images)]
+        return [self._header.block_range(ordinal) for section, ordinal in lost if section == Section.TOKENS]
+
+    def _repaired(self) -> list[str]:
+        """Sections that were not intact in the file, and can be had."""
+        intact = {(entry.section, entry.ordinal, entry.payload_crc) for entry in self._salvage.found.sound}
+        members = [self._salvage.member(key) for key in self._sections if self._salvage.has(key)]
+        return [section_name(*member.key) for member in members if (*member.key, member.payload_crc) not in intact]
+
+    def _write(self, file: BinaryIO) -> list[str]:
+        """Write the file; what besides sections was not intact."""
+        prelude, entries, offset = self._prelude(), [], PRELUDE_BYTES
+        file.write(prelude)
+        for key in self._sections:
+            entry = self._entry(key, offset)
+            file.write(entry.pack_frame_head())
+            file.write(self._salvage.read(key) if entry.payload_bytes else b"")
+            entries.append(entry)
+            offset = entry.end
+        listed = len(entries).to_bytes(4, "little") + b"".join(entry.pack() for entry in entries)
+        index = Entry(Section.INDEX, 0, offset, len(listed), crc32c(listed))
+        trailer = Trailer(index.offset, index.end + TRAILER_BYTES).pack()
+        file.write(index.pack_frame_head() + listed + trailer)
+        return self._compare(prelude, [*entries, index], trailer)
+
+    def _entry(self, key: Key, offset: int) -> Entry:
+        if not self._salvage.has(key):
+            return Entry(*key, offset, 0, _NO_PAYLOAD_CRC)
+        member = self._salvage.member(key)
+        return Entry(*key, offset, member.payload_bytes, member.payload_crc)
+
+    def _prelude(self) -> bytes:
+        """That of the file, since it may state optional features, or a new one if it is damaged."""
+        start = self._file.read(0, min(self._file.size_bytes, PRELUDE_BYTES))
+        try:
+            check_prelude(start)
+        except DamagedArchiveError:
+            return pack_prelude()
+        return start
+
+    def _compare(self, prelude: bytes, entries: list[Entry], trailer: bytes) -> list[str]:
+        """What of the file's frame was not as it is written now."""
+        size, sound = self._file.size_bytes, set(self._salvage.found.sound)
+        differs = {
+            "prelude": self._file.read(0, min(size, PRELUDE_BYTES)) != prelude,
+            "index": entries[-1].payload_crc not in {e.payload_crc for e in sound if e.section == Section.INDEX},
+            "trailer": self._file.read(max(0, size - TRAILER_BYTES), min(size, TRAILER_BYTES)) != trailer,
+        }
+        named = [name for name, is_other in differs.items() if is_other]
+        moved = size != entries[-1].end + TRAILER_BYTES or any(e not in sound for e in entries if e.payload_bytes)
+        return named or (["places of sections"] if moved and not self._repaired() else [])
+
+
+def _refuse_unknown(keys: list[Key]) -> None:
+    for section, _ in keys:
+        if section not in set(Section) and section < FIRST_ANCILLARY:
+            raise UnsupportedArchiveError(f"holds a section of type {section}, unknown here: use a newer smalti")
+
+
+def _runs(ranges: list[range]) -> Iterator[tuple[int, int]]:
+    """First and last number of ranges in ascending order, where neighbours are joined."""
+    start = None
+    for number, images in enumerate(ranges):
+        start = images.start if start is None else start
+        if number + 1 == len(ranges) or ranges[number + 1].start != images.stop:
+            yield start, images.stop - 1
+            start = None

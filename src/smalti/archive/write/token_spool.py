@@ -1,0 +1,146 @@
+"""What an archive will hold, kept on disk until all of it is known, so that memory does not grow with it."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from smalti.images.batch import Pixels
+from smalti.residual.modes import PLAIN
+from smalti.residual.residuals import Corrections
+
+__all__ = ["BlankTokens", "CorrectionSpool", "PlainImages", "TokenSpool", "Tokens", "count_codes"]
+
+_PIECE_TOKENS = 1 << 20
+
+
+class Tokens(Protocol):
+    """Tokens of images in order.
+
+    counts : int64 [K], how often each code stands anywhere
+    images : how many there are    tokens_per_image : T
+    """
+
+    counts: NDArray[np.int64]
+    images: int
+    tokens_per_image: int
+
+    def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
+        """All images from the first, `piece_images` at a time: uint16 [n, T]."""
+
+    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
+
+
+def count_codes(tokens: NDArray[np.integer], codebook_size: int) -> NDArray[np.int64]:
+    """How often each code stands in tokens, int64 [codebook_size]; absent ones are above all codes, and left out."""
+    return np.bincount(tokens.ravel(), minlength=codebook_size)[:codebook_size]
+
+
+class TokenSpool:
+    """Tokens of images in the order they come, in a nameless temporary file of the folder of the output.
+
+    Such a file vanishes when it is closed, even by a kill. Keeps one count per code, and nothing per image.
+    """
+
+    def __init__(self, folder: Path, tokens_per_image: int, codebook_size: int) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+        self.tokens_per_image = tokens_per_image
+        self.counts = np.zeros(codebook_size, np.int64)
+        self.images = 0
+
+    def append(self, tokens: NDArray[np.integer]) -> None:
+        """Add images: integers [n, T], each in [0, codebook_size), or absent (65,535)."""
+        self.counts += count_codes(tokens, len(self.counts))
+        self._file.write(np.ascontiguousarray(tokens, "<u2").tobytes())
+        self.images += len(tokens)
+
+    def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
+        """All images from the first, `piece_images` at a time: uint16 [n, T]."""
+        self._file.seek(0)
+        for start in range(0, self.images, piece_images):
+            count = min(piece_images, self.images - start) * self.tokens_per_image
+            yield np.frombuffer(self._file.read(2 * count), "<u2").astype(np.uint16).reshape(-1, self.tokens_per_image)
+
+    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
+        cells = np.zeros(self.tokens_per_image * codes, np.int64)
+        offsets = np.arange(self.tokens_per_image, dtype=np.int64) * codes
+        for tokens in self.read(max(1, _PIECE_TOKENS // self.tokens_per_image)):
+            cells += np.bincount((ranks[tokens] + offsets).ravel(), minlength=len(cells))
+        return cells.reshape(self.tokens_per_image, codes)
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+
+class BlankTokens:
+    """Nothing but token 0: what images that need no decoder have."""
+
+    def __init__(self, images: int, tokens_per_image: int, codebook_size: int) -> None:
+        self.images, self.tokens_per_image = images, tokens_per_image
+        self.counts = np.zeros(codebook_size, np.int64)
+        self.counts[0] = images * tokens_per_image
+
+    def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
+        """As `Tokens.read`."""
+        for start in range(0, self.images, piece_images):
+            yield np.zeros((min(piece_images, self.images - start), self.tokens_per_image), np.uint16)
+
+    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """As `Tokens.position_counts`."""
+        return np.full((self.tokens_per_image, codes), self.images, np.int64)
+
+
+class CorrectionSpool:
+    """Corrections of images in the order they come: modes in memory, symbols in a nameless temporary file."""
+
+    def __init__(self, folder: Path, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+        self._image_shape, self._dtype = image_shape, np.dtype(dtype)
+        self._modes: list[NDArray[np.uint8]] = []
+        self.corrected = 0
+        self.stored = 0
+
+    def append(self, corrections: Corrections) -> None:
+        """Add those of more images."""
+        self._modes.append(corrections.modes)
+        self._file.write(corrections.symbols.tobytes())
+        self.corrected += int(np.count_nonzero(corrections.corrected))
+        self.stored += int(np.count_nonzero(corrections.stored))
+
+    def read(self, piece_images: int) -> Iterator[Corrections]:
+        """All images from the first, `piece_images` at a time."""
+        self._file.seek(0)
+        modes = np.concatenate(self._modes)
+        for start in range(0, len(modes), piece_images):
+            piece = modes[start : start + piece_images]
+            shape = (int(np.count_nonzero(piece)), *self._image_shape)
+            data = self._file.read(self._dtype.itemsize * int(np.prod(shape)))
+            symbols = np.frombuffer(data, self._dtype).reshape(shape)
+            yield Corrections(piece, symbols)
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+
+class PlainImages:
+    """Images that are stored as they are: corrections that cost all bits of a value, and no decoder.
+
+    pixels : called with the images of a piece, gives all of them in such pieces, [n, H, W, C]
+    """
+
+    def __init__(self, images: int, pixels: Callable[[int], Iterator[Pixels]]) -> None:
+        self._pixels = pixels
+        self.corrected = 0
+        self.stored = images
+
+    def read(self, piece_images: int) -> Iterator[Corrections]:
+        """As `CorrectionSpool.read`."""
+        for pixels in self._pixels(piece_images):
+            yield Corrections(np.full(len(pixels), PLAIN, np.uint8), pixels)

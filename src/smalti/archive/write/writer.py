@@ -1,0 +1,176 @@
+"""Writing an archive: images come in batches of tokens, and the file appears whole at the end, or not at all."""
+
+from array import array
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.format.column import TextBuilder
+from smalti.archive.write.assembly import Collected, write_archive
+from smalti.archive.write.fields import FieldsBuilder
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.token_spool import CorrectionSpool, TokenSpool
+from smalti.archive.write.writer_model import writer_model
+from smalti.decoders.layers.integer_network import IntegerNetwork
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.errors import UsageError
+from smalti.images.batch import Fields
+from smalti.residual.residuals import Corrections
+from smalti.storage.atomic import atomic_file, check_output, writing
+
+__all__ = ["ArchiveWriter"]
+
+
+class ArchiveWriter:
+    """Collects tokens, labels and names, and writes the archive on `commit`; leaving without it writes nothing.
+
+    >>> with ArchiveWriter("digits.smalti", spec, network) as writer:
+    ...     writer.append(tokens, labels)
+    ...     writer.commit()
+
+    network : the decoder with all K codes; codes that no token uses are not stored, unless it is a pyramid
+    prior : of a pyramid, made before; other tokens have theirs fitted on commit
+    threads : how many may decode pixels on commit, for their checksums; the bytes do not depend on it
+
+    Raises OutputExistsError at once if the file exists and `overwrite` is not given, OutputError if it cannot be
+    written, UsageError if `network` does not fit `spec`.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        spec: ArchiveSpec,
+        network: IntegerNetwork | PyramidNetwork,
+        overwrite: bool = False,
+        threads: int = 1,
+        prior: PyramidPrior | None = None,
+    ) -> None:
+        self._path, self._overwrite, self._threads = Path(path), overwrite, threads
+        self._model = writer_model(spec, network, prior)
+        self._spec = spec = self._model.fitted_spec(spec)
+        check_output(self._path, overwrite)
+        self._labels = array("q")  # 8 bytes an image, without an object for each batch
+        self._names = TextBuilder("names")
+        self._fields = FieldsBuilder()
+        self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
+        with writing(self._path):
+            self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
+            promised = spec.max_mse is not None
+            self._corrections = CorrectionSpool(self._path.parent, spec.image_shape, spec.dtype) if promised else None
+        self._open = True
+
+    def __enter__(self) -> "ArchiveWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what was collected; does nothing after `commit`."""
+        self._open = False
+        self._spool.close()
+        if self._corrections is not None:
+            self._corrections.close()
+
+    def append(
+        self,
+        tokens: NDArray[np.integer],
+        labels: NDArray[np.integer] | None = None,
+        names: Sequence[str] | None = None,
+        corrections: Corrections | None = None,
+        fields: Fields | None = None,
+    ) -> None:
+        """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
+
+        Tokens of a pyramid are [n, 1, T], numbers of codes of all levels or ABSENT.
+
+        corrections : of these n images, chosen by `choose_corrections` against what the exact decoder makes of their
+            tokens, cut to the size of the images; None if none of them needs any
+        fields : further columns, by their names n values each; the same names each time
+
+        Raises UsageError if shapes, ranges or the presence of labels and names do not fit what came before; the
+        writer is closed then, since half of a batch may not stay.
+        """
+        self._require_open()
+        try:
+            self._append(tokens, labels, names, corrections)
+            if len(tokens):
+                self._fields.extend(fields or {}, len(tokens))
+        except BaseException:
+            self.close()
+            raise
+
+    def _append(
+        self,
+        tokens: NDArray[np.integer],
+        labels: NDArray[np.integer] | None,
+        names: Sequence[str] | None,
+        corrections: Corrections | None,
+    ) -> None:
+        self._check_tokens(tokens)
+        self._check_corrections(corrections, len(tokens))
+        count = len(tokens)
+        if not count:
+            return
+        for what, given in (("labels", labels), ("names", names)):
+            if given is not None and len(given) != count:
+                raise UsageError(f"{len(given)} {what} for {count} images")
+            if self._has.setdefault(what, given is not None) != (given is not None):
+                raise UsageError(f"{what} must be given for all images or for none")
+        if labels is not None:
+            if labels.ndim != 1 or labels.dtype.kind not in "iu":
+                raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}, not integers [{count}]")
+            self._labels.frombytes(labels.astype(np.int64).tobytes())
+        if names is not None:
+            self._names.extend(names)
+        with writing(self._path):
+            self._spool.append(tokens.reshape(count, -1))
+            if self._corrections is not None:
+                self._corrections.append(corrections or self._no_corrections(count))
+
+    def commit(self) -> None:
+        """Write the archive. Until this returns, what was at the path before is still there."""
+        self._require_open()
+        if not self._spool.images:
+            raise UsageError(f"{self._path}: there are no images to write")
+        with atomic_file(self._path, overwrite=self._overwrite) as file, writing(self._path):
+            write_archive(file, self._path.parent, self._collected(), self._threads)
+        self.close()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise UsageError(f"{self._path}: this writer was closed already")
+
+    def _check_tokens(self, tokens: NDArray[np.integer]) -> None:
+        if tokens.ndim != 3 or tokens.shape[1:] != self._spec.token_grid or tokens.dtype.kind not in "iu":
+            expected = ", ".join(["n", *map(str, self._spec.token_grid)])
+            raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [{expected}]")
+        self._model.check(tokens.reshape(len(tokens), tokens.shape[1] * tokens.shape[2]))
+
+    def _check_corrections(self, corrections: Corrections | None, images: int) -> None:
+        if corrections is None:
+            return
+        if self._corrections is None:
+            raise UsageError("corrections without a promise: give max_mse in the spec")
+        if corrections.symbols.dtype != self._spec.dtype:
+            raise UsageError(f"corrections of {corrections.symbols.dtype} for pixels of {self._spec.dtype}")
+        if len(corrections.modes) != images or corrections.symbols.shape[1:] != self._spec.image_shape:
+            raise UsageError(
+                f"corrections of {len(corrections.modes)} images {list(corrections.symbols.shape[1:])} for {images} "
+                f"images {list(self._spec.image_shape)}"
+            )
+
+    def _no_corrections(self, images: int) -> Corrections:
+        return Corrections.none(images, self._spec.image_shape, self._spec.dtype)
+
+    def _collected(self) -> Collected:
+        labels = np.frombuffer(self._labels, np.int64) if self._has["labels"] else None
+        names = self._names if self._has["names"] else None
+        return Collected(self._spec, self._model, self._spool, self._corrections, labels, names, self._fields)

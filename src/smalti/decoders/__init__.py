@@ -1,0 +1,1 @@
+"""Exact integer decoders: one folder for each kind, and the layers that they share."""

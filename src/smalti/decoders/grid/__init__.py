@@ -1,0 +1,1 @@
+"""Decoders of tokens on one grid."""

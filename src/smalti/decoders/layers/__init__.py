@@ -1,0 +1,1 @@
+"""Integer layers: exact in float32, in any order (docs/exactness.md)."""

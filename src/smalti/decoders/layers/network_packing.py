@@ -1,0 +1,290 @@
+"""What a packed network says of itself in canonical JSON, with the range of every field checked.
+
+A network as few bytes, and back with every check (docs/format.md, "The decoder network").
+
+The bytes are a description in canonical JSON, frequency tables, and one string of entropy-coded symbols that
+holds every number of every layer; which weights share a table is in `weights`.
+"""
+
+import struct
+from dataclasses import dataclass
+from math import prod
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from smalti.decoders.layers.integer_network import (
+    EXACT,
+    MAX_CHANNELS,
+    MAX_KERNEL,
+    MAX_LAYERS,
+    MAX_SHIFT,
+    MAX_TABLE,
+    Clip,
+    IntegerNetwork,
+    Kind,
+    Layer,
+    PixelTable,
+)
+from smalti.decoders.layers.weights import Levels, choose_levels, in_range, read_weights, write_weights
+from smalti.entropy.integers import MAX_SYMBOLS, IntegerReader, IntegerWriter
+from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError, UnsupportedArchiveError
+from smalti.storage.canonical import canonical_json, parse_canonical_json
+
+__all__ = [
+    "PRECISIONS",
+    "LayerDescription",
+    "NetworkDescription",
+    "pack_network",
+    "read_layer",
+    "unpack_network",
+    "write_layer",
+]
+
+
+MAX_DESCRIPTION_BYTES = 1 << 16
+MAX_PRECISION = 16
+MAX_TABLES = 40  # a layer has at most 31 groups of weights and 5 arrays more
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ActivationDescription:
+    """An activation without its numbers: entries is None if it clips to low..high; high is 0 if it looks pixels up."""
+
+    low: int
+    high: int
+    entries: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the file has it."""
+        if self.entries is None:
+            return {"kind": "clip", "low": self.low, "high": self.high}
+        return {"kind": "pixels", "low": self.low, "entries": self.entries}
+
+    @classmethod
+    def from_json(cls, found: Any) -> "ActivationDescription":
+        """Check what the file has."""
+        kind = _kind(found, ("clip", "pixels"), "activation")
+        if kind == "clip":
+            low, high = _numbers(found, {"low": (-128, 255), "high": (-128, 255)}, {"kind"})
+            return cls(low, high, None)
+        low, entries = _numbers(found, {"low": (-EXACT, EXACT), "entries": (1, MAX_TABLE)}, {"kind"})
+        return cls(low, 0, entries)
+
+
+@dataclass(frozen=True)
+class LayerDescription:
+    """A layer without its numbers."""
+
+    kind: Kind
+    inputs: int
+    outputs: int
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    activation: ActivationDescription
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Bytes of its numbers as a `Layer` holds them."""
+        return 2 * self.inputs * prod(self.kernel) * self.outputs + 5 * self.outputs + (self.activation.entries or 0)
+
+    @classmethod
+    def of(cls, layer: Layer) -> "LayerDescription":
+        """Describe a layer."""
+        made = layer.activation
+        activation = (
+            ActivationDescription(made.low, made.high, None)
+            if isinstance(made, Clip)
+            else ActivationDescription(made.low, 0, len(made.values))
+        )
+        return cls(layer.kind, layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding, activation)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the file has it."""
+        return {
+            "kind": self.kind,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "kernel": self.kernel,
+            "stride": self.stride,
+            "padding": self.padding,
+            "activation": self.activation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, found: Any) -> "LayerDescription":
+        """Check what the file has; what the numbers mean together is for `Layer`."""
+        kind = _kind(found, get_args(Kind), "layer")
+        pairs = {"kernel": (1, MAX_KERNEL), "stride": (1, MAX_KERNEL), "padding": (0, MAX_KERNEL - 1)}
+        sizes = {"inputs": (1, MAX_CHANNELS), "outputs": (1, MAX_CHANNELS)}
+        inputs, outputs = _numbers(found, sizes, {"kind", "activation", *pairs})
+        kernel, stride, padding = (_pair(found[name], name, *limits) for name, limits in pairs.items())
+        activation = ActivationDescription.from_json(found["activation"])
+        return cls(kind, inputs, outputs, kernel, stride, padding, activation)
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """Layers, and the tables that code their numbers: how many, how many symbols each, and their precision."""
+
+    layers: tuple[LayerDescription, ...]
+    tables: int
+    symbols: int
+    precision: int
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Bytes of all numbers as an `IntegerNetwork` holds them."""
+        return sum(layer.unpacked_bytes for layer in self.layers)
+
+    @classmethod
+    def of(cls, network: IntegerNetwork, tables: int, symbols: int, precision: int) -> "NetworkDescription":
+        """Describe a network."""
+        return cls(tuple(map(LayerDescription.of, network.layers)), tables, symbols, precision)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON; `from_bytes` is the inverse."""
+        layers = [layer.to_json() for layer in self.layers]
+        return canonical_json(
+            {"layers": layers, "tables": self.tables, "symbols": self.symbols, "precision": self.precision}
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "NetworkDescription":
+        """Parse and check; DamagedArchiveError, or UnsupportedArchiveError for a kind not known."""
+        if len(data) > MAX_DESCRIPTION_BYTES:
+            raise DamagedArchiveError(f"network: a description of {len(data):,} bytes")
+        found = parse_canonical_json(data, "network")
+        limits = {"tables": (1, MAX_TABLES * MAX_LAYERS), "symbols": (1, MAX_SYMBOLS), "precision": (1, MAX_PRECISION)}
+        tables, symbols, precision = _numbers(found, limits, {"layers"})
+        layers = found["layers"]
+        if type(layers) is not list or not 1 <= len(layers) <= MAX_LAYERS:
+            raise DamagedArchiveError("network: its layers are no list of a possible length")
+        return cls(tuple(map(LayerDescription.from_json, layers)), tables, symbols, precision)
+
+
+def _kind(found: Any, known: tuple[Any, ...], what: str) -> Any:
+    kind = found.get("kind") if type(found) is dict else None
+    if type(kind) is not str:
+        raise DamagedArchiveError(f"network: a {what} without a kind")
+    if kind not in known:
+        raise UnsupportedArchiveError(f"{what} of kind {kind!r} is not known to this release; use a newer smalti")
+    return kind
+
+
+def _numbers(found: Any, limits: dict[str, Pair], others: set[str]) -> list[int]:
+    """The integers of an object that has these keys and the `others`, and no more."""
+    if type(found) is not dict or set(found) != set(limits) | others:
+        raise DamagedArchiveError(f"network: not an object with the keys {', '.join(sorted(set(limits) | others))}")
+    for name, (low, high) in limits.items():
+        if type(found[name]) is not int or not low <= found[name] <= high:
+            raise DamagedArchiveError(f"network: {name} is not an integer in {low}..{high}")
+    return [found[name] for name in limits]
+
+
+def _pair(found: Any, name: str, low: int, high: int) -> Pair:
+    if type(found) is not list or len(found) != 2 or any(type(n) is not int or not low <= n <= high for n in found):
+        raise DamagedArchiveError(f"network: {name} is no pair of integers in {low}..{high}")
+    return found[0], found[1]
+
+
+# was sibling import
+
+
+_LENGTH = struct.Struct("<I")
+PRECISIONS = (8, 10, 12)
+MAX_BEND = 2 * 65_535
+
+
+def pack_network(network: IntegerNetwork) -> bytes:
+    """Serialise; `unpack_network` is the inverse. The same network gives the same bytes."""
+    levels = [choose_levels(layer.weight) for layer in network.layers]
+    return min((_pack(network, levels, precision) for precision in PRECISIONS), key=len)
+
+
+def unpack_network(data: bytes, max_bytes: int, dtype: DTypeLike = np.uint8) -> IntegerNetwork:
+    """Read what `pack_network` wrote.
+
+    dtype : of the pixels, uint8 or uint16, which the bytes do not tell
+    max_bytes : of the unpacked numbers; nothing is allocated for more
+
+    Raises DamagedArchiveError for bytes that no `pack_network` writes, UnsupportedArchiveError for a kind of layer
+    or activation that is not known, LimitExceededError.
+    """
+    text, rest = _split(data, "its description")
+    description = NetworkDescription.from_bytes(text)
+    if description.unpacked_bytes > max_bytes:
+        raise LimitExceededError(
+            f"the decoder network takes {description.unpacked_bytes:,} bytes, more than the {max_bytes:,} that are "
+            "allowed; raise the limit if you trust the file"
+        )
+    packed, coded = _split(rest, "its tables")
+    reader = IntegerReader(packed, coded, description.tables, description.symbols, description.precision)
+    try:
+        network = IntegerNetwork(tuple(read_layer(reader, layer, dtype) for layer in description.layers))
+    except ModelError as error:
+        raise DamagedArchiveError(f"network: {error}") from error
+    reader.finish()
+    return network
+
+
+def _pack(network: IntegerNetwork, levels: list[Levels], precision: int) -> bytes:
+    writer = IntegerWriter(precision)
+    for layer, pair in zip(network.layers, levels, strict=True):
+        write_layer(writer, layer, pair)
+    packed, coded = writer.finish()
+    text = NetworkDescription.of(network, writer.tables, writer.symbols, precision).to_bytes()
+    return b"".join([_LENGTH.pack(len(text)), text, _LENGTH.pack(len(packed)), packed, coded])
+
+
+def _split(data: bytes, what: str) -> tuple[bytes, bytes]:
+    """The part that a u32 at the start gives the length of, and what follows it."""
+    if len(data) < _LENGTH.size or (size := _LENGTH.unpack_from(data)[0]) > len(data) - _LENGTH.size:
+        raise DamagedArchiveError(f"network: {what} would end after the data")
+    return data[_LENGTH.size : _LENGTH.size + size], data[_LENGTH.size + size :]
+
+
+def write_layer(writer: IntegerWriter, layer: Layer, levels: Levels) -> None:
+    """Append the numbers of a layer with the levels of its weights."""
+    write_weights(writer, layer.weight, levels)
+    writer.add(layer.bias, signed=True)
+    writer.add(layer.shift)
+    if isinstance(layer.activation, PixelTable):
+        values = layer.activation.values
+        if values.dtype == np.uint8:
+            writer.add(np.diff(values, prepend=np.uint8(0)))  # differences modulo 256
+        else:
+            writer.add(_bends(values), signed=True)
+
+
+def _bends(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """By how much the steps between values change: small numbers where a table is smooth."""
+    padded = np.concatenate([[0, 0], values.astype(np.int64)])
+    bends: NDArray[np.int64] = padded[2:] - 2 * padded[1:-1] + padded[:-2]
+    return bends
+
+
+def read_layer(reader: IntegerReader, layer: LayerDescription, dtype: DTypeLike) -> Layer:
+    """Read back what `write_layer` wrote; DamagedArchiveError, or ModelError if the numbers do not fit each other."""
+    weight = read_weights(reader, (layer.inputs, *layer.kernel, layer.outputs), -(1 << 15), (1 << 15) - 1)
+    bias = reader.take(layer.outputs, signed=True).astype(np.int32)
+    shift = in_range(reader.take(layer.outputs), 0, MAX_SHIFT, "shift").astype(np.uint8)
+    activation = _read_activation(reader, layer.activation, np.dtype(dtype))
+    return Layer(layer.kind, weight, bias, shift, layer.stride, layer.padding, activation)
+
+
+def _read_activation(
+    reader: IntegerReader, activation: ActivationDescription, dtype: np.dtype[Any]
+) -> Clip | PixelTable:
+    if activation.entries is None:
+        return Clip(activation.low, activation.high)
+    if dtype == np.uint16:
+        bends = in_range(reader.take(activation.entries, signed=True), -MAX_BEND, MAX_BEND, "bend of the pixel table")
+        values = in_range(np.cumsum(np.cumsum(bends)), 0, 65_535, "value of the pixel table")
+        return PixelTable(activation.low, values.astype(np.uint16))
+    steps = in_range(reader.take(activation.entries), 0, 255, "step of the pixel table")
+    return PixelTable(activation.low, np.cumsum(steps).astype(np.uint8))

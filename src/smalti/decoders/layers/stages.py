@@ -1,0 +1,186 @@
+"""Layers made ready to run: integers held as floating-point numbers, every sum of them exact.
+
+A stage is evaluated for a part (`target`) of its output from the part (`source`) of its input that this depends
+on. It is table look-ups or one kind of matrix product, and additions. Since every number met is an integer within
+2**24, no operation rounds, and the order in which a machine adds does not matter.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.layers.geometry import Axis, Region, area, axes, extent
+from smalti.decoders.layers.integer_network import Activation, Float, Layer, Values
+
+__all__ = ["ConvLayer", "Stage", "TokenLayer", "UpLayer", "compile_layer"]
+
+
+class Stage(Protocol):
+    """One layer or more. size : rows and columns of its whole input."""
+
+    @property
+    def outputs(self) -> int:
+        """Channels out."""
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns out for rows and columns in."""
+
+    def needed(self, target: Region, size: tuple[int, int]) -> Region:
+        """The part of an input grid of `size` that the part `target` of the output depends on."""
+
+    def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
+        """Memory that `run` needs for one image."""
+
+    def run(self, values: Values, source: Region, target: Region, size: tuple[int, int]) -> Values:
+        """Values [n, y, x, outputs] of `target` for what stands at `source`, [n, y, x, inputs] or tokens [n, y, x].
+
+        `target` is not empty; `source` may be.
+        """
+
+
+class _Layer:
+    """What the kinds of layer share."""
+
+    def __init__(self, layer: Layer, dtype: Float) -> None:
+        self.weight: NDArray[Any] = layer.weight  # [inputs, ky, kx, outputs], whole numbers of any type
+        self.bias = layer.bias.astype(dtype)
+        self.axes = axes(layer)
+        self.activation = Activation(layer, dtype)
+
+    @property
+    def outputs(self) -> int:
+        """Channels out."""
+        return int(self.weight.shape[3])
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns out for rows and columns in."""
+        return self.axes[0].output_size(size[0]), self.axes[1].output_size(size[1])
+
+    def needed(self, target: Region, size: tuple[int, int]) -> Region:
+        """The part of an input grid of `size` that `target` depends on."""
+        return self.axes[0].needed(target[0], size[0]), self.axes[1].needed(target[1], size[1])
+
+    def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
+        """Memory that `run` needs for one image."""
+        return self.bias.itemsize * self.scratch_values(self.needed(target, size), target)
+
+    def run(self, values: Values, source: Region, target: Region, size: tuple[int, int]) -> Values:
+        """Values of `target` for the values of `source`."""
+        del size
+        return self.activation.apply(self.sums(values, source, target))
+
+    def scratch_values(self, source: Region, target: Region) -> int:
+        """Numbers that `sums` holds at a time, per image."""
+        raise NotImplementedError
+
+    def sums(self, values: Values, source: Region, target: Region) -> Values:
+        """Sums [n, y, x, outputs] of `target`."""
+        raise NotImplementedError
+
+    def _biased(self, count: int, target: Region) -> Values:
+        sums = np.empty((count, *extent(target), self.outputs), self.bias.dtype)
+        sums[...] = self.bias
+        return sums
+
+
+class TokenLayer(_Layer):
+    """The first layer: each token adds its own patch of numbers."""
+
+    @classmethod
+    def folded(cls, lookup: Layer, following: Layer, dtype: Float) -> "TokenLayer":
+        """A layer of tokens without neighbours and the transposed convolution after it, as one table of tokens."""
+        values = Activation(lookup, dtype).apply((lookup.weight[:, 0, 0] + lookup.bias).astype(dtype))
+        folded = cls(following, dtype)
+        matrix = following.weight.reshape(following.inputs, -1).astype(dtype)
+        folded.weight = (values @ matrix).reshape(lookup.inputs, *following.weight.shape[1:])
+        return folded
+
+    @staticmethod
+    def folds(lookup: Layer, following: Layer) -> bool:
+        """Whether `folded` serves these layers: no output of the first depends on two tokens, or on none."""
+        return lookup.kernel == (1, 1) and lookup.stride == (1, 1) and following.kind == "up"
+
+    def scratch_values(self, source: Region, target: Region) -> int:
+        """Numbers that `sums` holds at a time, per image."""
+        return 3 * self.outputs * area(target) + area(source)
+
+    def sums(self, values: Values, source: Region, target: Region) -> Values:
+        """Sums [n, y, x, outputs] of `target` for tokens [n, y, x] of `source`."""
+        result = self._biased(len(values), target)
+        down, across = self.axes
+        for ky in range(down.kernel):
+            from_y, to_y = down.pairs(ky, source[0], target[0])
+            for kx in range(across.kernel):
+                from_x, to_x = across.pairs(kx, source[1], target[1])
+                result[:, to_y, to_x] += self.weight[:, ky, kx][values[:, from_y, from_x]]
+        return result
+
+
+class UpLayer(_Layer):
+    """A transposed convolution: a matrix product, whose results are added where they overlap."""
+
+    def __init__(self, layer: Layer, dtype: Float) -> None:
+        super().__init__(layer, dtype)
+        inputs, rows, columns, outputs = layer.weight.shape
+        by_row = layer.weight.transpose(1, 0, 2, 3).reshape(rows, inputs, columns * outputs)
+        self._matrices = by_row.astype(dtype)
+
+    def scratch_values(self, source: Region, target: Region) -> int:
+        """Numbers that `sums` holds at a time, per image."""
+        return self.outputs * area(target) + int(self._matrices.shape[2]) * area(source)
+
+    def sums(self, values: Values, source: Region, target: Region) -> Values:
+        """Sums [n, y, x, outputs] of `target` for values [n, y, x, inputs] of `source`."""
+        result = self._biased(len(values), target)
+        down, across = self.axes
+        flat = values.reshape(-1, values.shape[3])
+        for ky, matrix in enumerate(self._matrices):  # a row of the kernel at a time bounds the memory of products
+            from_y, to_y = down.pairs(ky, source[0], target[0])
+            products = (flat @ matrix).reshape(*values.shape[:3], across.kernel, self.outputs)
+            for kx in range(across.kernel):
+                from_x, to_x = across.pairs(kx, source[1], target[1])
+                result[:, to_y, to_x] += products[:, from_y, from_x, kx]
+        return result
+
+
+class ConvLayer(_Layer):
+    """A convolution of stride 1: patches times a matrix."""
+
+    def __init__(self, layer: Layer, dtype: Float) -> None:
+        super().__init__(layer, dtype)
+        self._matrix = layer.weight.transpose(1, 2, 0, 3).reshape(-1, layer.outputs).astype(dtype)
+
+    def scratch_values(self, source: Region, target: Region) -> int:
+        """Numbers that `sums` holds at a time, per image."""
+        del source
+        (height, width), (patch, outputs) = extent(target), self._matrix.shape
+        framed = (height + self.axes[0].kernel) * (width + self.axes[1].kernel) * len(self.weight)
+        return int(patch + outputs) * height * width + framed
+
+    def sums(self, values: Values, source: Region, target: Region) -> Values:
+        """Sums [n, y, x, outputs] of `target` for values [n, y, x, inputs] of `source`."""
+        down, across = self.axes
+        height, width = extent(target)
+        framed = np.zeros(
+            (len(values), height + down.kernel - 1, width + across.kernel - 1, len(self.weight)), self.bias.dtype
+        )
+        framed[:, _framed(down, source[0], target[0]), _framed(across, source[1], target[1])] = values
+        windows = np.lib.stride_tricks.sliding_window_view(framed, (down.kernel, across.kernel), axis=(1, 2))
+        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, len(self._matrix))
+        result = patches @ self._matrix
+        result += self.bias
+        return result.reshape(len(values), height, width, self.outputs)
+
+
+def compile_layer(layer: Layer, dtype: Float) -> TokenLayer | UpLayer | ConvLayer:
+    """Make a layer ready to run in `dtype`."""
+    if layer.kind == "tokens":
+        return TokenLayer(layer, dtype)
+    return UpLayer(layer, dtype) if layer.kind == "up" else ConvLayer(layer, dtype)
+
+
+def _framed(axis: Axis, source: tuple[int, int], target: tuple[int, int]) -> slice:
+    """Where, among the inputs of a convolution's outputs `target`, those stand that exist."""
+    first = source[0] - (target[0] - axis.padding)
+    return slice(first, first + source[1] - source[0])

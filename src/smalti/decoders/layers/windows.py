@@ -1,0 +1,227 @@
+"""The first two layers at once, by windows of tokens: each distinct window is evaluated once, then looked up.
+
+Where the tokens' layer has a kernel K and a stride s, ceil(K / s) tokens along an axis make s hidden values, and
+what these add to the second layer's sums is a patch that no other token touches. Sets of alike images repeat such
+windows many times (of the study's digits 8 in 100 are distinct among 1,000 images), and sums of integers may be
+taken apart and put together in any order.
+
+    tokens -> windows -> number of each distinct window -> patch of sums of each -> patches added where they overlap
+
+Where windows of tokens stand, what they hold, and where their patches go; it touches no values.
+
+Window a of an axis is the `reach` tokens a - reach + 1 to a, those outside the grid included. It makes `stride`
+hidden values, which add a patch of `side` sums, `step` sums after the patch of window a - 1.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.layers.cells import add_cells, cut_patches, neighbours, number_tuples
+from smalti.decoders.layers.geometry import Axis, Region, Span, area, extent
+from smalti.decoders.layers.integer_network import Values
+from smalti.decoders.layers.stages import TokenLayer, UpLayer
+
+__all__ = ["WindowAxis", "WindowPair"]
+
+
+@dataclass(frozen=True)
+class WindowAxis:
+    """One axis of two layers: tokens to hidden values to sums."""
+
+    first: Axis
+    second: Axis
+
+    @property
+    def stride(self) -> int:
+        """Hidden values of a window."""
+        return self.first.stride
+
+    @property
+    def reach(self) -> int:
+        """Tokens of a window."""
+        return -(-self.first.kernel // self.first.stride)
+
+    @property
+    def step(self) -> int:
+        """Sums from window to window."""
+        return self.first.stride * self.second.stride
+
+    @property
+    def side(self) -> int:
+        """Sums of a patch."""
+        return (self.first.stride - 1) * self.second.stride + self.second.kernel
+
+    @property
+    def cells(self) -> int:
+        """Parts of `step` sums that a patch is cut into."""
+        return -(-self.side // self.step)
+
+    @property
+    def padding(self) -> int:
+        """Sums of the first windows' patches that are cropped."""
+        return self.first.padding * self.second.stride + self.second.padding
+
+    @property
+    def told(self) -> bool:
+        """Whether a window's tokens, those outside the grid included, tell which of its hidden values are cropped.
+
+        They do if no window inside the grid has such values: then they depend on how far outside a window is.
+        """
+        return self.first.padding <= self.first.kernel - self.first.stride
+
+    def windows(self, target: Span, tokens: int) -> Span:
+        """The windows that add to the sums `target`."""
+        return Axis(self.side, self.step, self.padding, transposed=True).needed(target, tokens + self.reach - 1)
+
+    def tokens(self, windows: Span, tokens: int) -> Span:
+        """Those of the grid's tokens that windows hold."""
+        start = min(max(windows[0] - self.reach + 1, 0), tokens)
+        return start, max(min(windows[1], tokens), start)
+
+    def blocks(self, target: Span) -> Span:
+        """The blocks of `step` sums each that hold `target`; block b begins where the patch of window b does."""
+        return (target[0] + self.padding) // self.step, (target[1] - 1 + self.padding) // self.step + 1
+
+    def within(self, target: Span, blocks: Span) -> slice:
+        """Where `target` stands in the sums of `blocks`."""
+        first = target[0] + self.padding - blocks[0] * self.step
+        return slice(first, first + target[1] - target[0])
+
+    def exist(self, windows: NDArray[np.intp], tokens: int) -> NDArray[np.bool_]:
+        """Which hidden values of windows [d] are not cropped: bool [d, stride]."""
+        places = windows[:, None] * self.stride + np.arange(self.stride) - self.first.padding
+        return (places >= 0) & (places < self.first.output_size(tokens))
+
+
+# was sibling import
+
+
+_CHUNK_BYTES = 1 << 20  # of hidden values, and of sums: they stay in a level-2 cache (measured)
+_TABLE_BYTES = 20 << 20  # of the tokens' cells, and of the matrix of patches: made in some 10 ms
+_LARGEST_WINDOW = 9
+
+Index = NDArray[np.intp]
+
+
+class WindowPair:
+    """A layer of tokens and the transposed convolution after it, as one stage; `fits` says whether they can be."""
+
+    def __init__(self, first: TokenLayer, second: UpLayer) -> None:
+        self._y, self._x = _window_axes(first, second)
+        self._first, self._second = first, second
+        codes, height, width, channels = first.weight.shape
+        patches = np.zeros((codes + 1, height, width, channels), second.bias.dtype)  # the last: outside the grid
+        patches[:-1] = first.weight
+        self._tokens = cut_patches(patches, (self._y.stride, self._x.stride))
+        self._tokens[:, 0] += np.tile(first.bias, self._y.stride * self._x.stride)  # a window has one cell 0
+        self._matrix = _patch_matrix(second, self._y, self._x)
+
+    @staticmethod
+    def fits(first: TokenLayer, second: UpLayer) -> bool:
+        """Whether windows can serve these layers, with tables of moderate size."""
+        y, x = _window_axes(first, second)
+        hidden = y.stride * x.stride * first.outputs
+        tokens = (len(first.weight) + 1) * y.reach * x.reach * hidden
+        matrix = hidden * y.cells * y.step * x.cells * x.step * second.outputs
+        small = max(tokens, matrix) * second.bias.itemsize <= _TABLE_BYTES
+        return y.told and x.told and y.reach * x.reach <= _LARGEST_WINDOW and small
+
+    @property
+    def outputs(self) -> int:
+        """Channels out."""
+        return self._second.outputs
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns out for a grid of tokens."""
+        return self._second.output_size(self._first.output_size(size))
+
+    def needed(self, target: Region, size: tuple[int, int]) -> Region:
+        """The tokens, out of a grid of `size`, that are looked at for `target`."""
+        rows, columns = self._windows(target, size)
+        return self._y.tokens(rows, size[0]), self._x.tokens(columns, size[1])
+
+    def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
+        """Memory that `run` needs for one image, were every window another one."""
+        rows, columns = extent(self._windows(target, size))
+        patch = int(self._matrix.shape[1]) * self._matrix.itemsize
+        values = area(target) * self._second.outputs * self._second.activation.dtype.itemsize
+        return values + (patch + 8 * 8) * (rows + 1) * (columns + 1)
+
+    def run(self, tokens: Index, source: Region, target: Region, size: tuple[int, int]) -> Values:
+        """Values [n, y, x, channels] of `target` for tokens [n, y, x] of `source`, out of a grid of `size`."""
+        windows = self._windows(target, size)
+        start = (windows[0][0] - self._y.reach + 1, windows[1][0] - self._x.reach + 1)
+        framed = _framed(tokens, source, (start, (windows[0][1], windows[1][1])), outside=len(self._tokens) - 1)
+        members = list(neighbours(framed, (self._y.reach, self._x.reach)))
+        numbers, distinct = number_tuples(members, len(self._tokens))
+        samples = np.empty(distinct, np.intp)  # of each distinct window, one place where it stands
+        samples[numbers.ravel()] = np.arange(numbers.size)
+        patches = self._patches(members, samples, windows, size)
+        return self._placed(patches, numbers, windows, target)
+
+    def _windows(self, target: Region, size: tuple[int, int]) -> Region:
+        return self._y.windows(target[0], size[0]), self._x.windows(target[1], size[1])
+
+    def _patches(self, members: list[Index], samples: Index, windows: Region, size: tuple[int, int]) -> Values:
+        """Patches of distinct windows as cells, [distinct + 1, cells, values of a cell]; the last one is empty."""
+        flat = np.zeros((len(samples) + 1, self._matrix.shape[1]), self._matrix.dtype)
+        step = max(1, _CHUNK_BYTES // (self._matrix.shape[0] * self._matrix.itemsize))
+        for start in range(0, len(samples), step):
+            image, row, column = np.unravel_index(samples[start : start + step], members[0].shape)
+            sums = add_cells(self._tokens, (member[image, row, column] for member in members))
+            hidden = self._first.activation.apply(sums.reshape(len(image), -1, self._first.outputs))
+            rows = self._y.exist(row + windows[0][0], size[0])
+            columns = self._x.exist(column + windows[1][0], size[1])
+            if not (rows.all() and columns.all()):
+                hidden *= (rows[:, :, None] & columns[:, None, :]).reshape(len(image), -1, 1)
+            np.matmul(hidden.reshape(len(image), -1), self._matrix, out=flat[start : start + len(image)])
+        patches = flat.reshape(len(flat), self._y.cells * self._x.cells, -1)
+        patches[:, 0] += np.tile(self._second.bias, self._y.step * self._x.step)  # a block has one cell 0
+        return patches
+
+    def _placed(self, patches: Values, numbers: Index, windows: Region, target: Region) -> Values:
+        """Add patches up where they overlap, and make values of the sums."""
+        rows, columns = self._y.blocks(target[0]), self._x.blocks(target[1])
+        start = (rows[0] - self._y.cells + 1, columns[0] - self._x.cells + 1)
+        framed = _framed(numbers, windows, (start, (rows[1], columns[1])), outside=len(patches) - 1)
+        height, width = extent((rows, columns))
+        result = np.empty((len(numbers), *extent(target), self._second.outputs), self._second.activation.dtype)
+        step = max(1, _CHUNK_BYTES // (height * width * patches.shape[2] * patches.itemsize))
+        for first in range(0, len(numbers), step):
+            places = framed[first : first + step]
+            sums = add_cells(patches, neighbours(places, (self._y.cells, self._x.cells)))
+            values = self._second.activation.apply(sums.reshape(-1, self._second.outputs))
+            blocks = values.reshape(len(places), height, width, self._y.step, self._x.step, -1)
+            plain = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(
+                len(places), height * self._y.step, width * self._x.step, self._second.outputs
+            )
+            plain = plain[:, self._y.within(target[0], rows), self._x.within(target[1], columns)]
+            result[first : first + step] = plain
+        return result
+
+
+def _window_axes(first: TokenLayer, second: UpLayer) -> tuple[WindowAxis, WindowAxis]:
+    y, x = (WindowAxis(one, two) for one, two in zip(first.axes, second.axes, strict=True))
+    return y, x
+
+
+def _framed(values: Index, at: Region, corners: tuple[tuple[int, int], tuple[int, int]], outside: int) -> Index:
+    """Cut values [n, y, x], which stand at `at`, to the region between two corners; `outside` is where none are."""
+    (top, left), (bottom, right) = corners
+    framed = np.full((len(values), bottom - top, right - left), outside, np.intp)
+    framed[:, at[0][0] - top : at[0][1] - top, at[1][0] - left : at[1][1] - left] = values
+    return framed
+
+
+def _patch_matrix(second: UpLayer, y: WindowAxis, x: WindowAxis) -> Values:
+    """From the hidden values of a window [y, x, channels] to the cells of its patch."""
+    channels, height, width, outputs = second.weight.shape
+    patches = np.zeros((y.stride, x.stride, channels, y.side, x.side, outputs), second.bias.dtype)
+    for row in range(y.stride):
+        for column in range(x.stride):
+            top, left = row * y.second.stride, column * x.second.stride
+            patches[row, column, :, top : top + height, left : left + width] = second.weight
+    cells = cut_patches(patches.reshape(-1, y.side, x.side, outputs), (y.step, x.step))
+    return cells.reshape(len(cells), -1)

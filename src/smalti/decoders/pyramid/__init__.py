@@ -1,0 +1,1 @@
+"""Decoders of hierarchical tokens, and their priors (docs/format.md)."""

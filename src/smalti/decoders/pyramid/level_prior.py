@@ -1,0 +1,276 @@
+"""What is expected of the tokens of one level: tables, or a small network that looks at what was decoded before.
+
+A level prior codes one group of symbols at a time: the tokens of some images at one position of the level's grid.
+Features of these images, which only a network looks at, come from `context`; which groups there are, from `prior`.
+
+From the scores of codes to the distribution that codes them, by integers alone.
+
+A score is in units of 1/16 bit. With e the distance to the best score, at most 255, a code weighs EXP[e], which is
+2**16 * 2**(-e / 16) as listed integers and shifts have it; the 2**24 units of the coder are shared out in proportion:
+
+    units_k = 1 + floor(w_k * (2**24 - K) / sum of w)         what is left goes to the first code of the best score
+
+All numbers are whole and held exactly: products below 2**40 in float64, and the floor of their rounded quotient is the
+floor of the true one, since a quotient below 2**24 of such numbers is further than that rounding from a whole number.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.layers.integer_network import EXACT, MAX_SHIFT, Values
+from smalti.entropy.coder import StackEncoder, SymbolDecoder, Weights
+from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import MAX_POSITION_CELLS
+from smalti.errors import ModelError, UsageError
+from smalti.lazy import cached_property
+
+__all__ = ["EXP", "FARTHEST", "UNITS", "Features", "LevelPrior", "NetworkPrior", "TablePrior", "share_units"]
+
+
+UNITS = 1 << 24
+FARTHEST = 255
+
+# round(2**16 * 2**(-j / 16)) for j = 0 to 15
+_SIXTEENTHS = (
+    65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
+    46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219,
+)  # fmt: skip
+
+EXP: NDArray[np.int64] = np.array([_SIXTEENTHS[e % 16] >> e // 16 for e in range(FARTHEST + 1)], np.int64)
+"""Weights by distance from the best score."""
+
+_EXACT_EXP = EXP.astype(np.float64)
+
+
+def share_units(scores: Values) -> Weights:
+    """Units less one of each code, float32 [n, K], for scores [n, K] (whole numbers within 2**24; K from 2)."""
+    codes = scores.shape[1]
+    distances = scores.max(axis=1, keepdims=True) - scores
+    best = distances.argmin(axis=1)
+    np.minimum(distances, FARTHEST, out=distances)
+    shares = _EXACT_EXP.take(distances.astype(np.intp))
+    total = shares.sum(axis=1, keepdims=True)
+    shares *= UNITS - codes
+    shares /= total
+    np.floor(shares, out=shares)
+    shares[np.arange(len(shares)), best] += (UNITS - codes) - shares.sum(axis=1)
+    weights: Weights = shares.astype(np.float32)
+    return weights
+
+
+# was sibling import
+
+
+MAX_HIDDEN = (1 << 16) - 1
+MOST_HIDDEN = 255
+"""The largest value of a hidden number of a NetworkPrior."""
+
+_PIECE_NUMBERS = 1 << 14  # of a distribution, features or hidden numbers at a time: they stay in the caches (measured)
+
+Features = Callable[[slice], Values]
+"""Features [k, F] of k of a group's images."""
+
+
+class LevelPrior(Protocol):
+    """Distributions of a level's tokens. `position` is the place in the level's grid, row after row."""
+
+    @property
+    def codes(self) -> int:
+        """K, the size of the alphabet."""
+
+    @property
+    def rows(self) -> int:
+        """1, or positions for which it has numbers of their own."""
+
+    def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
+        """Encode a group of symbols, integers [n] in [0, K); UsageError if one cannot be coded."""
+
+    def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
+        """Decode a group of `count` symbols, int32 [count]."""
+
+    def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
+        """Bits of each symbol, float64 [n]; infinite if it cannot be coded."""
+
+
+@dataclass(frozen=True, eq=False)
+class TablePrior:
+    """Stored frequencies: one table for all positions, or one for each.
+
+    tables : uint32 [P, K], P = 1 or positions, each row summing to 2**precision; what has frequency 0 cannot be coded
+    precision : 0 to 24
+
+    Raises ModelError if that is not so.
+    """
+
+    tables: NDArray[np.uint32]
+    precision: int
+
+    def __post_init__(self) -> None:
+        if self.tables.ndim != 2 or not 1 <= self.tables.size <= MAX_POSITION_CELLS:
+            raise ModelError(f"tables are {list(self.tables.shape)}, not [positions, codes]")
+        try:
+            _ = self._tables
+        except UsageError as error:
+            raise ModelError(str(error)) from error
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return int(self.tables.shape[1])
+
+    @property
+    def rows(self) -> int:
+        """P."""
+        return len(self.tables)
+
+    def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
+        """See LevelPrior."""
+        del features
+        encoder.push(symbols, self._table(position))
+
+    def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
+        """See LevelPrior."""
+        del features
+        return decoder.take(count, self._table(position))
+
+    def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
+        """See LevelPrior."""
+        del features
+        with np.errstate(divide="ignore"):
+            of_code = self.precision - np.log2(self._table(position).frequencies.astype(np.float64))
+        bits: NDArray[np.float64] = of_code[symbols]
+        return bits
+
+    @cached_property
+    def _tables(self) -> tuple[FrequencyTable, ...]:
+        return tuple(FrequencyTable(row, self.precision) for row in self.tables)
+
+    def _table(self, position: int) -> FrequencyTable:
+        return self._tables[position if self.rows > 1 else 0]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPrior:
+    """A network of one hidden layer, in integers, from features of what was decoded before to scores of codes.
+
+        hidden = min(max(floor((bias1[p] + features @ weight1) / 2**shift1), 0), 255)
+        scores = floor((bias2 + hidden @ weight2) / 2**shift2)                              in units of 1/16 bit
+
+    weight1 : int16 [F, H], weight2 : int16 [H, K], both within int8
+    bias1 : int32 [P, H], P = 1 or positions    bias2 : int32 [K]    shift1, shift2 : 0 to 24
+
+    Raises ModelError if the numbers do not fit each other, or if a sum could leave the range in which it is exact.
+    """
+
+    weight1: NDArray[np.int16]
+    bias1: NDArray[np.int32]
+    shift1: int
+    weight2: NDArray[np.int16]
+    bias2: NDArray[np.int32]
+    shift2: int
+
+    def __post_init__(self) -> None:
+        dtypes = {"weight1": np.int16, "bias1": np.int32, "weight2": np.int16, "bias2": np.int32}
+        shapes = {"weight1": (-1, self.hidden), "bias1": (-1, self.hidden), "weight2": (-1, self.codes), "bias2": (-1,)}
+        for name, dtype in dtypes.items():
+            array: NDArray[np.integer] = getattr(self, name)
+            if array.dtype != dtype or array.ndim != len(shapes[name]) or not array.size:
+                raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} {shapes[name]}")
+            if array.size > MAX_POSITION_CELLS:
+                raise ModelError(f"{name} of {array.size} numbers; {MAX_POSITION_CELLS} are the most")
+        if self.weight1.shape[1] != self.hidden or self.bias1.shape[1] != self.hidden or self.hidden > MAX_HIDDEN:
+            raise ModelError(f"{self.weight1.shape[1]}, {self.bias1.shape[1]} and {self.hidden} hidden numbers")
+        if self.weight2.shape[1] != self.codes:
+            raise ModelError(f"weights of {self.weight2.shape[1]} codes, biases of {self.codes}")
+        for weight in (self.weight1, self.weight2):
+            if not -128 <= int(weight.min()) <= int(weight.max()) <= 127:
+                raise ModelError("weights of a prior are outside int8")
+        if not (0 <= self.shift1 <= MAX_SHIFT and 0 <= self.shift2 <= MAX_SHIFT):
+            raise ModelError(f"shifts {self.shift1} and {self.shift2} are outside 0..{MAX_SHIFT}")
+        largest = MOST_HIDDEN * np.abs(self.weight2).sum(axis=0, dtype=np.int64) + np.abs(self.bias2.astype(np.int64))
+        if int(largest.max()) > EXACT:
+            raise ModelError("the scores of a prior may exceed 2**24 and would not be exact")
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return len(self.bias2)
+
+    @property
+    def rows(self) -> int:
+        """P."""
+        return len(self.bias1)
+
+    @property
+    def features(self) -> int:
+        """F."""
+        return len(self.weight1)
+
+    @property
+    def hidden(self) -> int:
+        """H."""
+        return len(self.weight2)
+
+    def check(self, magnitudes: NDArray[np.int64]) -> None:
+        """ModelError if it does not fit features of these magnitudes, int64 [F]."""
+        if len(magnitudes) != self.features:
+            raise ModelError(f"a prior of {self.features} features, not {len(magnitudes)}")
+        sums = magnitudes @ np.abs(self.weight1.astype(np.int64))
+        if int((sums + np.abs(self.bias1.astype(np.int64))).max()) > EXACT:
+            raise ModelError("the hidden sums of a prior may exceed 2**24 and would not be exact")
+
+    def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
+        """See LevelPrior."""
+        if self.codes > 1:
+            for piece in reversed(list(self._pieces(len(symbols)))):
+                encoder.push_each(symbols[piece], self.weights(position, features(piece)))
+
+    def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
+        """See LevelPrior."""
+        symbols = np.zeros(count, np.int32)
+        if self.codes > 1:
+            for piece in self._pieces(count):
+                symbols[piece] = decoder.take_each(self.weights(position, features(piece)))
+        return symbols
+
+    def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
+        """See LevelPrior."""
+        bits = np.zeros(len(symbols))
+        for piece in self._pieces(len(symbols)) if self.codes > 1 else ():
+            weights = self.weights(position, features(piece))
+            units = weights[np.arange(len(weights)), symbols[piece]].astype(np.float64) + 1
+            bits[piece] = np.log2(UNITS / units)
+        return bits
+
+    def weights(self, position: int, features: Values) -> Weights:
+        """The distribution of each row of features [n, F], float32 [n, K]; K from 2."""
+        weight1, weight2 = self._matrices
+        hidden = features @ weight1
+        hidden += self.bias1[position if self.rows > 1 else 0].astype(np.float32)
+        _shift_down(hidden, self.shift1)
+        np.clip(hidden, 0, MOST_HIDDEN, out=hidden)
+        scores = hidden @ weight2
+        scores += self.bias2.astype(np.float32)
+        _shift_down(scores, self.shift2)
+        return share_units(scores)
+
+    @cached_property
+    def _matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.weight1.astype(np.float32), self.weight2.astype(np.float32)
+
+    def _pieces(self, count: int) -> Iterator[slice]:
+        """Cut a group so that what is held at a time is bounded."""
+        step = max(1, _PIECE_NUMBERS // max(self.codes, self.features, self.hidden))
+        for start in range(0, count, step):
+            yield slice(start, start + step)
+
+
+def _shift_down(sums: Values, shift: int) -> None:
+    """floor(sums / 2**shift), in place; exact, since it is a product with a power of two."""
+    if shift:
+        np.multiply(sums, np.float32(2.0**-shift), out=sums)
+        np.floor(sums, out=sums)

@@ -1,0 +1,88 @@
+"""Hierarchical tokens to pixels, the same bits on every machine: exact float sums of integers, piece by piece."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.layers.geometry import Region, area, extent
+from smalti.decoders.layers.integer_network import Activation, Float, Layer, Values
+from smalti.decoders.layers.pieces import PieceDecoder
+from smalti.decoders.layers.stages import Stage, UpLayer, compile_layer
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
+from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.images.batch import Pixels
+
+__all__ = ["PyramidDecoder"]
+
+
+class PyramidDecoder(PieceDecoder):
+    """The decoder of `network` for a canvas `grid` (h, w); immutable, and safe to use from several threads at once.
+
+    dtype : np.float32 or np.float64, the numbers in which the integers are held; the pixels are the same
+
+    >>> PyramidDecoder(network, grid).decode(tokens)   # uint16 [n, T] -> uint8 or uint16 [n, H, W, C]
+
+    Raises ModelError if the network does not fit the grid.
+    """
+
+    def __init__(self, network: PyramidNetwork, grid: tuple[int, int], dtype: Float = np.float32) -> None:
+        network.output_size(grid)
+        self.network, self.grid = network, grid
+        self.layout = TokenLayout(network, grid)
+        stages: list[Stage] = [compile_layer(layer, dtype) for layer in network.layers]
+        super().__init__(tuple(stages), network.dtype)
+        biases = [network.bias] + [np.zeros_like(network.bias)] * (len(network.scales) - 1)
+        self._stems = [UpLayer(scale.layer(bias), dtype) for scale, bias in zip(network.scales, biases, strict=True)]
+        self._activation = Activation(_canvas_layer(network), dtype)
+        self._tables = [np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels]  # last: absent
+
+    def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
+        """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): [n, H, W, C].
+
+        `threads` changes the time it takes, never the result. Raises UsageError for tokens that cannot be.
+        """
+        self.layout.check(tokens)
+
+        def given(images: slice, region: Region) -> Values:
+            return self._canvas(tokens[images], region)
+
+        return self._run(given, len(tokens), self.grid, threads)
+
+    def preview(self, tokens: NDArray[np.integer], levels: int, threads: int = 1) -> Pixels:
+        """Pixels of the first `levels` levels of `tokens` alone, as `decode` gives them."""
+        return self.decode(self.layout.truncated(tokens, levels), threads)
+
+    def _given_bytes(self, region: Region) -> int:
+        sources = [stem.needed(region, grid) for stem, grid in self._scales()]
+        latents = sum(area(source) * len(stem.weight) for source, stem in zip(sources, self._stems, strict=True))
+        scratch = max(stem.scratch_bytes(region, grid) for stem, grid in self._scales())
+        return 2 * latents * self._tables[0].itemsize + scratch + area(region) * len(self.network.bias) * 4
+
+    def _scales(self) -> list[tuple[UpLayer, tuple[int, int]]]:
+        return list(zip(self._stems, self.layout.scale_grids, strict=True))
+
+    def _canvas(self, tokens: NDArray[np.integer], region: Region) -> Values:
+        """Values of a part of the canvas, [n, y, x, C]."""
+        sums: Values | None = None
+        for scale, (stem, grid) in enumerate(self._scales()):
+            source = stem.needed(region, grid)
+            added = stem.sums(self._latents(tokens, scale, source), source, region)
+            sums = added if sums is None else np.add(sums, added, out=sums)
+        assert sums is not None
+        return self._activation.apply(sums)
+
+    def _latents(self, tokens: NDArray[np.integer], scale: int, source: Region) -> Values:
+        """Latents of a part of a scale's grid, [n, y, x, D]."""
+        shape = (len(tokens), *extent(source), self.network.scales[scale].channels)
+        latents = np.zeros(shape, self._tables[0].dtype)
+        for number, level in enumerate(self.network.levels):
+            if level.scale == scale:
+                ranks = self.layout.ranks(tokens, number)[:, slice(*source[0]), slice(*source[1])]
+                latents[..., level.channels] += self._tables[number][ranks]
+        return latents
+
+
+def _canvas_layer(network: PyramidNetwork) -> Layer:
+    """A layer with the activation of the canvas; its weights do not count."""
+    channels = len(network.bias)
+    weight = np.zeros((1, 1, 1, channels), np.int16)
+    return Layer("up", weight, network.bias, network.shift, (1, 1), (0, 0), network.clip)

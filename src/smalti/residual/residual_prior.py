@@ -1,0 +1,176 @@
+"""What is expected of corrections before they are seen: frequency tables shared by cells, and the coding with them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.layers.integer_network import PixelType
+from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
+from smalti.entropy.frequency import FrequencyTable
+from smalti.errors import DamagedArchiveError, UsageError
+from smalti.images.batch import Pixels
+from smalti.residual.modes import NONE, rebuild, uses_base
+from smalti.residual.residual_packing import MODE_PRECISION, pack_prior, unpack_prior
+from smalti.residual.residuals import CorrectionCounts, Corrections, cells_of, join_groups, split_groups
+from smalti.residual.symbol_classes import classes_of, take_further, write_further
+from smalti.residual.table_fit import MAX_GROUP_VALUES, choose_group_images, fit_tables
+
+__all__ = ["BaseOf", "CorrectionPrior"]
+
+EIGHT_BITS = np.dtype(np.uint8)
+
+BaseOf = Callable[[NDArray[np.intp]], Pixels]
+"""Given rows of a block, ascending, what the decoder makes of them: [rows, H, W, C]."""
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectionPrior:
+    """Distributions of modes, and of symbols in their cells (mode and context).
+
+    mode_table : over MODES modes
+    tables : 1 to 255 of one precision and one alphabet
+    table_of_cell : uint8 [MODES * CONTEXTS], the table of each cell, 255 where the mode does not occur
+    group_images : so many images of a block are coded together; at most 2**20 values, or one image
+    image_shape : height, width, channels
+    dtype : of pixels and symbols, uint8 or uint16; tables are of classes of symbols
+
+    >>> prior = CorrectionPrior.fit(counts, image_shape)
+    >>> data = prior.encode(base, corrections)
+    >>> prior.decode(data, len(base), rows, lambda needed: base[needed])  # apply_corrections(base, corrections)[rows]
+    >>> CorrectionPrior.from_bytes(prior.to_bytes(), image_shape)         # the same prior
+    """
+
+    mode_table: FrequencyTable
+    tables: tuple[FrequencyTable, ...]
+    table_of_cell: NDArray[np.uint8]
+    group_images: int
+    image_shape: tuple[int, int, int]
+    dtype: PixelType = EIGHT_BITS
+
+    @classmethod
+    def fit(cls, counts: CorrectionCounts, image_shape: tuple[int, int, int]) -> "CorrectionPrior":
+        """The prior that codes corrections with these counts in the fewest bytes, its own included.
+
+        Raises UsageError if no image has corrections.
+        """
+        if not counts.modes[NONE + 1 :].any():
+            raise UsageError("no image has corrections, so there are no tables to make")
+        mode_table = FrequencyTable.from_counts(counts.modes, MODE_PRECISION)
+        fitted = fit_tables(counts)
+        bytes_per_image = (fitted.symbols_bytes + counts.further_bits / 8) / int(counts.modes.sum())
+        group_images = choose_group_images(bytes_per_image, math.prod(image_shape))
+        return cls(mode_table, fitted.tables, fitted.table_of_cell, group_images, image_shape, counts.dtype)
+
+    def to_bytes(self) -> bytes:
+        """Serialise; `from_bytes` is the inverse."""
+        return pack_prior(self.mode_table, self.tables, self.table_of_cell, self.group_images, self.dtype)
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, image_shape: tuple[int, int, int], dtype: PixelType = EIGHT_BITS
+    ) -> "CorrectionPrior":
+        """Read a prior for images of a shape and type of pixels.
+
+        Raises DamagedArchiveError if the bytes are not one, UnsupportedArchiveError if they are of a later kind.
+        """
+        prior = cls(*unpack_prior(data, dtype), image_shape, dtype)
+        if prior.group_images > 1 and prior.group_images * math.prod(image_shape) > MAX_GROUP_VALUES:
+            raise DamagedArchiveError(f"corrections: {prior.group_images} images of that size are too many for a group")
+        return prior
+
+    def encode(self, base: Pixels, corrections: Corrections) -> bytes:
+        """Code the corrections of a block of images, of which the decoder makes `base`, [n, H, W, C]."""
+        groups = []
+        for start in range(0, len(base), self.group_images):
+            images = slice(start, start + self.group_images)
+            groups.append(self._encode_group(base[images], corrections.part(images)))
+        return join_groups(groups)
+
+    def _encode_group(self, base: Pixels, corrections: Corrections) -> bytes:
+        encoder = SymbolEncoder()
+        encoder.add(corrections.modes, self.mode_table)
+        rows = corrections.rows
+        order, counts = self.order(base[rows], corrections.modes[rows])
+        symbols = corrections.symbols.ravel()
+        parts = np.split(classes_of(symbols)[order], np.cumsum(counts)[:-1])
+        for table, part in zip(self.tables, parts, strict=True):
+            encoder.add(part, table)
+        if symbols.dtype == np.uint16:
+            write_further(encoder, symbols)
+        return encoder.finish()
+
+    def order(self, base: Pixels, modes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The order in which pixels of corrected images are coded, table by table, and how many each table has."""
+        tables = self.table_of_cell[cells_of(base, modes)].ravel()
+        return np.argsort(tables, kind="stable"), np.bincount(tables, minlength=len(self.tables))
+
+    def decode(self, data: bytes, images: int, rows: NDArray[np.intp], base_of: BaseOf) -> Pixels:
+        """The pixels of some images of a block of `images`: rows ascending, each once; [rows, H, W, C].
+
+        base_of is called once at most, with those rows and whatever else must be known to decode them, less the
+        images that are stored without the decoder.
+
+        Raises DamagedArchiveError if `data` cannot be the corrections of such a block.
+        """
+        parts = split_groups(data, -(-images // self.group_images))
+        touched = np.unique(rows // self.group_images).tolist()
+        groups = [_Group(self, parts[number], number * self.group_images, images) for number in touched]
+        modes = np.zeros(images, np.uint8)
+        needed = np.zeros(images, np.bool_)
+        needed[rows] = True
+        for group in groups:
+            modes[group.images] = group.modes
+            needed[group.images] |= group.modes != NONE
+        pixels: Pixels = np.zeros((images, *self.image_shape), self.dtype)
+        from_base = np.flatnonzero(needed & uses_base(modes))
+        if len(from_base):
+            pixels[from_base] = base_of(from_base)
+        for group in groups:
+            group.finish(pixels[group.images])
+        return pixels if len(rows) == images else pixels[rows]
+
+    def read(self, data: bytes, images: int, base_of: BaseOf) -> Corrections:
+        """The corrections themselves of a block of `images`, as `encode` was given them: to code them again elsewhere.
+
+        base_of is called once at most, with the images whose corrections are built upon it. Raises as `decode` does.
+        """
+        parts = split_groups(data, -(-images // self.group_images))
+        groups = [_Group(self, part, number * self.group_images, images) for number, part in enumerate(parts)]
+        modes = np.concatenate([group.modes for group in groups])
+        base: Pixels = np.zeros((images, *self.image_shape), self.dtype)
+        from_base = np.flatnonzero((modes != NONE) & uses_base(modes))
+        if len(from_base):
+            base[from_base] = base_of(from_base)
+        return Corrections(modes, np.concatenate([group.symbols(base[group.images]) for group in groups]))
+
+
+class _Group:
+    """A group of images on its way out of the stream: first the modes, then, when the bases are known, the rest."""
+
+    def __init__(self, prior: CorrectionPrior, data: bytes, first: int, images: int) -> None:
+        self.images = slice(first, min(first + prior.group_images, images))
+        self._prior = prior
+        self._decoder = SymbolDecoder(data)
+        self.modes = self._decoder.take(self.images.stop - first, prior.mode_table).astype(np.uint8)
+
+    def finish(self, pixels: Pixels) -> None:
+        """Turn the bases of the group's images into their pixels, in place."""
+        rows = np.flatnonzero(self.modes)
+        pixels[rows] = rebuild(self.modes[rows], self.symbols(pixels), pixels[rows])
+
+    def symbols(self, base: Pixels) -> Pixels:
+        """The symbols of the corrected images, [r, H, W, C], given the bases of all images of the group; once."""
+        rows = np.flatnonzero(self.modes)
+        modes, base = self.modes[rows], base[rows]
+        order, counts = self._prior.order(base, modes)
+        classes = np.empty(base.size, np.uint8)
+        start = 0
+        for table, count in zip(self._prior.tables, counts.tolist(), strict=True):
+            classes[order[start : start + count]] = self._decoder.take(count, table)
+            start += count
+        symbols: Pixels = classes if base.dtype == np.uint8 else take_further(self._decoder, classes)
+        self._decoder.finish()
+        return symbols.reshape(base.shape)

@@ -1,0 +1,1 @@
+"""Images out of smalti: folders, TAR, Parquet and files of one array."""

@@ -1,0 +1,241 @@
+"""What the writers of one file of pixels share: a header, then the pixels, and small files beside it for the rest.
+
+A `.npy` file as an output, with labels, names, fields and class names in files beside it.
+
+An IDX file as an output, the format of MNIST, with labels in the IDX file beside it that MNIST has.
+"""
+
+import gzip
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.errors import SmaltiError
+from smalti.images.batch import Coming, ImageBatch, Pixels
+from smalti.sources.arrays.idx import idx_header, labels_beside
+from smalti.sources.folder.sidecar import (
+    FILE_NAME,
+    check_field_names,
+    class_names_bytes,
+    class_names_name,
+    field_rows,
+    json_line,
+    metadata_name,
+)
+from smalti.storage.atomic import atomic_file, refuse_existing, writing
+
+__all__ = ["IdxWriter", "NpyWriter", "OneFileWriter", "one_file"]
+
+
+class OneFileWriter(ABC):
+    """A header, then pixels of one shape; labels are kept until the end, names and fields written as they come."""
+
+    def __init__(self, file: BinaryIO, out: Path, coming: Coming, open_beside: Callable[[Path], BinaryIO]) -> None:
+        self._file = file
+        self._open_beside = open_beside
+        self._rows: BinaryIO | None = None
+        self._out = out
+        self._coming = coming
+        self._written = 0
+        self._labels: list[NDArray[np.int64]] = []
+        with writing(out):
+            self._begin()
+
+    def write(self, batch: ImageBatch) -> None:
+        """Append the images of a batch."""
+        if batch.pixels.shape[1:] != self._coming.image_shape or batch.pixels.dtype != self._coming.dtype:
+            found = f"{batch.pixels.dtype} {batch.pixels.shape[1:]}"
+            raise ValueError(f"images of {found} for an output of {self._coming.dtype} {self._coming.image_shape}")
+        has_rows = batch.names is not None or bool(batch.fields)
+        before = (bool(self._labels), self._rows is not None)
+        if self._written and (batch.labels is not None, has_rows) != before:
+            raise ValueError("labels, names and fields must come with every batch or with none")
+        with writing(self._out):
+            self._append(batch.pixels)
+        if batch.labels is not None:
+            self._labels.append(np.array(batch.labels))
+        if has_rows:
+            self._write_rows(batch)
+        self._written += len(batch)
+
+    def finish(self) -> list[Path]:
+        """Write what is left; return the files beside that belong to the images."""
+        with writing(self._out):
+            self._end()
+        beside = [] if self._rows is None else [self._out.with_name(metadata_name(self._out.name))]
+        labels = np.concatenate(self._labels) if self._labels else None
+        if labels is not None:
+            path = self.label_paths(self._out)[0]
+            beside.append(self._write_beside(path, self._label_bytes(labels, path)))
+        if self._coming.class_names is not None:
+            path = self._out.with_name(class_names_name(self._out.name))
+            beside.append(self._write_beside(path, class_names_bytes(self._coming.class_names)))
+        return beside
+
+    def _write_rows(self, batch: ImageBatch) -> None:
+        path = self._out.with_name(metadata_name(self._out.name))
+        if batch.names is not None:
+            check_field_names(batch.fields, FILE_NAME)
+        if self._rows is None:
+            self._rows = self._open_beside(path)
+        with writing(path):
+            for position, row in enumerate(field_rows(batch.fields, len(batch))):
+                named = {} if batch.names is None else {FILE_NAME: batch.names[position]}
+                self._rows.write(json_line(named | row))
+
+    def _write_beside(self, path: Path, data: bytes) -> Path:
+        file = self._open_beside(path)
+        with writing(path):
+            file.write(data)
+        return path
+
+    @staticmethod
+    @abstractmethod
+    def label_paths(out: Path) -> list[Path]:
+        """Where the labels may be, first where they are written."""
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Write the header."""
+
+    @abstractmethod
+    def _append(self, pixels: Pixels) -> None:
+        """Write pixels."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Write what is left, and the true number of images if others came than were announced."""
+
+    @abstractmethod
+    def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
+        """The file of labels, to be written at `path`."""
+
+
+@contextmanager
+def one_file(kind: type[OneFileWriter], out: Path, coming: Coming, overwrite: bool) -> Iterator[OneFileWriter]:
+    """A writer of `kind`, whose file and the files beside it are in place at the end, the file of pixels last.
+
+    Files beside `out` are refused as `out` is, and old ones that are not replaced are removed: images without labels
+    must not find those of others beside them.
+    """
+    beside = [
+        *kind.label_paths(out),
+        *(out.with_name(called(out.name)) for called in (metadata_name, class_names_name)),
+    ]
+    for path in beside:
+        refuse_existing(path, overwrite)
+    old = [path for path in beside if os.path.lexists(path)]
+    placed: list[Path] = []
+    try:
+        with atomic_file(out, overwrite=overwrite) as file:
+            with ExitStack() as files:
+                writer = kind(
+                    file, out, coming, lambda path: files.enter_context(atomic_file(path, overwrite=overwrite))
+                )
+                yield writer
+                written = writer.finish()
+            placed += [path for path in written if path not in old]
+            with writing(out):
+                for stale in set(old) - set(written):
+                    stale.unlink(missing_ok=True)
+    except BaseException:
+        for path in placed:
+            with suppress(OSError):  # which must not hide the first error
+                path.unlink(missing_ok=True)
+        raise
+
+
+# was sibling import
+
+
+class NpyWriter(OneFileWriter):
+    """uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; 16 bits are little-endian."""
+
+    @staticmethod
+    def label_paths(out: Path) -> list[Path]:
+        """`a.labels.npy` for `a.npy`."""
+        return [out.with_suffix(".labels.npy")]
+
+    def _begin(self) -> None:
+        self._file.write(self._header(self._coming.images))
+
+    def _append(self, pixels: Pixels) -> None:
+        self._file.write(np.ascontiguousarray(pixels, self._stored_dtype).data)
+
+    def _end(self) -> None:
+        if self._written == self._coming.images:
+            return
+        header = self._header(self._written)
+        if len(header) != len(self._header(self._coming.images)):
+            raise SmaltiError(f"{self._out}: {self._written} images came, {self._coming.images} were announced")
+        self._file.seek(0)
+        self._file.write(header)
+
+    def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
+        buffer = io.BytesIO()
+        np.save(buffer, labels, allow_pickle=False)
+        return buffer.getvalue()
+
+    @property
+    def _stored_dtype(self) -> "np.dtype[np.unsignedinteger]":
+        return self._coming.dtype.newbyteorder("<")
+
+    def _header(self, images: int) -> bytes:
+        image_shape = self._coming.image_shape
+        assert image_shape is not None
+        shape = image_shape[:2] if image_shape[2] == 1 else image_shape
+        buffer = io.BytesIO()
+        facts = {"descr": self._stored_dtype.str, "fortran_order": False, "shape": (images, *shape)}
+        np.lib.format.write_array_header_1_0(buffer, facts)
+        return buffer.getvalue()
+
+
+# was sibling import
+
+
+class IdxWriter(OneFileWriter):
+    """uint8 [N, H, W], packed by gzip without a time stamp if the name ends with .gz."""
+
+    @staticmethod
+    def label_paths(out: Path) -> list[Path]:
+        """As `labels_beside`."""
+        return labels_beside(out)
+
+    def _begin(self) -> None:
+        packed = self._out.name.endswith(".gz")
+        self._stream = cast(BinaryIO, gzip.GzipFile("", "wb", 6, self._file, mtime=0)) if packed else self._file
+        self._stream.write(self._header(self._coming.images))
+
+    def _append(self, pixels: Pixels) -> None:
+        self._stream.write(np.ascontiguousarray(pixels).data)
+
+    def _end(self) -> None:
+        if self._stream is not self._file:
+            self._stream.close()
+        if self._written == self._coming.images:
+            return
+        if self._stream is not self._file:
+            raise SmaltiError(
+                f"{self._out}: {self._written} images came, {self._coming.images} were announced, which .gz cannot "
+                "take back; write without .gz"
+            )
+        self._file.seek(0)
+        self._file.write(self._header(self._written))
+
+    def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
+        if len(labels) and not 0 <= labels.min() <= labels.max() <= 255:
+            raise SmaltiError(f"{path}: IDX labels lie in 0..255, these in {labels.min()}..{labels.max()}; write .npy")
+        data = idx_header(labels.shape) + labels.astype(np.uint8).tobytes()
+        return gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data
+
+    def _header(self, images: int) -> bytes:
+        image_shape = self._coming.image_shape
+        assert image_shape is not None
+        return idx_header((images, *image_shape[:2]))

@@ -1,0 +1,149 @@
+"""Images out of smalti, each output whole or not at all: one table from file name to writer.
+
+Writers take batches as sources yield them, so memory does not grow with the number of images, but for labels (8 bytes
+each) and what keeps names apart. A further kind of output is a line in the table.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from smalti.errors import UsageError
+from smalti.images.batch import UINT8, Coming, ImageBatch, PixelDtype
+from smalti.sources.arrays.idx import is_idx_name
+from smalti.sources.folder.listing import IMAGE_SUFFIXES
+
+__all__ = ["ImageWriter", "check_output_name", "makes_names", "open_image_writer"]
+
+_FOREIGN_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"}
+_KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or .parquet"
+
+
+class ImageWriter(Protocol):
+    """Takes images in order."""
+
+    def write(self, batch: ImageBatch) -> None:
+        """Write the images of a batch. Labels, names and fields are there in every batch or in none."""
+
+
+# Each opener imports its own module, so that an output needs what it is made of and no more.
+
+
+def _npy(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.array_files import (
+        NpyWriter,  # noqa: PLC0415
+        one_file,  # noqa: PLC0415
+    )
+
+    return one_file(NpyWriter, out, coming, overwrite)
+
+
+def _idx(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.array_files import (
+        IdxWriter,  # noqa: PLC0415
+        one_file,  # noqa: PLC0415
+    )
+
+    return one_file(IdxWriter, out, coming, overwrite)
+
+
+def _tar(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.tar_file import tar_file  # noqa: PLC0415
+
+    return tar_file(out, coming, overwrite)
+
+
+def _parquet(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.parquet_file import parquet_file  # noqa: PLC0415
+
+    return parquet_file(out, coming, overwrite)
+
+
+def _folder(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.png_folder import png_folder  # noqa: PLC0415
+
+    return png_folder(out, coming, overwrite)
+
+
+@dataclass(frozen=True)
+class _WayOut:
+    """A kind of output: which file names mean it, what opens it, which images it cannot hold.
+
+    makes_names : whether images without names get some, because each is a file of its own
+    """
+
+    is_meant: Callable[[str], bool]
+    open: Callable[[Path, Coming, bool], AbstractContextManager[ImageWriter]]
+    one_shape: bool = False
+    grey_bytes: bool = False
+    makes_names: bool = False
+
+
+_WAYS = (
+    _WayOut(lambda name: name.endswith(".npy"), _npy, one_shape=True),
+    _WayOut(is_idx_name, _idx, one_shape=True, grey_bytes=True),
+    _WayOut(
+        lambda name: name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")), _tar, makes_names=True
+    ),
+    _WayOut(lambda name: name.lower().endswith(".parquet"), _parquet),
+)
+_FOLDER = _WayOut(lambda name: True, _folder, makes_names=True)  # all other names
+
+
+@contextmanager
+def open_image_writer(
+    out: Path,
+    image_shape: tuple[int, int, int] | None,
+    images: int,
+    *,
+    dtype: PixelDtype = UINT8,
+    overwrite: bool = False,
+    class_names: Sequence[str] | None = None,
+) -> Iterator[ImageWriter]:
+    """A writer of images whose output is in place at the end of the `with` block, if nothing was raised.
+
+    out : NAME.npy; NAME-idx3-ubyte or NAME.idx3-ubyte, also with .gz, for 8 bits and one channel; NAME.tar, also with
+        .gz or .zst; NAME.parquet; any other name is a folder of PNG files. Docs/images.md says where labels, names,
+        class names and fields go in each
+    image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which a folder,
+        .tar and .parquet hold
+    images : how many will come
+    dtype : uint8 or uint16, of all images of that shape
+    class_names : the names of labels; also the folders of images that have labels and no names
+
+    Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine), UsageError
+    for a name or a shape that cannot be meant, MissingDependencyError for .zst without zstandard and .parquet without
+    pyarrow, SmaltiError if the system refuses to write or something of the images cannot be kept in this output.
+    """
+    check_output_name(out, image_shape, dtype)
+    coming = Coming(images, image_shape, dtype, None if class_names is None else tuple(class_names))
+    with _way_out(out).open(out, coming, overwrite) as writer:
+        yield writer
+
+
+def check_output_name(
+    out: Path,
+    image_shape: tuple[int, int, int] | None,
+    dtype: PixelDtype = UINT8,
+) -> None:
+    """Raise UsageError unless `out` is a name that such images (see `open_image_writer`) can be written to."""
+    way = _way_out(out)
+    if way is _FOLDER and out.suffix.lower() in _FOREIGN_SUFFIXES and not out.is_dir():
+        raise UsageError(f"{out}: {out.suffix} cannot be written; give {_KINDS}")
+    if way.one_shape and image_shape is None:
+        raise UsageError(f"{out}: holds images of one shape, these have several; write a folder, .tar or .parquet")
+    if way.grey_bytes and image_shape is not None and image_shape[2] != 1:
+        raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
+    if way.grey_bytes and dtype != UINT8:
+        raise UsageError(f"{out}: IDX holds images of 8 bits, these have 16; write .npy or PNG")
+
+
+def makes_names(out: Path) -> bool:
+    """Whether images without names get some in an output of this name; else their number is their place in it."""
+    return _way_out(out).makes_names
+
+
+def _way_out(out: Path) -> _WayOut:
+    return next((way for way in _WAYS if way.is_meant(out.name)), _FOLDER)

@@ -1,0 +1,1 @@
+"""Images into smalti: everything that a user may name as SOURCE (docs/images.md)."""

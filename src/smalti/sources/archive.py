@@ -1,0 +1,49 @@
+"""An archive as a source of images, such as for a second archive of another model or level.
+
+`smalti.sources.open` finds it by name, because that layer lies below this one.
+"""
+
+from collections.abc import Iterator
+
+from smalti.archive.collection.collection import Collection
+from smalti.archive.open import open_images
+from smalti.archive.read.reader import Archive
+from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.storage.location import Location, redacted
+
+__all__ = ["ArchiveSource", "archive_sources"]
+
+
+def archive_sources(place: Location) -> list["ArchiveSource"]:
+    """The images of a `.smalti` file, a local path or a URL. Errors are those of `smalti.open`.
+
+    A collection of several shapes is a source for each run of members of one shape, in order.
+    """
+    opened = open_images(place)
+    if isinstance(opened, Archive) or len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1:
+        return [ArchiveSource(opened, redacted(place))]
+    return [ArchiveSource(opened.members[number], redacted(place)) for number in range(len(opened.members))]
+
+
+class ArchiveSource:
+    """The images of an open archive, decoded as it holds them, with labels, names, class names and fields.
+
+    description : what the user called it; the archive's path by default
+
+    The archive must stay open. Damage is never passed over: it raises DamagedArchiveError when it is met.
+    """
+
+    def __init__(self, archive: Archive | Collection, description: str | None = None) -> None:
+        self.description = redacted(str(archive.path)) if description is None else description
+        self.image_shape = archive.image_shape
+        self.dtype = archive.dtype
+        self.class_names = archive.class_names
+        self.skipped: tuple[SkippedFile, ...] = ()
+        self._archive = archive
+
+    def __len__(self) -> int:
+        return len(self._archive)
+
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield images `start` to `stop` once, in order; of what lies outside nothing is decoded but shared blocks."""
+        yield from self._archive.batches(batch_images, start=start, stop=stop)

@@ -1,0 +1,1 @@
+"""Sources of arrays: `.npy`, `.npz`, IDX, HDF5 and Zarr."""

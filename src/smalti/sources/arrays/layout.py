@@ -1,0 +1,126 @@
+"""Which arrays of a container (`.npz`, HDF5, Zarr) are images, which labels, and which further columns.
+
+Nothing is read here but names, shapes and dtypes; so the same rules hold for all containers (docs/images.md).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from smalti.errors import SourceError, UsageError
+from smalti.sources.arrays.array_source import pixel_dtype
+
+__all__ = ["LABEL_NAMES", "NAMES_NAME", "ArrayFacts", "ImagePart", "find_parts", "split_selector"]
+
+LABEL_NAMES = frozenset({"label", "labels", "y", "target", "targets"})
+NAMES_NAME = "names"
+
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_ORDER = ("train", "val", "test")
+_SPLIT_FIRST = re.compile(rf"({'|'.join(_SPLITS)})[_/](.+)", re.IGNORECASE)
+_SPLIT_LAST = re.compile(rf"(.+)_({'|'.join(_SPLITS)})", re.IGNORECASE)
+_CANDIDATES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class ArrayFacts:
+    """Shape and dtype of an array that has not been read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An array of images, and what belongs to it.
+
+    images : the key of the array
+    beside : keys of other arrays whose first axis is as long, by the names of the columns they may become
+    split : "train", "val" or "test" if the images lie in several such arrays, else None
+    """
+
+    images: str
+    beside: Mapping[str, str]
+    split: str | None = None
+
+
+def split_selector(spec: str) -> tuple[str, str | None]:
+    """Split `tiles.h5::/train/images` into the place and the key of the array in it, None if no key is given.
+
+    A `::` before a further URL (`zip://a.npy::s3://bucket/a.zip`) is one of fsspec's chains and no selector.
+    """
+    place, mark, key = spec.rpartition("::")
+    if not mark or not place or "://" in key:
+        return spec, None
+    return place, key.strip("/")
+
+
+def find_parts(arrays: Mapping[str, ArrayFacts], key: str | None, where: str) -> tuple[ImagePart, ...]:
+    """The parts that make up the images of a container, in the order in which they are read.
+
+    arrays : by their keys, such as "x_train" or "train/images"
+    key : the array of images, if the user named it
+
+    Without a key, the images are the only array that can be of images; or one for each of train, val and test, named
+    alike. Raises UsageError if there is no array of that key; SourceError, naming the candidates, if it is not clear
+    which arrays are meant.
+    """
+    if key is not None:
+        if key not in arrays:
+            raise UsageError(f"{where}: holds no array {key!r}; {_offer(arrays, where)}")
+        return (_part(arrays, key, None),)
+    fitting = [name for name, facts in arrays.items() if _fits(facts)]
+    if not fitting:  # the nearest miss tells best what is wrong: floats, say
+        near = [name for name, facts in arrays.items() if len(facts.shape) in (3, 4)]
+        if len(near) == 1:
+            return (_part(arrays, near[0], None),)
+        what = f"{len(arrays)} arrays, none of them" if arrays else "no array"
+        raise SourceError(f"{where}: holds {what} of images; these are uint8 or uint16 [N, H, W] or [N, H, W, C]")
+    if len(fitting) == 1:
+        return (_part(arrays, fitting[0], None),)
+    splits = {split: name for split, name in ((_split_of(name)[0], name) for name in fitting) if split is not None}
+    if len(splits) == len(fitting) and len({_split_of(name)[1] for name in fitting}) == 1:
+        return tuple(_part(arrays, splits[split], split) for split in _SPLIT_ORDER if split in splits)
+    candidates = {name: arrays[name] for name in fitting}
+    raise SourceError(f"{where}: holds several arrays of images; {_offer(candidates, where)}")
+
+
+def _part(arrays: Mapping[str, ArrayFacts], images: str, split: str | None) -> ImagePart:
+    """An array of images with all arrays as long that lie beside it: in its group, and of its split if it has one."""
+    own_split, own_rest = _split_of(images)
+    count, beside = arrays[images].shape[:1], dict[str, str]()
+    for key, facts in arrays.items():
+        key_split, rest = _split_of(key) if own_split else (None, key)
+        group, _, name = rest.rpartition("/")
+        own_group = (own_rest if own_split else images).rpartition("/")[0]
+        if key != images and facts.shape[:1] == count and key_split == own_split and group == own_group:
+            beside[name] = key
+    return ImagePart(images, beside, split)
+
+
+def _split_of(key: str) -> tuple[str | None, str]:
+    """The split that a key speaks of, and the rest of it: `x_train`, `train_images` and `train/images` have one."""
+    first, last = _SPLIT_FIRST.fullmatch(key), _SPLIT_LAST.fullmatch(key)
+    if first:
+        return _SPLITS[first[1].lower()], first[2]
+    if last:
+        return _SPLITS[last[2].lower()], last[1]
+    return None, key
+
+
+def _fits(facts: ArrayFacts) -> bool:
+    """Whether an array can be one of images; one with channels first is taken, so that it is told what is wrong."""
+    shape = facts.shape
+    if pixel_dtype(facts.dtype) is None or len(shape) not in (3, 4) or 0 in shape:
+        return False
+    return len(shape) == 3 or 1 <= shape[3] <= 4 or 1 <= shape[1] <= 4
+
+
+def _offer(arrays: Mapping[str, ArrayFacts], where: str) -> str:
+    if not arrays:
+        return "there are no arrays in it"
+    shown = [f"{name} ({facts.dtype} {list(facts.shape)})" for name, facts in list(arrays.items())[:_CANDIDATES_SHOWN]]
+    more = f" and {len(arrays) - len(shown)} more" if len(arrays) > len(shown) else ""
+    return f"name one of {', '.join(shown)}{more}, as in {where}::{next(iter(arrays))}"

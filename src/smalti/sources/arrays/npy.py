@@ -1,0 +1,190 @@
+"""`.npy`, NumPy's format of one array: read some rows at a time, from a file, from behind a URL, or out of an `.npz`.
+
+The format is described in NumPy's documentation (numpy.lib.format): a magic, a header that is a Python literal, the
+values. Arrays of Python objects are pickles and are refused.
+"""
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.errors import SourceError
+from smalti.images.columns import check_labels
+from smalti.sources.arrays.array_source import RowsSource
+from smalti.sources.folder.metadata import columns_beside
+from smalti.storage.location import Location, beside, is_url, kind_of, name_of, open_binary, redacted, size_bytes
+
+__all__ = ["NpyRows", "NpySource"]
+
+_MAGIC = b"\x93NUMPY"
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, struct.error)
+
+
+class NpySource(RowsSource):
+    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there, and what `columns_beside` finds.
+
+    Raises SourceError if the file is none, is truncated, or holds no images.
+    """
+
+    def __init__(self, place: Location) -> None:
+        rows = _rows_of(place)
+        neighbour = beside(place, name_of(place)[: -len(".npy")] + ".labels.npy")
+        images = rows.shape[0] if rows.shape else 0
+        labels = None
+        if kind_of(neighbour) == "file":
+            labels = check_labels(_rows_of(neighbour).whole(), images, redacted(neighbour))
+        super().__init__(redacted(place), rows, columns_beside(place, images, labels))
+
+
+class NpyRows:
+    """The rows of an array, read as a stream.
+
+    opened : opens the bytes of the `.npy`; one may seek in them forwards
+    size_bytes : how many bytes there are
+    where : what to call the array in errors
+    path : where the bytes are a local file, which can be mapped; only such a one can be read in Fortran order
+    """
+
+    def __init__(self, opened: Callable[[], BinaryIO], size_bytes: int, where: str, path: Path | None = None) -> None:
+        self._opened = opened
+        self._size_bytes = size_bytes
+        self._where = where
+        self._path = path
+        with opened() as file:
+            self._header = self._read_header(file)
+        self.shape, self._fortran, self.dtype, self._data_offset = self._header
+        if self._data_offset + self._row_bytes * (self.shape[0] if self.shape else 1) > size_bytes:
+            raise self._truncated()
+
+    def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
+        """Yield rows `start` to `stop` in pieces of `rows`. SourceError if the file is not what it was, or damaged."""
+        if self._fortran:
+            yield from self._mapped_blocks(rows, start, stop)
+            return
+        with self._opened() as file:
+            if self._read_header(file) != self._header:
+                raise self._changed()
+            state = _state(file)
+            if start:
+                self._seek(file, self._data_offset + start * self._row_bytes)
+            for first in range(start, stop, rows):
+                shape = (min(rows, stop - first), *self.shape[1:])
+                data = self._read(file, shape[0] * self._row_bytes)
+                if _state(file) != state:
+                    raise self._changed()
+                yield np.ndarray(shape, self.dtype, data)
+
+    def whole(self) -> NDArray[np.generic]:
+        """The array in memory; for what is small."""
+        with self._opened() as file:
+            self._read_header(file)
+            data = self._read(file, self._row_bytes * (self.shape[0] if self.shape else 1))
+        return np.ndarray(self.shape, self.dtype, data, order="F" if self._fortran else "C")
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=object))
+
+    def _mapped_blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
+        """In Fortran order each row is scattered all over the file.
+
+        The file is mapped anew for each piece and the piece copied, so that pages already read do not stay counted
+        as this process's memory.
+        """
+        if self._path is None:
+            raise SourceError(f"{self._where}: is stored in Fortran order; save np.ascontiguousarray of it")
+        for first in range(start, stop, rows):
+            with self._opened() as file:
+                if self._read_header(file) != self._header:
+                    raise self._changed()
+            mapped = np.memmap(self._path, self.dtype, "r", self._data_offset, self.shape, "F")
+            yield np.array(mapped[first : min(first + rows, stop)], order="C")
+
+    def _read_header(self, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], int]:
+        """Shape, whether the order is Fortran's, dtype, and where the values begin; `file` is there then."""
+        magic = self._read(file, min(len(_MAGIC), self._size_bytes))
+        if magic != _MAGIC:
+            raise SourceError(f"{self._where}: {_not_npy(magic)}")
+        head = _Counted(file, len(_MAGIC))
+        try:
+            version = tuple(head.read(2))
+            if len(version) == 2 and version not in _HEADERS:
+                raise SourceError(f"{self._where}: is .npy of version {version}; save it with a plain dtype")
+            shape, fortran, dtype = _HEADERS[version if len(version) == 2 else (1, 0)](head)
+        except SourceError:
+            raise
+        except (ValueError, *_UNREADABLE) as error:
+            raise self._broken_header(str(error)) from error
+        if dtype.hasobject:
+            advice = "save arrays of numbers or strings"
+            raise SourceError(f"{self._where}: holds Python objects, which could run code when read; {advice}")
+        return tuple(shape), bool(fortran), dtype, head.offset
+
+    def _broken_header(self, message: str) -> SourceError:
+        if "EOF" in message or "header" in message:
+            return self._truncated()
+        return SourceError(f"{self._where}: cannot be read as .npy: {(message.splitlines() or [''])[0]}")
+
+    def _read(self, file: BinaryIO, count: int) -> bytes:
+        try:
+            data = file.read(count)
+        except EOFError as error:
+            raise self._truncated() from error
+        except _UNREADABLE as error:
+            raise SourceError(f"{self._where}: cannot be read: {error}; copy or download it again") from error
+        if len(data) != count:
+            raise self._truncated()
+        return data
+
+    def _seek(self, file: BinaryIO, offset: int) -> None:
+        try:
+            file.seek(offset)
+        except _UNREADABLE as error:  # of a packed stream, what lies before is read
+            raise SourceError(f"{self._where}: cannot be read: {error}; copy or download it again") from error
+
+    def _truncated(self) -> SourceError:
+        return SourceError(f"{self._where}: is truncated; write or copy it again")
+
+    def _changed(self) -> SourceError:
+        return SourceError(f"{self._where}: changed while it was read; start again")
+
+
+class _Counted:
+    """A file to read from that counts what was read."""
+
+    def __init__(self, file: BinaryIO, offset: int) -> None:
+        self._file = file
+        self.offset = offset
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(size)
+        self.offset += len(data)
+        return data
+
+
+def _rows_of(place: Location) -> NpyRows:
+    path = None if is_url(place) else Path(place)
+    return NpyRows(lambda: open_binary(place), size_bytes(place), redacted(place), path)
+
+
+def _state(file: BinaryIO) -> tuple[int, int] | None:
+    """What changes when a local file is written to; None for other streams."""
+    try:
+        facts = os.fstat(file.fileno())
+    except (OSError, AttributeError):
+        return None
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _not_npy(magic: bytes) -> str:
+    if magic.startswith(b"PK"):
+        return "is no .npy file but an archive of arrays; call it .npz"
+    return "is no .npy file (does not begin with its magic); write it with np.save" if magic else "is empty"

@@ -1,0 +1,163 @@
+"""Zarr stores of formats 2 and 3 as sources, through zarr, which is imported when the first one is met.
+
+A store is a folder, a `.zip` file, or either behind a URL. A chunk that is not there is one of fill values, as the
+format says. Codecs that unpickle are refused.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.errors import MissingDependencyError, SmaltiError, SourceError
+from smalti.images.source import ImageSource
+from smalti.sources.arrays.containers import chunk_spans, container_sources
+from smalti.sources.arrays.layout import ArrayFacts
+from smalti.storage.location import Location, below, is_url, kind_of, redacted
+from smalti.storage.url import reading_remote
+
+__all__ = ["ZarrStore", "is_zarr_folder", "zarr_sources"]
+
+_ROOT_FILES = ("zarr.json", ".zgroup", ".zarray")
+_MOST_MEMBERS = 10_000
+_OPAQUE = np.dtype("V1")  # stands for what no column can hold
+
+
+def is_zarr_folder(place: Location) -> bool:
+    """Whether a folder is a Zarr store."""
+    return any(kind_of(below(place, name)) == "file" for name in _ROOT_FILES)
+
+
+def zarr_sources(place: Location, key: str | None = None) -> list[ImageSource]:
+    """The images of a Zarr store, one source for each shape and dtype; see `container_sources`."""
+    return container_sources(ZarrStore(place), key)
+
+
+class ZarrStore:
+    """The arrays of a Zarr store; the array itself has the key "". SourceError if it is none or cannot be read."""
+
+    def __init__(self, place: Location) -> None:
+        self.description = redacted(place)
+        self._place = place
+        self._arrays: dict[str, ArrayFacts] = {}
+        with self._opened() as store, _without_warnings():
+            for key, array in _all_arrays(store, self.description):
+                if _unpickles(array):
+                    advice = "could run code when read; store it anew"
+                    raise SourceError(f"{self.description}::{key}: is stored as pickles, which {advice}")
+                self._arrays[key] = ArrayFacts(tuple(array.shape), _dtype_of(array))
+
+    def arrays(self) -> Mapping[str, ArrayFacts]:
+        """All arrays by their paths, in the order of their paths."""
+        return self._arrays
+
+    def rows(self, key: str) -> "_ArrayRows":
+        """An array, to be read some rows at a time."""
+        return _ArrayRows(self, key, self._arrays[key])
+
+    def whole(self, key: str) -> NDArray[np.generic]:
+        """An array in memory."""
+        with self.array(key) as array:
+            return np.asarray(array[...])
+
+    @contextmanager
+    def array(self, key: str) -> Iterator[Any]:
+        """An array, opened by zarr; SourceError if it is no more what it was."""
+        with self._opened() as store:
+            with _without_warnings():
+                array = _zarr().open_array(store=store, path=key, mode="r")
+            if ArrayFacts(tuple(array.shape), _dtype_of(array)) != self._arrays[key] or _unpickles(array):
+                raise SourceError(f"{self.description}::{key}: changed while it was read; start again")
+            yield array
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The store; whatever zarr raises while it is open is a SourceError of one line."""
+        _zarr()
+        with self._errors():
+            store = self._store()
+            try:
+                yield store
+            finally:
+                store.close()
+
+    def _store(self) -> Any:
+        from zarr.storage import FsspecStore, LocalStore, ZipStore  # noqa: PLC0415 (optional)
+
+        if is_url(self._place):
+            url = str(self._place)
+            return FsspecStore.from_url(f"zip://::{url}" if url.endswith(".zip") else url, read_only=True)
+        path = Path(self._place)
+        return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        if is_url(self._place):
+            with reading_remote(str(self._place)):
+                yield
+            return
+        try:
+            yield
+        except SmaltiError:
+            raise
+        except Exception as error:  # codecs raise errors of any kind
+            reason = (str(error).splitlines() or [""])[0]
+            what = f"cannot be read as Zarr: {type(error).__name__}: {reason}"
+            raise SourceError(f"{self.description}: {what}; write or copy it again") from error
+
+
+class _ArrayRows:
+    def __init__(self, container: ZarrStore, key: str, facts: ArrayFacts) -> None:
+        self.shape, self.dtype = facts.shape, facts.dtype
+        self._container, self._key = container, key
+
+    def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
+        with self._container.array(self._key) as array:
+            chunk_rows = (array.shards or array.chunks)[0]
+            row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=object))
+            for first, end in chunk_spans(rows, chunk_rows, row_bytes, start, stop):
+                yield np.asarray(array[first:end])
+
+
+def _zarr() -> Any:
+    try:
+        import zarr  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise MissingDependencyError.of("a Zarr store", "zarr", "zarr") from error
+    return zarr
+
+
+def _all_arrays(store: Any, where: str) -> list[tuple[str, Any]]:
+    """All arrays of a store, by their paths; the path of one that is the store itself is empty."""
+    zarr = _zarr()
+    node = zarr.open(store=store, mode="r")
+    if isinstance(node, zarr.Array):
+        return [("", node)]
+    found = islice(node.members(max_depth=None), _MOST_MEMBERS + 1)
+    members = sorted(found, key=lambda member: str(member[0]))
+    if len(members) > _MOST_MEMBERS:
+        raise SourceError(f"{where}: holds more than {_MOST_MEMBERS} arrays and groups; store one of all images")
+    return [(path, member) for path, member in members if isinstance(member, zarr.Array)]
+
+
+def _without_warnings() -> AbstractContextManager[Any]:
+    """Inside, zarr does not warn of dtypes whose place in the format is not settled: they are read all the same."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def _dtype_of(array: Any) -> np.dtype[np.generic]:
+    dtype: np.dtype[np.generic] = array.dtype
+    return _OPAQUE if dtype.kind == "O" else dtype  # strings are none of objects here
+
+
+def _unpickles(array: Any) -> bool:
+    """Whether one of an array's codecs, also within shards, is or speaks of a pickle."""
+    facts = array.metadata.to_dict()
+    codecs = [facts.get(part) for part in ("filters", "compressor", "codecs")]
+    return "pickle" in json.dumps(codecs, default=repr).lower()

@@ -1,0 +1,232 @@
+"""Which files of a folder are images by their place and suffix, and in which order.
+
+Files are looked at by name and kind only; `imagefile` reads them. The order is by relative POSIX path, compared
+part by part by code point, so it is the same on every machine, file system and locale.
+
+What the folders in the paths of images stand for: `class/`, `split/class/`, or nothing.
+
+Used for folders, and for TAR files that are packed folders.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from smalti.errors import SourceError
+from smalti.images.batch import SkippedFile
+from smalti.sources.folder.sidecar import CLASS_NAMES_FILE, METADATA_NAMES
+from smalti.storage.location import Location, is_url, list_files
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "SPLIT_FIELD",
+    "FolderListing",
+    "FolderMeaning",
+    "MeaningFinder",
+    "is_hidden",
+    "list_folder",
+    "meaning_of",
+]
+
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+_IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})  # made by file managers; dot files are ignored too
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The image files of a folder.
+
+    names : relative POSIX paths in order
+    metadata : paths of files that may say what is known of them, in order
+    skipped : files and links that were passed over, in order
+    """
+
+    names: tuple[str, ...]
+    metadata: tuple[str, ...]
+    skipped: tuple[SkippedFile, ...]
+
+
+def list_folder(root: Location) -> FolderListing:
+    """List a folder at any depth, behind a URL too. SourceError if it cannot be read.
+
+    Links to files are followed. Links to folders are followed if they lead out of `root`, and each such folder is
+    read once; so loops of links end.
+    """
+    walk = _Walk(Path(root)) if not is_url(root) else None
+    listing = _Listing() if walk is None else walk.listing
+    if walk is not None:
+        walk.read_all()
+    else:
+        for name, _ in list_files(root):
+            if not any(is_hidden(part) for part in name.split("/")):
+                listing.see_file(name)
+    skipped = tuple(SkippedFile(name, listing.skipped[name]) for name in sorted(listing.skipped, key=_order))
+    return FolderListing(tuple(sorted(listing.names, key=_order)), tuple(sorted(listing.metadata, key=_order)), skipped)
+
+
+def _order(name: str) -> str:
+    return name.replace("/", "\0")  # as lists of parts compare, for no name has it: in a third of their memory
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file of this name is passed over without a word: a dot in front, or made by a file manager."""
+    return name.startswith(".") or name.lower() in _IGNORED_NAMES
+
+
+class _Listing:
+    """What was found, in any order."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.metadata: list[str] = []
+        self.skipped: dict[str, str] = {}
+
+    def see_file(self, name: str) -> None:
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 (a Path costs more than the listing)
+            self.names.append(name)
+        elif name == CLASS_NAMES_FILE or name.rpartition("/")[2].lower() in METADATA_NAMES:
+            self.metadata.append(name)
+        else:
+            self.skipped[name] = "no image by its suffix (PNG, JPEG, BMP, TIFF, WebP and GIF are read)"
+
+
+class _Walk:
+    """Reads folders one after the other, from a list of those still to be read."""
+
+    def __init__(self, root: Path) -> None:
+        self.listing = _Listing()
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        self._outside: set[str] = set()  # real paths of linked folders already read
+        self._waiting: list[tuple[str, bool]] = [("", False)]  # relative path, whether it lies behind a link
+
+    def read_all(self) -> None:
+        while self._waiting:
+            folder, linked = self._waiting.pop()
+            if linked and self._is_read_elsewhere(folder):
+                self.listing.skipped[folder] = "link to a folder that is read in its own place"
+                continue
+            try:
+                with os.scandir(self._root / folder) as found:
+                    # Reversed, so that the folder taken from the end of the list is the first by name.
+                    entries = sorted(found, key=lambda entry: entry.name, reverse=True)
+            except OSError as error:
+                if not folder:
+                    raise SourceError(f"{self._root}: cannot be read: {error.strerror or error}") from error
+                self.listing.skipped[folder] = f"folder cannot be read: {error.strerror or error}"
+                continue
+            for entry in entries:
+                self._see(entry, f"{folder}/{entry.name}" if folder else entry.name, linked)
+
+    def _see(self, entry: "os.DirEntry[str]", name: str, linked: bool) -> None:
+        if is_hidden(entry.name):
+            return
+        if not _is_unicode(entry.name):
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            self.listing.skipped[shown] = "name is not valid UTF-8; rename it"
+            return
+        try:
+            mode = entry.stat().st_mode
+        except OSError as error:
+            reason = "link that leads nowhere" if entry.is_symlink() else (error.strerror or str(error))
+            self.listing.skipped[name] = reason
+            return
+        if stat.S_ISDIR(mode):
+            self._waiting.append((name, linked or entry.is_symlink()))
+        elif not stat.S_ISREG(mode):
+            self.listing.skipped[name] = "not a regular file"  # opening a pipe could wait for ever
+        else:
+            self.listing.see_file(name)
+
+    def _is_read_elsewhere(self, folder: str) -> bool:
+        """Whether a folder behind a link lies in the root or was read already; if not, it counts as read now."""
+        real = os.path.realpath(self._root / folder)
+        inside = real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
+        if inside or real in self._outside:
+            return True
+        self._outside.add(real)
+        return False
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+SPLIT_FIELD = "split"
+
+_SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"})
+
+_log = logging.getLogger("smalti")
+
+
+@dataclass(frozen=True)
+class FolderMeaning:
+    """Which part of a path says what.
+
+    has_splits : the first part is a split
+    class_names : the classes in order, or None if no part is a class; if one is, it is the one behind the split
+    """
+
+    has_splits: bool
+    class_names: tuple[str, ...] | None
+
+    def split_of(self, name: str) -> str | None:
+        """The split that an image belongs to."""
+        return name.split("/", 1)[0] if self.has_splits else None
+
+    def class_of(self, name: str) -> str | None:
+        """The class that an image belongs to."""
+        return None if self.class_names is None else name.split("/")[1 if self.has_splits else 0]
+
+
+class MeaningFinder:
+    """Sees one path after the other, and keeps the folders alone."""
+
+    def __init__(self) -> None:
+        self._folders: tuple[set[str], set[str]] = (set(), set())  # of the first and of the second level
+        self._strays: list[str | None] = [None, None]  # the first image that is in no folder of that level
+
+    def see(self, name: str) -> None:
+        """Note the path of an image."""
+        parts = name.split("/", 2)
+        for level in (0, 1):
+            if len(parts) > level + 1:
+                self._folders[level].add(parts[level])
+            elif self._strays[level] is None:
+                self._strays[level] = name
+
+    def meaning(self, where: str | None) -> FolderMeaning:
+        """What the folders of all paths stand for.
+
+        If every image lies in a first-level folder called as splits are (train, test, val, ...), these are splits, and
+        the folders in them may be classes, the same for all splits. Folders are classes if every image lies in one,
+        and there are at least two. A warning on the logger "smalti" says which image was in none,
+        unless `where` (what messages call the images) is None.
+        """
+        first = self._folders[0]
+        has_splits = bool(first) and self._strays[0] is None and {folder.lower() for folder in first} <= _SPLITS
+        level = 1 if has_splits else 0
+        stray = self._strays[level]
+        if len(self._folders[level]) < 2:
+            return FolderMeaning(has_splits, None)
+        if stray is not None:
+            if where is not None:
+                _log.warning("%s: no labels, because not every image is in a class folder (%s)", where, stray)
+            return FolderMeaning(has_splits, None)
+        return FolderMeaning(has_splits, tuple(sorted(self._folders[level])))
+
+
+def meaning_of(names: Iterable[str], where: str | None) -> FolderMeaning:
+    """What the folders of these paths stand for (see `MeaningFinder.meaning`)."""
+    finder = MeaningFinder()
+    for name in names:
+        finder.see(name)
+    return finder.meaning(where)

@@ -1,0 +1,269 @@
+"""Rows that say what is known of image files: `metadata.csv`, `.jsonl` or `.parquet` beside them.
+
+The layout is that of image folders of Hugging Face `datasets`: a column `file_name` with paths relative to the file of
+rows, `label`, and further columns. Only scalars are taken; lists and objects are left out, with a warning.
+
+Names, fields and class names out of the small files that `sidecar` describes, wherever they lie.
+"""
+
+import csv
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.errors import SourceError
+from smalti.images.batch import Scalar
+from smalti.images.columns import Columns
+from smalti.sources.folder.sidecar import FILE_NAME, class_names_name, metadata_name
+from smalti.sources.tables.schema import is_scalar
+from smalti.sources.tables.table_records import plain_batch, reading_table
+from smalti.sources.tables.table_records import scalars_of as table_scalars
+from smalti.storage.location import Location, beside, kind_of, name_of, open_binary, redacted
+
+__all__ = [
+    "MetadataTable",
+    "class_names_from",
+    "columns_beside",
+    "jsonl_columns",
+    "read_class_names",
+    "read_metadata",
+    "scalars_of",
+]
+
+
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, whose zeros are to be kept
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.IGNORECASE)
+_INT64 = range(-(1 << 63), 1 << 63)
+_CELL_CHARS = 1 << 24  # the longest text in a CSV file
+
+_log = logging.getLogger("smalti")
+
+
+@dataclass(frozen=True)
+class MetadataTable:
+    """The rows of one file.
+
+    files : what the column `file_name` says, None where it says nothing
+    columns : the others, in order, a value for each row
+    """
+
+    files: Sequence[str | None]
+    columns: Mapping[str, Sequence[Scalar | None]]
+
+
+def read_metadata(place: Location) -> MetadataTable | None:
+    """Read a file of rows, of the kind its suffix says; None if it has no column `file_name`, so is of another use.
+
+    Raises SourceError, with the line where there are lines, if it cannot be read; MissingDependencyError for Parquet
+    without pyarrow.
+    """
+    suffix = str(place).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
+    reader: Callable[[BinaryIO, str], dict[str, list[Scalar | None]]] = {
+        "csv": _csv_columns,
+        "jsonl": jsonl_columns,
+        "parquet": _parquet_columns,
+    }[suffix]
+    try:
+        with open_binary(place) as file:
+            columns = reader(file, redacted(place))
+    except OSError as error:
+        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
+    if FILE_NAME not in columns:
+        return None
+    return MetadataTable([None if file is None else str(file) for file in columns.pop(FILE_NAME)], columns)
+
+
+def scalars_of(values: Mapping[str, Any], left_out: set[str]) -> dict[str, Scalar | None]:
+    """The values that are scalars or None; the names of the others are added to `left_out`."""
+    kept: dict[str, Scalar | None] = {}
+    for name, value in values.items():
+        if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and _is_unicode(value)):
+            kept[name] = value
+        else:
+            left_out.add(name)
+    return kept
+
+
+def _csv_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of a CSV file in UTF-8 with a line of names: whole columns are int, float or bool if all cells are."""
+    before = csv.field_size_limit(_CELL_CHARS)
+    try:
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
+        head = [name or f"column {number}" for number, name in enumerate(next(rows, []), 1)]
+        if len(set(head)) < len(head):
+            raise SourceError(f"{where}: two columns of one name; rename one")
+        columns: list[list[str]] = [[] for _ in head]
+        for row in rows:
+            if len(row) > len(head):
+                raise SourceError(
+                    f"{where}, line {rows.line_num}: {len(row)} cells under {len(head)} names; correct it"
+                )
+            if row:
+                for cells, cell in zip(columns, [*row, *[""] * (len(head) - len(row))], strict=True):
+                    cells.append(cell)
+    except csv.Error as error:
+        raise SourceError(f"{where}, line {rows.line_num}: is no CSV ({error}); write it again") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{where}: is not UTF-8 ({error.reason}); save it as UTF-8") from error
+    finally:
+        csv.field_size_limit(before)
+    return {
+        name: list(cells) if name == FILE_NAME else _typed(cells) for name, cells in zip(head, columns, strict=True)
+    }
+
+
+def _typed(cells: Sequence[str]) -> list[Scalar | None]:
+    """Cells as integers if all are, else numbers, else true and false, else texts; an empty one is None."""
+    present = [cell for cell in cells if cell]
+    taken: Callable[[str], Scalar]
+    if all(_is_integer(cell) for cell in present):
+        taken = int
+    elif all(_FLOAT.fullmatch(cell) for cell in present) and not any(_is_padded(cell) for cell in present):
+        taken = float
+    elif all(cell.lower() in ("true", "false") for cell in present):
+        taken = _is_true
+    else:
+        taken = str
+    return [taken(cell) if cell else None for cell in cells]
+
+
+def _is_integer(cell: str) -> bool:
+    return len(cell) <= 20 and _INTEGER.fullmatch(cell) is not None and int(cell) in _INT64
+
+
+def _is_padded(cell: str) -> bool:
+    """Whether a number is one of a code, as 007 or 12345678901234567890123: as a float it would be another."""
+    return cell.lstrip("+-").isdigit() and not _is_integer(cell)
+
+
+def _is_true(cell: str) -> bool:
+    return cell.lower() == "true"
+
+
+def jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of lines of JSON objects, in the order in which they come; SourceError, with the line, for others."""
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise SourceError(f"{where}, line {number}: is no JSON ({error}); correct it") from error
+            if not isinstance(row, dict):
+                raise SourceError(f"{where}, line {number}: is no JSON object; give one for each image")
+            yield row
+
+    return _columns_of(rows(), where)
+
+
+def _parquet_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of a Parquet file; times and decimal numbers are texts."""
+    columns: dict[str, list[Scalar | None]] = {}
+    left_out: set[str] = set()
+    with reading_table(where):
+        import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+
+        for stored in pq.ParquetFile(file).iter_batches(use_threads=False):  # threads do not outlive a fork
+            batch = plain_batch(stored)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                if is_scalar(column.type):
+                    columns.setdefault(name, []).extend(table_scalars(column))
+                else:
+                    left_out.add(name)
+    _tell_left_out(left_out, where)
+    return columns
+
+
+def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list[Scalar | None]]:
+    """Columns of rows, each of which may lack some; a warning names those that are no scalars."""
+    columns: dict[str, list[Scalar | None]] = {}
+    left_out: set[str] = set()
+    count = 0
+    for count, row in enumerate(rows, 1):
+        kept = scalars_of(row, left_out)
+        for name in kept:
+            columns.setdefault(name, [None] * (count - 1))
+        for name, values in columns.items():
+            values.append(kept.get(name))
+    _tell_left_out(left_out, where)
+    return columns
+
+
+def _tell_left_out(names: set[str], where: str) -> None:
+    if names:
+        _log.warning("%s: left out what is no number, text or truth value: %s", where, ", ".join(sorted(names)))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON can hold halves of characters, which no UTF-8 can
+        return False
+    return True
+
+
+# was sibling import
+
+
+def columns_beside(place: Location, images: int, labels: NDArray[np.int64] | None) -> Columns:
+    """Labels of a `.npy` or IDX file of so many images, and what else stands beside it, if anything does.
+
+    Raises SourceError for a file that cannot be read, or whose rows are not one for each image.
+    """
+    metadata, classes = (beside(place, called(name_of(place))) for called in (metadata_name, class_names_name))
+    fields = _fields(metadata, images) if kind_of(metadata) == "file" else {}
+    names = _names(fields.pop(FILE_NAME, None), metadata)
+    return Columns(labels, names, fields, read_class_names(classes) if kind_of(classes) == "file" else None)
+
+
+def read_class_names(place: Location) -> tuple[str, ...]:
+    """The names in a JSON list of strings; SourceError if the file is anything else."""
+    try:
+        with open_binary(place) as file:
+            data = file.read()
+    except OSError as error:
+        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
+    return class_names_from(data, redacted(place))
+
+
+def class_names_from(data: bytes, where: str) -> tuple[str, ...]:
+    """As `read_class_names`, of bytes; `where` is what messages call them."""
+    try:
+        names = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{where}: is no JSON ({error}); correct it, or move it away") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SourceError(f"{where}: is no list of strings, which class names are; correct it, or move it away")
+    return tuple(names)
+
+
+def _fields(metadata: Location, images: int) -> dict[str, list[Scalar | None]]:
+    """The columns of a file of rows, None where a row does not have a field."""
+    where = redacted(metadata)
+    try:
+        with open_binary(metadata) as file:
+            fields = jsonl_columns(file, where)
+    except OSError as error:
+        raise SourceError(f"{where}: cannot be read: {error.strerror or error}") from error
+    rows = len(next(iter(fields.values()), ()))
+    if rows != images:
+        raise SourceError(f"{where}: {rows} rows beside {images} images; give one for each, or move it away")
+    return fields
+
+
+def _names(values: list[Scalar | None] | None, metadata: Location) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    names = tuple(value for value in values if isinstance(value, str))
+    if len(names) != len(values):
+        raise SourceError(f"{redacted(metadata)}: not every row has a {FILE_NAME} that is a text; give all or none")
+    return names

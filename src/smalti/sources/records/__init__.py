@@ -1,0 +1,1 @@
+"""Encoded images as records, and sources that decode them one by one."""

@@ -1,0 +1,218 @@
+"""Encoded images with what is known of each, from wherever they lie: what all sources of image files share.
+
+A kind of source (a folder, TAR, Parquet, a Hugging Face dataset) is a `Records`: it lists its entries and hands out
+their bytes. What follows is the same for all and is here: `survey` reads every header once and sorts the entries by
+shape and dtype; a `RecordSource` decodes those of one group, passes over what cannot be read, each with its reason,
+and holds that every pass yields the same images.
+
+An entry's data to what its header says, or to pixels: a file's bytes, its path, its URL, or an array.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.images.batch import PIXEL_DTYPES, Pixels, Scalar, SkippedFile
+from smalti.images.imagefile import ImageHeader, UnreadableImageError, pillow_warnings, read_header, read_image
+from smalti.storage.location import open_binary
+
+__all__ = [
+    "EntryData",
+    "Group",
+    "Record",
+    "Records",
+    "Survey",
+    "Unreadable",
+    "header_of",
+    "image_of",
+    "shown_name",
+    "survey",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """In place of an entry's data: why it holds no image that could be decoded."""
+
+    reason: str
+
+
+EntryData = bytes | Path | str | NDArray[np.generic] | Unreadable
+"""An image file's bytes, its path, its URL; or pixels uint8 or uint16 [H, W] or [H, W, 1..4]."""
+
+
+def header_of(data: EntryData) -> ImageHeader:
+    """Shape, dtype and what will be converted, without decoding. UnreadableImageError if it cannot be taken."""
+    if isinstance(data, np.ndarray):
+        return _header_of_array(data)
+    with _opened(data) as file:
+        return read_header(file)
+
+
+def image_of(data: EntryData) -> tuple[ImageHeader, Pixels]:
+    """Header and pixels [H, W, C]. UnreadableImageError if it cannot be taken."""
+    if isinstance(data, np.ndarray):
+        header = _header_of_array(data)
+        return header, cast(Pixels, data.reshape(header.shape))
+    with _opened(data) as file:
+        return read_image(file)
+
+
+@contextmanager
+def _opened(data: bytes | Path | str | Unreadable) -> Iterator[BinaryIO]:
+    if isinstance(data, Unreadable):
+        raise UnreadableImageError(data.reason)
+    try:
+        if isinstance(data, bytes):
+            file: BinaryIO = BytesIO(data)
+        elif isinstance(data, Path):
+            file = data.open("rb")
+        else:
+            file = open_binary(data)
+    except OSError as error:
+        raise UnreadableImageError(f"cannot be read: {error.strerror or error}") from error
+    with file:
+        yield file
+
+
+def _header_of_array(pixels: NDArray[np.generic]) -> ImageHeader:
+    shape = pixels.shape if pixels.ndim == 3 else (*pixels.shape, 1)
+    if pixels.dtype not in PIXEL_DTYPES:
+        raise UnreadableImageError(f"holds {pixels.dtype}; images are uint8 or uint16, scale and convert them")
+    if len(shape) != 3 or not 1 <= shape[2] <= 4 or 0 in shape:
+        raise UnreadableImageError(f"shape {list(pixels.shape)}; images are [H, W] or [H, W, C], C from 1 to 4")
+    height, width, channels = shape
+    return ImageHeader((height, width, channels), cast(np.dtype[np.uint8], pixels.dtype))
+
+
+# was sibling import
+
+
+_UNREADABLE = -1  # in place of a group's number
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One entry of a source.
+
+    name : a relative POSIX path, or None
+    data : an image file's bytes, its path, or its URL (str); or pixels uint8 or uint16 [H, W] or [H, W, 1..4]; or
+        `Unreadable`, if the entry holds no image
+    label : an integer, or one of `Records.class_names`; None if the entry has none
+    fields : further columns; one of `Records.field_names` that is missing counts as None
+    """
+
+    name: str | None
+    data: EntryData
+    label: int | str | None = None
+    fields: Mapping[str, Scalar | None] = field(default_factory=dict)
+
+
+class Records(Protocol):
+    """The entries of a source in a fixed order, not decoded. Memory: at most about 100 bytes an entry."""
+
+    @property
+    def description(self) -> str:
+        """What the user called it."""
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The name of each label 0, 1, ... if labels stand for names, else None."""
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """All further columns, in order."""
+
+    @property
+    def skipped(self) -> Sequence[SkippedFile]:
+        """What was passed over in listing and is no entry."""
+
+    def __len__(self) -> int:
+        """The number of entries."""
+
+    def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
+        """Yield the entries of these numbers, which ascend (a range, or an array), each with its number.
+
+        Each call begins anew. What lies between them is not read where the format allows it. Entries that cannot be
+        had are records whose data is `Unreadable`; SourceError only if the source as a whole cannot be read on.
+        """
+
+
+Group = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16]]
+"""Height, width and channels, and the dtype, of images that can be in one batch."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the headers of all entries say.
+
+    groups : in the order in which each first comes
+    group_of : int32 [entries], the group of each entry, -1 for those that cannot be read
+    unreadable : these, by entry
+    named, labelled : whether every entry that can be read has a name, a label
+    partial : "name" and "label" if only some have one: then they are fields, so that none is lost
+    field_names : those of the records, then what was needed of "name", "label", "source_mode", "source_orientation"
+    """
+
+    groups: tuple[Group, ...]
+    group_of: NDArray[np.int32]
+    unreadable: Mapping[int, SkippedFile]
+    named: bool
+    labelled: bool
+    partial: frozenset[str]
+    field_names: tuple[str, ...]
+
+    def entries(self) -> list[NDArray[np.int64]]:
+        """The entries of each group, ascending; 8 bytes each."""
+        order = np.argsort(self.group_of, kind="stable")
+        counts = np.bincount(self.group_of + 1, minlength=len(self.groups) + 1)
+        return np.split(order, np.cumsum(counts)[:-1])[1:]
+
+
+def survey(records: Records) -> Survey:
+    """Read every header of `records` once. Pixels are decoded of one image for each shape and dtype alone.
+
+    A group begins with the first image that can be decoded; so no group is empty.
+    """
+    groups: dict[Group, int] = {}
+    group_of = np.full(len(records), _UNREADABLE, np.int32)
+    unreadable: dict[int, SkippedFile] = {}
+    images = named = labelled = modes = orientations = 0
+    with pillow_warnings():
+        for entry, record in records.read(range(len(records))):
+            try:
+                header = header_of(record.data)
+                group = header.shape, header.dtype
+                if group not in groups:
+                    image_of(record.data)
+            except UnreadableImageError as error:
+                unreadable[entry] = SkippedFile(shown_name(record, entry, len(records)), str(error))
+                continue
+            group_of[entry] = groups.setdefault(group, len(groups))
+            images += 1
+            named += record.name is not None
+            labelled += record.label is not None
+            modes += header.source_mode is not None
+            orientations += header.orientation is not None
+    partial = [name for name, having in (("name", named), ("label", labelled)) if 0 < having < images]
+    converted = [name for name, having in (("source_mode", modes), ("source_orientation", orientations)) if having]
+    return Survey(
+        tuple(groups),
+        group_of,
+        unreadable,
+        named=0 < named == images,
+        labelled=0 < labelled == images,
+        partial=frozenset(partial),
+        field_names=tuple(dict.fromkeys([*records.field_names, *partial, *converted])),
+    )
+
+
+def shown_name(record: Record, entry: int, entries: int) -> str:
+    """What an entry is called where it is passed over: its name, or its number, written so that it sorts by number."""
+    return record.name if record.name is not None else f"entry {entry:0{len(str(entries))}}"

@@ -1,0 +1,1 @@
+"""Parquet files and objects of Hugging Face `datasets`."""

@@ -1,0 +1,1 @@
+"""TAR files and WebDataset shards."""

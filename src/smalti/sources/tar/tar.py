@@ -1,0 +1,162 @@
+"""TAR files of images as records: samples as WebDataset packs them, and packed folders of image files.
+
+https://github.com/webdataset/webdataset: members that follow each other and share what is before the first dot of the
+last part of their path are one sample. Each image in it is an entry; `.cls` is its label, `.json` has further fields
+(`label` among them is a label if there is no `.cls`), and a `.txt` is a field. Nothing is unpickled.
+"""
+
+import logging
+from array import array
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import groupby
+
+from smalti.errors import SourceError
+from smalti.images.batch import SkippedFile
+from smalti.sinks.tar_file import CLASS_NAMES_MEMBER
+from smalti.sources.folder.listing import SPLIT_FIELD, MeaningFinder, is_hidden
+from smalti.sources.folder.metadata import class_names_from
+from smalti.sources.folder.sidecar import LABEL
+from smalti.sources.records.record import EntryData, Record
+from smalti.sources.tar.tar_members import TAR_SUFFIXES, TarMembers, open_tar
+from smalti.sources.tar.tar_samples import Labels, Sample, image_data, is_ignored, key_of
+from smalti.storage.location import Location, below, list_files, redacted
+
+__all__ = ["TarRecords", "is_tar_folder", "open_tar_folder", "tar_names"]
+
+_ALONE = 0xFFFF  # in place of an ordinal: the entry is the one member that begins at its offset
+
+_log = logging.getLogger("smalti")
+
+
+def is_tar_folder(place: Location) -> bool:
+    """Whether a folder holds TAR files and nothing else, but for what is hidden."""
+    found = False
+    for name, _ in list_files(place):
+        if not any(is_hidden(part) for part in name.split("/")):
+            if not name.lower().endswith(TAR_SUFFIXES):
+                return False
+            found = True
+    return found
+
+
+def tar_names(place: Location) -> tuple[str, ...]:
+    """The relative names of a folder's TAR files, in order; hidden ones are left out."""
+    return tuple(name for name, _ in list_files(place) if not any(is_hidden(part) for part in name.split("/")))
+
+
+def open_tar_folder(place: Location) -> "TarRecords":
+    """All TAR files of a folder as one source, in the order of their paths."""
+    return TarRecords([below(place, name) for name in tar_names(place)], redacted(place))
+
+
+class TarRecords:
+    """The images of TAR files, in the order of their members, one file after the other.
+
+    Opening reads all headers and all that is no image once, so that classes and fields are known; kept are 10 bytes
+    an image. Members of a plain TAR file are then read where they lie; a packed one is unpacked from its beginning
+    in each pass.
+
+    places : at least one; all are read as one source
+    description : what the user called them
+
+    Raises SourceError if one is damaged or cut off.
+    """
+
+    def __init__(self, places: Sequence[Location], description: str) -> None:
+        self.description = description
+        self._places = tuple(places)
+        self._offsets = array("q")  # of each entry, where its sample begins
+        self._ordinals = array("H")  # of each entry, its place among the images of its sample
+        self._first_of: list[int] = [0]  # the first entry of each file, and the number of entries
+        self._labels = Labels()
+        skipped: list[SkippedFile] = []
+        left_out: set[str] = set()
+        folders = MeaningFinder()
+        fields: dict[str, None] = {}
+        for place in self._places:
+            with open_tar(place, skipped) as members:
+                while (sample := self._next_sample(members, redacted(place))) is not None:
+                    self._list(sample, folders)
+                    fields.update(dict.fromkeys(sample.fields if sample.images else ()))
+                    skipped += sample.skipped
+                    left_out |= sample.left_out
+            self._first_of.append(len(self._offsets))
+        if left_out:
+            names = ", ".join(sorted(left_out))
+            _log.warning("%s: left out what is no number, text or truth value: %s", description, names)
+        self.skipped = tuple(skipped)
+        self._meaning = folders.meaning(description)
+        stated = self._labels.tell_classes
+        self.class_names = self._labels.class_names() if stated else self._meaning.class_names
+        made = [*[SPLIT_FIELD] * self._meaning.has_splits, *[LABEL] * self._labels.are_field]
+        self.field_names = tuple(dict.fromkeys([*fields, *made]))
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
+        """Yield the entries of these numbers, which ascend, with the bytes of their members."""
+
+        def file_of(entry: int) -> int:
+            return bisect_right(self._first_of, entry) - 1
+
+        for number, in_file in groupby((int(entry) for entry in entries), file_of):
+            place = self._places[number]
+            with open_tar(place) as members:
+                for offset, in_sample in groupby(in_file, self._offsets.__getitem__):
+                    members.go_to(offset)
+                    yield from self._read_sample(members, list(in_sample), redacted(place))
+
+    def _list(self, sample: Sample, folders: MeaningFinder) -> None:
+        """Note the images of a sample. Where nothing describes them, each stands for itself, however many there are."""
+        if sample.described and len(sample.images) >= _ALONE:
+            raise SourceError(
+                f"{self.description}: {len(sample.images):,} images in the sample of {sample.images[0].name}"
+            )
+        for ordinal, image in enumerate(sample.images):
+            self._offsets.append(sample.offset if sample.described else image.offset)
+            self._ordinals.append(ordinal if sample.described else _ALONE)
+            self._labels.see(sample.label)
+            folders.see(image.name)
+
+    def _read_sample(self, members: TarMembers, entries: Sequence[int], where: str) -> Iterator[tuple[int, Record]]:
+        if self._ordinals[entries[0]] == _ALONE:
+            member = members.take()
+            if member is None:
+                raise SourceError(f"{where}: changed while it was read; start again")
+            yield entries[0], self._record(member.name, image_data(member, members), Sample(member))
+            return
+        wanted = {self._ordinals[entry]: entry for entry in entries}
+        sample = self._next_sample(members, where, wanted)
+        if sample is None or not wanted.keys() <= sample.data.keys():
+            raise SourceError(f"{where}: changed while it was read; start again")
+        for ordinal, entry in wanted.items():
+            yield entry, self._record(sample.images[ordinal].name, sample.data[ordinal], sample)
+
+    def _record(self, name: str, data: EntryData, sample: Sample) -> Record:
+        fields = dict(sample.fields)
+        if self._meaning.has_splits and fields.get(SPLIT_FIELD) is None:
+            fields[SPLIT_FIELD] = self._meaning.split_of(name)
+        label = self._labels.plain(sample.label) if self._labels.tell_classes else self._meaning.class_of(name)
+        if self._labels.are_field:
+            fields[LABEL], label = label, None
+        return Record(sample.true_name or name, data, label, fields)
+
+    def _next_sample(self, members: TarMembers, where: str, wanted: Container[int] = ()) -> Sample | None:
+        """The next members of one key; what names the classes of the whole file is noted on the way."""
+        sample: Sample | None = None
+        key = ""
+        while (member := members.peek()) is not None:
+            if member.name == CLASS_NAMES_MEMBER:
+                self._labels.name_them(class_names_from(members.read(member), f"{where}: {member.name}"), where)
+            elif not is_ignored(member.name):
+                if sample is not None and key_of(member.name) != key:
+                    break
+                if sample is None:
+                    sample, key = Sample(member), key_of(member.name)
+                sample.add(member, members, wanted)
+            members.take()
+        if sample is not None:
+            sample.finish()
+        return sample

@@ -1,0 +1,197 @@
+"""The members of one sample of a TAR file: which are images, and what the others say of them."""
+
+import json
+import re
+from collections.abc import Container
+from io import BytesIO
+
+from smalti.errors import SourceError
+from smalti.images.batch import Scalar, SkippedFile
+from smalti.sources.arrays.npy import NpyRows
+from smalti.sources.folder.listing import IMAGE_SUFFIXES, is_hidden
+from smalti.sources.folder.metadata import scalars_of
+from smalti.sources.folder.sidecar import LABEL, TRUE_NAME
+from smalti.sources.records.record import EntryData, Unreadable
+from smalti.sources.tar.tar_members import Member, TarMembers
+
+__all__ = ["Labels", "Sample", "image_data", "is_ignored", "key_of"]
+
+_IGNORED = re.compile(r"__[^/]*__($|/)")  # what WebDataset passes over
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_INT64 = range(-(1 << 63), 1 << 63)
+_MAX_IMAGE_BYTES, _MAX_TEXT_BYTES = 1 << 30, 1 << 24
+_MAX_CLASSES = 1 << 16
+
+
+def key_of(name: str) -> str:
+    """What the members of a sample share: all before the first dot of the last part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
+
+
+def is_ignored(name: str) -> bool:
+    """Whether a member is passed over without a word: hidden, or WebDataset's own."""
+    return _IGNORED.match(name) is not None or any(is_hidden(part) for part in name.split("/"))
+
+
+def image_data(member: Member, members: TarMembers) -> EntryData:
+    """The bytes of an image, or the array of a `.npy`, or why it is not read."""
+    if member.size_bytes > _MAX_IMAGE_BYTES:
+        return Unreadable(f"{member.size_bytes:,} bytes, more than one image has")
+    data = members.read(member)
+    if not member.name.lower().endswith(".npy"):
+        return data
+    try:
+        return NpyRows(lambda: BytesIO(data), len(data), "this .npy").whole()
+    except SourceError as error:
+        return Unreadable(str(error))
+
+
+class Sample:
+    """What was read of one sample so far.
+
+    images : its image files, and its `.npy` files if there are no others
+    described : whether it has anything but images
+    label, fields, true_name : what the others say
+    data : what images hold, by their place among the images, for those that were wanted
+    skipped : members that are neither
+    left_out : names in `.json` whose values are no scalars
+    """
+
+    def __init__(self, first: Member) -> None:
+        self.offset = first.offset
+        self.described = False
+        self.label: int | str | None = None
+        self.fields: dict[str, Scalar | None] = {}
+        self.true_name: str | None = None
+        self.data: dict[int, EntryData] = {}
+        self.skipped: list[SkippedFile] = []
+        self.left_out: set[str] = set()
+        self._files: list[Member] = []
+        self._arrays: list[Member] = []
+        self._array_data: dict[int, EntryData] = {}
+        self._names: set[str] = set()
+
+    @property
+    def images(self) -> list[Member]:
+        """The image files, or else the arrays."""
+        return self._files or self._arrays
+
+    def add(self, member: Member, members: TarMembers, wanted: Container[int] = ()) -> None:
+        """Take a member, which is the one that was read last.
+
+        wanted : the places of images whose data are to be read
+        """
+        extension = member.name.rpartition("/")[2].partition(".")[2].lower()
+        kind = extension.rpartition(".")[2]
+        is_image = f".{kind}" in IMAGE_SUFFIXES
+        if member.name in self._names:
+            self._skip(member, "the second member of this name in its sample")
+        elif is_image or kind == "npy":
+            into, data = (self._files, self.data) if is_image else (self._arrays, self._array_data)
+            if len(into) in wanted:
+                data[len(into)] = image_data(member, members)
+            into.append(member)
+        elif kind in ("json", "txt") or extension == "cls":
+            self.described = True
+            self._describe(member, members, extension)
+        elif extension != "__key__":
+            self._skip(member, "no image by its suffix, and none of .cls, .json and .txt")
+        self._names.add(member.name)
+
+    def finish(self) -> None:
+        """Settle what is an image, after the last member."""
+        if not self._files:
+            self.data = self._array_data
+        elif self._arrays:
+            for member in self._arrays:
+                self._skip(member, "an array beside an image file, which is taken")
+        if not self.images and not self.skipped:
+            self.skipped = [SkippedFile(name, "its sample has no image") for name in sorted(self._names)]
+        if LABEL in self.fields and self.label is None:
+            label = self.fields[LABEL]
+            if isinstance(label, int | str) and not isinstance(label, bool):
+                self.label = label if isinstance(label, str) or label in _INT64 else str(label)
+                del self.fields[LABEL]
+
+    def _describe(self, member: Member, members: TarMembers, extension: str) -> None:
+        if member.size_bytes > _MAX_TEXT_BYTES:
+            self._skip(member, f"{member.size_bytes:,} bytes, more than one text has")
+            return
+        data = members.read(member)
+        try:
+            if extension.endswith("json"):
+                self._take_json(data)
+            elif extension == "cls":
+                text = data.decode().strip()
+                self.label = int(text) if _INTEGER.fullmatch(text) and int(text) in _INT64 else text or None
+            else:
+                self.fields.setdefault(extension.removesuffix(".txt"), data.decode())
+        except UnicodeDecodeError:
+            self._skip(member, "is no text in UTF-8; its image is read without it")
+        except (ValueError, RecursionError):
+            self._skip(member, "is no JSON object; its image is read without it")
+
+    def _take_json(self, data: bytes) -> None:
+        values = json.loads(data)
+        if not isinstance(values, dict):
+            raise ValueError("no object")
+        kept = scalars_of(values, self.left_out)
+        true_name = kept.pop(TRUE_NAME, None)
+        if isinstance(true_name, str) and true_name:
+            self.true_name = true_name
+        self.fields.update(kept)
+
+    def _skip(self, member: Member, reason: str) -> None:
+        self.skipped.append(SkippedFile(member.name, reason))
+
+
+class Labels:
+    """The labels of all images: integers; or texts, if one of them is a text.
+
+    More different texts than 65,536 are no classes: then they are a field.
+    """
+
+    def __init__(self) -> None:
+        self._different: set[int | str] = set()
+        self._has_text = False
+        self._names: tuple[str, ...] | None = None
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any image has a label."""
+        return bool(self._different)
+
+    @property
+    def tell_classes(self) -> bool:
+        """Whether labels, or the names of classes that a file states, say that folders are none."""
+        return self.has_any or self._names is not None
+
+    @property
+    def are_field(self) -> bool:
+        """Whether labels are no classes."""
+        return self._has_text and len(self._different) > _MAX_CLASSES
+
+    def see(self, label: int | str | None) -> None:
+        """Note the label of an image."""
+        if label is None:
+            return
+        self._has_text |= isinstance(label, str)
+        if len(self._different) <= _MAX_CLASSES:
+            self._different.add(label)
+
+    def plain(self, label: int | str | None) -> int | str | None:
+        """The label of an image: a text, if those of others are."""
+        return str(label) if self._has_text and label is not None else label
+
+    def name_them(self, names: tuple[str, ...], where: str) -> None:
+        """Note the names of classes that a file states; SourceError if another stated others."""
+        if self._names not in (None, names):
+            raise SourceError(f"{where}: has other class names than the files before; give them one by one")
+        self._names = names
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of classes: those that were stated, or the texts; None if labels are numbers without names."""
+        if self.are_field:
+            return None
+        return tuple(sorted(map(str, self._different))) if self._has_text else self._names

@@ -1,0 +1,1 @@
+"""Where bytes lie: paths and URLs, files that appear whole, bytes by position, temporary data."""

@@ -1,0 +1,1 @@
+"""Bytes behind URLs: few requests, each for what is needed (docs/remote.md)."""

@@ -1,0 +1,220 @@
+"""Ranges of bytes out of any filesystem that fsspec knows; web servers have a module of their own, `http`.
+
+A file's size and its last bytes are asked for at once where a filesystem is asynchronous (S3, Google, Azure: one HEAD
+and one GET, in the time of one), else one after the other. Failures that pass are tried again by the filesystems
+themselves (s3fs: five times).
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from smalti.errors import MissingDependencyError, NotAnArchiveError, SourceError
+from smalti.storage.location import redacted
+from smalti.storage.url import reading_remote
+
+__all__ = ["REQUESTS_AT_ONCE", "Connection", "Deliver", "Opened", "Version", "connect", "cut_short", "run_together"]
+
+REQUESTS_AT_ONCE = 8
+
+Deliver = Callable[[int, bytes], None]
+"""Takes the answer to a request, by the number of the request; called from one thread at a time."""
+
+Version = tuple[tuple[str, str], ...]
+"""What tells a file from another of the same name: size, ETag, time of change, as far as they are known."""
+
+_MARKS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "created", "generation", "md5Hash", "VersionId")
+
+
+class Opened(NamedTuple):
+    """What is known of a file after its opening: `tail` holds its last bytes, or all of them."""
+
+    size_bytes: int
+    tail: bytes
+    version: Version
+
+    @property
+    def tail_start(self) -> int:
+        """Where the tail begins."""
+        return self.size_bytes - len(self.tail)
+
+
+class Connection(Protocol):
+    """One file on one server; made anew in every process. All methods raise SourceError."""
+
+    def open(self, tail_bytes: int) -> Opened:
+        """Find the file, and fetch its last bytes."""
+        ...
+
+    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
+        """Fetch stretches of the file, several at once; `size_bytes` is what it was found to have, if it was opened."""
+        ...
+
+    def version(self) -> Version:
+        """What the server says of the file now."""
+        ...
+
+
+_kept: dict[int, Any] = {}  # Never let go: to finish one in a forked child would disturb the sockets of its parent.
+
+
+def connect(url: str, options: Mapping[str, Any]) -> Connection:
+    """The connection for a URL; nothing is asked of a server yet."""
+    with reading_remote(url):
+        try:
+            from fsspec.asyn import (  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+                AsyncFileSystem,
+            )
+            from fsspec.core import (  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+                url_to_fs,
+            )
+        except ModuleNotFoundError as error:
+            extra = "s3" if url.lower().startswith("s3") else "remote"
+            raise MissingDependencyError.of("an archive behind a URL", error.name, extra) from error
+        files, path = url_to_fs(url, **options)
+    kind = type(files)  # not what a caching filesystem passes itself off as
+    if kind.cachable:  # then there is one of it for all files of a server
+        _kept.setdefault(id(files), files)
+    protocols = kind.protocol if isinstance(kind.protocol, tuple) else (kind.protocol,)
+    if "https" in protocols:
+        from smalti.storage.ranges.http import HttpConnection  # noqa: PLC0415 (needs aiohttp)
+
+        return HttpConnection(files, url, str(path))
+    return (_Asynchronous if issubclass(kind, AsyncFileSystem) else _Plain)(files, url, str(path))
+
+
+class _Plain:
+    """A filesystem without anything at once: memory, SFTP, a ZIP file in another filesystem, ..."""
+
+    def __init__(self, files: Any, url: str, path: str) -> None:
+        self._files, self._url, self._path = files, url, path
+        self._lock = threading.Lock()  # few of them say whether they may be used from several threads
+
+    def open(self, tail_bytes: int) -> Opened:
+        """Find the file, then fetch its last bytes."""
+        with self._lock, reading_remote(self._url):
+            info = self._files.info(self._path)
+            size = _size(info, self._url)
+            tail = self._files.cat_file(self._path, start=max(0, size - tail_bytes), end=size) if size else b""
+        return _opened(self._url, info, bytes(tail), tail_bytes)
+
+    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
+        """Fetch stretches of the file, one after the other."""
+        with self._lock, reading_remote(self._url):
+            for number, request in enumerate(requests):
+                answer = bytes(self._files.cat_file(self._path, start=request.start, end=request.stop))
+                deliver(number, _whole(self._url, request, answer))
+
+    def version(self) -> Version:
+        """What the filesystem says of the file now."""
+        with self._lock, reading_remote(self._url):
+            return _version(self._files.info(self._path))
+
+
+class _Asynchronous:
+    """A filesystem that can do several things at once."""
+
+    def __init__(self, files: Any, url: str, path: str) -> None:
+        self._files, self._url, self._path = files, url, path
+
+    def open(self, tail_bytes: int) -> Opened:
+        """Find the file, and fetch its last bytes meanwhile."""
+        with reading_remote(self._url):
+            self._files.invalidate_cache(self._path)  # what a listing has told may be old
+            info, tail = _in_loop(self._files, self._open, tail_bytes)
+        return _opened(self._url, info, tail, tail_bytes)
+
+    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
+        """Fetch stretches of the file, several at once."""
+
+        async def one(number: int) -> None:
+            request = requests[number]
+            answer = await self._files._cat_file(self._path, start=request.start, end=request.stop)
+            deliver(number, _whole(self._url, request, bytes(answer)))
+
+        with reading_remote(self._url):
+            _in_loop(self._files, run_together, one, len(requests))
+
+    def version(self) -> Version:
+        """What the filesystem says of the file now."""
+        with reading_remote(self._url):
+            self._files.invalidate_cache(self._path)
+            return _version(self._files.info(self._path))
+
+    async def _open(self, tail_bytes: int) -> tuple[Any, bytes]:
+        import asyncio  # noqa: PLC0415 (slow to import, for URLs only)
+
+        if hasattr(self._files, "set_session"):
+            await self._files.set_session()  # else both would begin one
+        info: Any
+        tail: Any
+        info, tail = await asyncio.gather(
+            self._files._info(self._path),
+            self._files._cat_file(self._path, start=-tail_bytes),
+            return_exceptions=True,
+        )
+        if isinstance(info, BaseException):
+            raise info
+        size = _size(info, self._url)
+        if isinstance(tail, BaseException) or len(tail) != min(size, tail_bytes):
+            # Nothing can be the last bytes of an empty file, and some filesystems know of no ranges from the end.
+            start = max(0, size - tail_bytes)
+            tail = await self._files._cat_file(self._path, start=start, end=size) if size else b""
+        return info, bytes(tail)
+
+
+async def run_together(one: Callable[[int], Any], count: int) -> None:
+    """Run one(0) to one(count - 1), coroutines, some at a time; the first error stops the others."""
+    import asyncio  # noqa: PLC0415 (slow to import, for URLs only)
+
+    slots = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+    async def in_turn(number: int) -> None:
+        async with slots:
+            await one(number)
+
+    tasks = [asyncio.ensure_future(in_turn(number)) for number in range(count)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def cut_short(url: str, request: range, came: int) -> SourceError:
+    """The error for an answer of another length than was asked for."""
+    return SourceError(
+        f"{redacted(url)}: {came} bytes came of the {len(request)} from byte {request.start} on: it was cut short or "
+        "changed; open it again"
+    )
+
+
+def _in_loop(files: Any, work: Callable[..., Any], *arguments: Any) -> Any:
+    from fsspec.asyn import sync  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+
+    return sync(files.loop, work, *arguments)
+
+
+def _size(info: Mapping[str, Any], url: str) -> int:
+    if info.get("type") == "directory":
+        raise NotAnArchiveError(f"{redacted(url)}: a folder, not an archive")
+    if info.get("size") is None:
+        raise SourceError(f"{redacted(url)}: its filesystem does not say how long it is; download it first")
+    return int(info["size"])
+
+
+def _version(info: Mapping[str, Any]) -> Version:
+    return tuple((mark, str(info[mark])) for mark in ("size", *_MARKS) if info.get(mark) is not None)
+
+
+def _opened(url: str, info: Mapping[str, Any], tail: bytes, tail_bytes: int) -> Opened:
+    size = _size(info, url)
+    start = max(0, size - tail_bytes)
+    return Opened(size, _whole(url, range(start, size), tail), _version(info))
+
+
+def _whole(url: str, request: range, answer: bytes) -> bytes:
+    if len(answer) != len(request):
+        raise cut_short(url, request, len(answer))
+    return answer

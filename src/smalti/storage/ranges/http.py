@@ -1,0 +1,162 @@
+"""Ranges of bytes from a web server, in one GET each, the opening included: its answer tells the size of the file.
+
+The session is fsspec's, with the options that the caller gave it. What fsspec's own reading does not do is done here:
+the answer to a request for a range is checked to be that range, no more than was asked for is ever read into memory,
+and failures that pass are tried again.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import aiohttp
+from fsspec.asyn import sync  # type: ignore[import-untyped, unused-ignore]
+
+from smalti.errors import SourceError
+from smalti.storage.location import redacted
+from smalti.storage.ranges.connection import Deliver, Opened, Version, cut_short, run_together
+from smalti.storage.url import reading_remote
+
+__all__ = ["TRIES", "WHOLE_BYTES", "HttpConnection"]
+
+WHOLE_BYTES = 64 << 20
+"""A file up to this size is read whole, once, from a server that gives no ranges."""
+
+TRIES = 3
+_WAIT_SECONDS = 0.2  # before the second try, and four times as long before the third
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PARTIAL, _NO_SUCH_RANGE = 206, 416
+_CHUNK_BYTES = 1 << 18
+
+
+class _Answer(NamedTuple):
+    """data : begins at byte `start` of a file of `size_bytes` (None if the server does not say)."""
+
+    data: bytes
+    start: int
+    size_bytes: int | None
+    mark: str
+
+
+class _NoSuchRange(Exception):  # noqa: N818 (it is told apart, and never seen)
+    """The server does not give this range."""
+
+
+class HttpConnection:
+    """One file of a web server. All methods raise SourceError."""
+
+    def __init__(self, files: Any, url: str, path: str) -> None:
+        self._files, self._url, self._path = files, url, path
+
+    def open(self, tail_bytes: int) -> Opened:
+        """Fetch the last bytes of the file, or all of it if the server gives no ranges."""
+        with reading_remote(self._url):
+            answer: _Answer = sync(self._files.loop, self._open, tail_bytes)
+        size = answer.start + len(answer.data)
+        if answer.size_bytes not in (None, size):
+            raise cut_short(self._url, range(max(0, size - tail_bytes), size), 0)
+        return Opened(size, answer.data, _version(size, answer))
+
+    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
+        """Fetch stretches of the file, several at once."""
+
+        async def one(number: int) -> None:
+            request = requests[number]
+            answer = await self._range(request)
+            if size_bytes is not None and answer.size_bytes not in (None, size_bytes):
+                raise SourceError(
+                    f"{redacted(self._url)}: it had {size_bytes} bytes and has {answer.size_bytes} now: it was changed; "
+                    "open it again"
+                )
+            deliver(number, answer.data)
+
+        with reading_remote(self._url):
+            sync(self._files.loop, run_together, one, len(requests))
+
+    def version(self) -> Version:
+        """What the server says of the file now."""
+        with reading_remote(self._url):
+            answer: _Answer = sync(self._files.loop, self._range, range(1))
+        return _version(answer.size_bytes, answer)
+
+    async def _open(self, tail_bytes: int) -> _Answer:
+        try:
+            return await self._get(f"bytes=-{tail_bytes}", tail_bytes, WHOLE_BYTES)
+        except _NoSuchRange:  # an empty file has no last bytes, and some servers know of no ranges from the end
+            size = (await self._files._info(self._path)).get("size")
+        if size is None:
+            raise SourceError(f"{redacted(self._url)}: the server does not say how long it is; download it first")
+        if size == 0:
+            return _Answer(b"", 0, 0, "")
+        return await self._range(range(max(0, size - tail_bytes), size))
+
+    async def _range(self, request: range) -> _Answer:
+        try:
+            answer = await self._get(f"bytes={request.start}-{request.stop - 1}", len(request), 0)
+        except _NoSuchRange:
+            raise cut_short(self._url, request, 0) from None
+        if answer.start != request.start or len(answer.data) != len(request):
+            raise cut_short(self._url, request, len(answer.data))
+        return answer
+
+    async def _get(self, wanted: str, most_bytes: int, whole_bytes: int) -> _Answer:
+        """One range, or the whole file if it may be as long as that, with some patience."""
+        wait = _WAIT_SECONDS
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await self._try(wanted, most_bytes, whole_bytes, last=attempt == TRIES)
+            except (TimeoutError, _Passing, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+                if attempt == TRIES:
+                    raise
+            await asyncio.sleep(wait)
+            wait *= 4
+        raise AssertionError
+
+    async def _try(self, wanted: str, most_bytes: int, whole_bytes: int, last: bool) -> _Answer:
+        session = await self._files.set_session()
+        options = dict(self._files.kwargs)
+        # The bytes as they lie there: a range of what was compressed on the way is no range of the file.
+        options["headers"] = {**options.get("headers", {}), "Range": wanted, "Accept-Encoding": "identity"}
+        async with session.get(self._files.encode_url(self._path), **options) as response:
+            if response.status == _NO_SUCH_RANGE:
+                raise _NoSuchRange
+            if response.status in _PASSING:
+                if not last:
+                    raise _Passing
+                raise SourceError(
+                    f"{redacted(self._url)}: the server answers {response.status} {response.reason or ''}".rstrip()
+                    + f", {TRIES} times; try again later"
+                )
+            response.raise_for_status()
+            mark = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+            if response.status != _PARTIAL:
+                return _Answer(await self._body(response, whole_bytes), 0, None, mark)
+            place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+            data = await self._body(response, most_bytes)
+        if place is None or int(place[2]) + 1 - int(place[1]) != len(data):
+            raise SourceError(f"{redacted(self._url)}: the server does not say which bytes it sends; download it first")
+        return _Answer(data, int(place[1]), None if place[3] == "*" else int(place[3]), mark)
+
+    async def _body(self, response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+        """All of the answer; SourceError, before it is read, if it is longer than may be."""
+        data, size = bytearray(), response.content_length or 0
+        if size <= most_bytes:
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                data += chunk
+                if len(data) > most_bytes:
+                    break
+        if max(size, len(data)) > most_bytes:
+            raise SourceError(
+                f"{redacted(self._url)}: the server gives no ranges of bytes, and only files up to "
+                f"{WHOLE_BYTES >> 20} MiB are read whole, on opening: download it first"
+            )
+        return bytes(data)
+
+
+class _Passing(Exception):  # noqa: N818 (it is tried again, and never seen)
+    """A failure of the server that may pass."""
+
+
+def _version(size_bytes: int | None, answer: _Answer) -> Version:
+    return (("size", str(size_bytes)), ("mark", answer.mark))

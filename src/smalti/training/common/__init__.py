@@ -1,0 +1,1 @@
+"""What fits of every kind share: processes, images, scaling, files of tensors."""

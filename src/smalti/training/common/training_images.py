@@ -1,0 +1,181 @@
+"""The images of a fit, shuffled by seed and epoch: in memory while they are few, else in a temporary file.
+
+Pixels of a collection in a temporary file, read row by row.
+
+Whether the ranks of a fit begin with the same images, and end with the same numbers, bit for bit.
+"""
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.errors import ModelError, SourceError
+from smalti.images.batch import Pixels
+from smalti.images.source import ImageSource
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+
+__all__ = ["SpooledPixels", "TrainingImages", "check_equal", "check_same_images", "to_unit_range"]
+
+
+class SpooledPixels:
+    """Images [n, H, W, C] in an unnamed temporary file, used like an array of them for what a fit needs.
+
+    A memory map would do, but the pages that it has shown count as memory of the process, so that a large collection
+    seems to fill it.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self.image_shape, self.dtype = image_shape, dtype
+        self._file = tempfile.TemporaryFile(prefix="smalti-", buffering=0)  # noqa: SIM115 (closed with this object)
+        self._image_bytes = dtype.itemsize * math.prod(image_shape)
+        self._images = 0
+
+    def __len__(self) -> int:
+        return self._images
+
+    def append(self, pixels: Pixels) -> None:
+        """Add images behind those that are there."""
+        self._file.seek(self._images * self._image_bytes)
+        plain: NDArray[Any] = np.ascontiguousarray(pixels)
+        left = plain.data.cast("B")
+        while left:  # an unbuffered file may take a part at a time
+            left = left[self._file.write(left) :]
+        self._images += len(pixels)
+
+    def __getitem__(self, indices: NDArray[np.integer]) -> Pixels:
+        """Return the images of these numbers, in their order: an array of their own."""
+        images: NDArray[Any] = np.empty((len(indices), *self.image_shape), self.dtype)
+        for place, index in enumerate(indices.tolist()):
+            self._file.seek(index * self._image_bytes)
+            left = images[place].data.cast("B")
+            while left:
+                read = self._file.readinto(left)
+                if not read:
+                    raise IndexError(f"image {index} of {self._images}")
+                left = left[read:]
+        return images
+
+
+# was sibling import
+
+
+IN_MEMORY_BYTES = 256 << 20
+"""A set above this size is kept in an unnamed temporary file, so that memory does not grow with it."""
+
+READ_BATCH = 1024
+
+
+class TrainingImages:
+    """Random access to every image of a source, as float batches [n, C, H, W] in [0, 1].
+
+    scale : what of pixels is 0 to 1, for a model that was fitted before; None for that of these images
+    image_shape : height, width, channels
+    fingerprint : SHA-256 of all pixels, so that a resumed fit can tell that its images are the same
+    """
+
+    def __init__(self, source: ImageSource, scale: PixelScale | None = None) -> None:
+        self.image_shape = source.image_shape
+        self.pixels, own_scale, self.fingerprint = _read(source)
+        if not len(self.pixels):
+            raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
+        self.scale = own_scale if scale is None else scale
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def steps_per_epoch(self, batch_images: int) -> int:
+        """Return the batches of an epoch; the last may be shorter."""
+        return -(-len(self) // batch_images)
+
+    def batch_size(self, batch_images: int, step: int) -> int:
+        """Return the images of an epoch's batch `step`, from 0, on all ranks together."""
+        return min(batch_images, len(self) - step * batch_images)
+
+    def epoch(
+        self, batch_images: int, seed: int, epoch: int, first_step: int = 0, group: Group = ALONE
+    ) -> Iterator[Tensor]:
+        """Yield an epoch's batches from `first_step` on, in an order that depends on seed and epoch alone.
+
+        group : its ranks share each batch; a rank's part may be empty
+        """
+        order = np.random.default_rng((seed, epoch)).permutation(len(self))
+        for start in range(first_step * batch_images, len(self), batch_images):
+            yield self.batch(group.part(order[start : start + batch_images]))
+
+    def batch(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the images at `indices`."""
+        return to_unit_range(self.pixels[indices], self.scale)
+
+    def sample(self, count: int, seed: int) -> Pixels:
+        """Return `count` images (all, if there are fewer), drawn without repeats: [n, H, W, C]."""
+        drawn = np.random.default_rng(seed).permutation(len(self))[:count]
+        return self.pixels[np.sort(drawn)]
+
+
+def to_unit_range(pixels: Pixels, scale: PixelScale = EIGHT_BITS) -> Tensor:
+    """Return pixels [n, H, W, C] as float32 [n, C, H, W] in [0, 1]."""
+    return torch.from_numpy(scale.to_unit(pixels)).permute(0, 3, 1, 2)
+
+
+def _read(source: ImageSource) -> tuple[Pixels | SpooledPixels, PixelScale, str]:
+    """Read all images of a source; return them, their scale, and the SHA-256 of their pixels."""
+    shape = (len(source), *source.image_shape)
+    dtype: np.dtype[Any] = source.dtype
+    spool: SpooledPixels | None = None
+    pixels: Pixels = np.empty(0, dtype)
+    if dtype.itemsize * np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
+        pixels = np.empty(shape, dtype)
+    else:
+        spool = SpooledPixels(source.image_shape, dtype)
+    digest = hashlib.sha256(repr(source.image_shape).encode())
+    if dtype != np.uint8:
+        digest.update(str(dtype).encode())
+    count, low, high = 0, int(np.iinfo(dtype).max), 0
+    for batch in source.batches(READ_BATCH):
+        if spool is None:
+            pixels[count : count + len(batch)] = batch.pixels
+        else:
+            spool.append(batch.pixels)
+        digest.update(batch.pixels.tobytes())
+        count += len(batch)
+        if dtype != np.uint8:
+            low, high = min(low, int(batch.pixels.min())), max(high, int(batch.pixels.max()))
+    kept = pixels[:count] if spool is None else spool
+    return kept, PixelScale.of_range(dtype, low, high), digest.hexdigest()
+
+
+# was sibling import
+
+
+def check_same_images(images: TrainingImages, group: Group) -> None:
+    """Raise SourceError if a rank has other images than another."""
+    if len(set(group.texts(images.fingerprint))) > 1:
+        raise SourceError("the ranks have read different images; let every machine read the same source")
+
+
+def check_equal(tensors: dict[str, Tensor], group: Group) -> None:
+    """Raise ModelError, naming the tensors, if a tensor has other bits on one rank than on another."""
+    if group.size == 1:
+        return
+    own = torch.tensor([[_digest(tensor) for tensor in tensors.values()]])
+    everywhere = group.gather(own)
+    differing = [name for name, digests in zip(tensors, everywhere.T, strict=True) if len(digests.unique()) > 1]
+    if differing:
+        raise ModelError(
+            f"the ranks have learned different numbers in {', '.join(differing)}; "
+            "fit on machines of one kind, with one release of torch and one number of threads"
+        )
+
+
+def _digest(tensor: Tensor) -> int:
+    """The first 63 bits of a SHA-256."""
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return int.from_bytes(hashlib.sha256(values.tobytes()).digest()[:8]) >> 1

@@ -1,0 +1,1 @@
+"""The study's network: one codebook on a grid."""

@@ -1,0 +1,142 @@
+"""A fitted model: the network, its decoder in integers, its settings, what it was fitted on, and its file."""
+
+import operator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike
+from torch import Tensor
+
+from smalti.decoders.layers.integer_network import IntegerNetwork
+from smalti.decoders.layers.network_packing import pack_network, unpack_network
+from smalti.errors import ModelError, SmaltiError
+from smalti.images.batch import shape_words
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.paper.settings import FitSettings
+from smalti.training.paper.vqvae import VQVAE
+
+__all__ = ["Model"]
+
+MODEL_FORMAT = "smalti-model"
+MODEL_VERSION = 2
+INTEGER_DECODER = "integer_decoder"
+"""The tensor that holds the packed integer decoder, uint8 [bytes]."""
+
+LARGEST_DECODER_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that was fitted, and what is known of the fit.
+
+    decoder : the decoder in integers, for all codes: what an archive stores a part of
+    image_shape : height, width, channels of the images it takes
+    provenance : what it was fitted on and with, for people (source, images, versions)
+    history : one dictionary an epoch, see EpochReport
+    quantization : what integers cost, see QuantizationReport
+    scale : of the pixels of the images it takes
+    """
+
+    network: VQVAE
+    decoder: IntegerNetwork
+    settings: FitSettings
+    image_shape: tuple[int, int, int]
+    provenance: dict[str, Any]
+    history: list[dict[str, Any]]
+    quantization: dict[str, Any]
+    scale: PixelScale = EIGHT_BITS
+
+    @property
+    def codebook_size(self) -> int:
+        """K: tokens are in [0, K)."""
+        return self.settings.quantizer.codebook_size
+
+    def check_shape(self, image_shape: tuple[int, int, int], of: str, dtype: DTypeLike = np.uint8) -> None:
+        """Raise ModelError unless images of that shape and type fit the model; `of` names their source."""
+        self.scale.check(dtype, of)
+        if image_shape != self.image_shape:
+            raise ModelError(
+                f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "
+                f"{shape_words(image_shape)}; fit a model on such images"
+            )
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the tokens of images: float [n, C, H, W] in [0, 1] -> int64 [n, h, w], on the CPU."""
+        device = next(self.network.parameters()).device
+        return self.network.encode(images.to(device)).cpu()
+
+    def save(self, path: Path) -> None:
+        """Write the model to one safetensors file with its description in it as JSON."""
+        packed = np.frombuffer(pack_network(self.decoder), np.uint8).copy()
+        tensors = {**self.network.state_dict(), INTEGER_DECODER: torch.from_numpy(packed)}
+        description = {
+            "format": MODEL_FORMAT,
+            "version": MODEL_VERSION,
+            "settings": self.settings.to_json(),
+            "image_shape": list(self.image_shape),
+            "scale": self.scale.to_json(),
+            "provenance": self.provenance,
+            "history": self.history,
+            "quantization": self.quantization,
+        }
+        write_tensors(path, tensors, description)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> "Model":
+        """Read a model; ModelError if the file is missing, foreign, damaged or of another version."""
+        tensors, description = read_tensors(path, "model", "make one with smalti fit")
+        if description.get("format") != MODEL_FORMAT:
+            raise ModelError(f"{path} holds a {description.get('format', 'foreign file')}, not a model; name a model")
+        if description.get("version") != MODEL_VERSION:
+            raise ModelError(
+                f"{path} is a model of version {description.get('version')}, this release reads {MODEL_VERSION}; "
+                "fit it anew"
+            )
+        try:
+            settings = FitSettings.from_json(description["settings"])
+            image_shape = _shape(description["image_shape"])
+            provenance, history = dict(description["provenance"]), list(description["history"])
+            quantization = dict(description["quantization"])
+            scale = PixelScale.from_json(description.get("scale"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
+        decoder = _decoder(path, tensors.pop(INTEGER_DECODER, torch.empty(0)), scale.dtype)
+        _check_weights(path, tensors, image_shape[2], settings)
+        network = VQVAE(image_shape[2], settings)
+        network.load_state_dict(tensors)
+        network.eval().to(device)
+        return cls(network, decoder, settings, image_shape, provenance, history, quantization, scale)
+
+
+def _decoder(path: Path, packed: Tensor, dtype: str) -> IntegerNetwork:
+    try:
+        return unpack_network(packed.numpy().tobytes(), LARGEST_DECODER_BYTES, dtype)
+    except SmaltiError as error:
+        raise ModelError(f"{path}: its integer decoder cannot be read ({error}); fit it anew") from error
+
+
+def _shape(stored: Any) -> tuple[int, int, int]:
+    """Return a stored image shape; ValueError if it is none."""
+    height, width, channels = (operator.index(side) for side in stored)
+    if min(height, width) < 1 or not 1 <= channels <= 4:
+        raise ValueError(f"image shape {stored}")
+    return height, width, channels
+
+
+def _check_weights(path: Path, tensors: dict[str, Tensor], channels: int, settings: FitSettings) -> None:
+    """Raise ModelError unless the tensors are the finite weights of such a network; nothing large is made for it."""
+    try:
+        with torch.device("meta"):
+            expected = VQVAE(channels, settings).state_dict()
+    except RuntimeError as error:  # sizes that no tensor can have
+        raise ModelError(f"{path}: its settings ask for an impossible network; fit it anew") from error
+    stored = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    if stored != {name: (tensor.shape, tensor.dtype) for name, tensor in expected.items()}:
+        raise ModelError(f"{path}: the weights do not fit the settings beside them; fit it anew")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise ModelError(f"{path}: some weights are not finite numbers; fit it anew")

@@ -1,0 +1,215 @@
+"""From a fitted float decoder to integers: calibration, then fine-tuning through the rounding.
+
+The decoder's numbers are learned in integer units: the network that is trained is the one that is stored, but for
+rounding, which the forward pass does and the backward pass ignores (the straight-through estimator; Bengio, Léonard
+& Courville 2013, and Jacob et al. 2018 for training with quantised weights and activations).
+
+Scales are fixed by calibration. A hidden layer's largest activation becomes 255. Weights are as large as int8, the
+shift and 2**24 allow. So no multiplication is left where sums become activations: a shift is exact everywhere.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from smalti.decoders.layers.integer_network import EXACT, Clip, IntegerNetwork, Layer, PixelTable
+from smalti.training.common.distributed import Group
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+from smalti.training.paper.float_layers import FloatLayer, apply_layer, decoder_layers, fold
+from smalti.training.paper.vqvae import VQVAE
+
+__all__ = ["QuantizedDecoder", "calibrate"]
+
+LARGEST_ACTIVATION = 255
+LARGEST_WEIGHT = 127
+LARGEST_TABLE_ENTRY = 32_767
+TABLE_STEPS_PER_UNIT = {"uint8": 128, "uint16": 512}
+"""Entries of the pixel table for 1 of the sigmoid's argument, at least: where it is steep, a grey level is 1/64, and
+of 16 bits 1/2048 of the range passes from entry to entry, an error of 2e-8 of it."""
+
+ROOM = 0.8
+"""Share of 2**24 that calibrated sums may reach, so that fine-tuning does not lead out of the exact range."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What of a layer is not learned. shift : int [outputs]; low, high : of the activation, for hidden layers"""
+
+    layer: FloatLayer
+    shift: Tensor
+    limit: int
+    low: int
+    high: int
+
+
+class QuantizedDecoder(nn.Module):
+    """A decoder whose weights are trained in integer units.
+
+    scale : of the pixels that it makes
+    forward : tokens int64 [n, h, w] -> images [n, C, H', W'] in [0, 1], each value that of a pixel
+    """
+
+    def __init__(
+        self,
+        forms: list[_Form],
+        weights: list[Tensor],
+        biases: list[Tensor],
+        unit: float,
+        scale: PixelScale = EIGHT_BITS,
+    ) -> None:
+        super().__init__()
+        self.forms = forms
+        self.weights = nn.ParameterList(weights)
+        self.biases = nn.ParameterList(biases)
+        self.scale = scale
+        self.unit = unit  # integer units of the last layer's sums for 1 of the sigmoid's argument
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the images of tokens."""
+        values = tokens
+        for form, weight, bias in zip(self.forms, self.weights, self.biases, strict=True):
+            layer = form.layer
+            rounded = _round(weight.clamp(-form.limit, form.limit))
+            sums = apply_layer(layer.kind, values, rounded, _round(bias), layer.stride, layer.padding)
+            if layer.activation == "sigmoid":
+                spread = self.scale.high - self.scale.low
+                return _round(spread * torch.sigmoid(sums / self.unit)) / spread
+            # the half that makes a shift round is added to the bias when the network is stored
+            units = torch.exp2(form.shift).to(sums.device)[:, None, None]
+            values = _round(sums / units).clamp(form.low, form.high)
+        raise AssertionError("a decoder ends in a sigmoid")
+
+    def learning_rates(self, rate: float) -> list[dict[str, object]]:
+        """Return Adam's parameter groups: `rate` is for float weights, integer units are that much coarser.
+
+        The groups have equal steps relative to the weights' size, since Adam's steps do not scale with them.
+        """
+        return [
+            {
+                "params": [weight, bias],
+                "lr": rate * float(weight.detach().abs().mean() / form.layer.weight.abs().mean()),
+            }
+            for form, weight, bias in zip(self.forms, self.weights, self.biases, strict=True)
+        ]
+
+    def take_from_main(self, group: Group) -> None:
+        """Have the numbers of rank 0: scales come from sums of floats, which processors may round differently."""
+        unit = torch.tensor([self.unit], dtype=torch.float64)
+        group.broadcast([*self.parameters(), *(form.shift for form in self.forms), unit])
+        self.unit = float(unit)
+
+    def to_network(self) -> IntegerNetwork:
+        """Return the integers. ModelError if sums could leave the exact range."""
+        return IntegerNetwork(tuple(map(self._stored, self.forms, self.weights, self.biases)))
+
+    def _stored(self, form: _Form, weight: Tensor, bias: Tensor) -> Layer:
+        layer, hidden = form.layer, form.layer.activation != "sigmoid"
+        shift = _integers(form.shift)
+        half = (1 << shift) // 2 if hidden else 0
+        return Layer(
+            layer.kind,
+            np.ascontiguousarray(_integers(weight.clamp(-form.limit, form.limit)).transpose(0, 2, 3, 1), np.int16),
+            (_integers(bias) + half).astype(np.int32),
+            shift.astype(np.uint8),
+            layer.stride,
+            layer.padding,
+            Clip(form.low, form.high) if hidden else _pixel_table(self.unit, int(shift[0]), self.scale),
+        )
+
+
+@torch.no_grad()
+def calibrate(network: VQVAE, tokens: Tensor, pixels: PixelScale = EIGHT_BITS) -> QuantizedDecoder:
+    """Return the decoder of `network` in integer units, with scales that fit `tokens` (int64 [n, h, w]), on the CPU.
+
+    pixels : what its values in [0, 1] stand for
+
+    The codebook is pushed through the first layer if that takes fewer numbers for the codes that `tokens` use.
+    """
+    layers = [_on_cpu(layer) for layer in decoder_layers(network)]
+    if _folding_pays(layers[0], layers[1], len(torch.unique(tokens))):
+        layers = [fold(layers[0], layers[1]), *layers[2:]]
+    forms, weights, biases = [], [], []
+    values, scale = tokens, 1.0  # integer units of the values that come in for 1.0
+    for layer in layers:
+        values = layer.outputs(values)
+        form, factor, scale_out = _scaled(layer, values, scale, pixels)
+        forms.append(form)
+        weights.append(layer.weight * factor[:, None, None])
+        biases.append(layer.bias * factor * scale)
+        scale = scale_out
+    return QuantizedDecoder(forms, weights, biases, scale, pixels)
+
+
+def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float, pixels: PixelScale) -> tuple[_Form, Tensor, float]:
+    """Return a layer's form, the factor of its weights [outputs], and its scale out.
+
+    For the last layer, whose sums are looked up, the scale is that of the sums.
+    """
+    largest = layer.weight.abs().amax((0, 2, 3)).clamp_min(1e-12)
+    if layer.activation == "sigmoid":
+        factor = float(LARGEST_WEIGHT / largest.max())
+        factor *= min(1.0, ROOM * EXACT / _largest_sum(layer, factor, scale_in))
+        scale = factor * scale_in
+        bits = max(0, math.floor(math.log2(scale / TABLE_STEPS_PER_UNIT[pixels.dtype])))
+        return (
+            _Form(layer, torch.full_like(largest, bits), LARGEST_WEIGHT, 0, 0),
+            torch.full_like(largest, factor),
+            scale,
+        )
+    low, high = (0, LARGEST_ACTIVATION) if layer.activation == "relu" else (-LARGEST_WEIGHT, LARGEST_WEIGHT)
+    scale = high / float(outputs.abs().max().clamp_min(1e-12))
+    if layer.kind == "tokens":  # entries are already in units of what they add up to
+        shift, limit = torch.zeros_like(largest), LARGEST_TABLE_ENTRY
+    else:
+        shift, limit = (
+            torch.floor(torch.log2(LARGEST_WEIGHT * scale_in / (scale * largest))).clamp(0, 24),
+            LARGEST_WEIGHT,
+        )
+        while _largest_sum(layer, scale / scale_in * torch.exp2(shift), scale_in) > ROOM * EXACT:
+            shift = (shift - 1).clamp_min(0)
+    return _Form(layer, shift, limit, low, high), scale / scale_in * torch.exp2(shift), scale
+
+
+def _largest_sum(layer: FloatLayer, factor: float | Tensor, scale_in: float) -> float:
+    """Bound the sums of a layer whose weights are multiplied by `factor`, with inputs of up to 255."""
+    factor = torch.as_tensor(factor)
+    stride_y, stride_x = layer.stride
+    taps = (layer.weight.abs().sum(0) * LARGEST_ACTIVATION).permute(1, 2, 0)  # [ky, kx, outputs]
+    classes = [taps[y::stride_y, x::stride_x].sum((0, 1)) for y in range(stride_y) for x in range(stride_x)]
+    return float(((torch.stack(classes).amax(0) + layer.bias.abs() * scale_in) * factor).max())
+
+
+def _folding_pays(lookup: FloatLayer, following: FloatLayer, codes_used: int) -> bool:
+    if following.kind != "up":
+        return False
+    per_code = following.weight[0].numel()
+    return codes_used * per_code <= codes_used * lookup.weight.shape[1] + following.weight.numel()
+
+
+def _pixel_table(unit: float, shift: int, scale: PixelScale) -> PixelTable:
+    """Return the sigmoid, scaled to pixels and rounded, for sums of `unit` units that are shifted by `shift` bits."""
+    spread = scale.high - scale.low
+    reach = math.ceil((1 + math.log(2 * spread)) * unit / 2**shift)  # sigmoid(-log(2 spread)) is half a pixel's step
+    places = np.arange(-reach, reach)
+    middles = (places + 0.5) * (2**shift / unit)
+    values = scale.table(spread / (1 + np.exp(-middles)))
+    first, last = int(np.flatnonzero(values > values[0])[0]) - 1, int(np.flatnonzero(values < values[-1])[-1]) + 1
+    return PixelTable(int(places[first]), values[first : last + 1])
+
+
+def _round(values: Tensor) -> Tensor:
+    """Round; the gradient passes as if it had not."""
+    return values + (torch.round(values) - values).detach()
+
+
+def _on_cpu(layer: FloatLayer) -> FloatLayer:
+    weight, bias = layer.weight.cpu(), layer.bias.cpu()
+    return FloatLayer(layer.kind, weight, bias, layer.stride, layer.padding, layer.activation)
+
+
+def _integers(values: Tensor) -> NDArray[np.int64]:
+    return torch.round(values.detach()).cpu().numpy().astype(np.int64)

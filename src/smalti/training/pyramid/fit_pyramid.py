@@ -1,0 +1,284 @@
+"""The loop of a fit: batches in a fixed order, checkpoints, reports; interruptible at any step."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.errors import ModelError
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.tensors import write_tensors
+from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images
+from smalti.training.paper.checkpoint import read_checkpoint
+from smalti.training.paper.fit_grid import FitInterruptedError
+from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, search_rounds, size_up
+from smalti.training.pyramid.encoding import Encoding
+from smalti.training.pyramid.export import bytes_besides_tokens
+from smalti.training.pyramid.learner import Learner
+from smalti.training.pyramid.learner_state import learner_state, restore_learner
+from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings
+from smalti.version import __version__
+
+__all__ = ["PyramidObserver", "PyramidReport", "SilentPyramidObserver", "fit_pyramid"]
+
+CHECKPOINT_FORMAT = "smalti-pyramid-checkpoint"
+CHECKPOINT_SECONDS = 60
+SETTLING_IMAGES, SETTLING_BATCH = 8_192, 512
+REPORTS = 20
+"""Reports of a fit."""
+
+
+@dataclass(frozen=True)
+class PyramidReport:
+    """Where a fit is, as means over the last steps.
+
+    mse : of pixels scaled to [0, 1]    bits : of the tokens of an image    price : squared error that a bit is worth
+    codes : of each level    model_bytes : of weights, about    whole : whether all is in integers
+    """
+
+    step: int
+    mse: float
+    bits: float
+    price: float
+    codes: tuple[int, ...]
+    model_bytes: int
+    whole: bool
+    seconds: float
+
+
+class PyramidObserver(Protocol):
+    """What a front end may do while a fit runs."""
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Hear that `step` of `steps` steps are done."""
+
+    def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
+        """Hear where the fit is, and all reports so far."""
+
+    def on_refining(self, what: str, done: int, total: int) -> None:
+        """Hear what is being done after the last step, how much of it, and of how much."""
+
+    def should_stop(self) -> bool:
+        """Return True to stop after this step; a checkpoint is then left."""
+
+
+class SilentPyramidObserver:
+    """A PyramidObserver that listens to nothing and never stops the fit."""
+
+    def on_step(self, step: int, steps: int) -> None:
+        """Hear that `step` of `steps` steps are done."""
+
+    def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
+        """Hear where the fit is, and all reports so far."""
+
+    def on_refining(self, what: str, done: int, total: int) -> None:
+        """Hear what is being done after the last step, how much of it, and of how much."""
+
+    def should_stop(self) -> bool:
+        """Return False."""
+        return False
+
+
+def fit_pyramid(
+    images: TrainingImages,
+    settings: PyramidSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    observer: PyramidObserver | None = None,
+    provenance: dict[str, Any] | None = None,
+    group: Group = ALONE,
+) -> PyramidModel:
+    """Fit a pyramid.
+
+    checkpoint : where to leave the state every minute, on interruption and at the end: whoever asked for it removes it
+        once the model is safe
+    resume : whether to go on from the checkpoint, if there is one
+
+    group : the ranks that fit together, as for `smalti.training.paper.fit_grid`
+
+    On one machine and with one number of threads and ranks, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have other
+    images, ModelError if they end with other weights, RankError if one of them fails.
+    """
+    check_same_images(images, group)
+    sized = size_up(images, settings)
+    if len(set(group.texts(repr(sized)))) > 1:
+        raise ModelError("the ranks would fit networks of different sizes; fit on machines of one kind")
+    loop = _Loop(images, settings, sized, checkpoint, group)
+    if resume and checkpoint is not None:
+        loop.load(checkpoint)
+    observer = observer or SilentPyramidObserver()
+    loop.run(observer)
+    model = _refined(loop.model(provenance or {}), images, checkpoint, resume, observer, group)
+    check_equal({**model.encoder.state_dict(), **model.pyramid.state_dict()}, group)
+    return model
+
+
+def _refined(
+    model: PyramidModel,
+    images: TrainingImages,
+    checkpoint: Path | None,
+    resume: bool,
+    observer: PyramidObserver,
+    group: Group,
+) -> PyramidModel:
+    """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
+    state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
+    if state is not None and not resume and group.is_main:
+        state.unlink(missing_ok=True)
+    effort, shape = model.settings.effort, model.pyramid.shape
+    refits = EFFORTS[effort].refits
+    if not refits or not model.settings.rate_aware:
+        return model
+
+    def progress(what: str, done: int, total: int) -> None:
+        observer.on_refining(what, done, total)
+        if group.any(observer.should_stop()):
+            raise FitInterruptedError(checkpoint)
+
+    encoding = Encoding(
+        model,
+        images,
+        model.settings.goal,
+        search_rounds(effort, shape),
+        progress,
+        state,
+        resume,
+        lambda: 8.0 * bytes_besides_tokens(model.pyramid),
+        group,
+    )
+    encoding.refine(refits)
+    if state is not None and group.is_main:
+        state.unlink(missing_ok=True)
+    return replace(model, price=encoding.price)
+
+
+class _Loop:
+    """A learner, its images, and what was measured on the way."""
+
+    def __init__(
+        self, images: TrainingImages, settings: PyramidSettings, sized: Sized, checkpoint: Path | None, group: Group
+    ) -> None:
+        self._group = group
+        self._images, self._settings, self._sized, self._checkpoint = images, settings, sized, checkpoint
+        self.learner: Learner = make_learner(images, settings, sized, group)
+        self.history: list[dict[str, Any]] = []
+        self._sums = [0.0, 0.0, 0.0]
+        self._seconds = 0.0
+
+    def run(self, observer: PyramidObserver) -> None:
+        """Do the steps that are left."""
+        steps, per_epoch = self._sized.steps, self._images.steps_per_epoch(BATCH_IMAGES)
+        started = saved = time.monotonic()
+        while self.learner.done < steps:
+            epoch, first = divmod(self.learner.done, per_epoch)
+            batches = self._images.epoch(BATCH_IMAGES, self._settings.seed, epoch, first, self._group)
+            for number, batch in enumerate(batches, first):
+                measured = self.learner.step(batch, self._images.batch_size(BATCH_IMAGES, number))
+                self._sums = [self._sums[0] + measured.sse, self._sums[1] + measured.bits, self._sums[2] + 1]
+                done, now = self.learner.done, time.monotonic()
+                observer.on_step(done, steps)
+                if done % max(1, steps // REPORTS) == 0 or done == steps:
+                    self._report(observer, self._seconds + now - started)
+                stop = self._group.any(observer.should_stop()) and done < steps
+                if self._checkpoint is not None and (stop or done == steps or now - saved > CHECKPOINT_SECONDS):
+                    self._save(self._seconds + now - started)
+                    saved = now
+                if stop:
+                    self._group.barrier()  # when one rank ends, torchrun stops the one that writes the checkpoint
+                    raise FitInterruptedError(self._checkpoint)
+                if done == steps:
+                    break
+        self._seconds += time.monotonic() - started
+
+    def model(self, provenance: dict[str, Any]) -> PyramidModel:
+        """Return what was learned."""
+        known: dict[str, Any] = {
+            "smalti": __version__,
+            "torch": torch.__version__,
+            "images": len(self._images),
+        }
+        if self._group.size > 1:
+            known["ranks"] = self._group.size
+        learner = self.learner
+        learner.encoder.settle(self._images.batch(self._group.part(rows)) for rows in self._settling_rows())
+        learner.encoder.share(ALONE)
+        learner.pyramid.eval()
+        return PyramidModel(
+            learner.encoder,
+            learner.pyramid,
+            [weight.clone() for weight in learner.weights],
+            learner.trade_off.price,
+            self._sized.levels,
+            self._settings,
+            {**known, **provenance},
+            self.history,
+        )
+
+    def _settling_rows(self) -> list[NDArray[np.int64]]:
+        """Images spread evenly over all of them, in parts."""
+        count = min(len(self._images), SETTLING_IMAGES)
+        rows = np.linspace(0, len(self._images) - 1, count).astype(np.int64)
+        return np.array_split(rows, -(-count // SETTLING_BATCH))
+
+    def _report(self, observer: PyramidObserver, seconds: float) -> None:
+        sse, bits, count = self._sums
+        self._sums = [0.0, 0.0, 0.0]
+        pyramid = self.learner.pyramid
+        height, width, channels = self._images.image_shape
+        report = PyramidReport(
+            self.learner.done,
+            self._images.scale.true_mse(sse / count / (height * width * channels)),
+            bits / count,
+            self.learner.trade_off.price,
+            tuple(len(codes) for codes in pyramid.codes),
+            round(float(pyramid.weight_bits().detach()) / 8),
+            pyramid.whole,
+            round(seconds, 1),
+        )
+        self.history.append({**vars(report), "codes": list(report.codes)})
+        observer.on_report(report, self.history)
+
+    def _save(self, seconds: float) -> None:
+        assert self._checkpoint is not None
+        if not self._group.is_main:
+            return
+        tensors, numbers = learner_state(self.learner)
+        description = {
+            "format": CHECKPOINT_FORMAT,
+            "settings": self._settings.to_json(),
+            "fingerprint": self._images.fingerprint,
+            "learner": numbers,
+            "history": self.history,
+            "sums": self._sums,
+            "seconds": seconds,
+        }
+        write_tensors(self._checkpoint, tensors, description)
+
+    def load(self, path: Path) -> None:
+        """Go on from the checkpoint, if rank 0 has it; ModelError if it is of other settings or images."""
+        stored = self._group.from_main(lambda: read_checkpoint(path) if path.exists() else None)
+        if stored is not None:
+            with self._group.agreed():
+                self._restore(path, *stored)
+
+    def _restore(self, path: Path, tensors: dict[str, Tensor], found: dict[str, Any]) -> None:
+        if found.get("format") != CHECKPOINT_FORMAT:
+            raise ModelError(f"{path} is no checkpoint of such a fit; remove it to start anew")
+        if PyramidSettings.from_json(found["settings"]) != self._settings:
+            raise ModelError(f"{path} is of a fit with other settings; give the same ones, or remove it to start anew")
+        if found["fingerprint"] != self._images.fingerprint:
+            raise ModelError(f"{path} is of a fit on other images; give the same source, or remove it to start anew")
+        try:
+            restore_learner(self.learner, tensors, found["learner"])
+            self.history, self._sums = list(found["history"]), list(found["sums"])
+            self._seconds = float(found["seconds"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path} is damaged, or of another release; remove it to start anew") from error

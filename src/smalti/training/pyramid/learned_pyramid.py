@@ -1,0 +1,265 @@
+"""Codes, priors and decoder of a pyramid, as one network that learns first in floats and then in the file's integers.
+
+Once `whole`, the numbers that are learned are those that are stored, but for rounding, which the forward pass does and
+the backward pass ignores. A hidden layer's largest activation is 255; sums become activations by a shift. Few bits for
+a weight are bought by a small shift: weights lie within `WEIGHT_LIMIT` at first, and each shrinks while that saves more
+bytes than it costs in distortion.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+from smalti.training.pyramid.learned_prior import LevelPrior, contexts
+from smalti.training.pyramid.pyramid_shape import LayerShape, PyramidShape
+from smalti.training.pyramid.rounding import activated, clipped, rounded
+
+__all__ = ["LevelForm", "Pyramid"]
+
+LARGEST_CODE = 2047
+LARGEST_WEIGHT = 127
+LARGEST_ACTIVATION = 255
+WEIGHT_LIMIT = 31
+LARGEST_FIRST_CODE = 120.0
+"""What the largest code becomes in integers: fine enough that rounding a code costs nothing."""
+
+
+@dataclass(frozen=True)
+class LevelForm:
+    """A level: the scale it stands on, the first of its channels and their number."""
+
+    scale: int
+    start: int
+    channels: int
+
+    @property
+    def slice(self) -> slice:
+        """Its channels."""
+        return slice(self.start, self.start + self.channels)
+
+
+class Pyramid(nn.Module):
+    """Codes, priors and decoder.
+
+    shape : sizes
+    forms : levels in the order of coding
+    codes : float [K, d] for each level
+    priors : LevelPrior of each level, in integer units from the start
+    scale : of pixels; once whole, outputs are its levels
+    """
+
+    def __init__(
+        self,
+        shape: PyramidShape,
+        forms: list[LevelForm],
+        codes: list[Tensor],
+        priors: list[LevelPrior],
+        scale: PixelScale = EIGHT_BITS,
+    ) -> None:
+        super().__init__()
+        self.shape, self.scale = shape, scale
+        self.forms = forms
+        self.whole = False
+        self.sharpness = 1.0  # of the activation in floats: x * sigmoid(sharpness * x), which becomes a ReLU
+        self.codes = nn.ParameterList(codes)
+        self.priors = nn.ModuleList(priors)
+        stems = [
+            torch.randn(latents, shape.widths[0], *kernel)
+            * (2 / sum(shape.latents) / (9 if max(padding) else 1)) ** 0.5
+            for latents, (kernel, padding) in zip(shape.latents, shape.stem_kernels, strict=True)
+        ]
+        # [inputs, outputs, ky, kx] of the stems of all scales, then of the layers
+        self.weights = nn.ParameterList([*stems, *map(_first_weight, shape.layers)])
+        # of the canvas, then of the layers
+        self.biases = nn.ParameterList(
+            [torch.zeros(shape.widths[0]), *(torch.zeros(layer.outputs) for layer in shape.layers)]
+        )
+        for number, bias in enumerate(self.biases):
+            self.register_buffer(f"shift{number}", torch.zeros_like(bias))
+        self.register_buffer("unit", torch.tensor(16.0))
+
+    @property
+    def scales(self) -> int:
+        """Number of scales."""
+        return len(self.shape.strides)
+
+    def shift(self, number: int) -> Tensor:
+        """Shifts of the canvas (0) and of the layers after it (1, 2, ...): whole numbers [outputs]."""
+        value: Tensor = getattr(self, f"shift{number}")
+        return value
+
+    @property
+    def unit_value(self) -> float:
+        """Integer units of a latent of 1."""
+        unit: Tensor = self.unit  # type: ignore[assignment]
+        return float(unit)
+
+    def set_unit(self, unit: float) -> None:
+        """Set the integer units of a latent of 1."""
+        stored: Tensor = self.unit  # type: ignore[assignment]
+        stored.fill_(unit)
+
+    def prior(self, level: int) -> LevelPrior:
+        """The prior of a level."""
+        prior: LevelPrior = self.priors[level]  # type: ignore[assignment]
+        return prior
+
+    def code_values(self, level: int) -> Tensor:
+        """Return the codes of a level, [K, d]."""
+        return rounded(self.codes[level].clamp(-LARGEST_CODE, LARGEST_CODE)) if self.whole else self.codes[level]
+
+    def empty_latents(self, images: int) -> list[Tensor]:
+        """Return latents of nothing: zeros [n, D, rows, columns] for each scale."""
+        device = self.biases[0].device
+        return [
+            torch.zeros(images, latents, *self.shape.grid(scale), device=device)
+            for scale, latents in enumerate(self.shape.latents)
+        ]
+
+    def empty_tokens(self, images: int) -> list[Tensor]:
+        """Return tokens of code 0 everywhere: int64 [n, positions] for each level."""
+        return [torch.zeros(images, self.shape.positions[form.scale], dtype=torch.int64) for form in self.forms]
+
+    def decode(self, latents: list[Tensor]) -> Tensor:
+        """Return the images [n, C, H, W] of latents, in [0, 1]; once whole, each value is a level of the scale."""
+        values = self._activated(self.canvas_sums(latents), 0)
+        last = len(self.biases) - 1
+        for number in range(1, last):
+            values = self._activated(self._sums(values, number), number)
+        sums = self._sums(values, last)
+        if not self.whole:
+            return clipped(sums, 0, 1)
+        levels = self.scale.levels
+        return clipped(rounded(sums / torch.exp2(self.shift(last))[:, None, None]), 0, levels) / levels
+
+    def canvas_sums(self, latents: list[Tensor]) -> Tensor:
+        """Return the sums of the canvas, [n, channels, rows, columns]."""
+        sums = self._number(self.biases[0])[:, None, None]
+        stems = zip(self.weights, self.shape.strides, self.shape.stem_kernels, latents, strict=False)
+        for weight, stride, (_, padding), scale in stems:
+            sums = sums + F.conv_transpose2d(scale, self._weight(weight), stride=stride, padding=padding)
+        return sums
+
+    def _sums(self, values: Tensor, number: int) -> Tensor:
+        """Sums of the layer `number`, from 1 on."""
+        weight = self._weight(self.weights[self.scales + number - 1])
+        bias = self._number(self.biases[number])
+        if self.shape.layers[number - 1].kind == "conv":
+            return F.conv2d(values, weight.transpose(0, 1), bias, padding=1)
+        return F.conv_transpose2d(values, weight, bias, 2, 1)
+
+    def _weight(self, weight: Tensor) -> Tensor:
+        return rounded(weight.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) if self.whole else weight
+
+    def _number(self, values: Tensor) -> Tensor:
+        return rounded(values) if self.whole else values
+
+    def _activated(self, sums: Tensor, number: int) -> Tensor:
+        if not self.whole:
+            return sums * torch.sigmoid(self.sharpness * sums)
+        return activated(sums, self.shift(number), LARGEST_ACTIVATION)
+
+    def latents_of(self, tokens: list[Tensor], levels: int | None = None) -> list[Tensor]:
+        """Return the latents of tokens (int64 [n, positions] for each level), of the first `levels` only."""
+        latents = self.empty_latents(len(tokens[0]))
+        for level in range(len(self.forms) if levels is None else levels):
+            latents = self.added(latents, level, tokens[level])
+        return latents
+
+    def bits_of(self, tokens: list[Tensor]) -> Tensor:
+        """Return the bits of tokens: [n, T], level after level."""
+        latents, parts = self.empty_latents(len(tokens[0])), []
+        for level in range(len(self.forms)):
+            all_bits, latents = self.expected(latents, level, tokens[level])
+            parts.append(all_bits.gather(2, tokens[level][..., None])[..., 0])
+        return torch.cat(parts, 1)
+
+    def expected(self, before: list[Tensor], level: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the bits of every code at every place of a level [n, positions, K], and the latents after it.
+
+        tokens : int64 [n, positions]; places see those before them. No gradient passes through what is seen
+        """
+        scale = self.forms[level].scale
+        with torch.no_grad():
+            after = self.added(before, level, tokens)
+            empty = all(form.scale != scale for form in self.forms[:level])
+            seen = contexts(before, after[scale], scale, self.shape.strides, empty)
+            if not self.whole:
+                seen = seen * self.unit_value
+        return self.prior(level).bits(seen), after
+
+    def added(self, latents: list[Tensor], level: int, tokens: Tensor) -> list[Tensor]:
+        """Return the latents with a level's codes added."""
+        form = self.forms[level]
+        values = self.code_values(level)[tokens]  # [n, positions, d]
+        own = values.transpose(1, 2).reshape(len(values), form.channels, *self.shape.grid(form.scale))
+        before = latents[form.scale]
+        rest = before.shape[1] - form.start - form.channels
+        padded = F.pad(own, (0, 0, 0, 0, form.start, rest)) if form.start or rest else own
+        return [before + padded if scale == form.scale else each for scale, each in enumerate(latents)]
+
+    def stored_weights(self) -> list[Tensor]:
+        """Return the arrays of weights whose bytes are on the bill."""
+        learned: list[Tensor] = [*self.weights] if self.whole else []
+        for level in range(len(self.forms)):
+            prior = self.prior(level)
+            if prior.features:
+                learned += [prior.weight1, prior.weight2]
+        return learned
+
+    def weight_bits(self) -> Tensor:
+        """Return about what the weights cost, in bits: that of a two-sided geometric distribution learned with them."""
+        total = torch.zeros((), device=self.biases[0].device)
+        for weight in self.stored_weights():
+            magnitude = weight.abs().mean().clamp_min(0.05)
+            total = total + weight.numel() * torch.log2(1 + 2 * math.e * magnitude)
+        return total
+
+    @torch.no_grad()
+    def make_whole(self, latents: list[Tensor]) -> float:
+        """Turn to integer units, with scales that fit `latents` (as tokens come to); return units of a latent of 1."""
+        largest_code = max(float(codes.abs().max()) for codes in self.codes)
+        unit = LARGEST_FIRST_CODE / largest_code
+        sums, inputs, scale_in = self.canvas_sums(latents), None, unit
+        first = torch.stack([stem.abs().amax((0, 2, 3)) for stem in list(self.weights)[: self.scales]]).amax(0)
+        for number in range(len(self.biases)):
+            if inputs is not None:
+                sums = self._sums(inputs, number)
+                first = self.weights[self.scales + number - 1].abs().amax((0, 2, 3))
+            last = number == len(self.biases) - 1
+            scale = self.scale.levels if last else LARGEST_ACTIVATION / float(sums.max().clamp_min(1e-6))
+            shift = torch.floor(torch.log2(WEIGHT_LIMIT * scale_in / (scale * first.clamp_min(1e-9)))).clamp(0, 24)
+            factor = scale / scale_in * torch.exp2(shift)
+            own = range(self.scales) if number == 0 else [self.scales + number - 1]
+            inputs = F.relu(sums)  # before the weights of this layer change
+            for place in own:
+                self.weights[place].mul_(factor[:, None, None])
+            self.biases[number].mul_(factor * scale_in)
+            self.shift(number).copy_(shift)
+            scale_in = scale
+        for codes in self.codes:
+            codes.mul_(unit)
+        for level in range(len(self.forms)):  # contexts were in other units
+            prior = self.prior(level)
+            if prior.features:
+                prior.weight1.mul_(self.unit_value / unit)
+        self.set_unit(unit)
+        self.set_whole()
+        return unit
+
+    def set_whole(self) -> None:
+        """Compute in integers from now on."""
+        self.whole = True
+        for level in range(len(self.forms)):
+            self.prior(level).whole = True
+
+
+def _first_weight(layer: LayerShape) -> Tensor:
+    """Weights that leave the spread of values about as it is (He et al. 2015): [inputs, outputs, ky, kx]."""
+    taps = layer.kernel[0] * layer.kernel[1] / (1 if layer.kind == "conv" else 4)
+    spread = math.sqrt(2 / (layer.inputs * taps))
+    return torch.randn(layer.inputs, layer.outputs, *layer.kernel) * spread

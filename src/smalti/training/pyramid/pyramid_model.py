@@ -1,0 +1,149 @@
+"""A pyramid that was fitted: what encodes other images of its kind, and its file."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike
+from torch import Tensor
+
+from smalti.errors import ModelError
+from smalti.images.batch import shape_words
+from smalti.training.common.scaling import PixelScale
+from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.pyramid.assign import assign
+from smalti.training.pyramid.build import make_pyramid
+from smalti.training.pyramid.encoder import PyramidEncoder
+from smalti.training.pyramid.learned_pyramid import Pyramid
+from smalti.training.pyramid.pyramid_settings import PyramidSettings
+from smalti.training.pyramid.pyramid_shape import PyramidShape
+
+__all__ = ["PYRAMID_FORMAT", "PyramidModel"]
+
+PYRAMID_FORMAT = "smalti-pyramid"
+PYRAMID_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PyramidModel:
+    """Encoder and pyramid, in the file's integers.
+
+    weights : distortion of a squared unit of each latent, [D] for each scale
+    price : squared error of an image that a bit was worth at the end of the fit
+    levels : of each scale
+    provenance : what it was fitted on and with, for people
+    history : figures of the fit
+    """
+
+    encoder: PyramidEncoder
+    pyramid: Pyramid
+    weights: list[Tensor]
+    price: float
+    levels: tuple[int, ...]
+    settings: PyramidSettings
+    provenance: dict[str, Any]
+    history: list[dict[str, Any]]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images it takes."""
+        return self.pyramid.shape.image_shape
+
+    @property
+    def scale(self) -> PixelScale:
+        """Of the pixels of the images it takes."""
+        return self.pyramid.scale
+
+    @property
+    def codebook_size(self) -> int:
+        """Codes of all levels."""
+        return sum(len(codes) for codes in self.pyramid.codes)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of the pyramid's numbers."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.pyramid.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def check_shape(self, image_shape: tuple[int, int, int], of: str, dtype: DTypeLike = np.uint8) -> None:
+        """Raise ModelError unless images of that shape and type fit the model; `of` names their source."""
+        self.scale.check(dtype, of)
+        if image_shape != self.image_shape:
+            raise ModelError(
+                f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "
+                f"{shape_words(image_shape)}; fit a model on such images"
+            )
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor, price: float | None = None) -> list[Tensor]:
+        """Return tokens of images float [n, C, H, W] in [0, 1]: int64 [n, positions] for each level.
+
+        price : squared error of an image that a bit is worth; None for the model's own
+        """
+        wanted = [self.pyramid.unit_value * scale for scale in self.encoder(images)]
+        used = self.price if price is None else price
+        return assign(self.pyramid, wanted, self.weights, used if self.settings.rate_aware else 0.0).tokens
+
+    def save(self, path: Path) -> None:
+        """Write the model to one safetensors file with its description in it as JSON."""
+        tensors = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
+        tensors |= {f"pyramid.{name}": value for name, value in self.pyramid.state_dict().items()}
+        tensors |= {f"weight.{scale}": value for scale, value in enumerate(self.weights)}
+        shape = self.pyramid.shape
+        description = {
+            "format": PYRAMID_FORMAT,
+            "version": PYRAMID_VERSION,
+            "settings": self.settings.to_json(),
+            "image_shape": list(shape.image_shape),
+            "scale": self.scale.to_json(),
+            "strides": [list(stride) for stride in shape.strides],
+            "latents": list(shape.latents),
+            "widths": list(shape.widths),
+            "mixing": shape.mixing,
+            "sliced": shape.sliced,
+            "levels": list(self.levels),
+            "codes": [len(codes) for codes in self.pyramid.codes],
+            "price": self.price,
+            "provenance": self.provenance,
+            "history": self.history,
+        }
+        write_tensors(path, tensors, description)
+
+    @classmethod
+    def load(cls, path: Path) -> "PyramidModel":
+        """Read a model; ModelError if the file is missing, foreign, damaged or of another version."""
+        tensors, found = read_tensors(path, "model", "make one with smalti fit")
+        if found.get("format") != PYRAMID_FORMAT or found.get("version") != PYRAMID_VERSION:
+            raise ModelError(f"{path} is no model that this release reads; fit it anew")
+        try:
+            settings = PyramidSettings.from_json(found["settings"])
+            height, width, channels = found["image_shape"]
+            strides = tuple((down, across) for down, across in found["strides"])
+            shape = PyramidShape(
+                (height, width, channels),
+                strides,
+                tuple(found["latents"]),
+                tuple(found["widths"]),
+                bool(found["mixing"]),
+                bool(found.get("sliced", False)),  # models of version 1 were written before there was a choice
+            )
+            levels = tuple(found["levels"])
+            scale = PixelScale.from_json(found.get("scale"))
+            pyramid = make_pyramid(shape, levels, found["codes"], settings.conditional, settings.seed, scale)
+            pyramid.load_state_dict(_part(tensors, "pyramid."))
+            encoder = PyramidEncoder(shape)
+            encoder.load_state_dict(_part(tensors, "encoder."))
+            weights = [tensors[f"weight.{scale}"] for scale in range(len(strides))]
+            price, provenance, history = float(found["price"]), dict(found["provenance"]), list(found["history"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
+        pyramid.set_whole()
+        return cls(encoder.eval(), pyramid.eval(), weights, price, levels, settings, provenance, history)
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

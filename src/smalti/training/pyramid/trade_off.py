@@ -1,0 +1,116 @@
+"""Finding the price of a bit that meets a goal, while a fit runs.
+
+How the learning rate runs through a stage.
+"""
+
+import math
+from dataclasses import dataclass
+
+from smalti.errors import UsageError
+from smalti.training.common.scaling import PixelScale
+
+__all__ = ["Goal", "TradeOff", "learning_rate"]
+
+
+REACH = 3.0
+"""How far the logarithm of the price can move from what was likely, if the goal is missed all the while."""
+
+GAIN = 4.0
+FIRST = 0.15
+"""The first price, as a share of the likely one: a network first learns to describe images at all."""
+
+RISEN = 0.4
+"""Share of the steps after which the price is the likely one, and is led to the goal from then on."""
+
+SLACK, EARLY_SLACK = 0.1, 0.6
+"""Squared error above the goal that is taken for nothing wrong: what the search for tokens and the refits will mend at
+the end of a fit, and what learning will, halfway."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a user asks of a collection: exactly one of these.
+
+    mse : mean squared error over all images, of pixels scaled to 0..1 (by 1/255 or 1/65535)
+    ssim : mean structural similarity over all images
+    archive_bytes : size of the whole archive, with the best quality within it
+    of_range : whether `mse` is of pixels scaled by the collection's own range, as the aims of profiles are. With 8 bits
+        that is the same
+    """
+
+    mse: float | None = None
+    ssim: float | None = None
+    archive_bytes: int | None = None
+    of_range: bool = False
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.mse, self.ssim, self.archive_bytes) if value is not None]
+        if len(given) != 1:
+            raise UsageError("give one of a target MSE, a target SSIM and a target of bytes")
+        if not (math.isfinite(given[0]) and given[0] > 0):
+            raise UsageError(f"a target of {given[0]} cannot be met: it must be above 0")
+        if self.ssim is not None and self.ssim >= 1:
+            raise UsageError(f"a mean SSIM of {self.ssim} is out of reach: choose one below 1")
+
+    def unit_mse(self, scale: PixelScale) -> float | None:
+        """Return `mse` as an error of values in [0, 1]."""
+        return self.mse if self.mse is None or self.of_range else scale.unit_mse(self.mse)
+
+
+class TradeOff:
+    """The price of a bit, in squared error of an image (pixels scaled to 0..1), led to where a measure meets its goal.
+
+    A network must learn with the price that its tokens will be chosen by: one that learned with a lower price spends
+    bits on what it could do without. But early in a fit no image is good yet, at any price. So the price first rises to
+    what is likely, and is then led to a goal that draws nearer as the fit goes on.
+
+    likely : the price that the images' spread lets expect
+    steps : of the fit    rises : whether the measure rises with the price, as distortion does; bits fall
+    """
+
+    def __init__(self, likely: float, steps: int, rises: bool = True) -> None:
+        self._likely, self._steps, self._rises = likely, max(1, steps), rises
+        self._step = 0
+        self._moved = 0.0
+        self._smooth: float | None = None
+
+    @property
+    def price(self) -> float:
+        """The price of a bit now."""
+        risen = min(1.0, self._step / (RISEN * self._steps))
+        return float(self._likely * FIRST ** (1 - risen) * math.exp(self._moved))
+
+    def observe(self, measured: float, goal: float) -> None:
+        """Take a batch's measure, and move the price a little towards the goal."""
+        self._smooth = measured if self._smooth is None else 0.98 * self._smooth + 0.02 * measured
+        self._step += 1
+        if self._step <= RISEN * self._steps:
+            return
+        left = max(0.0, 1 - self._step / self._steps)
+        slack = 1 + SLACK + EARLY_SLACK * left**2 if self._rises else 1.0
+        error = GAIN * math.log(goal * slack / self._smooth)
+        sign = 1.0 if self._rises else -1.0
+        self._moved += REACH / ((1 - RISEN) * self._steps) * sign * max(-1.0, min(1.0, error))
+
+    def state(self) -> dict[str, float]:
+        """Return what `restore` takes."""
+        smooth = -1.0 if self._smooth is None else self._smooth
+        return {"moved": self._moved, "smooth": smooth, "step": float(self._step)}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a state."""
+        self._moved, self._step = state["moved"], int(state["step"])
+        self._smooth = None if state["smooth"] < 0 else state["smooth"]
+
+
+WARM_UP_STEPS = 300
+LAST_SHARE = 0.003
+
+
+def learning_rate(highest: float, step: int, steps: int) -> float:
+    """Return a rate that rises for some steps and then falls along half a cosine (Loshchilov & Hutter 2017)."""
+    warm_up = min(WARM_UP_STEPS, steps // 10)
+    if step < warm_up:
+        return highest * (step + 1) / warm_up
+    share = min(1.0, (step - warm_up) / max(1, steps - warm_up))
+    return highest * (0.5 * (1 + math.cos(math.pi * share)) + LAST_SHARE)

@@ -1,0 +1,21 @@
+"""What tests of bulk work share: a plan of the folder of digits, with files of other shapes and broken ones."""
+
+import hashlib
+from pathlib import Path
+
+from smalti.codec.bulk.plan import Settings, make_plan, write_plan
+
+__all__ = ["planned", "shard_hashes"]
+
+
+def planned(source, model_path, folder: Path, shard_images=10, settings=None, **more) -> Path:
+    """Write a plan into a folder; its shards go beside it."""
+    plan = make_plan(str(source), model_path, folder / "shards", shard_images, settings or Settings(), **more)
+    write_plan(plan, folder / "digits.plan")
+    return folder / "digits.plan"
+
+
+def shard_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a folder of shards but the plan, by name."""
+    files = [path for path in folder.iterdir() if path.name != "plan.json"]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}

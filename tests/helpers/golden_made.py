@@ -1,0 +1,246 @@
+"""How the files of tests/golden were made: formulas alone, no random numbers (tests/golden/README.md)."""
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.read.reader import open_archive
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
+from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
+from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
+from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.entropy.frequency import FrequencyTable
+from smalti.residual.residuals import Corrections
+
+IMAGES, GRID, CODES = 300, (2, 3), 40
+TOKENS = (np.arange(IMAGES * 6) ** 2 % 101 % 37 + 2).reshape(IMAGES, *GRID)
+LABELS = np.arange(IMAGES) * 7 % 11
+NAMES = [f"{label:02}/{i}.png" for i, label in enumerate(LABELS)]
+CLASS_NAMES = tuple("abcdefghijk")
+
+
+def ramp(shape, modulus, low):
+    """Integers from `low` to `low + modulus - 1`, in no simple order."""
+    return (np.arange(np.prod(shape)) * 13 % modulus + low).reshape(shape)
+
+
+def pixel_table(dtype):
+    """Pixels of 8 bits, or of 16."""
+    squares = np.arange(256) ** 2
+    return PixelTable(
+        -100, squares.astype(dtype) + dtype(300) if dtype == np.uint16 else (squares // 255).astype(dtype)
+    )
+
+
+def network(channels, dtype=np.uint8):
+    """Every kind of layer and of activation, both signs of hidden values, shifts of 0 and more."""
+    table = pixel_table(dtype)
+
+    def layer(kind, inputs, kernel, outputs, stride, padding, activation, weights=(33, -16), shift=3):
+        weight = ramp((inputs, *kernel, outputs), *weights).astype(np.int16)
+        bias, shifts = ramp((outputs,), 41, -9).astype(np.int32), np.full(outputs, shift, np.uint8)
+        return Layer(kind, weight, bias, shifts, stride, padding, activation)
+
+    return IntegerNetwork(
+        (
+            layer("tokens", CODES, (4, 4), 4, (2, 2), (1, 1), Clip(0, 255), (1201, -600), 1),
+            layer("conv", 4, (3, 3), 4, (1, 1), (1, 1), Clip(-128, 127)),
+            layer("up", 4, (4, 4), channels, (2, 2), (1, 1), table, shift=4),
+        )
+    )
+
+
+def spec(shape, **fields):
+    return ArchiveSpec(shape, GRID, CODES, "golden", provenance=(("smalti", "golden"),), **fields)
+
+
+def corrections(shape=(7, 12, 1)):
+    """Every mode, in turn; symbols that are levels in each, mostly none."""
+    modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 20).astype(np.uint8)
+    count = np.count_nonzero(modes)
+    symbols = np.arange(count * int(np.prod(shape))) ** 2 % 251 % 9
+    return Corrections(modes, np.where(symbols > 5, symbols, 0).astype(np.uint8).reshape(count, *shape))
+
+
+def wide_corrections(shape=(7, 12, 1)):
+    """The same for 16 bits: every mode, and symbols of all classes, mostly none."""
+    modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 21).astype(np.uint8)
+    count = np.count_nonzero(modes)
+    numbers = np.arange(count * int(np.prod(shape)))
+    symbols = (numbers**2 % 65_521) >> (numbers % 17)
+    return Corrections(modes, np.where(numbers % 5, 0, symbols).astype(np.uint16).reshape(count, *shape))
+
+
+def write(path, made, decoder, labels=None, names=None, corrected=None):
+    with ArchiveWriter(path, made, decoder, overwrite=True) as writer:
+        writer.append(TOKENS, labels, names, corrected)
+        writer.commit()
+
+
+def plain(path):
+    """Three channels, one block, no columns."""
+    write(path, spec((8, 11, 3)), network(3))
+
+
+def named(path):
+    """Labels, class names and names; the last block is short."""
+    write(path, spec((7, 12, 2), block_images=128, class_names=CLASS_NAMES), network(2), LABELS, NAMES)
+
+
+def corrected(path):
+    """Images with corrections of every mode, beside images without."""
+    write(path, spec((7, 12, 1), block_images=100, max_mse=0.25), network(1), LABELS, corrected=corrections())
+
+
+def recoverable(path):
+    """Two recovery sections for every three blocks."""
+    write(path, spec((8, 12, 1), block_images=64, recovery=RecoverySpec(2, 3)), network(1), LABELS)
+
+
+CANVAS = (4, 4)
+
+
+def pyramid_network(dtype=np.uint8):
+    """Two scales; levels on the same channels and on others; kernels with and without padding."""
+
+    def layer(kind, inputs, kernel, outputs, stride, activation, shift):
+        weight = ramp((inputs, *kernel, outputs), 33, -16).astype(np.int16)
+        bias, shifts = ramp((outputs,), 41, -9).astype(np.int32), np.full(outputs, shift, np.uint8)
+        return Layer(kind, weight, bias, shifts, stride, (1, 1), activation)
+
+    return PyramidNetwork(
+        scales=(
+            Scale((4, 4), ramp((4, 4, 4, 5), 29, -14).astype(np.int16)),
+            Scale((2, 1), ramp((3, 4, 3, 5), 31, -15).astype(np.int16), (1, 1)),
+        ),
+        levels=(
+            Level(0, 0, ramp((9, 4), 61, -30).astype(np.int16)),
+            Level(0, 2, ramp((5, 2), 37, -18).astype(np.int16)),
+            Level(1, 0, ramp((6, 2), 47, -23).astype(np.int16)),
+            Level(1, 1, ramp((3, 2), 23, -11).astype(np.int16)),
+            Level(1, 2, ramp((1, 1), 23, 7).astype(np.int16)),
+        ),
+        bias=ramp((5,), 90, -40).astype(np.int32),
+        shift=np.array([3, 3, 4, 4, 5], np.uint8),
+        clip=Clip(-128, 127),
+        layers=(
+            layer("conv", 5, (3, 3), 4, (1, 1), Clip(0, 255), 6),
+            layer("up", 4, (4, 4), 1, (2, 2), pixel_table(dtype), 5),
+        ),
+    )
+
+
+def pyramid_prior(dtype=np.uint8):
+    """Tables and networks, for all positions and for each, and one for a single code."""
+
+    def tables(rows, codes):
+        counts = ramp((rows, codes), 19, 1)
+        return TablePrior(np.stack([FrequencyTable.from_counts(row, 10).frequencies for row in counts]), 10)
+
+    def net(features, rows, hidden, codes):
+        return NetworkPrior(
+            weight1=ramp((features, hidden), 15, -7).astype(np.int16),
+            bias1=ramp((rows, hidden), 3000, -500).astype(np.int32),
+            shift1=4,
+            weight2=ramp((hidden, codes), 25, -12).astype(np.int16),
+            bias2=ramp((codes,), 300, -100).astype(np.int32),
+            shift2=3,
+        )
+
+    levels = (tables(1, 9), net(4, 1, 6, 5), net(151, 8, 5, 6), tables(8, 3), net(151, 1, 1, 1))
+    return PyramidPrior(pyramid_network(dtype), CANVAS, FrequencyTable.from_counts(np.arange(1, 7), 8), levels)
+
+
+def pyramid_tokens():
+    """Every depth and every code, [IMAGES, 1, T]."""
+    layout = TokenLayout(pyramid_network(), CANVAS)
+    columns = np.arange(IMAGES * layout.tokens).reshape(IMAGES, -1) ** 2 % 1009
+    tokens = np.full((IMAGES, layout.tokens), ABSENT, np.uint16)
+    for level in range(layout.levels):
+        part, first, past = layout.part(level), layout.numbers[level], layout.numbers[level + 1]
+        deep = np.arange(IMAGES)[:, None] ** 2 % 11 > level
+        tokens[:, part] = np.where(deep, first + columns[:, part] % (past - first), ABSENT)
+    return tokens[:, None]
+
+
+def pyramid(path, dtype=np.uint8):
+    """Levels of tokens, with corrections of every mode."""
+    prior, tokens, shape = pyramid_prior(dtype), pyramid_tokens(), (7, 8, 1)
+    made = ArchiveSpec(
+        shape,
+        (1, tokens.shape[2]),
+        prior.network.codes,
+        "golden",
+        128,
+        max_mse=0.25,
+        provenance=(("smalti", "golden"),),
+        dtype=np.dtype(dtype).name,
+    )
+    chosen = corrections(shape) if dtype == np.uint8 else wide_corrections(shape)
+    with ArchiveWriter(path, made, prior.network, overwrite=True, prior=prior) as writer:
+        writer.append(tokens, LABELS, corrections=chosen)
+        writer.commit()
+
+
+def uint16(path):
+    """Pixels of 16 bits, with corrections of every mode."""
+    made = spec((7, 12, 1), block_images=100, max_mse=0.25, dtype="uint16")
+    write(path, made, network(1, np.uint16), LABELS, corrected=wide_corrections())
+
+
+def uint16_pyramid(path):
+    """The same of levels of tokens."""
+    pyramid(path, np.uint16)
+
+
+def few(path):
+    """Some of the images of `named`, of another shape: the same network, and fewer of its codes."""
+    with ArchiveWriter(path, replace(spec((5, 9, 2)), block_images=16), network(2)) as writer:
+        writer.append(TOKENS[5:8], LABELS[5:8])
+        writer.commit()
+
+
+def collection(path, folder):
+    """Members that share a model, that share a model and a prior, and that share nothing; made in `folder`."""
+    makers = (named, few, pyramid, uint16, pyramid)
+    parts = [Path(folder) / f"part-{number}.smalti" for number in range(len(makers))]
+    for make, part in zip(makers, parts, strict=True):
+        make(part)
+    write_collection(path, [partial(open_archive, part) for part in parts], overwrite=True)
+
+
+MAKERS = (plain, named, corrected, recoverable, pyramid, uint16, uint16_pyramid)
+FILES = {f"format-1-{make.__name__}.smalti": make for make in MAKERS}
+
+
+def tokens_of(name):
+    """The tokens that a file was made with."""
+    return pyramid_tokens() if "pyramid" in name else TOKENS
+
+
+def decoded(channels, height, width, dtype=np.uint8):
+    """What the decoder makes of all tokens, by the reference implementation."""
+    return IntegerDecoder(network(channels, dtype), np.float64).decode(TOKENS)[:, :height, :width]
+
+
+def write_all(folder, names=tuple(FILES)):
+    """Make files anew, with the SHA-256 of each and of its pixels. Never those of a format that was released."""
+    record = Path(folder) / "format-1.json"
+    facts = json.loads(record.read_text())
+    for name in names:
+        path = Path(folder) / name
+        FILES[name](path)
+        with open_archive(path) as archive:
+            pixels = hashlib.sha256(archive[:].tobytes()).hexdigest()
+        facts[name] = {"file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pixels_sha256": pixels}
+    record.write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,0 +1,51 @@
+"""Small images and files for the tests of `smalti.images`."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from smalti.images.batch import ImageBatch
+from smalti.images.source import ImageSource
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path: Path, pixels: NDArray[np.uint8], mode: str | None = None, **options: object) -> Path:
+    """Save [H, W] or [H, W, C] as an image file, making folders as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    (image if mode is None else image.convert(mode)).save(path, **options)
+    return path
+
+
+def png_bytes(colour_type: int, bits: int, row: bytes, width: int, height: int) -> bytes:
+    """A PNG made by hand, for what Pillow does not write (16-bit RGB)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    rows = zlib.compress((b"\0" + row) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def everything(source: ImageSource, batch_images: int = 3) -> ImageBatch:
+    return ImageBatch.joined(list(source.batches(batch_images)))
+
+
+def reasons(source: ImageSource) -> dict[str, str]:
+    return {file.name: file.reason for file in source.skipped}
+
+
+def assert_same(found: ImageBatch, expected: ImageBatch) -> None:
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert (found.labels is None) == (expected.labels is None)
+    if found.labels is not None and expected.labels is not None:
+        np.testing.assert_array_equal(found.labels, expected.labels)
+    assert found.names == expected.names

@@ -1,0 +1,66 @@
+"""Crude decoders of digits, and a whole archive's corrections made as a writer makes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residuals import CorrectionCounts, Corrections, max_squared_error
+
+BATCH = 16
+
+
+def block_means(images):
+    """Each 4 x 4 block as its mean, like a decoder that blurs: uint8 [n, H, W, C], H and W multiples of 4."""
+    n, height, width, channels = images.shape
+    blocks = images.reshape(n, height // 4, 4, width // 4, 4, channels)
+    means = blocks.mean(axis=(2, 4), keepdims=True).round().astype(np.uint8)
+    return np.broadcast_to(means, blocks.shape).reshape(images.shape)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a writer makes of images, of which a decoder makes `base`; `blocks` are streams of `block_images`."""
+
+    base: np.ndarray
+    corrections: Corrections
+    prior: CorrectionPrior
+    section: bytes
+    blocks: list[bytes]
+    block_images: int
+
+    @property
+    def stored_bytes(self):
+        return len(self.section) + sum(len(block) for block in self.blocks)
+
+    def decode(self, number, rows=None):
+        """Some rows of a block, decoded from bytes alone and the bases that are asked for."""
+        base = self.base[number * self.block_images : (number + 1) * self.block_images]
+        prior = CorrectionPrior.from_bytes(self.section, self.base.shape[1:])
+        rows = np.arange(len(base)) if rows is None else np.asarray(rows, np.intp)
+        return prior.decode(self.blocks[number], len(base), rows, lambda needed: base[needed])
+
+    def decode_all(self):
+        return np.concatenate([self.decode(number) for number in range(len(self.blocks))])
+
+
+def choose_all(images, base, max_sse):
+    """Corrections of all images, chosen batch by batch, and their counts."""
+    estimator, counts, parts = CorrectionEstimator(), CorrectionCounts(), []
+    for start in range(0, len(images), BATCH):
+        batch = slice(start, start + BATCH)
+        parts.append(choose_corrections(images[batch], base[batch], max_sse, estimator))
+        counts.add(base[batch], parts[-1])
+    return Corrections.join(parts), counts
+
+
+def pack(images, base, max_mse, block_images=48):
+    """Everything an archive stores for its corrections, or None if no image needs any."""
+    corrections, counts = choose_all(images, base, max_squared_error(max_mse, images.shape[1:]))
+    if not len(corrections.rows):
+        return None
+    prior = CorrectionPrior.fit(counts, images.shape[1:])
+    pieces = [slice(start, start + block_images) for start in range(0, len(images), block_images)]
+    blocks = [prior.encode(base[piece], corrections.part(piece)) for piece in pieces]
+    return Packed(base, corrections, prior, prior.to_bytes(), blocks, block_images)
