@@ -49,10 +49,10 @@ def test_commands_that_write_no_image_need_none_of_what_images_need(archive, com
 
 def test_every_public_name_is_found_when_it_is_asked_for():
     code = """
-import smalti, smalti.images
-for package in (smalti, smalti.images):
+import smalti, smalti.archive
+for package in (smalti, smalti.archive):
     assert all(getattr(package, name) is not None for name in package.__all__)
-    assert set(package.__all__) <= set(dir(package)) or package is smalti.images
+    assert set(package.__all__) <= set(dir(package)) or package is smalti.archive
     try:
         package.absent
     except AttributeError as error:

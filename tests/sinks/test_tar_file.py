@@ -18,7 +18,8 @@ from helpers.image_files import noise
 from smalti.errors import MissingDependencyError, OutputExistsError, SmaltiError
 from smalti.images.batch import ImageBatch
 from smalti.sinks.sink import open_image_writer
-from smalti.sinks.tar_file import CLASS_NAMES_MEMBER, key_of
+from smalti.sinks.tar_file import key_of
+from smalti.sources.tar.tar import CLASS_NAMES_MEMBER
 
 BATCH = ImageBatch(
     noise(3, 4, 5, 3),

@@ -116,7 +116,7 @@ def test_a_pass_that_was_left_open_does_not_crash_at_the_end(tmp_path: Path) -> 
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("images", data=noise(40, 8, 8), chunks=(10, 8, 8), compression="gzip")
     program = f"""
-from smalti.images import open_source
+from smalti.sources.open import open_source
 batches = open_source("{(tmp_path / "a.h5").as_uri()}").batches(10)
 print(len(next(batches)))
 """

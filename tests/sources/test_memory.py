@@ -13,7 +13,7 @@ import zarr
 SHAPE = (64, 64)
 PROGRAM = """
 import resource, sys
-from smalti.images import open_source
+from smalti.sources.open import open_source
 for path in sys.argv[1:]:
     read = sum(len(batch) for batch in open_source(path).batches(256))
     print(read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

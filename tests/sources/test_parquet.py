@@ -410,7 +410,7 @@ import sys
 from pathlib import Path
 sys.modules["pyarrow"] = None
 from smalti.errors import MissingDependencyError
-from smalti.images import open_image_writer, open_source
+from smalti.sinks.sink import open_image_writer; from smalti.sources.open import open_source
 try:
     {way.format(str(path))}
 except MissingDependencyError as error:

@@ -60,7 +60,7 @@ def test_ranges_and_arrays(tmp_path: Path) -> None:
 def test_it_is_read_without_datasets(tmp_path: Path) -> None:
     made(3).save_to_disk(tmp_path / "set")
     code = (
-        "import sys; sys.modules['datasets'] = None; from smalti.images import open_source;"
+        "import sys; sys.modules['datasets'] = None; from smalti.sources.open import open_source;"
         f"print(sum(len(batch) for batch in open_source({str(tmp_path / 'set')!r}).batches(2)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

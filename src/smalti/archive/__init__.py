@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, LevelInfo, SectionBytes, VerifyReport
     from smalti.archive.write.spec import ArchiveSpec
     from smalti.archive.write.writer import ArchiveWriter
-    from smalti.exchange import Comparison, Extracted, compare, extract, pixels_sha256
 
 __all__ = [
     "Archive",
@@ -29,22 +28,17 @@ __all__ = [
     "ArchiveWriter",
     "Collection",
     "CollectionInfo",
-    "Comparison",
     "DamagedBlock",
-    "Extracted",
     "Level",
     "LevelInfo",
     "Limits",
     "SectionBytes",
     "VerifyReport",
     "append_archive",
-    "compare",
     "drop_images",
-    "extract",
     "merge_archives",
     "open_archive",
     "open_images",
-    "pixels_sha256",
     "relabel",
     "write_manifest",
 ]
@@ -57,22 +51,17 @@ _HOMES = {
     "ArchiveWriter": "write.writer",
     "Collection": "collection.collection",
     "CollectionInfo": "collection.collection_info",
-    "Comparison": "comparing",
     "DamagedBlock": "report",
-    "Extracted": "extracting",
     "Level": "report",
     "LevelInfo": "report",
     "Limits": "format.limits",
     "SectionBytes": "report",
     "VerifyReport": "report",
     "append_archive": "edit.edit",
-    "compare": "comparing",
     "drop_images": "edit.edit",
-    "extract": "extracting",
     "merge_archives": "edit.edit",
     "open_archive": "read.reader",
     "open_images": "open",
-    "pixels_sha256": "comparing",
     "relabel": "edit.edit",
     "write_manifest": "edit.edit",
 }

@@ -32,19 +32,13 @@ class ImageWriter(Protocol):
 
 
 def _npy(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
-    from smalti.sinks.array_files import (
-        NpyWriter,  # noqa: PLC0415
-        one_file,  # noqa: PLC0415
-    )
+    from smalti.sinks.array_files import NpyWriter, one_file  # noqa: PLC0415
 
     return one_file(NpyWriter, out, coming, overwrite)
 
 
 def _idx(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
-    from smalti.sinks.array_files import (
-        IdxWriter,  # noqa: PLC0415
-        one_file,  # noqa: PLC0415
-    )
+    from smalti.sinks.array_files import IdxWriter, one_file  # noqa: PLC0415
 
     return one_file(IdxWriter, out, coming, overwrite)
 

@@ -20,16 +20,11 @@ from smalti.images.pngfile import png_bytes
 from smalti.sinks.png_folder import is_safe_name, numbered_name
 from smalti.sources.folder.listing import IMAGE_SUFFIXES
 from smalti.sources.folder.sidecar import TRUE_NAME, check_field_names, class_names_bytes, field_rows, json_line
+from smalti.sources.tar.tar import CLASS_NAMES_MEMBER
 from smalti.storage.atomic import atomic_file, writing
 
-__all__ = ["CLASS_NAMES_MEMBER", "TarWriter", "key_of", "tar_file"]
+__all__ = ["TarWriter", "key_of", "tar_file"]
 
-
-CLASS_NAMES_MEMBER = "__class_names__"
-"""The first member, if labels have names: a JSON list of them. WebDataset passes over members of such names.
-
-An empty list says that the folders in keys are no classes: the images have no labels.
-"""
 
 _META = re.compile(r"__[^/]*__($|/)")  # what WebDataset passes over
 

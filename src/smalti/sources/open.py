@@ -11,7 +11,6 @@ import fnmatch
 import glob
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError, UsageError
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
+from smalti.sources.archive import archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
 from smalti.sources.arrays.idx import IdxSource
@@ -116,7 +116,7 @@ _RECORDS: Mapping[str, Callable[[Sequence[Location], str], Records]] = {
 # Files of one array by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource]]] = {
     ".npy": lambda place: [NpySource(place)],
-    ".smalti": lambda place: _archive_sources(place),  # noqa: PLW0108 (it is defined below)
+    ".smalti": archive_sources,
 }
 
 # The same for what holds several arrays, of which a selector can name one: PLACE::KEY.
@@ -261,12 +261,6 @@ def _open_file(place: Location, key: str | None) -> Records | Sequence[ImageSour
 def _refuse_key(place: Location, key: str | None) -> None:
     if key is not None:
         raise UsageError(f"{redacted(place)}: holds no arrays by name, so ::{key} cannot be meant; leave it away")
-
-
-def _archive_sources(place: Location) -> Sequence[ImageSource]:
-    """Archives are read by a layer above; it is found by its name when needed, for an import would join the layers."""
-    opened: Sequence[ImageSource] = import_module("smalti.sources.archive").archive_sources(place)
-    return opened
 
 
 def _nowhere(spec: str) -> str:

@@ -1,4 +1,4 @@
-"""The integer decoder in PyTorch: the same bits as `smalti.decoders.grid.integer_decoder.IntegerDecoder`, on any device.
+"""The integer decoder in PyTorch: the same bits as `IntegerDecoder`, on any device.
 
 Why they are the same is told in `exact_layers`; the decoder of hierarchical tokens is in `pyramid_decoder`.
 """

@@ -1,6 +1,6 @@
-"""The decoder of hierarchical tokens in PyTorch: the same bits as `smalti.decoders.pyramid.pyramid_decoder.PyramidDecoder`, on any device.
+"""The decoder of hierarchical tokens in PyTorch: the same bits as `PyramidDecoder`, on any device.
 
-Codes are added up to latents, stems bring these to the canvas, layers make pixels of it: `smalti.decoders.pyramid.pyramid_network`.
+Codes are added up to latents, stems bring these to the canvas, layers make pixels of it: `pyramid_network`.
 Why the bits are the same is told in `exact_layers`.
 """
 

@@ -227,7 +227,8 @@ def _parts_by_file(spec: str, shard_images: int, group: Group, progress: Callabl
     files = member_files(spec)
     if not files:
         raise UsageError(
-            f"{redacted(spec)}: is not made of several TAR or Parquet files, by which shards could go; leave --by-file out"
+            f"{redacted(spec)}: is not made of several TAR or Parquet files, by which shards could go; "
+            "leave --by-file out"
         )
     some: list[str] = []
     entries = 0

@@ -27,7 +27,7 @@ from smalti.sources.tables.table_records import BATCH_BYTES, TablePart, TableRec
 from smalti.storage.location import is_url
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
 __all__ = ["DatasetObject", "is_dataset_object", "open_dataset_object", "spool_rows"]
 

@@ -22,7 +22,7 @@ from smalti.sources.tables.schema import classes_in, columns_of, is_nested, is_t
 from smalti.storage.location import Location, is_url
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # type: ignore[import-untyped, unused-ignore]
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
 __all__ = [
     "BATCH_BYTES",

@@ -13,7 +13,6 @@ from itertools import groupby
 
 from smalti.errors import SourceError
 from smalti.images.batch import SkippedFile
-from smalti.sinks.tar_file import CLASS_NAMES_MEMBER
 from smalti.sources.folder.listing import SPLIT_FIELD, MeaningFinder, is_hidden
 from smalti.sources.folder.metadata import class_names_from
 from smalti.sources.folder.sidecar import LABEL
@@ -22,8 +21,13 @@ from smalti.sources.tar.tar_members import TAR_SUFFIXES, TarMembers, open_tar
 from smalti.sources.tar.tar_samples import Labels, Sample, image_data, is_ignored, key_of
 from smalti.storage.location import Location, below, list_files, redacted
 
-__all__ = ["TarRecords", "is_tar_folder", "open_tar_folder", "tar_names"]
+__all__ = ["CLASS_NAMES_MEMBER", "TarRecords", "is_tar_folder", "open_tar_folder", "tar_names"]
 
+CLASS_NAMES_MEMBER = "__class_names__"
+"""The first member, if labels have names: a JSON list of them. WebDataset passes over members of such names.
+
+An empty list says that the folders in keys are no classes: the images have no labels.
+"""
 _ALONE = 0xFFFF  # in place of an ordinal: the entry is the one member that begins at its offset
 
 _log = logging.getLogger("smalti")

@@ -66,8 +66,8 @@ class HttpConnection:
             answer = await self._range(request)
             if size_bytes is not None and answer.size_bytes not in (None, size_bytes):
                 raise SourceError(
-                    f"{redacted(self._url)}: it had {size_bytes} bytes and has {answer.size_bytes} now: it was changed; "
-                    "open it again"
+                    f"{redacted(self._url)}: it had {size_bytes} bytes and has {answer.size_bytes} now: "
+                    "it was changed; open it again"
                 )
             deliver(number, answer.data)
 
