@@ -30,8 +30,10 @@ from smalti.errors import (
 from smalti.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
     from pathlib import Path
+    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
@@ -114,6 +116,7 @@ def compress(
     recovery: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
+    storage_options: "Mapping[str, Any] | None" = None,
 ) -> "CompressReport":
     """Write images to the archive `out`, with a model from a file or one fitted on the images themselves.
 
@@ -129,6 +132,7 @@ def compress(
     max_mse : what every image must decode within (mean squared error of pixels scaled to 0..1); 0 is lossless
     strict : whether a file that cannot be read is an error, and not passed over
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
+    storage_options : what fsspec needs to reach images behind a URL, as for `smalti.open`
 
     Needs the extra `smalti[train]`. Raises what reading the source, fitting and writing raise: all SmaltiError.
     """
@@ -151,7 +155,7 @@ def compress(
     if model is None:
         check_output(target, overwrite)
     return compress_images(
-        open_groups(images, labels=labels),
+        open_groups(images, labels=labels, storage_options=storage_options, spool_beside=target),
         target,
         wanted,
         None if model is None else Path(model),

@@ -1,3 +1,4 @@
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def test_dropped_images_are_gone_and_the_rest_is_what_it_was(path):
     assert now[1].tolist() == labels[kept].tolist() and now[2] == classes and now[3] == tuple(np.array(names)[kept])
     assert now[4]["site"] == tuple(np.array(fields["site"])[kept]) and now[4]["age"].tolist() == kept
     assert b"19.png" not in path.read_bytes()
+
+
+def test_parts_are_written_beside_the_output_and_not_in_the_systems_temporary_folder(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    stale = tmp_path / ".a.smalti.0123456789ab.spool"  # of a killed run
+    stale.mkdir()
+    assert drop_images(path, [0]) == 19
+    relabel(path, names=[f"new{number}.png" for number in range(19)])
+    assert contents(path)[3][0] == "new0.png" and [each.name for each in tmp_path.iterdir()] == ["a.smalti"]
 
 
 def test_to_drop_from_a_pyramid_and_from_a_promise(tmp_path):

@@ -1,4 +1,5 @@
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -42,6 +43,12 @@ def test_append_images_and_an_archive(smalti, folder, model_path, archive, mine)
         assert all(np.array_equal(after[part], before[0]) for part in (0, len(before), 2 * len(before)))
         info = after.info()
     assert info.bytes.model < 2 * smalti("info", archive, "--json").json["bytes"]["model"]
+
+
+def test_what_is_appended_is_made_beside_the_archive(smalti, folder, model_path, mine, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    assert smalti("append", mine, folder.path, "--model", model_path, "-q", "--threads", 1).code == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["mine.smalti"]
 
 
 def test_drop_by_number_and_by_name(smalti, mine):

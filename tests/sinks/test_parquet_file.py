@@ -1,6 +1,7 @@
 """Parquet as a way out: `datasets` reads it with its features, and a round trip loses nothing."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,11 @@ def test_no_images_are_a_table_without_rows(tmp_path: Path) -> None:
     with open_image_writer(tmp_path / "a.parquet", (4, 5, 1), 0):
         pass
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
+
+
+def test_what_is_written_anew_waits_beside_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    monkeypatch.setattr(parquetwriter, "_GROUP_ROWS", 2)
+    fields = {"number": [1, 2, 3, 4.5]}  # whole numbers that become real ones
+    write(tmp_path / "a.parquet", ImageBatch(noise(4, 4, 5, 1), fields=fields))
+    assert loaded(tmp_path / "a.parquet")["number"] == [1.0, 2.0, 3.0, 4.5]

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import smalti
 from helpers.image_files import everything, noise
-from smalti.errors import SourceError, UsageError
+from smalti.errors import OutputError, SourceError, UsageError
 from smalti.sources.open import open_source
-from smalti.sources.tables.dataset_object import is_dataset_object
+from smalti.sources.tables.dataset_object import is_dataset_object, spool_rows
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 import datasets
@@ -77,6 +78,28 @@ def test_the_temporary_file_of_an_iterable_dataset_goes_with_its_source(
     with pytest.raises(SourceError, match="no column holds images"):
         open_source(stored().remove_columns("image").to_iterable_dataset())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_temporary_file_lies_beside_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    out = tmp_path / "x.smalti"
+    source = open_source(stored().to_iterable_dataset(), spool_beside=out)
+    assert len(list(tmp_path.glob(".x.smalti.*.spool/*.arrow"))) == 1
+    assert_all(source)
+    del source
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+    smalti.compress(stored().to_iterable_dataset(), out, epochs=1, codebook_size=4)
+    gc.collect()
+    with smalti.open(out) as archive:
+        assert len(archive) == 7
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full is known to Linux alone")
+def test_a_full_disk_is_one_line() -> None:
+    with pytest.raises(OutputError, match="No space left on device; make room"):
+        spool_rows(stored().to_iterable_dataset(), Path("/dev/full"), "rows")
 
 
 def test_columns_that_are_left_out_are_not_decoded() -> None:

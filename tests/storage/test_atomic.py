@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import smalti.storage.atomic as files
 from smalti.errors import OutputError, OutputExistsError
+from smalti.storage import atomic as files
 from smalti.storage.atomic import atomic_file, check_output, partial_path, writing
 
 POSIX = sys.platform != "win32"

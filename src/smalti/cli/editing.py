@@ -1,6 +1,5 @@
 """`smalti merge`, `smalti append`, `smalti drop` and `smalti relabel`."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +32,7 @@ from smalti.cli.options import (
 from smalti.cli.sources import open_groups_for, report_skipped
 from smalti.cli.summary import info_json, short_summary
 from smalti.errors import SourceError, UsageError
+from smalti.storage.spool import spool_folder
 
 __all__ = ["append_command", "drop_command", "merge_command", "relabel_command"]
 
@@ -101,8 +101,8 @@ def append_command(
         from smalti.training.paper.fit_grid import choose_device  # noqa: PLC0415
     given = load_model(model, choose_device(device))
     groups = open_groups_for(source, console, strict=strict)
-    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
-        added = Path(folder) / "added.smalti"
+    with spool_folder(archive) as folder:
+        added = folder / "added.smalti"
         packer = ShownPacker(
             console,
             added,

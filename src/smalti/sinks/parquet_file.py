@@ -1,7 +1,6 @@
 """A Parquet file as an output, which `datasets.load_dataset("parquet", ...)` reads with `Image` and `ClassLabel`."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from smalti.images.batch import Coming, ImageBatch
 from smalti.sinks.image_table import IMAGE, ColumnKinds, cast_table, check_depth
 from smalti.sources.tables.schema import pyarrow_for
 from smalti.storage.atomic import atomic_file, writing
+from smalti.storage.spool import spool_file
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -74,7 +74,7 @@ class ParquetWriter:
         self._waiting = [cast_table(table, kinds) for table in self._waiting]
         if self._writer is None:
             return
-        with writing(self._out), tempfile.TemporaryFile() as narrow:
+        with writing(self._out), spool_file(self._out) as narrow:
             self._writer.close()
             self._file.seek(0)
             shutil.copyfileobj(self._file, narrow, 1 << 20)

@@ -9,7 +9,7 @@ from smalti.archive.collection.collection import Collection
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive
 from smalti.images.batch import ImageBatch, SkippedFile
-from smalti.storage.location import Location, redacted
+from smalti.storage.location import Location, options_of, redacted
 
 __all__ = ["ArchiveSource", "archive_sources"]
 
@@ -19,7 +19,7 @@ def archive_sources(place: Location) -> list["ArchiveSource"]:
 
     A collection of several shapes is a source for each run of members of one shape, in order.
     """
-    opened = open_images(place)
+    opened = open_images(place, storage_options=options_of(place))
     if isinstance(opened, Archive) or len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1:
         return [ArchiveSource(opened, redacted(place))]
     return [ArchiveSource(opened.members[number], redacted(place)) for number in range(len(opened.members))]

@@ -12,6 +12,7 @@ import glob
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,17 @@ from smalti.sources.tables.parquet import is_parquet_folder, open_parquet, open_
 from smalti.sources.tables.saved_dataset import is_saved_dataset, open_saved_dataset
 from smalti.sources.tar.tar import TarRecords, is_tar_folder, open_tar_folder
 from smalti.sources.tar.tar_members import TAR_SUFFIXES
-from smalti.storage.location import Location, below, is_url, kind_of, list_files, name_of, redacted
+from smalti.storage.location import (
+    Location,
+    below,
+    is_url,
+    kind_of,
+    list_files,
+    name_of,
+    options_of,
+    redacted,
+    with_options,
+)
 
 __all__ = ["expand", "open_entries", "open_files", "open_groups", "open_source"]
 
@@ -64,9 +75,9 @@ def expand(spec: str) -> tuple[Location, ...] | None:
     found: list[Location] = []
     for one in _braces(spec):
         if any(letter in one for letter in wild):
-            found += _matching(one)
+            found += _matching(with_options(one, options_of(spec)))
         else:
-            found.append(one if is_url(one) else Path(one))
+            found.append(with_options(one, options_of(spec)) if is_url(one) else Path(one))
     if not found:
         raise SourceError(f"{redacted(spec)}: no file matches; check the pattern")
     return tuple(found)
@@ -96,7 +107,8 @@ def _matching(pattern: str) -> list[Location]:
     if not is_url(pattern):
         paths = [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207 (that of Path takes no absolute pattern)
         return [*sorted((path for path in paths if path.is_file()), key=lambda path: path.parts)]
-    folder, _, last = pattern.rpartition("/")
+    start, _, last = pattern.rpartition("/")
+    folder = with_options(start, options_of(pattern))
     return [
         below(folder, name) for name, _ in list_files(folder) if "/" not in name and fnmatch.fnmatchcase(name, last)
     ]
@@ -144,6 +156,8 @@ def open_source(
     *,
     labels: NDArray[np.integer] | None = None,
     report: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    spool_beside: Path | None = None,
 ) -> ImageSource:
     """Open images of one shape by the name of a set, by a path or URL, or as an array.
 
@@ -155,11 +169,15 @@ def open_source(
         uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an object of Hugging Face `datasets`
     labels : integers [N] for an array; files carry their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
+    storage_options : what fsspec needs to reach a URL, such as {"key": ..., "endpoint_url": ...}, as for `smalti.open`
+    spool_beside : the output that the images are for. The rows of an IterableDataset are kept in a temporary file
+        beside it; None takes the system's temporary folder
 
     Raises SourceError if there are no such images, DownloadError if a set can be had from nowhere,
-    MissingDependencyError if they need an extra that is not installed; for `.smalti` the errors of `open_archive`.
+    MissingDependencyError if they need an extra that is not installed; UsageError for storage options without a URL;
+    for `.smalti` the errors of `open_archive`.
     """
-    opened = _open(spec, labels, report)
+    opened = _open(_reached(spec, storage_options), labels, report, spool_beside)
     return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened)
 
 
@@ -168,12 +186,14 @@ def open_groups(
     *,
     labels: NDArray[np.integer] | None = None,
     report: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    spool_beside: Path | None = None,
 ) -> tuple[ImageSource, ...]:
     """Open images of any shapes: one source for each shape and dtype, in the order in which each first comes.
 
     Arguments and errors are those of `open_source`. What is passed over is told once by all sources together.
     """
-    opened = _open(spec, labels, report)
+    opened = _open(_reached(spec, storage_options), labels, report, spool_beside)
     return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened)
 
 
@@ -181,20 +201,21 @@ def _open(
     spec: str | Path | Pixels | DatasetObject,
     labels: NDArray[np.integer] | None,
     report: Callable[[str], None] | None,
+    spool_beside: Path | None = None,
 ) -> Records | Sequence[ImageSource]:
     if isinstance(spec, np.ndarray):
         return [ArraySource(spec, labels)]
     if is_dataset_object(spec):
         if labels is not None:
             raise UsageError("labels are given for arrays only; a dataset has its own in a column")
-        return open_dataset_object(spec)
+        return open_dataset_object(spec, spool_beside)
     if not isinstance(spec, str | Path):
         raise UsageError(f"images are a path, a name or a NumPy array, not {type(spec).__name__}; use np.asarray")
     if labels is not None:
         raise UsageError(f"{spec}: labels are given for arrays only; files carry their own")
     if isinstance(spec, str) and spec in SET_NAMES:
         return [open_named(spec, report)]
-    several = expand(str(spec)) if is_url(str(spec)) or kind_of(Path(spec)) is None else None
+    several = expand(_text(spec)) if is_url(str(spec)) or kind_of(Path(spec)) is None else None
     if several is not None:
         return open_files(several, redacted(str(spec)))
     place, key = _place_and_key(spec)
@@ -222,12 +243,27 @@ def open_files(places: Sequence[Location], description: str) -> Records:
     )
 
 
+def _reached(
+    spec: str | Path | Pixels | DatasetObject, storage_options: Mapping[str, Any] | None
+) -> str | Path | Pixels | DatasetObject:
+    """What the user named, which carries the storage options if there are any."""
+    if not storage_options:
+        return spec
+    if not isinstance(spec, str):
+        raise UsageError("storage options are for URLs; leave them out for what is not behind one")
+    return with_options(spec, storage_options)
+
+
+def _text(spec: str | Path) -> str:
+    return spec if isinstance(spec, str) else str(spec)
+
+
 def _place_and_key(spec: str | Path) -> tuple[Location, str | None]:
     """The place that is meant, and the key of an array in it; a file that is called so wins over a key."""
     found, key = split_selector(str(spec))
     if key is None or (not is_url(spec) and kind_of(Path(spec)) is not None):
         found, key = str(spec), None
-    return found if isinstance(spec, str) and is_url(found) else Path(found), key
+    return with_options(found, options_of(spec)) if isinstance(spec, str) and is_url(found) else Path(found), key
 
 
 def _open_folder(place: Location, key: str | None) -> Records | Sequence[ImageSource]:

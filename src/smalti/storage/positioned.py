@@ -1,6 +1,6 @@
 """Bytes read by position, so that threads and forked processes may share them: a local file, or a stretch of a file.
 
-What reads archives knows the protocol alone; files behind URLs follow it in `smalti.archive.remote`.
+What reads archives knows the protocol alone; files behind URLs follow it in `smalti.storage.ranges`.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from smalti.errors import DamagedArchiveError, NotAnArchiveError, SmaltiError, UsageError
-from smalti.storage.location import is_url
+from smalti.storage.address import is_url
 
 __all__ = ["Positioned", "PositionedFile", "PositionedWindow", "file_at"]
 

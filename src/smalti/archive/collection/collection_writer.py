@@ -1,7 +1,6 @@
 """Putting archives together as one collection: their blocks are copied, a model that several have is stored once."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from smalti.archive.read.reader import Archive
 from smalti.archive.recovery.parity import Key
 from smalti.errors import UsageError
 from smalti.storage.atomic import atomic_file, writing
+from smalti.storage.spool import spool_file
 
 __all__ = ["Opener", "write_collection", "write_images"]
 
@@ -53,9 +53,9 @@ def write_collection(
             frames.add(Section.SHARED, payload)
         facts = []
         for number, member in enumerate(members):
-            with member() as archive, tempfile.TemporaryFile(dir=out.parent, prefix=".smalti-") as spool:
+            with member() as archive, spool_file(out) as spool:
                 facts.append(MemberFacts.of(archive.sections.header))
-                _write_member(archive, sharing.plans[number], spool, out.parent)
+                _write_member(archive, sharing.plans[number], spool, out)
                 frames.add_pieces(Section.MEMBER, _pieces(spool), spool.tell(), _checksum(spool))
             progress(number + 1, len(members))
         frames.add(Section.DIRECTORY, pack_directory(facts))
@@ -71,7 +71,7 @@ def write_images(out: Path, members: Sequence[Opener], *, overwrite: bool = Fals
         write_collection(out, members, overwrite=overwrite)
         return
     with members[0]() as archive, atomic_file(out, overwrite=overwrite) as file, writing(out):
-        _write_member(archive, _Plan(), file, out.parent)
+        _write_member(archive, _Plan(), file, out)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _join(known: list[_Network], number: int, model: TokenModel, archive: Archiv
     known.append(_Network([number], SharedTokens(archive.sections.header, model), None))
 
 
-def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, folder: Path) -> None:
+def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, spool_beside: Path) -> None:
     """Write a member as the collection holds it."""
     file = archive.sections
     features = file.header.required_features & ~_SHARED
@@ -159,7 +159,7 @@ def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, folder: Path) 
     header = replace(file.header, required_features=features)
     if recovery_spec(file) is not None:
         replaced = {}
-    rewrite_archive(file, spool, folder, header=header, replaced=replaced)
+    rewrite_archive(file, spool, spool_beside, header=header, replaced=replaced)
 
 
 def _pieces(spool: BinaryIO) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 No image is encoded anew. The result takes its place whole, or what was there before stays.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +27,7 @@ from smalti.errors import UsageError
 from smalti.images.batch import Scalar
 from smalti.storage.atomic import atomic_file, check_output, writing
 from smalti.storage.positioned import PositionedFile
+from smalti.storage.spool import spool_folder
 
 __all__ = ["append_archive", "drop_images", "merge_archives", "relabel", "write_manifest"]
 
@@ -103,7 +103,7 @@ def drop_images(
     Raises ImageIndexError, UsageError if no image would be left, DamagedArchiveError, OutputExistsError, OutputError.
     """
     target = _target(path, out, overwrite)
-    with open_images(path, limits, threads) as opened, _workshop() as folder:
+    with open_images(path, limits, threads) as opened, spool_folder(target) as folder:
         dropped = np.zeros(len(opened), np.bool_)
         dropped[resolve(selection, len(opened))[0]] = True
         if dropped.all():
@@ -144,7 +144,7 @@ def relabel(
     OutputError.
     """
     target = _target(path, out, overwrite)
-    with open_images(path, limits) as opened, _workshop() as folder:
+    with open_images(path, limits) as opened, spool_folder(target) as folder:
         if labels is not None and class_names is None:
             class_names = opened.class_names  # by which the labels of a collection are numbered
         given = Beside(
@@ -160,7 +160,7 @@ def relabel(
             part = folder / f"{number}.smalti"
             with part.open("xb") as file, writing(part):
                 own = given.part(start, start + len(archive)).over(_beside(archive), dropped)
-                write_relabelled(archive, own, file, folder)
+                write_relabelled(archive, own, file, part)
             members.append(partial(_reopened, part, archive))
         write_images(target, members, overwrite=True)
 
@@ -214,12 +214,6 @@ def _reopened(part: Path, like: Archive) -> Iterator[Archive]:
     """A member that was written by itself, with the payloads that it shares in the collection it is of."""
     with open_positioned(PositionedFile(part), like.sections.limits, shared=like.sections.shared) as archive:
         yield archive
-
-
-@contextmanager
-def _workshop() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
-        yield Path(folder)
 
 
 def _integers(labels: NDArray[np.integer], where: str) -> NDArray[np.int64]:

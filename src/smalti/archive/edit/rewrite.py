@@ -29,7 +29,7 @@ __all__ = ["Beside", "recovery_spec", "rewrite_archive", "write_relabelled"]
 def rewrite_archive(
     file: SectionFile,
     out: BinaryIO,
-    folder: Path,
+    spool_beside: Path,
     *,
     header: Header | None = None,
     replaced: Mapping[Key, bytes] | None = None,
@@ -37,7 +37,7 @@ def rewrite_archive(
 ) -> None:
     """Write an archive like the one that is open.
 
-    folder : where a temporary file for recovery sections may be
+    spool_beside : the output, beside which a temporary file for recovery sections may be
     header : instead of the old one, in both its places
     replaced : payloads of other sections, by type and ordinal
     columns : payloads of all columns, in the order of the header; None leaves them as they are
@@ -51,7 +51,7 @@ def rewrite_archive(
         new |= {(Section.HEADER, ordinal): header.to_bytes() for ordinal in range(2)}
     features = (header or file.header).required_features
     spec = recovery_spec(file)
-    with nullcontext() if spec is None else RecoveryBuilder(spec, folder) as recovery:
+    with nullcontext() if spec is None else RecoveryBuilder(spec, spool_beside) as recovery:
         copy = _Copy(file, FrameWriter(out, features), recovery)
         for entry in file.entries:
             key = entry.section, entry.ordinal
@@ -153,14 +153,14 @@ class Beside:
         yield from fields.columns()
 
 
-def write_relabelled(archive: Archive, beside: Beside, out: BinaryIO, folder: Path) -> None:
+def write_relabelled(archive: Archive, beside: Beside, out: BinaryIO, spool_beside: Path) -> None:
     """Write an archive like the one that is open, of which `beside` says all there is to say.
 
-    folder : where a temporary file for recovery sections may be
+    spool_beside : the output, beside which a temporary file for recovery sections may be
 
     Raises UsageError if a column does not fit the images, DamagedArchiveError if the archive is not intact.
     """
     beside.check(len(archive), str(archive.path))
     columns = dict(beside.columns())
     header = replace(archive.sections.header, columns=tuple(columns))
-    rewrite_archive(archive.sections, out, folder, header=header, columns=list(columns.values()))
+    rewrite_archive(archive.sections, out, spool_beside, header=header, columns=list(columns.values()))

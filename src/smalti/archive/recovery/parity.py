@@ -6,7 +6,6 @@ Making recovery sections while an archive is written, without holding the sectio
 """
 
 import struct
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import TracebackType
 from smalti.archive.format.layout import Entry, Section, crc32c
 from smalti.archive.recovery.reed_solomon import Mixture, erasure_code
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
+from smalti.storage.spool import spool_file
 
 __all__ = [
     "Group",
@@ -216,21 +216,21 @@ def make_parity(
 class RecoveryBuilder:
     """Takes every section as it is written, and gives the payloads of the recovery sections at the end.
 
-    >>> with RecoveryBuilder(RecoverySpec.parse("1/16"), folder) as recovery:
+    >>> with RecoveryBuilder(RecoverySpec.parse("1/16"), out) as recovery:
     ...     recovery.add(entry, payload)                   # for each section, in file order
     ...     for payload in recovery.payloads(): ...        # in the order of the file
 
     Memory: for each of the two open groups, m times its longest section. Finished parity waits in a nameless
-    temporary file in `folder`, which vanishes when this is closed.
+    temporary file beside the output, which vanishes when this is closed.
 
     Raises MissingDependencyError if the extra `recovery` is not installed.
     """
 
-    def __init__(self, spec: RecoverySpec, folder: Path) -> None:
+    def __init__(self, spec: RecoverySpec, spool_beside: Path) -> None:
         erasure_code(spec.members, spec.parity)
         self._spec = spec
-        self._fixed = _Kind(spec, folder)
-        self._blocks = _Kind(spec, folder)
+        self._fixed = _Kind(spec, spool_beside)
+        self._blocks = _Kind(spec, spool_beside)
 
     def __enter__(self) -> "RecoveryBuilder":
         return self
@@ -260,9 +260,9 @@ class RecoveryBuilder:
 class _Kind:
     """The groups of one kind of section: the open one in memory, the finished ones in a file."""
 
-    def __init__(self, spec: RecoverySpec, folder: Path) -> None:
+    def __init__(self, spec: RecoverySpec, spool_beside: Path) -> None:
         self._spec = spec
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+        self._file = spool_file(spool_beside)
         self._finished: list[tuple[Member, ...]] = []
         self._start()
 

@@ -1,6 +1,5 @@
 """Writing a sound file from a damaged archive: the same bytes as the file that was written, if nothing stays lost."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -28,6 +27,7 @@ from smalti.archive.recovery.salvage import Salvage
 from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveError
 from smalti.storage.atomic import atomic_file, check_output, writing
 from smalti.storage.positioned import PositionedFile
+from smalti.storage.spool import spool_file
 
 __all__ = ["RepairReport", "repair_archive"]
 
@@ -82,7 +82,7 @@ def repair_archive(
     check_output(out, overwrite)
     file = PositionedFile(path)
     try:
-        with writing(out), tempfile.TemporaryFile(dir=out.parent, prefix=".smalti-") as spool:
+        with writing(out), spool_file(out) as spool:
             return _Repair(file, limits, spool).run(out, overwrite, partial)
     except SmaltiError as error:
         if str(error).startswith((str(path), str(out))):

@@ -52,13 +52,13 @@ class Collected:
     fields: FieldsBuilder = dataclass_field(default_factory=FieldsBuilder)
 
 
-def write_archive(file: BinaryIO, folder: Path, collected: Collected, threads: int) -> None:
+def write_archive(file: BinaryIO, spool_beside: Path, collected: Collected, threads: int) -> None:
     """Write the whole file. Every block is decoded as a reader will, for the checksums of its pixels.
 
-    folder : where a temporary file for recovery sections may be
+    spool_beside : the output, beside which a temporary file for recovery sections may be
     """
     recovery = collected.spec.recovery
-    with nullcontext() if recovery is None else RecoveryBuilder(recovery, folder) as builder:
+    with nullcontext() if recovery is None else RecoveryBuilder(recovery, spool_beside) as builder:
         assembly = _Assembly(FrameWriter(file), builder, _without_decoder(collected), threads)
         assembly.write()
     if collected.corrections is None or assembly.image_bytes <= assembly.raw_bytes:
@@ -67,7 +67,7 @@ def write_archive(file: BinaryIO, folder: Path, collected: Collected, threads: i
     file.seek(0)
     file.truncate()
     plain = _without_decoder(replace(collected, corrections=PlainImages(collected.tokens.images, assembly.pixels)))
-    with nullcontext() if recovery is None else RecoveryBuilder(recovery, folder) as builder:
+    with nullcontext() if recovery is None else RecoveryBuilder(recovery, spool_beside) as builder:
         _Assembly(FrameWriter(file), builder, plain, threads).write()
 
 

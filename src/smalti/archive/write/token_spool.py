@@ -1,6 +1,5 @@
 """What an archive will hold, kept on disk until all of it is known, so that memory does not grow with it."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from smalti.images.batch import Pixels
 from smalti.residual.modes import PLAIN
 from smalti.residual.residuals import Corrections
+from smalti.storage.spool import spool_file
 
 __all__ = ["BlankTokens", "CorrectionSpool", "PlainImages", "TokenSpool", "Tokens", "count_codes"]
 
@@ -41,13 +41,13 @@ def count_codes(tokens: NDArray[np.integer], codebook_size: int) -> NDArray[np.i
 
 
 class TokenSpool:
-    """Tokens of images in the order they come, in a nameless temporary file of the folder of the output.
+    """Tokens of images in the order they come, in a nameless temporary file beside the output.
 
     Such a file vanishes when it is closed, even by a kill. Keeps one count per code, and nothing per image.
     """
 
-    def __init__(self, folder: Path, tokens_per_image: int, codebook_size: int) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+    def __init__(self, spool_beside: Path, tokens_per_image: int, codebook_size: int) -> None:
+        self._file = spool_file(spool_beside)
         self.tokens_per_image = tokens_per_image
         self.counts = np.zeros(codebook_size, np.int64)
         self.images = 0
@@ -99,8 +99,8 @@ class BlankTokens:
 class CorrectionSpool:
     """Corrections of images in the order they come: modes in memory, symbols in a nameless temporary file."""
 
-    def __init__(self, folder: Path, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".smalti-")  # noqa: SIM115 (closed by close)
+    def __init__(self, spool_beside: Path, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> None:
+        self._file = spool_file(spool_beside)
         self._image_shape, self._dtype = image_shape, np.dtype(dtype)
         self._modes: list[NDArray[np.uint8]] = []
         self.corrected = 0

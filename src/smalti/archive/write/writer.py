@@ -59,9 +59,9 @@ class ArchiveWriter:
         self._fields = FieldsBuilder()
         self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
         with writing(self._path):
-            self._spool = TokenSpool(self._path.parent, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
+            self._spool = TokenSpool(self._path, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
             promised = spec.max_mse is not None
-            self._corrections = CorrectionSpool(self._path.parent, spec.image_shape, spec.dtype) if promised else None
+            self._corrections = CorrectionSpool(self._path, spec.image_shape, spec.dtype) if promised else None
         self._open = True
 
     def __enter__(self) -> "ArchiveWriter":
@@ -141,7 +141,7 @@ class ArchiveWriter:
         if not self._spool.images:
             raise UsageError(f"{self._path}: there are no images to write")
         with atomic_file(self._path, overwrite=self._overwrite) as file, writing(self._path):
-            write_archive(file, self._path.parent, self._collected(), self._threads)
+            write_archive(file, self._path, self._collected(), self._threads)
         self.close()
 
     def _require_open(self) -> None:

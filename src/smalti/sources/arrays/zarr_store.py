@@ -19,8 +19,9 @@ from smalti.errors import MissingDependencyError, SmaltiError, SourceError
 from smalti.images.source import ImageSource
 from smalti.sources.arrays.containers import chunk_spans, container_sources
 from smalti.sources.arrays.layout import ArrayFacts
-from smalti.storage.location import Location, below, is_url, kind_of, redacted
-from smalti.storage.url import reading_remote
+from smalti.storage.address import options_behind
+from smalti.storage.filesystem import reading_remote
+from smalti.storage.location import Location, below, is_url, kind_of, options_of, redacted
 
 __all__ = ["ZarrStore", "is_zarr_folder", "zarr_sources"]
 
@@ -91,8 +92,10 @@ class ZarrStore:
         from zarr.storage import FsspecStore, LocalStore, ZipStore  # noqa: PLC0415 (optional)
 
         if is_url(self._place):
-            url = str(self._place)
-            return FsspecStore.from_url(f"zip://::{url}" if url.endswith(".zip") else url, read_only=True)
+            url, options = str(self._place), dict(options_of(self._place))
+            if url.endswith(".zip"):
+                url, options = f"zip://::{url}", options_behind(url, options)
+            return FsspecStore.from_url(url, storage_options=options, read_only=True)
         path = Path(self._place)
         return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
 

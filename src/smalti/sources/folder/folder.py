@@ -149,7 +149,7 @@ class FolderRecords:
                 entry,
                 Record(
                     _true_name(values, name),
-                    str(place) if is_url(self._root) else Path(place),
+                    place if is_url(self._root) else Path(place),
                     self._label(values, name),
                     self._fields(values, name),
                 ),

@@ -6,7 +6,6 @@ opened, wherever they come from. The environment variable `SMALTI_DATA` names a 
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from smalti.sources.arrays.idx import IdxSource, open_idx
 from smalti.sources.named.fetching import MirrorError, RawFile
 from smalti.sources.named.sets import SET_NAMES, SETS, NamedSet, Part
 from smalti.storage.atomic import atomic_file
+from smalti.storage.spool import spool_folder
 
 __all__ = ["open_named", "open_set"]
 
@@ -103,12 +103,12 @@ def _fetch(named: NamedSet, missing: list[RawFile], cache: Path, report: Callabl
     for mirror in named.mirrors:
         report(f"{named.name}: fetching from {mirror.name}")
         refusal = "some files are missing or have other bytes than expected"
-        with tempfile.TemporaryDirectory(prefix="smalti-", ignore_cleanup_errors=True) as folder:
+        with spool_folder(cache / missing[0].name) as folder:
             try:
-                mirror.fetch(missing, Path(folder))
+                mirror.fetch(missing, folder)
             except MirrorError as error:
                 refusal = str(error)
-            missing = [file for file in missing if not _place_right_one(file, Path(folder), cache / file.name)]
+            missing = [file for file in missing if not _place_right_one(file, folder, cache / file.name)]
         if not missing:
             return
         report(f"{named.name}: {mirror.name} passed over: {refusal}")

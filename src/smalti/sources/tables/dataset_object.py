@@ -8,10 +8,9 @@ The rows of an `IterableDataset`, which has no length and may come over a networ
 
 import dataclasses
 import io
-import shutil
-import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
@@ -24,7 +23,9 @@ from smalti.sources.records.record import EntryData, Records, Unreadable
 from smalti.sources.tables.saved_dataset import ArrowPart
 from smalti.sources.tables.schema import columns_of, plain_type, pyarrow_for
 from smalti.sources.tables.table_records import BATCH_BYTES, TablePart, TableRecords
+from smalti.storage.atomic import writing
 from smalti.storage.location import is_url
+from smalti.storage.spool import spool_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -42,7 +43,8 @@ def spool_rows(dataset: Any, path: Path, name: str) -> None:
     dataset : whose features may be unknown: then all columns are written, and its first rows say what they are
     name : what messages call it
 
-    Raises SourceError if there are no rows, or if they do not fit the columns; what the dataset raises passes through.
+    Raises SourceError if there are no rows, or if they do not fit the columns; OutputError if the file cannot be
+    written; what the dataset raises passes through.
     """
     # Rows are asked for and not tables, because for these `datasets` takes the types of each row for those of columns.
     pyarrow = pyarrow_for(name)
@@ -55,15 +57,30 @@ def spool_rows(dataset: Any, path: Path, name: str) -> None:
         raise SourceError(f"{name}: has no rows; give one that holds images")
     try:
         schema = _schema_of(columns) if known is None else _stored_schema(dataset.features.arrow_schema)
-        with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
+        with _writing_table(path, schema) as stream:
             while columns is not None:
                 arrays = [pyarrow.array(_plain(columns[field.name]), field.type) for field in schema]
-                stream.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
+                with writing(path):
+                    stream.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
                 columns = next(batches, None)
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0].rstrip(".: ")
         advice = "say what its columns are, with features= or cast_column" if known is None else "correct them"
         raise SourceError(f"{name}: its rows do not fit its columns: {reason}; {advice}") from error
+
+
+@contextmanager
+def _writing_table(path: Path, schema: "pa.Schema") -> Iterator[Any]:
+    """A stream to write batches to; it is closed at the end. OutputError if the system refuses."""
+    pyarrow = pyarrow_for("a dataset")
+    with writing(path):
+        file = pyarrow.OSFile(str(path), "wb")
+        stream = pyarrow.ipc.new_stream(file, schema)
+    try:
+        yield stream
+    finally:
+        with writing(path), file:
+            stream.close()
 
 
 def _encoded(dataset: Any) -> Any:
@@ -152,27 +169,27 @@ def is_dataset_object(spec: object) -> TypeGuard[DatasetObject]:
     return _kind(spec) is not None
 
 
-def open_dataset_object(spec: Any) -> Records:
+def open_dataset_object(spec: Any, spool_beside: Path | None = None) -> Records:
     """Open an object of `datasets`; of a dict of splits all of them, in its order, with the field "split".
 
     An IterableDataset has no length and may come over a network, while a fit goes over its images many times: it is
     read once, into a temporary file as large as its encoded images, which goes when the source does.
 
-    Raises SourceError if there are no rows, or no column holds images.
+    spool_beside : the output, beside which that file lies; None takes the system's temporary folder
+
+    Raises SourceError if there are no rows, or no column holds images; OutputError if there is no room for that file.
     """
     name = f"Hugging Face {_kind(spec)}"
     splits = list(spec) if _kind(spec) in _DICTS else None
-    folder = Path(tempfile.mkdtemp(prefix="smalti-"))
-    try:
+    with ExitStack() as spools:
         datasets = [spec] if splits is None else [spec[split] for split in splits]
+        spooled = any(_kind(dataset) != "Dataset" for dataset in datasets)
+        folder = spools.enter_context(spool_folder(spool_beside)) if spooled else Path()
         parts = [_part(dataset, folder / f"{number}.arrow", name) for number, dataset in enumerate(datasets)]
         if not any(part.rows for part in parts):
             raise SourceError(f"{name}: has no rows; give one that holds images")
         records = TableRecords(name, parts, _follow, splits)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(records, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(records, spools.pop_all().close)
     return records
 
 

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from smalti.errors import MissingDependencyError, NotAnArchiveError, SourceError
-from smalti.storage.location import redacted
-from smalti.storage.url import reading_remote
+from smalti.errors import NotAnArchiveError, SourceError
+from smalti.storage.address import redacted
+from smalti.storage.filesystem import filesystem_of, is_web, reading_remote
 
 __all__ = ["REQUESTS_AT_ONCE", "Connection", "Deliver", "Opened", "Version", "connect", "cut_short", "run_together"]
 
@@ -46,8 +46,8 @@ class Connection(Protocol):
         """Find the file, and fetch its last bytes."""
         ...
 
-    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
-        """Fetch stretches of the file, several at once; `size_bytes` is what it was found to have, if it was opened."""
+    def fetch(self, requests: Sequence[range], deliver: Deliver, opened: Opened | None) -> None:
+        """Fetch ranges of the file, several at once; `opened` is what was found on opening, if it was opened."""
         ...
 
     def version(self) -> Version:
@@ -58,29 +58,22 @@ class Connection(Protocol):
 _kept: dict[int, Any] = {}  # Never let go: to finish one in a forked child would disturb the sockets of its parent.
 
 
-def connect(url: str, options: Mapping[str, Any]) -> Connection:
-    """The connection for a URL; nothing is asked of a server yet."""
-    with reading_remote(url):
-        try:
-            from fsspec.asyn import (  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
-                AsyncFileSystem,
-            )
-            from fsspec.core import (  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
-                url_to_fs,
-            )
-        except ModuleNotFoundError as error:
-            extra = "s3" if url.lower().startswith("s3") else "remote"
-            raise MissingDependencyError.of("an archive behind a URL", error.name, extra) from error
-        files, path = url_to_fs(url, **options)
-    kind = type(files)  # not what a caching filesystem passes itself off as
-    if kind.cachable:  # then there is one of it for all files of a server
+def connect(url: str, *, strict: bool = False) -> Connection:
+    """The connection for a URL with its storage options; nothing is asked of a server yet.
+
+    strict : for bytes without checksums of their own. A web server must answer of the file that was opened, as its
+        marks tell it, and only small files are read whole
+    """
+    files, path = filesystem_of(url)
+    if type(files).cachable:  # then there is one of it for all files of a server
         _kept.setdefault(id(files), files)
-    protocols = kind.protocol if isinstance(kind.protocol, tuple) else (kind.protocol,)
-    if "https" in protocols:
+    if is_web(files):
         from smalti.storage.ranges.http import HttpConnection  # noqa: PLC0415 (needs aiohttp)
 
-        return HttpConnection(files, url, str(path))
-    return (_Asynchronous if issubclass(kind, AsyncFileSystem) else _Plain)(files, url, str(path))
+        return HttpConnection(files, url, path, strict=strict)
+    from fsspec.asyn import AsyncFileSystem  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
+
+    return (_Asynchronous if issubclass(type(files), AsyncFileSystem) else _Plain)(files, url, path)
 
 
 class _Plain:
@@ -98,8 +91,8 @@ class _Plain:
             tail = self._files.cat_file(self._path, start=max(0, size - tail_bytes), end=size) if size else b""
         return _opened(self._url, info, bytes(tail), tail_bytes)
 
-    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
-        """Fetch stretches of the file, one after the other."""
+    def fetch(self, requests: Sequence[range], deliver: Deliver, opened: Opened | None) -> None:
+        """Fetch ranges of the file, one after the other."""
         with self._lock, reading_remote(self._url):
             for number, request in enumerate(requests):
                 answer = bytes(self._files.cat_file(self._path, start=request.start, end=request.stop))
@@ -124,8 +117,8 @@ class _Asynchronous:
             info, tail = _in_loop(self._files, self._open, tail_bytes)
         return _opened(self._url, info, tail, tail_bytes)
 
-    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
-        """Fetch stretches of the file, several at once."""
+    def fetch(self, requests: Sequence[range], deliver: Deliver, opened: Opened | None) -> None:
+        """Fetch ranges of the file, several at once."""
 
         async def one(number: int) -> None:
             request = requests[number]

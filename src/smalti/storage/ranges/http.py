@@ -14,14 +14,17 @@ import aiohttp
 from fsspec.asyn import sync  # type: ignore[import-untyped, unused-ignore]
 
 from smalti.errors import SourceError
-from smalti.storage.location import redacted
+from smalti.storage.address import redacted
+from smalti.storage.filesystem import NO_RANGES, reading_remote
 from smalti.storage.ranges.connection import Deliver, Opened, Version, cut_short, run_together
-from smalti.storage.url import reading_remote
 
-__all__ = ["TRIES", "WHOLE_BYTES", "HttpConnection"]
+__all__ = ["STRICT_WHOLE_BYTES", "TRIES", "WHOLE_BYTES", "HttpConnection"]
 
 WHOLE_BYTES = 64 << 20
 """A file up to this size is read whole, once, from a server that gives no ranges."""
+
+STRICT_WHOLE_BYTES = 4 << 20
+"""The same for strict connections: the files of a folder may be many."""
 
 TRIES = 3
 _WAIT_SECONDS = 0.2  # before the second try, and four times as long before the third
@@ -44,10 +47,14 @@ class _NoSuchRange(Exception):  # noqa: N818 (it is told apart, and never seen)
 
 
 class HttpConnection:
-    """One file of a web server. All methods raise SourceError."""
+    """One file of a web server. All methods raise SourceError.
 
-    def __init__(self, files: Any, url: str, path: str) -> None:
-        self._files, self._url, self._path = files, url, path
+    strict : whether every answer must bear the marks of the file that was opened (ETag, or time of change), and only
+        small files are read whole from a server that gives no ranges
+    """
+
+    def __init__(self, files: Any, url: str, path: str, *, strict: bool = False) -> None:
+        self._files, self._url, self._path, self._strict = files, url, path, strict
 
     def open(self, tail_bytes: int) -> Opened:
         """Fetch the last bytes of the file, or all of it if the server gives no ranges."""
@@ -58,17 +65,14 @@ class HttpConnection:
             raise cut_short(self._url, range(max(0, size - tail_bytes), size), 0)
         return Opened(size, answer.data, _version(size, answer))
 
-    def fetch(self, requests: Sequence[range], deliver: Deliver, size_bytes: int | None) -> None:
-        """Fetch stretches of the file, several at once."""
+    def fetch(self, requests: Sequence[range], deliver: Deliver, opened: Opened | None) -> None:
+        """Fetch ranges of the file, several at once."""
 
         async def one(number: int) -> None:
             request = requests[number]
             answer = await self._range(request)
-            if size_bytes is not None and answer.size_bytes not in (None, size_bytes):
-                raise SourceError(
-                    f"{redacted(self._url)}: it had {size_bytes} bytes and has {answer.size_bytes} now: "
-                    "it was changed; open it again"
-                )
+            if opened is not None:
+                self._check_same(opened, answer)
             deliver(number, answer.data)
 
         with reading_remote(self._url):
@@ -80,9 +84,21 @@ class HttpConnection:
             answer: _Answer = sync(self._files.loop, self._range, range(1))
         return _version(answer.size_bytes, answer)
 
+    def _check_same(self, opened: Opened, answer: "_Answer") -> None:
+        """Raise SourceError if an answer is of another file than the one that was opened."""
+        if answer.size_bytes not in (None, opened.size_bytes):
+            raise SourceError(
+                f"{redacted(self._url)}: it had {opened.size_bytes} bytes and has {answer.size_bytes} now: it was "
+                "changed; open it again"
+            )
+        if self._strict and opened.version != _version(opened.size_bytes, answer):
+            raise SourceError(f"{redacted(self._url)}: it was changed while it was being read; open it again")
+
     async def _open(self, tail_bytes: int) -> _Answer:
         try:
-            return await self._get(f"bytes=-{tail_bytes}", tail_bytes, WHOLE_BYTES)
+            return await self._get(
+                f"bytes=-{tail_bytes}", tail_bytes, STRICT_WHOLE_BYTES if self._strict else WHOLE_BYTES
+            )
         except _NoSuchRange:  # an empty file has no last bytes, and some servers know of no ranges from the end
             size = (await self._files._info(self._path)).get("size")
         if size is None:
@@ -146,6 +162,8 @@ class HttpConnection:
                 data += chunk
                 if len(data) > most_bytes:
                     break
+        if max(size, len(data)) > most_bytes and self._strict:
+            raise SourceError(f"{redacted(self._url)}: {NO_RANGES}")
         if max(size, len(data)) > most_bytes:
             raise SourceError(
                 f"{redacted(self._url)}: the server gives no ranges of bytes, and only files up to "

@@ -1,11 +1,12 @@
-"""A remote file as the reader of archives sees it."""
+"""A file behind a URL, read by position."""
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from smalti.errors import DamagedArchiveError, SmaltiError, SourceError
-from smalti.storage.location import redacted
+from smalti.storage.address import Url, options_of, redacted
 from smalti.storage.ranges.coalesce import Gathering, requests_for
 from smalti.storage.ranges.connection import Connection, Opened, connect
 
@@ -21,24 +22,33 @@ class RemoteFile:
     Nothing is fetched before the first read or the first look at `size_bytes`. A process that was forked makes
     connections of its own. Raises SourceError if the file cannot be reached or read, and MissingDependencyError if
     its scheme needs a package that is not installed; messages name the URL without what may be secret in it.
+
+    storage_options : what fsspec needs to reach the URL; None takes those that the URL carries
+    strict : see `connect`
     """
 
     is_remote = True
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None, *, strict: bool = False) -> None:
         self.path = redacted(url)
-        self._url, self._options = url, dict(storage_options or {})
+        self._url = Url(url, options_of(url) if storage_options is None else storage_options)
+        self._strict = strict
         self._connected: tuple[int, Connection] | None = None
         self._opened: Opened | None = None
         self._closed = False
 
     def __reduce__(self) -> tuple[object, ...]:
-        return RemoteFile, (self._url, self._options)
+        return partial(RemoteFile, strict=self._strict), (self._url,)
 
     @property
     def size_bytes(self) -> int:
         """How many bytes there are, as the server says."""
         return self._open().size_bytes
+
+    @property
+    def tail_start(self) -> int:
+        """From which byte on all bytes were fetched on opening."""
+        return self._open().tail_start
 
     def close(self) -> None:
         """Forget what is kept; reading afterwards raises SmaltiError."""
@@ -59,7 +69,7 @@ class RemoteFile:
         requests = requests_for(far)
         gathering = Gathering(far, requests)
         if requests:
-            connection.fetch(requests, gathering.deliver, None if self._opened is None else self._opened.size_bytes)
+            connection.fetch(requests, gathering.deliver, self._opened)
         fetched = gathering.parts()
         return [self._kept(*place) if self.at_hand(*place) else next(fetched) for place in ranges]
 
@@ -85,5 +95,5 @@ class RemoteFile:
         if self._closed:
             raise SmaltiError(f"{self.path}: the archive is closed; open it again")
         if self._connected is None or self._connected[0] != os.getpid():
-            self._connected = os.getpid(), connect(self._url, self._options)
+            self._connected = os.getpid(), connect(self._url, strict=self._strict)
         return self._connected[1]

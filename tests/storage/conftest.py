@@ -1,0 +1,3 @@
+from archive.conftest import small
+
+__all__ = ["small"]  # a fixture
