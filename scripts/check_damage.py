@@ -27,6 +27,7 @@ import numpy as np
 from smalti.archive.format.layout import PRELUDE_BYTES, TRAILER_BYTES
 from smalti.archive.read import store
 from smalti.archive.read.reader import open_archive
+from smalti.decoders.grid import kind as grid
 from smalti.errors import SmaltiError
 
 DECODED_EVERY = 1000
@@ -96,7 +97,7 @@ def remember_decoded_payloads() -> None:
 
     store.unpack_block = unpack_block
     store.unpack_model = lru_cache(4)(store.unpack_model)
-    store.TokenPrior = SimpleNamespace(from_bytes=lru_cache(4)(store.TokenPrior.from_bytes))
+    grid.TokenPrior = SimpleNamespace(from_bytes=lru_cache(4)(grid.TokenPrior.from_bytes))
     store.CorrectionPrior = SimpleNamespace(from_bytes=lru_cache(4)(store.CorrectionPrior.from_bytes))
 
 

@@ -136,7 +136,7 @@ def _decode_function(network: Any, way: Way) -> Callable[[NDArray[np.integer]], 
         return lambda tokens: decoder.decode(tokens, way.threads)
     import torch  # noqa: PLC0415
 
-    from smalti.training.integer_decoder import TorchIntegerDecoder  # noqa: PLC0415
+    from smalti.torch_decoders.grid import TorchIntegerDecoder  # noqa: PLC0415
 
     torch.set_num_threads(way.threads)
     torch.backends.mkldnn.flags(enabled=way.one_dnn).__enter__()

@@ -6,8 +6,8 @@ import pytest
 from helpers.damaged_files import flip, read_all, rebuild, replace, sections, unchanged, with_prelude
 from helpers.made_up_archives import layer, random_network, random_tokens, write
 from smalti.archive.format.limits import Limits
-from smalti.archive.read.model_section import black_network
 from smalti.archive.read.reader import open_archive
+from smalti.decoders.blank import black_network
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, PixelTable
 from smalti.decoders.layers.network_packing import pack_network
 from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError

@@ -15,10 +15,10 @@ from smalti.archive.format.layout import crc32c
 from smalti.archive.read.reader import open_archive
 from smalti.archive.write import assembly as assembly_module
 from smalti.archive.write import token_spool as spool_module
-from smalti.archive.write import writer_model as writermodel_module
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
-from smalti.entropy.priors import TokenPrior
+from smalti.decoders.grid import kind as grid_kind
+from smalti.decoders.grid.prior import TokenPrior
 from smalti.errors import OutputError, OutputExistsError, UsageError
 
 SPEC = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
@@ -241,7 +241,7 @@ def test_dead_codes_are_not_stored(tmp_path):
 
 
 def test_counts_that_would_be_too_many_are_pooled(tmp_path, monkeypatch):
-    monkeypatch.setattr(writermodel_module, "MAX_POSITION_CELLS", 10)
+    monkeypatch.setattr(grid_kind, "MAX_POSITION_CELLS", 10)
     tokens = np.tile(np.array([[[1, 2, 3], [4, 5, 6]]]), (500, 1, 1))
     with open_archive(write(tmp_path / "a.smalti", tokens, random_network())) as archive:
         assert archive._store.prior.kind == "shared" and (archive.tokens() == tokens).all()

@@ -14,10 +14,9 @@ from smalti.errors import ModelError, SourceError, UsageError
 from smalti.exchange import compare
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.open import open_source
-from smalti.training.integer_decoder import TorchIntegerDecoder
+from smalti.torch_decoders.kinds import TORCH_DECODERS
 from smalti.training.paper.fit_grid import fit
 from smalti.training.pyramid.trade_off import Goal
-from smalti.training.pyramid_decoder import TorchPyramidDecoder
 
 LOW = 500
 
@@ -54,14 +53,13 @@ def pack(model, path, pixels=None, **options):
     return compress_source(source, path, model, **options)
 
 
-def by_torch(archive, model):
+def by_torch(archive):
     """What the decoders in PyTorch make of an archive's tokens."""
-    network, tokens = archive.model.network, archive.tokens().astype(np.int64)
+    tokens = archive.tokens().astype(np.int64)
     ranks = np.zeros(1 << 16, np.int64)
     ranks[archive.model.code_ids] = np.arange(len(archive.model.code_ids))
-    if archive.model.kind == "integer":
-        return TorchIntegerDecoder(network).decode(torch.from_numpy(ranks[tokens])).numpy()
-    return TorchPyramidDecoder(network, model.pyramid.shape.canvas).decode(torch.from_numpy(tokens[:, 0])).numpy()
+    decode = TORCH_DECODERS[archive.model.kind](archive.model, torch.device("cpu"))
+    return decode(torch.from_numpy(ranks[tokens])).numpy()
 
 
 def test_an_archive_has_the_pixels_of_the_range_that_was_learned(model, tmp_path):
@@ -83,7 +81,7 @@ def test_pytorch_gives_the_same_bits(model, tmp_path):
     pack(model, tmp_path / "a.smalti")
     with open_archive(tmp_path / "a.smalti") as archive:
         assert len(np.unique(archive[:])) > 20
-        assert (by_torch(archive, model)[..., 0] == archive[:]).all()
+        assert (by_torch(archive)[..., 0] == archive[:]).all()
 
 
 @pytest.mark.parametrize("max_mse", [0, 1e-7])

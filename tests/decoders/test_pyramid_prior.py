@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from helpers.pyramids import SHAPES, random_prior, random_pyramid, random_tokens
 from helpers.reference_pyramid import B, all_units, units
-from smalti.decoders.pyramid import level_prior as levelprior
-from smalti.decoders.pyramid.level_prior import _SIXTEENTHS, EXP, share_units
+from smalti.entropy import priors
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
+from smalti.entropy.distribution import _SIXTEENTHS, EXP, share_units
 from smalti.errors import DamagedArchiveError, UsageError
 
 
@@ -22,14 +22,14 @@ def made_up(seed, shape, images=4):
 @given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from(SHAPES), piece=st.sampled_from([1, 50, 1 << 14]))
 def test_tokens_come_back_and_cost_what_the_reference_says(seed, shape, piece):
     prior, tokens = made_up(seed, shape)
-    whole, levelprior._PIECE_NUMBERS = prior.encode(tokens), piece
+    whole, priors._PIECE_NUMBERS = prior.encode(tokens), piece
     try:
         data = prior.encode(tokens)
         assert data == whole, "pieces do not matter"
         back = prior.decode(data, len(tokens))
         bits = prior.cost_bits(tokens)
     finally:
-        levelprior._PIECE_NUMBERS = 1 << 14
+        priors._PIECE_NUMBERS = 1 << 14
     assert back.dtype == np.uint16 and (back == tokens).all()
     depths = prior.layout.check(tokens)
     of_tokens = [sum(24 - np.log2(of_code[code]) for of_code, code in each) for each in all_units(prior, tokens)]

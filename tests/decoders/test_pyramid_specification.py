@@ -7,12 +7,12 @@ import numpy as np
 
 from helpers.reference_pyramid import image_pixels, units
 from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
-from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
 from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import NetworkPrior, TablePrior
 
 TEXT = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 CANVAS = (1, 2)

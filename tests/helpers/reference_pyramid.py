@@ -6,8 +6,8 @@ from math import floor, prod
 import numpy as np
 
 from helpers.reference_grid import _activate, _outputs, _source
-from smalti.decoders.pyramid.level_prior import NetworkPrior
 from smalti.decoders.pyramid.pyramid_network import ABSENT
+from smalti.entropy.priors import NetworkPrior
 
 B = [floor(Fraction(2**16) * Fraction(2 ** (-j / 16)) + Fraction(1, 2)) for j in range(16)]
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from smalti.archive.format.header import Promise
 from smalti.archive.format.layout import PRELUDE_BYTES, Section
 from smalti.archive.read.sections import SectionFile
+from smalti.decoders.contract import LevelInfo
 
 __all__ = [
     "ArchiveInfo",
@@ -46,16 +47,6 @@ class SectionBytes:
 
 
 @dataclass(frozen=True)
-class LevelInfo:
-    """A level of tokens: the number of its scale, its grid (h, w), its positions h * w, and how many codes it has."""
-
-    scale: int
-    grid: tuple[int, int]
-    positions: int
-    codes: int
-
-
-@dataclass(frozen=True)
 class ArchiveInfo:
     """An archive in numbers.
 
@@ -65,7 +56,7 @@ class ArchiveInfo:
     bits_per_pixel : 8 * archive_bytes / (N * H * W), all channels of a pixel together
     bytes_per_image : archive_bytes / N
     perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled; absent ones are left out
-    levels : of the tokens, if the decoder is a pyramid; None if it is not, or if the model is damaged
+    levels : of the tokens; None if the decoder has no levels, or if the model is damaged
     promise : what it promises of every image, or None
     recovery_bytes : of `bytes.index`, what serves to repair the file
     damage : what was found to be wrong on opening

@@ -1,147 +1,273 @@
-"""What is expected of the tokens of an image before they are seen, as tables of stored integers.
+"""Token priors: what is expected of tokens before they are seen, in stored integers. All kinds of decoder use these.
 
-Kinds, by a number in the file so that later ones can join them:
+    TablePrior      a frequency table for all positions, or one for each
+    NetworkPrior    a small network that looks at what was decoded before
 
-    1 shared     one table for every position of the token grid
-    2 position   one table for each position
-
-`TokenPrior.fit` takes the kind and the precision that make tables and tokens together smallest.
+A prior codes one group of symbols at a time: the tokens of some images at one position. The prior of a decoder kind
+says which groups there are, in which order, and which features a network looks at (`smalti.decoders`).
 """
 
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
-from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
+from smalti.entropy.coder import StackEncoder, SymbolDecoder, Weights
+from smalti.entropy.distribution import UNITS, share_units
+from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.tables import pack_tables, unpack_tables
-from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
+from smalti.errors import ModelError, UsageError
+from smalti.lazy import cached_property
 
-__all__ = ["MAX_POSITION_CELLS", "TokenPrior"]
+__all__ = ["MAX_POSITION_CELLS", "Features", "NetworkPrior", "PositionPrior", "TablePrior", "needed_precision"]
 
-MAX_POSITION_CELLS = 1 << 22  # tables x codes of a "position" prior: bounds the memory of a reader and a writer
-_HEAD = struct.Struct("<BBHII")  # kind, precision, reserved, codes, positions
-_KINDS: dict[str, int] = {"shared": 1, "position": 2}
+MAX_POSITION_CELLS = 1 << 22  # tables x codes of a prior: bounds the memory of a reader and a writer
+MAX_HIDDEN = (1 << 16) - 1
+MOST_HIDDEN = 255
+"""The largest value of a hidden number of a NetworkPrior."""
+
+MAX_SHIFT = 24
+_EXACT = 1 << 24  # sums of integers up to this magnitude are exact in float32
+_PIECE_NUMBERS = 1 << 14  # of a distribution, features or hidden numbers at a time: they stay in the caches (measured)
 _PRECISIONS = (8, 10, 12, 14, 16)
 
+Values = NDArray[Any]
+"""Whole numbers, held as floating-point numbers."""
 
-@dataclass(frozen=True, eq=False)
-class TokenPrior:
-    """Distributions of the tokens of an image: `positions` tokens, each an index into the codes in use.
+Features = Callable[[slice], Values]
+"""Features [k, F] of k of a group's images."""
 
-    kind : "shared" (one table) or "position" (one table for each of `positions`)
-    tables : FrequencyTable, all of one precision and one alphabet
-    positions : T, tokens per image
 
-    >>> prior = TokenPrior.fit(counts)                    # counts: int64 [T, U]
-    >>> prior.decode(prior.encode(tokens), len(tokens))   # equals tokens
-    >>> TokenPrior.from_bytes(prior.to_bytes())           # the same prior
-    """
-
-    kind: Literal["shared", "position"]
-    tables: tuple[FrequencyTable, ...]
-    positions: int
-
-    def __post_init__(self) -> None:
-        expected = self.positions if self.kind == "position" else 1
-        if self.positions < 1 or len(self.tables) != expected:
-            raise UsageError(f"{self.kind} prior of {self.positions} positions with {len(self.tables)} tables")
-        if len({(table.precision, len(table.frequencies)) for table in self.tables}) != 1:
-            raise UsageError("the tables of a prior differ in precision or alphabet")
+class PositionPrior(Protocol):
+    """Distributions of the tokens at the positions of a grid. `position` counts them row after row."""
 
     @property
     def codes(self) -> int:
-        """U, the size of the alphabet."""
-        return len(self.tables[0].frequencies)
+        """K, the size of the alphabet."""
+
+    @property
+    def rows(self) -> int:
+        """1, or positions for which it has numbers of their own."""
+
+    def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
+        """Encode a group of symbols, integers [n] in [0, K); UsageError if one cannot be coded."""
+
+    def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
+        """Decode a group of `count` symbols, int32 [count]."""
+
+    def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
+        """Bits of each symbol, float64 [n]; infinite if it cannot be coded."""
+
+
+@dataclass(frozen=True, eq=False)
+class TablePrior:
+    """Stored frequencies: one table for all positions, or one for each.
+
+    tables : uint32 [P, K], P = 1 or positions, each row summing to 2**precision; what has frequency 0 cannot be coded
+    precision : 0 to 24
+
+    Raises ModelError if that is not so.
+    """
+
+    tables: NDArray[np.uint32]
+    precision: int
+
+    def __post_init__(self) -> None:
+        if self.tables.ndim != 2 or not 1 <= self.tables.size <= MAX_POSITION_CELLS:
+            raise ModelError(f"tables are {list(self.tables.shape)}, not [positions, codes]")
+        try:
+            _ = self.frequency_tables
+        except UsageError as error:
+            raise ModelError(str(error)) from error
 
     @classmethod
-    def fit(cls, counts: NDArray[np.int64]) -> "TokenPrior":
-        """The prior that codes tokens with these counts in the fewest bytes, its own tables included.
-
-        counts : int64 [T, U], how often each code stands at each position; no row all 0
-        """
-        if counts.ndim != 2 or not counts.any(axis=1).all():
-            raise UsageError(f"counts {list(counts.shape)} must be [positions, codes] with no empty row")
-        positions = counts.shape[0]
-        candidates = [*_candidates(counts.sum(axis=0, keepdims=True), positions)]
-        if positions > 1 and counts.size <= MAX_POSITION_CELLS:
-            candidates += _candidates(counts, positions)
-        return min(candidates, key=lambda candidate: candidate[0])[1]
+    def from_counts(cls, counts: NDArray[np.int64], precision: int) -> "TablePrior":
+        """Round counts int64 [P, K] to tables as `FrequencyTable.from_counts` does, which says what it raises."""
+        return cls(np.stack([FrequencyTable.from_counts(row, precision).frequencies for row in counts]), precision)
 
     @classmethod
-    def fit_shared(cls, counts: NDArray[np.int64], positions: int) -> "TokenPrior":
-        """The best "shared" prior for counts int64 [U] pooled over `positions` (when [T, U] would not fit)."""
-        return min(_candidates(counts[None, :], positions), key=lambda candidate: candidate[0])[1]
+    def candidates(cls, counts: NDArray[np.int64], further: Iterable[int] = ()) -> Iterator["TablePrior"]:
+        """Tables for counts int64 [P, K] at each sensible precision. further : precisions to try besides"""
+        needed = needed_precision(counts)
+        for precision in sorted({*_PRECISIONS, *further}):
+            if precision >= needed:
+                yield cls.from_counts(counts, precision)
 
-    def encode(self, tokens: NDArray[np.integer]) -> bytes:
-        """Code tokens (integers [n, T], each in [0, U) and possible under its table), else raise UsageError."""
-        if tokens.ndim != 2 or tokens.shape[1] != self.positions:
-            raise UsageError(f"tokens {list(tokens.shape)} are not [n, {self.positions}]")
-        encoder = SymbolEncoder()
-        if self.kind == "shared":
-            encoder.add(tokens.T.ravel(), self.tables[0])
-        else:
-            for position, table in enumerate(self.tables):
-                encoder.add(tokens[:, position], table)
-        return encoder.finish()
+    @property
+    def codes(self) -> int:
+        """K."""
+        return int(self.tables.shape[1])
 
-    def decode(self, data: bytes, images: int) -> NDArray[np.uint16]:
-        """Read back the tokens of `images` images: uint16 [images, T]; DamagedArchiveError if `data` do not fit."""
-        decoder = SymbolDecoder(data)
-        if self.kind == "shared":
-            flat = decoder.take(images * self.positions, self.tables[0])
-            tokens = flat.astype(np.uint16).reshape(self.positions, images)
-        else:
-            tokens = np.empty((self.positions, images), np.uint16)
-            for position, table in enumerate(self.tables):
-                tokens[position] = decoder.take(images, table)
-        decoder.finish()
-        return np.ascontiguousarray(tokens.T)
+    @property
+    def rows(self) -> int:
+        """P."""
+        return len(self.tables)
+
+    def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
+        """See PositionPrior."""
+        del features
+        encoder.push(symbols, self._table(position))
+
+    def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
+        """See PositionPrior."""
+        del features
+        return decoder.take(count, self._table(position))
+
+    def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
+        """See PositionPrior."""
+        del features
+        with np.errstate(divide="ignore"):
+            of_code = self.precision - np.log2(self._table(position).frequencies.astype(np.float64))
+        bits: NDArray[np.float64] = of_code[symbols]
+        return bits
+
+    def counted_bits(self, counts: NDArray[np.int64]) -> float:
+        """Bits that symbols with these counts, int64 [P, K], cost."""
+        return sum(table.cost_bits(row) for table, row in zip(self.frequency_tables, counts, strict=True))
 
     def to_bytes(self) -> bytes:
-        """Serialise; `from_bytes` is the inverse."""
-        precision = self.tables[0].precision
-        head = _HEAD.pack(_KINDS[self.kind], precision, 0, self.codes, self.positions)
-        return head + pack_tables(np.stack([table.frequencies for table in self.tables]), precision)
+        """Serialise the frequencies; `from_bytes` is the inverse. How many they are is stated elsewhere."""
+        return pack_tables(self.tables, self.precision)
 
     @classmethod
-    def from_bytes(cls, data: bytes, codes: int, positions: int) -> "TokenPrior":
-        """Read a prior for `codes` codes and `positions` positions, which the file states elsewhere too.
+    def from_bytes(cls, data: bytes, rows: int, codes: int, precision: int) -> "TablePrior":
+        """Read what `to_bytes` wrote; DamagedArchiveError, or ModelError if a row is no table."""
+        return cls(unpack_tables(data, rows, codes, precision), precision)
 
-        Raises DamagedArchiveError if the bytes are not such a prior, UnsupportedArchiveError for an unknown kind.
-        """
-        if len(data) < _HEAD.size:
-            raise DamagedArchiveError(f"prior: {len(data)} bytes are too few")
-        number, precision, reserved, stored_codes, stored_positions = _HEAD.unpack_from(data)
-        if (stored_codes, stored_positions) != (codes, positions):
-            raise DamagedArchiveError(
-                f"prior: made for {stored_positions} x {stored_codes}, the archive has {positions} x {codes}"
-            )
-        kinds: dict[int, Literal["shared", "position"]] = {1: "shared", 2: "position"}
-        if number not in kinds:
-            raise UnsupportedArchiveError(f"prior: kind {number} is not known to this release; use a newer smalti")
-        kind = kinds[number]
-        rows = positions if kind == "position" else 1
-        if precision > MAX_PRECISION or reserved != 0 or (rows > 1 and rows * codes > MAX_POSITION_CELLS):
-            raise DamagedArchiveError("prior: a field of its head is out of range")
-        frequencies = unpack_tables(data[_HEAD.size :], rows, codes, precision)
-        try:
-            return cls(kind, tuple(FrequencyTable(row, precision) for row in frequencies), positions)
-        except UsageError as error:
-            raise DamagedArchiveError(f"prior: {error}") from error
+    @cached_property
+    def frequency_tables(self) -> tuple[FrequencyTable, ...]:
+        """The rows, ready to code with."""
+        return tuple(FrequencyTable(row, self.precision) for row in self.tables)
+
+    def _table(self, position: int) -> FrequencyTable:
+        return self.frequency_tables[position if self.rows > 1 else 0]
 
 
-def _candidates(counts: NDArray[np.int64], positions: int) -> Iterator[tuple[float, TokenPrior]]:
-    """Priors of one kind at each sensible precision, with their cost in bits (tables + tokens)."""
-    kind: Literal["shared", "position"] = "shared" if len(counts) == 1 else "position"
-    needed = int(np.count_nonzero(counts, axis=1).max() - 1).bit_length()
-    for precision in sorted({*_PRECISIONS, min(needed + 2, MAX_PRECISION)}):
-        if precision >= needed:
-            tables = tuple(FrequencyTable.from_counts(row, precision) for row in counts)
-            prior = TokenPrior(kind, tables, positions)
-            tokens_bits = sum(table.cost_bits(row) for table, row in zip(tables, counts, strict=True))
-            yield 8.0 * len(prior.to_bytes()) + tokens_bits, prior
+def needed_precision(counts: NDArray[np.int64]) -> int:
+    """The least precision at which every code that occurs in a row of counts gets a unit."""
+    return int(np.count_nonzero(counts, axis=1).max() - 1).bit_length()
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPrior:
+    """A network of one hidden layer, in integers, from features of what was decoded before to scores of codes.
+
+        hidden = min(max(floor((bias1[p] + features @ weight1) / 2**shift1), 0), 255)
+        scores = floor((bias2 + hidden @ weight2) / 2**shift2)                              in units of 1/16 bit
+
+    weight1 : int16 [F, H], weight2 : int16 [H, K], both within int8
+    bias1 : int32 [P, H], P = 1 or positions    bias2 : int32 [K]    shift1, shift2 : 0 to 24
+
+    Raises ModelError if the numbers do not fit each other, or if a sum could leave the range in which it is exact.
+    """
+
+    weight1: NDArray[np.int16]
+    bias1: NDArray[np.int32]
+    shift1: int
+    weight2: NDArray[np.int16]
+    bias2: NDArray[np.int32]
+    shift2: int
+
+    def __post_init__(self) -> None:
+        dtypes = {"weight1": np.int16, "bias1": np.int32, "weight2": np.int16, "bias2": np.int32}
+        shapes = {"weight1": (-1, self.hidden), "bias1": (-1, self.hidden), "weight2": (-1, self.codes), "bias2": (-1,)}
+        for name, dtype in dtypes.items():
+            array: NDArray[np.integer] = getattr(self, name)
+            if array.dtype != dtype or array.ndim != len(shapes[name]) or not array.size:
+                raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} {shapes[name]}")
+            if array.size > MAX_POSITION_CELLS:
+                raise ModelError(f"{name} of {array.size} numbers; {MAX_POSITION_CELLS} are the most")
+        if self.weight1.shape[1] != self.hidden or self.bias1.shape[1] != self.hidden or self.hidden > MAX_HIDDEN:
+            raise ModelError(f"{self.weight1.shape[1]}, {self.bias1.shape[1]} and {self.hidden} hidden numbers")
+        if self.weight2.shape[1] != self.codes:
+            raise ModelError(f"weights of {self.weight2.shape[1]} codes, biases of {self.codes}")
+        for weight in (self.weight1, self.weight2):
+            if not -128 <= int(weight.min()) <= int(weight.max()) <= 127:
+                raise ModelError("weights of a prior are outside int8")
+        if not (0 <= self.shift1 <= MAX_SHIFT and 0 <= self.shift2 <= MAX_SHIFT):
+            raise ModelError(f"shifts {self.shift1} and {self.shift2} are outside 0..{MAX_SHIFT}")
+        largest = MOST_HIDDEN * np.abs(self.weight2).sum(axis=0, dtype=np.int64) + np.abs(self.bias2.astype(np.int64))
+        if int(largest.max()) > _EXACT:
+            raise ModelError("the scores of a prior may exceed 2**24 and would not be exact")
+
+    @property
+    def codes(self) -> int:
+        """K."""
+        return len(self.bias2)
+
+    @property
+    def rows(self) -> int:
+        """P."""
+        return len(self.bias1)
+
+    @property
+    def features(self) -> int:
+        """F."""
+        return len(self.weight1)
+
+    @property
+    def hidden(self) -> int:
+        """H."""
+        return len(self.weight2)
+
+    def check(self, magnitudes: NDArray[np.int64]) -> None:
+        """ModelError if it does not fit features of these magnitudes, int64 [F]."""
+        if len(magnitudes) != self.features:
+            raise ModelError(f"a prior of {self.features} features, not {len(magnitudes)}")
+        sums = magnitudes @ np.abs(self.weight1.astype(np.int64))
+        if int((sums + np.abs(self.bias1.astype(np.int64))).max()) > _EXACT:
+            raise ModelError("the hidden sums of a prior may exceed 2**24 and would not be exact")
+
+    def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
+        """See PositionPrior."""
+        if self.codes > 1:
+            for piece in reversed(list(self._pieces(len(symbols)))):
+                encoder.push_each(symbols[piece], self.weights(position, features(piece)))
+
+    def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
+        """See PositionPrior."""
+        symbols = np.zeros(count, np.int32)
+        if self.codes > 1:
+            for piece in self._pieces(count):
+                symbols[piece] = decoder.take_each(self.weights(position, features(piece)))
+        return symbols
+
+    def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
+        """See PositionPrior."""
+        bits = np.zeros(len(symbols))
+        for piece in self._pieces(len(symbols)) if self.codes > 1 else ():
+            weights = self.weights(position, features(piece))
+            units = weights[np.arange(len(weights)), symbols[piece]].astype(np.float64) + 1
+            bits[piece] = np.log2(UNITS / units)
+        return bits
+
+    def weights(self, position: int, features: Values) -> Weights:
+        """The distribution of each row of features [n, F], float32 [n, K]; K from 2."""
+        weight1, weight2 = self._matrices
+        hidden = features @ weight1
+        hidden += self.bias1[position if self.rows > 1 else 0].astype(np.float32)
+        _shift_down(hidden, self.shift1)
+        np.clip(hidden, 0, MOST_HIDDEN, out=hidden)
+        scores = hidden @ weight2
+        scores += self.bias2.astype(np.float32)
+        _shift_down(scores, self.shift2)
+        return share_units(scores)
+
+    @cached_property
+    def _matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.weight1.astype(np.float32), self.weight2.astype(np.float32)
+
+    def _pieces(self, count: int) -> Iterator[slice]:
+        """Cut a group so that what is held at a time is bounded."""
+        step = max(1, _PIECE_NUMBERS // max(self.codes, self.features, self.hidden))
+        for start in range(0, count, step):
+            yield slice(start, start + step)
+
+
+def _shift_down(sums: Values, shift: int) -> None:
+    """floor(sums / 2**shift), in place; exact, since it is a product with a power of two."""
+    if shift:
+        np.multiply(sums, np.float32(2.0**-shift), out=sums)
+        np.floor(sums, out=sums)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
-from smalti.entropy.tables import pack_tables, unpack_tables
-from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
+from smalti.entropy.priors import TablePrior
+from smalti.errors import DamagedArchiveError, ModelError, UnsupportedArchiveError, UsageError
 from smalti.residual.contexts import CONTEXTS
 from smalti.residual.modes import MODES, NONE, STORED, mode_count
 from smalti.residual.symbol_classes import class_count
@@ -26,18 +26,17 @@ _MODE = struct.Struct("<BH")  # a mode, its frequency less one
 
 def pack_prior(
     mode_table: FrequencyTable,
-    tables: tuple[FrequencyTable, ...],
+    tables: TablePrior,
     table_of_cell: NDArray[np.uint8],
     group_images: int,
     dtype: DTypeLike = np.uint8,
 ) -> bytes:
     """Serialise the parts of a CorrectionPrior; `unpack_prior` is the inverse."""
     modes = mode_table.symbols.tolist()
-    cell_map, precision = pack_map(table_of_cell, len(tables)), tables[0].precision
-    symbols = len(tables[0].frequencies)
-    head = _HEAD.pack(_kind(dtype), precision, group_images, symbols, len(modes), len(tables), len(cell_map))
+    cell_map, precision = pack_map(table_of_cell, tables.rows), tables.precision
+    head = _HEAD.pack(_kind(dtype), precision, group_images, tables.codes, len(modes), tables.rows, len(cell_map))
     mode_bytes = b"".join(_MODE.pack(mode, int(mode_table.frequencies[mode]) - 1) for mode in modes)
-    return head + mode_bytes + cell_map + pack_tables(np.stack([table.frequencies for table in tables]), precision)
+    return head + mode_bytes + cell_map + tables.to_bytes()
 
 
 def _kind(dtype: DTypeLike) -> int:
@@ -49,9 +48,7 @@ def pack_map(table_of_cell: NDArray[np.uint8], tables: int) -> bytes:
     return zlib.compress(table_of_cell[table_of_cell != NO_TABLE].tobytes(), 9) if tables > 1 else b""
 
 
-def unpack_prior(
-    data: bytes, dtype: DTypeLike = np.uint8
-) -> tuple[FrequencyTable, tuple[FrequencyTable, ...], NDArray[np.uint8], int]:
+def unpack_prior(data: bytes, dtype: DTypeLike = np.uint8) -> tuple[FrequencyTable, TablePrior, NDArray[np.uint8], int]:
     """Read what `pack_prior` wrote; DamagedArchiveError if it cannot have written these bytes for such pixels.
 
     Raises UnsupportedArchiveError if they are of a later kind.
@@ -76,11 +73,10 @@ def unpack_prior(
         raise DamagedArchiveError("corrections: their tables end after the data")
     try:
         mode_table = _unpack_modes(data[_HEAD.size : map_start], mode_count(dtype))
-        rows = unpack_tables(data[map_end:], tables, symbols, precision)
-        frequency_tables = tuple(FrequencyTable(row, precision) for row in rows)
-    except UsageError as error:
+        of_cells = TablePrior.from_bytes(data[map_end:], tables, symbols, precision)
+    except (ModelError, UsageError) as error:
         raise DamagedArchiveError(f"corrections: {error}") from error
-    return mode_table, frequency_tables, _unpack_map(data[map_start:map_end], mode_table, tables), group_images
+    return mode_table, of_cells, _unpack_map(data[map_start:map_end], mode_table, tables), group_images
 
 
 def _unpack_modes(data: bytes, known: int) -> FrequencyTable:

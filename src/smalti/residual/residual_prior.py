@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
 from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import TablePrior
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.images.batch import Pixels
 from smalti.residual.modes import NONE, rebuild, uses_base
@@ -31,7 +32,7 @@ class CorrectionPrior:
     """Distributions of modes, and of symbols in their cells (mode and context).
 
     mode_table : over MODES modes
-    tables : 1 to 255 of one precision and one alphabet
+    tables : 1 to 255, over classes of symbols
     table_of_cell : uint8 [MODES * CONTEXTS], the table of each cell, 255 where the mode does not occur
     group_images : so many images of a block are coded together; at most 2**20 values, or one image
     image_shape : height, width, channels
@@ -44,7 +45,7 @@ class CorrectionPrior:
     """
 
     mode_table: FrequencyTable
-    tables: tuple[FrequencyTable, ...]
+    tables: TablePrior
     table_of_cell: NDArray[np.uint8]
     group_images: int
     image_shape: tuple[int, int, int]
@@ -96,7 +97,7 @@ class CorrectionPrior:
         order, counts = self.order(base[rows], corrections.modes[rows])
         symbols = corrections.symbols.ravel()
         parts = np.split(classes_of(symbols)[order], np.cumsum(counts)[:-1])
-        for table, part in zip(self.tables, parts, strict=True):
+        for table, part in zip(self.tables.frequency_tables, parts, strict=True):
             encoder.add(part, table)
         if symbols.dtype == np.uint16:
             write_further(encoder, symbols)
@@ -105,7 +106,7 @@ class CorrectionPrior:
     def order(self, base: Pixels, modes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The order in which pixels of corrected images are coded, table by table, and how many each table has."""
         tables = self.table_of_cell[cells_of(base, modes)].ravel()
-        return np.argsort(tables, kind="stable"), np.bincount(tables, minlength=len(self.tables))
+        return np.argsort(tables, kind="stable"), np.bincount(tables, minlength=self.tables.rows)
 
     def decode(self, data: bytes, images: int, rows: NDArray[np.intp], base_of: BaseOf) -> Pixels:
         """The pixels of some images of a block of `images`: rows ascending, each once; [rows, H, W, C].
@@ -168,7 +169,7 @@ class _Group:
         order, counts = self._prior.order(base, modes)
         classes = np.empty(base.size, np.uint8)
         start = 0
-        for table, count in zip(self._prior.tables, counts.tolist(), strict=True):
+        for table, count in zip(self._prior.tables.frequency_tables, counts.tolist(), strict=True):
             classes[order[start : start + count]] = self._decoder.take(count, table)
             start += count
         symbols: Pixels = classes if base.dtype == np.uint8 else take_further(self._decoder, classes)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.entropy.frequency import FrequencyTable
-from smalti.entropy.tables import pack_tables
+from smalti.entropy.priors import TablePrior
 from smalti.residual.contexts import CONTEXTS
 from smalti.residual.modes import MODES, STORED
 from smalti.residual.residual_packing import NO_TABLE, pack_map
@@ -91,7 +90,6 @@ def _xlogx(values: NDArray[np.float64]) -> NDArray[np.float64]:
 # was sibling import
 
 
-_PRECISIONS = (8, 10, 12, 14, 16)
 _TABLE_BITS = (20.0, 80.0, 400.0)  # how dear a table is taken to be: with few data, few tables are best
 _LEAST_GROUP_IMAGES = 16
 _USUAL_GROUP_IMAGES = 64
@@ -106,7 +104,7 @@ MAX_GROUP_VALUES = 1 << 20
 class FittedTables:
     """Tables, the number of each cell's table (uint8 [MODES * CONTEXTS]), and the bytes of all symbols coded so."""
 
-    tables: tuple[FrequencyTable, ...]
+    tables: TablePrior
     table_of_cell: NDArray[np.uint8]
     symbols_bytes: float
 
@@ -123,21 +121,17 @@ def fit_tables(counts: CorrectionCounts) -> FittedTables:
         np.add.at(merged, numbers, seen)
         table_of_cell = _table_of_cell(cells, numbers)
         stored_bytes, tables, symbols_bytes = _best_tables(merged)
-        stored_bytes += len(pack_map(table_of_cell, len(tables)))
+        stored_bytes += len(pack_map(table_of_cell, tables.rows))
         candidates.append((stored_bytes + symbols_bytes, FittedTables(tables, table_of_cell, symbols_bytes)))
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
 
-def _best_tables(counts: NDArray[np.int64]) -> tuple[float, tuple[FrequencyTable, ...], float]:
+def _best_tables(counts: NDArray[np.int64]) -> tuple[float, TablePrior, float]:
     """Tables for counts int64 [tables, symbols], all of the precision that pays best; their bytes, the symbols'."""
-    needed = int(np.count_nonzero(counts, axis=1).max() - 1).bit_length()
-    candidates = []
-    for precision in _PRECISIONS:
-        if precision >= needed:
-            tables = tuple(FrequencyTable.from_counts(row, precision) for row in counts)
-            symbols_bytes = sum(table.cost_bits(row) for table, row in zip(tables, counts, strict=True)) / 8
-            packed = pack_tables(np.stack([table.frequencies for table in tables]), precision)
-            candidates.append((float(len(packed)), tables, symbols_bytes))
+    candidates = [
+        (float(len(tables.to_bytes())), tables, tables.counted_bits(counts) / 8)
+        for tables in TablePrior.candidates(counts)
+    ]
     return min(candidates, key=lambda candidate: candidate[0] + candidate[2])
 
 

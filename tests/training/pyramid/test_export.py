@@ -4,11 +4,11 @@ import torch
 
 from helpers.tiny_pyramids import SHAPES, as_bytes, decoded, random_pyramid, random_tokens
 from smalti.decoders.pyramid.context import reach
-from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import ABSENT
 from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.training.pyramid.export import global_tokens, local_tokens, to_network, to_prior
 
 IMAGES = 12

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.collection.directory import MemberFacts, pack_directory
-from smalti.archive.collection.sharing import SharedTokens, model_reference, network_key, pack_shared
+from smalti.archive.collection.sharing import model_reference, network_key, pack_shared
 from smalti.archive.edit.rewrite import recovery_spec, rewrite_archive
 from smalti.archive.format.frames import FrameWriter
+from smalti.archive.format.header import Header
 from smalti.archive.format.layout import COLLECTION, SHARED_MODEL, SHARED_PRIOR, Section, crc32c
-from smalti.archive.read.image_model import TokenModel
 from smalti.archive.read.reader import Archive
 from smalti.archive.recovery.parity import Key
+from smalti.decoders.contract import ImageModel, SharedModel
 from smalti.errors import UsageError
 from smalti.storage.atomic import atomic_file, writing
 from smalti.storage.spool import spool_file
@@ -84,11 +85,11 @@ class _Plan:
 
 @dataclass
 class _Network:
-    """A network, the members that have it, and the codes that they use of it; the latter only of grids of tokens."""
+    """A network, the members that have it, the header of the first of them, and what they share."""
 
     members: list[int]
-    tokens: SharedTokens | None
-    pyramid: bytes | None
+    header: Header
+    shared: SharedModel
 
 
 class _Sharing:
@@ -109,14 +110,8 @@ class _Sharing:
                     continue  # it protects the bytes of a model that is its own
                 header, model = archive.sections.header, archive.model
                 code_ids[number] = model.code_ids
-                known = networks.setdefault(network_key(header, model), [])
-                if isinstance(model, TokenModel):
-                    _join(known, number, model, archive)
-                elif known:
-                    known[0].members.append(number)
-                else:
-                    known.append(_Network([number], None, pack_shared(header, header.codebook_size, model.to_bytes())))
-                if header.decoder == "pyramid":
+                _join(networks.setdefault(network_key(header, model), []), number, header, model)
+                if not header.kind.fits_prior:
                     priors.setdefault(archive.prior.to_bytes(), []).append(number)
         for network in (one for known in networks.values() for one in known if len(one.members) > 1):
             self._share_model(network, code_ids)
@@ -128,22 +123,20 @@ class _Sharing:
                     self.plans[number] = replace(self.plans[number], prior=digest)
 
     def _share_model(self, network: _Network, code_ids: dict[int, NDArray[np.uint16]]) -> None:
-        shared = network.pyramid if network.tokens is None else network.tokens.payload()
-        assert shared is not None
-        self.payloads.append(shared)
-        every = None if network.tokens is None else network.tokens.code_ids
+        payload = pack_shared(network.header, network.shared.model)
+        self.payloads.append(payload)
         for number in network.members:
-            reference = model_reference(shared, every, None if every is None else code_ids[number])
+            reference = model_reference(payload, network.shared.reference(code_ids[number]))
             self.plans[number] = replace(self.plans[number], model=reference)
 
 
-def _join(known: list[_Network], number: int, model: TokenModel, archive: Archive) -> None:
+def _join(known: list[_Network], number: int, header: Header, model: ImageModel) -> None:
     """Put a member to those with the same network, unless one of its codes is another than theirs."""
     for network in known:
-        if network.tokens is not None and network.tokens.add(model):
+        if network.shared.add(model):
             network.members.append(number)
             return
-    known.append(_Network([number], SharedTokens(archive.sections.header, model), None))
+    known.append(_Network([number], header, model.sharing()))
 
 
 def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, spool_beside: Path) -> None:
@@ -154,8 +147,9 @@ def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, spool_beside: 
     replaced: dict[Key, bytes] = {
         (Section.MODEL, 0): plan.model or archive.model.to_bytes(),
     }
-    if file.header.decoder == "pyramid":
-        replaced[Section.PRIOR, 0] = plan.prior or archive.prior.to_bytes()
+    if not file.header.kind.fits_prior:
+        prior = plan.prior or archive.prior.to_bytes()
+        replaced |= {(Section.PRIOR, ordinal): prior for ordinal in range(file.header.priors)}
     header = replace(file.header, required_features=features)
     if recovery_spec(file) is not None:
         replaced = {}

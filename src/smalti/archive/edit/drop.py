@@ -1,7 +1,6 @@
 """An archive without some of its images: the tokens of the others are written again, and decode to the same pixels."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,10 @@ from numpy.typing import NDArray
 from smalti.archive.edit.rewrite import recovery_spec
 from smalti.archive.format.header import Header
 from smalti.archive.read.annotations import Besides
-from smalti.archive.read.image_model import TokenModel
 from smalti.archive.read.reader import Archive
 from smalti.archive.write.fields import FIELD_PREFIX
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
-from smalti.decoders.layers.integer_network import IntegerNetwork
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
-from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.errors import SmaltiError, UsageError
 from smalti.residual.residuals import Corrections
 
@@ -39,8 +34,8 @@ def write_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threa
         raise UsageError(f"{archive.path}: no image would be left; delete the file instead")
     header = archive.sections.header
     _refuse_unknown(archive)
-    network = _whole_network(archive)
-    prior = archive.prior if isinstance(archive.prior, PyramidPrior) else None
+    network = archive.model.whole_network()
+    prior = None if header.kind.fits_prior else archive.prior
     with ArchiveWriter(out, _spec(archive, header), network, threads=threads, prior=prior) as writer:
         for numbers, corrections in _blocks(archive, threads):
             kept = ~dropped[numbers.start : numbers.stop]
@@ -71,17 +66,6 @@ def _spec(archive: Archive, header: Header) -> ArchiveSpec:
         recovery=recovery_spec(archive.sections),
         dtype=header.dtype,
     )
-
-
-def _whole_network(archive: Archive) -> IntegerNetwork | PyramidNetwork:
-    """The decoder for all K codes, as a writer takes it; codes that are not in use are not known, and are nothing."""
-    model, codes = archive.model, archive.sections.header.codebook_size
-    if not isinstance(model, TokenModel):
-        return archive.prior.network if isinstance(archive.prior, PyramidPrior) else model.network
-    first, *others = model.network.layers
-    weight = np.zeros((codes, *first.weight.shape[1:]), first.weight.dtype)
-    weight[model.code_ids] = first.weight
-    return IntegerNetwork((replace(first, weight=weight), *others))
 
 
 def _blocks(archive: Archive, threads: int) -> Iterator[tuple[range, Corrections | None]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.format.layout import PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c, pack_prelude
-from smalti.archive.read.image_model import Prior
+from smalti.decoders.contract import Prior
 from smalti.errors import DamagedArchiveError
 
 __all__ = ["Block", "FrameWriter", "pack_block", "unpack_block"]

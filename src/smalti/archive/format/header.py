@@ -8,13 +8,14 @@ import numpy as np
 
 from smalti.archive.format.layout import VERSION, check_version
 from smalti.archive.format.limits import Limits
+from smalti.decoders.contract import DecoderFacts
+from smalti.decoders.kind import KINDS, DecoderKind
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
 __all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "Header", "Promise"]
 
-DECODERS = ("integer", "pyramid")
 DTYPES = ("uint8", "uint16")
 MAX_CODES = 1 << 16
 MAX_BLOCK_IMAGES = 1 << 16
@@ -52,8 +53,8 @@ class Header:
     promise: Promise | None
     profile: str
     provenance: tuple[tuple[str, str], ...]
+    decoder: str
     dtype: str = "uint8"
-    decoder: str = "integer"
     format_version: int = VERSION
     required_features: int = 0
 
@@ -66,7 +67,7 @@ class Header:
             "token_grid": min(self.token_grid) >= 1 and max(self.token_grid) <= MAX_GRID,
             "padded_shape": height <= self.padded_shape[0] and width <= self.padded_shape[1],
             "codebook_size": 2 <= self.codebook_size <= MAX_CODES,
-            "codes_used": self._fewest_codes <= self.codes_used <= self.codebook_size,
+            "codes_used": self.kind.fewest_codes <= self.codes_used <= self.codebook_size,
             "perplexity": math.isfinite(self.perplexity) and self._perplexity_can_be,
             "block_images": 1 <= self.block_images <= MAX_BLOCK_IMAGES,
             "columns": len(set(self.columns)) == len(self.columns),
@@ -83,14 +84,27 @@ class Header:
             raise DamagedArchiveError(f"header: {broken[0]} is {getattr(self, broken[0])}, which cannot be")
 
     @property
-    def priors(self) -> int:
-        """Times the prior is in the file: that of a pyramid is about as large as its model, and like it there once."""
-        return 1 if self.decoder == "pyramid" else 2
+    def kind(self) -> DecoderKind:
+        """The kind of the decoder."""
+        return KINDS[self.decoder]
 
     @property
-    def _fewest_codes(self) -> int:
-        """Images of a pyramid may be without tokens."""
-        return 0 if self.decoder == "pyramid" else 1
+    def priors(self) -> int:
+        """Times the prior is in the file."""
+        return self.kind.prior_copies
+
+    @property
+    def decoder_facts(self) -> DecoderFacts:
+        """What it says of the decoder."""
+        return DecoderFacts(
+            channels=self.image_shape[2],
+            dtype=self.pixel_type,
+            padded_shape=self.padded_shape,
+            token_grid=self.token_grid,
+            codebook_size=self.codebook_size,
+            codes_used=self.codes_used,
+            block_images=min(self.block_images, self.images),
+        )
 
     @property
     def _perplexity_can_be(self) -> bool:
@@ -171,7 +185,7 @@ def _check_known(found: dict[str, Any]) -> None:
         raise DamagedArchiveError("header: it does not state the version of the format")
     check_version(version, features)
     decoder, dtype = found.get("decoder"), found.get("dtype")
-    if type(decoder) is str and type(dtype) is str and not (decoder in DECODERS and dtype in DTYPES):
+    if type(decoder) is str and type(dtype) is str and not (decoder in KINDS and dtype in DTYPES):
         raise UnsupportedArchiveError(
             f"decoder {decoder!r} for {dtype!r} is not known to this release; use a newer smalti"
         )

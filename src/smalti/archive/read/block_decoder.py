@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.format.frames import Block
 from smalti.archive.format.header import Header
-from smalti.archive.read.image_model import ImageModel
+from smalti.decoders.contract import ImageModel
 from smalti.images.batch import Pixels
 from smalti.residual.residual_prior import CorrectionPrior
 

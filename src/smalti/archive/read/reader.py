@@ -17,7 +17,6 @@ from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.annotations import Besides
 from smalti.archive.read.damage import missing_blocks
-from smalti.archive.read.image_model import ImageModel, Prior
 from smalti.archive.read.pixels import read_pixels
 from smalti.archive.read.sections import SectionFile, SharedPayloads
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
@@ -33,6 +32,7 @@ from smalti.archive.report import (
     recovery_bytes,
     section_bytes,
 )
+from smalti.decoders.contract import ImageModel, Prior
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
 from smalti.images.batch import Pixels
@@ -202,7 +202,7 @@ class Archive:
     @property
     def levels(self) -> int:
         """Levels of the tokens: 1, unless the decoder is a pyramid."""
-        return 1 if self._header.decoder == "integer" else len(self._store.model.levels or ())
+        return len(self._store.model.levels or ()) if self._header.kind.has_levels else 1
 
     def preview(self, selection: Selection, levels: int) -> Pixels:
         """What the first `levels` levels of the tokens give alone, 1 to `self.levels`, without corrections.
@@ -354,8 +354,8 @@ class Archive:
         return pixels[0] if single else pixels
 
     def _level_infos(self) -> tuple[LevelInfo, ...] | None:
-        """Only the model of a pyramid says what levels there are; without it there is still the rest to tell."""
-        if self._header.decoder == "integer":
+        """Only the model says what levels there are; without it there is still the rest to tell."""
+        if not self._header.kind.has_levels:
             return None
         try:
             return self._store.model.levels

@@ -9,14 +9,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.collection.sharing import unpack_referenced
+from smalti.archive.collection.sharing import unpack_model, unpack_referenced
 from smalti.archive.format.column import Column, unpack_column
 from smalti.archive.format.frames import Block, unpack_block
 from smalti.archive.format.layout import SHARED_MODEL, SHARED_PRIOR, Entry, Section
 from smalti.archive.read.block_decoder import BlockDecoder
-from smalti.archive.read.image_model import ImageModel, Prior
-from smalti.archive.read.model_section import check_prior, unpack_model
 from smalti.archive.read.sections import SectionFile, SharedPayloads
+from smalti.decoders.contract import ImageModel, Prior
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
 from smalti.lazy import cached_property
 from smalti.residual.residual_prior import CorrectionPrior
@@ -111,7 +110,7 @@ class SectionStore:
 
         def parser(data: bytes) -> Prior:
             prior = model.read_prior(self._shared()(data) if self._has(SHARED_PRIOR) else data)
-            check_prior(prior, self._file.limits)
+            self._file.limits.check("network_operations", prior.operations, "the prior of an image")
             return prior
 
         return self.parse(Section.PRIOR, ordinal, parser)

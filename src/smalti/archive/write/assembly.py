@@ -17,13 +17,13 @@ from smalti.archive.format.frames import Block, FrameWriter, pack_block
 from smalti.archive.format.header import Header, Promise
 from smalti.archive.format.layout import Section, crc32c
 from smalti.archive.read.block_decoder import BlockDecoder, plain_bytes
-from smalti.archive.read.model_section import BLACK_SIDE, black_network
 from smalti.archive.recovery.parity import RecoveryBuilder
 from smalti.archive.report import perplexity
 from smalti.archive.write.fields import FieldsBuilder
 from smalti.archive.write.spec import ArchiveSpec
-from smalti.archive.write.token_spool import BlankTokens, CorrectionSpool, PlainImages, Tokens
-from smalti.archive.write.writer_model import TokenWriting, WriterModel
+from smalti.archive.write.token_spool import BlankTokens, CorrectionSpool, PlainImages
+from smalti.decoders.blank import blank_grid, blank_writer
+from smalti.decoders.contract import Tokens, WriterModel
 from smalti.images.batch import Pixels
 from smalti.residual.residual_prior import CorrectionPrior
 from smalti.residual.residuals import CorrectionCounts, Corrections, apply_corrections
@@ -76,10 +76,9 @@ def _without_decoder(collected: Collected) -> Collected:
     tokens, corrections = collected.tokens, collected.corrections
     if corrections is None or corrections.stored < tokens.images:
         return collected
-    height, width, channels = collected.spec.image_shape
-    spec = replace(collected.spec, token_grid=(-(-height // BLACK_SIDE), -(-width // BLACK_SIDE)))
+    spec = replace(collected.spec, token_grid=blank_grid(collected.spec.image_shape))
     blank = BlankTokens(tokens.images, math.prod(spec.token_grid), spec.codebook_size)
-    return replace(collected, spec=spec, model=TokenWriting(black_network(channels, spec.dtype), spec), tokens=blank)
+    return replace(collected, spec=spec, model=blank_writer(spec.tokens), tokens=blank)
 
 
 class _Assembly:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from smalti.archive.format.header import DTYPES, MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID
 from smalti.archive.format.limits import Limits
 from smalti.archive.recovery.parity import RecoverySpec
+from smalti.decoders.contract import TokenSpec
 from smalti.errors import UsageError
 
 __all__ = ["ArchiveSpec"]
@@ -65,6 +66,11 @@ class ArchiveSpec:
                 f"blocks of {self.block_images} images have {block_bytes} bytes of pixels, too many to correct at "
                 f"once; leave block_images out, or take fewer"
             )
+
+    @property
+    def tokens(self) -> TokenSpec:
+        """What a decoder is told of it."""
+        return TokenSpec(self.image_shape, self.token_grid, self.codebook_size, self.dtype)
 
     @property
     def images_per_block(self) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -12,27 +11,9 @@ from smalti.residual.modes import PLAIN
 from smalti.residual.residuals import Corrections
 from smalti.storage.spool import spool_file
 
-__all__ = ["BlankTokens", "CorrectionSpool", "PlainImages", "TokenSpool", "Tokens", "count_codes"]
+__all__ = ["BlankTokens", "CorrectionSpool", "PlainImages", "TokenSpool", "count_codes"]
 
 _PIECE_TOKENS = 1 << 20
-
-
-class Tokens(Protocol):
-    """Tokens of images in order.
-
-    counts : int64 [K], how often each code stands anywhere
-    images : how many there are    tokens_per_image : T
-    """
-
-    counts: NDArray[np.int64]
-    images: int
-    tokens_per_image: int
-
-    def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
-        """All images from the first, `piece_images` at a time: uint16 [n, T]."""
-
-    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
-        """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
 
 
 def count_codes(tokens: NDArray[np.integer], codebook_size: int) -> NDArray[np.int64]:

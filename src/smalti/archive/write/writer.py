@@ -14,10 +14,8 @@ from smalti.archive.write.assembly import Collected, write_archive
 from smalti.archive.write.fields import FieldsBuilder
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.token_spool import CorrectionSpool, TokenSpool
-from smalti.archive.write.writer_model import writer_model
-from smalti.decoders.layers.integer_network import IntegerNetwork
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
-from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.decoders.contract import Network, Prior
+from smalti.decoders.kind import KINDS
 from smalti.errors import UsageError
 from smalti.images.batch import Fields
 from smalti.residual.residuals import Corrections
@@ -34,7 +32,7 @@ class ArchiveWriter:
     ...     writer.commit()
 
     network : the decoder with all K codes; codes that no token uses are not stored, unless it is a pyramid
-    prior : of a pyramid, made before; other tokens have theirs fitted on commit
+    prior : made for the network, if it is a pyramid; other tokens have theirs fitted on commit
     threads : how many may decode pixels on commit, for their checksums; the bytes do not depend on it
 
     Raises OutputExistsError at once if the file exists and `overwrite` is not given, OutputError if it cannot be
@@ -45,14 +43,14 @@ class ArchiveWriter:
         self,
         path: str | PathLike[str],
         spec: ArchiveSpec,
-        network: IntegerNetwork | PyramidNetwork,
+        network: Network,
         overwrite: bool = False,
         threads: int = 1,
-        prior: PyramidPrior | None = None,
+        prior: Prior | None = None,
     ) -> None:
         self._path, self._overwrite, self._threads = Path(path), overwrite, threads
-        self._model = writer_model(spec, network, prior)
-        self._spec = spec = self._model.fitted_spec(spec)
+        self._model = KINDS[network.kind].writing(spec.tokens, network, prior)
+        self._spec = spec = spec.with_blocks(self._model.block_images)
         check_output(self._path, overwrite)
         self._labels = array("q")  # 8 bytes an image, without an object for each batch
         self._names = TextBuilder("names")

@@ -12,7 +12,7 @@ From the sums of a layer to its values, by exact operations on whole numbers in 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,6 +198,7 @@ class IntegerNetwork:
     Raises ModelError if the layers do not fit each other, or if a sum could leave the range in which it is exact.
     """
 
+    kind: ClassVar[str] = "integer"
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:

@@ -1,1 +1,1 @@
-"""Decoders of hierarchical tokens, and their priors (docs/format.md)."""
+"""The kind "pyramid": levels of tokens, of which the last ones may be absent; all codes are stored."""

@@ -14,13 +14,12 @@ from smalti.decoders.layers.network_packing import PRECISIONS
 from smalti.decoders.layers.weights import Levels, choose_levels, read_weights, write_weights
 from smalti.decoders.pyramid.context import feature_count
 from smalti.decoders.pyramid.description import Coding, Fields
-from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
 from smalti.decoders.pyramid.pyramid_packing import open_reader
 from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
 from smalti.entropy.integers import IntegerReader, IntegerWriter
-from smalti.entropy.priors import MAX_POSITION_CELLS
+from smalti.entropy.priors import MAX_POSITION_CELLS, NetworkPrior, TablePrior
 from smalti.errors import DamagedArchiveError, ModelError, UnsupportedArchiveError, UsageError
 
 __all__ = ["KIND", "pack_prior", "unpack_prior"]

@@ -11,6 +11,7 @@ Every sum is of integers within 2**24, so that float32 holds it exactly (docs/fo
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +146,7 @@ class PyramidNetwork:
     Raises ModelError if they do not fit each other, or if a sum could leave the range in which it is exact.
     """
 
+    kind: ClassVar[str] = "pyramid"
     scales: tuple[Scale, ...]
     levels: tuple[Level, ...]
     bias: NDArray[np.int32]

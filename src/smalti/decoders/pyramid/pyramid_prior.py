@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.pyramid.context import Latents, LevelLatents, feature_magnitudes
-from smalti.decoders.pyramid.level_prior import LevelPrior, NetworkPrior, TablePrior
 from smalti.decoders.pyramid.prior_packing import pack_prior, unpack_prior
 from smalti.decoders.pyramid.pyramid_network import ABSENT, PyramidNetwork
 from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
 from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import NetworkPrior, PositionPrior, TablePrior
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.lazy import cached_property
 
@@ -133,7 +133,7 @@ class PyramidPrior:
 
     def _groups(
         self, latents: Latents, depths: NDArray[np.intp], backwards: bool = False
-    ) -> Iterator[tuple[LevelPrior, "_Group"]]:
+    ) -> Iterator[tuple[PositionPrior, "_Group"]]:
         """All groups in the order of coding, or the other way round; none for levels that no image has."""
         for level in _order(range(self.layout.levels), backwards):
             members = np.flatnonzero(depths > level)

@@ -3,22 +3,17 @@
 Pixels as archives give them, to images as networks take them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from smalti.archive.collection.collection import Collection
-from smalti.archive.collection.sharing import SharedTokens, network_key
-from smalti.archive.read.image_model import TokenModel
+from smalti.archive.collection.sharing import network_key
 from smalti.archive.read.reader import Archive
-from smalti.decoders.layers.integer_network import IntegerNetwork
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
+from smalti.decoders.contract import ImageModel
 from smalti.errors import UsageError
-from smalti.training.integer_decoder import TorchIntegerDecoder
-from smalti.training.pyramid_decoder import TorchPyramidDecoder
+from smalti.torch_decoders.kinds import TORCH_DECODERS
 
 __all__ = ["FLOATS", "TokenDecoder", "as_images", "check_dtype"]
 
@@ -76,11 +71,9 @@ class TokenDecoder:
         self._size = archive.image_shape[:2]
         model = _common_model(archive)
         self._places = torch.from_numpy(_places(model.code_ids)).to(self.device)
-        self._decoder = (
-            TorchIntegerDecoder(model.network, self.device)
-            if isinstance(model.network, IntegerNetwork)
-            else TorchPyramidDecoder(model.network, model.grid, self.device)
-        )
+        if model.kind not in TORCH_DECODERS:
+            raise UsageError(f"{archive.path}: no decoder {model.kind!r} in PyTorch; read images, with tokens=False")
+        self._decode = TORCH_DECODERS[model.kind](model, self.device)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Images [n, C, H, W] on the device for tokens (integers [n, h, w]); UsageError for tokens that cannot be."""
@@ -91,26 +84,17 @@ class TokenDecoder:
         places = self._places[known]
         if not bool(((found == known) & (places >= 0)).all()):
             raise UsageError("tokens that are not codes in use of this archive")
-        decoded = self._decoder.decode(places if isinstance(self._decoder, TorchIntegerDecoder) else places.flatten(1))
+        decoded = self._decode(places)
         height, width = self._size
         return as_images(decoded[:, :height, :width], self.dtype)
 
 
-class _Model(NamedTuple):
-    """A network for codes of these numbers in archives, and the grid that it begins with."""
-
-    network: IntegerNetwork | PyramidNetwork
-    code_ids: NDArray[np.uint16]
-    grid: tuple[int, int]
-
-
-def _common_model(archive: Archive | Collection) -> _Model:
+def _common_model(archive: Archive | Collection) -> ImageModel:
     """The model of all members, with the codes of all; UsageError if there is none."""
     members = archive.members if isinstance(archive, Collection) else (archive,)
     first = members[0]
-    model, grid = first.model, first.model.grid
-    key = network_key(first.sections.header, model)
-    joined = SharedTokens(first.sections.header, model) if isinstance(model, TokenModel) else None
+    key, grid = network_key(first.sections.header, first.model), first.model.grid
+    shared = first.model.sharing()
     for member in (members[number] for number in range(len(members))):
         header = member.sections.header
         if header.has_corrections:
@@ -119,13 +103,9 @@ def _common_model(archive: Archive | Collection) -> _Model:
                 "tokens=False"
             )
         own = member.model
-        if (network_key(header, own), own.grid) != (key, grid) or not (
-            joined is None or (isinstance(own, TokenModel) and joined.add(own))
-        ):
+        if (network_key(header, own), own.grid) != (key, grid) or not shared.add(own):
             raise UsageError(f"{archive.path}: its members have several models; read images, with tokens=False")
-    return (
-        _Model(model.network, model.code_ids, grid) if joined is None else _Model(joined.network, joined.code_ids, grid)
-    )
+    return shared.model
 
 
 def _places(code_ids: NDArray[np.uint16]) -> NDArray[np.int64]:

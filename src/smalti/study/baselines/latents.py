@@ -9,7 +9,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.entropy.priors import TokenPrior
+from smalti.decoders.grid.prior import TokenPrior
 from smalti.errors import DamagedArchiveError, UsageError
 
 __all__ = ["pack_latents", "unpack_latents"]

@@ -6,11 +6,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
-from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
 from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
 from smalti.decoders.pyramid.pyramid_packing import pack_pyramid
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.training.common.scaling import PixelScale
 from smalti.training.pyramid.learned_prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
 from smalti.training.pyramid.learned_pyramid import LARGEST_ACTIVATION, LARGEST_CODE, LARGEST_WEIGHT, Pyramid

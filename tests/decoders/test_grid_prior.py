@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalti.entropy.frequency import FrequencyTable
-from smalti.entropy.priors import TokenPrior
-from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
+from smalti.decoders.grid.prior import TokenPrior
+from smalti.entropy.priors import TablePrior
+from smalti.errors import DamagedArchiveError, ModelError, UnsupportedArchiveError, UsageError
 
 
 def counts_of(tokens, codes):
@@ -15,7 +15,7 @@ def counts_of(tokens, codes):
 
 
 def same_tables(one, other):
-    return all((a.frequencies == b.frequencies).all() for a, b in zip(one.tables, other.tables, strict=True))
+    return one.tables.precision == other.tables.precision and (one.tables.tables == other.tables.tables).all()
 
 
 def draw_tokens(images, positions, codes, spread, seed):
@@ -83,11 +83,12 @@ def test_counts_that_do_not_fit():
 
 
 def test_tables_must_belong_together():
-    one = FrequencyTable(np.array([4, 4], np.uint32), 3)
-    other = FrequencyTable(np.array([2, 2], np.uint32), 2)
-    for kind, tables in (("shared", (one, one)), ("position", (one,)), ("position", (one, other))):
+    for rows in (2, 3):
         with pytest.raises(UsageError):
-            TokenPrior(kind, tables, 2)
+            TokenPrior(TablePrior(np.full((rows, 2), 4, np.uint32), 3), 4)
+    for tables in ([[4, 4], [2, 2]], [[8, 1]]):
+        with pytest.raises(ModelError):
+            TablePrior(np.array(tables, np.uint32), 3)
 
 
 def packed(counts):
@@ -106,7 +107,7 @@ def test_every_changed_byte_is_refused_or_another_valid_table(counts):
                 prior = TokenPrior.from_bytes(damaged, codes, positions)
             except (DamagedArchiveError, UnsupportedArchiveError):
                 continue
-            assert all(len(table.frequencies) == codes for table in prior.tables)
+            assert prior.codes == codes and prior.tables.rows in (1, positions)
 
 
 def test_every_length_but_the_right_one_is_refused():

@@ -9,7 +9,7 @@ from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import ABSENT
 from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import ModelError, UsageError
-from smalti.training.pyramid_decoder import TorchPyramidDecoder
+from smalti.torch_decoders.pyramid import TorchPyramidDecoder
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,7 +48,7 @@ def some():
 def test_pieces_do_not_matter(some, monkeypatch):
     network, grid, tokens, pixels = some
     assert len(np.unique(pixels)) > 50
-    monkeypatch.setattr("smalti.training.pyramid_decoder.PIECE_NUMBERS", 1500)
+    monkeypatch.setattr("smalti.torch_decoders.pyramid.PIECE_NUMBERS", 1500)
     assert (
         TorchPyramidDecoder(network, grid).decode(torch.from_numpy(tokens.astype(np.int64))).numpy() == pixels
     ).all()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from helpers.networks import KINDS, random_network, study_network
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import ModelError, UsageError
-from smalti.training.integer_decoder import TorchIntegerDecoder
+from smalti.torch_decoders.grid import TorchIntegerDecoder
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,7 +80,7 @@ def test_reduced_precision_is_off_while_it_works_and_on_again_after(study, preci
 
 def test_pieces_do_not_matter(study, monkeypatch):
     network, tokens, pixels = study
-    monkeypatch.setattr("smalti.training.integer_decoder.PIECE_NUMBERS", 200_000)
+    monkeypatch.setattr("smalti.torch_decoders.grid.PIECE_NUMBERS", 200_000)
     assert (TorchIntegerDecoder(network).decode(tokens[:40]).numpy() == pixels[:40]).all()
 
 

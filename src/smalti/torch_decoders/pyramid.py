@@ -1,7 +1,7 @@
 """The decoder of hierarchical tokens in PyTorch: the same bits as `PyramidDecoder`, on any device.
 
 Codes are added up to latents, stems bring these to the canvas, layers make pixels of it: `pyramid_network`.
-Why the bits are the same is told in `exact_layers`.
+Why the bits are the same is told in `layers`.
 """
 
 from math import prod
@@ -14,7 +14,7 @@ from smalti.decoders.layers.integer_network import Layer
 from smalti.decoders.pyramid.pyramid_network import ABSENT, PyramidNetwork
 from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import UsageError
-from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
+from smalti.torch_decoders.layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchPyramidDecoder"]
 

@@ -1,6 +1,6 @@
 """The integer decoder in PyTorch: the same bits as `IntegerDecoder`, on any device.
 
-Why they are the same is told in `exact_layers`; the decoder of hierarchical tokens is in `pyramid_decoder`.
+Why they are the same is told in `layers`; the decoder of hierarchical tokens is in `pyramid`.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.errors import UsageError
-from smalti.training.exact_layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
+from smalti.torch_decoders.layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchIntegerDecoder"]
 

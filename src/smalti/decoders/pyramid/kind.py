@@ -1,0 +1,189 @@
+"""The kind of a pyramid: its model as it is read, written and shared."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.checks import check_codes, check_fit, check_pixels, operations
+from smalti.decoders.contract import (
+    DecoderFacts,
+    DecoderLimits,
+    ImageModel,
+    LevelInfo,
+    Network,
+    Pair,
+    Prior,
+    Tokens,
+    TokenSpec,
+)
+from smalti.decoders.pyramid.context import latent_numbers
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
+from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.errors import DamagedArchiveError, UsageError
+from smalti.images.batch import Pixels
+
+__all__ = ["PYRAMID", "PyramidImageModel", "PyramidKind", "PyramidWriter"]
+
+_NUMBERS = 1 << 16
+_BLOCK_IMAGES = 4096
+_LATENT_BYTES = 64 << 20  # of a block, which a reader holds
+
+
+class PyramidKind:
+    """See DecoderKind. Images may be without tokens. The prior is about as large as the model: both are stored once."""
+
+    name = PyramidNetwork.kind
+    fewest_codes = 0
+    prior_copies = 1
+    fits_prior = False
+    has_levels = True
+
+    def unpack(self, data: bytes, facts: DecoderFacts, limits: DecoderLimits) -> "PyramidImageModel":
+        """See DecoderKind."""
+        network, grid = unpack_pyramid(data, limits.model_bytes, facts.dtype)
+        check_codes(network.codes, facts.codebook_size)
+        layout = TokenLayout(network, grid)
+        if facts.token_grid != (1, layout.tokens):
+            raise DamagedArchiveError(f"it takes {layout.tokens} tokens an image, not {list(facts.token_grid)}")
+        limits.check("network_operations", _operations(network, grid), "an image")
+        latents_bytes = 4 * latent_numbers(network, layout) * facts.block_images
+        limits.check("block_bytes", latents_bytes, "the latents of a token block")
+        check_pixels(network, grid, facts)
+        return PyramidImageModel(network, grid)
+
+    def unpack_shared(
+        self, data: bytes, codes: int, reference: bytes, facts: DecoderFacts, limits: DecoderLimits
+    ) -> "PyramidImageModel":
+        """See DecoderKind; all of the model is shared, and a reference is empty."""
+        del codes
+        if reference:
+            raise DamagedArchiveError("bytes follow the name of a shared model")
+        return self.unpack(data, facts, limits)
+
+    def writing(self, spec: TokenSpec, network: Network, prior: Prior | None) -> "PyramidWriter":
+        """See DecoderKind."""
+        if not isinstance(prior, PyramidPrior) or prior.network is not network:
+            raise UsageError("a pyramid network needs a prior that was made for it")
+        tokens = prior.layout.tokens
+        if spec.token_grid != (1, tokens):
+            raise UsageError(f"a token grid of {list(spec.token_grid)} for a pyramid of {tokens} tokens an image")
+        check_fit(spec, network, prior.grid)
+        return PyramidWriter(prior)
+
+
+PYRAMID = PyramidKind()
+
+
+def _operations(network: PyramidNetwork, grid: Pair) -> int:
+    """Products and sums that one image takes."""
+    total = operations(network.layers, grid)
+    for scale in network.scales:
+        total += math.prod(scale.grid(grid)) * scale.stem.size + math.prod(grid) * len(network.bias)
+    return total
+
+
+class PyramidImageModel:
+    """Levels of tokens on the scales of a canvas `grid`."""
+
+    kind = PYRAMID.name
+    code_ids = np.arange(_NUMBERS, dtype=np.uint16)  # indices are numbers, and absent is absent
+
+    def __init__(self, network: PyramidNetwork, grid: Pair) -> None:
+        self._decoder = PyramidDecoder(network, grid)
+
+    @property
+    def network(self) -> PyramidNetwork:
+        """With all codes."""
+        return self._decoder.network
+
+    @property
+    def levels(self) -> tuple[LevelInfo, ...]:
+        """See ImageModel."""
+        layout = self._decoder.layout
+        return tuple(
+            LevelInfo(level.scale, grid, grid[0] * grid[1], level.size)
+            for level, grid in zip(self.network.levels, layout.grids, strict=True)
+        )
+
+    @property
+    def grid(self) -> Pair:
+        """See ImageModel."""
+        return self._decoder.grid
+
+    @property
+    def padded_shape(self) -> Pair:
+        """See ImageModel."""
+        return self.network.output_size(self._decoder.grid)
+
+    def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> Pixels:
+        """See ImageModel."""
+        if levels is None:
+            return self._decoder.decode(indices, threads)
+        return self._decoder.preview(indices, levels, threads)
+
+    def read_prior(self, data: bytes) -> PyramidPrior:
+        """See ImageModel."""
+        return PyramidPrior.from_bytes(data, self.network, self._decoder.grid)
+
+    def to_bytes(self) -> bytes:
+        """See ImageModel."""
+        return pack_pyramid(self.network, self._decoder.grid)
+
+    def whole_network(self) -> PyramidNetwork:
+        """See ImageModel; all codes are stored."""
+        return self.network
+
+    def share_key(self) -> bytes:
+        """See ImageModel."""
+        return self.to_bytes()
+
+    def sharing(self) -> "_SharedPyramid":
+        """See ImageModel."""
+        return _SharedPyramid(self)
+
+
+class _SharedPyramid:
+    """A model that several archives have, all of it."""
+
+    def __init__(self, model: PyramidImageModel) -> None:
+        self._network, self._grid = model.network, model.grid
+
+    def add(self, model: ImageModel) -> bool:
+        """See SharedModel; models of the same share key are equal."""
+        del model
+        return True
+
+    @property
+    def model(self) -> PyramidImageModel:
+        """See SharedModel."""
+        return PyramidImageModel(self._network, self._grid)
+
+    def reference(self, code_ids: NDArray[np.uint16]) -> bytes:
+        """See SharedModel."""
+        del code_ids
+        return b""
+
+
+class PyramidWriter:
+    """A decoder of levels of tokens, with its prior; all codes are stored."""
+
+    def __init__(self, prior: PyramidPrior) -> None:
+        self._prior = prior
+
+    @property
+    def block_images(self) -> int:
+        """4,096, or as many as bound the memory of a reader."""
+        return min(_BLOCK_IMAGES, _LATENT_BYTES // (4 * latent_numbers(self._prior.network, self._prior.layout)))
+
+    def check(self, tokens: NDArray[np.integer]) -> None:
+        """See WriterModel."""
+        self._prior.layout.check(tokens)
+
+    def stored(self, tokens: Tokens) -> tuple[PyramidImageModel, PyramidPrior]:
+        """See WriterModel."""
+        del tokens
+        return PyramidImageModel(self._prior.network, self._prior.grid), self._prior

@@ -1,0 +1,33 @@
+"""The decoder in PyTorch of each kind of decoder, by the name that headers state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smalti.decoders.grid.kind import GRID, GridImageModel
+from smalti.decoders.pyramid.kind import PYRAMID, PyramidImageModel
+from smalti.torch_decoders.grid import TorchIntegerDecoder
+from smalti.torch_decoders.pyramid import TorchPyramidDecoder
+
+__all__ = ["TORCH_DECODERS", "TorchDecoder"]
+
+TorchDecoder = Callable[[Tensor], Tensor]
+"""Pixels [n, H', W', C] of indices int64 [n, h, w], which are places among a model's `code_ids`."""
+
+
+def _grid(model: GridImageModel, device: torch.device) -> TorchDecoder:
+    return TorchIntegerDecoder(model.network, device).decode
+
+
+def _pyramid(model: PyramidImageModel, device: torch.device) -> TorchDecoder:
+    decoder = TorchPyramidDecoder(model.network, model.grid, device)
+    return lambda indices: decoder.decode(indices.flatten(1))
+
+
+TORCH_DECODERS: Mapping[str, Callable[[Any, torch.device], TorchDecoder]] = {
+    GRID.name: _grid,
+    PYRAMID.name: _pyramid,
+}
+"""Given an ImageModel of the kind, and where to decode."""
