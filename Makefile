@@ -6,10 +6,10 @@ DEMO := demo
 TORCH := torch==2.13.0
 JOBS ?= 2
 
-.PHONY: demo test lint format clean
+.PHONY: demo test acceptance inputs format clean
 
 demo: $(VENV)/.installed-study
-	$(BIN)/python scripts/demo.py $(DEMO)
+	$(BIN)/python examples/demo.py $(DEMO)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -17,6 +17,14 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+
+# every slow check with small settings; each alone, with its own: acceptance/README.md
+acceptance: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest acceptance
+
+# docs/inputs.md, from the cases in tests/inputs
+inputs: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python -m inputs
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -14,8 +14,6 @@ reading, decoding, and the network itself, which runs in one thread; `images_per
 processors worked for it, workers included, whatever else the machine had to do.
 """
 
-# ruff: noqa: T201 (it prints how it is getting on)
-
 import argparse
 import json
 import os

@@ -1,6 +1,6 @@
 """Sections changed at random under right checksums: nothing but SmaltiErrors of one line, and no more memory.
 
-`scripts/fuzz_archive.py` looks for longer, guided by coverage.
+`fuzz/search.py` looks for longer, guided by coverage.
 """
 
 import tracemalloc
@@ -15,7 +15,7 @@ from smalti.archive.format.limits import Limits
 from smalti.archive.open import open_images
 from smalti.errors import SmaltiError
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "conformance" / "golden"
 FILES = ["format-1-plain.smalti", "format-1-named.smalti", "format-1-corrected.smalti", "format-1-recoverable.smalti"]
 FILES += ["format-1-uint16.smalti", "collection-1.smalti"]
 MEMORY = 1 << 26

@@ -1,4 +1,4 @@
-"""Files of every version of the format, which every later release reads to the same pixels (tests/golden/README.md)."""
+"""Files of every version of the format, which every later release reads to the same pixels (conformance/README.md)."""
 
 import hashlib
 import json
@@ -26,8 +26,9 @@ from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.errors import UnsupportedArchiveError
 from smalti.residual.residuals import apply_corrections
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-FACTS = json.loads((GOLDEN / "format-1.json").read_text())
+GOLDEN = Path(__file__).parents[2] / "conformance" / "golden"
+EXPECTED = json.loads((GOLDEN.parent / "expected.json").read_text("utf-8"))
+FACTS = {Path(name).name: facts for name, facts in EXPECTED.items() if name.startswith("golden/format-1")}
 REAL = "format-1-digits.smalti"
 
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from archive.specification_reader import read_labels, read_names, read_pixels
+from conformance.readers import read_archive
 from helpers.web_server import RangeHandler, served
 from inputs.case import Case, Group, Made, group
 from inputs.making import noise, png, wide, write
@@ -21,7 +21,7 @@ from inputs.zipping import pack_zip
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.read.reader import open_archive
 
-_GOLDEN = Path(__file__).parents[1] / "golden"
+_GOLDEN = Path(__file__).parents[2] / "conformance" / "golden"
 _KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "hush-hush",
@@ -32,7 +32,7 @@ _KEYS = {
 
 def cases() -> list[Case]:
     return [
-        Case("another archive", "smalti; read by `tests/archive/specification_reader.py`", _archive),
+        Case("another archive", "smalti; read by `conformance/readers`", _archive),
         Case("a collection of two shapes", "the same", _collection),
         Case("an archive, cut in half", "the same", _cut_archive),
         Case("`http://host/a.npy`, server with ranges", "NumPy", _http_npy),
@@ -61,11 +61,10 @@ def cases() -> list[Case]:
 
 def _golden(kind: str) -> tuple[Path, Group]:
     path = _GOLDEN / f"format-1-{kind}.smalti"
-    data = path.read_bytes()
-    labels = read_labels(data)
-    classes = open_archive(path).class_names
-    known = {"names": read_names(data), "class_names": classes}
-    return path, Group(read_pixels(data), None if labels is None else labels.tolist(), **known)
+    read = read_archive(path.read_bytes())
+    classes = None if read.class_names is None else tuple(read.class_names)
+    labels = None if read.labels is None else read.labels.tolist()
+    return path, Group(read.pixels, labels, names=read.names, class_names=classes)
 
 
 def _archive(root: Path) -> Made:

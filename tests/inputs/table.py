@@ -14,7 +14,7 @@ HEAD = """# Inputs and what comes of them
 
 Each line is a test: another program writes real files, smalti opens them, and what it reads is compared with what that
 program says: pixels exactly, and order, names, labels, class names and fields. (JPEG and lossy WebP are decoded by
-imagecodecs for that.) The page is written by `scripts/write_inputs.py` from `tests/inputs`, and a test holds it up to
+imagecodecs for that.) The page is written by `make inputs` from `tests/inputs`, and a test holds it up to
 date. The rules behind it are in [images.md](images.md).
 
 Shapes are height x width, then the channels: L is grey, A alpha. What is passed over ends the command line with exit

@@ -25,7 +25,7 @@ def test_what_comes_of_an_input(case: Case, title: str, tmp_path: Path) -> None:
         outcome = outcome_of(made, root)
         assert_expected(outcome, made)
     section = PAGE.split(f"\n## {title}\n")[-1].split("\n## ")[0]
-    assert row(case, outcome) in section.splitlines(), "the table is out of date: run scripts/write_inputs.py"
+    assert row(case, outcome) in section.splitlines(), "the table is out of date: run `make inputs`"
 
 
 def test_the_table_has_no_other_lines() -> None:

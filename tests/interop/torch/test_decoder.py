@@ -13,7 +13,7 @@ from smalti.archive.collection.collection_writer import write_collection
 from smalti.errors import UsageError
 from smalti.interop.torch.dataset import ArchiveDataset
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[3] / "conformance" / "golden"
 
 
 def both(path, **arguments):

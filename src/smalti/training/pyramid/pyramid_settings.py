@@ -50,7 +50,7 @@ class PyramidSettings:
     effort : 0 to 9
     codes : None for codebooks that size themselves, else K for every level
 
-    The remaining ones switch a part off or on, to measure what it brings (`scripts/measure_ablation.py`):
+    The remaining ones switch a part off or on, to measure what it brings (`benchmarks/ablation.py`):
 
     coarse : whether there is a scale above the finest one
     mixing : whether the decoder's cells see their neighbours before they grow

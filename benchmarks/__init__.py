@@ -1,0 +1,1 @@
+"""Measurements of smalti, each a program of its own: see README.md."""

@@ -1,0 +1,98 @@
+"""Make conformance/expected.json: what the files in golden and sound hold, as the readers of the page alone say.
+
+python -m conformance.make_expected
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from conformance.readers import Images, read_members
+
+ROOT = Path(__file__).parent
+RECORD = ROOT / "expected.json"
+
+
+def files() -> list[Path]:
+    """Every file that is described."""
+    return sorted([*(ROOT / "golden").glob("*.smalti"), *(ROOT / "sound").glob("*.smalti")])
+
+
+def name_of(path: Path) -> str:
+    """The name of a file in expected.json."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def facts_of(data: bytes) -> dict[str, Any]:
+    """What is expected of a file."""
+    facts: dict[str, Any] = {
+        "file_bytes": len(data),
+        "file_sha256": hashlib.sha256(data).hexdigest(),
+        "format_version": int.from_bytes(data[8:10], "little"),
+        "required_features": int.from_bytes(data[12:16], "little"),
+    }
+    if facts["format_version"] == 0:
+        return facts | {"refused": "version 0 is provisional: a reader of version 1 refuses it by name"}
+    members = read_members(data)
+    return facts | {
+        "images": sum(len(member.pixels) for member in members),
+        "pixels_sha256": digest(b"".join(member.pixels.tobytes() for member in members)),
+        "members": [member_facts(member) for member in members],
+    }
+
+
+def member_facts(member: Images) -> dict[str, Any]:
+    """What is expected of an archive."""
+    header = member.header
+    return {
+        "required_features": header["required_features"],
+        "decoder": header["decoder"],
+        "dtype": header["dtype"],
+        "shape": list(member.pixels.shape),
+        "codebook_size": header["codebook_size"],
+        "codes_used": header["codes_used"],
+        "block_images": header["block_images"],
+        "promise": header["promise"],
+        "pixels_sha256": digest(member.pixels.tobytes()),
+        "first_pixels": member.pixels[0].ravel()[:8].tolist(),
+        "tokens_shape": list(member.tokens.shape),
+        "tokens_sha256": digest(member.tokens.tobytes()),
+        "first_tokens": member.tokens[0].ravel()[:8].tolist(),
+        "columns": header["columns"],
+        "labels_sha256": None if member.labels is None else digest(member.labels.astype("<i8").tobytes()),
+        "first_labels": None if member.labels is None else member.labels[:8].tolist(),
+        "class_names": member.class_names,
+        "names_sha256": None if member.names is None else digest("\n".join(member.names).encode()),
+        "first_names": None if member.names is None else member.names[:3],
+    }
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def main() -> None:
+    """Write what all files hold."""
+    found = {name_of(path): facts_of(path.read_bytes()) for path in files()}
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    RECORD.write_text(compact_lists(text) + "\n", encoding="utf-8")
+
+
+def compact_lists(text: str) -> str:
+    """JSON in which a list of numbers or strings stands in one line."""
+    lines, inside = [], False
+    for line in text.splitlines():
+        if inside:
+            lines[-1] += line.strip() + " " * line.endswith(",")
+            inside = "]" not in line
+            lines[-1] = lines[-1].rstrip()
+        else:
+            lines.append(line)
+            inside = line.endswith("[") and '"members"' not in line
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Make conformance/must_refuse, and must_refuse.json: what is wrong with each file, and how smalti refuses it.
+
+    python -m conformance.make_must_refuse
+
+The files are made of those in conformance/sound. One thing is wrong with each, and every checksum is right unless
+it is the checksum that is wrong. Needs smalti, for its verdicts alone.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from conformance.refused import envelope, headers, networks, others, payloads
+from conformance.refused.files import Case
+from smalti.archive.open import open_images
+from smalti.errors import DamagedArchiveError, SmaltiError
+
+FOLDER = Path(__file__).parent / "must_refuse"
+RECORD = Path(__file__).parent / "must_refuse.json"
+
+
+def all_cases() -> Iterator[Case]:
+    """Every file, in order."""
+    for module in (envelope, headers, networks, payloads, others):
+        yield from module.cases()
+
+
+def verdict(path: Path) -> dict[str, Any] | None:
+    """When smalti refuses a file, by which error, and with which exit code; None if it finds nothing wrong.
+
+    when : "open"; "test" if the file opens, because parts of it may be sound, and the check of all its bytes fails; or
+        "read" if only the column in question is refused
+    """
+    try:
+        images = open_images(path)
+    except SmaltiError as error:
+        return refusal("open", type(error))
+    with images:
+        try:
+            if not images.verify("pixels").ok:
+                return refusal("test", DamagedArchiveError)
+        except SmaltiError as error:
+            return refusal("test", type(error))
+        try:
+            _ = images.labels, images.names, images.class_names, images.fields
+        except SmaltiError as error:
+            return refusal("read", type(error))
+    return None
+
+
+def refusal(when: str, error: type[SmaltiError]) -> dict[str, Any]:
+    """What is recorded of an error."""
+    return {"when": when, "error": error.__name__, "exit_code": error.exit_code}
+
+
+def main() -> None:
+    """Write them all."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    record = {}
+    for case in all_cases():
+        path = FOLDER / f"{case.name}.smalti"
+        path.write_bytes(case.data)
+        facts = {"base": case.base or None, "reason": case.reason, "page": case.page, "section": case.section}
+        found = verdict(path)
+        if found is None:
+            raise SystemExit(f"{path.name}: smalti finds nothing wrong")
+        record[path.name] = facts | found
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Make conformance/sound: small files that a reader reads, each the base of files that it must refuse.
+
+    python -m conformance.make_sound
+
+Formulas alone, no random numbers. Needs smalti, which writes them; what they hold is checked by the readers.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
+
+from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.read.reader import open_archive
+from smalti.archive.write.spec import ArchiveSpec
+from smalti.archive.write.writer import ArchiveWriter
+from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
+from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.entropy.frequency import FrequencyTable
+from smalti.residual.residuals import Corrections
+
+SOUND = Path(__file__).parent / "sound"
+IMAGES, GRID, CODES = 8, (2, 3), 8
+SPEC = ArchiveSpec((3, 5, 1), GRID, CODES, "sound", block_images=3, provenance=(("smalti", "conformance"),))
+TOKENS = (np.arange(IMAGES * 6) ** 2 % 7 % 6 + 1).reshape(IMAGES, *GRID)
+LABELS = np.arange(IMAGES) % 3 - 1
+NAMES = [f"{number}/{'aä日'[number % 3]}.png" for number in range(IMAGES)]
+CLASS_NAMES = ("x", "y", "ζ")
+
+
+def ramp(shape: tuple[int, ...], modulus: int, low: int) -> np.ndarray:
+    """Integers from `low` to `low + modulus - 1`, in no simple order."""
+    return (np.arange(np.prod(shape)) * 13 % modulus + low).reshape(shape)
+
+
+def numbers(shape: tuple[int, ...], modulus: int, low: int) -> np.ndarray:
+    """The same as int16, as weights are."""
+    return ramp(shape, modulus, low).astype(np.int16)
+
+
+def layer(
+    kind: str, inputs: int, kernel: tuple[int, int], stride: tuple[int, int], activation: Clip | PixelTable
+) -> Layer:
+    """A layer of two outputs, or of the one channel of pixels."""
+    outputs = 1 if isinstance(activation, PixelTable) else 2
+    weight = ramp((inputs, *kernel, outputs), 201 if kind == "tokens" else 33, -100 if kind == "tokens" else -16)
+    bias, shift = ramp((outputs,), 41, 60).astype(np.int32), np.full(outputs, 2, np.uint8)
+    padding = tuple((one - step) // 2 for one, step in zip(kernel, stride, strict=True))
+    return Layer(kind, weight.astype(np.int16), bias, shift, stride, padding, activation)
+
+
+def pixels(dtype: type = np.uint8) -> PixelTable:
+    """Pixels of 8 bits, or of 16."""
+    values = np.arange(64) * 4 if dtype == np.uint8 else np.arange(64) ** 2 * 16
+    return PixelTable(-16, values.astype(dtype))
+
+
+def network(dtype: type = np.uint8) -> IntegerNetwork:
+    """Two by two pixels for each token, looked over by a convolution."""
+    return IntegerNetwork(
+        (
+            layer("tokens", CODES, (2, 2), (2, 2), Clip(0, 255)),
+            layer("conv", 2, (3, 3), (1, 1), pixels(dtype)),
+        )
+    )
+
+
+def corrections(images: int, dtype: type = np.uint8) -> Corrections:
+    """Images without, one stored, and others that are corrected."""
+    some = np.array([0, 1, 0, 5, 0, 7, 0, 4, 0, 12], np.uint8)
+    modes = np.where(np.arange(images) < len(some), np.resize(some, images), 0).astype(np.uint8)
+    count = np.count_nonzero(modes)
+    symbols = np.arange(count * 15) ** 2 % 11
+    return Corrections(modes, np.where(symbols > 6, symbols, 0).astype(dtype).reshape(count, 3, 5, 1))
+
+
+def write(path: Path, spec: ArchiveSpec) -> None:
+    """An archive of TOKENS."""
+    with ArchiveWriter(path, spec, network(), overwrite=True) as writer:
+        writer.append(TOKENS, LABELS, NAMES)
+        writer.commit()
+
+
+def write_corrected(path: Path, dtype: type) -> None:
+    """Corrections; so many images that their decoder pays, since a writer would else leave it out."""
+    images = 30 * IMAGES
+    spec = replace(SPEC, block_images=100, max_mse=0.25, dtype=np.dtype(dtype).name)
+    with ArchiveWriter(path, spec, network(dtype), overwrite=True) as writer:
+        writer.append(np.tile(TOKENS, (30, 1, 1)), None, None, corrections(images, dtype))
+        writer.commit()
+
+
+def grid(path: Path) -> None:
+    """Labels, names of classes and of images; three blocks, the last one short."""
+    write(path, replace(SPEC, class_names=CLASS_NAMES))
+
+
+def corrected(path: Path) -> None:
+    """Corrections of 8 bits."""
+    write_corrected(path, np.uint8)
+
+
+def wide(path: Path) -> None:
+    """Pixels and corrections of 16 bits."""
+    write_corrected(path, np.uint16)
+
+
+def pyramid(path: Path) -> None:
+    """Two levels of two scales, one with tables and one with a network."""
+    decoder = PyramidNetwork(
+        scales=(Scale((2, 2), numbers((1, 2, 2, 2), 29, -14)), Scale((1, 1), numbers((1, 1, 1, 2), 9, 2))),
+        levels=(Level(0, 0, numbers((4, 1), 41, -20)), Level(1, 0, numbers((3, 1), 23, -9))),
+        bias=np.array([5, -7], np.int32),
+        shift=np.array([1, 2], np.uint8),
+        clip=Clip(-128, 127),
+        layers=(layer("conv", 2, (3, 3), (1, 1), pixels()),),
+    )
+    tables = TablePrior(np.stack([FrequencyTable.from_counts(np.arange(1, 5), 8).frequencies]), 8)
+    scores = NetworkPrior(
+        weight1=ramp((50, 3), 15, -7).astype(np.int16),
+        bias1=ramp((1, 3), 300, -50).astype(np.int32),
+        shift1=3,
+        weight2=ramp((3, 3), 25, -12).astype(np.int16),
+        bias2=ramp((3,), 300, -100).astype(np.int32),
+        shift2=3,
+    )
+    prior = PyramidPrior(decoder, (2, 4), FrequencyTable.from_counts(np.array([1, 2, 5]), 6), (tables, scores))
+    tokens = np.concatenate(
+        [np.arange(IMAGES * 2).reshape(IMAGES, 2) % 4, 4 + np.arange(IMAGES * 8).reshape(IMAGES, 8) ** 2 % 3], axis=1
+    ).astype(np.uint16)
+    tokens[0], tokens[1, 2:] = 65535, 65535
+    spec = replace(SPEC, image_shape=(2, 3, 1), token_grid=(1, 10), codebook_size=7)
+    with ArchiveWriter(path, spec, decoder, overwrite=True, prior=prior) as writer:
+        writer.append(tokens[:, None], LABELS)
+        writer.commit()
+
+
+def collection(path: Path) -> None:
+    """Two members that share a model, one with fewer of its codes, and two that share a model and a prior."""
+    with TemporaryDirectory(dir=path.parent) as folder:
+        parts = [Path(folder) / f"{number}.smalti" for number in range(4)]
+        write(parts[0], SPEC)
+        with ArchiveWriter(parts[1], replace(SPEC, image_shape=(4, 6, 1)), network()) as writer:
+            writer.append(TOKENS[:2] % 4, LABELS[:2])
+            writer.commit()
+        pyramid(parts[2])
+        pyramid(parts[3])
+        write_collection(path, [partial(open_archive, part) for part in parts], overwrite=True)
+
+
+MAKERS = (grid, corrected, wide, pyramid, collection)
+
+
+def main() -> None:
+    """Write them all."""
+    SOUND.mkdir(exist_ok=True)
+    for make in MAKERS:
+        make(SOUND / f"{make.__name__}.smalti")
+
+
+if __name__ == "__main__":
+    main()

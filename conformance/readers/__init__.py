@@ -1,0 +1,19 @@
+"""Readers of the format, written from docs/format.md and docs/collections.md alone: nothing of smalti is imported.
+
+They are slow and plain. `archive` reads an archive, `pyramid` the tokens of one whose decoder is a pyramid, and
+`collection` several archives in one file. `python -m conformance.readers FILE...` tells what files hold.
+"""
+
+from conformance.readers.archive import Images, read_archive
+from conformance.readers.basics import BadArchiveError
+from conformance.readers.collection import read_collection
+
+__all__ = ["BadArchiveError", "Images", "read_archive", "read_collection", "read_members"]
+
+COLLECTION = 1
+
+
+def read_members(data: bytes) -> list[Images]:
+    """What a file holds: one item for an archive, one for each member of a collection."""
+    is_collection = int.from_bytes(data[12:16], "little") & COLLECTION
+    return read_collection(data) if is_collection else [read_archive(data)]

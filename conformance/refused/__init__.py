@@ -1,0 +1,1 @@
+"""How the files that a reader must refuse are made from sound ones; nothing of smalti is imported."""
