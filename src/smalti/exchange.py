@@ -21,9 +21,9 @@ from smalti.archive.report import DamagedBlock
 from smalti.archive.write.fields import FIELD_PREFIX
 from smalti.errors import SourceError
 from smalti.images.batch import UINT8, ImageBatch, PixelDtype, Pixels, shape_words
+from smalti.images.file_names import numbered_name
 from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
-from smalti.sinks.png_folder import numbered_name
 from smalti.sinks.sink import check_output_name, makes_names, open_image_writer
 
 __all__ = ["Comparison", "Extracted", "compare", "extract", "pixels_sha256"]
@@ -131,10 +131,11 @@ def _chosen(archive: Archive | Collection, numbers: NDArray[np.int64], plan: Ext
     for start in range(0, len(kept), step):
         for pixels, part in _decoded(archive, kept[start : start + step]):
             rows = part.tolist()
+            no_label, no_name = _lacks(archive, part)[0]
             yield ArchiveBatch(
                 pixels,
-                None if labels is None else labels[part],
-                None if names is None else tuple(names[row] for row in rows),
+                None if labels is None or no_label else labels[part],
+                None if names is None or no_name else tuple(str(names[row]) for row in rows),
                 {name: [values[row] for row in rows] for name, values in fields.items()},
                 numbers=part,
             )
@@ -147,18 +148,28 @@ def _batch_images(archive: Archive | Collection) -> int:
 
 
 def _decoded(archive: Archive | Collection, numbers: NDArray[np.int64]) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
-    """Yield the images of these numbers in runs of one shape and dtype: pixels [n, H, W, C], and their numbers."""
+    """Yield the images of these numbers in runs: pixels [n, H, W, C], and their numbers.
+
+    Those of a run are of one shape and dtype, and all have labels or none has; the same holds of names.
+    """
     if isinstance(archive, Archive):
         yield archive[numbers].reshape(len(numbers), *archive.image_shape), numbers
         return
-    images = archive.images(numbers)
+    images = zip(archive.images(numbers), _lacks(archive, numbers), strict=True)
     start = 0
-    for (shape, _), run in groupby(images, key=lambda image: (image.shape, image.dtype)):
-        same = list(run)
+    for (shape, _, _), run in groupby(images, key=lambda each: (each[0].shape, each[0].dtype, each[1])):
+        same = [image for image, _ in run]
         pixels: Pixels = np.empty((len(same), *shape), same[0].dtype)
         pixels[:] = same
         yield pixels.reshape(len(same), *shape[:2], -1), numbers[start : start + len(same)]
         start += len(same)
+
+
+def _lacks(archive: Archive | Collection, numbers: NDArray[np.int64]) -> list[tuple[bool, bool]]:
+    """Whether each of these images lacks a label that others of the archive have, and whether it lacks a name."""
+    if isinstance(archive, Archive):
+        return [(False, False)] * len(numbers)
+    return archive.columns.lack(numbers)
 
 
 def _without_lost(batch: ArchiveBatch, lost: Sequence[str]) -> ArchiveBatch:

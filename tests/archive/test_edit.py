@@ -214,7 +214,11 @@ def test_to_relabel_keeps_what_only_some_members_have(tmp_path, path):
     merge_archives([path, write(tmp_path / "b.smalti", random_tokens(9), NETWORK, np.arange(9))], path, overwrite=True)
     relabel(path, labels=np.arange(29))
     with open_images(path) as whole:
-        assert whole.names is None and whole.labels.tolist() == list(range(29))
+        assert (
+            whole.names[:2] == ("00.png", "01.png")
+            and whole.names[20:] == (None,) * 9
+            and whole.labels.tolist() == list(range(29))
+        )
         assert whole.members[0].names == tuple(NAMES) and whole.members[1].names is None
         assert whole.fields["site"] == (*FIELDS["site"], *[None] * 9) and whole.members[0].class_names == (
             "x",
@@ -235,3 +239,14 @@ def test_files_of_a_manifest_are_not_kept_open_beyond_need(tmp_path):
     with open_images(tmp_path / "all.smalti-manifest") as whole:
         assert len(list(whole)) == 200 and open_files() <= before + 65
     assert open_files() <= before + 1
+
+
+def test_merging_to_the_name_of_a_manifest_makes_one(tmp_path, path):
+    """Before: the bytes of a collection under that name, which nothing could open."""
+    other = write(tmp_path / "b.smalti", random_tokens(9), NETWORK)
+    merge_archives([path, other], tmp_path / "all.smalti-manifest")
+    assert (tmp_path / "all.smalti-manifest").stat().st_size < 1000
+    with open_images(tmp_path / "all.smalti-manifest") as whole:
+        assert len(whole) == 29 and whole.verify("pixels").ok
+    with pytest.raises(OutputExistsError):
+        merge_archives([path], tmp_path / "all.smalti-manifest")

@@ -54,7 +54,7 @@ def attempt(step):
         assert "\n" not in str(error)
 
 
-@settings(max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(FILES),
     section=st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]),

@@ -75,3 +75,15 @@ def test_relabel_some_and_all(smalti, mine, tmp_path):
     assert "2 values of labels" in smalti.fails(2, "relabel", mine, "--labels", tmp_path / "labels.txt")
     assert "IMAGE=LABEL" in smalti.fails(2, "relabel", mine, "17")
     smalti.fails(2, "relabel", mine)
+
+
+def test_append_knows_an_archive_whatever_it_is_called(smalti, archive, mine, tmp_path):
+    """Before: by the suffix .smalti alone; a manifest, which can be appended, was asked for a model."""
+    manifest, odd = tmp_path / "all.smalti-manifest", shutil.copy(archive, tmp_path / "digits.bin")
+    with open_images(archive) as opened:
+        images = len(opened)
+    assert smalti("merge", shutil.copy(archive, tmp_path / "part.smalti"), "-o", manifest).code == 0
+    assert smalti("append", mine, manifest, "-q").code == 0
+    assert smalti("append", mine, odd, "-q").code == 0
+    with open_images(mine) as after:
+        assert len(after) == 3 * images

@@ -72,3 +72,21 @@ def test_a_quiet_console_says_nothing(capsys):
     with console.progress("e") as progress:
         progress(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["append", "a.smalti", "b.smalti"],
+        ["drop", "a.smalti", "0"],
+        ["relabel", "a.smalti", "0=1"],
+        ["merge", "a.smalti", "b.smalti", "-o", "c.smalti"],
+        ["repair", "a.smalti", "-o", "c.smalti"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_changes_of_archives_are_refused(smalti, under_torchrun, command):
+    """Before: each rank made the change."""
+    under_torchrun(0)
+    line = smalti.fails(2, *command)
+    assert f"smalti {command[0]} runs in one process, not under torchrun" in line

@@ -244,3 +244,19 @@ def test_without_datasets_the_extra_is_named(made: SimpleNamespace, monkeypatch:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingDependencyError, match=r'pip install "smalti\[hf\]"'):
         to_dataset(made.path)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_images_without_labels_among_others_have_none(tmp_path: Path, streaming: bool) -> None:
+    """Before: a collection of which one archive has no labels had none at all."""
+    named = write(tmp_path / "named.smalti", 4)
+    bare = tmp_path / "bare.smalti"
+    with ArchiveWriter(bare, ArchiveSpec((8, 12, 1), (2, 3), 8, "test"), random_network()) as writer:
+        writer.append(random_tokens(3))
+        writer.commit()
+    smalti.merge([bare, named], tmp_path / "both.smalti")
+    rows = to_dataset(tmp_path / "both.smalti", streaming=streaming, cache_dir=tmp_path)
+    assert rows.features["label"].names == list(CLASSES)
+    found = list(rows)
+    assert [row["label"] for row in found] == [None, None, None, 0, 1, 2, 0]
+    assert [row["iso"] for row in found] == [None, None, None, 0, 100, 200, 300]

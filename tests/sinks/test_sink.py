@@ -287,9 +287,15 @@ def test_outputs_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
 def test_wrong_batches_are_programming_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="images of"), open_image_writer(tmp_path / "a.npy", (4, 4, 1), 2) as writer:
         writer.write(ImageBatch(noise(1, 4, 5, 1)))
-    with pytest.raises(ValueError, match="every batch"), open_image_writer(tmp_path / "a.npy", (4, 4, 1), 2) as writer:
-        writer.write(ImageBatch(noise(1, 4, 4, 1), np.array([1])))
+
+
+def test_images_without_labels_among_others_have_minus_one(tmp_path: Path) -> None:
+    with open_image_writer(tmp_path / "a.npy", (4, 4, 1), 3) as writer:
         writer.write(ImageBatch(noise(1, 4, 4, 1)))
+        writer.write(ImageBatch(noise(1, 4, 4, 1), np.array([1]), ("x.png",)))
+        writer.write(ImageBatch(noise(1, 4, 4, 1)))
+    assert np.load(tmp_path / "a.labels.npy").tolist() == [-1, 1, -1]
+    assert (tmp_path / "a.metadata.jsonl").read_text().splitlines() == ["{}", '{"file_name": "x.png"}', "{}"]
 
 
 def test_skipped_reasons_of_a_written_folder_are_none(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`smalti merge`, `smalti append`, `smalti drop` and `smalti relabel`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from smalti.archive.collection.directory import MANIFEST_SUFFIX
-from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel, write_manifest
-from smalti.archive.open import open_images
+from smalti.archive.collection.collection import Collection
+from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel
+from smalti.archive.locking import locked
+from smalti.archive.open import is_archive, open_images
+from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import resolve
 from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
@@ -29,6 +32,7 @@ from smalti.cli.options import (
     Threads,
     default_threads,
 )
+from smalti.cli.ranks import ALONE_ADVICE, refuse_several
 from smalti.cli.sources import open_groups_for, report_skipped
 from smalti.cli.summary import info_json, short_summary
 from smalti.errors import SourceError, UsageError
@@ -57,11 +61,9 @@ def merge_command(
 
     If OUT ends with .smalti-manifest, it becomes a list of the archives, which stay where they are.
     """
+    refuse_several("smalti merge", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
-    if output.suffix == MANIFEST_SUFFIX:
-        write_manifest(archives, output, overwrite=force)
-    else:
-        merge_archives(archives, output, overwrite=force)
+    merge_archives(archives, output, overwrite=force)
     _tell(output, console)
 
 
@@ -85,8 +87,9 @@ def append_command(
 
     With the model that the archive was made with, no second model is stored. SOURCE may be another archive.
     """
+    refuse_several("smalti append", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
-    if Path(source).suffix == ".smalti":
+    if is_archive(source):
         append_archive(archive, source)
         _tell(archive, console)
         return
@@ -101,7 +104,7 @@ def append_command(
         from smalti.training.paper.fit_grid import choose_device  # noqa: PLC0415
     given = load_model(model, choose_device(device))
     groups = open_groups_for(source, console, strict=strict)
-    with spool_folder(archive) as folder:
+    with locked(archive), spool_folder(archive) as folder:  # locked before the long work
         added = folder / "added.smalti"
         packer = ShownPacker(
             console,
@@ -138,10 +141,12 @@ def drop_command(
     debug: Debug = False,
 ) -> None:
     """Remove images from ARCHIVE; the others decode to the same pixels as before, and nothing of those is left."""
+    refuse_several("smalti drop", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
-    with open_images(archive) as opened:
-        numbers = _numbers(images, len(opened), opened.names, archive)
-    drop_images(archive, numbers, output, overwrite=force, threads=default_threads(threads))
+    with locked(output or archive):
+        with open_images(archive) as opened:
+            numbers = _numbers(images, len(opened), opened.names, archive)
+        drop_images(archive, numbers, output, overwrite=force, threads=default_threads(threads))
     _tell(output or archive, console)
 
 
@@ -167,22 +172,29 @@ def relabel_command(
     debug: Debug = False,
 ) -> None:
     """Give images of ARCHIVE other labels: numbers, or names of classes, of which there may be new ones."""
+    refuse_several("smalti relabel", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
     if (labels is None) == (not changes):
         raise UsageError("give either IMAGE=LABEL, once or more, or --labels FILE")
-    with open_images(archive) as opened:
-        classes = _Classes(opened.class_names)
-        if labels is not None:
-            new = classes.read(labels)
-        else:
-            if opened.labels is None:
-                raise UsageError(f"{archive}: has no labels; give those of all images with --labels FILE")
-            new = opened.labels.copy()
-            images, wanted = zip(*(_split(change) for change in changes or ()), strict=True)
-            numbers = _numbers(list(images), len(opened), opened.names, archive)
-            new[numbers] = [classes.number(label) for label in wanted]
-    relabel(archive, output, labels=new, class_names=classes.names, overwrite=force)
+    with locked(output or archive):
+        with open_images(archive) as opened:
+            classes = _Classes(opened.class_names)
+            new = _changed(opened, archive, classes, changes or []) if labels is None else classes.read(labels)
+        relabel(archive, output, labels=new, class_names=classes.names, overwrite=force)
     _tell(output or archive, console)
+
+
+def _changed(
+    opened: Archive | Collection, archive: Path, classes: "_Classes", changes: list[str]
+) -> NDArray[np.integer]:
+    """The labels of all images, with some of them changed."""
+    if opened.labels is None:
+        raise UsageError(f"{archive}: has no labels; give those of all images with --labels FILE")
+    new = opened.labels.copy()
+    images, wanted = zip(*map(_split, changes), strict=True)
+    numbers = _numbers(list(images), len(opened), opened.names, archive)
+    new[numbers] = [classes.number(label) for label in wanted]
+    return new
 
 
 class _Classes:
@@ -220,7 +232,7 @@ def _split(change: str) -> tuple[str, str]:
     return image, label
 
 
-def _numbers(images: list[str], count: int, names: tuple[str, ...] | None, archive: Path) -> NDArray[np.int64]:
+def _numbers(images: list[str], count: int, names: Sequence[str | None] | None, archive: Path) -> NDArray[np.int64]:
     """The numbers of images that are given by number or by name."""
     places = {name: number for number, name in enumerate(names or ())}
     numbers = []

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from smalti.training.common.distributed import Group
 
 __all__ = [
+    "ALONE_ADVICE",
     "QuietConsole",
     "command_that_resumes",
     "console_of",
@@ -32,6 +33,9 @@ __all__ = [
 
 
 LAST_WORD_SECONDS = 2.0
+
+ALONE_ADVICE = "start it by itself, since it changes one file"
+"""Advice for commands that write what others must not write at the same time."""
 
 
 def is_first() -> bool:

@@ -8,6 +8,7 @@ import typer
 from smalti.archive.recovery.repair import RepairReport, repair_archive
 from smalti.cli.console import Console
 from smalti.cli.options import ArchivePath, Debug, Force, Json, OutPath, Quiet
+from smalti.cli.ranks import ALONE_ADVICE, refuse_several
 from smalti.errors import DamagedArchiveError
 
 __all__ = ["repair_command"]
@@ -32,6 +33,7 @@ def repair_command(
     something stays lost, it is named, the exit code is 4, and nothing is written without --partial. OUT may be
     ARCHIVE itself, with -f.
     """
+    refuse_several("smalti repair", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
     report = repair_archive(archive, output, overwrite=force, partial=partial)
     console.result(_plain(archive, output, report), _text(archive, output, report))

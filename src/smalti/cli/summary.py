@@ -136,7 +136,7 @@ def _collection_rows(path: Path | str, info: CollectionInfo) -> list[tuple[str, 
         ("images", f"{info.images:,} of {shape}, {info.dtype or 'uint8 and uint16'}"),
         *_size_rows(info),
         ("blocks", f"{info.blocks}"),
-        ("columns", ", ".join(info.columns) or "none"),
+        ("columns", _columns(info)),
         *_last_rows(info),
     ]
 
@@ -177,3 +177,9 @@ def _member_lines(info: CollectionInfo) -> Iterator[str]:
         )
     if len(info.members) > MEMBERS_SHOWN:
         yield f"  ... and {len(info.members) - MEMBERS_SHOWN:,} more (all of them in --json)"
+
+
+def _columns(info: CollectionInfo) -> str:
+    """The columns of a collection, and which of them some images lack."""
+    gaps = f" (not all images have {', '.join(info.columns_with_gaps)})" if info.columns_with_gaps else ""
+    return (", ".join(info.columns) or "none") + gaps

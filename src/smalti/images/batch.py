@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "NO_LABEL",
     "PIXEL_DTYPES",
     "UINT8",
     "Coming",
@@ -27,6 +28,9 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """Pixels of 8 or 16 bits."""
 
 PIXEL_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+
+NO_LABEL = -1
+"""In an array of labels, the label of an image that has none, where others have some."""
 
 Scalar = bool | int | float | str
 """What a source may say of an image besides its label and name."""

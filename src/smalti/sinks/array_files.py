@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
-from smalti.images.batch import Coming, ImageBatch, Pixels
+from smalti.images.batch import NO_LABEL, Coming, ImageBatch, Pixels
 from smalti.sources.arrays.idx import idx_header, labels_beside
 from smalti.sources.folder.sidecar import (
     FILE_NAME,
@@ -53,14 +53,14 @@ class OneFileWriter(ABC):
         if batch.pixels.shape[1:] != self._coming.image_shape or batch.pixels.dtype != self._coming.dtype:
             found = f"{batch.pixels.dtype} {batch.pixels.shape[1:]}"
             raise ValueError(f"images of {found} for an output of {self._coming.dtype} {self._coming.image_shape}")
-        has_rows = batch.names is not None or bool(batch.fields)
-        before = (bool(self._labels), self._rows is not None)
-        if self._written and (batch.labels is not None, has_rows) != before:
-            raise ValueError("labels, names and fields must come with every batch or with none")
+        has_rows = batch.names is not None or bool(batch.fields) or self._rows is not None
         with writing(self._out):
             self._append(batch.pixels)
-        if batch.labels is not None:
-            self._labels.append(np.array(batch.labels))
+        if batch.labels is not None and not self._labels and self._written:
+            self._labels.append(np.full(self._written, NO_LABEL, np.int64))
+        if batch.labels is not None or self._labels:
+            unknown = np.full(len(batch), NO_LABEL, np.int64)
+            self._labels.append(unknown if batch.labels is None else np.array(batch.labels))
         if has_rows:
             self._write_rows(batch)
         self._written += len(batch)
@@ -85,6 +85,8 @@ class OneFileWriter(ABC):
             check_field_names(batch.fields, FILE_NAME)
         if self._rows is None:
             self._rows = self._open_beside(path)
+            with writing(path):
+                self._rows.write(json_line({}) * self._written)  # of images before, without names and fields
         with writing(path):
             for position, row in enumerate(field_rows(batch.fields, len(batch))):
                 named = {} if batch.names is None else {FILE_NAME: batch.names[position]}

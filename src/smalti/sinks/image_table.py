@@ -96,7 +96,7 @@ class ColumnKinds:
             )
             class_names = None
         kinds = {name: kind_of_values(values, self.fields.get(name)) for name, values in fields.items()}
-        return ColumnKinds(labels is not None, class_names, kinds)
+        return ColumnKinds(self.labels or labels is not None, class_names, kinds)
 
     def schema(self) -> "pa.Schema":
         """Names and types of the columns, with what `datasets` is to know of them."""
@@ -123,7 +123,8 @@ class ColumnKinds:
         columns = [pyarrow.StructArray.from_arrays([files, names], ["bytes", "path"])]
         schema = self.schema()
         if self.labels:
-            columns.append(pyarrow.array(batch.labels, pyarrow.int64()))
+            labels = [None] * len(batch) if batch.labels is None else batch.labels
+            columns.append(pyarrow.array(labels, pyarrow.int64()))
         for name, kind in self.fields.items():
             columns.append(_column(name, batch.fields[name], kind, schema.field(name).type))
         return pyarrow.Table.from_arrays(columns, schema=schema)
@@ -134,6 +135,9 @@ def cast_table(table: "pa.Table", kinds: ColumnKinds) -> "pa.Table":
     schema = kinds.schema()
     columns = []
     for wanted in schema:
+        if wanted.name not in table.column_names:  # images without labels, before the first with one
+            columns.append(pyarrow_for("a table of images").nulls(len(table), wanted.type))
+            continue
         column = table.column(wanted.name)
         if wanted.name in kinds.fields and column.type != wanted.type:
             column = _column(wanted.name, column.to_pylist(), kinds.fields[wanted.name], wanted.type)

@@ -16,8 +16,8 @@ from typing import BinaryIO, cast
 
 from smalti.errors import MissingDependencyError
 from smalti.images.batch import Coming, ImageBatch
+from smalti.images.file_names import is_safe_name, numbered_name
 from smalti.images.pngfile import png_bytes
-from smalti.sinks.png_folder import is_safe_name, numbered_name
 from smalti.sources.folder.listing import IMAGE_SUFFIXES
 from smalti.sources.folder.sidecar import TRUE_NAME, check_field_names, class_names_bytes, field_rows, json_line
 from smalti.sources.tar.tar import CLASS_NAMES_MEMBER

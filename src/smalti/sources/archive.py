@@ -4,11 +4,16 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive
-from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.archive.read.selection import ArchiveBatch
+from smalti.images.batch import NO_LABEL, ImageBatch, SkippedFile
+from smalti.images.file_names import numbered_name
 from smalti.storage.location import Location, options_of, redacted
 
 __all__ = ["ArchiveSource", "archive_sources"]
@@ -46,4 +51,15 @@ class ArchiveSource:
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
         """Yield images `start` to `stop` once, in order; of what lies outside nothing is decoded but shared blocks."""
-        yield from self._archive.batches(batch_images, start=start, stop=stop)
+        for batch in self._archive.batches(batch_images, start=start, stop=stop):
+            yield batch if isinstance(self._archive, Archive) else _without_gaps(batch, self._archive)
+
+
+def _without_gaps(batch: ArchiveBatch, whole: Collection) -> ArchiveBatch:
+    """A batch with labels and names if any image of the collection has some: -1, and numbers."""
+    labels, names = batch.labels, batch.names
+    if labels is None and whole.columns.has_labels:
+        labels = np.full(len(batch), NO_LABEL, np.int64)
+    if names is None and whole.columns.has_names:
+        names = tuple(numbered_name(number, len(whole), None) for number in batch.numbers.tolist())
+    return replace(batch, labels=labels, names=names)

@@ -5,7 +5,7 @@ What reads archives knows the protocol alone; files behind URLs follow it in `sm
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,32 +83,27 @@ class PositionedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._descriptor = _open(path)
-        self.size_bytes = os.fstat(self._descriptor).st_size
+        self._descriptor: _Descriptor | None = _Descriptor(_open(path))
+        self.size_bytes = os.fstat(self._descriptor.number).st_size
 
     def __reduce__(self) -> tuple[object, ...]:
         return PositionedFile, (self.path,)
 
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):  # it was opened; a collection lets go of members without closing them
-            self.close()
-
     def close(self) -> None:
-        """Close the file; reading from it afterwards raises SmaltiError."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the file; reading from it afterwards raises SmaltiError. A read that goes on is finished first."""
+        self._descriptor = None
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly these bytes; DamagedArchiveError if the file ends before them."""
-        if self._descriptor < 0:
+        descriptor = self._descriptor  # held until the last byte, so that no other file gets its number meanwhile
+        if descriptor is None:
             raise SmaltiError(f"{self.path}: the archive is closed; open it again")
         if offset + length > self.size_bytes:  # asked first: the system would set memory aside for it
             raise DamagedArchiveError(f"the file ends at byte {self.size_bytes}, in the middle of a section")
         parts = []
         try:
             while length > 0:
-                part = self._read_some(offset, length)
+                part = self._read_some(descriptor.number, offset, length)
                 if not part:
                     raise DamagedArchiveError(f"the file ends at byte {offset}, in the middle of a section")
                 parts.append(part)
@@ -128,12 +123,22 @@ class PositionedFile:
     def check_unchanged(self) -> None:
         """Nothing: an open file stays the one it is, also when another takes its name."""
 
-    def _read_some(self, offset: int, length: int) -> bytes:
+    def _read_some(self, descriptor: int, offset: int, length: int) -> bytes:
         if hasattr(os, "pread"):
-            return os.pread(self._descriptor, length, offset)
+            return os.pread(descriptor, length, offset)
         with self._lock:  # platforms without pread
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, length)
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.read(descriptor, length)
+
+
+class _Descriptor:
+    """An open file of the system, closed when nobody holds it any more. number : what the system calls it"""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # `os` may be gone when Python ends
+        close(self.number)
 
 
 class PositionedWindow:

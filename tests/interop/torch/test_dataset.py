@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -8,7 +10,9 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 import smalti
 from helpers.made_up_archives import random_network, random_tokens, write
+from smalti.archive.collection import open_collection as opening
 from smalti.archive.collection.collection_writer import write_collection
+from smalti.archive.edit.edit import write_manifest
 from smalti.archive.read import store as store_module
 from smalti.errors import ImageIndexError, SmaltiError, UsageError
 from smalti.interop.torch.dataset import ArchiveDataset
@@ -179,3 +183,39 @@ def test_images_of_several_shapes_are_given_each_in_its_own(grey, colour, tmp_pa
 
 def top_left(image):
     return image[:1, :4, :4]
+
+
+def test_slices_masks_and_arrays_give_batches(grey, dataset):
+    mask = np.arange(130) % 50 == 7
+    for selection in (slice(2, 5), slice(None, None, -40), mask, torch.from_numpy(mask), np.array([3, 9])):
+        images, labels = dataset[selection]
+        chosen = np.asarray(selection) if isinstance(selection, torch.Tensor) else selection
+        assert (images.numpy() == grey.pixels[chosen][:, None]).all()
+        assert labels.tolist() == grey.labels[chosen].tolist()
+    assert dataset[np.int64(21)][1] == dataset[21][1] and type(dataset[np.int64(21)][1]) is int
+    with pytest.raises(UsageError, match="index"):
+        dataset["3"]
+
+
+def test_a_dataset_that_is_not_closed_ends_without_a_word(grey):
+    """Before: a traceback of a file's end, after Python had taken its modules apart."""
+    script = f"from smalti.interop.torch import ArchiveDataset; d = ArchiveDataset({str(grey.path)!r}); d[0]"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+
+
+def test_workers_do_not_ask_the_members_again(tmp_path, monkeypatch):
+    """Before: 2 M openings when a dataset was made of a manifest, and M more in each process that read labels."""
+    network, paths, opened = random_network(), [], []
+    for number in range(70):
+        tokens = random_tokens(2, seed=number)
+        paths.append(write(tmp_path / f"{number}.smalti", tokens, network, np.full(2, number)))
+    write_manifest(paths, tmp_path / "all.smalti-manifest")
+    file_at = opening.file_at
+    monkeypatch.setattr(opening, "file_at", lambda place, *rest: opened.append(str(place)) or file_at(place, *rest))
+    with ArchiveDataset(tmp_path / "all.smalti-manifest") as dataset:
+        assert len(opened) == 1 + 70
+        opened.clear()
+        with pickle.loads(pickle.dumps(dataset)) as again:
+            assert again[139][1] == 69 and again[[0, 3]][1].tolist() == [0, 1]
+        assert len(opened) == 1 + 3

@@ -1,5 +1,6 @@
 """A collection that is open: several archives read as one, by the numbers of their images."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,13 @@ from smalti.archive.collection.collection_info import CollectionInfo, collection
 from smalti.archive.collection.joined_columns import JoinedColumns
 from smalti.archive.collection.members import Members
 from smalti.archive.format.column import ColumnValues
+from smalti.archive.format.limits import Limits
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
 from smalti.archive.report import DamagedBlock, Level, VerifyReport
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels, shape_words
+from smalti.lazy import cached_property
 
 __all__ = ["Collection"]
 
@@ -41,10 +44,12 @@ class Collection:
         close: Callable[[], None],
         damage: tuple[str, ...] = (),
         check_frames: Callable[[], tuple[str, ...]] = lambda: (),
+        limits: Limits | None = None,
     ) -> None:
         self.path, self.members, self.damage = path, members, damage
         self.archive_bytes, self._shared_bytes = archive_bytes, shared_bytes
         self._reopen, self._close, self._check_frames = reopen, close, check_frames
+        self._limits = limits or Limits()
         self._columns = JoinedColumns(members)
 
     def __enter__(self) -> "Collection":
@@ -69,6 +74,11 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"<smalti collection {self.path}: {len(self)} images in {len(self.members)} archives>"
+
+    @property
+    def columns(self) -> JoinedColumns:
+        """The columns of all members, for those who copy them; `labels`, `names`, `fields` are for everybody else."""
+        return self._columns
 
     @property
     def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
@@ -106,7 +116,7 @@ class Collection:
 
     def __getitem__(self, selection: Selection) -> Pixels:
         """As `Archive.__getitem__`; UsageError if images of several shapes are asked for at once."""
-        numbers, single = resolve(selection, len(self))
+        numbers, single = resolve(selection, len(self), self._check_request)
         if single:
             found: Pixels = self.images(numbers)[0]
             return found
@@ -122,7 +132,7 @@ class Collection:
 
     def images(self, selection: Selection) -> list[Pixels]:
         """The images of a selection, each as `self[number]` gives it, whatever their shapes."""
-        numbers, _ = resolve(selection, len(self))
+        numbers, _ = resolve(selection, len(self), self._check_request)
         images: list[Pixels] = [np.empty(0, np.uint8)] * len(numbers)
         for member, places, own in self._by_member(numbers):
             for place, image in zip(places.tolist(), self.members[member][own], strict=True):
@@ -143,11 +153,12 @@ class Collection:
     @property
     def levels(self) -> int:
         """Levels of tokens that every member has."""
-        return min(self.members[number].levels for number in range(len(self.members)))
+        return min(map(self.members.levels, range(len(self.members))))
 
     def preview(self, selection: Selection, levels: int) -> Pixels:
         """As `Archive.preview`, for images of one shape."""
-        numbers, single = resolve(selection, len(self))
+        numbers, single = resolve(selection, len(self), self._check_request)
+        self._check_request(len(numbers))
         pixels: Pixels = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         for member, places, own in self._by_member(numbers):
             pixels[places] = self.members[member].preview(own, levels)
@@ -156,6 +167,7 @@ class Collection:
 
     def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:
         """As `Archive.tokens`; UsageError if the images asked for have other grids of tokens than each other."""
+        self._limits.check("request_bytes", 2 * len(range(*slice(start, stop).indices(len(self)))), "this request")
         numbers = np.arange(*slice(start, stop).indices(len(self)), dtype=np.int64)
         parts = [
             self.members[member].tokens(int(own[0]), int(own[-1]) + 1) for member, _, own in self._by_member(numbers)
@@ -170,22 +182,25 @@ class Collection:
     def block_bounds(self) -> NDArray[np.int64]:
         """Numbers of images at which token blocks begin, and N at the end: int64 [blocks + 1]."""
         starts = self.members.starts
-        bounds = [self.members[number].block_bounds[:-1] + starts[number] for number in range(len(self.members))]
+        bounds = [own.block_bounds[:-1] + start for own, start in zip(self.members.summaries(), starts, strict=False)]
         return np.concatenate([*bounds, starts[-1:]])
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], read-only, numbered by `class_names`; None unless every member has labels."""
+        """int64 [N], read-only, numbered by `class_names`; None if no image has a label, -1 for those without."""
         return self._columns.labels
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The members' class names, each once, in the order in which they come; None unless every member has some."""
+        """The members' class names, each once, in the order in which they come.
+
+        None if no member has any, or if a member has labels without names.
+        """
         return self._columns.class_names
 
     @property
-    def names(self) -> tuple[str, ...] | None:
-        """The N names of the images; None unless every member has names."""
+    def names(self) -> tuple[str | None, ...] | None:
+        """The N names of the images, None for those without; None if no image has one."""
         return self._columns.names
 
     @property
@@ -196,7 +211,10 @@ class Collection:
     def batches(
         self, batch_images: int, on_error: Literal["raise", "skip"] = "raise", start: int = 0, stop: int | None = None
     ) -> Iterator[ArchiveBatch]:
-        """As `Archive.batches`; a batch is of one member, so that its images have one shape."""
+        """As `Archive.batches`; a batch is of one member, so that its images have one shape.
+
+        Batches of a member without labels or names have none, also where those of other members do.
+        """
         start, stop, _ = slice(start, stop).indices(len(self))
         lost = self.lost_columns if on_error == "skip" else ()
         for number, first in enumerate(self.members.starts[:-1].tolist()):
@@ -224,12 +242,16 @@ class Collection:
     @property
     def lost_columns(self) -> tuple[str, ...]:
         """As `Archive.lost_columns`, of all members."""
-        members = (self.members[number] for number in range(len(self.members)))
-        return tuple(dict.fromkeys(name for archive in members for name in archive.lost_columns))
+        found: dict[str, None] = {}
+        for number, summary in enumerate(self.members.summaries()):
+            known = "lost_columns" not in summary.unreadable
+            found |= dict.fromkeys(summary.lost_columns if known else self.members[number].lost_columns)
+        return tuple(found)
 
     def info(self) -> CollectionInfo:
         """What the members are, and what all of it costs."""
-        return collection_info(self.members, self.archive_bytes, self._shared_bytes, self.damage)
+        infos = [self.members.info(number) for number in range(len(self.members))]
+        return collection_info(infos, self.archive_bytes, self._shared_bytes, self.damage, self._columns.gaps())
 
     def verify(
         self, level: Level = "tokens", progress: Callable[[int, int], None] = lambda done, total: None
@@ -240,6 +262,16 @@ class Collection:
             reports.append(self.members[number].verify(level, _from(first, len(self), progress)))
         damage = tuple(dict.fromkeys([*self.damage, *self._check_frames()]))
         return joined_reports(reports, self.members.starts.tolist(), damage)
+
+    def _check_request(self, images: int) -> None:
+        """LimitExceededError if so many images may not be asked for at once; by the smallest image there is."""
+        self._limits.check("request_bytes", images * self._smallest_bytes, "this request")
+
+    @cached_property
+    def _smallest_bytes(self) -> int:
+        """Bytes of the pixels of the smallest image."""
+        kinds = {(facts.image_shape, facts.dtype) for facts in self.members.facts}
+        return min(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds)
 
     def _by_member(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
         """The members that hold images: which, the places in `numbers`, and their own numbers of these."""

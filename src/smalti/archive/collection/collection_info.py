@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
-from smalti.archive.collection.members import Members
 from smalti.archive.report import ArchiveInfo, DamagedBlock, SectionBytes, VerifyReport, break_even_images
 
 __all__ = ["CollectionInfo", "MemberInfo", "collection_info", "joined_reports"]
@@ -32,6 +31,7 @@ class CollectionInfo:
 
     shape, dtype, codebook_size, codes_used, perplexity, profile : None if members differ in them
     bytes : of all members together; models that are shared are counted as model, directory and frames as index
+    columns_with_gaps : those of `columns` that some images have and others lack
     members : what it is made of, in order
     """
 
@@ -52,6 +52,7 @@ class CollectionInfo:
     break_even_images: int | None
     blocks: int
     columns: tuple[str, ...]
+    columns_with_gaps: tuple[str, ...]
     recovery_bytes: int
     damage: tuple[str, ...]
     format_version: int
@@ -59,15 +60,21 @@ class CollectionInfo:
     members: tuple[MemberInfo, ...]
 
 
-def collection_info(members: Members, archive_bytes: int, shared_bytes: int, damage: tuple[str, ...]) -> CollectionInfo:
+def collection_info(
+    infos: Sequence[ArchiveInfo],
+    archive_bytes: int,
+    shared_bytes: int,
+    damage: tuple[str, ...],
+    gaps: tuple[str, ...] = (),
+) -> CollectionInfo:
     """Add the members' figures up.
 
     archive_bytes : of the file, or of all files of a manifest    shared_bytes : of models that several members need
+    gaps : the columns that some members lack
     """
-    infos = [members[number].info() for number in range(len(members))]
     images, raw = sum(info.images for info in infos), sum(info.raw_bytes for info in infos)
     parts = _bytes(infos, archive_bytes, shared_bytes)
-    pixels = sum(math.prod(facts.image_shape[:2]) * facts.images for facts in members.facts)
+    pixels = sum(math.prod(info.shape[:3]) for info in infos)
     tail = _same([info.shape[1:] for info in infos])
     return CollectionInfo(
         images=images,
@@ -87,6 +94,7 @@ def collection_info(members: Members, archive_bytes: int, shared_bytes: int, dam
         break_even_images=break_even_images(parts, images, raw),
         blocks=sum(info.blocks for info in infos),
         columns=tuple(dict.fromkeys(name for info in infos for name in info.columns)),
+        columns_with_gaps=gaps,
         recovery_bytes=sum(info.recovery_bytes for info in infos),
         damage=(*damage, *(line for info in infos for line in info.damage)),
         format_version=max(info.format_version for info in infos),

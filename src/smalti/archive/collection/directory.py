@@ -1,5 +1,7 @@
 """What a collection says of its members: the directory of a file, and the manifest that stands for one."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,6 +15,7 @@ __all__ = [
     "MANIFEST_SUFFIX",
     "Listed",
     "MemberFacts",
+    "check_sum",
     "pack_directory",
     "pack_manifest",
     "read_directory",
@@ -22,6 +25,9 @@ __all__ = [
 MANIFEST_SUFFIX = ".smalti-manifest"
 _FORMAT = "smalti-manifest"
 _DTYPES = ("uint8", "uint16")
+_MAX_IMAGES = 1 << 48  # of a member as of a header, and of all members together
+_MAX_VALUES = 1 << 48  # of one image, so that the size of an array of it is an int64
+_MAX_BYTES = 1 << 62  # of the files of a manifest together
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,13 @@ class MemberFacts:
 
     def __post_init__(self) -> None:
         height, width, channels = self.image_shape
-        sound = self.images >= 1 and min(height, width) >= 1 and 1 <= channels <= 4 and self.dtype in _DTYPES
+        sound = (
+            1 <= self.images < _MAX_IMAGES
+            and min(height, width) >= 1
+            and 1 <= channels <= 4
+            and math.prod(self.image_shape) < _MAX_VALUES
+            and self.dtype in _DTYPES
+        )
         if not sound:
             raise DamagedArchiveError(
                 f"a member of {self.images} {self.dtype} images {list(self.image_shape)} cannot be"
@@ -59,6 +71,15 @@ class Listed:
         outside = self.path.startswith("/") or ".." in parts or "\\" in self.path or ":" in self.path or not parts
         if outside or "\0" in self.path:
             raise DamagedArchiveError(f"{self.path!r} is no path inside the folder of the manifest")
+        if not 1 <= self.archive_bytes < _MAX_BYTES:
+            raise DamagedArchiveError(f"{self.path}: a file of {self.archive_bytes} bytes cannot be")
+
+
+def check_sum(members: Sequence[MemberFacts]) -> None:
+    """DamagedArchiveError if members hold more images together than can be numbered."""
+    images = sum(facts.images for facts in members)
+    if images >= _MAX_IMAGES:
+        raise DamagedArchiveError(f"its members cannot hold {images} images together")
 
 
 def pack_directory(members: list[MemberFacts]) -> bytes:
@@ -71,8 +92,12 @@ def pack_directory(members: list[MemberFacts]) -> bytes:
 def read_directory(payload: bytes) -> list[MemberFacts]:
     """The inverse; DamagedArchiveError, UnsupportedArchiveError."""
     found = _fields(payload, "directory", {"format_version": int, "members": list, "required_features": int})
+    if not 0 <= found["required_features"] < 1 << 32:
+        raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, which cannot be")
     check_version(found["format_version"], found["required_features"])
-    return [_facts(_fields_of(member, "directory", _MEMBER)) for member in found["members"]]
+    facts = [_facts(_fields_of(member, "directory", _MEMBER)) for member in found["members"]]
+    check_sum(facts)
+    return facts
 
 
 def pack_manifest(members: list[Listed]) -> bytes:
@@ -92,7 +117,12 @@ def read_manifest(data: bytes) -> list[Listed]:
         raise DamagedArchiveError("a manifest without members")
     known = {"archive_bytes": int, "path": str}
     plain = [_fields_of(member, "manifest", known | _MEMBER) for member in found["members"]]
-    return [Listed(one.pop("path"), one.pop("archive_bytes"), _facts(one)) for one in plain]
+    listed = [Listed(one.pop("path"), one.pop("archive_bytes"), _facts(one)) for one in plain]
+    total = sum(one.archive_bytes for one in listed)
+    if total >= _MAX_BYTES:
+        raise DamagedArchiveError(f"its members cannot have {total} bytes together")
+    check_sum([one.facts for one in listed])
+    return listed
 
 
 _MEMBER = {"dtype": str, "image_shape": list, "images": int}

@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.collection.members import Members
+from smalti.archive.collection.summary import MemberSummary
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.read.selection import ArchiveBatch
 from smalti.archive.write.fields import FIELD_PREFIX
+from smalti.images.batch import NO_LABEL
 from smalti.lazy import cached_property
 
 __all__ = ["JoinedColumns"]
@@ -19,7 +21,7 @@ class JoinedColumns(Mapping[str, ColumnValues]):
     """Labels, names and fields of all members; as a mapping, the fields by their names.
 
     Labels are numbered anew by the union of the members' class names, in the order in which these come, if all members
-    name their classes. Labels and names are absent unless every member has them; a field is None where it is absent.
+    with labels name their classes. What some members lack has gaps: -1 in labels, None in names and fields.
     """
 
     def __init__(self, members: Members) -> None:
@@ -29,9 +31,9 @@ class JoinedColumns(Mapping[str, ColumnValues]):
         if name not in self._field_names:
             raise KeyError(name)
         parts: list[ColumnValues] = []
-        for number, facts in enumerate(self._members.facts):
-            fields = self._members[number].fields
-            parts.append(fields[name] if name in fields else (None,) * facts.images)
+        for number, (facts, summary) in enumerate(zip(self._members.facts, self._summaries, strict=True)):
+            has = name in summary.fields
+            parts.append(self._members[number].fields[name] if has else (None,) * facts.images)
         return _joined(parts)
 
     def __iter__(self) -> Iterator[str]:
@@ -41,56 +43,94 @@ class JoinedColumns(Mapping[str, ColumnValues]):
         return len(self._field_names)
 
     @cached_property
+    def has_labels(self) -> bool:
+        """Whether any member has labels."""
+        return any(summary.has_labels for summary in self._summaries)
+
+    @cached_property
+    def has_names(self) -> bool:
+        """Whether any member has names."""
+        return any(summary.has_names for summary in self._summaries)
+
+    @cached_property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], read-only, or None."""
+        """int64 [N], read-only, -1 for images of members without labels; None if no member has any."""
+        if not self.has_labels:
+            return None
         parts = []
-        for number in range(len(self._members)):
-            own = self._members[number].labels
-            if own is None:
-                return None
-            parts.append(self._renumbered(number, own))
+        for number, (facts, summary) in enumerate(zip(self._members.facts, self._summaries, strict=True)):
+            if not summary.has_labels:
+                parts.append(np.full(facts.images, NO_LABEL, np.int64))
+                continue
+            own = self._members[number].labels if summary.labels is None else summary.labels
+            assert own is not None  # it raises if they cannot be read
+            parts.append(self._renumbered(number, own.astype(np.int64)))
         labels = np.concatenate(parts)
         labels.setflags(write=False)
         return labels
 
     @cached_property
     def class_names(self) -> tuple[str, ...] | None:
-        """The union of the members' class names, None unless all have some."""
+        """The union of the members' class names; None if none has any, or if labels of one have no names."""
         union: dict[str, None] = {}
-        for number in range(len(self._members)):
-            own = self._members[number].class_names
-            if own is None:
+        some = False
+        for number, summary in enumerate(self._summaries):
+            own = summary.class_names
+            if own is None and "class_names" in summary.unreadable:
+                own = self._members[number].class_names  # which raises
+            if own is None and summary.has_labels:
                 return None
-            union |= dict.fromkeys(own)
-        return tuple(union)
+            some |= own is not None
+            union |= dict.fromkeys(own or ())
+        return tuple(union) if some else None
 
     @cached_property
-    def names(self) -> tuple[str, ...] | None:
-        """All names, or None."""
-        names: list[str] = []
-        for number in range(len(self._members)):
-            own = self._members[number].names
-            if own is None:
-                return None
-            names += own
+    def names(self) -> tuple[str | None, ...] | None:
+        """All names, None for images of members without names; None if no member has any."""
+        if not self.has_names:
+            return None
+        names: list[str | None] = []
+        for number, (facts, summary) in enumerate(zip(self._members.facts, self._summaries, strict=True)):
+            own = self._members[number].names if summary.has_names else None
+            names += (None,) * facts.images if own is None else own
         return tuple(names)
+
+    def lack(self, numbers: NDArray[np.int64]) -> list[tuple[bool, bool]]:
+        """Of images by their numbers: whether each lacks a label, and whether it lacks a name."""
+        owners = np.searchsorted(self._members.starts, numbers, side="right") - 1
+        return [(not self._summaries[own].has_labels, not self._summaries[own].has_names) for own in owners.tolist()]
+
+    def gaps(self) -> tuple[str, ...]:
+        """Names of the columns that some members have and others lack, as a header lists them."""
+        of_members = [
+            {
+                *(["labels"] if summary.has_labels else []),
+                *(["names"] if summary.has_names else []),
+                *(FIELD_PREFIX + name for name in summary.fields),
+            }
+            for summary in self._summaries
+        ]
+        every = set[str]().union(*of_members)
+        return tuple(sorted(name for name in every if not all(name in own for own in of_members)))
 
     def batch(self, number: int, batch: ArchiveBatch, lost: Collection[str] = ()) -> ArchiveBatch:
         """A batch of a member as one of the collection: with its numbers, labels and fields.
 
         lost : names of columns to leave out, because a member has lost them
+
+        Images of a member without labels have none here, also where others do; the same holds of names.
         """
-        labels = None
-        if "labels" not in lost and batch.labels is not None and self.labels is not None:
-            labels = batch.labels if "class_names" in lost else self._renumbered(number, batch.labels)
+        labels = None if "labels" in lost else batch.labels
+        if labels is not None and "class_names" not in lost:
+            labels = self._renumbered(number, labels)
         gaps = [None] * len(batch)
         kept = [name for name in self._field_names if FIELD_PREFIX + name not in lost]
         fields = {name: batch.fields.get(name, gaps) for name in kept}
-        names = None if "names" in lost or self.names is None else batch.names
+        names = None if "names" in lost else batch.names
         return ArchiveBatch(batch.pixels, labels, names, fields, numbers=batch.numbers + self._members.starts[number])
 
     def _renumbered(self, number: int, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        own = self._members[number].class_names
+        own = self._summaries[number].class_names
         if self.class_names is None or own is None or own == self.class_names[: len(own)]:
             return labels
         places = {name: place for place, name in enumerate(self.class_names)}
@@ -100,10 +140,15 @@ class JoinedColumns(Mapping[str, ColumnValues]):
         return np.where(known, new[np.where(known, labels, 0)], labels)
 
     @cached_property
+    def _summaries(self) -> tuple[MemberSummary, ...]:
+        return self._members.summaries()
+
+    @cached_property
     def _field_names(self) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys(name for number in range(len(self._members)) for name in self._members[number].fields)
-        )
+        for number, summary in enumerate(self._summaries):
+            if "fields" in summary.unreadable:
+                tuple(self._members[number].fields)  # which raises
+        return tuple(dict.fromkeys(name for summary in self._summaries for name in summary.fields))
 
 
 def _joined(parts: Sequence[ColumnValues]) -> ColumnValues:

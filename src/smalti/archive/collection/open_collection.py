@@ -46,16 +46,17 @@ def open_collection(file: Positioned, limits: Limits, threads: int, places: Plac
 
     facts, damage = _directory(file, places, limits)
     if facts is None or len(facts) != len(entries):
-        facts = [MemberFacts.of(open_member(number).sections.header) for number in range(len(entries))]
+        facts = [_facts_of(open_member(number)) for number in range(len(entries))]
     return Collection(
         file.path,
-        Members(facts, open_member),
+        Members(facts, open_member, file.path),
         file.size_bytes,
         sum(entry.frame_bytes for entry in shared),
         (open_collection, (file, limits, threads)),
         file.close,
         (*places.damage, *damage),
         lambda: _frame_damage(file, places),
+        limits,
     )
 
 
@@ -79,21 +80,31 @@ def open_manifest(
 
     def open_member(number: int) -> Archive:
         member = file_at(_beside(path, listed[number]), storage_options)
-        if member.size_bytes != listed[number].archive_bytes:
-            raise DamagedArchiveError(
-                f"{member.path}: has {member.size_bytes} bytes, the manifest lists {listed[number].archive_bytes}; "
-                "make the manifest again"
-            )
-        return open_positioned(member, limits, threads)
+        try:
+            if member.size_bytes != listed[number].archive_bytes:
+                raise DamagedArchiveError(
+                    f"{member.path}: has {member.size_bytes} bytes, the manifest lists "
+                    f"{listed[number].archive_bytes}; make the manifest again"
+                )
+            return open_positioned(member, limits, threads)
+        except BaseException:
+            member.close()
+            raise
 
     return Collection(
         file.path,
-        Members([one.facts for one in listed], open_member),
+        Members([one.facts for one in listed], open_member, file.path),
         sum(one.archive_bytes for one in listed),
         0,
         (open_manifest, (path, limits, threads, storage_options)),
         lambda: None,
+        limits=limits,
     )
+
+
+def _facts_of(archive: Archive) -> MemberFacts:
+    with archive:
+        return MemberFacts.of(archive.sections.header)
 
 
 def _beside(manifest: str | os.PathLike[str], member: Listed) -> str | Path:

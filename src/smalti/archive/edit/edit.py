@@ -5,10 +5,12 @@ No image is encoded anew. The result takes its place whole, or what was there be
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from os import PathLike, fspath
 from os import path as os_path
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +22,12 @@ from smalti.archive.edit.drop import write_without
 from smalti.archive.edit.rewrite import Beside, write_relabelled
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
+from smalti.archive.locking import locked
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive, open_positioned
 from smalti.archive.read.selection import Selection, resolve
 from smalti.errors import UsageError
-from smalti.images.batch import Scalar
+from smalti.images.batch import NO_LABEL, Scalar
 from smalti.storage.atomic import atomic_file, check_output, writing
 from smalti.storage.positioned import PositionedFile
 from smalti.storage.spool import spool_folder
@@ -45,14 +48,19 @@ def merge_archives(
     """Write one file that holds the images of several, in this order; a model that several have is stored once.
 
     paths : archives, collections, manifests
+    out : where to; NAME.smalti-manifest becomes a list of the archives, as `write_manifest` makes it
 
     Raises UsageError for no paths, DamagedArchiveError if one is not intact, OutputExistsError, OutputError, and what
     opening raises.
     """
     if not paths:
         raise UsageError(f"{fspath(out)}: name at least one archive")
+    if fspath(out).endswith(MANIFEST_SUFFIX):
+        write_manifest(paths, out, overwrite=overwrite)
+        return
     check_output(Path(out), overwrite)
-    write_images(Path(out), [member for path in paths for member in _members(path, limits)], overwrite=overwrite)
+    with locked(out), _Files(limits) as files:
+        write_images(Path(out), [member for path in paths for member in files.members(path)], overwrite=overwrite)
 
 
 def write_manifest(paths: Sequence[PathText], out: PathText, *, overwrite: bool = False) -> None:
@@ -81,7 +89,10 @@ def write_manifest(paths: Sequence[PathText], out: PathText, *, overwrite: bool 
 
 
 def append_archive(path: PathText, added: PathText, *, limits: Limits | None = None) -> None:
-    """Put the images of another archive behind those of `path`, in place. Errors are those of `merge_archives`."""
+    """Put the images of another archive behind those of `path`, in place.
+
+    Raises OutputError if another process is changing `path`, and what `merge_archives` raises.
+    """
     _refuse_manifest(path)
     merge_archives([path, added], path, overwrite=True, limits=limits)
 
@@ -100,10 +111,16 @@ def drop_images(
     selection : numbers, a slice or a mask
     out : where to; None replaces `path`
 
-    Raises ImageIndexError, UsageError if no image would be left, DamagedArchiveError, OutputExistsError, OutputError.
+    Raises ImageIndexError, UsageError if no image would be left, DamagedArchiveError, OutputExistsError, OutputError
+    (also if another process is changing what is to be replaced).
     """
     target = _target(path, out, overwrite)
-    with open_images(path, limits, threads) as opened, spool_folder(target) as folder:
+    with (
+        locked(target),
+        open_images(path, limits, threads) as opened,
+        spool_folder(target) as folder,
+        _Files(limits) as files,
+    ):
         dropped = np.zeros(len(opened), np.bool_)
         dropped[resolve(selection, len(opened))[0]] = True
         if dropped.all():
@@ -118,7 +135,7 @@ def drop_images(
                 continue
             part = folder / f"{number}.smalti"
             write_without(archive, own, part, threads)
-            members += _members(part, limits)
+            members += files.members(part)
         write_images(target, members, overwrite=True)
     return int(len(dropped) - np.count_nonzero(dropped))
 
@@ -141,10 +158,10 @@ def relabel(
     fields : columns of N values to add or to replace; None in the place of one drops it
 
     What is not given stays. Raises UsageError if a column does not fit, DamagedArchiveError, OutputExistsError,
-    OutputError.
+    OutputError (also if another process is changing what is to be replaced).
     """
     target = _target(path, out, overwrite)
-    with open_images(path, limits) as opened, spool_folder(target) as folder:
+    with locked(target), open_images(path, limits) as opened, spool_folder(target) as folder:
         if labels is not None and class_names is None:
             class_names = opened.class_names  # by which the labels of a collection are numbered
         given = Beside(
@@ -159,10 +176,17 @@ def relabel(
         for number, (archive, start) in enumerate(_parts(opened)):
             part = folder / f"{number}.smalti"
             with part.open("xb") as file, writing(part):
-                own = given.part(start, start + len(archive)).over(_beside(archive), dropped)
-                write_relabelled(archive, own, file, part)
+                own = _without_filling(given.part(start, start + len(archive)), archive)
+                write_relabelled(archive, own.over(_beside(archive), dropped), file, part)
             members.append(partial(_reopened, part, archive))
         write_images(target, members, overwrite=True)
+
+
+def _without_filling(given: Beside, archive: Archive) -> Beside:
+    """What is given to a member, without labels that only say that its images have none, as they did before."""
+    if given.labels is None or archive.labels is not None or (given.labels != NO_LABEL).any():
+        return given
+    return replace(given, labels=None)
 
 
 def _beside(archive: Archive) -> Beside:
@@ -190,17 +214,45 @@ def _parts(opened: Archive | Collection) -> Iterator[tuple[Archive, int]]:
         yield opened.members[number], start
 
 
-def _members(path: PathText, limits: Limits | None) -> list[Opener]:
-    """What opens each archive of a file."""
-    with open_images(path, limits) as opened:
+class _Files:
+    """Opens members of files one after the other, and keeps the file open that the last one came from.
+
+    Members of one file in a row need its index once, and thousands of files need few open ones.
+    """
+
+    def __init__(self, limits: Limits | None) -> None:
+        self._limits = limits
+        self._last: tuple[PathText, Archive | Collection] | None = None
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._let_go()
+
+    def members(self, path: PathText) -> list[Opener]:
+        """What opens each archive of a file."""
+        opened = self._open(path)
         count = 1 if isinstance(opened, Archive) else len(opened.members)
-    return [partial(_member, path, number, limits) for number in range(count)]
+        return [partial(self._member, path, number) for number in range(count)]
 
-
-@contextmanager
-def _member(path: PathText, number: int, limits: Limits | None) -> Iterator[Archive]:
-    with open_images(path, limits) as opened:
+    @contextmanager
+    def _member(self, path: PathText, number: int) -> Iterator[Archive]:
+        opened = self._open(path)
         yield opened if isinstance(opened, Archive) else opened.members[number]
+
+    def _open(self, path: PathText) -> Archive | Collection:
+        if self._last is None or self._last[0] != path:
+            self._let_go()
+            self._last = path, open_images(path, self._limits)
+        return self._last[1]
+
+    def _let_go(self) -> None:
+        if self._last is not None:
+            self._last[1].close()
+            self._last = None
 
 
 @contextmanager

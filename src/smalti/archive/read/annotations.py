@@ -24,6 +24,7 @@ class Besides(Mapping[str, ColumnValues]):
 
     def __init__(self, header: Header, store: SectionStore, path: str) -> None:
         self._header, self._store, self._path = header, store, path
+        self._checked: dict[str, tuple[str, ...]] = {}  # columns that hold strings alone
 
     def __getitem__(self, name: str) -> ColumnValues:
         values = self._values(FIELD_PREFIX + name, self._header.images)
@@ -60,9 +61,11 @@ class Besides(Mapping[str, ColumnValues]):
         values = self._values(name, rows)
         if values is None:
             return None
-        if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
-            raise self._misfit(name)
-        return values
+        if self._checked.get(name) is not values:  # once, not for each batch
+            if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+                raise self._misfit(name)
+            self._checked[name] = values
+        return self._checked[name]
 
     def batch(self, pixels: Pixels, numbers: NDArray[np.int64], lost: Collection[str] = ()) -> ArchiveBatch:
         """Images with all that is known of them.

@@ -1,6 +1,6 @@
 """Images by their numbers: which blocks a request needs, what of them is decoded, and where the pixels go."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from smalti.archive.read.block_decoder import as_slice
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import SectionStore
 from smalti.images.batch import Pixels
+from smalti.workers import for_each
 
 __all__ = ["read_pixels"]
 
@@ -57,7 +58,7 @@ def read_pixels(
             for gathered in _gathered(parts[run]):
                 fill_together(gathered)
         else:
-            _run(fill, parts[run], threads if inner == 1 else 1)
+            for_each(fill, parts[run], threads if inner == 1 else 1)
     return pixels
 
 
@@ -69,21 +70,3 @@ def _gathered(parts: Sequence[Places]) -> Iterator[Sequence[Places]]:
         if images >= _TOGETHER_IMAGES or stop == len(parts):
             yield parts[start:stop]
             start, images = stop, 0
-
-
-def _run(work: Callable[[Places], None], parts: Sequence[Places], threads: int) -> None:
-    """Do the work for every part; the first error stops what has not begun."""
-    if min(threads, len(parts)) < 2:
-        for part in parts:
-            work(part)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to import, for threads only)
-
-    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-        jobs = [pool.submit(work, part) for part in parts]
-        try:
-            for job in jobs:
-                job.result()
-        finally:
-            for job in jobs:
-                job.cancel()

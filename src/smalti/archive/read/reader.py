@@ -187,7 +187,7 @@ class Archive:
 
     def images(self, selection: Selection) -> list[Pixels]:
         """The images of a selection, each as `self[number]` gives it, in a list: what collections of any shape have."""
-        numbers, _ = resolve(selection, len(self))
+        numbers, _ = resolve(selection, len(self), self._check_request)
         return list(self[numbers])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.generic]:
@@ -348,10 +348,14 @@ class Archive:
         return Verifier(self._file, level, self._threads, progress).run()
 
     def _pixels(self, selection: Selection, levels: int | None) -> Pixels:
-        numbers, single = resolve(selection, len(self))
+        numbers, single = resolve(selection, len(self), self._check_request)
         pixels = read_pixels(self._file, self._store, numbers, self._threads, levels)
         pixels = pixels.reshape(len(numbers), *self.shape[1:])
         return pixels[0] if single else pixels
+
+    def _check_request(self, images: int) -> None:
+        """LimitExceededError if so many images may not be asked for at once."""
+        self._file.limits.check("request_bytes", images * self._header.image_bytes, "this request")
 
     def _level_infos(self) -> tuple[LevelInfo, ...] | None:
         """Only the model says what levels there are; without it there is still the rest to tell."""

@@ -9,6 +9,7 @@ section means. Time is linear in the size of the file, memory in the number of s
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import BinaryIO, NamedTuple
 
 from smalti.archive.format.layout import (
@@ -249,15 +250,15 @@ def _check_tiling(entries: tuple[Entry, ...], index: Entry) -> None:
 
 def _outermost(found: Scan) -> Scan:
     """Without sections that lie in a member of a collection: those are the member's own."""
-    members = [entry for entry in (*found.sound, *found.damaged) if entry.section == Section.MEMBER]
-
-    def is_inside(entry: Entry) -> bool:
-        return any(member.offset < entry.offset < member.end for member in members)
-
-    if not members:
-        return found
-    sound, damaged = ([entry for entry in part if not is_inside(entry)] for part in found)
-    return Scan(tuple(sound), tuple(damaged))
+    inside: set[int] = set()  # offsets, of which no two entries have the same
+    members_end = 0
+    for entry in sorted((*found.sound, *found.damaged), key=attrgetter("offset")):
+        if entry.offset < members_end:
+            inside.add(entry.offset)
+        if entry.section == Section.MEMBER:
+            members_end = max(members_end, entry.end)
+    sound, damaged = (tuple(entry for entry in part if entry.offset not in inside) for part in found)
+    return Scan(sound, damaged)
 
 
 def _scanned(file: Positioned, limits: Limits) -> tuple[Entry, ...]:

@@ -64,6 +64,7 @@ class SectionFile:
         self.path: Path | str = file.path
         self.limits = limits
         self._held: dict[object, dict[int, bytes]] = {}
+        self._closed = False
         try:
             self.archive_bytes = file.size_bytes
             places = places or find_sections(file, limits)
@@ -83,7 +84,13 @@ class SectionFile:
 
     def close(self) -> None:
         """Close the file; reading from it afterwards raises SmaltiError."""
+        self._closed = True
         self._file.close()
+
+    def require_open(self) -> None:
+        """Raise SmaltiError if it was closed, so that what is kept is not served when the rest is not."""
+        if self._closed:
+            raise SmaltiError(f"{self.path}: the archive is closed; open it again")
 
     def entry(self, section: int, ordinal: int = 0) -> Entry:
         """Where a section is; DamagedArchiveError if the file has lost it."""

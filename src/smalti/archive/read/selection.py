@@ -5,7 +5,7 @@ Images read from an archive, with the numbers that they have in it.
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,16 +23,22 @@ _EXPECTED = "an archive is indexed by an integer, a slice, a list of integers or
 Selection = int | slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
 
 
-def resolve(selection: Selection, images: int) -> tuple[NDArray[np.int64], bool]:
+def resolve(
+    selection: Selection, images: int, check: Callable[[int], None] = lambda count: None
+) -> tuple[NDArray[np.int64], bool]:
     """Image numbers int64 [n], each in [0, images), and whether a single image was asked for.
+
+    check : called with the number of images of a slice before they are numbered; it raises if they are too many
 
     Raises ImageIndexError for an index outside, UsageError for anything that is no index.
     """
     if isinstance(selection, slice):
         try:
-            return np.arange(*selection.indices(images), dtype=np.int64), False
+            numbers = range(*selection.indices(images))
         except (TypeError, ValueError) as error:
             raise UsageError(f"{selection} is no slice of integers: {error}") from error
+        check(len(numbers))
+        return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64), False
     if isinstance(selection, bool | np.bool_ | tuple):  # archive[3, 5] would mean a pixel to some, images to others
         raise UsageError(f"{selection!r} has no one meaning here; {_EXPECTED}")
     try:

@@ -39,6 +39,7 @@ class SectionStore:
 
     def block(self, number: int) -> Block:
         """A token block, decoded up to its tokens; DamagedArchiveError names it and its images."""
+        self._file.require_open()
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)

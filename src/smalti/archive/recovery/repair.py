@@ -20,6 +20,7 @@ from smalti.archive.format.layout import (
     pack_prelude,
 )
 from smalti.archive.format.limits import Limits
+from smalti.archive.locking import locked
 from smalti.archive.read.reader import open_archive
 from smalti.archive.read.store import section_name
 from smalti.archive.recovery.parity import Key, groups_of, make_parity
@@ -80,6 +81,11 @@ def repair_archive(
     """
     path, out, limits = Path(path), Path(out), limits or Limits()
     check_output(out, overwrite)
+    with locked(out):
+        return _repaired(path, out, overwrite, partial, limits)
+
+
+def _repaired(path: Path, out: Path, overwrite: bool, partial: bool, limits: Limits) -> RepairReport:
     file = PositionedFile(path)
     try:
         with writing(out), spool_file(out) as spool:

@@ -14,6 +14,7 @@ from smalti.decoders.layers.geometry import Region, area, extent
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.decoders.layers.stages import Stage
 from smalti.images.batch import Pixels
+from smalti.workers import for_each
 
 __all__ = ["Given", "PieceDecoder", "Sizes"]
 
@@ -48,15 +49,7 @@ class PieceDecoder:
         size = sizes.pop()
         pixels = np.empty((images, *size, self._stages[-1].outputs), self._dtype)
         pieces = self._pieces(images, sizes, size, max(threads, 1))
-        if min(threads, len(pieces)) < 2:
-            for piece in pieces:
-                self._run_piece(given, pixels, piece, sizes)
-            return pixels
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to import, for threads only)
-
-        with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
-            for job in [pool.submit(self._run_piece, given, pixels, piece, sizes) for piece in pieces]:
-                job.result()
+        for_each(lambda piece: self._run_piece(given, pixels, piece, sizes), pieces, threads)
         return pixels
 
     def _regions(self, target: Region, sizes: Sizes) -> list[Region]:

@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import smalti
-from smalti.archive.read.selection import resolve
+from smalti.archive.collection.directory import MemberFacts
+from smalti.archive.collection.summary import MemberSummary
+from smalti.archive.read.selection import Selection, resolve
 from smalti.errors import SmaltiError, UsageError
 from smalti.interop.torch.decoder import TokenDecoder, as_images, check_dtype
 
@@ -31,7 +33,7 @@ class ArchiveDataset(Dataset[Any]):
     """Images of an archive by number, as `(image, label)`; as the image alone if there are no labels.
 
     image : uint8 [C, H, W] as stored; with `dtype` (torch.float32, say) scaled to [0, 1]
-    label : int
+    label : int, -1 for an image without one in a collection where others have labels
 
     path : of an archive, or whatever else `smalti.open` opens: a URL, a collection. Images of several shapes are given
         each in its own, and a transform can make them alike
@@ -45,8 +47,8 @@ class ArchiveDataset(Dataset[Any]):
 
     >>> DataLoader(ArchiveDataset("digits.smalti"), batch_size=256, num_workers=2)
 
-    A list of numbers gives a whole batch, images [n, C, H, W] and labels int64 [n]. Raises what `smalti.open` raises,
-    and UsageError for arguments that exclude each other.
+    A list of numbers, a slice or a mask gives a whole batch, images [n, C, H, W] and labels int64 [n]. Raises what
+    `smalti.open` raises, and UsageError for arguments that exclude each other.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ArchiveDataset(Dataset[Any]):
         self._opened: dict[int, Images] = {}
         archive = self._open()
         self._opened[os.getpid()] = archive
+        self._members = _said(archive)
         self.block_bounds: NDArray[np.int64] = archive.block_bounds
         self.class_names: tuple[str, ...] | None = archive.class_names if labels else None
         self._labelled = labels and archive.labels is not None
@@ -87,11 +90,15 @@ class ArchiveDataset(Dataset[Any]):
     def __len__(self) -> int:
         return int(self.block_bounds[-1])
 
-    def __getitem__(self, number: int | Sequence[int]) -> Any:
-        """An item, or a batch for a list of numbers; ImageIndexError for a number outside."""
-        if isinstance(number, Sequence):
-            return self._batch(number)
-        return self.__getitems__([number])[0]
+    def __getitem__(self, number: Selection) -> Any:
+        """An item for a number, else a batch: for a list or array of numbers, a slice or a mask.
+
+        Raises ImageIndexError for a number outside, UsageError for anything that is no index.
+        """
+        numbers, single = resolve(number, len(self))
+        if single:
+            return self.__getitems__(numbers.tolist())[0]
+        return self._batch(number if isinstance(number, list) else numbers.tolist())
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
         """Items of these numbers; DataLoader asks for a batch of them so. Each token block is decoded once at most."""
@@ -120,6 +127,9 @@ class ArchiveDataset(Dataset[Any]):
         archive = self._opened.get(process)
         if archive is None:
             archive = self._open()
+            facts, summaries = self._members
+            if isinstance(archive, smalti.Collection) and archive.members.facts == facts:
+                archive.members.adopt(summaries)  # so that a worker need not ask all members again
             if not np.array_equal(archive.block_bounds, self.block_bounds):
                 archive.close()
                 raise SmaltiError(f"{self.path}: it is not the archive any more that the dataset was made of")
@@ -179,6 +189,13 @@ class ArchiveDataset(Dataset[Any]):
             first, last = int(places[rows].min()), int(places[rows].max())
             tokens[rows] = archive.tokens(first, last + 1)[places[rows] - first]
         return tokens
+
+
+def _said(archive: Images) -> tuple[tuple[MemberFacts, ...], tuple[MemberSummary, ...]]:
+    """What the directory and the members of a collection say, for other processes; of one archive, nothing."""
+    if isinstance(archive, smalti.Archive):
+        return (), ()
+    return archive.members.facts, archive.members.summaries()
 
 
 def _anywhere(path: str | PathLike[str]) -> str:

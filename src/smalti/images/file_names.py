@@ -1,0 +1,78 @@
+"""File names for images that are written, from names nobody vouches for.
+
+An archive may come from anybody, so its names are data: a name that could lead out of the folder, or that a system
+reads as something else than a file, is refused.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from smalti.errors import SmaltiError
+
+__all__ = ["checked_name", "is_safe_name", "numbered_name", "png_name", "spare_names"]
+
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"{device}{number}" for device in ("com", "lpt") for number in (*"0123456789", *"¹²³")}
+)
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:"<>|?*]')
+
+
+def checked_name(name: str) -> str:
+    """The name, if it is a relative POSIX path that stays inside a folder on every system; else SmaltiError.
+
+    Refused are absolute paths, drive letters, backslashes, `..`, empty and hidden parts, control characters, and
+    what Windows reserves: device names such as `aux`, the characters `: " < > | ? *`, a dot or space at the end.
+    """
+    reason = _objection(name)
+    if reason is not None:
+        raise SmaltiError(f"name {name!r} {reason}, so no file is made of it; write .npy or .tar instead")
+    return name
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether `checked_name` takes the name."""
+    return _objection(name) is None
+
+
+def png_name(name: str) -> str:
+    """The name with `.png` in place of its suffix; unchanged if it ends with `.png` in any case."""
+    path = PurePosixPath(name)
+    return name if path.suffix.lower() == ".png" else str(path.with_suffix(".png"))
+
+
+def spare_names(name: str) -> Iterator[str]:
+    """What to call a file whose PNG name is taken, the best first: `b.jpg.png`, then `b.jpg.2.png`, without end."""
+    yield f"{name}.png"
+    yield from (f"{name}.{number}.png" for number in itertools.count(2))
+
+
+def numbered_name(index: int, images: int, folder: str | None) -> str:
+    """`000042.png`, in a folder if one is given; wide enough that the order of names is that of numbers."""
+    width = max(6, len(str(max(images, 1) - 1)))
+    return f"{index:0{width}}.png" if folder is None else f"{folder}/{index:0{width}}.png"
+
+
+def _objection(name: str) -> str | None:
+    """What is wrong with a name, in words that follow it, or None."""
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+        return "is an absolute path"
+    if _FORBIDDEN.search(name):
+        return "holds a character that not every system allows in names"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "is not valid Unicode"
+    return next(filter(None, map(_part_objection, name.split("/"))), None)
+
+
+def _part_objection(part: str) -> str | None:
+    if part == "..":
+        return "leads out of the folder"
+    if part == "" or part.startswith("."):
+        return "has an empty or hidden part"
+    if part.endswith((".", " ")) or part.split(".", maxsplit=1)[0].rstrip().lower() in _DEVICES:
+        return f"has a part that is reserved on some systems ({part!r})"
+    return None
