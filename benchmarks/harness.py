@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from smalti.bench.records import describe_machine
 from smalti.storage.atomic import atomic_file
-from smalti.study.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = 1

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from smalti.bench.records import describe_machine
 from smalti.interop.torch.dataset import ArchiveDataset
 from smalti.interop.torch.sampler import BlockShuffleSampler
 from smalti.sources.open import open_source
-from smalti.study.machine import describe_machine
 
 BATCH_IMAGES = 128
 

@@ -1,9 +1,8 @@
 import pytest
 
 from helpers.made_up_bench import archive, result
-from smalti.bench.matched import best_need, needs, reference
 from smalti.bench.page import bench_page
-from smalti.bench.results import BenchResult
+from smalti.bench.results import BenchResult, best_need, needs, reference
 
 
 def test_codecs_are_matched_by_mse_the_cheapest_first():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from smalti.bench import mosaics
-from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
-from smalti.bench.peers import REFERENCE_DISTANCE, peers_for
+from smalti.bench.codecs import REFERENCE_DISTANCE, codecs_for
+from smalti.bench.mosaics import images_per_mosaic, measure_baseline, spread
 from smalti.errors import SourceError, UsageError
 from smalti.images.quality import QualityMeter
 
@@ -24,29 +24,29 @@ def images(request, digits):
 
 
 def test_every_codec_gives_back_images_that_get_better_with_bytes(images):
-    for peer in peers_for(images.shape[3]):
-        few = replace(peer, ladder=(peer.ladder[0], peer.ladder[3], peer.ladder[-1]))
-        points = measure_peer(few, images).points
+    for codec in codecs_for(images.shape[3]):
+        few = replace(codec, ladder=(codec.ladder[0], codec.ladder[3], codec.ladder[-1]))
+        points = measure_baseline(few, images).points
         assert [point.setting for point in points] == list(few.ladder)
-        assert points[0].bytes_per_image < points[1].bytes_per_image < points[2].bytes_per_image, peer.name
-        assert points[0].mse > points[1].mse > points[2].mse > 0, peer.name
-        assert points[2].ssim > 0.7, peer.name
+        assert points[0].bytes_per_image < points[1].bytes_per_image < points[2].bytes_per_image, codec.name
+        assert points[0].mse > points[1].mse > points[2].mse > 0, codec.name
+        assert points[2].ssim > 0.7, codec.name
 
 
 def test_a_ladder_goes_from_coarse_to_fine_and_holds_the_reference():
     for channels in (1, 3):
-        ladders = {peer.name: peer.ladder for peer in peers_for(channels)}
+        ladders = {codec.name: codec.ladder for codec in codecs_for(channels)}
         assert REFERENCE_DISTANCE in ladders["JPEG XL"]
-        assert list(ladders.pop("JPEG XL")) == sorted(peers_for(channels)[-1].ladder, reverse=True)
+        assert list(ladders.pop("JPEG XL")) == sorted(codecs_for(channels)[-1].ladder, reverse=True)
         assert all(list(ladder) == sorted(ladder) for ladder in ladders.values())
-        assert len({peer.name for peer in peers_for(channels)}) == len(peers_for(channels))
+        assert len({codec.name for codec in codecs_for(channels)}) == len(codecs_for(channels))
 
 
 def test_several_mosaics_are_one_curve(images, monkeypatch):
-    jpeg = replace(peers_for(images.shape[3])[0], ladder=(60.0,))
-    parts = [measure_peer(jpeg, images[start : start + 25]).points[0] for start in (0, 25, 50)]
+    jpeg = replace(codecs_for(images.shape[3])[0], ladder=(60.0,))
+    parts = [measure_baseline(jpeg, images[start : start + 25]).points[0] for start in (0, 25, 50)]
     monkeypatch.setattr(mosaics, "MOST_TILES", 25)
-    (whole,) = measure_peer(jpeg, images).points
+    (whole,) = measure_baseline(jpeg, images).points
     counts = np.array([25, 25, 14])
     for measure in ("bytes_per_image", "mse", "ssim"):
         values = np.array([getattr(part, measure) for part in parts])
@@ -54,9 +54,9 @@ def test_several_mosaics_are_one_curve(images, monkeypatch):
 
 
 def test_quality_is_that_of_the_images_and_not_of_the_mosaic(images):
-    lossy = replace(peers_for(images.shape[3])[0], ladder=(1.0,))
+    lossy = replace(codecs_for(images.shape[3])[0], ladder=(1.0,))
     halved = replace(lossy, encode=lambda image, _: image.tobytes(), decode=lambda data: shaped(data, images) // 2)
-    (point,) = measure_peer(halved, images).points
+    (point,) = measure_baseline(halved, images).points
     meter = QualityMeter()
     meter.add(images, images // 2)
     assert (point.mse, point.ssim) == (meter.result().mse_mean, meter.result().ssim_mean)
@@ -71,23 +71,23 @@ def test_of_large_sets_images_are_taken_evenly_spread(digits, monkeypatch):
     monkeypatch.setattr(mosaics, "MOST_IMAGES", 10)
     taken = [int(np.flatnonzero((digits.images == image).all((1, 2)))[0]) for image in spread(digits.images)]
     assert taken == [0, 7, 14, 21, 28, 35, 42, 49, 56, 63]
-    jpeg = replace(peers_for(1)[0], ladder=(60.0,))
+    jpeg = replace(codecs_for(1)[0], ladder=(60.0,))
     images = digits.images[..., None]
-    assert measure_peer(jpeg, images) == measure_peer(jpeg, images[taken])
+    assert measure_baseline(jpeg, images) == measure_baseline(jpeg, images[taken])
 
 
 def test_a_codec_that_gives_another_shape_is_found_out(images):
-    broken = replace(peers_for(images.shape[3])[0], decode=lambda _: np.zeros((8, 8), np.uint8))
+    broken = replace(codecs_for(images.shape[3])[0], decode=lambda _: np.zeros((8, 8), np.uint8))
     with pytest.raises(SourceError, match="imagecodecs"):
-        measure_peer(broken, images)
+        measure_baseline(broken, images)
 
 
 def test_images_too_small_for_ssim_and_of_other_channels_are_refused():
     with pytest.raises(SourceError, match="SSIM"):
-        measure_peer(peers_for(1)[0], np.zeros((4, 5, 5, 1), np.uint8))
+        measure_baseline(codecs_for(1)[0], np.zeros((4, 5, 5, 1), np.uint8))
     for channels in (2, 4):
         with pytest.raises(UsageError, match=f"{channels} channels"):
-            peers_for(channels)
+            codecs_for(channels)
 
 
 @pytest.mark.parametrize(

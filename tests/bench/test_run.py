@@ -5,19 +5,21 @@ import numpy as np
 import pytest
 
 from smalti.bench import run
-from smalti.bench.peers import peers_for
+from smalti.bench.codecs import codecs_for
 from smalti.bench.results import BenchResult
 from smalti.bench.run import BenchFiles, run_bench
 from smalti.codec.packing import compress_source
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
 
-FEW = tuple(replace(peer, ladder=(peer.ladder[1], 10.0)) for peer in peers_for(1) if peer.codec in ("JPEG", "JPEG XL"))
+FEW = tuple(
+    replace(codec, ladder=(codec.ladder[1], 10.0)) for codec in codecs_for(1) if codec.family in {"JPEG", "JPEG XL"}
+)
 
 
 @pytest.fixture(autouse=True)
 def few_codecs(monkeypatch):
-    monkeypatch.setattr(run, "peers_for", lambda channels: FEW)
+    monkeypatch.setattr(run, "codecs_for", lambda channels: FEW)
 
 
 @pytest.fixture
@@ -63,14 +65,14 @@ def test_what_was_measured_is_not_measured_again(source, packed, tmp_path, monke
     second, _ = bench(source, tmp_path / "out", packed, heard=heard)
     assert heard == [f"archive {packed}"]
     assert second.curves == first.curves and len(second.archives) == 1
-    monkeypatch.setattr("smalti.bench.archives.compare", None)  # would fail if an equal file were decoded again
+    monkeypatch.setattr("smalti.bench.run.compare", None)  # would fail if an equal file were decoded again
     assert bench(source, tmp_path / "out", packed)[0].archives == second.archives
     assert bench(source, tmp_path / "out")[0].archives == second.archives
 
 
 def test_other_settings_or_other_images_are_measured_anew(source, tmp_path, monkeypatch, digits):
     before, _ = bench(source, tmp_path / "out")
-    monkeypatch.setattr(run, "peers_for", lambda channels: (FEW[0], replace(FEW[1], ladder=(10.0, 3.0))))
+    monkeypatch.setattr(run, "codecs_for", lambda channels: (FEW[0], replace(FEW[1], ladder=(10.0, 3.0))))
     heard = []
     after, _ = bench(source, tmp_path / "out", heard=heard)
     assert heard == ["JPEG XL: 2 settings"] and after.curve("JPEG XL") != before.curve("JPEG XL")

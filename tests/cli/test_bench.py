@@ -5,15 +5,15 @@ import pytest
 
 from helpers.command_line import names
 from smalti.bench import run
-from smalti.bench.peers import peers_for
+from smalti.bench.codecs import codecs_for
 
 LADDERS = {"JPEG": (5.0, 90.0), "JPEG XL": (15.0, 10.0)}
-FEW = tuple(replace(peer, ladder=LADDERS[peer.codec]) for peer in peers_for(1) if peer.codec in LADDERS)
+FEW = tuple(replace(codec, ladder=LADDERS[codec.family]) for codec in codecs_for(1) if codec.family in LADDERS)
 
 
 @pytest.fixture(autouse=True)
 def few_codecs(monkeypatch):
-    monkeypatch.setattr(run, "peers_for", lambda channels: FEW)
+    monkeypatch.setattr(run, "codecs_for", lambda channels: FEW)
 
 
 def test_bench_tells_of_archives_and_codecs(smalti, folder, archive, tmp_path):

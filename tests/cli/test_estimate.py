@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from helpers.command_line import names
-from smalti.cli import estimate, peers
+from smalti.bench import mosaics
+from smalti.cli import estimate
 from smalti.codec.estimating import Sample
 
 FIELDS = {
@@ -58,7 +59,7 @@ def test_all_of_mnist_is_for_smalti(smalti, source, monkeypatch):
 
 def test_without_the_extra_codecs_are_left_out_in_one_line(smalti, source, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    monkeypatch.delitem(sys.modules, "smalti.bench.peers", raising=False)
+    monkeypatch.delitem(sys.modules, "smalti.bench.codecs", raising=False)
     ran = smalti("estimate", source(photos(40, 16, 1)), "--json")
     assert ran.code == 0 and ran.json["peers"] == {} and ran.json["best_peer"] is None
     assert ran.err.count("\n") == 1 and 'pip install "smalti[study]"' in ran.err
@@ -79,6 +80,6 @@ def test_what_cannot_be_estimated_is_refused(smalti, source, tmp_path):
 
 def test_codecs_go_on_to_finer_settings_until_the_error_is_met():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
-    coarse, fine = (peers.peer_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
+    coarse, fine = (mosaics.peer_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
     assert all(fine[name] > 2 * coarse[name] for name in fine) and "WebP" in fine
-    assert estimate.peer_bytes_per_image is peers.peer_bytes_per_image
+    assert estimate.peer_bytes_per_image is mosaics.peer_bytes_per_image

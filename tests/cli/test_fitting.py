@@ -46,14 +46,14 @@ def test_other_images_can_be_measured_on(smalti, blobs, tmp_path):
     assert ran.code == 1 and "12x12 pixels" in ran.err and not (tmp_path / "out" / "n").exists()
 
 
-def interrupt_at_epoch(monkeypatch, number):
-    """As if the user pressed Ctrl-C when an epoch's figures are shown."""
+def interrupt_at_epoch(monkeypatch, number, by=signal.SIGINT):
+    """As if the user pressed Ctrl-C, or sent another signal, when an epoch's figures are shown."""
     show = fitting._Observer.on_epoch
 
     def on_epoch(self, report, history):
         show(self, report, history)
         if report.epoch == number:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(by)
 
     monkeypatch.setattr(fitting._Observer, "on_epoch", on_epoch)
 
@@ -133,3 +133,11 @@ def test_an_unknown_device_is_refused(smalti, blobs, tmp_path):
 def test_a_short_fit_is_warned_of(smalti, blobs, tmp_path):
     ran = smalti("fit", blobs, "-o", tmp_path / "out" / "m", *QUICK, "-q")
     assert "this fit has 4 steps (20 images, 4 epochs), too few to learn much" in ran.err
+
+
+def test_sigterm_during_a_fit_is_as_an_interrupt(smalti, blobs, tmp_path, monkeypatch):
+    out = tmp_path / "out" / "m"
+    interrupt_at_epoch(monkeypatch, 2, signal.SIGTERM)
+    ran = smalti("fit", blobs, "-o", out, *QUICK)
+    assert ran.code == 130 and not out.exists() and (tmp_path / "out" / "m.checkpoint").exists()
+    assert ran.err.splitlines()[-1].startswith("smalti: interrupted; go on with: smalti fit")

@@ -1,7 +1,7 @@
 """A result of the bench made up for the tests of what follows from it."""
 
-from smalti.bench.results import ArchiveResult, BenchResult, PeerCurve
-from smalti.study.baselines.matching import RatePoint
+from smalti.bench.matching import RatePoint
+from smalti.bench.results import ArchiveResult, BaselineCurve, BenchResult
 
 LADDER = (15.0, 10.0, 5.0)
 
@@ -11,7 +11,7 @@ def curve(codec, first_bytes, name=None):
     points = tuple(
         RatePoint(setting, first_bytes * 2**n, 0.008 / 2**n, 0.8 + 0.05 * n) for n, setting in enumerate(LADDER)
     )
-    return PeerCurve(codec, name or codec, codec.lower(), "a setting", LADDER, points)
+    return BaselineCurve(codec, name or codec, codec.lower(), "a setting", LADDER, points)
 
 
 def archive(name="small", bytes_per_image=10.0, mse=0.004, images=100, **changes):

@@ -1,11 +1,11 @@
 """A made-up folder of results, whole or in parts."""
 
 from helpers.made_up_results import made_up_pictures, made_up_run
-from smalti.study.baselines.classical import ClassicalResult, CodecCurve
-from smalti.study.baselines.matching import RatePoint
-from smalti.study.baselines.vae import VaeResult, VaeRun, VaeSettings
+from smalti.bench.matching import RatePoint
+from smalti.study.classical import ClassicalResult, CodecCurve
 from smalti.study.results import AmortisationPoint, StudyInfo, write_amortisation
 from smalti.study.selection import Study
+from smalti.study.vae import VaeResult, VaeRun, VaeSettings
 
 LOSSY = (RatePoint(5, 30, 0.012, 0.80), RatePoint(10, 60, 0.005, 0.90), RatePoint(20, 120, 0.001, 0.97))
 POOR = (RatePoint(5, 30, 0.050, 0.40), RatePoint(10, 60, 0.030, 0.50))

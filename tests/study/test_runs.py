@@ -6,8 +6,7 @@ from smalti.codec.fitting import fit_source
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
-from smalti.study.runs import fit_run, measure_run, model_path
-from smalti.study.variants import Run
+from smalti.study.runs import Run, fit_run, measure_run, model_path
 from smalti.training.common.training_images import to_unit_range
 from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
 from smalti.training.paper.settings import FitSettings, QuantizerSettings

@@ -8,9 +8,8 @@ from smalti.errors import SmaltiError, SourceError, UsageError
 from smalti.sources.open import open_source
 from smalti.study import sweep
 from smalti.study.results import read_amortisation, read_runs
-from smalti.study.runs import model_path
+from smalti.study.runs import CURED, PAPER, Run, model_path
 from smalti.study.sweep import StudyPlan, run_study
-from smalti.study.variants import CURED, PAPER, Run
 from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
 from smalti.training.paper.settings import FitSettings
 

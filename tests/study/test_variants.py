@@ -2,7 +2,7 @@ from dataclasses import asdict
 
 import pytest
 
-from smalti.study.variants import ABLATED, CURED, PAPER, VARIANTS, Run
+from smalti.study.runs import ABLATED, CURED, PAPER, VARIANTS, Run
 from smalti.training.paper.settings import PROFILES, QuantizerSettings
 
 

@@ -1,4 +1,4 @@
-"""The bench: archives beside classical codecs on the same images, in one run.
+"""The bench: archives beside classical codecs on the same images, in one run; it fits nothing.
 
-Layer: above the study, whose runs of codecs, strict JSON and look of figures it takes; it fits nothing.
+Layer: above the codec, below the study, which takes its codecs, records, tables and look of figures.
 """

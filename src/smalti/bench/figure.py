@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from smalti.bench.matched import reference
-from smalti.bench.results import ArchiveResult, BenchResult, PeerCurve
-from smalti.study.figures.style import BLUE, CODEC_COLOURS, GREY, drawing, tidy
+from smalti.bench.matching import frontier
+from smalti.bench.results import ArchiveResult, BaselineCurve, BenchResult, reference
+from smalti.bench.style import BLUE, CODEC_COLOURS, GREY, drawing, tidy
 
 __all__ = ["draw_bench"]
 
@@ -43,15 +43,12 @@ def draw_bench(result: BenchResult, path: Path) -> None:
         figure.legend(handles=_legend(result), loc="outside lower left", ncols=3, columnspacing=1.2)
 
 
-def _draw_curve(axes: Axes, curve: PeerCurve) -> None:
+def _draw_curve(axes: Axes, curve: BaselineCurve) -> None:
     """Draw what of a codec's curve is worth having: more bytes only where they buy quality."""
-    kept: list[tuple[float, float]] = []
-    for point in sorted(curve.points, key=lambda point: (point.bytes_per_image, point.mse)):
-        if point.mse > 0 and (not kept or point.mse < kept[-1][1]):
-            kept.append((point.bytes_per_image, point.mse))
+    kept = frontier((point.bytes_per_image, -point.mse) for point in curve.points if point.mse > 0)
     axes.plot(
         [rate for rate, _ in kept],
-        [mse for _, mse in kept],
+        [-quality for _, quality in kept],
         color=CODEC_COLOURS[curve.codec],
         linestyle=DASHES if "4:2:0" in curve.name else "-",
     )

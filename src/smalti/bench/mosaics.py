@@ -5,23 +5,39 @@ side (and one tile at least). Of larger sets 10,000 images are taken, evenly spr
 does not depend on how many there are.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.bench.peers import Peer
-from smalti.bench.results import PeerCurve
-from smalti.errors import SourceError
+from smalti.bench.matching import RatePoint, at_matched
+from smalti.bench.results import BaselineCurve
+from smalti.errors import MissingDependencyError, SourceError, UsageError
+from smalti.images.batch import Pixels
 from smalti.images.quality import QualityMeter
-from smalti.study.baselines.classical import cut_mosaic, make_mosaic
-from smalti.study.baselines.matching import RatePoint
 
-__all__ = ["MOST_IMAGES", "images_per_mosaic", "measure_peer", "spread"]
+if TYPE_CHECKING:
+    from smalti.bench.codecs import Codec
+
+__all__ = [
+    "MOST_IMAGES",
+    "cut_mosaic",
+    "images_per_mosaic",
+    "make_mosaic",
+    "measure_baseline",
+    "peer_bytes_per_image",
+    "spread",
+]
 
 MOST_TILES = 10_000
 MOST_SIDE = 4096
 MOST_IMAGES = 10_000
+
+COMPARED = ("JPEG XL", "AVIF", "WebP")
+MOST_SAMPLE_VALUES = 2_000_000
+"""Pixels of a sample in which codecs search for a given error."""
 
 
 def images_per_mosaic(height: int, width: int) -> int:
@@ -37,22 +53,44 @@ def spread(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images[np.linspace(0, len(images) - 1, MOST_IMAGES).round().astype(np.int64)]
 
 
-def measure_peer(peer: Peer, images: NDArray[np.uint8]) -> PeerCurve:
+def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return images [N, H, W] or [N, H, W, C] as tiles of one image, row by row, in a grid as square as can be.
+
+    Tiles that are left over are black.
+    """
+    count, height, width, *channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    tiles = np.zeros((rows * columns, height, width, *channels), np.uint8)
+    tiles[:count] = images
+    grid = tiles.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
+    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, *channels))
+
+
+def cut_mosaic(mosaic: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the tiles [N, H, W] or [N, H, W, C], as `shape` says, of an image from `make_mosaic`."""
+    count, height, width, *channels = shape
+    rows, columns = mosaic.shape[0] // height, mosaic.shape[1] // width
+    tiles = mosaic.reshape(rows, height, columns, width, *channels).swapaxes(1, 2).reshape(-1, *shape[1:])
+    return np.ascontiguousarray(tiles[:count])
+
+
+def measure_baseline(codec: "Codec", images: NDArray[np.uint8]) -> BaselineCurve:
     """Return a codec's curve on uint8 images [N, H, W, C], C of 1 or 3; memory grows with one mosaic alone."""
     some = spread(images)
-    points = tuple(_measure(peer, some, setting) for setting in peer.ladder)
-    return PeerCurve(peer.codec, peer.name, peer.library, peer.settings, peer.ladder, points)
+    points = tuple(_measure(codec, some, setting) for setting in codec.ladder)
+    return BaselineCurve(codec.family, codec.name, codec.library, codec.settings, codec.ladder, points)
 
 
-def _measure(peer: Peer, images: NDArray[np.uint8], setting: float) -> RatePoint:
+def _measure(codec: "Codec", images: NDArray[np.uint8], setting: float) -> RatePoint:
     meter, total_bytes = QualityMeter(), 0
     for tiles in _parts(images):
-        mosaic = make_mosaic(tiles if tiles.shape[3] > 1 else tiles[..., 0])
-        data = peer.encode(mosaic, setting)
+        mosaic = make_mosaic(_without_grey_axis(tiles))
+        data = codec.encode(mosaic, setting)
         total_bytes += len(data)
-        decoded = peer.decode(data)
+        decoded = codec.decode(data)
         if decoded.shape != mosaic.shape:
-            raise SourceError(f"{peer.name} gives {decoded.shape} for {mosaic.shape}: check the installed imagecodecs")
+            raise SourceError(f"{codec.name} gives {decoded.shape} for {mosaic.shape}: check the installed imagecodecs")
         meter.add(tiles, cut_mosaic(decoded.reshape(*mosaic.shape[:2], tiles.shape[3]), tiles.shape))
     quality = meter.result()
     if quality.ssim_mean is None:
@@ -64,3 +102,49 @@ def _parts(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     step = images_per_mosaic(*images.shape[1:3])
     for start in range(0, len(images), step):
         yield images[start : start + step]
+
+
+def _without_grey_axis(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images if images.shape[3] > 1 else images[..., 0]
+
+
+def peer_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int, int], None]) -> dict[str, float]:
+    """Return the bytes that an image takes with each codec at a mean squared error, as tiles of one large image.
+
+    sample : [n, H, W, C], C of 1 or 3. Codecs that miss the error are left out. Raises MissingDependencyError, and
+    UsageError for images that the codecs do not take.
+    """
+    if sample.dtype != np.uint8:
+        raise UsageError("the classical codecs are measured on images of 8 bits, and these have 16")
+    eight_bits = sample.astype(np.uint8, copy=False)
+    try:
+        import imagecodecs  # noqa: F401, PLC0415 (an extra)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError.of("comparing with classical codecs", error.name, "study") from error
+    from smalti.bench.codecs import codecs_for  # noqa: PLC0415 (slow to import)
+
+    step = math.ceil(sample[..., 0].size / MOST_SAMPLE_VALUES)
+    codecs = [codec for codec in codecs_for(sample.shape[3]) if codec.family in COMPARED]
+    needed = {}
+    for number, codec in enumerate(codecs):
+        found = _need(codec, eight_bits[::step], mse)
+        progress(number + 1, len(codecs))
+        if found is not None:
+            needed[codec.name] = found
+    return needed
+
+
+def _need(codec: "Codec", images: NDArray[np.uint8], mse: float) -> float | None:
+    """Go from coarse to fine until the error is met, and return the bytes of an image between the last two settings."""
+    mosaic = make_mosaic(_without_grey_axis(images))
+    area = mosaic.size / images.size  # black tiles that fill the mosaic up are free of error
+    points: list[RatePoint] = []
+    for setting in (*codec.ladder, *codec.finer):
+        data = codec.encode(mosaic, setting)
+        error = (codec.decode(data).astype(np.float32) - mosaic) / 255
+        found = area * float(np.square(error, dtype=np.float64).mean())
+        points.append(RatePoint(setting, len(data) / len(images), found, math.nan))
+        if found <= mse:
+            break
+    matched = at_matched(tuple(points), mse=mse)
+    return None if matched is None else matched.bytes_per_image

@@ -2,11 +2,10 @@
 
 import math
 
-from smalti.bench.matched import JPEG_XL, Need, Reference, best_need, needs, reference
+from smalti.bench.markup import Table, to_markdown
 from smalti.bench.mosaics import MOST_IMAGES
-from smalti.bench.results import ArchiveResult, BenchResult
+from smalti.bench.results import JPEG_XL, ArchiveResult, BenchResult, Need, Reference, best_need, needs, reference
 from smalti.images.batch import shape_words
-from smalti.study.page.markup import Table, to_markdown
 
 __all__ = ["bench_page", "reference_line"]
 

@@ -1,18 +1,36 @@
-"""What the bench measured, kept as JSON: the page and the figure are made from it alone."""
+"""What the bench measured, kept as JSON, and what follows from it: the page and the figure are made from it alone.
 
-from collections.abc import Iterable
+What the codecs need where an archive is, or where JPEG XL is at its reference distance, is interpolated in logarithms
+of bytes between the two measured points on either side (`matching`); nothing is extrapolated.
+"""
+
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smalti.study.baselines.matching import RatePoint
-from smalti.study.strict_json import read_json, write_json
+from smalti.bench.matching import RatePoint, at_matched
+from smalti.bench.records import read_json, write_json
 
-__all__ = ["ArchiveResult", "BenchResult", "PeerCurve"]
+__all__ = [
+    "JPEG_XL",
+    "REFERENCE_DISTANCE",
+    "ArchiveResult",
+    "BaselineCurve",
+    "BenchResult",
+    "Need",
+    "Reference",
+    "best_need",
+    "needs",
+    "reference",
+]
+
+JPEG_XL = "JPEG XL"
+REFERENCE_DISTANCE = 10.0
+"""The setting of JPEG XL that goals are stated at; it is in the codec's ladder."""
 
 
 @dataclass(frozen=True)
-class PeerCurve:
-    """A codec's points on images as mosaics (`mosaics`); see `peers.Peer` for the first five."""
+class BaselineCurve:
+    """A codec's points on images as mosaics (`mosaics`); see `codecs.Codec` for the first five; codec : its family."""
 
     codec: str
     name: str
@@ -79,10 +97,10 @@ class BenchResult:
     mosaic_images: int
     mosaics: int
     versions: dict[str, str]
-    curves: tuple[PeerCurve, ...]
+    curves: tuple[BaselineCurve, ...]
     archives: tuple[ArchiveResult, ...]
 
-    def with_curve(self, curve: PeerCurve) -> "BenchResult":
+    def with_curve(self, curve: BaselineCurve) -> "BenchResult":
         """Return the result with a curve more, in place of one of the same name."""
         others = tuple(each for each in self.curves if each.name != curve.name)
         return replace(self, curves=(*others, curve))
@@ -93,9 +111,9 @@ class BenchResult:
         ordered = sorted([*others, archive], key=lambda each: (each.bytes_without_columns, each.name))
         return replace(self, archives=tuple(ordered))
 
-    def curve(self, name: str) -> PeerCurve | None:
+    def curve(self, name: str) -> BaselineCurve | None:
         """Return the curve of this name, None if it was not measured."""
-        return _named(self.curves, name)
+        return next((each for each in self.curves if each.name == name), None)
 
     def archive(self, name: str) -> ArchiveResult | None:
         """Return the archive of this name, None if it was not measured."""
@@ -111,5 +129,49 @@ class BenchResult:
         return read_json(cls, path) if path.exists() else None
 
 
-def _named(curves: Iterable[PeerCurve], name: str) -> PeerCurve | None:
-    return next((curve for curve in curves if curve.name == name), None)
+@dataclass(frozen=True)
+class Need:
+    """What a codec needs to be at least as good as asked.
+
+    coarsest : True if its coarsest setting is better already, so that it cannot be had with fewer bytes
+    """
+
+    name: str
+    bytes_per_image: float
+    coarsest: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """JPEG XL at its reference distance, and what the other codecs need for its MSE, fewest bytes first."""
+
+    distance: float
+    mse: float
+    bytes_per_image: float
+    needs: tuple[Need, ...]
+
+
+def needs(result: BenchResult, mse: float) -> tuple[Need, ...]:
+    """Return what each codec needs at an MSE, fewest bytes first; those that never reach it are left out."""
+    found = []
+    for curve in result.curves:
+        matched = at_matched(curve.points, mse=mse)
+        if matched is not None:
+            found.append(Need(curve.name, matched.bytes_per_image, matched.coarsest))
+    return tuple(sorted(found, key=lambda need: need.bytes_per_image))
+
+
+def best_need(result: BenchResult, mse: float) -> Need | None:
+    """Return what the best codec needs at an MSE; None if none reaches it."""
+    return next(iter(needs(result, mse)), None)
+
+
+def reference(result: BenchResult) -> Reference | None:
+    """Return JPEG XL at its reference distance, None if it was not measured."""
+    curve = result.curve(JPEG_XL)
+    points = () if curve is None else curve.points
+    point = next((each for each in points if each.setting == REFERENCE_DISTANCE), None)
+    if point is None:
+        return None
+    others = tuple(need for need in needs(result, point.mse) if need.name != JPEG_XL)
+    return Reference(point.setting, point.mse, point.bytes_per_image, others)

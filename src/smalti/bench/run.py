@@ -6,22 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.bench.archives import measure_archive
+from smalti.archive.read.reader import open_archive
+from smalti.bench.codecs import codec_versions, codecs_for
 from smalti.bench.figure import draw_bench
-from smalti.bench.mosaics import images_per_mosaic, measure_peer, spread
+from smalti.bench.mosaics import images_per_mosaic, measure_baseline, spread
 from smalti.bench.page import bench_page
-from smalti.bench.peers import peers_for
-from smalti.bench.results import BenchResult
+from smalti.bench.records import describe_machine, write_text
+from smalti.bench.results import ArchiveResult, BenchResult
+from smalti.exchange import compare
 from smalti.images.source import ImageSource, read_bytes
 from smalti.sources.named.sets import SET_NAMES
 from smalti.sources.open import open_source
-from smalti.study.machine import describe_machine
 
-__all__ = ["BenchFiles", "run_bench"]
+__all__ = ["BenchFiles", "measure_archive", "run_bench"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def run_bench(
         result.write(files.numbers)
     result.write(files.numbers)  # with the new command, even if nothing had to be measured
     draw_bench(result, files.figure)
-    files.page.write_text(bench_page(result, files.figure.name), encoding="utf-8")
+    write_text(files.page, bench_page(result, files.figure.name))
     return result, files
 
 
@@ -82,13 +82,48 @@ def _begin(source: ImageSource, images: NDArray[np.uint8], before: BenchResult |
 def _measure_codecs(
     result: BenchResult, images: NDArray[np.uint8], path: Path, say: Callable[[str], None]
 ) -> BenchResult:
-    for peer in peers_for(images.shape[3]):
-        known = result.curve(peer.name)
-        if known is not None and (known.settings, known.ladder) == (peer.settings, peer.ladder):
+    for codec in codecs_for(images.shape[3]):
+        known = result.curve(codec.name)
+        if known is not None and (known.settings, known.ladder) == (codec.settings, codec.ladder):
             continue
-        say(f"{peer.name}: {len(peer.ladder)} settings")
-        version = str(getattr(imagecodecs, f"{peer.library}_version")())
-        versions = {**result.versions, "imagecodecs": str(imagecodecs.__version__), peer.library: version}
-        result = replace(result, versions=versions).with_curve(measure_peer(peer, images))
+        say(f"{codec.name}: {len(codec.ladder)} settings")
+        versions = {**result.versions, **codec_versions((codec,))}
+        result = replace(result, versions=versions).with_curve(measure_baseline(codec, images))
         result.write(path)
     return result
+
+
+def measure_archive(path: Path, source: ImageSource, known: ArchiveResult | None, threads: int) -> ArchiveResult:
+    """Decode every image of an archive and compare it with the source's; `known` is returned if the file is its.
+
+    Raises SourceError if the archive is of other images, DamagedArchiveError if it is damaged.
+    """
+    with open_archive(path, threads=threads) as archive:
+        sha256 = _sha256(path)
+        if known is not None and known.sha256 == sha256:
+            return known
+        info, quality = archive.info(), compare(archive, source).quality
+    return ArchiveResult(
+        name=path.stem,
+        sha256=sha256,
+        profile=info.profile,
+        codebook_size=info.codebook_size,
+        images=info.images,
+        archive_bytes=info.archive_bytes,
+        header_bytes=info.bytes.header,
+        model_bytes=info.bytes.model,
+        prior_bytes=info.bytes.prior,
+        tokens_bytes=info.bytes.tokens,
+        index_bytes=info.bytes.index,
+        columns_bytes=info.bytes.columns,
+        mse=quality.mse_mean,
+        mse_max=quality.mse_max,
+        ssim=quality.ssim_mean,
+        first_100_mse=quality.first_100.mse,
+        first_100_ssim=quality.first_100.ssim,
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,8 @@ Results go to stdout, messages to stderr; every error is one line and an exit co
 imports next to nothing, so that Ctrl-C is one line and exit code 130 from the first moment on.
 """
 
+import io
+import os
 import sys
 
 from smalti.cli.interruption import INTERRUPTED, hold_interrupts
@@ -13,7 +15,33 @@ __all__ = ["main", "run"]
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _use_utf8()
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _use_utf8() -> None:
+    """Make names of files UTF-8 whatever the locale; what the locale cannot print is printed as escapes.
+
+    Python decodes names by the locale from its first moment on, so it is started anew in its UTF-8 mode.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable and sys.orig_argv:
+        import locale  # noqa: PLC0415 (rarely needed)
+
+        os.environ.setdefault("PYTHONIOENCODING", f"{locale.getpreferredencoding(False)}:backslashreplace")
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is
+
+
+def _open_standard_streams() -> None:
+    """Lead standard streams that the caller has closed nowhere, so that no file of ours gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def run(arguments: list[str]) -> int:

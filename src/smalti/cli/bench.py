@@ -57,7 +57,7 @@ def bench_command(
 
 def _plain(result: "BenchResult") -> dict[str, Any]:
     """Return the result and what follows from it: what codecs need at each archive's MSE and at the reference's."""
-    from smalti.bench.matched import needs, reference  # noqa: PLC0415
+    from smalti.bench.results import needs, reference  # noqa: PLC0415
 
     matched = {
         archive.name: {
@@ -72,8 +72,8 @@ def _plain(result: "BenchResult") -> dict[str, Any]:
 
 
 def _text(result: "BenchResult") -> str:
-    from smalti.bench.matched import best_need, reference  # noqa: PLC0415
     from smalti.bench.page import reference_line  # noqa: PLC0415
+    from smalti.bench.results import best_need, reference  # noqa: PLC0415
 
     found = reference(result)
     lines = []

@@ -1,12 +1,11 @@
 """All commands in one application, and the run of one of them."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
 from smalti.cli.bench import bench_command
+from smalti.cli.console import drop_stdout, flush_stdout
 from smalti.cli.editing import append_command, drop_command, merge_command, relabel_command
 from smalti.cli.estimate import estimate_command
 from smalti.cli.faults import fail, told
@@ -68,10 +67,9 @@ def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code; KeyboardInterrupt if the user stopped it."""
     try:
         code: int = app(arguments, prog_name="smalti", standalone_mode=False) or 0
-        if sys.stdout is not None:  # closed by the caller
-            sys.stdout.flush()  # here, where a reader that has gone is noticed, and not at exit
+        flush_stdout()
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return 1
     except Exception as error:
         if "--debug" in arguments:

@@ -1,14 +1,79 @@
-"""What a command says, and where: results on stdout, everything else on stderr."""
+"""What a command says, and where: results on stdout, everything else on stderr.
+
+Everything that is printed goes through here. Names and labels come from files that anybody may have made: control
+characters in them are escaped, so that they cannot write lines, or colours, in our name.
+"""
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["Console", "ProgressCallback"]
+from smalti.errors import OutputError
+
+__all__ = ["Console", "ProgressCallback", "drop_stdout", "escaped", "flush_stdout", "print_message", "print_result"]
 
 ProgressCallback = Callable[[int, int], None]
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, marks that turn the direction of writing, and halves of surrogate pairs."""
+
+_UNDECODED = range(0xDC80, 0xDD00)
+"""How Python holds bytes of a file's name that are not text."""
+
+
+def escaped(text: str) -> str:
+    r"""Return text with its control characters written out, a newline as \n; an undecoded byte of a name as \xNN."""
+    return _CONTROL.sub(lambda found: _written_out(found[0]), text)
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if code in _UNDECODED else character.encode("unicode_escape").decode()
+
+
+def print_message(line: str) -> None:
+    """Print one line on stderr. A message that nobody can receive is dropped: no work fails for it."""
+    if sys.stderr is not None:  # closed by the caller
+        with suppress(OSError):  # a full disk, or a reader that has gone
+            print(escaped(line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def print_result(text: str) -> None:
+    """Print lines on stdout; OutputError if they cannot be written, BrokenPipeError if their reader has gone."""
+    if sys.stdout is not None:  # closed by the caller
+        with _refusals_in_one_line():
+            print("\n".join(escaped(line) for line in text.split("\n")), flush=True)  # noqa: T201
+
+
+def flush_stdout() -> None:
+    """Write what others have printed, and raise as `print_result` does: here, and not at exit."""
+    if sys.stdout is not None:
+        with _refusals_in_one_line():
+            sys.stdout.flush()
+
+
+def drop_stdout() -> None:
+    """Give up stdout: what is left in its buffer, and what is still printed, goes nowhere."""
+    if sys.stdout is not None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def _refusals_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_stdout()
+        reason = error.strerror or str(error)
+        raise OutputError(f"standard output: cannot be written: {reason}; choose another place for it") from error
 
 
 class Console:
@@ -24,23 +89,23 @@ class Console:
     def say(self, line: str) -> None:
         """Tell of progress."""
         if not self.quiet:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            print_message(line)
 
     def warn(self, line: str) -> None:
         """Tell of something the user should know even when quiet."""
-        print(f"smalti: {line}", file=sys.stderr, flush=True)  # noqa: T201
+        print_message(f"smalti: {line}")
 
     def result(self, plain: dict[str, Any], text: str) -> None:
         """Give the result: as JSON if asked for, else as text unless quiet."""
         if self.json:
-            print(json.dumps(plain, indent=2, allow_nan=False))  # noqa: T201
+            print_result(json.dumps(plain, indent=2, allow_nan=False))
         elif not self.quiet:
-            print(text)  # noqa: T201
+            print_result(text)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[ProgressCallback]:
         """Show a bar with the time left, on a terminal only; yields the function to call with (done, total)."""
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield lambda done, total: None
             return
         from rich.console import Console as RichConsole  # noqa: PLC0415 (slow to import, and for terminals only)

@@ -7,7 +7,7 @@ from typing import Any
 from smalti.archive.collection.collection import Collection
 from smalti.archive.read.reader import Archive
 from smalti.archive.report import DamagedBlock, VerifyReport
-from smalti.cli.console import Console
+from smalti.cli.console import Console, escaped
 from smalti.exchange import Extracted
 
 __all__ = ["damage_line", "missing_json", "missing_line", "missing_text", "warn_of_damage"]
@@ -52,7 +52,9 @@ def missing_text(result: Extracted) -> str:
     names = {
         block.first_image + place: name for block in result.missing for place, name in enumerate(block.names or ())
     }
-    return "".join(f"\nmissing: image {number}  {names.get(number, '')}".rstrip() for number in result.missing_images)
+    return "".join(
+        f"\nmissing: image {number}  {escaped(names.get(number, ''))}".rstrip() for number in result.missing_images
+    )
 
 
 def _block_words(block: DamagedBlock) -> str:

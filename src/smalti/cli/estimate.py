@@ -3,10 +3,10 @@
 import time
 from typing import TYPE_CHECKING, Any
 
+from smalti.bench.mosaics import peer_bytes_per_image
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
 from smalti.cli.options import Debug, Json, Profile, ProfileOption, Quiet, Source, TargetMse, Threads, default_threads
-from smalti.cli.peers import peer_bytes_per_image
 from smalti.cli.sources import open_for, report_skipped
 from smalti.errors import MissingDependencyError, UsageError
 

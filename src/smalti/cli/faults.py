@@ -2,11 +2,12 @@
 
 import json
 import re
-import sys
+from contextlib import suppress
 
 import typer
 
-from smalti.errors import SmaltiError
+from smalti.cli.console import escaped, print_message, print_result
+from smalti.errors import OutputError, SmaltiError
 
 __all__ = ["fail", "told"]
 
@@ -14,14 +15,12 @@ __all__ = ["fail", "told"]
 def told(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error."""
     if isinstance(error, SmaltiError):
-        return str(error), error.exit_code
+        return escaped(str(error)), error.exit_code
     if isinstance(error, typer.TyperException):
         return f"{_usage_message(error)}; see {_command_path(error)} --help", 2
     if isinstance(error, OSError):
-        return (
-            f"{error.filename or 'cannot read or write'}: {error.strerror or error}; check the place and try again",
-            1,
-        )
+        place = escaped(str(error.filename or "cannot read or write"))
+        return f"{place}: {error.strerror or error}; check the place and try again", 1
     if isinstance(error, MemoryError):
         return "out of memory; use fewer or smaller images", 1
     return f"a fault of smalti: {type(error).__name__}: {error}; please report it, with --debug", 1
@@ -29,10 +28,11 @@ def told(error: Exception) -> tuple[str, int]:
 
 def fail(arguments: list[str], message: str, code: int) -> int:
     """Say it in one line, as JSON too if that was asked for, and return the exit code."""
-    line = " ".join(message.splitlines())
-    print(f"smalti: {line}", file=sys.stderr)  # noqa: T201
+    line = escaped(" ".join(message.splitlines()))
+    print_message(f"smalti: {line}")
     if "--json" in arguments:
-        print(json.dumps({"ok": False, "error": line, "exit_code": code}))  # noqa: T201
+        with suppress(OutputError, BrokenPipeError):  # the line above says what went wrong first
+            print_result(json.dumps({"ok": False, "error": line, "exit_code": code}))
     return code
 
 

@@ -1,10 +1,12 @@
-"""Ctrl-C during long work: it stops between two steps, and the user is told how to go on."""
+"""Ctrl-C or SIGTERM during long work: it stops between two steps, and the user is told how to go on."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from smalti.errors import SmaltiError
 
@@ -38,14 +40,7 @@ def hold_interrupts() -> Iterator[None]:
 
     A module that is interrupted half-way may turn the KeyboardInterrupt into anything, or be left half there.
     """
-    asked = threading.Event()
-
-    def on_interrupt(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    with _handling(on_interrupt):
+    with _noted(signal.SIGINT) as asked:
         yield
     if asked.is_set():
         raise KeyboardInterrupt
@@ -53,27 +48,36 @@ def hold_interrupts() -> Iterator[None]:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Make Ctrl-C ask the fit to stop after its step; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-
-    def on_interrupt(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    with _handling(on_interrupt):
+    """Make Ctrl-C, or SIGTERM, ask the work to stop after its step; a second one stops it at once."""
+    with _noted(signal.SIGINT, signal.SIGTERM) as asked:
         yield asked.is_set
 
 
 @contextmanager
-def _handling(on_interrupt: Callable[[int, object], None]) -> Iterator[None]:
-    """Within, Ctrl-C calls this; not if another thread asks, or if the caller of the program has switched it off."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    signal.signal(signal.SIGINT, on_interrupt)
+def _noted(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """Within, the first of these signals sets the event, and the next one raises KeyboardInterrupt.
+
+    Signals that the caller of the program has switched off stay so, and all stay as they are if another thread asks.
+    """
+    asked, owner = threading.Event(), os.getpid()
+
+    def on_signal(number: int, frame: object) -> None:
+        if os.getpid() != owner:  # a worker that was forked within the block, which is asked to end
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif asked.is_set():
+            raise KeyboardInterrupt
+        else:
+            asked.set()
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in signals}
+        before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, on_signal)
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,7 +13,7 @@ from smalti.cli.options import Debug, Json, Quiet, Threads, default_threads
 from smalti.errors import UsageError
 
 if TYPE_CHECKING:
-    from smalti.study.variants import Run
+    from smalti.study.runs import Run
     from smalti.training.paper.observer import EpochReport, FitObserver, QuantizationReport
 
 __all__ = ["study_command"]

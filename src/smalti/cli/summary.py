@@ -7,6 +7,7 @@ from typing import Any
 
 from smalti.archive.collection.collection_info import CollectionInfo
 from smalti.archive.report import ArchiveInfo, VerifyReport
+from smalti.cli.console import escaped
 from smalti.exchange import Comparison
 
 __all__ = ["info_json", "info_text", "larger_than_raw", "model_heavy", "quality_json", "short_summary", "verify_json"]
@@ -109,7 +110,7 @@ def info_text(path: Path | str, info: AnyInfo) -> str:
         lines += ["members", *_member_lines(info)]
     else:
         lines += ["made with"] + [f"  {name}: {value}" for name, value in info.provenance.items()]
-    return "\n".join(lines)
+    return "\n".join(map(escaped, lines))
 
 
 def _archive_rows(path: Path | str, info: ArchiveInfo) -> list[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""The codebook study: runs, baselines, statistics, figures and report."""
+"""The codebook study: runs, baselines, statistics, figures and report. Layer: above the bench."""

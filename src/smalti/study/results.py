@@ -4,12 +4,14 @@
     FOLDER/runs/<variant>-k<K>-s<seed>.json           one finished training run (RunResult)
     FOLDER/pictures/<variant>-k<K>-s<seed>.npz        its reconstructions and its codebook (Pictures)
     FOLDER/amortisation.json                          archives of more and more images (AmortisationPoint, ...)
-    FOLDER/classical.json, FOLDER/vae.json            baselines (smalti.study.baselines)
+    FOLDER/classical.json, FOLDER/vae.json            baselines (`classical`, `vae`)
 
 Figures, tables and the report are drawn from these files alone. Quality is measured on uint8 images scaled to
 [0, 1]; "Ko", the study's unit of model size, is 1,024 bytes.
 """
 
+import io
+import math
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.bench.records import from_plain, read_json, to_plain, write_bytes, write_json
 from smalti.errors import SourceError
-from smalti.study.strict_json import from_plain, read_json, to_plain, write_json
 from smalti.training.paper.observer import EpochReport
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "RunResult",
     "StudyInfo",
     "TestQuality",
+    "break_even_images",
     "read_amortisation",
     "read_runs",
     "write_amortisation",
@@ -208,6 +211,24 @@ def read_amortisation(folder: Path) -> tuple[AmortisationPoint, ...]:
     return tuple(sorted(points, key=lambda point: point.images))
 
 
+def break_even_images(points: tuple[AmortisationPoint, ...], bytes_per_image: float) -> int | None:
+    """Return the least number of images at which the archive takes at most `bytes_per_image` each.
+
+    points : real archives, fewest images first; between them the file's size is interpolated linearly, for the model
+    is constant and the tokens grow evenly. None if even the largest archive measured takes more.
+    """
+    for number, point in enumerate(points):
+        if point.archive_bytes > bytes_per_image * point.images:
+            continue
+        if number == 0:
+            return point.images
+        before = points[number - 1]
+        growth = (point.archive_bytes - before.archive_bytes) / (point.images - before.images)
+        fixed = before.archive_bytes - growth * before.images
+        return min(point.images, math.ceil(fixed / (bytes_per_image - growth)))
+    return None
+
+
 @dataclass(frozen=True)
 class StudyInfo:
     """How the study was run: the command that makes these results, on which machine, by which release."""
@@ -251,9 +272,11 @@ class Pictures:
     def write(self, folder: Path, run_name: str) -> Path:
         """Write the pictures of the run called `run_name` to their place in the study's folder."""
         path = folder / "pictures" / f"{run_name}.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        stored = io.BytesIO()
+        np.savez_compressed(
+            stored, allow_pickle=False, **{each.name: getattr(self, each.name) for each in fields(self)}
+        )
+        write_bytes(path, stored.getvalue())
         return path
 
     @classmethod

@@ -1,28 +1,67 @@
-"""One run of the study: fit (or take the model that was kept), pack for real, measure what the file gives back."""
+"""One run of the study: fit (or take the model that was kept), pack for real, measure what the file gives back.
+
+A run has a variant of the quantiser: the study's own, one with each cure of codebook collapse alone, or with all.
+"""
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.read.reader import open_archive
+from smalti.bench.records import describe_machine
 from smalti.codec.fitting import fit_source
 from smalti.codec.packing import compress_source
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
 from smalti.exchange import compare
 from smalti.images.source import ImageSource
-from smalti.study.machine import describe_machine
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
-from smalti.study.variants import Run
 from smalti.training.paper.grid_model import Model
 from smalti.training.paper.observer import EpochReport, FitObserver, token_statistics
+from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
-__all__ = ["fit_run", "measure_run", "model_path"]
+__all__ = ["ABLATED", "CURED", "PAPER", "SHOWN_IMAGES", "VARIANTS", "Run", "fit_run", "measure_run", "model_path"]
 
 SHOWN_IMAGES = 10
+LOW_CODE_DIM = 8
+
+PAPER = "paper"
+CURED = "cured"
+
+VARIANTS: dict[str, QuantizerSettings] = {
+    PAPER: QuantizerSettings(),
+    "ema": QuantizerSettings(update="ema"),
+    "kmeans": QuantizerSettings(start="kmeans"),
+    "restart": QuantizerSettings(restart=True),
+    "low-dim": QuantizerSettings(code_dim=LOW_CODE_DIM),
+    CURED: QuantizerSettings(update="ema", start="kmeans", restart=True, code_dim=LOW_CODE_DIM),
+}
+"""Each variant's quantiser; the codebook size is the run's."""
+
+ABLATED = tuple(name for name in VARIANTS if name not in {PAPER, CURED})
+"""The variants with one cure each."""
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One fit of the study: a variant, a codebook size K and a seed."""
+
+    variant: str
+    codebook_size: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The stem of every file of this run."""
+        return f"{self.variant}-k{self.codebook_size}-s{self.seed}"
+
+    def settings(self, epochs: int) -> FitSettings:
+        """Return what to fit with: the study's protocol and network, this run's quantiser."""
+        quantizer = replace(VARIANTS[self.variant], codebook_size=self.codebook_size)
+        return FitSettings(profile=PAPER, quantizer=quantizer, epochs=epochs, seed=self.seed)
 
 
 def model_path(folder: Path, run: Run) -> Path:

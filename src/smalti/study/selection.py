@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from smalti.study.baselines.classical import ClassicalResult
-from smalti.study.baselines.matching import Matched, RatePoint, at_matched
-from smalti.study.baselines.vae import VaeResult
+from smalti.bench.matching import Matched, RatePoint, at_matched
+from smalti.study.classical import ClassicalResult
 from smalti.study.results import STUDY_TABLE, AmortisationPoint, RunResult, StudyInfo
+from smalti.study.runs import ABLATED, CURED, PAPER
 from smalti.study.statistics import REFERENCE_SIZE, spread
-from smalti.study.variants import ABLATED, CURED, PAPER
+from smalti.study.vae import VaeResult
 
 __all__ = ["VARIANT_NAMES", "Study", "Target", "targets"]
 

@@ -9,13 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.bench.records import describe_machine, read_json
 from smalti.codec.packing import compress_source
 from smalti.errors import SourceError, UsageError
 from smalti.images.source import ImageSource, read_bytes, read_images
 from smalti.sources.open import open_source
-from smalti.study.baselines.classical import ClassicalResult, measure_classical
-from smalti.study.baselines.vae import VaeResult, measure_vae
-from smalti.study.machine import describe_machine
+from smalti.study.classical import ClassicalResult, measure_classical
 from smalti.study.page.report import build_report
 from smalti.study.results import (
     AmortisationPoint,
@@ -25,9 +24,8 @@ from smalti.study.results import (
     read_runs,
     write_amortisation,
 )
-from smalti.study.runs import SHOWN_IMAGES, fit_run, measure_run, model_path
-from smalti.study.strict_json import read_json
-from smalti.study.variants import ABLATED, CURED, PAPER, Run
+from smalti.study.runs import ABLATED, CURED, PAPER, SHOWN_IMAGES, Run, fit_run, measure_run, model_path
+from smalti.study.vae import VaeResult, measure_vae
 from smalti.training.paper.grid_model import Model
 from smalti.training.paper.observer import FitObserver
 from smalti.version import __version__

@@ -2,7 +2,7 @@ import torch
 
 from helpers.tiny_pyramids import torch_generator
 from smalti.training.pyramid.assign import CodeUse
-from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
+from smalti.training.pyramid.codebooks import UseTotals, distinct, few_different, kmeans, resized
 
 
 def totals(count, spared, distortion):
@@ -44,3 +44,17 @@ def test_kmeans_finds_clusters_and_no_more_codes_than_points():
     far = torch.cdist(points, kmeans(points, 8, torch_generator())).amin(1)
     assert float(far.max()) < 1
     assert kmeans(points[:4], 64, torch_generator()).sort(0).values.equal(points[:4].sort(0).values)
+
+
+def test_of_codes_that_are_copies_the_first_stays():
+    codes = torch.tensor([[4.0, 3.0], [0.0, 0.0], [4.0, 3.00001], [0.0, 1e-4], [1.0, 1.0]])
+    assert distinct(codes).tolist() == [[4.0, 3.0], [0.0, 0.0], [1.0, 1.0]]
+    assert distinct(torch.zeros(5, 3)).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_a_collection_of_copies_is_known_by_its_latents():
+    latents = torch.randn(6, 4, 2, 3, generator=torch_generator())
+    coarse = torch.randn(6, 2, 1, 1, generator=torch_generator(1))
+    assert not few_different([coarse, latents])
+    assert few_different([coarse[[0, 0, 1, 1, 2, 2]], latents[[0, 0, 1, 1, 2, 2]]])
+    assert not few_different([coarse, latents[[0, 0, 1, 1, 2, 2]]])

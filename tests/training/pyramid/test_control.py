@@ -20,7 +20,7 @@ def test_the_price_is_led_to_the_goal(rises):
     assert 0.4 < trade_off.price < 0.6
 
 
-@pytest.mark.parametrize("measured", [1e-9, 1e9])
+@pytest.mark.parametrize("measured", [0.0, 1e-9, 1e9])
 def test_the_price_stays_within_bounds(measured):
     trade_off = TradeOff(0.01, 10)
     for _ in range(10):

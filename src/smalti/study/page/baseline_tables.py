@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from smalti.study.amortise import break_even_images
-from smalti.study.baselines.classical import CodecCurve
-from smalti.study.baselines.matching import Matched
-from smalti.study.page.markup import Table
+from smalti.bench.markup import Table
+from smalti.bench.matching import Matched
+from smalti.study.classical import CodecCurve
 from smalti.study.page.tables import with_deviation
+from smalti.study.results import break_even_images
 from smalti.study.selection import Study, Target, targets
 from smalti.study.statistics import spread
 

@@ -5,14 +5,13 @@ Every function returns plain text, and says "not run" of what was not measured.
 
 from collections.abc import Callable
 
-from smalti.study.amortise import break_even_images
-from smalti.study.baselines.matching import at_rate
-from smalti.study.page.markup import signed
+from smalti.bench.markup import signed
+from smalti.bench.matching import at_rate
 from smalti.study.page.tables import with_deviation
-from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult
+from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult, break_even_images
+from smalti.study.runs import ABLATED, CURED, PAPER
 from smalti.study.selection import VARIANT_NAMES, Study, targets
 from smalti.study.statistics import spread
-from smalti.study.variants import ABLATED, CURED, PAPER
 
 __all__ = [
     "NOT_RUN",

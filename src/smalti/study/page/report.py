@@ -10,14 +10,15 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from smalti.bench.markup import to_html, to_markdown
+from smalti.bench.records import write_text
 from smalti.errors import SourceError
-from smalti.study.baselines.classical import ClassicalResult
-from smalti.study.baselines.vae import VaeResult
-from smalti.study.page.markup import to_html, to_markdown
+from smalti.study.classical import ClassicalResult
 from smalti.study.page.narrative import NOT_RUN, protocol_words
 from smalti.study.page.sections import Illustration, Section, write_sections
 from smalti.study.results import StudyInfo, read_amortisation, read_runs
 from smalti.study.selection import Study
+from smalti.study.vae import VaeResult
 from smalti.version import __version__
 
 __all__ = ["build_report", "read_study"]
@@ -48,9 +49,9 @@ def build_report(folder: Path) -> Path:
         raise SourceError(f"there are no finished runs in {folder / 'runs'}; run smalti study first")
     sections = write_sections(study, folder)
     tables = [to_markdown(table) for section in sections for table in section.tables]
-    (folder / TABLES_NAME).write_text("\n".join(tables), encoding="utf-8")
+    write_text(folder / TABLES_NAME, "\n".join(tables))
     page = folder / PAGE_NAME
-    page.write_text(_render(study, sections), encoding="utf-8")
+    write_text(page, _render(study, sections))
     return page
 
 

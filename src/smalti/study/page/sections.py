@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from smalti.study.figures.amortisation import draw_amortisation
-from smalti.study.figures.atlas import draw_atlas
-from smalti.study.figures.collapse import draw_collapse
-from smalti.study.figures.digits import draw_digits
-from smalti.study.figures.quality import draw_quality
-from smalti.study.figures.rate_distortion import draw_rate_distortion
+from smalti.bench.markup import Table
+from smalti.study.figures.pictures import draw_atlas, draw_digits
+from smalti.study.figures.quality import draw_collapse, draw_quality
+from smalti.study.figures.rate import draw_amortisation, draw_rate_distortion
 from smalti.study.page.baseline_tables import Rival, break_even_table, matched_table, rivals, vae_table
 from smalti.study.page.conclusion import write_conclusion
-from smalti.study.page.markup import Table
 from smalti.study.page.narrative import (
     NOT_RUN,
     ablation_words,
@@ -25,8 +22,8 @@ from smalti.study.page.narrative import (
 )
 from smalti.study.page.tables import ablation_table, comparison_table, quality_table, rate_table
 from smalti.study.results import Pictures, RunResult
+from smalti.study.runs import CURED, PAPER
 from smalti.study.selection import VARIANT_NAMES, Study
-from smalti.study.variants import CURED, PAPER
 
 __all__ = ["Illustration", "Section", "write_sections"]
 

@@ -5,11 +5,11 @@ Means stand with their standard deviation over seeds; a single run stands alone,
 
 from collections.abc import Callable
 
-from smalti.study.page.markup import Table, signed
+from smalti.bench.markup import Table, signed
 from smalti.study.results import STUDY_TABLE, RunResult
+from smalti.study.runs import PAPER
 from smalti.study.selection import VARIANT_NAMES, Study
 from smalti.study.statistics import MEASURES, compare_sizes, spread
-from smalti.study.variants import PAPER
 
 __all__ = ["ablation_table", "comparison_table", "quality_table", "rate_table", "with_deviation"]
 

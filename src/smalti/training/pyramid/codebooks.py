@@ -12,10 +12,16 @@ from torch import Tensor
 
 from smalti.training.pyramid.assign import CodeUse
 
-__all__ = ["CodeChanges", "UseTotals", "kmeans", "resized"]
+__all__ = ["CodeChanges", "UseTotals", "distinct", "few_different", "kmeans", "resized"]
 
 BITS_PER_NUMBER = 6.0
 BITS_PER_WEIGHT = 3.0
+FEW_IMAGES = 8
+"""So many different images have a code each, whatever it costs: there is no other way to tell them apart."""
+
+ALIKE = 1e-3
+"""Vectors are copies of each other if they are closer than this share of the longest one."""
+
 SPLIT_SHARE = 0.5
 """Share of a codebook that may be split at a time."""
 
@@ -96,3 +102,16 @@ def kmeans(points: Tensor, size: int, generator: torch.Generator, rounds: int = 
         sums = torch.zeros_like(codes).index_add_(0, nearest, points)
         codes = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], codes)
     return codes
+
+
+def few_different(latents: list[Tensor]) -> bool:
+    """Whether images are copies of a few, by their latents [n, D, rows, columns] of each scale."""
+    images = torch.cat([scale.flatten(1) for scale in latents], 1)
+    return len(distinct(images)) <= min(FEW_IMAGES, len(images) / 2)
+
+
+def distinct(vectors: Tensor) -> Tensor:
+    """Return the first of each group of vectors [m, d] that are copies of each other."""
+    distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
+    alike = distances <= ALIKE * vectors.norm(dim=1).max()
+    return vectors[~alike.tril(-1).any(1)]

@@ -24,7 +24,7 @@ from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
 from smalti.training.pyramid.pyramid_model import PyramidModel
 from smalti.training.pyramid.token_search import SearchState, improve, measure
-from smalti.training.pyramid.trade_off import Goal, learning_rate
+from smalti.training.pyramid.trade_off import LEAST_MEASURE, Goal, learning_rate
 
 __all__ = ["Encoded", "Encoding", "Progress"]
 
@@ -283,7 +283,7 @@ class Encoding:
             return None
         mse = goal.unit_mse(self.model.scale)
         if mse is not None:
-            return math.log(mse / (float(encoded.sse.double().mean()) / self._pixels))
+            return math.log(mse / max(float(encoded.sse.double().mean()) / self._pixels, LEAST_MEASURE))
         if goal.archive_bytes is not None:
             left = max(8 * goal.archive_bytes - self._other_bits(), 8.0)  # a model alone may be too large
             return math.log(MARGIN * left / max(1.0, float(encoded.bits.double().mean()) * len(self.images)))

@@ -210,6 +210,7 @@ class _Loop:
         learner = self.learner
         learner.encoder.settle(self._images.batch(self._group.part(rows)) for rows in self._settling_rows())
         learner.encoder.share(ALONE)
+        learner.pyramid.hold_two_codes()
         learner.pyramid.eval()
         return PyramidModel(
             learner.encoder,

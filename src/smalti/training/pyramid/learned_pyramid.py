@@ -27,6 +27,12 @@ WEIGHT_LIMIT = 31
 LARGEST_FIRST_CODE = 120.0
 """What the largest code becomes in integers: fine enough that rounding a code costs nothing."""
 
+LEAST_LARGEST_CODE = 1e-2
+"""Stands for the largest code where all are as good as zeros: larger units would leave the exact range."""
+
+SPARE_PENALTY = 8.0
+"""Bits by which a code that nothing needs is less likely than the one it is a copy of."""
+
 
 @dataclass(frozen=True)
 class LevelForm:
@@ -219,11 +225,25 @@ class Pyramid(nn.Module):
             total = total + weight.numel() * torch.log2(1 + 2 * math.e * magnitude)
         return total
 
+    def fitting_unit(self) -> float:
+        """Return the units of a latent of 1 that make the largest code `LARGEST_FIRST_CODE`.
+
+        Codes of zeros, as images that are all alike have, fit any unit.
+        """
+        largest = max(float(codes.detach().abs().max()) for codes in self.codes)
+        return LARGEST_FIRST_CODE / max(largest, LEAST_LARGEST_CODE)
+
+    @torch.no_grad()
+    def hold_two_codes(self) -> None:
+        """Give a pyramid of a single code a second one, which nothing needs: an archive has two codes at least."""
+        if sum(len(codes) for codes in self.codes) < 2:
+            self.codes[0] = nn.Parameter(self.codes[0].detach().repeat(2, 1))
+            self.prior(0).select(torch.tensor([0, 0]), torch.tensor([0.0, SPARE_PENALTY]))
+
     @torch.no_grad()
     def make_whole(self, latents: list[Tensor]) -> float:
         """Turn to integer units, with scales that fit `latents` (as tokens come to); return units of a latent of 1."""
-        largest_code = max(float(codes.abs().max()) for codes in self.codes)
-        unit = LARGEST_FIRST_CODE / largest_code
+        unit = self.fitting_unit()
         sums, inputs, scale_in = self.canvas_sums(latents), None, unit
         first = torch.stack([stem.abs().amax((0, 2, 3)) for stem in list(self.weights)[: self.scales]]).amax(0)
         for number in range(len(self.biases)):

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from smalti.training.common.distributed import ALONE, Group
 from smalti.training.pyramid.assign import assign, curvatures
-from smalti.training.pyramid.codebooks import UseTotals, kmeans, resized
+from smalti.training.pyramid.codebooks import UseTotals, distinct, few_different, kmeans, resized
 from smalti.training.pyramid.encoder import PyramidEncoder
-from smalti.training.pyramid.learned_pyramid import LARGEST_FIRST_CODE, Pyramid
+from smalti.training.pyramid.learned_pyramid import Pyramid
 from smalti.training.pyramid.trade_off import TradeOff, learning_rate
 
 __all__ = ["Learner", "Plan", "StepMeasure", "gradients", "mean_part"]
@@ -30,6 +30,9 @@ COMMITMENT = 1.0
 LARGE_CHANGES = 1.5
 """What a change from what is wanted to a code adds to the error, to one of what a small change lets expect: 1.4 to 1.5
 in fits of digits, since pixels that were cut off at black and white come into play."""
+
+LEAST_WEIGHT = 1e-12
+"""Distortion of a squared unit of a channel that changes nothing, as where images are cut off at black or white."""
 
 CODE_DECAY = 0.99
 PROBE_EVERY = 20
@@ -94,6 +97,9 @@ class Learner:
     codes : K of every level if codebooks are not to size themselves
     rate_aware, shrink_weights : as in PyramidSettings
     group : the ranks that learn the same together, each from its part of every batch
+
+    Copies of a few images (`copies`, known from the first codes on) keep a code each at the first price of a bit: codes
+    that are alike spare each other, so that all would be removed together, and there is no rate to trade for error.
     """
 
     def __init__(
@@ -121,7 +127,11 @@ class Learner:
         self.trade_off = TradeOff(likely_price, plan.steps, rises=goal_bits is None)
         self.weights = [torch.ones(latents) for latents in pyramid.shape.latents]
         self.done = 0
-        self.renew_optimizer()
+        self.copies = False
+        self.counts = [torch.ones(len(codes)) for codes in pyramid.codes]
+        self.sums = [codes.detach().clone() for codes in pyramid.codes]
+        self._begin_counting()
+        self.optimizer = self._new_optimizer()
 
     def step(self, batch: Tensor, images: int) -> StepMeasure:
         """Learn from images float [n, C, H, W]: of the `images` of a batch, this rank's part."""
@@ -192,7 +202,7 @@ class Learner:
             self._start_codes(batch)
         elif self.done == self.plan.whole:
             self._become_whole(batch)
-        elif self.fixed_codes is None and self.plan.resizes(self.done):
+        elif self.fixed_codes is None and not self.copies and self.plan.resizes(self.done):
             self._resize(grow=self.done < self.plan.grow_until)
 
     @torch.no_grad()
@@ -200,18 +210,20 @@ class Learner:
         """Begin with the centres of a sample's latents."""
         generator = torch.Generator().manual_seed(self.done)
         left = [self.group.gather(scale).clone() for scale in self.encoder(batch)]
+        self.copies = self.fixed_codes is None and few_different(left)
         for level, form in enumerate(self.pyramid.forms):
             own = left[form.scale][:, form.slice]
             points = own.permute(0, 2, 3, 1).reshape(-1, form.channels)
             codes = kmeans(points, self.fixed_codes or FIRST_CODES, generator)
+            if self.copies:
+                codes = distinct(codes)
             nearest = torch.cdist(points, codes).argmin(1)
             own -= codes[nearest].view(len(own), *own.shape[2:], -1).permute(0, 3, 1, 2)
             self._set_codes(level, codes, torch.zeros(len(codes), dtype=torch.int64), torch.zeros(len(codes)))
             share = torch.bincount(nearest, minlength=len(codes)) / len(points) * own.shape[2] * own.shape[3] * len(own)
             self.counts[level], self.sums[level] = share + 1e-2, codes * (share + 1e-2)[:, None]
         self.group.broadcast([*self.pyramid.codes, *self.counts, *self.sums])
-        largest = max(float(codes.abs().max()) for codes in self.pyramid.codes)
-        self.pyramid.set_unit(LARGEST_FIRST_CODE / largest)
+        self.pyramid.set_unit(self.pyramid.fitting_unit())
         self.renew_optimizer()
 
     @torch.no_grad()
@@ -222,7 +234,7 @@ class Learner:
         shared = torch.tensor([unit], dtype=torch.float64)
         self.group.broadcast([shared, *self.pyramid.state_dict().values()])
         self.weights = [weight / float(shared) ** 2 for weight in self.weights]
-        self.renew_optimizer()
+        self.renew_optimizer(keep_moments=False)
 
     @torch.no_grad()
     def _resize(self, grow: bool) -> None:
@@ -245,10 +257,26 @@ class Learner:
         self.pyramid.codes[level] = nn.Parameter(codes.clone())
         self.pyramid.prior(level).select(sources, penalties)
 
-    def renew_optimizer(self) -> None:
-        """Begin the optimiser anew with the arrays as they are now, and count uses from 0."""
+    def renew_optimizer(self, keep_moments: bool = True) -> None:
+        """Begin the optimiser anew with the arrays as they are now, and count uses from 0.
+
+        keep_moments : whether arrays that are the same go on as they were; not where their units have changed
+        """
+        old = self.optimizer
+        self.optimizer = self._new_optimizer()
+        if keep_moments:
+            kept = {id(weight) for group in self.optimizer.param_groups for weight in group["params"]}
+            for parameter, state in old.state.items():
+                if id(parameter) in kept:
+                    self.optimizer.state[parameter] = state
+        self._begin_counting()
+
+    def _begin_counting(self) -> None:
+        self.totals = [UseTotals(len(codes)) for codes in self.pyramid.codes]
+
+    def _new_optimizer(self) -> torch.optim.Adam:
+        """Return an optimiser of all that is learned now, its steps relative to the size of what they change."""
         whole = self.pyramid.whole
-        old = getattr(self, "optimizer", None)
         groups: list[dict[str, Any]] = [{"params": list(self.encoder.parameters()), "highest": LEARNING_RATE}]
         for parameter in [*self.pyramid.weights, *self.pyramid.biases]:
             size = float(parameter.detach().abs().mean().clamp_min(0.5)) if whole else 1.0
@@ -264,28 +292,19 @@ class Learner:
         self.group.broadcast([highest])
         for learned, rate in zip(groups, highest.tolist(), strict=True):
             learned["highest"] = rate
-        self.optimizer = torch.optim.Adam(groups, LEARNING_RATE, betas=(0.9, 0.99), fused=True)
-        if old is not None:  # arrays that are the same go on as they were
-            kept = {id(p) for group in groups for p in group["params"]}
-            for parameter, state in old.state.items():
-                if id(parameter) in kept and not (whole and not getattr(self, "_was_whole", False)):
-                    self.optimizer.state[parameter] = state
-        self._was_whole = whole
-        self.totals = [UseTotals(len(codes)) for codes in self.pyramid.codes]
-        if not hasattr(self, "counts"):
-            self.counts = [torch.ones(len(codes)) for codes in self.pyramid.codes]
-            self.sums = [codes.detach().clone() for codes in self.pyramid.codes]
+        return torch.optim.Adam(groups, LEARNING_RATE, betas=(0.9, 0.99), fused=True)
 
     def _probe(self, latents: list[Tensor], images: int) -> None:
         generator = torch.Generator().manual_seed(self.done)
         found = curvatures(self.pyramid, [scale.detach() for scale in latents], generator, images, self.group)
         share = 0.1 if self.done else 1.0
         self.weights = [
-            (1 - share) * old + share * LARGE_CHANGES * new for old, new in zip(self.weights, found, strict=True)
+            ((1 - share) * old + share * LARGE_CHANGES * new).clamp_min(LEAST_WEIGHT)
+            for old, new in zip(self.weights, found, strict=True)
         ]
 
     def _observe(self, measured: StepMeasure) -> None:
-        if self.done <= self.plan.warm_up:
+        if self.done <= self.plan.warm_up or self.copies:
             return
         if self.goal_sse is not None:
             self.trade_off.observe(measured.sse, self.goal_sse)

@@ -24,6 +24,7 @@ def learner_state(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors[f"weight.{scale}"] = weight
     numbers = {
         "done": learner.done,
+        "copies": learner.copies,
         "trade_off": learner.trade_off.state(),
         "whole": learner.pyramid.whole,
         "codes": [len(codes) for codes in learner.pyramid.codes],
@@ -44,6 +45,7 @@ def restore_learner(learner: Learner, tensors: dict[str, Tensor], numbers: dict[
     learner.encoder.load_state_dict(_part(tensors, "encoder."))
     pyramid.load_state_dict(_part(tensors, "pyramid."))
     learner.done = int(numbers["done"])
+    learner.copies = bool(numbers.get("copies", False))  # absent from files of releases before this
     learner.trade_off.restore(numbers["trade_off"])
     learner.weights = [tensors[f"weight.{scale}"] for scale in range(pyramid.scales)]
     learner.renew_optimizer()

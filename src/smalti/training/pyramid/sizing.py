@@ -70,7 +70,7 @@ class Spectrum:
         vectors = (flat - float(scale.low)) / float(scale.high - scale.low)
         if len(vectors) < 2:  # nothing is known of how such images differ: take them to be anything
             vectors = np.stack([vectors[0], 1 - vectors[0]])
-        self._variances = np.linalg.eigvalsh(np.cov(vectors, rowvar=False)).clip(LEAST_VARIANCE)
+        self._variances = np.linalg.eigvalsh(np.atleast_2d(np.cov(vectors, rowvar=False))).clip(LEAST_VARIANCE)
         self._tiles = (height * width) / (rows * columns)
         self._share = learned_share(channels)
 

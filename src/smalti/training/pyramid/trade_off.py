@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from smalti.errors import UsageError
 from smalti.training.common.scaling import PixelScale
 
-__all__ = ["Goal", "TradeOff", "learning_rate"]
+__all__ = ["LEAST_MEASURE", "Goal", "TradeOff", "learning_rate"]
 
 
 REACH = 3.0
@@ -21,6 +21,9 @@ FIRST = 0.15
 
 RISEN = 0.4
 """Share of the steps after which the price is the likely one, and is led to the goal from then on."""
+
+LEAST_MEASURE = 1e-12
+"""Stands for a measure of zero where a logarithm is taken: images of one colour are met without error."""
 
 SLACK, EARLY_SLACK = 0.1, 0.6
 """Squared error above the goal that is taken for nothing wrong: what the search for tokens and the refits will mend at
@@ -88,7 +91,7 @@ class TradeOff:
             return
         left = max(0.0, 1 - self._step / self._steps)
         slack = 1 + SLACK + EARLY_SLACK * left**2 if self._rises else 1.0
-        error = GAIN * math.log(goal * slack / self._smooth)
+        error = GAIN * math.log(goal * slack / max(self._smooth, LEAST_MEASURE))
         sign = 1.0 if self._rises else -1.0
         self._moved += REACH / ((1 - RISEN) * self._steps) * sign * max(-1.0, min(1.0, error))
 

@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from smalti.bench.records import write_bytes
+
 __all__ = [
     "BLACK",
     "BLUE",
@@ -82,12 +84,12 @@ def drawing(path: Path, height: float) -> Iterator[Figure]:
     with mpl.rc_context(RULES):
         figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
         yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawn = io.BytesIO()
+        drawn, small = io.BytesIO(), io.BytesIO()
         figure.savefig(drawn, format="png")
         # Lines, type and grey digits need no more than a palette, which is a third of the size.
         with Image.open(drawn) as image:
-            image.convert("RGB").quantize(PALETTE_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+            image.convert("RGB").quantize(PALETTE_COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        write_bytes(path, small.getvalue())
 
 
 def tidy(axes: Axes) -> None:

@@ -1,7 +1,7 @@
 import platform
 
-from smalti.study import machine
-from smalti.study.machine import describe_machine
+from smalti.bench import records
+from smalti.bench.records import describe_machine
 
 
 def test_the_machine_is_told_by_cores_and_processor_but_not_by_name():
@@ -12,7 +12,7 @@ def test_the_machine_is_told_by_cores_and_processor_but_not_by_name():
 
 def test_the_processor_is_read_where_the_system_tells_it(tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text("vendor_id\t: X\nmodel name\t: Imaginary CPU: 9000\n")
-    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(records, "CPU_INFO", tmp_path / "cpuinfo")
     assert "of Imaginary CPU: 9000, " in describe_machine()
-    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "absent")
+    monkeypatch.setattr(records, "CPU_INFO", tmp_path / "absent")
     assert platform.machine() in describe_machine()

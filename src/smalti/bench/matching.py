@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.quality import QualityMeter
 
-__all__ = ["Matched", "RatePoint", "at_matched", "at_rate", "rate_point"]
+__all__ = ["Matched", "RatePoint", "at_matched", "at_rate", "frontier", "rate_point"]
 
 SMALLEST_MSE = 1e-12
 """Stands for zero where a logarithm is taken."""
@@ -90,18 +91,24 @@ def _log(mse: float) -> float:
     return math.log(max(mse, SMALLEST_MSE))
 
 
+def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the pairs of cost and quality that are worth having, cheapest first: more cost only for more quality."""
+    kept: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not kept or quality > kept[-1][1]:
+            kept.append((cost, quality))
+    return kept
+
+
 def _reach(points: list[tuple[float, float]], wanted: float) -> Matched | None:
     """Return the bytes at which quality, the second of each pair, reaches `wanted`."""
-    frontier: list[tuple[float, float]] = []
-    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not frontier or quality > frontier[-1][1]:
-            frontier.append((cost, quality))
-    for index, (cost, quality) in enumerate(frontier):
+    worth_having = frontier(points)
+    for index, (cost, quality) in enumerate(worth_having):
         if quality < wanted:
             continue
         if index == 0:
             return Matched(cost, coarsest=quality > wanted)
-        cheaper_cost, worse = frontier[index - 1]
+        cheaper_cost, worse = worth_having[index - 1]
         share = (wanted - worse) / (quality - worse)
         return Matched(cheaper_cost * (cost / cheaper_cost) ** share, coarsest=False)
     return None

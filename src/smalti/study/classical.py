@@ -10,21 +10,20 @@ General compressors (xz, zstd, brotli) take the images' raw bytes in a row inste
 those of the codec's output, quality is measured on what it decodes to.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.bench.codecs import GENERAL, STUDY_CODECS, Codec, codec_versions
+from smalti.bench.matching import RatePoint, rate_point
+from smalti.bench.mosaics import cut_mosaic, make_mosaic
+from smalti.bench.records import read_json, write_json
 from smalti.errors import SourceError
-from smalti.study.baselines.codecs import CODECS, GENERAL, Codec
-from smalti.study.baselines.matching import RatePoint, rate_point
-from smalti.study.strict_json import read_json, write_json
 
-__all__ = ["ClassicalResult", "CodecCurve", "cut_mosaic", "make_mosaic", "measure_classical", "measure_codec"]
+__all__ = ["ClassicalResult", "CodecCurve", "measure_classical", "measure_codec"]
 
 FILE_NAME = "classical.json"
 
@@ -69,8 +68,8 @@ def measure_codec(codec: Codec, images: NDArray[np.uint8]) -> tuple[CodecCurve, 
     """Return a codec's curves on uint8 images [N, H, W]: each image alone, and all at once."""
     few = images if codec.each_images is None else images[: codec.each_images]
     together = "stream" if codec.name in GENERAL else "mosaic"
-    each = tuple(_measure_each(codec, few, setting) for setting in codec.each_ladder)
-    mosaic = tuple(_measure_together(codec, images, setting) for setting in codec.mosaic_ladder)
+    each = tuple(_measure_each(codec, few, setting) for setting in codec.ladder)
+    mosaic = tuple(_measure_together(codec, images, setting) for setting in codec.ladder)
     return (
         CodecCurve(codec.name, "each", codec.lossless, codec.settings, len(few), each),
         CodecCurve(codec.name, together, codec.lossless, codec.settings, len(images), mosaic),
@@ -102,34 +101,12 @@ def _point(
     return rate_point(setting, total_bytes, images, decoded)
 
 
-def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images [N, H, W] or [N, H, W, C] as tiles of one image, row by row, in a grid as square as can be.
-
-    Tiles that are left over are black.
-    """
-    count, height, width, *channels = images.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    tiles = np.zeros((rows * columns, height, width, *channels), np.uint8)
-    tiles[:count] = images
-    grid = tiles.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, *channels))
-
-
-def cut_mosaic(mosaic: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the tiles [N, H, W] or [N, H, W, C], as `shape` says, of an image from `make_mosaic`."""
-    count, height, width, *channels = shape
-    rows, columns = mosaic.shape[0] // height, mosaic.shape[1] // width
-    tiles = mosaic.reshape(rows, height, columns, width, *channels).swapaxes(1, 2).reshape(-1, *shape[1:])
-    return np.ascontiguousarray(tiles[:count])
-
-
 def measure_classical(
     images: NDArray[np.uint8],
     command: str,
     machine: str,
     on_codec: Callable[[str], None] = lambda name: None,
-    codecs: tuple[Codec, ...] = CODECS,
+    codecs: tuple[Codec, ...] = STUDY_CODECS,
 ) -> ClassicalResult:
     """Return every codec's curves on uint8 images [N, H, W]; `on_codec` hears each codec's name as it starts.
 
@@ -141,6 +118,4 @@ def measure_classical(
     for codec in codecs:
         on_codec(codec.name)
         curves.extend(measure_codec(codec, images))
-    versions = {codec.library: str(getattr(imagecodecs, f"{codec.library}_version")()) for codec in codecs}
-    versions["imagecodecs"] = str(imagecodecs.__version__)
-    return ClassicalResult(command, machine, len(images), versions, tuple(curves))
+    return ClassicalResult(command, machine, len(images), codec_versions(codecs), tuple(curves))

@@ -1,24 +1,26 @@
-"""Rate and distortion of the study's system beside every baseline, bytes per image on a logarithmic axis."""
+"""Bytes: rate and distortion of the study's system beside every baseline, and what the model costs (amortisation)."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from smalti.study.baselines.matching import RatePoint
-from smalti.study.figures.style import BLACK, BLUE, CODEC_COLOURS, GREY, VERMILION, drawing, tidy
-from smalti.study.results import STUDY_TABLE, RunResult
+from smalti.bench.matching import RatePoint, frontier
+from smalti.bench.style import BLACK, BLUE, CODEC_COLOURS, GREY, VERMILION, drawing, tidy
+from smalti.study.page.baseline_tables import Rival
+from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, AmortisationPoint, RunResult, break_even_images
+from smalti.study.runs import CURED, PAPER
 from smalti.study.selection import Study
 from smalti.study.statistics import REFERENCE_SIZE
-from smalti.study.variants import CURED, PAPER
 
-__all__ = ["draw_rate_distortion"]
+__all__ = ["draw_amortisation", "draw_rate_distortion"]
 
 RUN_LOOKS = {PAPER: (BLUE, "VQ-VAE, as in the study"), CURED: (VERMILION, "VQ-VAE, cured")}
 WORST_MSE, WORST_SSIM = 0.03, 0.55
 MOST_BYTES = 420.0
+LABEL_SPACING = 1.6
+"""The least factor between the heights of two labels."""
 
 
 def draw_rate_distortion(study: Study, path: Path) -> None:
@@ -61,13 +63,8 @@ def _draw_curve(
     for axes, measured in zip(
         panels, ([-point.mse for point in points], [point.ssim for point in points]), strict=True
     ):
-        rates, heights = [], []
-        best = -math.inf
-        for rate, quality in sorted(zip((point.bytes_per_image for point in points), measured, strict=True)):
-            if quality > best:
-                rates.append(rate)
-                heights.append(abs(quality))
-                best = quality
+        kept = frontier(zip((point.bytes_per_image for point in points), measured, strict=True))
+        rates, heights = [rate for rate, _ in kept], [abs(quality) for _, quality in kept]
         axes.plot(rates, heights, color=color, linestyle=linestyle, linewidth=linewidth)
 
 
@@ -100,3 +97,50 @@ def _finish(mse: Axes, ssim: Axes) -> None:
     for axes in (mse, ssim):
         axes.minorticks_off()
         tidy(axes)
+
+
+def draw_amortisation(points: tuple[AmortisationPoint, ...], rivals: tuple[Rival, ...], path: Path) -> None:
+    """Draw the ratio of real archives against their number of images, and where it passes each rival's."""
+    images = [point.images for point in points]
+    ratios = [point.ratio for point in points]
+    with drawing(path, 5.2) as figure:
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.plot(images, ratios, "o-", color=BLUE, markersize=5, zorder=3)
+        axes.annotate(
+            f"archive, {points[-1].ratio:.0f}:1",
+            (images[-1], ratios[-1]),
+            (-2, 8),
+            textcoords="offset points",
+            ha="right",
+            color=BLUE,
+            fontweight="bold",
+        )
+        axes.axhline(1, color=BLACK, linewidth=0.8)
+        _draw_rivals(axes, points, rivals)
+        axes.set_ylim(top=3 * max(ratios))
+        axes.set_xlabel("images in the archive")
+        axes.set_title("compression ratio, model included")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}:1")
+        tidy(axes)
+
+
+def _draw_rivals(axes: Axes, points: tuple[AmortisationPoint, ...], rivals: tuple[Rival, ...]) -> None:
+    height = 0.0
+    for rival in sorted(rivals, key=lambda each: -each.bytes_per_image):
+        ratio = RAW_IMAGE_BYTES / rival.bytes_per_image
+        even = break_even_images(points, rival.bytes_per_image)
+        axes.axhline(ratio, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
+        # Labels of lines that are close are spread out upwards.
+        height = max(ratio, height * LABEL_SPACING)
+        told = f"{rival.title}: {f'from {even:,}' if even else 'not passed'}"
+        # The curve is above the line to the right of the ring: a label goes where it leaves more room.
+        right = even is not None and even**2 < points[0].images * points[-1].images
+        place = points[-1].images if right else points[0].images
+        axes.annotate(
+            told, (place, height), (0, 2), textcoords="offset points", fontsize=10, ha="right" if right else "left"
+        )
+        if even:
+            axes.plot([even], [ratio], "o", color=BLUE, markerfacecolor="white", markersize=8, zorder=4)

@@ -1,11 +1,13 @@
-"""Frozen dataclasses to JSON and back, strictly: every field there, no other, each of its type.
+"""Results as files: frozen dataclasses to strict JSON and back, texts, and the machine that was measured on.
 
-Results are read long after they were written, by another release; a field that is missing or renamed must be an
-error that names the file and the field, never a default.
+Every field must be there, no other, and each of its type: results are read long after they were written, by another
+release; a field that is missing or renamed must be an error that names the file and the field, never a default.
+Files appear whole or not at all.
 """
 
 import json
 import os
+import platform
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -13,10 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from smalti.errors import SourceError
+from smalti.storage.atomic import atomic_file, writing
 
-__all__ = ["from_plain", "read_json", "to_plain", "write_json"]
+__all__ = ["describe_machine", "from_plain", "read_json", "to_plain", "write_bytes", "write_json", "write_text"]
 
 T = TypeVar("T")
+
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def to_plain(value: Any) -> Any:
@@ -86,9 +91,33 @@ def read_json(kind: type[T], path: Path) -> T:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a dataclass instance (or a sequence of them) to `path` at once, making its folder."""
+    """Write a dataclass instance (or a sequence of them) to `path`, whole or not at all, making its folder."""
     plain = [to_plain(each) for each in value] if isinstance(value, list | tuple) else to_plain(value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(plain, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8 to `path`, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, in place of one that is there; its folder is made. OutputError if refused."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, overwrite=True) as file, writing(path):
+        file.write(data)
+
+
+def describe_machine() -> str:
+    """Return cores, processor and system, such as "2 cores of AMD EPYC, Linux x86_64"; never the machine's name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{cores} core{'s' if cores > 1 else ''} of {_processor()}, {platform.system()} {platform.machine()}"
+
+
+def _processor() -> str:
+    if CPU_INFO.exists():
+        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

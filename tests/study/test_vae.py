@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from smalti.errors import SourceError
-from smalti.study.baselines.vae import Vae, VaeResult, VaeSettings, fit_vae, measure_vae
+from smalti.study.vae import Vae, VaeResult, VaeSettings, fit_vae, measure_vae
 
-IMAGES = np.load(Path(__file__).parents[2] / "data" / "mnist_slice.npz")["images"]
+IMAGES = np.load(Path(__file__).parents[1] / "data" / "mnist_slice.npz")["images"]
 SHORT = VaeSettings(latents=8, hidden=64, epochs=40, batch_images=50, learning_rate=3e-3, steps=(3.0, 1.0, 0.1))
 
 

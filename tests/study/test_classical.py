@@ -4,17 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smalti.bench.codecs import STUDY_CODECS
+from smalti.bench.mosaics import cut_mosaic, make_mosaic
 from smalti.errors import SourceError
-from smalti.study.baselines.classical import ClassicalResult, cut_mosaic, make_mosaic, measure_classical, measure_codec
-from smalti.study.baselines.codecs import CODECS
+from smalti.study.classical import ClassicalResult, measure_classical, measure_codec
 
-IMAGES = np.load(Path(__file__).parents[2] / "data" / "mnist_slice.npz")["images"][:9]
+IMAGES = np.load(Path(__file__).parents[1] / "data" / "mnist_slice.npz")["images"][:9]
 
 
 def few_settings(codec):
     """The codec with its coarsest and its finest setting only."""
-    ladder = tuple({codec.each_ladder[0], codec.each_ladder[-1]})
-    return replace(codec, each_ladder=ladder, mosaic_ladder=ladder)
+    return replace(codec, ladder=tuple({codec.ladder[0], codec.ladder[-1]}))
 
 
 @pytest.mark.parametrize("channels", [(), (1,), (3,)])
@@ -30,7 +30,7 @@ def test_ten_thousand_digits_make_a_square():
     assert make_mosaic(np.zeros((10_000, 28, 28), np.uint8)).shape == (2800, 2800)
 
 
-@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+@pytest.mark.parametrize("codec", STUDY_CODECS, ids=lambda codec: codec.name)
 def test_codec_gives_back_the_images(codec):
     for curve in measure_codec(few_settings(codec), IMAGES):
         points = sorted(curve.points, key=lambda point: point.bytes_per_image)
@@ -45,19 +45,21 @@ def test_codec_gives_back_the_images(codec):
 
 
 def test_a_codec_that_only_claims_to_be_lossless_is_found_out():
-    jpeg = few_settings(CODECS[0])
+    jpeg = few_settings(STUDY_CODECS[0])
     with pytest.raises(SourceError, match="not lossless"):
         measure_codec(replace(jpeg, lossless=True), IMAGES)
 
 
 def test_slow_codecs_take_fewer_images_and_say_so():
-    each, mosaic = measure_codec(replace(few_settings(CODECS[0]), each_images=4), IMAGES)
+    each, mosaic = measure_codec(replace(few_settings(STUDY_CODECS[0]), each_images=4), IMAGES)
     assert (each.images, mosaic.images) == (4, 9)
 
 
 def test_result_survives_its_file(tmp_path):
     heard = []
-    result = measure_classical(IMAGES, "smalti study", "2 cores", heard.append, (few_settings(CODECS[0]), CODECS[-1]))
+    result = measure_classical(
+        IMAGES, "smalti study", "2 cores", heard.append, (few_settings(STUDY_CODECS[0]), STUDY_CODECS[-1])
+    )
     assert heard == ["JPEG", "brotli"]
     assert {curve.mode for curve in result.curves} == {"each", "mosaic", "stream"}
     assert set(result.versions) == {"jpeg8", "brotli", "imagecodecs"}

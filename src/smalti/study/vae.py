@@ -2,10 +2,11 @@
 
 A network of fully connected layers, 784-400-20-400-784, with a Bernoulli likelihood and Adam at 1e-3, as in the
 reference implementations; it is fitted about as long as a run of the study takes. As a codec, an image is the mean of
-its posterior, each dimension rounded to multiples of a step (`latents`); several steps give a curve. The encoder
+its posterior, each dimension rounded to multiples of a step (`pack_latents`); several steps give a curve. The encoder
 and the fit know nothing of the rounding: the baseline is the plain VAE, not one made for compression.
 """
 
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,15 +18,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.errors import SourceError
-from smalti.study.baselines.latents import pack_latents, unpack_latents
-from smalti.study.baselines.matching import RatePoint, rate_point
-from smalti.study.strict_json import read_json, write_json
+from smalti.bench.matching import RatePoint, rate_point
+from smalti.bench.records import read_json, write_json
+from smalti.decoders.grid.prior import TokenPrior
+from smalti.errors import DamagedArchiveError, SourceError, UsageError
 
-__all__ = ["Vae", "VaeResult", "VaeRun", "VaeSettings", "fit_vae", "measure_vae", "rate_distortion"]
+__all__ = [
+    "Vae",
+    "VaeResult",
+    "VaeRun",
+    "VaeSettings",
+    "fit_vae",
+    "measure_vae",
+    "pack_latents",
+    "rate_distortion",
+    "unpack_latents",
+]
 
 FILE_NAME = "vae.json"
 BATCH_IMAGES = 1000
+
+HEAD = struct.Struct("<IHHhfI")
+"""images, dimensions, levels, lowest level, step, bytes of the prior."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,7 @@ class VaeRun:
 
     parameters : of encoder and decoder; decoder_bytes : float32 size of what a reader would need
     negative_elbo : of the training images in the last epoch, nats per image
-    points : on the test images; the bytes are those of `latents.pack_latents`, tables included
+    points : on the test images; the bytes are those of `pack_latents`, tables included
     """
 
     seed: int
@@ -186,3 +200,35 @@ def measure_vae(
 
 def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def pack_latents(latents: NDArray[np.float32], step: float) -> bytes:
+    """Return latents float [N, D] as bytes, each rounded to the nearest multiple of `step`.
+
+    They are coded by the archive's own entropy coder. The bytes hold everything but the decoder network: step, range,
+    frequency tables (one for each dimension where that pays) and the coded integers.
+    `unpack_latents` gives back the multiples. UsageError if the step is too fine for 65,536 levels.
+    """
+    levels = np.rint(latents / np.float32(step)).astype(np.int64)
+    lowest, highest = int(levels.min()), int(levels.max())
+    if lowest < -(1 << 15) or highest - lowest >= 1 << 16 or lowest >= 1 << 15:
+        raise UsageError(f"step {step} makes levels from {lowest} to {highest}: choose a larger one")
+    symbols = levels - lowest
+    alphabet = highest - lowest + 1
+    counts = np.stack([np.bincount(column, minlength=alphabet) for column in symbols.T]).astype(np.int64)
+    prior = TokenPrior.fit(counts)
+    stored_prior = prior.to_bytes()
+    head = HEAD.pack(*latents.shape, alphabet, lowest, step, len(stored_prior))
+    return head + stored_prior + prior.encode(symbols)
+
+
+def unpack_latents(data: bytes) -> NDArray[np.float32]:
+    """Return the latents float32 [N, D] in bytes from `pack_latents`; DamagedArchiveError if they are not such."""
+    if len(data) < HEAD.size:
+        raise DamagedArchiveError(f"latents: {len(data)} bytes are too few")
+    images, dimensions, alphabet, lowest, step, prior_bytes = HEAD.unpack_from(data)
+    start = HEAD.size + prior_bytes
+    prior = TokenPrior.from_bytes(data[HEAD.size : start], alphabet, dimensions)
+    levels = prior.decode(data[start:], images).astype(np.int64) + lowest
+    latents: NDArray[np.float32] = (levels * np.float32(step)).astype(np.float32)
+    return latents

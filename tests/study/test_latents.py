@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.study.baselines.latents import pack_latents, unpack_latents
+from smalti.study.vae import pack_latents, unpack_latents
 
 LATENTS = arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 5)), elements=st.floats(-9, 9, width=32))
 
