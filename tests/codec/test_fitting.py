@@ -28,8 +28,9 @@ def test_validation_images_of_another_shape_are_refused_before_the_fit(shape):
         fit_source(open_source(small_images()), tiny_settings(), validation=open_source(small_images(3, *shape)))
 
 
-def test_the_train_part_of_a_named_set_is_measured_on_its_test_part(monkeypatch):
+@pytest.mark.parametrize("name", ["mnist", "cifar-10"])
+def test_the_train_part_of_a_named_set_is_measured_on_its_test_part(monkeypatch, name):
     train, test = open_source(small_images()), open_source(small_images(30, seed=9))
-    train.description, test.description = "mnist/train", "mnist/test"
-    monkeypatch.setattr(module, "open_source", {"mnist/test": test}.get)
-    assert fit_source(train, tiny_settings(epochs=1)).provenance["validation"] == "mnist/test"
+    train.description, test.description = f"{name}/train", f"{name}/test"
+    monkeypatch.setattr(module, "open_source", {f"{name}/test": test}.get)
+    assert fit_source(train, tiny_settings(epochs=1)).provenance["validation"] == f"{name}/test"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from smalti.images.pngfile import png_bytes
+from smalti.imagefiles.png import png_bytes
 
 
 @given(st.data(), st.integers(1, 4), st.sampled_from([np.uint8, np.uint16]))

@@ -25,6 +25,11 @@ def cases() -> list[Case]:
         Case("`.npy`, one image `[H, W]`", "NumPy", lambda root: _refused(root, noise(5, 6), "[5, 6]")),
         Case("`.npy` of Python objects (a pickle)", "NumPy", lambda root: _refused(root, _objects(), "objects")),
         Case("`.npy` cut off", "NumPy", _cut),
+        Case("`.npy` with labels `[N, 1]`", "NumPy", _column_of_labels),
+        Case("`.npy` of two arrays, one behind the other", "NumPy", _two_in_one),
+        Case("`.npz` with labels of another length", "NumPy", _short_labels),
+        Case("`.npz` of volumes `[N, D, H, W]`", "NumPy", _volumes),
+        Case("a file of another kind", "bytes by hand", _other_kind),
         Case("`.npz`, MedMNIST's layout", "NumPy", _medmnist),
         Case("`.npz`, Keras' layout", "NumPy", _keras),
         Case("`.npz` of images, labels, names and a field", "NumPy", _npz),
@@ -44,6 +49,33 @@ def _write_idx(root: Path) -> tuple[Path, Path]:
 
 def _idx(root: Path) -> Made:
     return Made(_write_idx(root)[0], [group(noise(4, 5, 6), labels=[3, 1, 4, 1])])
+
+
+def _column_of_labels(root: Path) -> Made:
+    np.save(root / "a.npy", noise(4, 5, 6))
+    np.save(root / "a.labels.npy", np.array([[3], [1], [4], [1]]))
+    return Made(root / "a.npy", [group(noise(4, 5, 6), labels=[3, 1, 4, 1])])
+
+
+def _two_in_one(root: Path) -> Made:
+    with (root / "a.npy").open("wb") as file:
+        np.save(file, noise(4, 5, 6))
+        np.save(file, noise(4, 5, 6, seed=1))
+    return Made(root / "a.npy", error="bytes follow the array")
+
+
+def _short_labels(root: Path) -> Made:
+    np.savez(root / "a.npz", images=noise(4, 8, 8), labels=[0, 1, 0])
+    return Made(root / "a.npz", error="has shape [3] beside 4 images")
+
+
+def _volumes(root: Path) -> Made:
+    np.savez(root / "a.npz", train_images=noise(2, 8, 8, 8), test_images=noise(1, 8, 8, 8))
+    return Made(root / "a.npz", error="train_images (uint8 [2, 8, 8, 8])")
+
+
+def _other_kind(root: Path) -> Made:
+    return Made(write(root / "a.xyz", b"words"), error="of no kind that is read")
 
 
 def _idx_gz(root: Path) -> Made:

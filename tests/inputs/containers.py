@@ -19,6 +19,8 @@ def cases() -> list[Case]:
         Case("HDF5, uint16, chunks, gzip, shuffle", "h5py", _chunked),
         Case("HDF5 of groups `train` and `test`", "h5py", _splits),
         Case("HDF5, one of two, `a.h5::/b/images`", "h5py", _chosen),
+        Case("HDF5, labels of an enumeration", "h5py", _enumeration),
+        Case("HDF5 with labels of another length", "h5py", _short_labels),
         Case("HDF5 of floats", "h5py", lambda root: _refused(root, noise(5, 6, 7) / 255, "float64")),
         Case("HDF5 whose images lie in another file", "h5py", _external),
         Case("Zarr 2", "zarr", lambda root: _zarr(root, 2, noise(5, 6, 7, 3))),
@@ -60,6 +62,20 @@ def _chosen(root: Path) -> Made:
     with h5py.File(root / "a.h5", "w") as file:
         file["a/images"], file["b/images"], file["b/labels"] = noise(2, 6, 7), noise(5, 6, 7, seed=1), _LABELS
     return Made(f"{root}/a.h5::/b/images", [group(noise(5, 6, 7, seed=1), labels=_LABELS)])
+
+
+def _enumeration(root: Path) -> Made:
+    with h5py.File(root / "a.h5", "w") as file:
+        file["images"] = noise(3, 6, 7)
+        kind = h5py.enum_dtype({"eel": 0, "cat": 1, "dog": 2}, basetype="i1")
+        file.create_dataset("labels", data=np.array([2, 0, 1], "i1"), dtype=kind)
+    return Made(root / "a.h5", [group(noise(3, 6, 7), labels=[2, 0, 1], class_names=["eel", "cat", "dog"])])
+
+
+def _short_labels(root: Path) -> Made:
+    with h5py.File(root / "a.h5", "w") as file:
+        file["images"], file["labels"] = noise(4, 6, 7), np.array([0, 1, 0])
+    return Made(root / "a.h5", error="has shape [3] beside 4 images")
 
 
 def _refused(root: Path, images: Pixels, words: str) -> Made:

@@ -9,7 +9,7 @@ from inputs.making import exif, image, noise, pillow, plain_rgb, refused, smooth
 
 
 def cases() -> list[Case]:
-    return [*_colours(), *_inks(), *_orientations(), *_odd()]
+    return [*_colours(), *_suffixes(), *_inks(), *_orientations(), *_odd()]
 
 
 def _decoded(data: bytes) -> Pixels:
@@ -32,6 +32,11 @@ def _colours() -> list[Case]:
         ),
     }
     return [image(what, maker, ".jpg", data, _decoded(data)) for what, (maker, data) in made.items()]
+
+
+def _suffixes() -> list[Case]:
+    data = pillow(smooth(20, 30, 3), "jpeg", quality=75)
+    return [image(f"JPEG called `{suffix}`", "Pillow", suffix, data, _decoded(data)) for suffix in (".jfif", ".jpe")]
 
 
 def _inks() -> list[Case]:

@@ -31,6 +31,7 @@ def cases() -> list[Case]:
         Case("an iterable dataset", "datasets", _iterable),
         Case("`.parquet` of bytes, times and decimals", "pyarrow", _plain),
         Case("`.parquet` of bytes", "pandas", _pandas),
+        Case("images without paths beside a column `file_name`", "pyarrow", _spare_names),
         Case("`.parquet` of lists of numbers", "pyarrow", _lists),
         Case("paths without bytes, within the folder and out of it", "pyarrow", _paths),
         Case("rows without an image, or a damaged one", "pyarrow", _gaps),
@@ -59,6 +60,14 @@ def _dataset(rows: int = 4) -> "datasets.Dataset":
 def _parquet(root: Path) -> Made:
     _dataset().to_parquet(root / "a.parquet")
     return Made(root / "a.parquet", [group(_images(), **_KNOWN)])
+
+
+def _spare_names(root: Path) -> Made:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = pa.array([{"bytes": png(image), "path": None} for image in _images()], kind)
+    names = [f"{number}.png" for number in range(4)]
+    pq.write_table(pa.table({"image": images, "file_name": names}), root / "a.parquet")
+    return Made(root / "a.parquet", [group(_images(), names=names)])
 
 
 def _wide(root: Path) -> Made:

@@ -6,6 +6,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
 
 from inputs.case import Case, Made, Pixels, group
@@ -20,12 +22,16 @@ def cases() -> list[Case]:
         Case("a packed folder, `.tar`", "tar", lambda root: _packed(root, ".tar", "--format=gnu")),
         Case("`.tar.gz`", "tar, gzip", lambda root: _packed(root, ".tar.gz", "-z")),
         Case("`.tar.zst`", "tarfile, zstandard", _zstandard),
+        Case("`.tzst`", "tarfile, zstandard", lambda root: _zstandard(root, ".tzst")),
         Case("long names, pax", "tarfile", _long_names),
         Case("samples with `.cls`, `.json` and `.txt`", "webdataset", _samples),
         Case("samples with labels of words, JPEG-like keys with dots", "webdataset", _words),
         Case("shards by a pattern, `shards-{000..001}.tar`", "webdataset", lambda root: _shards(root, "{000..001}")),
         Case("shards by `shards-*.tar`", "webdataset", lambda root: _shards(root, "*")),
         Case("a folder of shards", "webdataset", lambda root: _shards(root, None)),
+        Case("a folder of img2dataset: TAR files, tables, counts", "tarfile, pyarrow", _img2dataset),
+        Case("keys with dots, and labels of them", "tarfile", _dots),
+        Case("samples of which one has no label", "tarfile", _one_label),
         Case("samples of `.npy`, 16 bits", "webdataset", _arrays),
         Case("members that lead out, links, devices, pipes, pickles", "tarfile", _hostile),
         Case("a file cut off", "tar", _cut),
@@ -54,9 +60,28 @@ def _tar(path: Path, members: Sequence[tuple[str, bytes]], form: int = tarfile.P
     return path
 
 
-def _zstandard(root: Path) -> Made:
+def _img2dataset(root: Path) -> Made:
+    for shard, pixels in enumerate(_pictures(2)):
+        _tar(root / f"0000{shard}.tar", [(f"0000{shard}0.png", png(pixels)), (f"0000{shard}0.json", b'{"width": 5}')])
+        pq.write_table(pa.table({"url": ["http://host/a"], "width": [5]}), root / f"0000{shard}.parquet")
+        write(root / f"0000{shard}_stats.json", b"{}")
+    return Made(root, [group(_pictures(2), names=["000000.png", "000010.png"], fields={"width": [5, 5]})])
+
+
+def _dots(root: Path) -> Made:
+    path = _tar(root / "a.tar", [("22.05.png", png(_pictures(1)[0])), ("22.05.cls", b"3")])
+    return Made(path, [group(_pictures(1), names=["22.05.png"])], {"22.05.cls": "its key ends at its first dot"})
+
+
+def _one_label(root: Path) -> Made:
+    first, second = map(png, _pictures(2))
+    path = _tar(root / "a.tar", [("a.png", first), ("a.cls", b"3"), ("b.png", second)])
+    return Made(path, [group(_pictures(2), names=["a.png", "b.png"], fields={"label": [3, None]})])
+
+
+def _zstandard(root: Path, suffix: str = ".tar.zst") -> Made:
     plain = _tar(root / "a.tar", [(name, png(pixels)) for name, pixels in zip(_NAMES, _pictures(), strict=True)])
-    out = write(root / "a.tar.zst", zstandard.ZstdCompressor().compress(plain.read_bytes()))
+    out = write(root / f"a{suffix}", zstandard.ZstdCompressor().compress(plain.read_bytes()))
     return Made(out, [group(_pictures(), names=_NAMES, **_CLASSES)])
 
 

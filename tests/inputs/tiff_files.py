@@ -11,7 +11,7 @@ from inputs.making import image, noise, pillow, plain_rgb, refused, smooth, tiff
 
 
 def cases() -> list[Case]:
-    return [*_eight_bits(), *_sixteen_bits(), *_converted(), *_odd()]
+    return [*_eight_bits(), *_sixteen_bits(), *_converted(), *_rarely_compressed(), *_odd(), *_stacks()]
 
 
 def _eight_bits() -> list[Case]:
@@ -103,6 +103,48 @@ def _converted() -> list[Case]:
 def _jpeg() -> tuple[bytes, np.ndarray]:
     data = tiff(smooth(32, 48, 3), photometric="rgb", compression="jpeg", compressionargs={"level": 90}, tile=(16, 16))
     return data, tifffile.imread(BytesIO(data))
+
+
+def _rarely_compressed() -> list[Case]:
+    rgb = noise(40, 50, 3)
+    kinds = {
+        "LERC": {"compression": "lerc"},
+        "JPEG 2000": {"compression": "jpeg2000", "compressionargs": {"reversible": True}},
+        "JPEG XL": {"compression": "jpegxl"},
+        "PNG": {"compression": "png"},
+        "WebP": {"compression": "webp", "compressionargs": {"lossless": True}},
+        "Zstandard": {"compression": "zstd"},
+        "LZMA": {"compression": "lzma"},
+    }
+    files = {name: tiff(rgb, photometric="rgb", tile=(16, 16), **options) for name, options in kinds.items()}
+    return [image(f"TIFF, RGB, {name}, tiles", "tifffile", ".tif", data, rgb) for name, data in files.items()]
+
+
+def _stacks() -> list[Case]:
+    """Several planes in one page, which its tags or a text of the program tell."""
+    planes = np.arange(12, dtype=np.uint8).repeat(480).reshape(12, 20, 24)
+    imagej = tiff(planes, imagej=True, truncate=True)
+    shaped = tiff(planes, photometric="minisblack", truncate=True)
+    volume = tiff(planes, photometric="minisblack", volumetric=True, tile=(12, 32, 32))
+    pages = tiff(planes, imagej=True)
+    children = BytesIO()
+    with tifffile.TiffWriter(children) as writer:
+        writer.write(noise(20, 24), subifds=1, metadata=None, photometric="minisblack")
+        writer.write(noise(20, 24, seed=1), metadata=None, photometric="minisblack")
+    return [
+        refused("TIFF, 12 planes in one page, as ImageJ", "tifffile", "a.tif", imagej, "12 planes in one page"),
+        refused("TIFF, 12 planes in one page, with their shape", "tifffile", "a.tif", shaped, "12 planes in one page"),
+        refused("TIFF, a volume of 12 planes", "tifffile", "a.tif", volume, "12 planes in one page"),
+        refused("TIFF, 12 pages, as ImageJ", "tifffile", "a.tif", pages, "12 pages"),
+        refused("TIFF, a second image below the page", "tifffile", "a.tif", children.getvalue(), "a further image"),
+        refused(
+            "TIFF, RGB, JPEG XR",
+            "tifffile",
+            "a.tif",
+            tiff(noise(40, 50, 3), photometric="rgb", compression="jpegxr"),
+            "compressed in a way that is not read (JPEG XR)",
+        ),
+    ]
 
 
 def _odd() -> list[Case]:

@@ -39,8 +39,8 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
         ("a.png", "one image; give the folder"),
         ("a.npz", "no .npz file"),
         ("a.tar", "no TAR file"),
-        ("a.txt", "no IDX file"),
-        ("a", "truncated"),
+        ("a.txt", "of no kind that is read"),
+        ("a", "of no kind that is read"),
     ],
 )
 def test_files_of_other_kinds_are_refused_by_kind(tmp_path: Path, name: str, words: str) -> None:

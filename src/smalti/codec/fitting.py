@@ -8,6 +8,7 @@ import numpy as np
 from smalti.errors import SourceError
 from smalti.images.batch import Pixels, shape_words
 from smalti.images.source import ImageSource, read_images, refuse_skipped
+from smalti.sources.named.sets import validation_of
 from smalti.sources.open import open_source
 from smalti.training.common.distributed import ALONE, Group
 from smalti.training.common.training_images import TrainingImages
@@ -65,8 +66,9 @@ def fit_source(
 
 def _validation(source: ImageSource, validation: ImageSource | None, images: TrainingImages) -> tuple[Pixels, str]:
     """Return the validation images and what to call them."""
-    if validation is None and source.description in ("mnist/train", "fashion-mnist/train"):
-        validation = open_source(source.description.replace("train", "test"))
+    measured_on = validation_of(source.description)
+    if validation is None and measured_on is not None:
+        validation = open_source(measured_on)
     if validation is None:
         return images.sample(TRAINING_SAMPLE_IMAGES, TRAINING_SAMPLE_SEED), "a sample of the training images"
     if validation.image_shape != source.image_shape:

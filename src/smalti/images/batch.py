@@ -27,6 +27,9 @@ __all__ = [
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """Pixels of 8 or 16 bits."""
 
+PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
+"""The dtype of such pixels."""
+
 PIXEL_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 NO_LABEL = -1
@@ -109,8 +112,6 @@ def shape_words(shape: tuple[int, int, int]) -> str:
 
 # was sibling import
 
-
-PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
 
 UINT8: PixelDtype = PIXEL_DTYPES[0]
 

@@ -26,10 +26,10 @@ from smalti.archive.read.selection import ArchiveBatch, batch_images
 from smalti.errors import MissingDependencyError, SmaltiError, UsageError
 from smalti.images.batch import ImageBatch
 from smalti.images.source import ImageSource
+from smalti.images.vocabulary import SPLIT_FIELD
 from smalti.sinks.image_table import ColumnKinds, check_depth
 from smalti.sources.open import open_source
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object
-from smalti.sources.tables.table_records import SPLIT_FIELD
 from smalti.storage.atomic import atomic_file, writing
 
 __all__ = ["from_dataset", "to_dataset"]

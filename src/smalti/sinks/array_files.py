@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
 from smalti.images.batch import NO_LABEL, Coming, ImageBatch, Pixels
+from smalti.images.vocabulary import FILE_NAME
 from smalti.sources.arrays.idx import idx_header, labels_beside
 from smalti.sources.folder.sidecar import (
-    FILE_NAME,
     check_field_names,
     class_names_bytes,
     class_names_name,

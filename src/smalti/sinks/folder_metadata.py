@@ -12,18 +12,9 @@ from typing import NamedTuple
 
 from smalti.errors import OutputExistsError
 from smalti.images.batch import ImageBatch, Scalar
-from smalti.sources.folder.listing import SPLIT_FIELD, meaning_of
-from smalti.sources.folder.sidecar import (
-    CLASS_NAMES_FILE,
-    FILE_NAME,
-    LABEL,
-    METADATA_FILE,
-    TRUE_NAME,
-    check_field_names,
-    class_names_bytes,
-    field_rows,
-    json_line,
-)
+from smalti.images.vocabulary import CLASS_NAMES_FILE, FILE_NAME, LABEL, METADATA_FILE, SPLIT_FIELD, TRUE_NAME
+from smalti.sources.folder.listing import meaning_of
+from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
 from smalti.storage.atomic import writing
 
 __all__ = ["FolderMetadata"]

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
+from smalti.imagefiles.png import png_bytes
 from smalti.images.batch import ImageBatch, Scalar
-from smalti.images.pngfile import png_bytes
+from smalti.images.vocabulary import LABEL
 from smalti.sources.tables.schema import FEATURES_KEY, pyarrow_for
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
-__all__ = ["IMAGE", "LABEL", "ColumnKinds", "cast_table", "check_depth", "kind_of_values"]
+__all__ = ["IMAGE", "ColumnKinds", "cast_table", "check_depth", "kind_of_values"]
 
-IMAGE, LABEL = "image", "label"
+IMAGE = "image"
 
 _VALUE_TYPES: Mapping[type[Any] | None, str] = {bool: "bool", int: "int64", float: "float64", str: "string"}
 _INT64 = range(-(1 << 63), 1 << 63)

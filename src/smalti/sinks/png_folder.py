@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from smalti.errors import OutputExistsError, SmaltiError
+from smalti.imagefiles.png import png_bytes
 from smalti.images.batch import Coming, ImageBatch
 from smalti.images.file_names import checked_name, numbered_name, png_name, spare_names
-from smalti.images.pngfile import png_bytes
+from smalti.images.vocabulary import CLASS_NAMES_FILE, METADATA_FILE
 from smalti.sinks.folder_metadata import FolderMetadata
-from smalti.sources.folder.sidecar import CLASS_NAMES_FILE, METADATA_FILE
 from smalti.storage.atomic import partial_path, sync_folder, writing
+from smalti.storage.folder_sync import sync_files_below
 
 __all__ = ["PngFolderWriter", "png_folder"]
 
@@ -112,7 +113,7 @@ def png_folder(out: Path, coming: Coming, overwrite: bool) -> Iterator[PngFolder
             yield writer
             writer.finish()
         with writing(out):
-            _sync()
+            sync_files_below(stage)
             if existing:
                 _move_into(stage, out)
             else:
@@ -180,12 +181,3 @@ def _merge(stage: Path, out: Path, moved: list[Path]) -> None:
         else:
             entry.replace(target)
             moved.append(target)
-
-
-def _sync() -> None:
-    """Let the written files reach the disk before their folder takes its name.
-
-    One sync of everything, because one for each of many thousand small files takes minutes.
-    """
-    if hasattr(os, "sync"):
-        os.sync()

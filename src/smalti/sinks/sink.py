@@ -12,12 +12,12 @@ from typing import Protocol
 
 from smalti.errors import UsageError
 from smalti.images.batch import UINT8, Coming, ImageBatch, PixelDtype
+from smalti.images.vocabulary import TAR_SUFFIXES
 from smalti.sources.arrays.idx import is_idx_name
-from smalti.sources.folder.listing import IMAGE_SUFFIXES
 
 __all__ = ["ImageWriter", "check_output_name", "makes_names", "open_image_writer"]
 
-_FOREIGN_SUFFIXES = IMAGE_SUFFIXES | {".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"}
+_FOREIGN_SUFFIXES = frozenset({".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"})
 _KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or .parquet"
 
 
@@ -78,9 +78,7 @@ class _WayOut:
 _WAYS = (
     _WayOut(lambda name: name.endswith(".npy"), _npy, one_shape=True),
     _WayOut(is_idx_name, _idx, one_shape=True, grey_bytes=True),
-    _WayOut(
-        lambda name: name.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")), _tar, makes_names=True
-    ),
+    _WayOut(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
     _WayOut(lambda name: name.lower().endswith(".parquet"), _parquet),
 )
 _FOLDER = _WayOut(lambda name: True, _folder, makes_names=True)  # all other names
@@ -124,7 +122,7 @@ def check_output_name(
 ) -> None:
     """Raise UsageError unless `out` is a name that such images (see `open_image_writer`) can be written to."""
     way = _way_out(out)
-    if way is _FOLDER and out.suffix.lower() in _FOREIGN_SUFFIXES and not out.is_dir():
+    if way is _FOLDER and out.suffix and not out.is_dir() and _is_foreign(out.suffix.lower()):
         raise UsageError(f"{out}: {out.suffix} cannot be written; give {_KINDS}")
     if way.one_shape and image_shape is None:
         raise UsageError(f"{out}: holds images of one shape, these have several; write a folder, .tar or .parquet")
@@ -137,6 +135,13 @@ def check_output_name(
 def makes_names(out: Path) -> bool:
     """Whether images without names get some in an output of this name; else their number is their place in it."""
     return _way_out(out).makes_names
+
+
+def _is_foreign(suffix: str) -> bool:
+    """Whether a suffix is of files that are no output, so that no folder is meant."""
+    from smalti.imagefiles.table import IMAGE_SUFFIXES  # noqa: PLC0415 (Pillow, which few outputs need)
+
+    return suffix in _FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES
 
 
 def _way_out(out: Path) -> _WayOut:

@@ -6,7 +6,6 @@ their last part are one sample. The label is the number in `.cls`, further field
 """
 
 import gzip
-import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,18 +14,16 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from smalti.errors import MissingDependencyError
+from smalti.imagefiles.png import png_bytes
+from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Coming, ImageBatch
 from smalti.images.file_names import is_safe_name, numbered_name
-from smalti.images.pngfile import png_bytes
-from smalti.sources.folder.listing import IMAGE_SUFFIXES
-from smalti.sources.folder.sidecar import TRUE_NAME, check_field_names, class_names_bytes, field_rows, json_line
+from smalti.images.vocabulary import TRUE_NAME, webdataset_ignores
+from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
 from smalti.sources.tar.tar import CLASS_NAMES_MEMBER
 from smalti.storage.atomic import atomic_file, writing
 
 __all__ = ["TarWriter", "key_of", "tar_file"]
-
-
-_META = re.compile(r"__[^/]*__($|/)")  # what WebDataset passes over
 
 
 class TarWriter:
@@ -93,7 +90,7 @@ class TarWriter:
 
 def key_of(name: str) -> str | None:
     """The key for an image of this name; None if the name is no safe path, or WebDataset would pass over it."""
-    if not is_safe_name(name) or _META.match(name):
+    if not is_safe_name(name) or webdataset_ignores(name):
         return None
     path = PurePosixPath(name)
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name

@@ -49,9 +49,9 @@ def member_files(spec: str) -> tuple[str, ...]:
     place = spec if is_url(spec) else Path(spec)
     if kind_of(place) != "folder" or is_saved_dataset(place):
         return ()
-    if is_parquet_folder(place):
-        return parquet_names(place)
-    return tar_names(place) if is_tar_folder(place) else ()
+    if is_tar_folder(place):
+        return tar_names(place)
+    return parquet_names(place) if is_parquet_folder(place) else ()
 
 
 def listing_sha256(spec: str, files: Sequence[str] = ()) -> str:
@@ -181,7 +181,7 @@ def _open_members(spec: str, files: Sequence[str]) -> Records:
     if _pattern(spec) is not None:
         return open_files([name if is_url(name) else Path(name) for name in files], redacted(spec))
     place = spec if is_url(spec) else Path(spec)
-    if is_parquet_folder(place):
+    if not is_tar_folder(place) and is_parquet_folder(place):
         return open_parquet_folder(place, files)
     return open_files([below(place, name) for name in files], redacted(spec))
 

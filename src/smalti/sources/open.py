@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from smalti.errors import SourceError, UsageError
+from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
+from smalti.images.vocabulary import TAR_SUFFIXES
 from smalti.sources.archive import archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
-from smalti.sources.arrays.idx import IdxSource
+from smalti.sources.arrays.idx import IdxSource, is_idx_file
 from smalti.sources.arrays.layout import split_selector
 from smalti.sources.arrays.npy import NpySource
 from smalti.sources.arrays.npz import npz_sources
 from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
-from smalti.sources.folder.listing import IMAGE_SUFFIXES
 from smalti.sources.named.named import open_named
 from smalti.sources.named.sets import SET_NAMES
 from smalti.sources.records.record import Records
@@ -38,7 +39,6 @@ from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_objec
 from smalti.sources.tables.parquet import is_parquet_folder, open_parquet, open_parquet_folder
 from smalti.sources.tables.saved_dataset import is_saved_dataset, open_saved_dataset
 from smalti.sources.tar.tar import TarRecords, is_tar_folder, open_tar_folder
-from smalti.sources.tar.tar_members import TAR_SUFFIXES
 from smalti.storage.location import (
     Location,
     below,
@@ -143,8 +143,8 @@ _CONTAINERS: Mapping[str, Callable[[Location, str | None], Sequence[ImageSource]
 # Folders that are more than folders of image files: how to tell them, and how to open them.
 _RECORD_FOLDERS: Sequence[tuple[Callable[[Location], bool], Callable[[Location], Records]]] = (
     (is_saved_dataset, open_saved_dataset),
-    (is_parquet_folder, open_parquet_folder),
     (is_tar_folder, open_tar_folder),
+    (is_parquet_folder, open_parquet_folder),
 )
 _CONTAINER_FOLDERS: Sequence[
     tuple[Callable[[Location], bool], Callable[[Location, str | None], Sequence[ImageSource]]]
@@ -154,7 +154,7 @@ _CONTAINER_FOLDERS: Sequence[
 def open_source(
     spec: str | Path | Pixels | DatasetObject,
     *,
-    labels: NDArray[np.integer] | None = None,
+    labels: ArrayLike | None = None,
     report: Callable[[str], None] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     spool_beside: Path | None = None,
@@ -167,7 +167,7 @@ def open_source(
     spec : a name of `SET_NAMES` (before any path of that name; write `./mnist` for a folder called mnist); a path
         or URL of one of the kinds in docs/images.md, with `::KEY` behind it for one of several arrays; uint8 or
         uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an object of Hugging Face `datasets`
-    labels : integers [N] for an array; files carry their own
+    labels : integers [N] for an array, as an array, a list or a tensor on the CPU; files carry their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
     storage_options : what fsspec needs to reach a URL, such as {"key": ..., "endpoint_url": ...}, as for `smalti.open`
     spool_beside : the output that the images are for. The rows of an IterableDataset are kept in a temporary file
@@ -184,7 +184,7 @@ def open_source(
 def open_groups(
     spec: str | Path | Pixels | DatasetObject,
     *,
-    labels: NDArray[np.integer] | None = None,
+    labels: ArrayLike | None = None,
     report: Callable[[str], None] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     spool_beside: Path | None = None,
@@ -199,7 +199,7 @@ def open_groups(
 
 def _open(
     spec: str | Path | Pixels | DatasetObject,
-    labels: NDArray[np.integer] | None,
+    labels: ArrayLike | None,
     report: Callable[[str], None] | None,
     spool_beside: Path | None = None,
 ) -> Records | Sequence[ImageSource]:
@@ -291,6 +291,8 @@ def _open_file(place: Location, key: str | None) -> Records | Sequence[ImageSour
             return opened_as_sources(place)
     if name.endswith(tuple(IMAGE_SUFFIXES)):
         raise SourceError(f"{redacted(place)}: is one image; give the folder that holds the images")
+    if not is_idx_file(place):
+        raise SourceError(f"{redacted(place)}: is of no kind that is read, by suffix and first bytes; give {_KINDS}")
     return [IdxSource(place)]
 
 

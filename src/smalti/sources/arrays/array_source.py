@@ -4,19 +4,20 @@ Checks what an array must be to hold images; it never converts values, because s
 user's decisions. (The order of the bytes of 16-bit samples is no value: big-endian arrays become native ones.)
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from smalti.errors import SourceError
-from smalti.images.batch import PIXEL_DTYPES, ImageBatch, Pixels, SkippedFile
+from smalti.images.batch import PIXEL_DTYPES, ImageBatch, PixelDtype, Pixels, SkippedFile
 from smalti.images.columns import Columns, FieldValues, check_field, check_labels, check_names
 
 __all__ = ["ArraySource", "PixelRows", "RowsSource", "check_image_array", "pixel_dtype"]
 
-PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
+_log = logging.getLogger("smalti")
 
 _SAMPLE_VALUES = 1 << 20  # values looked at to describe an array of the wrong dtype
 
@@ -51,6 +52,7 @@ class RowsSource:
     ) -> None:
         self.description = description
         self.image_shape, self.dtype = _check_rows(rows, where or description)
+        _warn_of_one_image(rows.shape, where or description)
         self.skipped: tuple[SkippedFile, ...] = ()
         self._rows = rows
         self._columns = columns or Columns()
@@ -72,7 +74,7 @@ class ArraySource(RowsSource):
     """Images of an array in memory.
 
     pixels : uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
-    labels : integers [N], or None
+    labels : integers [N], as an array or anything that NumPy takes for one (a list, a tensor on the CPU), or None
     names : N relative POSIX paths, or None
     fields : further columns, by their names N values each: an array, or bool, int, float, str or None
 
@@ -82,16 +84,16 @@ class ArraySource(RowsSource):
     def __init__(
         self,
         pixels: Pixels,
-        labels: NDArray[np.integer] | None = None,
+        labels: ArrayLike | None = None,
         description: str = "array",
         *,
         names: Sequence[str] | None = None,
         fields: Mapping[str, FieldValues] | None = None,
     ) -> None:
         check_image_array(pixels, description)
-        images = len(pixels)
+        images, where = len(pixels), f"labels of {description}"
         columns = Columns(
-            None if labels is None else check_labels(labels, images, f"labels of {description}"),
+            None if labels is None else check_labels(_array_of(labels, where), images, where),
             None if names is None else check_names(names, images, f"names of {description}"),
             {
                 name: check_field(values, images, f"field {name} of {description}")
@@ -99,6 +101,14 @@ class ArraySource(RowsSource):
             },
         )
         super().__init__(description, _InMemory(pixels), columns)
+
+
+def _warn_of_one_image(shape: tuple[int, ...], where: str) -> None:
+    """Warn of an array [N, H, W] that may be meant as one image [H, W, C]: the last axis is as short as channels."""
+    if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) > 4:
+        images = f"{shape[0]} grey images of {shape[1]}x{shape[2]}"
+        words = "%s: shape %s is read as %s; if it is one colour image, save it with an axis in front, array[None]"
+        _log.warning(words, where, list(shape), images)
 
 
 def check_image_array(pixels: NDArray[np.generic], where: str) -> tuple[int, int, int]:
@@ -110,6 +120,15 @@ def pixel_dtype(dtype: np.dtype[np.generic]) -> PixelDtype | None:
     """Native uint8 or uint16 for samples that are one of these in any byte order, else None."""
     native = dtype.newbyteorder("=") if dtype.kind == "u" else None
     return cast(PixelDtype, native) if native in PIXEL_DTYPES else None
+
+
+def _array_of(values: ArrayLike, where: str) -> NDArray[np.generic]:
+    """Values as an array; SourceError if NumPy takes them for none (a ragged list, a tensor on a GPU)."""
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SourceError(f"{where}: is no array ({reason}); give integers, one for each image") from error
 
 
 class _InMemory:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from smalti.images.columns import Columns, FieldValues, check_field, check_labels
 from smalti.images.source import ChainedSource, ImageSource
+from smalti.images.vocabulary import LABEL, LABEL_NAMES, NAMES_ARRAY, SPLIT_FIELD, first_known
 from smalti.sources.arrays.array_source import PixelRows, RowsSource
-from smalti.sources.arrays.layout import LABEL_NAMES, NAMES_NAME, ArrayFacts, ImagePart, find_parts
+from smalti.sources.arrays.layout import ArrayFacts, ImagePart, find_parts
 
 __all__ = ["ArrayContainer", "chunk_spans", "container_sources"]
 
@@ -42,6 +43,9 @@ class ArrayContainer(Protocol):
 
     def whole(self, key: str) -> NDArray[np.generic]:
         """A small array in memory."""
+
+    def class_names(self, key: str) -> Mapping[int, str]:
+        """What the values of an array stand for, if its type names them (an enumeration); else nothing."""
 
 
 def container_sources(container: ArrayContainer, key: str | None = None) -> list[ImageSource]:
@@ -83,25 +87,37 @@ class _Beside:
     labels: NDArray[np.int64] | tuple[str, ...] | None = None
     names: tuple[str, ...] | None = None
     fields: dict[str, FieldValues] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
 
 
 def _beside(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: ImagePart) -> _Beside:
     found = _Beside(arrays[part.images].shape[0])
+    single = [name for name, key in part.beside.items() if _values_of_each(arrays[key]) == 1]
+    label = first_known(single, LABEL_NAMES)
+    if part.other_lengths:
+        shown = ", ".join(f"{key} {list(arrays[key].shape)}" for key in part.other_lengths)
+        words = "%s: left out, because there is not one value for each of the %d images: %s"
+        _log.warning(words, f"{container.description}::{part.images}", found.images, shown)
     for name, key in part.beside.items():
-        where, facts, is_label = f"{container.description}::{key}", arrays[key], name.lower() in LABEL_NAMES
-        columns = 1 if len(facts.shape) == 1 else math.prod(facts.shape[1:])
-        several_labels = is_label and len(facts.shape) == 2 and columns <= _MOST_LABELS
+        where, facts, columns = f"{container.description}::{key}", arrays[key], _values_of_each(arrays[key])
+        several_labels = name.lower() in LABEL_NAMES and len(facts.shape) == 2 and columns <= _MOST_LABELS
         if not _is_scalar(facts.dtype) or not (columns == 1 or several_labels):
             _log.warning("%s: %s %s is no column of images; left out", where, facts.dtype, list(facts.shape))
             continue
         values = container.whole(key).reshape(found.images, columns)
         if columns == 1:
-            _add(found, name, check_field(values[:, 0], found.images, where), where)
+            classes = container.class_names(key) if name == label else {}
+            _add(found, name, name == label, _Column(values[:, 0], classes, found.images, where))
         else:
             found.fields |= {f"label_{i}": check_field(values[:, i], found.images, where) for i in range(columns)}
     if part.split is not None:
-        found.fields["split"] = (part.split,) * found.images
+        found.fields[SPLIT_FIELD] = (part.split,) * found.images
     return found
+
+
+def _values_of_each(facts: ArrayFacts) -> int:
+    """How many values of an array belong to each image."""
+    return 1 if len(facts.shape) == 1 else math.prod(facts.shape[1:])
 
 
 def _is_scalar(dtype: np.dtype[np.generic]) -> bool:
@@ -111,22 +127,39 @@ def _is_scalar(dtype: np.dtype[np.generic]) -> bool:
     return dtype.kind in "biuTO" or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
-def _add(found: _Beside, name: str, column: FieldValues, where: str) -> None:
+class _Column:
+    """One value for each image; labels of an enumeration are words, and numbers too if these count from 0."""
+
+    def __init__(self, stored: NDArray[np.generic], classes: Mapping[int, str], images: int, where: str) -> None:
+        self.where = where
+        self.numbers = stored if classes and sorted(classes) == list(range(len(classes))) else None
+        self.class_names = tuple(classes[number] for number in sorted(classes))
+        words: FieldValues = [classes.get(number) for number in stored.tolist()] if classes else stored
+        self.values = check_field(words, images, where)
+
+
+def _add(found: _Beside, name: str, is_label: bool, column: _Column) -> None:
     """Take a column as labels, names or a field, by its name and by what it holds."""
-    is_labels = name.lower() in LABEL_NAMES and found.labels is None
-    if isinstance(column, np.ndarray):
-        if is_labels and column.dtype.kind in "iu":
-            found.labels = check_labels(column, found.images, where)
-        else:
-            found.fields[name] = column
+    if is_label and column.numbers is not None:
+        found.labels = check_labels(column.numbers, found.images, column.where)
+        found.class_names = column.class_names
         return
-    texts = tuple(str(text) for text in column)
-    if is_labels:
-        found.labels = texts
-    elif name == NAMES_NAME:
-        found.names = texts
+    if isinstance(column.values, np.ndarray):
+        if is_label and column.values.dtype.kind in "iu":
+            found.labels = check_labels(column.values, found.images, column.where)
+            return
+        if is_label:
+            words = "%s: holds %s; labels are integers or texts, so it is kept as a field"
+            _log.warning(words, column.where, column.values.dtype)
+        found.fields[name] = column.values
+    elif None in column.values:
+        found.fields[name] = column.values
+    elif is_label:
+        found.labels = tuple(str(text) for text in column.values)
+    elif name == NAMES_ARRAY:
+        found.names = tuple(str(text) for text in column.values)
     else:
-        found.fields[name] = texts
+        found.fields[name] = tuple(str(text) for text in column.values)
 
 
 def _alike(parts: Sequence[_Beside]) -> list[Columns]:
@@ -138,12 +171,14 @@ def _alike(parts: Sequence[_Beside]) -> list[Columns]:
     named = all(part.names is not None for part in parts)
     for part in parts:
         if not labelled and part.labels is not None:
-            part.fields["label"] = part.labels
+            part.fields[LABEL] = part.labels
         if not named and part.names is not None:
             part.fields["name"] = part.names
     field_names = dict.fromkeys(name for part in parts for name in part.fields)
     words = {word for part in parts if isinstance(part.labels, tuple) for word in part.labels}
-    class_names = tuple(sorted(words)) if labelled and worded else None
+    stated = {part.class_names for part in parts}
+    class_names = tuple(sorted(words)) if worded else stated.pop() if len(stated) == 1 else None
+    class_names = class_names if labelled else None
     return [
         Columns(
             _numbered(part.labels, class_names) if labelled else None,

@@ -39,6 +39,7 @@ class Hdf5File:
         self.description = redacted(place)
         self._place = place
         self._arrays: dict[str, ArrayFacts] = {}
+        self._class_names: dict[str, Mapping[int, str]] = {}
         self._foreign: dict[str, str] = {}  # what leads to other files
         with self.opened() as file:
             self._survey(file, "", set[int]())
@@ -55,6 +56,10 @@ class Hdf5File:
         """A dataset in memory."""
         with self.opened() as file:
             return np.asarray(file[key][()])
+
+    def class_names(self, key: str) -> Mapping[int, str]:
+        """What the values of an enumeration stand for; nothing for other types."""
+        return self._class_names.get(key, {})
 
     def refuse_foreign(self, key: str | None) -> None:
         """Raise SourceError if the dataset meant, or without a key anything in the file, leads to other files."""
@@ -112,6 +117,7 @@ class Hdf5File:
                     self._foreign[path] = "a virtual dataset" if found.is_virtual else "a dataset in external storage"
                 else:
                     self._arrays[path] = ArrayFacts(tuple(found.shape), _dtype_of(found))
+                    self._class_names[path] = _class_names_of(found)
 
 
 class _DatasetRows:
@@ -149,6 +155,17 @@ def _dtype_of(dataset: Any) -> np.dtype[np.generic]:
     if dtype.hasobject:
         return np.dtype(object) if h5py.check_string_dtype(dtype) is not None else _OPAQUE
     return np.dtype(dtype.str) if dtype.kind in "biuf" else dtype  # without h5py's notes (names of an enumeration)
+
+
+def _class_names_of(dataset: Any) -> Mapping[int, str]:
+    """The names of the values of an enumeration (but for that of truth values); nothing for other types."""
+    import h5py  # noqa: PLC0415 (optional)
+
+    try:
+        names = h5py.check_enum_dtype(dataset.dtype)
+    except TypeError:  # of a type that NumPy does not know
+        return {}
+    return {int(number): str(name) for name, number in (names or {}).items()}
 
 
 def _first_line(error: BaseException) -> str:

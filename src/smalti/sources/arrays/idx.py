@@ -22,10 +22,11 @@ from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.columns import Columns
 from smalti.storage.location import Location, beside, kind_of, name_of, open_binary, redacted, size_bytes
 
-__all__ = ["IdxSource", "idx_header", "is_idx_name", "labels_beside", "open_idx"]
+__all__ = ["IdxSource", "idx_header", "is_idx_file", "is_idx_name", "labels_beside", "open_idx"]
 
 _DEFLATE_MAX_RATIO = 1032  # no DEFLATE stream expands more (zlib's technical details)
 _SKIP_BYTES = 1 << 20
+_ANY_NAME = re.compile(r"[-.]idx\d(-ubyte)?(\.gz)?$")
 _IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx(?P<axes>[34])-ubyte$")
 
 
@@ -106,6 +107,17 @@ def is_idx_name(name: str) -> bool:
     """Whether a file name ends as those of IDX files of grey images do: -idx3-ubyte or .idx3-ubyte, also with .gz."""
     match = _IMAGES_NAME.search(name.removesuffix(".gz"))
     return match is not None and match["axes"] == "3"
+
+
+def is_idx_file(place: Location) -> bool:
+    """Whether a file is meant to be IDX: by a name as such files have, or by its first two bytes, unpacked."""
+    if _ANY_NAME.search(name_of(place)):
+        return True
+    with open_idx(place) as file:
+        try:
+            return file.read(2) == b"\0\0"
+        except (OSError, EOFError, zlib.error):  # it begins as gzip does, and is none or damaged
+            return False
 
 
 def labels_beside(path: Path) -> list[Path]:

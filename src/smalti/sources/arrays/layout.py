@@ -10,17 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from smalti.errors import SourceError, UsageError
+from smalti.images.vocabulary import LABEL_NAMES, SPLIT_NAMES, SPLIT_ORDER, first_known, split_part
 from smalti.sources.arrays.array_source import pixel_dtype
 
-__all__ = ["LABEL_NAMES", "NAMES_NAME", "ArrayFacts", "ImagePart", "find_parts", "split_selector"]
+__all__ = ["ArrayFacts", "ImagePart", "find_parts", "split_selector"]
 
-LABEL_NAMES = frozenset({"label", "labels", "y", "target", "targets"})
-NAMES_NAME = "names"
-
-_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_SPLIT_ORDER = ("train", "val", "test")
-_SPLIT_FIRST = re.compile(rf"({'|'.join(_SPLITS)})[_/](.+)", re.IGNORECASE)
-_SPLIT_LAST = re.compile(rf"(.+)_({'|'.join(_SPLITS)})", re.IGNORECASE)
+_SPLIT_FIRST = re.compile(rf"({'|'.join(SPLIT_NAMES)})[_/](.+)", re.IGNORECASE)
+_SPLIT_LAST = re.compile(rf"(.+)_({'|'.join(SPLIT_NAMES)})", re.IGNORECASE)
 _CANDIDATES_SHOWN = 8
 
 
@@ -39,11 +35,13 @@ class ImagePart:
     images : the key of the array
     beside : keys of other arrays whose first axis is as long, by the names of the columns they may become
     split : "train", "val" or "test" if the images lie in several such arrays, else None
+    other_lengths : keys of arrays at the same place whose first axis is of another length, so that they are no columns
     """
 
     images: str
     beside: Mapping[str, str]
     split: str | None = None
+    other_lengths: tuple[str, ...] = ()
 
 
 def split_selector(spec: str) -> tuple[str, str | None]:
@@ -70,43 +68,57 @@ def find_parts(arrays: Mapping[str, ArrayFacts], key: str | None, where: str) ->
     if key is not None:
         if key not in arrays:
             raise UsageError(f"{where}: holds no array {key!r}; {_offer(arrays, where)}")
-        return (_part(arrays, key, None),)
+        return (_part(arrays, key, None, where),)
     fitting = [name for name, facts in arrays.items() if _fits(facts)]
     if not fitting:  # the nearest miss tells best what is wrong: floats, say
         near = [name for name, facts in arrays.items() if len(facts.shape) in (3, 4)]
         if len(near) == 1:
-            return (_part(arrays, near[0], None),)
+            return (_part(arrays, near[0], None, where),)
         what = f"{len(arrays)} arrays, none of them" if arrays else "no array"
-        raise SourceError(f"{where}: holds {what} of images; these are uint8 or uint16 [N, H, W] or [N, H, W, C]")
+        held = f"; there {'is' if len(arrays) == 1 else 'are'} {_listed(arrays)}" if arrays else ""
+        advice = "these are uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4"
+        raise SourceError(f"{where}: holds {what} of images; {advice}{held}")
     if len(fitting) == 1:
-        return (_part(arrays, fitting[0], None),)
+        return (_part(arrays, fitting[0], None, where),)
     splits = {split: name for split, name in ((_split_of(name)[0], name) for name in fitting) if split is not None}
     if len(splits) == len(fitting) and len({_split_of(name)[1] for name in fitting}) == 1:
-        return tuple(_part(arrays, splits[split], split) for split in _SPLIT_ORDER if split in splits)
+        return tuple(_part(arrays, splits[split], split, where) for split in SPLIT_ORDER if split in splits)
     candidates = {name: arrays[name] for name in fitting}
     raise SourceError(f"{where}: holds several arrays of images; {_offer(candidates, where)}")
 
 
-def _part(arrays: Mapping[str, ArrayFacts], images: str, split: str | None) -> ImagePart:
-    """An array of images with all arrays as long that lie beside it: in its group, and of its split if it has one."""
+def _part(arrays: Mapping[str, ArrayFacts], images: str, split: str | None, where: str) -> ImagePart:
+    """An array of images with all arrays as long that lie beside it: in its group, and of its split if it has one.
+
+    SourceError if there are labels, and of another length.
+    """
     own_split, own_rest = _split_of(images)
-    count, beside = arrays[images].shape[:1], dict[str, str]()
+    count, beside, others = arrays[images].shape[:1], dict[str, str](), dict[str, str]()
     for key, facts in arrays.items():
         key_split, rest = _split_of(key) if own_split else (None, key)
         group, _, name = rest.rpartition("/")
         own_group = (own_rest if own_split else images).rpartition("/")[0]
-        if key != images and facts.shape[:1] == count and key_split == own_split and group == own_group:
-            beside[name] = key
-    return ImagePart(images, beside, split)
+        if key != images and key_split == own_split and group == own_group:
+            (beside if facts.shape[:1] == count else others)[name] = key
+    label = first_known(others, LABEL_NAMES)
+    if label is not None and first_known(beside, LABEL_NAMES) is None and _is_number(arrays[others[label]]):
+        shape, key = list(arrays[others[label]].shape), others[label]
+        raise SourceError(f"{where}::{key}: has shape {shape} beside {count[0]} images; give one label for each")
+    columns = tuple(key for key in others.values() if len(arrays[key].shape) == 1)
+    return ImagePart(images, beside, split, columns)
+
+
+def _is_number(facts: ArrayFacts) -> bool:
+    return facts.dtype.kind in "biuf" and len(facts.shape) > 0
 
 
 def _split_of(key: str) -> tuple[str | None, str]:
     """The split that a key speaks of, and the rest of it: `x_train`, `train_images` and `train/images` have one."""
     first, last = _SPLIT_FIRST.fullmatch(key), _SPLIT_LAST.fullmatch(key)
     if first:
-        return _SPLITS[first[1].lower()], first[2]
+        return split_part(first[1]), first[2]
     if last:
-        return _SPLITS[last[2].lower()], last[1]
+        return split_part(last[2]), last[1]
     return None, key
 
 
@@ -121,6 +133,11 @@ def _fits(facts: ArrayFacts) -> bool:
 def _offer(arrays: Mapping[str, ArrayFacts], where: str) -> str:
     if not arrays:
         return "there are no arrays in it"
+    return f"name one of {_listed(arrays)}, as in {where}::{next(iter(arrays))}"
+
+
+def _listed(arrays: Mapping[str, ArrayFacts]) -> str:
+    """The first arrays with their dtypes and shapes."""
     shown = [f"{name} ({facts.dtype} {list(facts.shape)})" for name, facts in list(arrays.items())[:_CANDIDATES_SHOWN]]
     more = f" and {len(arrays) - len(shown)} more" if len(arrays) > len(shown) else ""
-    return f"name one of {', '.join(shown)}{more}, as in {where}::{next(iter(arrays))}"
+    return f"{', '.join(shown)}{more}"

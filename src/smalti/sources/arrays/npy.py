@@ -40,7 +40,8 @@ class NpySource(RowsSource):
         images = rows.shape[0] if rows.shape else 0
         labels = None
         if kind_of(neighbour) == "file":
-            labels = check_labels(_rows_of(neighbour).whole(), images, redacted(neighbour))
+            stored = _rows_of(neighbour).whole()
+            labels = check_labels(stored[:, 0] if stored.shape == (images, 1) else stored, images, redacted(neighbour))
         super().__init__(redacted(place), rows, columns_beside(place, images, labels))
 
 
@@ -61,8 +62,12 @@ class NpyRows:
         with opened() as file:
             self._header = self._read_header(file)
         self.shape, self._fortran, self.dtype, self._data_offset = self._header
-        if self._data_offset + self._row_bytes * (self.shape[0] if self.shape else 1) > size_bytes:
+        end = self._data_offset + self._row_bytes * (self.shape[0] if self.shape else 1)
+        if end > size_bytes:
             raise self._truncated()
+        if end < size_bytes:
+            more = f"{size_bytes - end:,} bytes follow the array that its header announces"
+            raise SourceError(f"{where}: {more}; save each array in a file of its own")
 
     def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
         """Yield rows `start` to `stop` in pieces of `rows`. SourceError if the file is not what it was, or damaged."""
@@ -105,7 +110,10 @@ class NpyRows:
             with self._opened() as file:
                 if self._read_header(file) != self._header:
                     raise self._changed()
-            mapped = np.memmap(self._path, self.dtype, "r", self._data_offset, self.shape, "F")
+            try:
+                mapped = np.memmap(self._path, self.dtype, "r", self._data_offset, self.shape, "F")
+            except (ValueError, OSError) as error:  # the file is shorter than it was
+                raise self._changed() from error
             yield np.array(mapped[first : min(first + rows, stop)], order="C")
 
     def _read_header(self, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], int]:

@@ -66,6 +66,10 @@ class NpzFile:
         """A member in memory."""
         return self.rows(key).whole()
 
+    def class_names(self, key: str) -> Mapping[int, str]:
+        """Nothing: NumPy's types name no values."""
+        return {}
+
     def _opened(self, info: zipfile.ZipInfo) -> BinaryIO:
         with self._reading():
             return cast(BinaryIO, _Member(self._place, info))

@@ -67,6 +67,10 @@ class ZarrStore:
         with self.array(key) as array:
             return np.asarray(array[...])
 
+    def class_names(self, key: str) -> Mapping[int, str]:
+        """Nothing: Zarr's types name no values."""
+        return {}
+
     @contextmanager
     def array(self, key: str) -> Iterator[Any]:
         """An array, opened by zarr; SourceError if it is no more what it was."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images.batch import Scalar, SkippedFile
-from smalti.sources.folder.listing import SPLIT_FIELD, list_folder, meaning_of
+from smalti.images.vocabulary import CLASS_NAMES_FILE, FILE_NAME, LABEL, SPLIT_FIELD, TRUE_NAME
+from smalti.sources.folder.listing import list_folder, meaning_of
 from smalti.sources.folder.metadata import MetadataTable, read_class_names, read_metadata
-from smalti.sources.folder.sidecar import CLASS_NAMES_FILE, FILE_NAME, LABEL, TRUE_NAME
 from smalti.sources.records.record import Record
 from smalti.storage.location import Location, below, is_url, redacted
 

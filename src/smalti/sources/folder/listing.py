@@ -1,6 +1,6 @@
 """Which files of a folder are images by their place and suffix, and in which order.
 
-Files are looked at by name and kind only; `imagefile` reads them. The order is by relative POSIX path, compared
+Files are looked at by name and kind only; `imagefiles` reads them. The order is by relative POSIX path, compared
 part by part by code point, so it is the same on every machine, file system and locale.
 
 What the folders in the paths of images stand for: `class/`, `split/class/`, or nothing.
@@ -16,23 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smalti.errors import SourceError
+from smalti.imagefiles.table import FORMAT_NAMES, IMAGE_SUFFIXES
 from smalti.images.batch import SkippedFile
-from smalti.sources.folder.sidecar import CLASS_NAMES_FILE, METADATA_NAMES
+from smalti.images.vocabulary import CLASS_NAMES_FILE, METADATA_NAMES, is_split
 from smalti.storage.location import Location, is_url, list_files
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "SPLIT_FIELD",
-    "FolderListing",
-    "FolderMeaning",
-    "MeaningFinder",
-    "is_hidden",
-    "list_folder",
-    "meaning_of",
-]
+__all__ = ["FolderListing", "FolderMeaning", "MeaningFinder", "is_hidden", "list_folder", "meaning_of"]
 
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})  # made by file managers; dot files are ignored too
 
 
@@ -91,7 +82,7 @@ class _Listing:
         elif name == CLASS_NAMES_FILE or name.rpartition("/")[2].lower() in METADATA_NAMES:
             self.metadata.append(name)
         else:
-            self.skipped[name] = "no image by its suffix (PNG, JPEG, BMP, TIFF, WebP and GIF are read)"
+            self.skipped[name] = f"no image by its suffix ({FORMAT_NAMES} are read)"
 
 
 class _Walk:
@@ -160,10 +151,6 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-SPLIT_FIELD = "split"
-
-_SPLITS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"})
-
 _log = logging.getLogger("smalti")
 
 
@@ -212,7 +199,7 @@ class MeaningFinder:
         unless `where` (what messages call the images) is None.
         """
         first = self._folders[0]
-        has_splits = bool(first) and self._strays[0] is None and {folder.lower() for folder in first} <= _SPLITS
+        has_splits = bool(first) and self._strays[0] is None and all(is_split(folder) for folder in first)
         level = 1 if has_splits else 0
         stray = self._strays[level]
         if len(self._folders[level]) < 2:

@@ -6,8 +6,6 @@ rows, `label`, and further columns. Only scalars are taken; lists and objects ar
 Names, fields and class names out of the small files that `sidecar` describes, wherever they lie.
 """
 
-import csv
-import io
 import json
 import logging
 import re
@@ -21,7 +19,9 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.batch import Scalar
 from smalti.images.columns import Columns
-from smalti.sources.folder.sidecar import FILE_NAME, class_names_name, metadata_name
+from smalti.images.vocabulary import FILE_NAME
+from smalti.sources.folder.csv_rows import CsvError, csv_rows
+from smalti.sources.folder.sidecar import class_names_name, metadata_name
 from smalti.sources.tables.schema import is_scalar
 from smalti.sources.tables.table_records import plain_batch, reading_table
 from smalti.sources.tables.table_records import scalars_of as table_scalars
@@ -39,9 +39,8 @@ __all__ = [
 
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, whose zeros are to be kept
-_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf)", re.IGNORECASE)
+_FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _INT64 = range(-(1 << 63), 1 << 63)
-_CELL_CHARS = 1 << 24  # the longest text in a CSV file
 
 _log = logging.getLogger("smalti")
 
@@ -93,27 +92,22 @@ def scalars_of(values: Mapping[str, Any], left_out: set[str]) -> dict[str, Scala
 
 def _csv_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
     """Columns of a CSV file in UTF-8 with a line of names: whole columns are int, float or bool if all cells are."""
-    before = csv.field_size_limit(_CELL_CHARS)
     try:
-        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
-        head = [name or f"column {number}" for number, name in enumerate(next(rows, []), 1)]
+        rows = csv_rows(file.read().decode("utf-8-sig"))
+        head = [name or f"column {number}" for number, name in enumerate(next(rows, (1, []))[1], 1)]
         if len(set(head)) < len(head):
             raise SourceError(f"{where}: two columns of one name; rename one")
         columns: list[list[str]] = [[] for _ in head]
-        for row in rows:
+        for line, row in rows:
             if len(row) > len(head):
-                raise SourceError(
-                    f"{where}, line {rows.line_num}: {len(row)} cells under {len(head)} names; correct it"
-                )
+                raise SourceError(f"{where}, line {line}: {len(row)} cells under {len(head)} names; correct it")
             if row:
                 for cells, cell in zip(columns, [*row, *[""] * (len(head) - len(row))], strict=True):
                     cells.append(cell)
-    except csv.Error as error:
-        raise SourceError(f"{where}, line {rows.line_num}: is no CSV ({error}); write it again") from error
+    except CsvError as error:
+        raise SourceError(f"{where}, line {error.line}: is no CSV ({error}); write it again") from error
     except UnicodeDecodeError as error:
         raise SourceError(f"{where}: is not UTF-8 ({error.reason}); save it as UTF-8") from error
-    finally:
-        csv.field_size_limit(before)
     return {
         name: list(cells) if name == FILE_NAME else _typed(cells) for name, cells in zip(head, columns, strict=True)
     }
@@ -195,7 +189,21 @@ def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list
         for name, values in columns.items():
             values.append(kept.get(name))
     _tell_left_out(left_out, where)
+    _tell_mixed(columns, where)
     return columns
+
+
+def _tell_mixed(columns: Mapping[str, Sequence[Scalar | None]], where: str) -> None:
+    """Warn of columns that will be texts, because their values are of kinds that no other column holds."""
+    mixed = [name for name, values in columns.items() if len({_kind(value) for value in values} - {None}) > 1]
+    if mixed:
+        _log.warning("%s: values of several kinds, which become texts, in %s", where, ", ".join(mixed))
+
+
+def _kind(value: Scalar | None) -> str | None:
+    if value is None:
+        return None
+    return "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
 
 
 def _tell_left_out(names: set[str], where: str) -> None:

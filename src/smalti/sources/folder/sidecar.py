@@ -13,14 +13,9 @@ import numpy as np
 
 from smalti.errors import SmaltiError
 from smalti.images.batch import Fields, Scalar
+from smalti.images.vocabulary import CLASS_NAMES_FILE, METADATA_FILE, TRUE_NAME
 
 __all__ = [
-    "CLASS_NAMES_FILE",
-    "FILE_NAME",
-    "LABEL",
-    "METADATA_FILE",
-    "METADATA_NAMES",
-    "TRUE_NAME",
     "check_field_names",
     "class_names_bytes",
     "class_names_name",
@@ -28,16 +23,6 @@ __all__ = [
     "json_line",
     "metadata_name",
 ]
-
-METADATA_FILE = "metadata.jsonl"
-METADATA_NAMES = frozenset({METADATA_FILE, "metadata.csv", "metadata.parquet"})
-"""What a table of rows in a folder may be called; `metadata` reads each."""
-
-CLASS_NAMES_FILE = "class_names.json"
-
-FILE_NAME, LABEL = "file_name", "label"
-TRUE_NAME = "__name__"
-"""The key of an image's own name, where its file had to be called something else."""
 
 
 def metadata_name(name: str) -> str:

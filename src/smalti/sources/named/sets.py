@@ -11,7 +11,7 @@ from smalti.sources.named.colour_mirrors import CifarArchiveMirror, CifarNpmMirr
 from smalti.sources.named.fetching import RawFile
 from smalti.sources.named.mirrors import DebianMirror, HttpMirror, Mirror, NpmMirror, PickleWheelMirror
 
-__all__ = ["CIFAR_10", "FASHION_MNIST", "MNIST", "NOTO_EMOJI", "SETS", "SET_NAMES", "NamedSet", "Part"]
+__all__ = ["CIFAR_10", "FASHION_MNIST", "MNIST", "NOTO_EMOJI", "SETS", "SET_NAMES", "NamedSet", "Part", "validation_of"]
 
 
 @dataclass(frozen=True)
@@ -177,3 +177,12 @@ SET_NAMES = tuple(
     name for one in SETS for name in (one.name, *(f"{one.name}/{part.name}" for part in one.parts if part.name))
 )
 """What may be named: a set, or a part of one."""
+
+
+def validation_of(name: str) -> str | None:
+    """The name of the part that validates a fit on a named part: its set's "test" for "train", else None."""
+    for one in SETS:
+        parts = {part.name for part in one.parts}
+        if name == f"{one.name}/train" and {"train", "test"} <= parts:
+            return f"{one.name}/test"
+    return None

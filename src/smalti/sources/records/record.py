@@ -8,6 +8,7 @@ and holds that every pass yields the same images.
 An entry's data to what its header says, or to pixels: a file's bytes, its path, its URL, or an array.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from typing import BinaryIO, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.imagefiles.format import ImageHeader, UnreadableImageError
+from smalti.imagefiles.table import DECODER_FIELDS, read_header, read_image
 from smalti.images.batch import PIXEL_DTYPES, Pixels, Scalar, SkippedFile
-from smalti.images.imagefile import ImageHeader, UnreadableImageError, pillow_warnings, read_header, read_image
+from smalti.images.vocabulary import LABEL, PLAIN_LABEL_NAMES, first_known
 from smalti.storage.location import open_binary
 
 __all__ = [
@@ -96,6 +99,8 @@ def _header_of_array(pixels: NDArray[np.generic]) -> ImageHeader:
 
 _UNREADABLE = -1  # in place of a group's number
 
+_log = logging.getLogger("smalti")
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -157,7 +162,7 @@ class Survey:
     unreadable : these, by entry
     named, labelled : whether every entry that can be read has a name, a label
     partial : "name" and "label" if only some have one: then they are fields, so that none is lost
-    field_names : those of the records, then what was needed of "name", "label", "source_mode", "source_orientation"
+    field_names : those of the records, then what was needed of "name" and "label", then what decoders contribute
     """
 
     groups: tuple[Group, ...]
@@ -183,25 +188,29 @@ def survey(records: Records) -> Survey:
     groups: dict[Group, int] = {}
     group_of = np.full(len(records), _UNREADABLE, np.int32)
     unreadable: dict[int, SkippedFile] = {}
-    images = named = labelled = modes = orientations = 0
-    with pillow_warnings():
-        for entry, record in records.read(range(len(records))):
-            try:
-                header = header_of(record.data)
-                group = header.shape, header.dtype
-                if group not in groups:
-                    image_of(record.data)
-            except UnreadableImageError as error:
-                unreadable[entry] = SkippedFile(shown_name(record, entry, len(records)), str(error))
-                continue
-            group_of[entry] = groups.setdefault(group, len(groups))
-            images += 1
-            named += record.name is not None
-            labelled += record.label is not None
-            modes += header.source_mode is not None
-            orientations += header.orientation is not None
-    partial = [name for name, having in (("name", named), ("label", labelled)) if 0 < having < images]
-    converted = [name for name, having in (("source_mode", modes), ("source_orientation", orientations)) if having]
+    more_inside: list[SkippedFile] = []
+    contributed: set[str] = set()
+    images = named = labelled = 0
+    for entry, record in records.read(range(len(records))):
+        try:
+            header = header_of(record.data)
+            group = header.shape, header.dtype
+            if group not in groups:
+                image_of(record.data)
+        except UnreadableImageError as error:
+            unreadable[entry] = SkippedFile(shown_name(record, entry, len(records)), str(error))
+            continue
+        group_of[entry] = groups.setdefault(group, len(groups))
+        images += 1
+        named += record.name is not None
+        labelled += record.label is not None
+        contributed.update(header.fields)
+        if header.unread is not None:
+            more_inside.append(SkippedFile(shown_name(record, entry, len(records)), header.unread))
+    partial = [name for name, having in (("name", named), (LABEL, labelled)) if 0 < having < images]
+    converted = [name for name in DECODER_FIELDS if name in contributed]
+    _warn_of_more_inside(records.description, more_inside)
+    _warn_of_labels(records, labelled, images)
     return Survey(
         tuple(groups),
         group_of,
@@ -211,6 +220,27 @@ def survey(records: Records) -> Survey:
         partial=frozenset(partial),
         field_names=tuple(dict.fromkeys([*records.field_names, *partial, *converted])),
     )
+
+
+def _warn_of_more_inside(description: str, files: Sequence[SkippedFile]) -> None:
+    """Say in one line which files hold more than the image that is read of them."""
+    if files:
+        count = "1 file holds" if len(files) == 1 else f"{len(files):,} files hold"
+        first = files[0]
+        _log.warning("%s: %s more than was read, such as %s (%s)", description, count, first.name, first.reason)
+
+
+def _warn_of_labels(records: Records, labelled: int, images: int) -> None:
+    """Say in one line why something that is called a label becomes a field."""
+    if 0 < labelled < images:
+        gaps = images - labelled
+        words = "%s: %s of %s images have no label; the labels are kept as the field 'label'"
+        _log.warning(words, records.description, f"{gaps:,}", f"{images:,}")
+        return
+    called = first_known(records.field_names, PLAIN_LABEL_NAMES)
+    if called is not None and images and not labelled:
+        words = "%s: '%s' holds no labels, which are whole numbers or texts of one kind; kept as a field"
+        _log.warning(words, records.description, called)
 
 
 def shown_name(record: Record, entry: int, entries: int) -> str:

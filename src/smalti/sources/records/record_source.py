@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
+from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.images.batch import ImageBatch, Pixels, Scalar, SkippedFile
-from smalti.images.imagefile import ImageHeader, UnreadableImageError, pillow_warnings
 from smalti.sources.records.record import Group, Record, Records, Survey, image_of, shown_name, survey
 
 __all__ = ["RecordSource", "sources_of", "usual_of"]
@@ -70,27 +70,22 @@ class RecordSource:
             while left > 0 and len(kept) < len(pixels):
                 some = [(next(places), *next(records)) for _ in range(min(left, len(pixels) - len(kept)))]
                 left -= len(some)
-                for (place, entry, record), decoded in zip(some, self._decode(some), strict=True):
-                    image = self._taken(place, entry, record, decoded)
+                for place, entry, record in some:
+                    image = self._taken(place, entry, record, self._decode(place, record))
                     if image is not None:
                         pixels[len(kept)] = image[1]
                         kept.append((record, image[0]))
             if kept:
                 yield self._batch(pixels[: len(kept)], kept)
 
-    def _decode(self, some: Sequence[tuple[int, int, Record]]) -> Iterator[_Decoded | None]:
-        """Decode entries; None for those that are passed over already."""
-
-        def decoded(one: tuple[int, int, Record]) -> _Decoded | None:
-            if one[0] in self._unreadable:
-                return None
-            try:
-                return image_of(one[2].data)
-            except UnreadableImageError as error:
-                return error
-
-        with pillow_warnings():
-            yield from map(decoded, some)
+    def _decode(self, place: int, record: Record) -> _Decoded | None:
+        """Decode an entry; None for one that is passed over already."""
+        if place in self._unreadable:
+            return None
+        try:
+            return image_of(record.data)
+        except UnreadableImageError as error:
+            return error
 
     def _taken(
         self, place: int, entry: int, record: Record, decoded: _Decoded | None
@@ -179,10 +174,8 @@ def _found(records: Records) -> Survey:
 
 
 def _field(name: str, record: Record, header: ImageHeader, found: Survey) -> Scalar | None:
-    if name == "source_mode" and header.source_mode is not None:
-        return header.source_mode
-    if name == "source_orientation" and header.orientation is not None:
-        return header.orientation
+    if name in header.fields:
+        return header.fields[name]
     value = record.fields.get(name)
     if value is None and name in found.partial:
         return record.name if name == "name" else record.label

@@ -146,6 +146,8 @@ class DatasetObject(Protocol):
 class DatasetPart:
     """A `datasets.Dataset`, read as tables of Arrow."""
 
+    reads_nested = False
+
     def __init__(self, dataset: Any, name: str) -> None:
         self.shown = name
         self.rows = len(dataset)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.sources.folder.listing import IMAGE_SUFFIXES
+from smalti.imagefiles.table import IMAGE_SUFFIXES
+from smalti.images.vocabulary import METADATA_PARQUET, is_split
 from smalti.sources.records.record import Records
 from smalti.sources.tables.schema import pyarrow_for
 from smalti.sources.tables.table_records import BATCH_BYTES, TableRecords, file_below, reading_table
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["is_parquet_folder", "open_parquet", "open_parquet_folder", "parquet_names"]
 
 _SUFFIX = ".parquet"
-_METADATA = "metadata.parquet"  # beside image files it says more of them, and holds none
 _BUFFER_BYTES = 1 << 20  # read at a time of a column; else a row group is read whole
 _BATCH_ROWS = 1024
 _SHARD = re.compile(r"(?P<split>.+)-\d{4,}-of-\d{4,}")
-_SPLITS = re.compile(r"train(ing)?|valid(ation)?|val|dev|test(ing)?|eval(uation)?", re.IGNORECASE)
 
 
 class ParquetPart:
     """One Parquet file; its end, with the table of row groups, is read on opening and kept."""
+
+    reads_nested = True
 
     def __init__(self, place: Location, name: str) -> None:
         self.shown = name
@@ -121,14 +122,15 @@ def split_of(name: str) -> str | None:
         return shard["split"]
     for part in (stem, *reversed(folders)):
         words = part.removeprefix("partial-")
-        if _SPLITS.fullmatch(re.sub(r"[-_.]?\d+$", "", words)):
-            return re.sub(r"[-_.]?\d+$", "", words)
+        word = re.sub(r"[-_.]?\d+$", "", words)
+        if is_split(word):
+            return word
     return None
 
 
 def _is_part(name: str) -> bool:
     hidden = any(part.startswith(".") for part in name.split("/"))
-    return name.lower().endswith(_SUFFIX) and name.rpartition("/")[2] != _METADATA and not hidden
+    return name.lower().endswith(_SUFFIX) and name.rpartition("/")[2] != METADATA_PARQUET and not hidden
 
 
 def _folder_of(place: Location) -> Location:

@@ -30,6 +30,8 @@ _FILE_NAME = re.compile(r"[^/\\:\x00-\x1f]+\.arrow")
 class ArrowPart:
     """One file of Arrow's streaming format, mapped into memory: of what is not asked for only the heads are read."""
 
+    reads_nested = False
+
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.shown = redacted(path) if name is None else name
         self._path = path

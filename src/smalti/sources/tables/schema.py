@@ -6,11 +6,13 @@ says of its columns (images, classes) is read from the schema's metadata, as JSO
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from smalti.errors import MissingDependencyError, SourceError
+from smalti.imagefiles.table import FORMATS
+from smalti.images.vocabulary import LABEL_NAMES, NAME_COLUMNS, PLAIN_LABEL_NAMES, first_known
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -32,9 +34,8 @@ FEATURES_KEY = b"huggingface"
 
 ImageKind = Literal["file", "bytes", "pixels"]
 
-_IMAGE_NAMES = ("image", "img", "png", "jpg", "jpeg", "webp", "tif", "tiff", "picture", "photo", "bytes", "pixels")
-_LABEL_NAMES = ("label", "labels", "fine_label", "class", "target")
-_NAME_NAMES = ("file_name", "filename", "path", "__key__")
+_SUFFIX_NAMES = tuple(suffix.removeprefix(".") for one in FORMATS for suffix in one.suffixes)
+_IMAGE_NAMES = ("image", "img", *_SUFFIX_NAMES, "picture", "photo", "bytes", "pixels")
 _KINDS: tuple[ImageKind, ...] = ("file", "bytes", "pixels")
 
 _log = logging.getLogger("smalti")
@@ -51,6 +52,7 @@ class TableColumns:
     name : the column of names, "" for the paths within `image`, None if there are none
     fields : further columns that hold a scalar each
     classes : the names of the classes of those of `fields` that hold classes
+    spare_name : the one of `fields` that has the names if no image has a path, or None
     """
 
     image: str
@@ -60,6 +62,7 @@ class TableColumns:
     name: str | None
     fields: tuple[str, ...]
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    spare_name: str | None = None
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -103,6 +106,7 @@ def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
         name,
         fields,
         {key: classes[key] for key in fields if key in classes},
+        _named_column(types, scalars) if name == "" else None,
     )
 
 
@@ -146,7 +150,7 @@ def _image_column(types: "Mapping[str, pa.DataType]", shown: str) -> tuple[str, 
     kinds = {name: kind for name, kind_of in types.items() if (kind := _image_kind(kind_of)) is not None}
     for kind in _KINDS:
         found = [name for name, of in kinds.items() if of == kind]
-        chosen = found[0] if len(found) == 1 else _first_known(found, _IMAGE_NAMES)
+        chosen = found[0] if len(found) == 1 else first_known(found, _IMAGE_NAMES)
         if chosen is not None:
             return chosen, kind
         if found:
@@ -173,22 +177,21 @@ def _label_column(types: "Mapping[str, pa.DataType]", classes: Mapping[str, obje
     """A column of classes, else one whose name says so and that holds integers or texts."""
     is_ = pyarrow_for("a table").types
     if classes:
-        return _first_known(list(classes), _LABEL_NAMES) or next(iter(classes))
+        return first_known(list(classes), LABEL_NAMES) or next(iter(classes))
     fitting = [name for name, of in types.items() if is_.is_integer(of) or is_text(of)]
-    return _first_known(fitting, _LABEL_NAMES[:2])
+    return first_known(fitting, PLAIN_LABEL_NAMES)
 
 
 def _name_column(types: "Mapping[str, pa.DataType]", image: str, scalars: list[str]) -> str | None:
     is_ = pyarrow_for("a table").types
     if is_.is_struct(types[image]) and types[image].get_field_index("path") >= 0:
         return ""
-    return _first_known([name for name in scalars if is_text(types[name])], _NAME_NAMES)
+    return _named_column(types, scalars)
 
 
-def _first_known(names: Iterable[str], known: tuple[str, ...]) -> str | None:
-    """Of some names, the one that comes first in `known`, in any case of letters."""
-    places = {name: known.index(name.lower()) for name in names if name.lower() in known}
-    return min(places, key=lambda name: places[name], default=None)
+def _named_column(types: "Mapping[str, pa.DataType]", scalars: list[str]) -> str | None:
+    """A column of texts whose name says that they are names."""
+    return first_known([name for name in scalars if is_text(types[name])], NAME_COLUMNS)
 
 
 def is_nested(kind_of: "pa.DataType") -> bool:

@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.images.batch import Scalar, SkippedFile
+from smalti.images.vocabulary import SPLIT_FIELD
 from smalti.sources.records.record import EntryData, Record, Unreadable
 from smalti.sources.tables.schema import classes_in, columns_of, is_nested, is_text, plain_type, pyarrow_for
 from smalti.storage.location import Location, is_url
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH_BYTES",
-    "SPLIT_FIELD",
     "TablePart",
     "TableRecords",
     "file_below",
@@ -110,7 +111,6 @@ def relative_name(path: str | None) -> str | None:
 # was sibling import
 
 
-SPLIT_FIELD = "split"
 BATCH_BYTES = 8 << 20
 """About how much of a table is held in memory at a time."""
 
@@ -134,6 +134,10 @@ class TablePart(Protocol):
     @property
     def schema(self) -> "pa.Schema":
         """Names and types of its columns."""
+
+    @property
+    def reads_nested(self) -> bool:
+        """Whether `batches` takes a part of a struct, as `image.path`."""
 
     def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
         """Yield batches that hold all wanted rows, in order, each with the number of its first row.
@@ -166,6 +170,10 @@ class TableRecords:
         self._follow = follow
         with reading_table(parts[0].shown):  # names may be no text
             self._columns = columns_of(parts[0].schema, parts[0].shown)
+        spare = self._columns.spare_name
+        if spare is not None and not any(_has_paths(part, self._columns.image) for part in parts):
+            fields = tuple(field for field in self._columns.fields if field != spare)
+            self._columns = replace(self._columns, name=spare, fields=fields)
         for part in parts[1:]:
             with reading_table(part.shown):
                 _check_like(part, parts[0], self._columns.used)
@@ -281,6 +289,17 @@ def file_below(root: Location) -> Follow:
         return file if file.is_file() else Unreadable("holds no bytes, only the path of a file that is not there")
 
     return follow
+
+
+def _has_paths(part: TablePart, image: str) -> bool:
+    """Whether any image of a column of structs has a path."""
+    columns = [f"{image}.path"] if part.reads_nested else [image]
+    with reading_table(part.shown):
+        for _, batch in part.batches(columns, np.arange(part.rows)):
+            paths = plain_batch(batch).column(0).field("path")
+            if paths.null_count < len(paths) and any(paths.to_pylist()):
+                return True
+    return False
 
 
 def _check_like(part: TablePart, first: TablePart, columns: Sequence[str]) -> None:

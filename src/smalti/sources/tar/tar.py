@@ -13,11 +13,11 @@ from itertools import groupby
 
 from smalti.errors import SourceError
 from smalti.images.batch import SkippedFile
-from smalti.sources.folder.listing import SPLIT_FIELD, MeaningFinder, is_hidden
+from smalti.images.vocabulary import LABEL, SPLIT_FIELD, TAR_SUFFIXES
+from smalti.sources.folder.listing import MeaningFinder, is_hidden
 from smalti.sources.folder.metadata import class_names_from
-from smalti.sources.folder.sidecar import LABEL
 from smalti.sources.records.record import EntryData, Record
-from smalti.sources.tar.tar_members import TAR_SUFFIXES, TarMembers, open_tar
+from smalti.sources.tar.tar_members import TarMembers, open_tar
 from smalti.sources.tar.tar_samples import Labels, Sample, image_data, is_ignored, key_of
 from smalti.storage.location import Location, below, list_files, redacted
 
@@ -34,19 +34,28 @@ _log = logging.getLogger("smalti")
 
 
 def is_tar_folder(place: Location) -> bool:
-    """Whether a folder holds TAR files and nothing else, but for what is hidden."""
-    found = False
-    for name, _ in list_files(place):
-        if not any(is_hidden(part) for part in name.split("/")):
-            if not name.lower().endswith(TAR_SUFFIXES):
-                return False
-            found = True
-    return found
+    """Whether a folder holds TAR files and nothing else, but for what is hidden and what img2dataset adds to each.
+
+    img2dataset writes `00000.parquet` and `00000_stats.json` beside `00000.tar`: tables of what it fetched.
+    """
+    names = [name for name, _ in list_files(place) if not any(is_hidden(part) for part in name.split("/"))]
+    stems = {name.removesuffix(".tar") for name in names if _is_tar(name)}
+    return bool(stems) and all(_is_tar(name) or _stem_of_table(name) in stems for name in names)
 
 
 def tar_names(place: Location) -> tuple[str, ...]:
     """The relative names of a folder's TAR files, in order; hidden ones are left out."""
-    return tuple(name for name, _ in list_files(place) if not any(is_hidden(part) for part in name.split("/")))
+    names = (name for name, _ in list_files(place) if _is_tar(name))
+    return tuple(name for name in names if not any(is_hidden(part) for part in name.split("/")))
+
+
+def _is_tar(name: str) -> bool:
+    return name.lower().endswith(TAR_SUFFIXES)
+
+
+def _stem_of_table(name: str) -> str | None:
+    """What a table of img2dataset shares with its TAR file; None for other files."""
+    return next((name.removesuffix(end) for end in (".parquet", "_stats.json") if name.endswith(end)), None)
 
 
 def open_tar_folder(place: Location) -> "TarRecords":

@@ -19,9 +19,7 @@ from smalti.errors import MissingDependencyError, SourceError
 from smalti.images.batch import SkippedFile
 from smalti.storage.location import Location, name_of, open_binary, redacted
 
-__all__ = ["TAR_SUFFIXES", "Member", "TarMembers", "open_tar"]
-
-TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+__all__ = ["Member", "TarMembers", "open_tar"]
 
 _MAX_HEADER_BYTES = 1 << 20
 _SKIP_BYTES = 1 << 20
@@ -141,7 +139,7 @@ def open_tar(place: Location, skipped: list[SkippedFile] | None = None) -> Itera
     """Open a TAR file, plain or packed as its suffix says (`TAR_SUFFIXES`), at its beginning.
 
     Raises SourceError, also inside the `with` block, if it cannot be read or unpacked; MissingDependencyError for
-    .tar.zst without zstandard.
+    .tar.zst and .tzst without zstandard.
     """
     where, suffix = redacted(place), name_of(place).lower().rpartition(".")[2]
     unpacking_errors: tuple[type[Exception], ...] = (EOFError, zlib.error, OSError)
@@ -149,7 +147,7 @@ def open_tar(place: Location, skipped: list[SkippedFile] | None = None) -> Itera
         file: BinaryIO = packed
         if suffix in ("gz", "tgz"):
             file = cast(BinaryIO, _Forwards(cast(BinaryIO, gzip.GzipFile(fileobj=packed, mode="rb"))))
-        elif suffix == "zst":
+        elif suffix in ("zst", "tzst"):
             try:
                 import zstandard  # noqa: PLC0415 (optional: only .zst needs it)
             except ImportError as error:

@@ -6,17 +6,17 @@ from collections.abc import Container
 from io import BytesIO
 
 from smalti.errors import SourceError
+from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Scalar, SkippedFile
+from smalti.images.vocabulary import LABEL, TRUE_NAME, webdataset_ignores
 from smalti.sources.arrays.npy import NpyRows
-from smalti.sources.folder.listing import IMAGE_SUFFIXES, is_hidden
+from smalti.sources.folder.listing import is_hidden
 from smalti.sources.folder.metadata import scalars_of
-from smalti.sources.folder.sidecar import LABEL, TRUE_NAME
 from smalti.sources.records.record import EntryData, Unreadable
 from smalti.sources.tar.tar_members import Member, TarMembers
 
 __all__ = ["Labels", "Sample", "image_data", "is_ignored", "key_of"]
 
-_IGNORED = re.compile(r"__[^/]*__($|/)")  # what WebDataset passes over
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _INT64 = range(-(1 << 63), 1 << 63)
 _MAX_IMAGE_BYTES, _MAX_TEXT_BYTES = 1 << 30, 1 << 24
@@ -31,7 +31,7 @@ def key_of(name: str) -> str:
 
 def is_ignored(name: str) -> bool:
     """Whether a member is passed over without a word: hidden, or WebDataset's own."""
-    return _IGNORED.match(name) is not None or any(is_hidden(part) for part in name.split("/"))
+    return webdataset_ignores(name) or any(is_hidden(part) for part in name.split("/"))
 
 
 def image_data(member: Member, members: TarMembers) -> EntryData:
@@ -95,6 +95,9 @@ class Sample:
         elif kind in ("json", "txt") or extension == "cls":
             self.described = True
             self._describe(member, members, extension)
+        elif kind == "cls":
+            key = key_of(member.name).rpartition("/")[2]
+            self._skip(member, f"its key ends at its first dot ({key}), so that it is no .cls; name it {key}.cls")
         elif extension != "__key__":
             self._skip(member, "no image by its suffix, and none of .cls, .json and .txt")
         self._names.add(member.name)

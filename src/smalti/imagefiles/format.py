@@ -1,0 +1,140 @@
+"""What a decoder of one format of image files is, and what it says of a file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from smalti.errors import MissingDependencyError
+from smalti.images.batch import PixelDtype, Pixels, Scalar
+
+__all__ = [
+    "HEAD_BYTES",
+    "SOURCE_MODE",
+    "SOURCE_ORIENTATION",
+    "ImageFormat",
+    "ImageHeader",
+    "UnreadableImageError",
+    "check_size",
+    "imagecodecs_for",
+    "too_many_pixels",
+    "upright",
+    "upright_header",
+    "whole_file",
+]
+
+_MAX_FILE_BYTES = 1 << 30
+
+HEAD_BYTES = 256
+"""How many bytes of a file a magic test is given."""
+
+SOURCE_MODE = "source_mode"
+"""The field that says how pixels that were converted are stored in the file (docs/images.md)."""
+
+SOURCE_ORIENTATION = "source_orientation"
+"""The field that holds the EXIF orientation, 2 to 8, of an image that was turned upright."""
+
+
+class UnreadableImageError(Exception):
+    """An image that cannot be taken; its text is the reason. Sources turn it into a skipped entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says of its image before the pixels are decoded.
+
+    shape : height, width and channels as read, turned upright
+    dtype : uint8 or uint16
+    fields : what the decoder contributes to the columns of the image, by the names of the fields
+    unread : what else the file holds that looks like pixels and is not read, in words; None if there is nothing
+    """
+
+    shape: tuple[int, int, int]
+    dtype: PixelDtype
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+    unread: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """The decoder of one format.
+
+    name : what messages call the format
+    suffixes : of its files, lower case, each with its dot
+    matches : whether a file that begins with these bytes (at most HEAD_BYTES) is of this format
+    read_header : the header of a file, without its pixels; the file is at its beginning
+    read_image : header and pixels [H, W, C] of a file, turned upright, from one look at the file
+    fields : the names of all fields that its headers may have
+
+    Both readers raise UnreadableImageError with a reason. Whatever else they raise counts as damage of the file.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]
+    read_header: Callable[[BinaryIO], ImageHeader]
+    read_image: Callable[[BinaryIO], tuple[ImageHeader, Pixels]]
+    fields: tuple[str, ...] = ()
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise UnreadableImageError for an image without pixels, or with more than Pillow's limit."""
+    if width == 0 or height == 0:
+        raise UnreadableImageError(f"{height}x{width} pixels; there is nothing to read")
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise UnreadableImageError(too_many_pixels())
+
+
+def too_many_pixels() -> str:
+    """The reason why an image above Pillow's limit is not read."""
+    return f"too many pixels (more than {Image.MAX_IMAGE_PIXELS:,})"
+
+
+def upright_header(
+    stored_shape: tuple[int, int, int],
+    dtype: PixelDtype,
+    mode: str | None = None,
+    orientation: int | None = None,
+    unread: str | None = None,
+) -> ImageHeader:
+    """The header of an image that is stored in this shape, and turned upright as it is read."""
+    turned = orientation if orientation in range(2, 9) else None
+    height, width, channels = stored_shape
+    size = (width, height) if turned is not None and turned >= 5 else (height, width)
+    fields: dict[str, Scalar] = {}
+    if mode is not None:
+        fields[SOURCE_MODE] = mode
+    if turned is not None:
+        fields[SOURCE_ORIENTATION] = turned
+    return ImageHeader((*size, channels), np.dtype(dtype), fields, unread)
+
+
+def upright(pixels: Pixels, orientation: object) -> Pixels:
+    """Pixels upright: EXIF orientations 2 to 4 mirror or turn by 180 degrees, 5 to 8 also swap height and width."""
+    if not isinstance(orientation, int) or orientation not in range(2, 9):
+        return pixels
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return pixels[rows, columns]
+
+
+def whole_file(file: BinaryIO) -> bytes:
+    """All bytes of a file of one image, for decoders that take no streams."""
+    file.seek(0)
+    data = file.read(_MAX_FILE_BYTES + 1)
+    if len(data) > _MAX_FILE_BYTES:
+        raise UnreadableImageError(f"more than {_MAX_FILE_BYTES:,} bytes, which no one image has")
+    return data
+
+
+def imagecodecs_for(what: str) -> Any:
+    """The package imagecodecs; MissingDependencyError, which names `what`, if it is not installed."""
+    try:
+        import imagecodecs  # noqa: PLC0415 (optional: few files need it)
+    except ImportError as error:
+        raise MissingDependencyError.of(what, "imagecodecs", "formats") from error
+    return imagecodecs

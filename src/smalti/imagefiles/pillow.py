@@ -1,0 +1,189 @@
+"""Image files that Pillow reads: JPEG, BMP, WebP and GIF; and most PNG and TIFF files, for `png` and `tiff`.
+
+Samples of 8 bits become uint8, grey ones of 16 bits uint16; nothing is ever cut. What had to be converted (palettes,
+CMYK, grey of few bits, an EXIF orientation) is said in the header's fields. What cannot be kept is refused: float and
+32-bit samples, animations, several pages, other colour spaces.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from smalti.imagefiles.format import (
+    SOURCE_MODE,
+    SOURCE_ORIENTATION,
+    ImageFormat,
+    ImageHeader,
+    UnreadableImageError,
+    check_size,
+    upright,
+    upright_header,
+)
+from smalti.imagefiles.quiet import quiet_decoders
+from smalti.images.batch import PIXEL_DTYPES, PixelDtype, Pixels
+
+__all__ = ["BMP", "GIF", "JPEG", "WEBP", "exif_orientation", "header_of", "is_wide_grey", "opened", "pixels_of"]
+
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
+_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+_WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
+_FEW_BITS = {"L;2": "L;2", "L;4": "L;4", "BGR;15": "RGB;555", "BGR;16": "RGB;565"}  # by Pillow's raw modes
+_ADOBE_YCCK = 2  # the colour transform of a JPEG's Adobe marker
+_UINT8, _UINT16 = PIXEL_DTYPES
+_DIB_HEADS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the header with which a BMP without its file header begins
+
+
+@contextmanager
+def opened(file: BinaryIO, *kinds: str) -> Iterator[Image.Image]:
+    """The file as Pillow opens it, as one of the kinds (names of Pillow) alone; inside, decoders are quiet."""
+    file.seek(0)
+    with quiet_decoders(), Image.open(file, formats=kinds) as image:
+        yield image
+
+
+def header_of(image: Image.Image, orientation: int | None) -> ImageHeader:
+    """What Pillow found on opening; UnreadableImageError for what it would read only in part.
+
+    orientation : where the file says how it is turned, as `exif_orientation` finds it
+    """
+    tags = getattr(image, "tag_v2", None)
+    width, height = image.size if tags is None else (tags[256], tags[257])  # as stored, never turned already
+    check_size(width, height)
+    frames = getattr(image, "n_frames", 1)
+    unread = None
+    if frames > 1 and image.format == "MPO":  # a JPEG photo with further views behind it
+        views = "a second view" if frames == 2 else f"{frames - 1} further views"
+        unread = f"{views} behind the photo"
+    elif frames > 1:
+        what = "pages" if image.format == "TIFF" else "frames"
+        raise UnreadableImageError(f"{frames} {what}; only single images are read")
+
+    def made(dtype: PixelDtype, channels: int, mode: str | None) -> ImageHeader:
+        return upright_header((height, width, channels), dtype, mode, orientation, unread)
+
+    transparent = "transparency" in image.info
+    if is_wide_grey(image):
+        return made(_UINT16, 2 if transparent else 1, "L;tRNS" if transparent else None)
+    raw = _raw_mode(image)
+    if image.format == "PNG" and raw.endswith(";16B"):
+        channels = 4 if transparent else _CHANNELS[raw.removesuffix(";16B")]
+        return made(_UINT16, channels, "RGB;tRNS" if transparent else None)
+    _refuse(image)
+    return made(_UINT8, _CHANNELS[_target_mode(image)], _source_mode(image, raw))
+
+
+def pixels_of(image: Image.Image, header: ImageHeader) -> Pixels:
+    """Pixels [H, W, C] of an opened image, turned upright; uint16 for grey ones alone."""
+    image.load()
+    pixels = _wide_grey(image) if header.dtype == np.uint16 else _narrow(image, header)
+    # Pillow turns TIFF files itself when it loads them, and then forgets their orientation.
+    turn = image.getexif().get(_ORIENTATION) if image.format == "TIFF" else header.fields.get(SOURCE_ORIENTATION)
+    return upright(pixels, turn)
+
+
+def exif_orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation that Pillow finds in front of the pixels."""
+    found = Image.Image.getexif(image).get(_ORIENTATION)  # of PNG, the subclass's would decode the pixels
+    return found if isinstance(found, int) else None
+
+
+def _refuse(image: Image.Image) -> None:
+    """Raise for samples that are not of 8 bits or fewer, and for colour spaces that have no plain RGB."""
+    if image.mode in ("I", "F"):
+        raise UnreadableImageError(f"32-bit samples ({image.mode}); images have 8 or 16 bits, scale and convert them")
+    if image.mode not in (*_CHANNELS, "1", "P", "PA", "CMYK"):
+        raise UnreadableImageError(f"colour mode {image.mode}; convert it to grey or RGB")
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Pillow's name for the samples as they lie in the file: 16-bit RGB is opened as RGB, cut to 8."""
+    for tile in image.tile if isinstance(image, ImageFile.ImageFile) else []:
+        arguments = tile[3]
+        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+        return raw if isinstance(raw, str) else ""
+    return ""
+
+
+def is_wide_grey(image: Image.Image) -> bool:
+    """Whether samples are grey ones of 16 bits, which Pillow keeps."""
+    # Pillow before 11 opens 16-bit grey PNG files in a mode of 32 bits.
+    return image.mode in _WIDE_GREY or (image.format == "PNG" and _raw_mode(image) == "I;16B")
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and tags.get(_PHOTOMETRIC) == 0
+
+
+def _source_mode(image: Image.Image, raw: str) -> str | None:
+    """How pixels that are converted are stored, None for those that are as they are."""
+    if image.mode in ("P", "PA"):
+        return "P"
+    if image.mode == "CMYK":
+        return "YCCK" if image.info.get("adobe_transform") == _ADOBE_YCCK else "CMYK"
+    few = "1" if image.mode == "1" else next((_FEW_BITS[some] for some in _FEW_BITS if raw.startswith(some)), None)
+    if "transparency" in image.info:
+        return f"{few or image.mode};tRNS"
+    if image.mode == "RGBA" and raw.startswith("RGBa"):
+        return "RGBa"
+    if image.mode in ("1", "L") and _is_white_zero(image):
+        return f"{few or 'L'};I"
+    return few
+
+
+def _target_mode(image: Image.Image) -> str:
+    transparent = "transparency" in image.info
+    if image.mode in ("1", "L"):
+        return "LA" if transparent else "L"
+    if image.mode in ("P", "RGB"):
+        return "RGBA" if transparent else "RGB"
+    return {"PA": "RGBA", "CMYK": "RGB"}.get(image.mode, image.mode)
+
+
+def _narrow(image: Image.Image, header: ImageHeader) -> NDArray[np.uint8]:
+    mode = _target_mode(image)
+    bits = {"L;2;tRNS": 2, "L;4;tRNS": 4}.get(str(header.fields.get(SOURCE_MODE)))
+    if bits is not None and image.info["transparency"] < 1 << bits:
+        image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow spreads the pixels over 8 bits, not this value
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return pixels.reshape(*pixels.shape[:2], header.shape[2])
+
+
+def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
+    """Uint16 [H, W, 1], or [H, W, 2] if a value stands for transparency."""
+    grey = np.asarray(image).astype(np.uint16)
+    if "transparency" not in image.info:
+        return grey[:, :, None]
+    alpha = np.where(grey == image.info["transparency"], 0, 65535).astype(np.uint16)
+    return np.stack([grey, alpha], axis=2)
+
+
+def _format(name: str, suffixes: tuple[str, ...], matches: Callable[[bytes], bool], *kinds: str) -> ImageFormat:
+    """A format that is left to Pillow."""
+
+    def read_header(file: BinaryIO) -> ImageHeader:
+        with opened(file, *kinds) as image:
+            return header_of(image, exif_orientation(image))
+
+    def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
+        with opened(file, *kinds) as image:
+            header = header_of(image, exif_orientation(image))
+            return header, pixels_of(image, header)
+
+    return ImageFormat(name, suffixes, matches, read_header, read_image, (SOURCE_MODE, SOURCE_ORIENTATION))
+
+
+JPEG = _format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lambda head: head.startswith(b"\xff\xd8\xff"), "JPEG")
+BMP = _format(
+    "BMP",
+    (".bmp", ".dib"),
+    lambda head: head.startswith(b"BM") or int.from_bytes(head[:4], "little") in _DIB_HEADS,
+    "BMP",
+    "DIB",
+)
+WEBP = _format("WebP", (".webp",), lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", "WEBP")
+GIF = _format("GIF", (".gif",), lambda head: head.startswith((b"GIF87a", b"GIF89a")), "GIF")

@@ -1,0 +1,100 @@
+"""The one table of image-file formats, and the readers that look a file up in it.
+
+A further format is a module beside this one, which makes an `ImageFormat`, and a line in FORMATS. Suffixes, messages
+and the names of image columns in tables follow from the table.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from smalti.errors import MissingDependencyError, SourceError
+from smalti.imagefiles.format import HEAD_BYTES, ImageFormat, ImageHeader, UnreadableImageError, too_many_pixels
+from smalti.imagefiles.pillow import BMP, GIF, JPEG, WEBP
+from smalti.imagefiles.png import PNG
+from smalti.imagefiles.tiff import TIFF
+from smalti.images.batch import Pixels
+
+__all__ = [
+    "DECODER_FIELDS",
+    "FORMATS",
+    "FORMAT_NAMES",
+    "IMAGE_SUFFIXES",
+    "format_of",
+    "one_line",
+    "read_header",
+    "read_image",
+]
+
+FORMATS: tuple[ImageFormat, ...] = (PNG, JPEG, BMP, TIFF, WEBP, GIF)
+
+IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
+"""The suffixes of image files, lower case, with their dots. What a file holds is told by its first bytes."""
+
+FORMAT_NAMES = f"{', '.join(one.name for one in FORMATS[:-1])} and {FORMATS[-1].name}"
+"""All formats in words for a message."""
+
+DECODER_FIELDS = tuple(dict.fromkeys(name for one in FORMATS for name in one.fields))
+"""Every field that a decoder may contribute, in the order in which sources have them."""
+
+
+def format_of(head: bytes) -> ImageFormat | None:
+    """The format of a file that begins with these bytes; None if it is none of the table."""
+    return next((one for one in FORMATS if one.matches(head)), None)
+
+
+def read_header(file: BinaryIO) -> ImageHeader:
+    """The header of an image file; no pixels are decoded. UnreadableImageError if it cannot be taken."""
+    with _reasons():
+        return _format(file).read_header(file)
+
+
+def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
+    """Header and pixels [H, W, C] of an image file, turned upright. UnreadableImageError if it cannot be taken.
+
+    Black and white and grey of fewer than 8 bits become L from 0 to 255; palettes become RGB, or RGBA if there is
+    transparency; a transparent colour becomes an alpha channel; CMYK becomes RGB. 16-bit samples of several channels
+    are read by imagecodecs.
+    """
+    with _reasons():
+        return _format(file).read_image(file)
+
+
+def one_line(error: Exception) -> str:
+    """The first line of what an error says, or its kind if it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _format(file: BinaryIO) -> ImageFormat:
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if not head:
+        raise UnreadableImageError("empty file")
+    found = format_of(head)
+    if found is None:
+        raise UnreadableImageError(_no_image())
+    return found
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn what decoders raise inside into UnreadableImageError with a reason."""
+    try:
+        yield
+    except (UnreadableImageError, SourceError):  # a SourceError is that of a network, and no file's fault
+        raise
+    except MissingDependencyError as error:
+        raise UnreadableImageError(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(_no_image()) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(too_many_pixels()) from error
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise UnreadableImageError(f"damaged or unreadable: {one_line(error)}") from error
+
+
+def _no_image() -> str:
+    return "not an image, or of a kind that is not read, whatever its suffix says"
