@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.sources.folder import csv_rows
+from smalti.sources.folder import csv_rows as module
 from smalti.sources.folder.csv_rows import CsvError, csv_rows
 from smalti.sources.folder.metadata import read_metadata
 
@@ -37,7 +37,7 @@ def test_rows_with_a_long_cell_are_those_of_pythons_csv(table: list[list[str]], 
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([*table, [LONG, "last"]])
     assert rows(text.getvalue()) == [*table, [LONG, "last"]]
-    assert [row for _, row in csv_rows._split(text.getvalue())] == rows(text.getvalue())
+    assert [row for _, row in module._split(text.getvalue())] == rows(text.getvalue())
 
 
 @given(st.text(st.sampled_from('ab",\n\r '), max_size=12))
@@ -46,10 +46,10 @@ def test_both_ways_of_splitting_agree_on_any_text(text: str) -> None:
         expected = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error:
         with pytest.raises(CsvError):
-            list(csv_rows._split(text))
+            list(module._split(text))
         return
     try:
-        found = [row for _, row in csv_rows._split(text)]
+        found = [row for _, row in module._split(text)]
     except CsvError:
         assert '"' in text  # a mark inside a cell, which Python's csv lets pass
         return
