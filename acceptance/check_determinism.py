@@ -245,7 +245,7 @@ def measure(arguments: argparse.Namespace) -> Findings:
         sys.exit()
     result = compare(arguments.archive)
     if arguments.page:
-        text = table(result, harness.describe_machine(), harness.versions())
+        text = table(result, harness.machine(), harness.versions())
         harness.write_between_marks(PAGE, NAME, text)
     return Findings(result, result["same"])
 

@@ -172,7 +172,7 @@ def measure(arguments: argparse.Namespace) -> Findings:
         "ways": ways,
     }
     if arguments.page:
-        harness.write_between_marks(PAGE, NAME, table(result, harness.describe_machine()))
+        harness.write_between_marks(PAGE, NAME, table(result, harness.machine()))
     sound = all(way["ranks_equal"] and way["within_noise"] is not False for way in ways.values())
     return Findings(result, sound, arguments.seeds)
 

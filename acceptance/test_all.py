@@ -18,12 +18,12 @@ from benchmarks.processes import fresh_command, fresh_environment, run_smalti
 
 GOLDEN = ROOT / "conformance" / "golden"
 DIGITS, NAMED = GOLDEN / "format-1-digits.smalti", GOLDEN / "format-1-named.smalti"
-MANY = 40  # times 500 images: so that runs take long enough to be killed
+MANY = 20  # times 500 images: so that runs take long enough to be killed
 DISTRIBUTED = "--source {images} --test {images} --images 500 --seeds 1 --epochs 1"
 CHECKS = {
     "check_bulk": ["--source", "{many}", "--model", "{model}", "--without-ray"],
     "check_damage": [NAMED, "--every", "20", "--processes", "1"],
-    "check_dataloader": [DIGITS, "--runs", "1"],
+    "check_dataloader": [DIGITS, "--runs", "1", "--images", "400"],
     "check_determinism": [NAMED],
     "check_distributed": DISTRIBUTED.split(),
     "check_folder_round_trip": ["--source", "{images}", "--images", "200", "--model", "{model}"],

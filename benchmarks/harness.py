@@ -141,7 +141,7 @@ def report_of(name: str, words: Sequence[str], findings: Findings, seconds: floa
         SCHEMA,
         name,
         command_line(name, words),
-        describe_machine(),
+        machine(),
         versions(),
         commit(),
         findings.rounds,
@@ -155,6 +155,11 @@ def command_line(name: str, words: Sequence[str]) -> str:
     """A program's command; absolute paths lose their folders, which say nothing to others."""
     plain = [Path(word).name if Path(word).is_absolute() else word for word in words]
     return shlex.join(["python", "-m", name, *plain])
+
+
+def machine() -> str:
+    """Cores, processor and system."""
+    return describe_machine()
 
 
 def versions() -> dict[str, str]:

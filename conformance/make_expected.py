@@ -82,7 +82,8 @@ def main() -> None:
 
 def compact_lists(text: str) -> str:
     """JSON in which a list of numbers or strings stands in one line."""
-    lines, inside = [], False
+    lines: list[str] = []
+    inside = False
     for line in text.splitlines():
         if inside:
             lines[-1] += line.strip() + " " * line.endswith(",")

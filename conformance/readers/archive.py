@@ -102,11 +102,8 @@ def decode_sections(
     tokens, pixels = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     demand(hashlib.sha256(pixels.tobytes()).digest() == sections[DIGEST][0], "digest")
     check_perplexity(header, tokens)
-    columns = (
-        read_labels(sections, header),
-        *(read_texts(sections, header, name) for name in ("class_names", "names")),
-    )
-    return Images(header, tokens, pixels, *columns)
+    class_names, names = (read_texts(sections, header, name) for name in ("class_names", "names"))
+    return Images(header, tokens, pixels, read_labels(sections, header), class_names, names)
 
 
 def read_block(
