@@ -22,7 +22,7 @@ from benchmarks import harness
 from benchmarks.harness import Findings
 from benchmarks.processes import run_smalti, smalti_command
 from smalti.codec.bulk.plan import read_plan
-from smalti.codec.fitting import fit_source
+from smalti.codec.fit import fit_source
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.open import open_source
 from smalti.training.paper.settings import FitSettings, QuantizerSettings

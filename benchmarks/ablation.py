@@ -20,7 +20,9 @@ import torch
 from benchmarks import harness
 from benchmarks.harness import Findings
 from smalti.archive.read.reader import open_archive
-from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
+from smalti.codec.fit import fit_source
+from smalti.codec.pack import pack
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.exchange import compare
 from smalti.images.source import read_images
 from smalti.sources.open import open_source
@@ -30,7 +32,9 @@ from smalti.training.pyramid.trade_off import Goal
 SOURCE = "mnist/test"
 GOAL = Goal(mse=0.012)
 EFFORT = 1
-SEARCH_EFFORT = 4
+SEARCH_EFFORT = 5
+"""The lowest effort at which a model learns once from the tokens that a search finds."""
+
 IMAGES = 5_000
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -54,12 +58,11 @@ def line_of(name: str, changes: dict[str, Any]) -> dict[str, Any]:
     settings = replace(PyramidSettings("compact", GOAL, EFFORT), **{k: v for k, v in changes.items() if k != "search"})
     source = open_source(read_images(open_source(SOURCE), IMAGES).pixels)
     started = time.monotonic()
-    model = fit_pyramid_source(source, settings)
-    goal = GOAL if settings.rate_aware else None
-    packing = PyramidPacking(goal, SEARCH_EFFORT, refits=1) if search else PyramidPacking(goal, 0)
+    model = fit_source(source, settings)
+    request = FitRequest(effort=SEARCH_EFFORT if search else 0, adapt=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
-        compress_with_pyramid(source, path, model, packing, labels=False, threads=1)
+        pack(source, path, model, request, PackOptions(labels=False, threads=1))
         with open_archive(path, threads=1) as archive:
             info, quality = archive.info(), compare(archive, source).quality
     return {

@@ -16,7 +16,8 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.harness import Findings
 from smalti.archive.read.reader import open_archive
-from smalti.codec.packing import compress_source
+from smalti.codec.pack import pack
+from smalti.codec.request import PackOptions
 from smalti.exchange import compare
 from smalti.images.source import ImageSource
 from smalti.sources.open import open_source
@@ -30,7 +31,7 @@ def row_of(source: ImageSource, model: Model, max_mse: float | None) -> dict[str
     """Pack a source with a promise and return what the file holds and gives back."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
-        compress_source(source, path, model, labels=False, max_mse=max_mse, threads=2)
+        pack(source, path, model, options=PackOptions(labels=False, max_mse=max_mse, threads=2))
         with open_archive(path, threads=2) as archive:
             info, quality, sound = archive.info(), compare(archive, source).quality, archive.verify().ok
     if not sound or (max_mse is not None and quality.mse_max > max_mse):

@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks import harness
 from benchmarks.harness import Findings
 from smalti.archive.read.reader import open_archive
-from smalti.codec.packing import compress_source
+from smalti.codec.pack import pack
+from smalti.codec.request import PackOptions
 from smalti.exchange import compare
 from smalti.sources.open import open_source
 from smalti.training.paper.grid_model import Model
@@ -31,7 +32,7 @@ def figures_of(path: Path) -> dict[str, Any]:
     source = open_source(TEST)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "test.smalti"
-        compress_source(source, file, model, labels=False)
+        pack(source, file, model, options=PackOptions(labels=False))
         with open_archive(file) as archive:
             info, quality = archive.info(), compare(archive, source).quality
     told = model.quantization

@@ -26,14 +26,14 @@ from benchmarks.harness import ROOT, Findings
 from benchmarks.processes import in_fresh_process, peak_mb, resident_mb
 from benchmarks.timing import png_bytes
 from smalti.archive.collection.directory import Listed, MemberFacts, pack_manifest
-from smalti.codec.bulk.plan import Settings, group_of, make_plan, read_plan, write_plan
+from smalti.codec.bulk.plan import group_of, make_plan, read_plan, write_plan
 from smalti.codec.bulk.pool import make_here
 from smalti.codec.bulk.running import Task, run_plan
-from smalti.codec.fitting import fit_source
-from smalti.codec.loading import load_model
+from smalti.codec.fit import fit_source
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.entry_range import Entries, listing_sha256
 from smalti.sources.open import open_source
+from smalti.training.kinds import load_model
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 NAME = "benchmarks.scale"
@@ -84,7 +84,7 @@ def worker_on(folder: Path, name: str, images: np.ndarray) -> dict[str, Any]:
     some = ArraySource(images[: FIT_IMAGES * 28 * 28 // images[0].size], description="sample")
     model = folder / f"{name}.smalti-model"
     fit_source(some, settings).save(model)
-    plan = make_plan(str(folder / f"{name}.npy"), model, folder / name, -(-len(images) // 2), Settings())
+    plan = make_plan(str(folder / f"{name}.npy"), model, folder / name, -(-len(images) // 2))
     write_plan(plan, folder / f"{name}.plan")
     told = in_fresh_process(NAME, "--worker", folder / f"{name}.plan")
     with smalti.open(folder / name / "shard-00000.smalti") as archive:
@@ -120,7 +120,7 @@ def of_worker(path: Path) -> dict[str, Any]:
 def of_plan(folder: Path, model: Path) -> dict[str, Any]:
     """Bytes of a plan of 10,000 shards."""
     start = time.process_time()
-    plan = make_plan("mnist", model, folder / "many", 7, Settings())
+    plan = make_plan("mnist", model, folder / "many", 7)
     planned = time.process_time() - start
     data = plan.to_bytes()
     start = time.process_time()
@@ -225,9 +225,7 @@ def of_requests(folder: Path, images: np.ndarray) -> dict[str, Any]:
     for name, part in (("a.tar", 1), ("a.parquet", 1), ("a.parquet", 4)):
         where = folder / f"{name}.{part}"
         where.mkdir()
-        plan = make_plan(
-            f"{served.url}{name}", folder / "digits.smalti-model", where / "out", len(rows) // part, Settings()
-        )
+        plan = make_plan(f"{served.url}{name}", folder / "digits.smalti-model", where / "out", len(rows) // part)
         write_plan(plan, where / "plan")
         served.asked.clear()
         report = run_plan(where / "plan", engine=make_here, task=Task(0, part))

@@ -10,7 +10,7 @@ from helpers.tiny_fits import small_images
 
 PUBLIC = {
     "Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits", "__version__",
-    "append", "compress", "drop", "merge", "open", "relabel",
+    "append", "compress", "drop", "estimate", "extract", "fit", "merge", "open", "relabel", "repair", "test",
     "SmaltiError", "UsageError", "ImageIndexError", "SourceError", "DownloadError", "ModelError",
     "MissingDependencyError", "NotAnArchiveError", "DamagedArchiveError", "UnsupportedArchiveError", "OutputError",
     "OutputExistsError", "LimitExceededError",
@@ -70,12 +70,12 @@ def test_a_folder_is_taken_by_its_path(tmp_path, model, folder):
 
 
 def test_a_model_and_settings_exclude_each_other(tmp_path):
-    with pytest.raises(smalti.UsageError, match="give it or them"):
+    with pytest.raises(smalti.UsageError, match="brings its own profile"):
         smalti.compress(small_images(3), tmp_path / "a.smalti", model=tmp_path / "m", epochs=2)
 
 
 def test_what_cannot_be_written_is_refused_before_the_fit(tmp_path, monkeypatch):
-    monkeypatch.setattr("smalti.codec.fitting.fit_source", None)  # would fail if it were called
+    monkeypatch.setattr("smalti.training.paper.PaperKind.fit", None)  # would fail if it were called
     (tmp_path / "a.smalti").write_bytes(b"mine")
     with pytest.raises(smalti.OutputExistsError):
         smalti.compress(small_images(3), tmp_path / "a.smalti")

@@ -25,6 +25,7 @@ from smalti.images.file_names import numbered_name
 from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
 from smalti.sinks.sink import check_output_name, makes_names, open_image_writer
+from smalti.storage.same_file import refuse_input
 
 __all__ = ["Comparison", "Extracted", "compare", "extract", "pixels_sha256"]
 
@@ -67,8 +68,9 @@ def extract(
     progress : called with the images done and those to do
 
     Raises ImageIndexError for an index outside before anything is written, DamagedArchiveError, and what
-    `open_image_writer` raises.
+    `open_image_writer` raises; UsageError if `out` is the archive itself.
     """
+    refuse_input(out, [archive.path])
     image_shape, dtype = _common(archive)
     check_output_name(out, image_shape, dtype)
     numbers = None if indices is None else resolve(indices, len(archive))[0]

@@ -17,8 +17,8 @@ from smalti.archive.write import assembly as assembly_module
 from smalti.archive.write import token_spool as spool_module
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
-from smalti.decoders.grid import kind as grid_kind
-from smalti.decoders.grid.prior import TokenPrior
+from smalti.decoders.grid import grid_kind
+from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.errors import OutputError, OutputExistsError, UsageError
 
 SPEC = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")

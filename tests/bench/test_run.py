@@ -8,7 +8,7 @@ from smalti.bench import run
 from smalti.bench.codecs import codecs_for
 from smalti.bench.results import BenchResult
 from smalti.bench.run import BenchFiles, run_bench
-from smalti.codec.packing import compress_source
+from smalti.codec.pack import pack
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
 
@@ -33,7 +33,7 @@ def source(digits, tmp_path):
 @pytest.fixture
 def packed(source, model, tmp_path):
     path = tmp_path / "mine.smalti"
-    compress_source(open_source(source), path, model)
+    pack(open_source(source), path, model)
     return path
 
 

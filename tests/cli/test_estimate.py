@@ -6,8 +6,7 @@ import pytest
 
 from helpers.command_line import names
 from smalti.bench import mosaics
-from smalti.cli import estimate
-from smalti.codec.estimating import Sample
+from smalti.codec.estimate import Sample
 
 FIELDS = {
     "images", "raw_bytes", "target_mse", "predicted_bytes", "predicted_ratio", "model_bytes", "bits_per_image",
@@ -51,7 +50,7 @@ def test_all_of_mnist_is_for_smalti(smalti, source, monkeypatch):
     told = smalti("estimate", source(digits[:30]), "--json").json
     assert told["target_mse"] == 0.0094 and told["verdict"] == "peer"  # so few do not pay for a model
     path, draw = source(digits), Sample
-    monkeypatch.setattr("smalti.codec.estimating.Sample", lambda pixels, images: draw(pixels, 70_000))
+    monkeypatch.setattr("smalti.codec.estimate.Sample", lambda pixels, images: draw(pixels, 70_000))
     ran = smalti("estimate", path)
     assert ran.code == 0 and "70,000 images" in ran.out and "AVIF" in ran.out and "break-even" in ran.out
     assert ran.out.splitlines()[-1].startswith("smalti would be about ")
@@ -82,4 +81,3 @@ def test_codecs_go_on_to_finer_settings_until_the_error_is_met():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
     coarse, fine = (mosaics.peer_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
     assert all(fine[name] > 2 * coarse[name] for name in fine) and "WebP" in fine
-    assert estimate.peer_bytes_per_image is mosaics.peer_bytes_per_image

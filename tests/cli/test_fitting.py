@@ -7,7 +7,7 @@ import pytest
 
 from helpers.command_line import names
 from helpers.tiny_fits import same_weights, small_images, without_seconds
-from smalti.cli import fitting
+from smalti.cli.observer import CommandObserver
 from smalti.training.paper.grid_model import Model
 
 QUICK = ("-k", 4, "--epochs", 4, "--threads", 1)
@@ -48,14 +48,14 @@ def test_other_images_can_be_measured_on(smalti, blobs, tmp_path):
 
 def interrupt_at_epoch(monkeypatch, number, by=signal.SIGINT):
     """As if the user pressed Ctrl-C, or sent another signal, when an epoch's figures are shown."""
-    show = fitting._Observer.on_epoch
+    show = CommandObserver.on_report
 
-    def on_epoch(self, report, history):
+    def on_report(self, report, history):
         show(self, report, history)
-        if report.epoch == number:
+        if getattr(report, "epoch", None) == number:
             signal.raise_signal(by)
 
-    monkeypatch.setattr(fitting._Observer, "on_epoch", on_epoch)
+    monkeypatch.setattr(CommandObserver, "on_report", on_report)
 
 
 def test_an_interrupted_fit_is_gone_on_with_by_the_line_it_prints(smalti, blobs, tmp_path, monkeypatch):
@@ -85,6 +85,25 @@ def test_an_interrupted_compress_is_gone_on_with(smalti, blobs, tmp_path, monkey
     command = shlex.split(ran.json["error"].partition("go on with: ")[2])
     assert smalti(*command[1:]).code == 0
     assert out.read_bytes() == whole.read_bytes()
+
+
+def test_an_interruption_after_the_last_step_is_not_lost(smalti, blobs, tmp_path, monkeypatch):
+    whole, out = tmp_path / "out" / "whole.smalti", tmp_path / "out" / "a.smalti"
+    smalti("compress", blobs, "-o", whole, *QUICK)
+    show = CommandObserver.on_report
+
+    def on_report(self, report, history):
+        show(self, report, history)
+        if "fine-tuning" in report.sentence():
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CommandObserver, "on_report", on_report)
+        ran = smalti("compress", blobs, "-o", out, *QUICK)
+    assert ran.code == 130 and "go on with: smalti compress" in ran.err and "--resume" in ran.err
+    assert not out.exists()
+    ran = smalti("compress", blobs, "-o", out, *QUICK, "--resume")
+    assert ran.code == 0 and out.read_bytes() == whole.read_bytes()
 
 
 def test_a_checkpoint_that_is_not_resumed_is_replaced_with_a_warning(smalti, blobs, tmp_path, monkeypatch):
@@ -117,7 +136,7 @@ def test_a_codebook_size_out_of_range_ends_with_2(smalti, blobs, tmp_path, size)
 
 
 def test_outputs_are_looked_at_before_the_fit(smalti, blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("smalti.codec.fitting.fit_source", None)  # would fail if it were called
+    monkeypatch.setattr("smalti.training.paper.PaperKind.fit", None)  # would fail if it were called
     (tmp_path / "out" / "m").write_bytes(b"mine")
     assert "-f" in smalti.fails(6, "fit", blobs, "-o", tmp_path / "out" / "m")
     assert "does not exist" in smalti.fails(1, "fit", blobs, "-o", tmp_path / "absent" / "m")

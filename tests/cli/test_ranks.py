@@ -2,8 +2,10 @@
 
 import pytest
 
+from smalti import threads
 from smalti.cli import ranks
-from smalti.cli.ranks import QuietConsole, one_voice, threads_of_rank
+from smalti.cli.ranks import QuietConsole, one_voice
+from smalti.threads import threads_of_rank
 from smalti.training.common.distributed import ALONE, Group, RankError
 
 
@@ -40,11 +42,11 @@ def test_compress_is_refused_by_other_ranks_without_a_word(smalti, under_torchru
 
 
 def test_cores_are_shared_by_the_ranks_of_a_machine(under_torchrun, monkeypatch):
-    monkeypatch.setattr(ranks, "default_threads", lambda asked: 5)
+    monkeypatch.setattr(threads, "default_threads", lambda: 5)
     assert threads_of_rank(None) == 5
     under_torchrun(0)
     assert threads_of_rank(None) == 2 and threads_of_rank(4) == 4
-    monkeypatch.setattr(ranks, "default_threads", lambda asked: 1)
+    monkeypatch.setattr(threads, "default_threads", lambda: 1)
     assert threads_of_rank(None) == 1
 
 

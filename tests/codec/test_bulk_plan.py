@@ -8,7 +8,9 @@ from PIL import Image
 
 import smalti
 from helpers.bulk_plans import planned
-from smalti.codec.bulk.plan import Part, Plan, Settings, Shard, make_plan, read_plan, write_plan
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.codec.bulk.plan import Part, Plan, Shard, make_plan, read_plan, write_plan
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import ModelError, OutputExistsError, SmaltiError, SourceError, UsageError
 from smalti.sources.folder.folder import FolderRecords
 
@@ -28,9 +30,9 @@ def test_borders_cover_all_entries_in_order(folder, model_path, tmp_path):
 
 
 def test_a_plan_is_the_same_each_time_and_reads_back(folder, model_path, tmp_path):
-    settings = Settings(labels=False, max_mse=0.01, recovery="1/4")
-    plan = make_plan(str(folder.path), model_path, tmp_path / "out", 7, settings)
-    assert plan.to_bytes() == make_plan(str(folder.path), model_path, tmp_path / "out", 7, settings).to_bytes()
+    options = PackOptions(labels=False, max_mse=0.01, recovery=RecoverySpec.parse("1/4"))
+    plan = make_plan(str(folder.path), model_path, tmp_path / "out", 7, options=options)
+    assert plan.to_bytes() == make_plan(str(folder.path), model_path, tmp_path / "out", 7, options=options).to_bytes()
     assert Plan.from_bytes(plan.to_bytes()) == plan
 
 
@@ -44,13 +46,13 @@ def test_planning_looks_at_no_image(folder, model_path, tmp_path, monkeypatch):
 
 def test_listings_tell_other_names_and_sizes(folder, model_path, tmp_path):
     shutil.copytree(folder.path, tmp_path / "photos")
-    before = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10, Settings()).parts[0]
+    before = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10).parts[0]
     some = tmp_path / "photos" / folder.names[3]
     some.write_bytes(some.read_bytes() + b"\0")
-    longer = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10, Settings()).parts[0]
+    longer = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10).parts[0]
     assert before.entries == longer.entries == 64 and before.listing_sha256 != longer.listing_sha256
     some.rename(some.with_name("other.png"))
-    renamed = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10, Settings()).parts[0]
+    renamed = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10).parts[0]
     assert renamed.listing_sha256 not in (before.listing_sha256, longer.listing_sha256)
 
 
@@ -69,7 +71,7 @@ def write_tars(folder, counts, images):
 
 def test_by_file_shards_end_where_files_end(digits, model_path, tmp_path):
     tars = write_tars(tmp_path / "tars", (4, 5, 3, 0, 23, 2), digits.images)
-    plan = make_plan(str(tars), model_path, tmp_path, 10, Settings(), by_file=True)
+    plan = make_plan(str(tars), model_path, tmp_path, 10, by_file=True)
     assert [part.files for part in plan.parts] == [("0.tar", "1.tar"), ("2.tar",), ("4.tar",), ("5.tar",)]
     assert [part.entries for part in plan.parts] == [9, 3, 23, 2]
     assert [(shard.part, shard.start, shard.stop) for shard in plan.shards] == [
@@ -80,15 +82,15 @@ def test_by_file_shards_end_where_files_end(digits, model_path, tmp_path):
         (2, 16, 23),
         (3, 0, 2),
     ]
-    pattern = make_plan(str(tars / "*.tar"), model_path, tmp_path, 10, Settings(), by_file=True)
+    pattern = make_plan(str(tars / "*.tar"), model_path, tmp_path, 10, by_file=True)
     assert [part.entries for part in pattern.parts] == [9, 3, 23, 2]
     assert pattern.parts[1].files == (str(tars / "2.tar"),)
-    assert make_plan(str(tars), model_path, tmp_path, 10, Settings()).entries == 37
+    assert make_plan(str(tars), model_path, tmp_path, 10).entries == 37
 
 
 def test_what_cannot_be_planned_is_one_line(folder, model_path, tmp_path):
-    def plan(source=folder.path, model=model_path, images=5, settings=None, **more):
-        return make_plan(str(source), model, tmp_path / "out", images, settings or Settings(), **more)
+    def plan(source=folder.path, model=model_path, images=5, **more):
+        return make_plan(str(source), model, tmp_path / "out", images, **more)
 
     with pytest.raises(ModelError, match="smalti fit SAMPLE"):
         plan(model=tmp_path / "none")
@@ -96,10 +98,8 @@ def test_what_cannot_be_planned_is_one_line(folder, model_path, tmp_path):
         plan(images=0)
     with pytest.raises(UsageError, match="leave --by-file out"):
         plan(by_file=True)
-    with pytest.raises(UsageError, match="not m/n"):
-        plan(settings=Settings(recovery="many"))
     with pytest.raises(UsageError, match="leave --effort out"):
-        plan(settings=Settings(effort=3))
+        plan(request=FitRequest(effort=3))
     with pytest.raises(SourceError, match="no such file"):
         plan(source=tmp_path / "nowhere")
     np.save(tmp_path / "others.npy", np.zeros((3, 5, 5), np.uint8))
@@ -141,4 +141,19 @@ def test_a_plan_that_is_none_is_refused(folder, model_path, tmp_path):
 def test_parts_are_what_was_there():
     part = Part((), 3, "00")
     with pytest.raises(ValueError, match="does not follow"):
-        Plan("a", "file", "m", "0", "o", Settings(), (part, part), (Shard(0, 0, 2), Shard(1, 0, 3)))
+        Plan("a", "file", "m", "0", "o", FitRequest(), PackOptions(), (part, part), (Shard(0, 0, 2), Shard(1, 0, 3)))
+
+
+def test_what_is_asked_of_shards_is_stored_and_bytes_of_older_plans_are_kept():
+    request, options = FitRequest(effort=2, target_mse=0.01), PackOptions(labels=False, strict=True)
+    part = Part((), 3, "00")
+    plan = Plan("a", "file", "m", "0", "o", request, options, (part,), (Shard(0, 0, 3),))
+    assert Plan.from_bytes(plan.to_bytes()) == plan
+    older = Plan("a", "file", "m", "0", "o", FitRequest(effort=2), PackOptions(max_mse=0.5), (part,), (Shard(0, 0, 3),))
+    assert older.to_bytes() == (
+        b'{"format":"smalti-plan","kind":"file","model":"m","model_sha256":"0","out_folder":"o",'
+        b'"parts":[{"entries":3,"files":[],"listing_sha256":"00"}],'
+        b'"settings":{"effort":2,"labels":true,"max_mse":0.5,"recovery":null},'
+        b'"shards":[[0,0,3]],"smalti":"%s","source":"a","version":1}\n' % smalti.__version__.encode()
+    )
+    assert Plan.from_bytes(older.to_bytes()) == older

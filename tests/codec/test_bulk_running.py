@@ -17,11 +17,13 @@ from helpers.tiny_pyramids import pyramid_settings, quick_fits
 from smalti.codec.bulk import pool
 from smalti.codec.bulk.making import ShardMaker
 from smalti.codec.bulk.onray import make_on_ray
-from smalti.codec.bulk.plan import Settings, read_plan
+from smalti.codec.bulk.plan import read_plan
 from smalti.codec.bulk.pool import make_here
 from smalti.codec.bulk.running import Task, run_plan
-from smalti.codec.packing import compress_source
-from smalti.codec.pyramids import fit_pyramid_source
+from smalti.codec.bulk.shards import ShardFolder
+from smalti.codec.fit import fit_source
+from smalti.codec.pack import pack
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import MissingDependencyError, OutputExistsError, SmaltiError, UsageError
 from smalti.sources.open import open_source
 
@@ -58,7 +60,7 @@ def test_shards_hold_the_images_as_one_archive_would(plan, folder, model, tmp_pa
         (),
         (),
     ) and report.manifest == tmp_path / "shards/manifest.smalti-manifest"
-    compress_source(open_source(folder.path), tmp_path / "one.smalti", model)
+    pack(open_source(folder.path), tmp_path / "one.smalti", model)
     with smalti.open(report.manifest) as shards, smalti.open(tmp_path / "one.smalti") as one:
         np.testing.assert_array_equal(shards[:], one[:])
         np.testing.assert_array_equal(shards.labels, one.labels)
@@ -179,7 +181,7 @@ def test_a_source_or_a_model_that_changed_is_refused(folder, model_path, tmp_pat
 def test_a_folder_belongs_to_one_plan(plan, folder, model_path, tmp_path):
     run_plan(plan, engine=make_here, task=Task(0, 8))
     (tmp_path / "b").mkdir()
-    other = planned(folder.path, model_path, tmp_path / "b", 32, Settings(labels=False))
+    other = planned(folder.path, model_path, tmp_path / "b", 32, options=PackOptions(labels=False))
     text = other.read_text().replace(str(tmp_path / "b" / "shards"), str(tmp_path / "shards"))
     other.write_text(text)
     with pytest.raises(OutputExistsError, match="another plan"):
@@ -325,8 +327,10 @@ def test_shards_of_a_pyramid_do_not_depend_on_each_other(digits, tmp_path):
     np.save(tmp_path / "small.npy", digits.images[:24, 6:22, 6:22])
     with pytest.MonkeyPatch.context() as patch:
         quick_fits(patch, steps=20)
-        fit_pyramid_source(open_source(tmp_path / "small.npy"), pyramid_settings(codes=8)).save(tmp_path / "model")
-    plan = planned(tmp_path / "small.npy", tmp_path / "model", tmp_path, 8, Settings(effort=1, max_mse=0.05))
+        fit_source(open_source(tmp_path / "small.npy"), pyramid_settings(codes=8)).save(tmp_path / "model")
+    plan = planned(
+        tmp_path / "small.npy", tmp_path / "model", tmp_path, 8, FitRequest(effort=1), PackOptions(max_mse=0.05)
+    )
     assert run_plan(plan, engine=make_here).images == 24
     expected = shard_hashes(tmp_path / "shards")
     shutil.rmtree(tmp_path / "shards")
@@ -368,3 +372,39 @@ def test_a_cluster_that_does_not_answer_is_one_line(plan, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     with pytest.raises(SmaltiError, match="cannot be reached: nobody there; take --engine local"):
         run_plan(plan, engine=make_on_ray)
+
+
+def test_what_is_missing_is_made_before_what_is_there_is_hashed(plan, tmp_path, monkeypatch):
+    run_plan(plan, engine=make_here)
+    (tmp_path / "shards" / "shard-00003.smalti").unlink()
+    events = []
+
+    def hashed(self, number, archive_sha256=ShardFolder.archive_sha256):
+        events.append(("hash", number))
+        return archive_sha256(self, number)
+
+    def engine(path, shards, workers, *, strict):
+        events.append(("engine", tuple(shards)))
+        return make_here(path, shards, workers, strict=strict)
+
+    monkeypatch.setattr(ShardFolder, "archive_sha256", hashed)
+    report = run_plan(plan, engine=engine)
+    assert (report.done, report.made_now) == (8, 1)
+    assert events[0] == ("engine", (3, 0, 1, 2, 4, 5, 6, 7)), "no file is read before the first shard is begun"
+    assert events[1:] == [("hash", number) for number in (3, 0, 1, 2, 4, 5, 6, 7)]
+
+
+def test_a_finished_plan_is_checked_without_any_worker(plan, tmp_path):
+    run_plan(plan, engine=make_here)
+    started = []
+
+    def engine(path, shards, workers, *, strict):
+        started.append(list(shards))
+        return make_here(path, shards, workers, strict=strict)
+
+    assert run_plan(plan, engine=engine).made_now == 0 and started == []
+    damaged = bytearray((tmp_path / "shards" / "shard-00004.smalti").read_bytes())
+    damaged[1000] ^= 1
+    (tmp_path / "shards" / "shard-00004.smalti").write_bytes(damaged)
+    report = run_plan(plan, engine=engine, workers=2)
+    assert (report.done, report.made_now, started) == (8, 1, [[4]])

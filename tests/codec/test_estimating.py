@@ -4,11 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from smalti.codec.estimating import SAMPLE_IMAGES, Comparison, Estimate, Sample, draw_sample, estimate
-from smalti.codec.spread import spread_of
+from smalti.codec import estimate as module
+from smalti.codec.estimate import SAMPLE_IMAGES, Comparison, Estimate, Sample, draw_sample, estimate
+from smalti.codec.pack import pack
+from smalti.codec.rate_bound import rate_bound
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
+from smalti.sources.records import record_source as recordsource
 
 
 def noise(images, *shape, seed=0):
@@ -52,14 +56,14 @@ def test_the_linear_rate_is_that_of_a_gaussian_source():
     values = 128 + np.random.default_rng(0).normal(size=(4_000, 4)) * deviations
     pixels = values.round().clip(0, 255).astype(np.uint8).reshape(-1, 2, 2, 1)
     level = 5.0**2  # below the first three, and the last one is not worth a bit
-    spread = spread_of(pixels, (3 * level + 1.1) / 4 / 255**2)
-    assert spread.linear_bits == pytest.approx(math.log2(8) + math.log2(4) + math.log2(2), rel=0.03)
-    assert abs(spread.closeness) < 0.05
+    bound = rate_bound(pixels, (3 * level + 1.1) / 4 / 255**2)
+    assert bound.linear_bits == pytest.approx(math.log2(8) + math.log2(4) + math.log2(2), rel=0.03)
+    assert abs(bound.closeness) < 0.05
 
 
 def test_closeness_tells_digits_from_noise(slice_of_mnist):
-    assert abs(spread_of(noise(500, 12, 12, 1), 0.01).closeness) < 0.05
-    assert spread_of(slice_of_mnist, 0.0094).closeness > 0.2
+    assert abs(rate_bound(noise(500, 12, 12, 1), 0.01).closeness) < 0.05
+    assert rate_bound(slice_of_mnist, 0.0094).closeness > 0.2
 
 
 @pytest.mark.parametrize("shape", [(1, 9, 7, 1), (3, 40, 50, 3), (2, 100, 70, 4), (30, 1, 1, 1)])
@@ -126,3 +130,28 @@ def test_without_codecs_there_is_no_verdict_but_against_raw_bytes():
     assert compared.sentence() == "smalti would be about 50 times smaller than the raw images"
     larger = Comparison(made(raw_bytes=20_000), {})
     assert larger.verdict == "peer" and "larger than the raw images" in larger.sentence()
+
+
+def test_of_a_large_folder_only_the_sample_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SAMPLE_IMAGES", 8)
+    for number in range(40):
+        Image.fromarray(np.full((6, 5), number, np.uint8)).save(tmp_path / f"{number:02}.png")
+    source = open_source(tmp_path)
+    decoded = []
+
+    def counted(data, image_of=recordsource.image_of):
+        decoded.append(data)
+        return image_of(data)
+
+    monkeypatch.setattr(recordsource, "image_of", counted)
+    sample = draw_sample(source)
+    assert len(decoded) == 8 and sample.images == 40
+    assert sample.pixels[:, 0, 0, 0].tolist() == [0, 5, 11, 16, 22, 27, 33, 39]
+
+
+def test_of_an_archive_only_the_blocks_of_the_sample_are_decoded(tmp_path, model, digits):
+    pack(open_source(digits.images), tmp_path / "a.smalti", model)
+    source = open_source(tmp_path / "a.smalti")
+    batches = [batch.pixels for batch in source.batches_at(np.array([0, 3, 63]), 2)]
+    expected = next(iter(source.batches(64))).pixels[[0, 3, 63]]
+    np.testing.assert_array_equal(np.concatenate(batches), expected)

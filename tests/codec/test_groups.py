@@ -1,14 +1,17 @@
 """Images of several shapes in one file."""
 
+import tempfile
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import smalti
-from smalti.codec.compressing import compress_images
-from smalti.codec.wanted import Wanted
+from smalti.codec.compress import compress_images
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import ModelError, SourceError, UsageError
 from smalti.sources.open import open_groups
+from smalti.training.observer import SilentObserver
 
 
 @pytest.fixture(name="model_path")
@@ -38,7 +41,7 @@ def test_each_shape_is_a_member_and_models_are_shared(mixed, model_path, tmp_pat
             target = grey / path.relative_to(mixed)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
-    report = compress_images(open_groups(grey), tmp_path / "g.smalti", Wanted(), model_path)
+    report = compress_images(grey, tmp_path / "g.smalti", model_path)
     with smalti.open(tmp_path / "g.smalti") as archive:
         assert set(archive.image_shapes) == {(28, 28, 1), (24, 20, 1)} and len(archive) == 18
         shapes = dict(zip(archive.names, [image.shape for image in archive], strict=True))
@@ -52,7 +55,7 @@ def test_each_shape_is_a_member_and_models_are_shared(mixed, model_path, tmp_pat
 
 def test_a_model_that_does_not_take_all_shapes_is_refused(mixed, model_path, tmp_path):
     with pytest.raises(ModelError, match="3 channels"):
-        compress_images(open_groups(mixed), tmp_path / "m.smalti", Wanted(), model_path)
+        compress_images(mixed, tmp_path / "m.smalti", model_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
 
 
@@ -60,13 +63,29 @@ def test_what_is_passed_over_is_told_once_or_refused(mixed, model_path, tmp_path
     for path in list(mixed.rglob("*.png")):
         if path.stat().st_size and Image.open(path).mode != "L":
             path.unlink()
-    report = compress_images(open_groups(mixed), tmp_path / "m.smalti", Wanted(), model_path)
+    report = compress_images(mixed, tmp_path / "m.smalti", model_path)
     assert [file.name for file in report.skipped] == ["0/empty.png"]
     with pytest.raises(SourceError, match="empty"):
-        compress_images(open_groups(mixed), tmp_path / "s.smalti", Wanted(), model_path, strict=True)
+        compress_images(mixed, tmp_path / "s.smalti", model_path, options=PackOptions(strict=True))
     assert not (tmp_path / "s.smalti").exists()
 
 
 def test_a_target_in_bytes_is_for_one_shape(mixed, tmp_path):
     with pytest.raises(UsageError, match="one shape"):
-        compress_images(open_groups(mixed), tmp_path / "m.smalti", Wanted(target_bytes=1000))
+        compress_images(mixed, tmp_path / "m.smalti", request=FitRequest(target_bytes=1000))
+
+
+def test_temporary_data_lies_beside_the_output(mixed, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    monkeypatch.setattr("smalti.training.common.training_images.IN_MEMORY_BYTES", 0)
+    (tmp_path / "out").mkdir()
+    seen = []
+
+    class Listener(SilentObserver):
+        def on_step(self, stage, done, total):
+            seen.append(sorted(path.suffix for path in (tmp_path / "out").iterdir()))
+
+    request = FitRequest(codebook_size=4, epochs=1)
+    report = compress_images(mixed, tmp_path / "out" / "m.smalti", request=request, observer=Listener())
+    assert report.info.images == 24 and any(".spool" in suffixes for suffixes in seen)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["m.smalti"]

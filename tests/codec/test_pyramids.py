@@ -4,17 +4,20 @@ import pytest
 from helpers.tiny_fits import small_images
 from helpers.tiny_pyramids import differing, pyramid_settings, quick_fits
 from smalti.archive.read.reader import open_archive
-from smalti.codec.loading import load_model
-from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
+from smalti.codec.fit import fit_source
+from smalti.codec.pack import pack
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.errors import ModelError
 from smalti.exchange import compare
 from smalti.sources.open import open_source
+from smalti.training.kinds import load_model
+from smalti.training.observer import LoggingObserver
 from smalti.training.paper.grid_model import Model
 from smalti.training.pyramid.export import to_network
 from smalti.training.pyramid.pyramid_model import PyramidModel
 
-PLAIN = PyramidPacking(goal=None, effort=0)
+PLAIN = FitRequest(effort=0)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +37,13 @@ def photos(digits, tmp_path_factory):
 def fitted(photos):
     with pytest.MonkeyPatch.context() as patch:
         quick_fits(patch, steps=20)
-        return fit_pyramid_source(open_source(photos), pyramid_settings(codes=8))
+        return fit_source(open_source(photos), pyramid_settings(codes=8))
 
 
 @pytest.fixture(scope="module")
 def packed(fitted, photos, tmp_path_factory):
     path = tmp_path_factory.mktemp("packed") / "a.smalti"
-    return path, compress_with_pyramid(open_source(photos), path, fitted, PLAIN)
+    return path, pack(open_source(photos), path, fitted, PLAIN)
 
 
 def test_names_and_labels_come_back(packed, photos):
@@ -64,15 +67,15 @@ def test_pixels_are_those_of_the_decoder_on_the_tokens(packed, fitted):
 @pytest.mark.parametrize("max_mse", [0.02, 0.0])
 def test_every_image_is_within_what_was_promised(max_mse, fitted, photos, tmp_path):
     source = open_source(photos)
-    compress_with_pyramid(source, tmp_path / "a.smalti", fitted, PLAIN, max_mse=max_mse)
+    pack(source, tmp_path / "a.smalti", fitted, PLAIN, PackOptions(max_mse=max_mse))
     with open_archive(tmp_path / "a.smalti") as archive:
         assert compare(archive, source).quality.mse_max <= max_mse
 
 
 def test_labels_can_be_left_out_and_progress_ends_at_the_last_image(fitted, photos, tmp_path):
     heard = []
-    progress = lambda *told: heard.append(told)  # noqa: E731
-    compress_with_pyramid(open_source(photos), tmp_path / "a", fitted, PLAIN, labels=False, progress=progress)
+    observer = LoggingObserver(lambda *step: heard.append(step))
+    pack(open_source(photos), tmp_path / "a", fitted, PLAIN, PackOptions(labels=False), observer)
     with open_archive(tmp_path / "a") as archive:
         assert archive.labels is None and archive.class_names is None and archive.names is not None
     assert heard[-1] == ("write", 24, 24)
@@ -80,7 +83,7 @@ def test_labels_can_be_left_out_and_progress_ends_at_the_last_image(fitted, phot
 
 def test_images_of_another_shape_are_refused(fitted, tmp_path):
     with pytest.raises(ModelError, match=r"16x16 pixels and 1 channel, but .* 8x8 pixels"):
-        compress_with_pyramid(open_source(small_images(5)), tmp_path / "a", fitted, PLAIN)
+        pack(open_source(small_images(5)), tmp_path / "a", fitted, PLAIN)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,14 +7,15 @@ import torch
 from helpers.tiny_fits import small_images, tiny_settings, training_images
 from helpers.tiny_pyramids import pyramid_settings, quick_fits
 from smalti.archive.read.reader import open_archive
-from smalti.codec.loading import load_model
-from smalti.codec.packing import compress_source
-from smalti.codec.pyramids import PyramidPacking, compress_with_pyramid, fit_pyramid_source
+from smalti.codec.fit import fit_source
+from smalti.codec.pack import pack as pack_source
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import ModelError, SourceError, UsageError
 from smalti.exchange import compare
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.open import open_source
 from smalti.torch_decoders.kinds import TORCH_DECODERS
+from smalti.training.kinds import load_model
 from smalti.training.paper.fit_grid import fit
 from smalti.training.pyramid.trade_off import Goal
 
@@ -38,7 +39,7 @@ def pyramid_model():
     with pytest.MonkeyPatch.context() as patch:
         quick_fits(patch, steps=60)
         settings = pyramid_settings(codes=8)
-        return fit_pyramid_source(open_source(tiles()), settings)
+        return fit_source(open_source(tiles()), settings)
 
 
 @pytest.fixture(params=["integer", "pyramid"])
@@ -48,9 +49,8 @@ def model(request):
 
 def pack(model, path, pixels=None, **options):
     source = open_source(tiles() if pixels is None else pixels)
-    if hasattr(model, "pyramid"):
-        return compress_with_pyramid(source, path, model, PyramidPacking(options.pop("goal", None), 0), **options)
-    return compress_source(source, path, model, **options)
+    request = FitRequest(effort=0) if hasattr(model, "pyramid") else FitRequest()
+    return pack_source(source, path, model, request, PackOptions(**options))
 
 
 def by_torch(archive):
@@ -108,7 +108,7 @@ def test_a_model_file_keeps_the_range(model, tmp_path):
 
 def test_the_other_type_is_refused_in_one_line(model, tmp_path):
     eight = small_images(3, 16, 16)
-    with pytest.raises(ModelError, match=r"takes images of uint16, but .* has uint8; fit a model on such images"):
+    with pytest.raises(ModelError, match=r"but .* \(uint8, not uint16\); fit a model on such images"):
         pack(model, tmp_path / "a.smalti", eight)
     pack(model, tmp_path / "a.smalti")
     with open_archive(tmp_path / "a.smalti") as archive, pytest.raises(SourceError, match="has pixels of uint8, the"):
@@ -134,7 +134,7 @@ def test_an_array_goes_in_and_comes_out(tmp_path):
 def test_a_constant_collection_is_no_trouble(tmp_path):
     flat = np.full((6, 8, 8, 1), 65_535, np.uint16)
     model = fit(training_images(flat), flat[:2], tiny_settings(epochs=1))
-    compress_source(ArraySource(flat), tmp_path / "a.smalti", model, max_mse=0)
+    pack_source(ArraySource(flat), tmp_path / "a.smalti", model, options=PackOptions(max_mse=0))
     with open_archive(tmp_path / "a.smalti") as archive:
         assert (archive[:] == 65_535).all()
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smalti.decoders.grid.prior import TokenPrior
+from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.entropy.priors import TablePrior
 from smalti.errors import DamagedArchiveError, ModelError, UnsupportedArchiveError, UsageError
 

@@ -3,14 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from smalti.codec.bulk.plan import Settings, make_plan, write_plan
+from smalti.codec.bulk.plan import make_plan, write_plan
 
 __all__ = ["planned", "shard_hashes"]
 
 
-def planned(source, model_path, folder: Path, shard_images=10, settings=None, **more) -> Path:
+def planned(source, model_path, folder: Path, shard_images=10, request=None, options=None, **more) -> Path:
     """Write a plan into a folder; its shards go beside it."""
-    plan = make_plan(str(source), model_path, folder / "shards", shard_images, settings or Settings(), **more)
+    plan = make_plan(str(source), model_path, folder / "shards", shard_images, request, options, **more)
     write_plan(plan, folder / "digits.plan")
     return folder / "digits.plan"
 

@@ -6,7 +6,8 @@ import torch
 from smalti.decoders.layers.network_packing import pack_network
 from smalti.sources.open import open_source
 from smalti.training.common.training_images import TrainingImages
-from smalti.training.paper.fit_grid import SilentObserver, fit
+from smalti.training.observer import SilentObserver
+from smalti.training.paper.fit_grid import fit
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 torch.set_num_threads(1)  # networks this small gain nothing from more
@@ -46,7 +47,7 @@ class StopAt(SilentObserver):
     def __init__(self, steps):
         self.left = steps
 
-    def on_step(self, step, steps):
+    def on_step(self, stage, done, total):
         self.left -= 1
 
     def should_stop(self):

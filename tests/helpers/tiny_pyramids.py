@@ -6,8 +6,9 @@ import torch
 
 from helpers.tiny_fits import small_images, training_images
 from smalti.training.common.training_images import to_unit_range
+from smalti.training.observer import SilentObserver
 from smalti.training.pyramid.build import Sized, make_pyramid
-from smalti.training.pyramid.fit_pyramid import SilentPyramidObserver, fit_pyramid
+from smalti.training.pyramid.fit_pyramid import fit_pyramid
 from smalti.training.pyramid.pyramid_settings import PyramidSettings
 from smalti.training.pyramid.pyramid_shape import PyramidShape
 from smalti.training.pyramid.trade_off import Goal
@@ -104,14 +105,14 @@ def fit_blobs(monkeypatch, settings=None, pixels=None, steps=STEPS, levels=(1, 1
     return fit_pyramid(training_images(pixels), settings or pyramid_settings(), **arguments)
 
 
-class StopAt(SilentPyramidObserver):
+class StopAt(SilentObserver):
     """Asks the fit to stop after the given number of steps of this sitting."""
 
     def __init__(self, steps):
         self.left = steps
 
-    def on_step(self, step, steps):
-        self.left -= 1
+    def on_step(self, stage, done, total):
+        self.left -= stage == "fit"
 
     def should_stop(self):
         return self.left == 0

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from helpers.tiny_fits import StopAt, same_weights, small_images, tiny_settings
-from smalti.codec.fitting import fit_source
+from smalti.codec.fit import fit_source
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
 from smalti.study.runs import Run, fit_run, measure_run, model_path
 from smalti.training.common.training_images import to_unit_range
-from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
+from smalti.training.observer import FitInterruptedError, SilentObserver
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 RUN = Run("cured", 12, 3)
@@ -51,7 +51,7 @@ def test_an_interrupted_fit_goes_on_by_itself(parts, tmp_path):
 def test_a_run_is_measured_on_what_its_archive_gives_back(model, digits):
     test = open_source(digits.images)
     result, pictures = measure_run(Run("cured", 16, 0), model, test, digits.images[:10])
-    tokens = model.encode(to_unit_range(digits.images[..., None])).numpy()
+    tokens = model.tokens(to_unit_range(digits.images[..., None])).numpy()
     assert result.codes_used == len(np.unique(tokens)) == len(pictures.atlas)
     decoded = IntegerDecoder(model.decoder).decode(tokens)[..., 0]
     assert result.test.mse == pytest.approx(np.square(decoded / 255 - digits.images / 255).mean())

@@ -10,7 +10,7 @@ from smalti.study import sweep
 from smalti.study.results import read_amortisation, read_runs
 from smalti.study.runs import CURED, PAPER, Run, model_path
 from smalti.study.sweep import StudyPlan, run_study
-from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
+from smalti.training.observer import FitInterruptedError, SilentObserver
 from smalti.training.paper.settings import FitSettings
 
 PLAN = StudyPlan((2, 5), seeds=2, cured_seeds=1, ablation_seeds=1, epochs=1, limit=40, baselines=False)

@@ -3,7 +3,7 @@ import pytest
 from helpers.tiny_fits import CURED, StopAt, fit_small, small_images, tiny_settings
 from smalti.errors import ModelError
 from smalti.training.common.tensors import read_tensors, write_tensors
-from smalti.training.paper.fit_grid import FitInterruptedError
+from smalti.training.observer import FitInterruptedError
 
 
 @pytest.fixture

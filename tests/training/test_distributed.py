@@ -19,7 +19,7 @@ from helpers.tiny_pyramids import blobs, fit_blobs, pyramid_settings
 from smalti.errors import ModelError, SourceError, UsageError
 from smalti.training.common.distributed import ALONE, RankError, Ranks, joined
 from smalti.training.common.training_images import check_equal, to_unit_range
-from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver
+from smalti.training.observer import FitInterruptedError, SilentObserver
 from smalti.training.paper.grid_model import Model
 from smalti.training.paper.settings import QuantizerSettings
 from smalti.training.pyramid.encoder import PyramidEncoder
@@ -187,12 +187,6 @@ class PyramidStop(StopOn):
     def __init__(self, group):
         super().__init__(11, 1, group)
 
-    def on_report(self, report, history):
-        """Say nothing."""
-
-    def on_refining(self, what, done, total):
-        """Say nothing."""
-
 
 SCENARIOS = (fits, interruptions, disagreements, collectives, together, pyramid)
 
@@ -304,7 +298,7 @@ def fail_in_turn(rank, folder, port):
     os.environ["MASTER_PORT"] = str(port)
 
     class Dying(SilentObserver):
-        def on_step(self, step, steps):
+        def on_step(self, stage, step, steps):
             if rank and step == 5:
                 os._exit(3)
 

@@ -29,7 +29,7 @@ def test_the_report_is_measured_on_what_the_exact_decoder_gives(fitted):
     model, _ = fitted
     network, report = run(fitted, 10)
     images = small_images(120)[:40]
-    decoded = IntegerDecoder(network).decode(model.encode(to_unit_range(images)).numpy())
+    decoded = IntegerDecoder(network).decode(model.tokens(to_unit_range(images)).numpy())
     assert report.mse == pytest.approx(np.mean((decoded / 255 - images / 255) ** 2), rel=1e-9)
 
 

@@ -16,8 +16,9 @@ from helpers.tiny_fits import (
     without_seconds,
 )
 from smalti.errors import UsageError
-from smalti.training.paper.fit_grid import FitInterruptedError, SilentObserver, _Loop, choose_device, fit, validate
-from smalti.training.paper.observer import token_statistics
+from smalti.training.observer import FitInterruptedError, SilentObserver
+from smalti.training.paper.fit_grid import _Loop, choose_device, fit, validate
+from smalti.training.paper.observer import EpochReport, token_statistics
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 from smalti.training.paper.vqvae import VQVAE
 
@@ -127,7 +128,7 @@ def test_a_killed_fit_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(fit_module, "CHECKPOINT_SECONDS", -1)
 
     class Killed(SilentObserver):
-        def on_step(self, step, steps):
+        def on_step(self, stage, step, steps):
             if step == 20:
                 raise RuntimeError("killed")
 
@@ -157,14 +158,15 @@ def test_the_observer_hears_every_step_and_epoch():
         def __init__(self):
             self.steps, self.epochs, self.quantized = [], [], []
 
-        def on_step(self, step, steps):
+        def on_step(self, stage, step, steps):
+            assert stage == "fit"
             self.steps.append((step, steps))
 
-        def on_epoch(self, report, history):
-            self.epochs.append((report.epoch, len(history), history[-1] == report.to_json()))
-
-        def on_quantized(self, report):
-            self.quantized.append(report.to_json())
+        def on_report(self, report, history):
+            if isinstance(report, EpochReport):
+                self.epochs.append((report.epoch, len(history), history[-1] == report.to_json()))
+            else:
+                self.quantized.append(report.to_json())
 
     heard = Listener()
     model = fit_small(tiny_settings(), observer=heard)

@@ -32,8 +32,8 @@ def test_a_model_comes_back(model, saved):
     assert (loaded.provenance, loaded.history) == (model.provenance, model.history)
     assert loaded.quantization == model.quantization
     images = to_unit_range(small_images(9, 6, 9, 3, seed=4))
-    assert loaded.encode(images).equal(model.encode(images))
-    assert loaded.codebook_size == 12 and loaded.encode(images).shape == (9, 2, 3)
+    assert loaded.tokens(images).equal(model.tokens(images))
+    assert loaded.codebook_size == 12 and loaded.tokens(images).shape == (9, 2, 3)
 
 
 def test_equal_models_are_equal_bytes(model, saved, tmp_path):
@@ -123,13 +123,12 @@ def test_a_place_that_cannot_be_written_is_one_line(model, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_images_of_another_shape_are_refused_in_words(model):
-    model.check_shape((6, 9, 3), "photos")
-    with pytest.raises(ModelError, match=r"of 6x9 pixels and 3 channels, but photos has some of 6x9 .* 1 channel;"):
-        model.check_shape((6, 9, 1), "photos")
+def test_it_takes_images_of_any_height_and_width_but_of_its_channels_and_type(model):
+    assert model.takes((6, 9, 3), np.uint8) and model.takes((28, 30, 3), np.uint8)
+    assert not model.takes((6, 9, 1), np.uint8) and not model.takes((6, 9, 3), np.uint16)
 
 
 def test_tokens_do_not_depend_on_the_batch(model):
     images = to_unit_range(small_images(40, 6, 9, 3))
-    alone = torch.cat([model.encode(images[index : index + 1]) for index in range(40)])
-    assert np.mean(alone.numpy() == model.encode(images).numpy()) > 0.99
+    alone = torch.cat([model.tokens(images[index : index + 1]) for index in range(40)])
+    assert np.mean(alone.numpy() == model.tokens(images).numpy()) > 0.99

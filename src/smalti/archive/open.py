@@ -10,11 +10,11 @@ from smalti.archive.collection.directory import MANIFEST_SUFFIX
 from smalti.archive.collection.open_collection import is_collection, open_collection, open_manifest
 from smalti.archive.format.layout import MAGIC
 from smalti.archive.format.limits import Limits
-from smalti.archive.memory import InMemory, in_memory, is_in_memory
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.section_table import find_sections
 from smalti.archive.read.sections import SectionFile
 from smalti.errors import SmaltiError, UsageError
+from smalti.storage.memory import InMemory, in_memory, is_in_memory
 from smalti.storage.positioned import Positioned, file_at
 
 __all__ = ["is_archive", "open_images"]

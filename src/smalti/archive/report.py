@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,12 +22,20 @@ __all__ = [
     "SectionBytes",
     "VerifyReport",
     "break_even_images",
+    "known_provenance",
     "perplexity",
     "recovery_bytes",
     "section_bytes",
 ]
 
 Level = Literal["quick", "tokens", "pixels"]
+
+_OLDER_KEYS = {"fitted on": "fitted_on", "fitted images": "fitted_images"}
+
+
+def known_provenance(stored: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return provenance by the keys of this release; archives of the profile `paper` once spelled two with spaces."""
+    return {_OLDER_KEYS.get(key, key): value for key, value in stored}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from smalti.bench.matching import RatePoint, at_matched
 from smalti.bench.results import BaselineCurve
-from smalti.errors import MissingDependencyError, SourceError, UsageError
+from smalti.errors import SourceError, UsageError
+from smalti.extras import needing
 from smalti.images.batch import Pixels
 from smalti.images.quality import QualityMeter
 
@@ -117,12 +118,8 @@ def peer_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int, in
     if sample.dtype != np.uint8:
         raise UsageError("the classical codecs are measured on images of 8 bits, and these have 16")
     eight_bits = sample.astype(np.uint8, copy=False)
-    try:
-        import imagecodecs  # noqa: F401, PLC0415 (an extra)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError.of("comparing with classical codecs", error.name, "study") from error
-    from smalti.bench.codecs import codecs_for  # noqa: PLC0415 (slow to import)
-
+    with needing("comparing with classical codecs", "study"):
+        from smalti.bench.codecs import codecs_for  # noqa: PLC0415 (it needs the extra)
     step = math.ceil(sample[..., 0].size / MOST_SAMPLE_VALUES)
     codecs = [codec for codec in codecs_for(sample.shape[3]) if codec.family in COMPARED]
     needed = {}

@@ -97,14 +97,14 @@ def compress_plan(
     except KeyboardInterrupt:
         raise WorkInterruptedError.going_on_with(command_line()) from None
     console.result(_plain(plan, report), _text(plan, report))
-    _tell(report, console)
+    _show_problems(report, console)
 
 
 def _plain(plan: Path, report: "BulkReport") -> dict[str, Any]:
-    told = asdict(report)
+    plain = asdict(report)
     return {
         "plan": str(plan),
-        **told,
+        **plain,
         "manifest": None if report.manifest is None else str(report.manifest),
         "skipped": [{"shard": shard, "name": file.name, "reason": file.reason} for shard, file in report.skipped],
         "seconds": round(report.seconds, 3),
@@ -119,7 +119,7 @@ def _text(plan: Path, report: "BulkReport") -> str:
     return line if report.manifest is None else f"{line}\n{report.manifest}: all shards as one; smalti info, get, ..."
 
 
-def _tell(report: "BulkReport", console: Console) -> None:
+def _show_problems(report: "BulkReport", console: Console) -> None:
     lines = [f"skipped {file.name} (shard {shard}): {file.reason}" for shard, file in report.skipped]
     lines = lines[:SHOWN] + [f"... and {len(lines) - SHOWN:,} more (all of them in --json)"] * (len(lines) > SHOWN)
     failed = [f"shard {failure.shard} failed: {failure.reason}" for failure in report.failures]

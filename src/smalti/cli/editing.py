@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel
-from smalti.archive.locking import locked
+from smalti.archive.edit.locking import locked
 from smalti.archive.open import is_archive, open_images
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import resolve
-from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
+from smalti.cli.observer import CommandObserver
 from smalti.cli.options import (
     ArchivePath,
     Debug,
     Device,
+    EditedPath,
     Force,
     Json,
     MaxMse,
@@ -33,20 +34,12 @@ from smalti.cli.options import (
     default_threads,
 )
 from smalti.cli.ranks import ALONE_ADVICE, refuse_several
-from smalti.cli.sources import open_groups_for, report_skipped
+from smalti.cli.sources import report_skipped
 from smalti.cli.summary import info_json, short_summary
 from smalti.errors import SourceError, UsageError
-from smalti.storage.spool import spool_folder
+from smalti.storage.same_file import refuse_input
 
 __all__ = ["append_command", "drop_command", "merge_command", "relabel_command"]
-
-
-EditedPath = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--output", metavar="OUT", help="Where to write [default: in ARCHIVE's place].", show_default=False
-    ),
-]
 
 
 def merge_command(
@@ -63,6 +56,7 @@ def merge_command(
     """
     refuse_several("smalti merge", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
+    refuse_input(output, archives)  # smalti append changes an archive in place
     merge_archives(archives, output, overwrite=force)
     _tell(output, console)
 
@@ -98,31 +92,11 @@ def append_command(
             f"{source}: give --model, a file from smalti fit; or smalti compress it first, and append that archive"
         )
     with needing("compressing", "train"):
-        from smalti.codec.groups import compress_groups  # noqa: PLC0415 (torch is slow to import)
-        from smalti.codec.loading import load_model  # noqa: PLC0415 (torch is slow to import)
-        from smalti.codec.wanted import Wanted  # noqa: PLC0415 (torch is slow to import)
-        from smalti.training.paper.fit_grid import choose_device  # noqa: PLC0415
-    given = load_model(model, choose_device(device))
-    groups = open_groups_for(source, console, strict=strict)
-    with locked(archive), spool_folder(archive) as folder:  # locked before the long work
-        added = folder / "added.smalti"
-        packer = ShownPacker(
-            console,
-            added,
-            Wanted(),
-            given,
-            several=len(groups) > 1,
-            labels=not no_labels,
-            max_mse=max_mse,
-            recovery=None,
-            strict=strict,
-            overwrite=False,
-            device=device,
-            resume=False,
-            threads=threads,
-        )
-        report = compress_groups(groups, added, packer, [given], say=console.say)
-        append_archive(archive, added)
+        from smalti.codec.compress import append_images  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.request import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
+    options = PackOptions(not no_labels, max_mse, strict=strict, threads=threads)
+    with CommandObserver(console) as observer:
+        report = append_images(archive, source, model, FitRequest(device=device), options, observer)
     _tell(archive, console)
     report_skipped(report.skipped, console)
 
@@ -174,6 +148,8 @@ def relabel_command(
     """Give images of ARCHIVE other labels: numbers, or names of classes, of which there may be new ones."""
     refuse_several("smalti relabel", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
+    if output is not None and labels is not None:
+        refuse_input(output, [labels])
     if (labels is None) == (not changes):
         raise UsageError("give either IMAGE=LABEL, once or more, or --labels FILE")
     with locked(output or archive):

@@ -3,15 +3,14 @@
 import time
 from typing import TYPE_CHECKING, Any
 
-from smalti.bench.mosaics import peer_bytes_per_image
+from smalti import front
 from smalti.cli.console import Console
-from smalti.cli.extras import needing
-from smalti.cli.options import Debug, Json, Profile, ProfileOption, Quiet, Source, TargetMse, Threads, default_threads
-from smalti.cli.sources import open_for, report_skipped
-from smalti.errors import MissingDependencyError, UsageError
+from smalti.cli.observer import CommandObserver
+from smalti.cli.options import Debug, Json, ProfileOption, Quiet, Source, TargetMse, Threads
+from smalti.cli.sources import report_skipped
 
 if TYPE_CHECKING:
-    from smalti.codec.estimating import Comparison, Sample
+    from smalti.codec.estimate import Comparison
 
 __all__ = ["estimate_command"]
 
@@ -31,42 +30,21 @@ def estimate_command(
     smalti[study], JPEG XL, AVIF and WebP are run on the sample at the same mean squared error.
     """
     console, started = Console(json=json, quiet=quiet), time.monotonic()
-    with needing("estimating", "train"):
-        import torch  # noqa: PLC0415 (slow to import)
-
-        from smalti.codec.estimating import Comparison, draw_sample, estimate  # noqa: PLC0415
-    torch.set_num_threads(default_threads(threads))
-    mse = _error_asked(profile, target_mse)
-    images = open_for(source, console)
-    sample = draw_sample(images)
-    if target_mse is None:
-        mse = sample.scale.true_mse(mse)  # what profiles aim at is of the collection's own range
-    found = estimate(sample, mse)
-    compared = Comparison(found, _peers(sample, mse, console))
+    name = None if profile is None else profile.value
+    with CommandObserver(console) as observer:
+        report = front.estimate(
+            source,
+            profile=name,
+            target_mse=target_mse,
+            threads=threads,
+            progress=observer.progress,
+            report=console.say,
+        )
+    if report.not_compared is not None:
+        console.warn(f"not compared: {report.not_compared}")
+    compared = report.comparison
     console.result(_plain(compared, time.monotonic() - started), _text(source, compared))
-    report_skipped(images.skipped, console)
-
-
-def _error_asked(profile: Profile | None, target_mse: float | None) -> float:
-    from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE  # noqa: PLC0415
-    from smalti.training.pyramid.trade_off import Goal  # noqa: PLC0415
-
-    if profile is Profile.PAPER:
-        raise UsageError("the profile paper cannot be estimated: take --profile compact or fine")
-    mse = DEFAULT_MSE[(profile or Profile.COMPACT).value] if target_mse is None else target_mse
-    Goal(mse=mse)  # refuses what cannot be met
-    return mse
-
-
-def _peers(sample: "Sample", mse: float, console: Console) -> dict[str, int]:
-    """Return what classical codecs need for all images; nothing, and a line that says why, if they cannot be run."""
-    try:
-        with console.progress("classical codecs") as progress:
-            needed = peer_bytes_per_image(sample.pixels, mse, progress)
-    except (MissingDependencyError, UsageError) as error:
-        console.warn(f"not compared: {error}")
-        return {}
-    return {name: round(each * sample.images) for name, each in needed.items()}
+    report_skipped(report.skipped, console)
 
 
 def _plain(compared: "Comparison", seconds: float) -> dict[str, Any]:

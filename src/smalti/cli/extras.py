@@ -1,21 +1,16 @@
-"""Optional parts of smalti: one line with the install command when one is absent."""
+"""Optional parts of smalti in commands: their slow imports, which Ctrl-C does not cut in half."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from smalti.cli.interruption import hold_interrupts
-from smalti.errors import MissingDependencyError
+from smalti.extras import needing as needing_packages
 
 __all__ = ["needing"]
 
 
 @contextmanager
 def needing(what: str, extra: str) -> Iterator[None]:
-    """Turn a failed import within into the line that names the extra to install; Ctrl-C waits for the end of it."""
-    try:
-        with hold_interrupts():
-            yield
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] == "smalti":
-            raise
-        raise MissingDependencyError.of(what, error.name, extra) from error
+    """As `smalti.extras.needing`; Ctrl-C waits for the end of the block."""
+    with needing_packages(what, extra), hold_interrupts():
+        yield

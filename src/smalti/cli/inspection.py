@@ -1,24 +1,20 @@
 """`smalti info` and `smalti test`."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from smalti.archive.collection.collection import Collection
+from smalti import front
 from smalti.archive.open import open_images
-from smalti.archive.read.reader import Archive
 from smalti.archive.report import Level
 from smalti.cli.console import Console
 from smalti.cli.damage import damage_line, warn_of_damage
-from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads, default_threads
-from smalti.cli.sources import open_for, open_groups_for, report_skipped
+from smalti.cli.observer import CommandObserver
+from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads
+from smalti.cli.sources import report_skipped
 from smalti.cli.summary import info_json, info_text, quality_json, short_summary, verify_json
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.exchange import Comparison, compare
-
-if TYPE_CHECKING:
-    from smalti.images.source import ImageSource
+from smalti.exchange import Comparison
 
 __all__ = ["info_command", "test_command"]
 
@@ -54,33 +50,31 @@ def test_command(
         raise UsageError("--quick decodes nothing: give it alone")
     level: Level = "quick" if quick else "pixels" if full else "tokens"
     console = Console(json=json, quiet=quiet)
-    with open_images(archive, threads=default_threads(threads)) as opened:
-        with console.progress("test") as progress:
-            info, report = opened.info(), opened.verify(level, progress)
-        path = opened.path
-        plain: dict[str, Any] = {"archive": str(path), **info_json(info), **verify_json(report)}
-        if not report.ok:
-            console.result(plain, "damaged")
-            console.warn(damage_line(path, report, info.recovery_bytes > 0))
-            raise typer.Exit(DamagedArchiveError.exit_code)
-        sources = None if against is None else _originals(opened, against, console)
-        if sources is None:
-            console.result(plain, f"{short_summary(path, info)}\n{_CHECKED[level]}")
-            return
-        with console.progress("compare") as progress:
-            comparison = compare(opened, sources, progress)
-    plain |= {**quality_json(comparison), "pixels_sha256": comparison.pixels_sha256}
-    if report.stored_sha256 not in (None, comparison.pixels_sha256):  # a collection has none of all its pixels
-        raise DamagedArchiveError(f"{path}: its pixels are not those that were written: wrong SHA-256")
-    console.result(plain, f"{short_summary(path, info)}\n{_quality(comparison)}")
-    report_skipped([file for source in sources for file in source.skipped], console)
-
-
-def _originals(opened: Archive | Collection, against: str, console: Console) -> "Sequence[ImageSource]":
-    """The images to compare with: of a collection those of every shape."""
-    if isinstance(opened, Collection):
-        return open_groups_for(against, console, strict=False)
-    return [open_for(against, console)]
+    with CommandObserver(console) as observer:
+        report = front.test(
+            archive,
+            against=against,
+            level=level,
+            threads=threads,
+            progress=observer.progress,
+            report=console.say,
+        )
+    plain: dict[str, Any] = {
+        "archive": str(report.path),
+        **info_json(report.info),
+        **verify_json(report.integrity),
+    }
+    if not report.integrity.ok:
+        console.result(plain, "damaged")
+        console.warn(damage_line(report.path, report.integrity, report.info.recovery_bytes > 0))
+        raise typer.Exit(DamagedArchiveError.exit_code)
+    summary = short_summary(report.path, report.info)
+    if report.comparison is None:
+        console.result(plain, f"{summary}\n{_CHECKED[level]}")
+        return
+    plain |= {**quality_json(report.comparison), "pixels_sha256": report.comparison.pixels_sha256}
+    console.result(plain, f"{summary}\n{_quality(report.comparison)}")
+    report_skipped(report.skipped, console)
 
 
 _CHECKED: dict[Level, str] = {

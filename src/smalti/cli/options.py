@@ -1,11 +1,13 @@
 """The options that every command has, and those that several share."""
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from smalti.errors import UsageError
+from smalti.threads import default_threads
 
 __all__ = [
     "ArchivePath",
@@ -13,6 +15,7 @@ __all__ = [
     "Codes",
     "Debug",
     "Device",
+    "EditedPath",
     "EffortOption",
     "Epochs",
     "Force",
@@ -24,6 +27,7 @@ __all__ = [
     "Profile",
     "ProfileOption",
     "Quiet",
+    "Recovery",
     "Resume",
     "Seed",
     "Source",
@@ -62,9 +66,42 @@ ArchivePlace = Annotated[
         metavar="ARCHIVE", help="A .smalti file, or the URL of one (s3://, https://, ...).", show_default=False
     ),
 ]
-OutPath = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)]
+
+
+def _no_stream(output: Path | None) -> Path | None:
+    """UsageError for "-", by which other programs mean standard output: an archive is written to a file."""
+    if output is not None and str(output) == "-":
+        raise UsageError("-o -: nothing is written to standard output; name a file, or ./- for one of that name")
+    return output
+
+
+OutPath = Annotated[
+    Path,
+    typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False, callback=_no_stream),
+]
 OutOrPlan = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False)
+    Path | None,
+    typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False, callback=_no_stream),
+]
+EditedPath = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Where to write [default: in ARCHIVE's place].",
+        show_default=False,
+        callback=_no_stream,
+    ),
+]
+Recovery = Annotated[
+    str | None,
+    typer.Option(
+        "--recovery",
+        metavar="M/N",
+        help="Add recovery data that repairs up to M lost blocks in every N, such as 1/16.",
+        show_default=False,
+    ),
 ]
 
 MaxMse = Annotated[
@@ -148,10 +185,3 @@ Seed = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, mps or auto.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted fit.")]
-
-
-def default_threads(asked: int | None) -> int:
-    """Return the threads to use: those asked for, else the cores this process may run on."""
-    if asked is not None:
-        return asked
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,12 +8,11 @@ import typer
 
 from smalti.archive.open import open_images
 from smalti.archive.recovery.parity import RecoverySpec
-from smalti.archive.recovery.reed_solomon import require_reedsolo
 from smalti.cli.bulk import EngineOption, PlanOption, TaskOption, WorkersOption, compress_plan
-from smalti.cli.compressing import ShownPacker
 from smalti.cli.console import Console
 from smalti.cli.damage import missing_json, missing_line, missing_text, warn_of_damage
 from smalti.cli.extras import needing
+from smalti.cli.observer import CommandObserver, resumable
 from smalti.cli.options import (
     ArchivePlace,
     Codes,
@@ -29,6 +28,7 @@ from smalti.cli.options import (
     OutPath,
     ProfileOption,
     Quiet,
+    Recovery,
     Resume,
     Seed,
     SourceOrPlan,
@@ -40,11 +40,10 @@ from smalti.cli.options import (
     default_threads,
 )
 from smalti.cli.ranks import refuse_several
-from smalti.cli.sources import open_groups_for, report_skipped
+from smalti.cli.sources import report_skipped
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.exchange import extract
-from smalti.storage.atomic import check_output
 
 __all__ = ["compress_command", "decompress_command", "get_command"]
 
@@ -68,15 +67,7 @@ def compress_command(
     target_bytes: TargetBytes = None,
     effort: EffortOption = None,
     max_mse: MaxMse = None,
-    recovery: Annotated[
-        str | None,
-        typer.Option(
-            "--recovery",
-            metavar="M/N",
-            help="Add recovery data that repairs up to M lost blocks in every N, such as 1/16.",
-            show_default=False,
-        ),
-    ] = None,
+    recovery: Recovery = None,
     no_labels: NoLabels = False,
     strict: Strict = False,
     plan: PlanOption = None,
@@ -112,42 +103,16 @@ def compress_command(
         raise UsageError("give SOURCE and -o OUT, or --plan PLAN; see smalti compress --help")
     if any(value is not None for value in (task, engine, workers)):
         raise UsageError("--task, --engine and --workers go with --plan: make a plan with smalti plan")
-    check_output(output, force)
-    if model is not None and any(value is not None for value in (profile, codebook_size, epochs, seed)):
-        raise UsageError("a model brings its own profile, codebook size, epochs and seed: give --model or them")
-    if adapt and model is None:
-        raise UsageError("--adapt goes with --model: without one, the model is fitted on these images anyway")
-    recovery_spec = None if recovery is None else RecoverySpec.parse(recovery)
-    if recovery_spec is not None:
-        require_reedsolo()
     with needing("compressing", "train"):
-        from smalti.codec.groups import compress_groups  # noqa: PLC0415 (torch is slow to import)
-        from smalti.codec.loading import load_model  # noqa: PLC0415 (torch is slow to import)
-        from smalti.codec.wanted import Wanted  # noqa: PLC0415 (torch is slow to import)
-        from smalti.training.paper.fit_grid import choose_device  # noqa: PLC0415
+        from smalti.codec.compress import compress_images  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.request import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
     name = None if profile is None else profile.value
-    wanted = Wanted(name, codebook_size, epochs, seed, target_mse, target_ssim, target_bytes, effort, adapt)
-    given = None if model is None else load_model(model, choose_device(device))
-    groups = open_groups_for(source, console, strict=strict)
-    wanted.check_for_groups(len(groups))
-    packer = ShownPacker(
-        console,
-        output,
-        wanted,
-        given,
-        several=len(groups) > 1,
-        labels=not no_labels,
-        max_mse=max_mse,
-        recovery=recovery_spec,
-        strict=strict,
-        overwrite=force,
-        device=device,
-        resume=resume,
-        threads=threads,
-    )
-    models = [] if given is None else [given]
-    report = compress_groups(groups, output, packer, models, overwrite=force, say=console.say)
-    packer.remove_checkpoints()
+    targets = (target_mse, target_ssim, target_bytes)
+    request = FitRequest(name, codebook_size, epochs, seed, *targets, effort, adapt, device, resume)
+    spec = None if recovery is None else RecoverySpec.parse(recovery)
+    options = PackOptions(not no_labels, max_mse, spec, strict, force, threads)
+    with resumable(), CommandObserver(console) as observer:
+        report = compress_images(source, output, model, request, options, observer)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))
     larger = larger_than_raw(report.info)

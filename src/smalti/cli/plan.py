@@ -1,15 +1,19 @@
 """`smalti plan`: the borders of shards, for work in bulk."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from smalti.archive.recovery.parity import RecoverySpec
 from smalti.cli.console import Console
 from smalti.cli.extras import needing
-from smalti.cli.options import Debug, Force, Json, OutPath, Quiet, Source
+from smalti.cli.options import Debug, Force, Json, MaxMse, NoLabels, OutPath, Quiet, Recovery, Source
 from smalti.errors import UsageError
+from smalti.sources.local_files import local_files
 from smalti.storage.atomic import check_output
+from smalti.storage.same_file import refuse_input
 
 __all__ = ["plan_command"]
 
@@ -34,17 +38,9 @@ def plan_command(
         bool,
         typer.Option("--by-file", help="Of many TAR or Parquet files: shards end where files end, as far as N allows."),
     ] = False,
-    no_labels: Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the shards.")] = False,
-    max_mse: Annotated[
-        float | None,
-        typer.Option(
-            "--max-mse", min=0.0, metavar="X", help="Promise for every image, as for compress.", show_default=False
-        ),
-    ] = None,
-    recovery: Annotated[
-        str | None,
-        typer.Option("--recovery", metavar="M/N", help="Recovery data, as for compress.", show_default=False),
-    ] = None,
+    no_labels: NoLabels = False,
+    max_mse: MaxMse = None,
+    recovery: Recovery = None,
     effort: Annotated[
         int | None,
         typer.Option(
@@ -69,12 +65,14 @@ def plan_command(
     """
     console = Console(json=json, quiet=quiet)
     check_output(output, force)
+    refuse_input(output, chain([] if model is None else [model], local_files(source)))
     if model is None:
         raise UsageError(
             "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), give --model MODEL"
         )
     with needing("planning", "train"):
-        from smalti.codec.bulk.plan import Settings, make_plan, write_plan  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.bulk.plan import make_plan, write_plan  # noqa: PLC0415
+        from smalti.codec.request import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
         from smalti.sources.entry_range import member_files  # noqa: PLC0415
         from smalti.storage.location import redacted  # noqa: PLC0415
     with console.progress("count") as progress:
@@ -83,7 +81,8 @@ def plan_command(
             model,
             out_folder or output.with_name(f"{output.name}.shards"),
             shard_images,
-            Settings(not no_labels, max_mse, recovery, effort),
+            FitRequest(effort=effort),
+            PackOptions(not no_labels, max_mse, None if recovery is None else RecoverySpec.parse(recovery)),
             by_file=by_file,
             report=console.say,
             progress=progress,

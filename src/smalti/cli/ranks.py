@@ -10,25 +10,20 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from smalti.cli.console import Console
-from smalti.cli.interruption import INTERRUPTED, WorkInterruptedError, command_line
-from smalti.cli.options import default_threads
-from smalti.cli.sources import open_for
+from smalti.cli.interruption import INTERRUPTED, WorkInterruptedError
 from smalti.errors import UsageError
 
 if TYPE_CHECKING:
-    from smalti.images.source import ImageSource
     from smalti.training.common.distributed import Group
 
 __all__ = [
     "ALONE_ADVICE",
     "QuietConsole",
-    "command_that_resumes",
     "console_of",
     "is_first",
+    "launcher",
     "one_voice",
-    "open_on_all",
     "refuse_several",
-    "threads_of_rank",
 ]
 
 
@@ -52,13 +47,6 @@ def refuse_several(command: str, advice: str) -> None:
         _end_quietly(error.exit_code)
 
 
-def threads_of_rank(asked: int | None) -> int:
-    """Return the threads of this process: those asked for, else its share of the cores of its machine."""
-    if asked is not None:
-        return asked
-    return max(1, default_threads(None) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
 class QuietConsole(Console):
     """The voice of a rank other than 0: it has none."""
 
@@ -72,9 +60,9 @@ class QuietConsole(Console):
         """Say nothing: rank 0 says it."""
 
 
-def command_that_resumes(group: "Group") -> str:
-    """Return what to type to go on with an interrupted fit."""
-    return f"{'' if group.size == 1 else 'torchrun ... -m '}{command_line('--resume')}"
+def launcher(group: "Group") -> str:
+    """Return what stands before a command of several ranks."""
+    return "" if group.size == 1 else "torchrun ... -m "
 
 
 def console_of(group: "Group", console: Console) -> Console:
@@ -103,14 +91,3 @@ def _end_quietly(code: int) -> NoReturn:
     """End a rank that leaves the last word to rank 0, which torchrun stops as soon as it sees another one end."""
     time.sleep(LAST_WORD_SECONDS)
     raise SystemExit(code)
-
-
-def open_on_all(spec: str, console: Console, group: "Group") -> "ImageSource":
-    """Open images on every rank, on rank 0 first: what it downloads is in the cache of its machine for the others."""
-    source: ImageSource | None = None
-    for turn in (True, False):
-        with group.agreed():
-            if turn == group.is_main:
-                source = open_for(spec, console)
-    assert source is not None
-    return source

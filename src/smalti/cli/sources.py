@@ -1,4 +1,4 @@
-"""Opening the images a user names, and telling what was passed over in them."""
+"""Telling which files of a source were skipped."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,37 +9,17 @@ from smalti.cli.console import Console
 
 if TYPE_CHECKING:
     from smalti.images.batch import SkippedFile
-    from smalti.images.source import ImageSource
 
-__all__ = ["SKIPPED", "open_for", "open_groups_for", "report_skipped"]
+__all__ = ["SHOWN", "SKIPPED", "report_skipped"]
 
 SKIPPED = 3
+"""The exit code if files were skipped."""
+
 SHOWN = 20
 
 
-def open_for(spec: str, console: Console) -> "ImageSource":
-    """Open images by name or path; the steps of a download go to the console."""
-    from smalti.sources.open import open_source  # noqa: PLC0415 (image files and downloads, slow to import)
-
-    return open_source(spec, report=console.say)
-
-
-def open_groups_for(spec: str, console: Console, *, strict: bool) -> "tuple[ImageSource, ...]":
-    """Open images of any shapes, a source for each shape.
-
-    strict : whether files that are known to be passed over are an error at once, before any long work
-    """
-    from smalti.images.source import refuse_skipped  # noqa: PLC0415 (slow to import)
-    from smalti.sources.open import open_groups  # noqa: PLC0415 (slow to import)
-
-    groups = open_groups(spec, report=console.say)
-    if strict:
-        refuse_skipped(spec, [file for group in groups for file in group.skipped])
-    return groups
-
-
 def report_skipped(skipped: "Sequence[SkippedFile]", console: Console) -> None:
-    """List the files that were passed over, and end with exit code 3 if there are any."""
+    """List the files that were skipped, and end with exit code 3 if there are any."""
     if not skipped:
         return
     for file in skipped[:SHOWN]:

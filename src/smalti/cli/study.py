@@ -14,7 +14,7 @@ from smalti.errors import UsageError
 
 if TYPE_CHECKING:
     from smalti.study.runs import Run
-    from smalti.training.paper.observer import EpochReport, FitObserver, QuantizationReport
+    from smalti.training.observer import Observer, Report
 
 __all__ = ["study_command"]
 
@@ -86,7 +86,7 @@ class _Observer:
         if self.stopping():
             raise KeyboardInterrupt
 
-    def fit_observer(self, run: "Run", number: int, runs: int) -> "FitObserver":
+    def fit_observer(self, run: "Run", number: int, runs: int) -> "Observer":
         return _FitObserver(self, number, runs)
 
 
@@ -94,11 +94,17 @@ class _FitObserver:
     def __init__(self, study: _Observer, number: int, runs: int) -> None:
         self.study, self.number, self.runs, self.should_stop = study, number, runs, study.stopping
 
-    def on_step(self, step: int, steps: int) -> None:
-        self.study.progress((self.number - 1) * steps + step, self.runs * steps)
-
-    def on_epoch(self, report: "EpochReport", history: list[dict[str, Any]]) -> None:
+    def on_stage(self, title: str, stops: bool) -> None:
         """Say nothing: the study tells of whole fits."""
 
-    def on_quantized(self, report: "QuantizationReport") -> None:
+    def on_step(self, stage: str, done: int, total: int) -> None:
+        self.study.progress((self.number - 1) * total + done, self.runs * total)
+
+    def on_report(self, report: "Report", history: list[dict[str, Any]]) -> None:
         """Say nothing of this either."""
+
+    def on_message(self, line: str) -> None:
+        self.study.console.say(line)
+
+    def on_warning(self, line: str) -> None:
+        """Say nothing: a study's fits are as long as its plan says."""

@@ -1,99 +1,75 @@
 """Images of several shapes in one file: which model each shape gets, and all of them packed as one collection."""
 
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import open_archive
-from smalti.codec.packing import CompressReport
 from smalti.errors import ModelError
 from smalti.images.batch import shape_words
 from smalti.images.source import ImageSource
-from smalti.storage.atomic import check_output
-from smalti.training.paper.grid_model import Model
-from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.storage.spool import spool_folder
+from smalti.training.fitted import FittedModel
 
-__all__ = ["AnyModel", "Packer", "compress_groups", "model_for"]
+if TYPE_CHECKING:
+    from smalti.codec.pack import CompressReport, Packer
 
-AnyModel = Model | PyramidModel
-
-
-class Packer(Protocol):
-    """How the images of one shape become an archive."""
-
-    def fit(self, source: ImageSource) -> AnyModel:
-        """A model for these images; ModelError if none may be fitted."""
-
-    def pack(self, source: ImageSource, out: Path, model: AnyModel) -> CompressReport:
-        """Write the archive `out` with a model that takes these images."""
+__all__ = ["model_for", "pack_groups", "unfitted"]
 
 
-def compress_groups(
-    groups: Sequence[ImageSource],
-    out: Path,
-    packer: Packer,
-    models: Sequence[AnyModel] = (),
-    *,
-    overwrite: bool = False,
-    say: Callable[[str], None] = lambda line: None,
-) -> CompressReport:
-    """Write images of any shapes: an archive if all are of one shape, else a collection with a member for each.
+def pack_groups(groups: Sequence[ImageSource], out: Path, packer: "Packer") -> "CompressReport":
+    """Write a collection with a member for each group. Members are made one by one in the folder of `out`.
 
-    groups : a source for each shape and dtype, as `open_groups` gives them
-    models : those that are there already. A group that none of them takes has one fitted, the group with the most
-        pixels first, so that the others of its channels may use it (see `model_for`)
-    say : told what is being packed, if there are several groups
+    groups : a source for each shape and dtype
 
+    A group that no model takes has one fitted, the group with the most pixels first, so that others may use it.
     Raises what fitting and packing raise.
     """
-    if len(groups) == 1:
-        model = model_for(groups[0], models) or packer.fit(groups[0])
-        return packer.pack(groups[0], out, model)
-    check_output(out, overwrite)
-    known: list[AnyModel] = list(models)
-    chosen: dict[int, AnyModel] = {}
-    for number in sorted(range(len(groups)), key=lambda number: -_pixels(groups[number])):
-        group = groups[number]
-        found = model_for(group, known)
-        if found is None:
-            say(f"fitting on {len(group):,} images, {_words(group)}")
-            found = packer.fit(group)
-            known.append(found)
-        chosen[number] = found
-    reports: list[CompressReport] = []
-    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
-        paths = [Path(folder) / f"{number}.smalti" for number in range(len(groups))]
+    chosen = _models_for(groups, packer)
+    reports = []
+    with spool_folder(out) as folder:
+        paths = [folder / f"{number}.smalti" for number in range(len(groups))]
         for number, group in enumerate(groups):
-            say(f"group {number + 1} of {len(groups)}: {len(group):,} images, {_words(group)}")
+            packer.observer.on_message(f"group {number + 1} of {len(groups)}: {len(group):,} images, {_words(group)}")
             reports.append(packer.pack(group, paths[number], chosen[number]))
+        overwrite = packer.options.overwrite
         write_collection(out, [partial(open_archive, path) for path in paths], overwrite=overwrite)
     missed = [report.missed for report in reports if report.missed is not None]
     with open_images(out) as written:
         skipped = tuple(file for report in reports for file in report.skipped)
-        return CompressReport(written.info(), skipped, "; ".join(missed) or None)
+        return type(reports[0])(written.info(), skipped, "; ".join(missed) or None)
 
 
-def model_for(source: ImageSource, models: Sequence[AnyModel]) -> AnyModel | None:
-    """The first of some models that takes the images of a source, None if there is none.
+def model_for(source: ImageSource, models: Sequence[FittedModel]) -> FittedModel | None:
+    """Return the first of some models that takes the images of a source, None if there is none."""
+    return next((model for model in models if model.takes(source.image_shape, source.dtype)), None)
 
-    A model of the profile `paper` is convolutional, so that it takes any height and width; others take the shape that
-    they were fitted on.
-    """
-    for model in models:
-        fitting = model
-        if isinstance(model, Model) and model.image_shape[2] == source.image_shape[2]:
-            fitting = replace(model, image_shape=source.image_shape)
-        try:
-            fitting.check_shape(source.image_shape, source.description, source.dtype)
-        except ModelError:
-            continue
-        return fitting
-    return None
+
+def unfitted(source: ImageSource, model: FittedModel) -> ModelError:
+    """Return the error for images that a given model does not take."""
+    other = "" if source.dtype == model.scale.dtype else f" ({source.dtype}, not {model.scale.dtype})"
+    return ModelError(
+        f"the model takes images of {shape_words(model.image_shape)}, but {source.description} has {len(source):,} of "
+        f"{shape_words(source.image_shape)}{other}; fit a model on such images, or leave --model out"
+    )
+
+
+def _models_for(groups: Sequence[ImageSource], packer: "Packer") -> dict[int, FittedModel]:
+    """Return the model of each group, by its number."""
+    known = [] if packer.given is None else [packer.given]
+    chosen: dict[int, FittedModel] = {}
+    for number in sorted(range(len(groups)), key=lambda number: -_pixels(groups[number])):
+        group = groups[number]
+        found = model_for(group, known)
+        if found is None:
+            packer.observer.on_message(f"fitting on {len(group):,} images, {_words(group)}")
+            found = packer.fit(group)
+            known.append(found)
+        chosen[number] = found
+    return chosen
 
 
 def _words(source: ImageSource) -> str:

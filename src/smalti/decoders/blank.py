@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from smalti.decoders.contract import TokenSpec, WriterModel
-from smalti.decoders.grid.kind import GridWriter
+from smalti.decoders.grid.grid_kind import GridWriter
 from smalti.decoders.layers.integer_network import IntegerNetwork, Layer, PixelTable
 
 __all__ = ["BLACK_SIDE", "black_network", "blank_grid", "blank_writer"]

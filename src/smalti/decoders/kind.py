@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from smalti.decoders.contract import DecoderFacts, DecoderLimits, ImageModel, Network, Prior, TokenSpec, WriterModel
-from smalti.decoders.grid.kind import GRID
-from smalti.decoders.pyramid.kind import PYRAMID
+from smalti.decoders.grid.grid_kind import GRID
+from smalti.decoders.pyramid.pyramid_kind import PYRAMID
 
 __all__ = ["KINDS", "DecoderKind"]
 

@@ -6,7 +6,7 @@ What is passed over, refused: for those who want all of a source or nothing.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,15 @@ from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.lazy import cached_property
 
-__all__ = ["ChainedSource", "ImageSource", "read_bytes", "read_images", "refuse_skipped", "skipped_words"]
+__all__ = [
+    "ChainedSource",
+    "ImageSource",
+    "RandomAccessSource",
+    "read_bytes",
+    "read_images",
+    "refuse_skipped",
+    "skipped_words",
+]
 
 
 class ImageSource(Protocol):
@@ -55,6 +63,14 @@ class ImageSource(Protocol):
         Batches are of `batch_images`, the last may be shorter. What lies before `start` is not decoded, and not read
         where the format allows it.
         """
+
+
+@runtime_checkable
+class RandomAccessSource(Protocol):
+    """A source that decodes some of its entries without the others."""
+
+    def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
+        """Yield the readable images of entries, which ascend, each once, in order."""
 
 
 # was sibling import

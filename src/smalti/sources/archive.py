@@ -5,14 +5,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import ArchiveBatch
-from smalti.images.batch import NO_LABEL, ImageBatch, SkippedFile
+from smalti.images.batch import NO_LABEL, ImageBatch, Pixels, SkippedFile
 from smalti.images.file_names import numbered_name
 from smalti.storage.location import Location, options_of, redacted
 
@@ -53,6 +55,12 @@ class ArchiveSource:
         """Yield images `start` to `stop` once, in order; of what lies outside nothing is decoded but shared blocks."""
         for batch in self._archive.batches(batch_images, start=start, stop=stop):
             yield batch if isinstance(self._archive, Archive) else _without_gaps(batch, self._archive)
+
+    def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
+        """Yield the pixels of images, whose numbers ascend, without columns; only their blocks are decoded."""
+        for start in range(0, len(entries), batch_images):
+            numbers = entries[start : start + batch_images]
+            yield ImageBatch(cast(Pixels, self._archive[numbers].reshape(len(numbers), *self.image_shape)))
 
 
 def _without_gaps(batch: ArchiveBatch, whole: Collection) -> ArchiveBatch:

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from smalti.archive.read.reader import open_archive
 from smalti.bench.records import describe_machine
-from smalti.codec.fitting import fit_source
-from smalti.codec.packing import compress_source
+from smalti.codec.fit import fit_source
+from smalti.codec.pack import pack
+from smalti.codec.request import PackOptions
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
 from smalti.exchange import compare
 from smalti.images.source import ImageSource
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
+from smalti.training.observer import Observer
 from smalti.training.paper.grid_model import Model
-from smalti.training.paper.observer import EpochReport, FitObserver, token_statistics
+from smalti.training.paper.observer import EpochReport, token_statistics
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
 __all__ = ["ABLATED", "CURED", "PAPER", "SHOWN_IMAGES", "VARIANTS", "Run", "fit_run", "measure_run", "model_path"]
@@ -69,7 +71,7 @@ def model_path(folder: Path, run: Run) -> Path:
     return folder / "models" / f"{run.name}.smalti-model"
 
 
-def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder: Path, observer: FitObserver) -> Model:
+def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder: Path, observer: Observer) -> Model:
     """Return the run's model: the one kept in `folder` if it is of the same fit, else a new one, which is kept.
 
     An interrupted fit leaves a checkpoint beside the model, and goes on from it next time.
@@ -81,10 +83,11 @@ def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder
             return model
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_suffix(".checkpoint")
-    model = fit_source(train, settings, validation=test, checkpoint=checkpoint, resume=True, observer=observer)
-    model.save(path)
+    fitted = fit_source(train, settings, validation=test, checkpoint=checkpoint, resume=True, observer=observer)
+    fitted.save(path)
     checkpoint.unlink(missing_ok=True)
-    return model
+    assert isinstance(fitted, Model)  # what such settings fit
+    return fitted
 
 
 def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uint8]) -> tuple[RunResult, Pictures]:
@@ -94,7 +97,7 @@ def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uin
     """
     with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
         path = Path(folder) / "test.smalti"
-        compress_source(test, path, model, labels=False)
+        pack(test, path, model, options=PackOptions(labels=False, threads=1))
         with open_archive(path) as archive:
             quality = compare(archive, test).quality
             info, tokens = archive.info(), archive.tokens()

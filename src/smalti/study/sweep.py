@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.bench.records import describe_machine, read_json
-from smalti.codec.packing import compress_source
+from smalti.codec.pack import pack
+from smalti.codec.request import PackOptions
 from smalti.errors import SourceError, UsageError
 from smalti.images.source import ImageSource, read_bytes, read_images
 from smalti.sources.open import open_source
@@ -26,8 +27,8 @@ from smalti.study.results import (
 )
 from smalti.study.runs import ABLATED, CURED, PAPER, SHOWN_IMAGES, Run, fit_run, measure_run, model_path
 from smalti.study.vae import VaeResult, measure_vae
+from smalti.training.observer import Observer
 from smalti.training.paper.grid_model import Model
-from smalti.training.paper.observer import FitObserver
 from smalti.version import __version__
 
 __all__ = ["STUDY_SIZES", "StudyObserver", "StudyPlan", "run_study"]
@@ -80,7 +81,7 @@ class StudyObserver(Protocol):
     def say(self, line: str) -> None:
         """Hear of something that has been done or begins."""
 
-    def fit_observer(self, run: Run, number: int, runs: int) -> FitObserver:
+    def fit_observer(self, run: Run, number: int, runs: int) -> Observer:
         """Return who listens to the fit of `run`, the `number`-th of `runs` that are left."""
 
 
@@ -164,7 +165,7 @@ def _counts(images: int) -> Iterator[int]:
 
 def _pack_first(model: Model, pixels: NDArray[np.uint8], scratch: Path) -> AmortisationPoint:
     path = scratch / f"{len(pixels)}.smalti"
-    info = compress_source(open_source(pixels), path, model, labels=False).info
+    info = pack(open_source(pixels), path, model, options=PackOptions(labels=False)).info
     return AmortisationPoint(len(pixels), info.archive_bytes, info.ratio)
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from smalti.bench.matching import RatePoint, rate_point
 from smalti.bench.records import read_json, write_json
-from smalti.decoders.grid.prior import TokenPrior
+from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.errors import DamagedArchiveError, SourceError, UsageError
 
 __all__ = [

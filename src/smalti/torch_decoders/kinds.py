@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from smalti.decoders.grid.kind import GRID, GridImageModel
-from smalti.decoders.pyramid.kind import PYRAMID, PyramidImageModel
+from smalti.decoders.grid.grid_kind import GRID, GridImageModel
+from smalti.decoders.pyramid.pyramid_kind import PYRAMID, PyramidImageModel
 from smalti.torch_decoders.grid import TorchIntegerDecoder
 from smalti.torch_decoders.pyramid import TorchPyramidDecoder
 

@@ -9,7 +9,7 @@ from helpers.tiny_fits import without_seconds
 from helpers.tiny_pyramids import BATCH, STEPS, StopAt, blobs, differing, fit_blobs, pyramid_settings
 from smalti.errors import ModelError
 from smalti.training.common.training_images import to_unit_range
-from smalti.training.paper.fit_grid import FitInterruptedError
+from smalti.training.observer import FitInterruptedError
 from smalti.training.pyramid.fit_pyramid import PyramidReport
 from smalti.training.pyramid.learner import Plan
 from smalti.training.pyramid.pyramid_model import PyramidModel
@@ -123,8 +123,8 @@ class Listener(StopAt):
         super().__init__(steps)
         self.steps, self.reports, self.lengths = [], [], []
 
-    def on_step(self, step, steps):
-        super().on_step(step, steps)
+    def on_step(self, stage, step, steps):
+        super().on_step(stage, step, steps)
         self.steps.append((step, steps))
 
     def on_report(self, report, history):
@@ -190,8 +190,9 @@ class StopRefining(StopAt):
         super().__init__(-1)
         self.times, self.heard = times, []
 
-    def on_refining(self, what, done, total):
-        self.heard.append((what, done, total))
+    def on_step(self, stage, done, total):
+        if stage != "fit":
+            self.heard.append((stage, done, total))
 
     def should_stop(self):
         return len(self.heard) == self.times

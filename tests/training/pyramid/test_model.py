@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,7 +38,6 @@ def test_damaged_files_are_refused(model, tmp_path):
             PyramidModel.load(tmp_path / name)
 
 
-def test_images_of_another_shape_are_refused(model):
-    model.check_shape((16, 16, 1), "blobs")
-    with pytest.raises(ModelError, match="16x16 pixels and 1 channel, but photos has some of 8x8 pixels"):
-        model.check_shape((8, 8, 1), "photos")
+def test_it_takes_images_of_its_own_shape_and_type_alone(model):
+    assert model.takes((16, 16, 1), np.uint8)
+    assert not model.takes((8, 8, 1), np.uint8) and not model.takes((16, 16, 1), np.uint16)

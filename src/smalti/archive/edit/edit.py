@@ -19,10 +19,10 @@ from smalti.archive.collection.collection import Collection
 from smalti.archive.collection.collection_writer import Opener, write_images
 from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
 from smalti.archive.edit.drop import write_without
+from smalti.archive.edit.locking import locked
 from smalti.archive.edit.rewrite import Beside, write_relabelled
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
-from smalti.archive.locking import locked
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive, open_positioned
 from smalti.archive.read.selection import Selection, resolve
@@ -30,6 +30,7 @@ from smalti.errors import UsageError
 from smalti.images.batch import NO_LABEL, Scalar
 from smalti.storage.atomic import atomic_file, check_output, writing
 from smalti.storage.positioned import PositionedFile
+from smalti.storage.same_file import refuse_input
 from smalti.storage.spool import spool_folder
 
 __all__ = ["append_archive", "drop_images", "merge_archives", "relabel", "write_manifest"]
@@ -59,6 +60,7 @@ def merge_archives(
         write_manifest(paths, out, overwrite=overwrite)
         return
     check_output(Path(out), overwrite)
+    refuse_input(out, paths[1:])  # the first may be it: that is how images are appended in place
     with locked(out), _Files(limits) as files:
         write_images(Path(out), [member for path in paths for member in files.members(path)], overwrite=overwrite)
 

@@ -29,6 +29,7 @@ from smalti.archive.report import (
     LevelInfo,
     VerifyReport,
     break_even_images,
+    known_provenance,
     recovery_bytes,
     section_bytes,
 )
@@ -331,7 +332,7 @@ class Archive:
             format_version=header.format_version,
             decoder=header.decoder,
             profile=header.profile,
-            provenance=dict(header.provenance),
+            provenance=known_provenance(header.provenance),
         )
 
     def verify(

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
+from smalti.archive.edit.locking import locked
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import (
     ENTRY_BYTES,
@@ -20,7 +21,6 @@ from smalti.archive.format.layout import (
     pack_prelude,
 )
 from smalti.archive.format.limits import Limits
-from smalti.archive.locking import locked
 from smalti.archive.read.reader import open_archive
 from smalti.archive.read.store import section_name
 from smalti.archive.recovery.parity import Key, groups_of, make_parity

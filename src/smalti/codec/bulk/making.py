@@ -2,27 +2,22 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from smalti.archive.recovery.parity import RecoverySpec
 from smalti.codec.bulk.plan import Part, group_of, read_plan
 from smalti.codec.bulk.shards import ShardFolder, ShardRecord
-from smalti.codec.compressing import packing_of
-from smalti.codec.loading import load_model
-from smalti.codec.packing import CompressReport, compress_source
-from smalti.codec.pyramids import compress_with_pyramid
-from smalti.codec.wanted import Wanted
+from smalti.codec.pack import CompressReport, pack
 from smalti.errors import ModelError, SmaltiError, SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.source import ImageSource, refuse_skipped
 from smalti.sources.entry_range import Entries, listing_sha256
 from smalti.storage.location import redacted
-from smalti.training.paper.grid_model import Model
-from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.fitted import FittedModel
+from smalti.training.kinds import load_model
 
 __all__ = ["Engine", "Outcome", "ShardMaker"]
 
@@ -57,11 +52,11 @@ class ShardMaker:
         self._plan = read_plan(plan)
         self._folder = ShardFolder(self._plan)
         self._strict = strict
-        self._loaded: Model | PyramidModel | None = None
+        self._loaded: FittedModel | None = None
         self._opened: tuple[int, Entries] | None = None
 
     def attempt(self, number: int) -> Outcome:
-        """Make a shard unless it is there. What goes wrong is told in the outcome, so that others go on."""
+        """Make a shard unless it is there. What goes wrong is in the outcome, so that others go on."""
         try:
             found = self._folder.intact(number)
             record = found or self._make(number)
@@ -69,68 +64,43 @@ class ShardMaker:
                 refuse_skipped(f"shard {number}", record.skipped)
         except SmaltiError as error:
             return Outcome(number, None, str(error))
-        except Exception as error:  # noqa: BLE001 (it is told: the report names it, and the exit code is 1)
+        except Exception as error:  # noqa: BLE001 (the report names it, and the exit code is 1)
             return Outcome(number, None, f"a fault of smalti: {type(error).__name__}: {error}; please report it")
         return Outcome(number, record, made=found is None)
 
     def _make(self, number: int) -> ShardRecord:
         torch.set_num_threads(1)
         shard = self._plan.shards[number]
-        source, told = self._entries(shard.part).stretch(shard.start, shard.stop)
+        source, skipped = self._entries(shard.part).stretch(shard.start, shard.stop)
         watched = None if source is None else _Watched(source)
         report = None if watched is None else self._pack(number, watched)
         if report is None or watched is None:
-            told = told if watched is None else tuple(watched.skipped)
+            skipped = skipped if watched is None else tuple(watched.skipped)
             if self._strict:
-                refuse_skipped(f"shard {number}", told)
+                refuse_skipped(f"shard {number}", skipped)
             self._folder.drop(number)
-            record = ShardRecord(number, self._folder.plan_sha256, 0, None, None, None, None, told)
+            record = ShardRecord(number, self._folder.plan_sha256, 0, None, None, None, None, skipped)
         else:
             digest = self._folder.archive_sha256(number)
-            size, skipped = report.info.archive_bytes, report.skipped
+            size, images = report.info.archive_bytes, report.info.images
             shape, dtype = watched.image_shape, str(watched.dtype)
-            record = ShardRecord(
-                number, self._folder.plan_sha256, report.info.images, size, digest, shape, dtype, skipped
-            )
+            record = ShardRecord(number, self._folder.plan_sha256, images, size, digest, shape, dtype, report.skipped)
         self._folder.note(record)
         return record
 
     def _pack(self, number: int, source: "_Watched") -> CompressReport | None:
         """Write the archive of a shard; None if no image of it can be read, though headers can."""
-        model, settings = self._model, self._plan.settings
-        out, labels, max_mse = self._folder.archive(number), settings.labels, settings.max_mse
-        recovery = None if settings.recovery is None else RecoverySpec.parse(settings.recovery)
-        strict, overwrite = self._strict, True
+        options = replace(self._plan.options, strict=self._strict, overwrite=True, threads=1)
         try:
-            if isinstance(model, Model):
-                return compress_source(
-                    source,
-                    out,
-                    model,
-                    labels=labels,
-                    max_mse=max_mse,
-                    recovery=recovery,
-                    strict=strict,
-                    overwrite=overwrite,
-                )
-            return compress_with_pyramid(
-                source,
-                out,
-                model,
-                packing_of(model, Wanted(effort=settings.effort), fitted_here=False),
-                labels=labels,
-                max_mse=max_mse,
-                recovery=recovery,
-                strict=strict,
-                overwrite=overwrite,
-            )
+            out, model = self._folder.archive(number), self._model
+            return pack(source, out, model, self._plan.request, options, resumable=False)
         except SourceError:
             if source.was_read and not source.images:
                 return None
             raise
 
     @property
-    def _model(self) -> Model | PyramidModel:
+    def _model(self) -> FittedModel:
         if self._loaded is None:
             path = Path(self._plan.model)
             model = load_model(path)

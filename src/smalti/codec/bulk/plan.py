@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from smalti.archive.recovery.parity import RecoverySpec
-from smalti.codec.loading import load_model
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
 from smalti.sources.named.sets import SET_NAMES
@@ -18,25 +17,16 @@ from smalti.sources.records.record import Group
 from smalti.storage.atomic import atomic_file, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import is_url, redacted
-from smalti.training.paper.grid_model import Model
-from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.fitted import FittedModel
+from smalti.training.kinds import load_model
 from smalti.version import __version__
 
-__all__ = ["Part", "Plan", "Settings", "Shard", "group_of", "make_plan", "read_plan", "write_plan"]
+__all__ = ["Part", "Plan", "Shard", "group_of", "make_plan", "read_plan", "write_plan"]
 
 _FORMAT = "smalti-plan"
 _VERSION = 1
 _MOST_SHARDS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How every shard is packed; see `compress_source`. effort : of the search for tokens; None for the model's own"""
-
-    labels: bool = True
-    max_mse: float | None = None
-    recovery: str | None = None
-    effort: int | None = None
+_TEXTS = ("source", "kind", "model", "model_sha256", "out_folder", "smalti")
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,7 @@ class Plan:
     source : an absolute path, a URL or the name of a set    kind : as `source_kind` says
     model, out_folder : absolute paths
     model_sha256 : of the model file
+    request, options : how every shard is packed; in the file they are `settings`
     smalti : the release that planned, and must make the shards
     """
 
@@ -77,7 +68,8 @@ class Plan:
     model: str
     model_sha256: str
     out_folder: str
-    settings: Settings
+    request: FitRequest
+    options: PackOptions
     parts: tuple[Part, ...]
     shards: tuple[Shard, ...]
     smalti: str = __version__
@@ -102,8 +94,11 @@ class Plan:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; `from_bytes` is the inverse."""
-        shards = [[shard.part, shard.start, shard.stop] for shard in self.shards]
-        return canonical_json({**asdict(self), "shards": shards, "format": _FORMAT, "version": _VERSION}) + b"\n"
+        plain: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
+        plain |= {"format": _FORMAT, "version": _VERSION, "parts": [asdict(part) for part in self.parts]}
+        plain["shards"] = [[shard.part, shard.start, shard.stop] for shard in self.shards]
+        plain["settings"] = {**self.options.to_json(), **self.request.to_json(), "effort": self.request.effort}
+        return canonical_json(plain) + b"\n"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Plan":
@@ -112,22 +107,25 @@ class Plan:
             found: dict[str, Any] = parse_canonical_json(data.removesuffix(b"\n"), "plan")
         except DamagedArchiveError as error:
             raise ValueError("not canonical JSON") from error
-        known = {field.name for field in fields(cls)} | {"format", "version"}
+        known = {*_TEXTS, "format", "version", "settings", "parts", "shards"}
         if not isinstance(found, dict) or found.get("format") != _FORMAT:
             raise ValueError("it does not say that it is a plan")
         if found.get("version") != _VERSION or set(found) != known:
             raise ValueError(f"of version {found.get('version')}; this release reads version {_VERSION}")
-        texts = ("source", "kind", "model", "model_sha256", "out_folder", "smalti")
-        if not all(isinstance(found[name], str) for name in texts):
+        if not all(isinstance(found[name], str) for name in _TEXTS):
             raise ValueError("a field is of the wrong type")
         try:
+            of_options = {field.name for field in fields(PackOptions)}
+            settings = dict(found["settings"])
+            options = {name: settings.pop(name) for name in of_options & settings.keys()}
             return cls(
-                settings=Settings(**found["settings"]),
+                request=FitRequest.from_json(settings),
+                options=PackOptions.from_json(options),
                 parts=tuple(
                     Part(tuple(part["files"]), part["entries"], part["listing_sha256"]) for part in found["parts"]
                 ),
                 shards=tuple(Shard(*shard) for shard in found["shards"]),
-                **{name: found[name] for name in texts},
+                **{name: found[name] for name in _TEXTS},
             )
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"a field is missing or of the wrong type: {error}") from error
@@ -138,7 +136,8 @@ def make_plan(
     model: Path,
     out_folder: Path,
     shard_images: int,
-    settings: Settings,
+    request: FitRequest | None = None,
+    options: PackOptions | None = None,
     *,
     by_file: bool = False,
     report: Callable[[str], None] | None = None,
@@ -147,6 +146,7 @@ def make_plan(
     """Fix the borders of shards. Names, sizes and tables of contents are read; no pixel is decoded.
 
     shard_images : entries of a shard; the last may be smaller
+    request, options : how every shard is packed
     by_file : whether borders lie where files end, as far as shards of `shard_images` allow, so that a worker opens
         only the files of its shard: for a folder or a pattern of TAR or Parquet files
     report : takes a line for each step of a download    progress : called with the files that are counted, and all
@@ -155,9 +155,8 @@ def make_plan(
     """
     if shard_images < 1:
         raise UsageError(f"shards of {shard_images} images; give at least 1")
-    if settings.recovery is not None:
-        RecoverySpec.parse(settings.recovery)
-    group = group_of(_loaded(model, settings))
+    request, options = request or FitRequest(), options or PackOptions()
+    group = group_of(_loaded(model, request))
     spec = _lasting(source)
     kind = source_kind(spec)
     if by_file:
@@ -175,7 +174,8 @@ def make_plan(
     if len(shards) > _MOST_SHARDS:
         raise UsageError(f"{len(shards):,} shards are more than {_MOST_SHARDS:,}; take more images in each")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    return Plan(spec, kind, os.path.abspath(model), digest, os.path.abspath(out_folder), settings, parts, shards)  # noqa: PTH100 (links are left as they are)
+    model_path, shards_path = map(os.path.abspath, (model, out_folder))  # links are left as they are
+    return Plan(spec, kind, model_path, digest, shards_path, request, options, parts, shards)
 
 
 def read_plan(path: Path) -> Plan:
@@ -200,19 +200,19 @@ def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
         file.write(plan.to_bytes())
 
 
-def group_of(model: Model | PyramidModel) -> Group:
+def group_of(model: FittedModel) -> Group:
     """The shape and dtype of the images that a model takes."""
-    return model.image_shape, np.dtype(np.uint8) if model.scale.dtype == "uint8" else np.dtype(np.uint16)
+    return model.image_shape, np.dtype(np.uint8) if np.dtype(model.scale.dtype) == np.uint8 else np.dtype(np.uint16)
 
 
-def _loaded(model: Path, settings: Settings) -> Model | PyramidModel:
+def _loaded(model: Path, request: FitRequest) -> FittedModel:
     if not model.exists():
         raise ModelError(
             f"there is no model {model}; fit one on a sample of the images first: smalti fit SAMPLE -o {model}"
         )
     loaded = load_model(model)
-    if isinstance(loaded, Model) and settings.effort is not None:
-        raise UsageError("a model of the profile paper has no effort; leave --effort out")
+    request.check_for(loaded)
+    loaded.check_request(request.encoding())
     return loaded
 
 

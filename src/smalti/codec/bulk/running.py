@@ -1,7 +1,8 @@
 """Doing what is missing of a plan, and telling what there is."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,18 +105,40 @@ def run_plan(
     numbers = (task or Task()).shards(plan)
     folder.claim(overwrite=overwrite)
     outcomes: dict[int, Outcome] = {}
-    for number in numbers:
-        record = folder.intact(number)
-        if record is not None and not (strict and record.skipped):
-            outcomes[number] = Outcome(number, record, made=False)
-    progress(len(outcomes), len(numbers))
-    missing = [number for number in numbers if number not in outcomes]
-    if missing:
-        for outcome in engine(path, missing, workers, strict=strict):
-            outcomes[outcome.shard] = outcome
-            progress(len(outcomes), len(numbers))
+    progress(0, len(numbers))
+    for outcome in _made(path, folder, numbers, engine, workers, strict):
+        outcomes[outcome.shard] = outcome
+        progress(len(outcomes), len(numbers))
     complete = folder.write_manifest()
     return _report([outcomes[number] for number in numbers], folder.manifest if complete else None, started)
+
+
+def _made(
+    path: Path, folder: ShardFolder, numbers: range, engine: Engine, workers: int, strict: bool
+) -> Iterator[Outcome]:
+    """Yield what becomes of each shard.
+
+    By record and size alone it is known which shards are missing; these are made first. Whether every byte of the
+    others is as it was written, the workers find out afterwards. If none is missing, threads do, and no worker starts
+    that is not needed.
+    """
+    there = [number for number in numbers if _is_there(folder, number, strict)]
+    left = sorted(set(numbers) - set(there))
+    if not left:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            for number, record in zip(there, pool.map(folder.intact, there), strict=True):
+                if record is None:
+                    left.append(number)
+                else:
+                    yield Outcome(number, record, made=False)
+        there = []
+    if left:
+        yield from engine(path, [*left, *there], workers, strict=strict)
+
+
+def _is_there(folder: ShardFolder, number: int, strict: bool) -> bool:
+    record = folder.known(number)
+    return record is not None and not (strict and record.skipped)
 
 
 def _report(outcomes: Sequence[Outcome], manifest: Path | None, started: float) -> BulkReport:

@@ -61,9 +61,13 @@ class RecordSource:
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
         """Yield the readable images of entries `start` to `stop`, each once, in order."""
         first, last, _ = slice(start, stop).indices(len(self))
-        places = iter(range(first, last))
-        records = self._records.read(self._entries[first:last])
-        left = last - first
+        return self.batches_at(np.arange(first, max(first, last)), batch_images)
+
+    def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
+        """Yield the readable images of these entries, which ascend, each once, in order; no others are decoded."""
+        places = iter(entries.tolist())
+        records = self._records.read(self._entries[entries])
+        left = len(entries)
         while left > 0:
             pixels = np.empty((min(batch_images, left), *self.image_shape), self.dtype)
             kept: list[tuple[Record, ImageHeader]] = []

@@ -7,8 +7,8 @@ Whether the ranks of a fit begin with the same images, and end with the same num
 
 import hashlib
 import math
-import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from smalti.errors import ModelError, SourceError
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
+from smalti.storage.spool import spool_file
 from smalti.training.common.distributed import ALONE, Group
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 
@@ -30,11 +31,13 @@ class SpooledPixels:
 
     A memory map would do, but the pages that it has shown count as memory of the process, so that a large collection
     seems to fill it.
+
+    beside : the output, in whose folder the file lies; None for the system's temporary folder
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], dtype: np.dtype[Any], beside: Path | None = None) -> None:
         self.image_shape, self.dtype = image_shape, dtype
-        self._file = tempfile.TemporaryFile(prefix="smalti-", buffering=0)  # noqa: SIM115 (closed with this object)
+        self._file = spool_file(beside)  # closed with this object
         self._image_bytes = dtype.itemsize * math.prod(image_shape)
         self._images = 0
 
@@ -57,7 +60,7 @@ class SpooledPixels:
             self._file.seek(index * self._image_bytes)
             left = images[place].data.cast("B")
             while left:
-                read = self._file.readinto(left)
+                read = self._file.readinto(left)  # type: ignore[attr-defined]  # typeshed leaves it out of IO
                 if not read:
                     raise IndexError(f"image {index} of {self._images}")
                 left = left[read:]
@@ -77,13 +80,14 @@ class TrainingImages:
     """Random access to every image of a source, as float batches [n, C, H, W] in [0, 1].
 
     scale : what of pixels is 0 to 1, for a model that was fitted before; None for that of these images
+    beside : the output, in whose folder a large set is kept; None for the system's temporary folder
     image_shape : height, width, channels
     fingerprint : SHA-256 of all pixels, so that a resumed fit can tell that its images are the same
     """
 
-    def __init__(self, source: ImageSource, scale: PixelScale | None = None) -> None:
+    def __init__(self, source: ImageSource, scale: PixelScale | None = None, beside: Path | None = None) -> None:
         self.image_shape = source.image_shape
-        self.pixels, own_scale, self.fingerprint = _read(source)
+        self.pixels, own_scale, self.fingerprint = _read(source, beside)
         if not len(self.pixels):
             raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
         self.scale = own_scale if scale is None else scale
@@ -125,7 +129,7 @@ def to_unit_range(pixels: Pixels, scale: PixelScale = EIGHT_BITS) -> Tensor:
     return torch.from_numpy(scale.to_unit(pixels)).permute(0, 3, 1, 2)
 
 
-def _read(source: ImageSource) -> tuple[Pixels | SpooledPixels, PixelScale, str]:
+def _read(source: ImageSource, beside: Path | None) -> tuple[Pixels | SpooledPixels, PixelScale, str]:
     """Read all images of a source; return them, their scale, and the SHA-256 of their pixels."""
     shape = (len(source), *source.image_shape)
     dtype: np.dtype[Any] = source.dtype
@@ -134,7 +138,7 @@ def _read(source: ImageSource) -> tuple[Pixels | SpooledPixels, PixelScale, str]
     if dtype.itemsize * np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
         pixels = np.empty(shape, dtype)
     else:
-        spool = SpooledPixels(source.image_shape, dtype)
+        spool = SpooledPixels(source.image_shape, dtype, beside)
     digest = hashlib.sha256(repr(source.image_shape).encode())
     if dtype != np.uint8:
         digest.update(str(dtype).encode())

@@ -20,16 +20,17 @@ from smalti.images.batch import Pixels
 from smalti.training.common.distributed import ALONE, Group
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images, to_unit_range
+from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
 from smalti.training.paper.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
 from smalti.training.paper.finetuning import finetune_steps, quantize_decoder
 from smalti.training.paper.grid_model import Model
-from smalti.training.paper.observer import EpochReport, FitObserver, QuantizationReport, token_statistics
+from smalti.training.paper.observer import EpochReport, QuantizationReport, token_statistics
 from smalti.training.paper.quantizer import mean_square
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import VQVAE
 from smalti.version import __version__
 
-__all__ = ["FitInterruptedError", "SilentObserver", "Validation", "choose_device", "fit", "validate"]
+__all__ = ["Validation", "choose_device", "fit", "validate"]
 
 
 VALIDATION_BATCH = 256
@@ -81,31 +82,6 @@ RESTART_UNTIL_SHARE = 0.8
 KMEANS_IMAGES = 1024
 
 
-class FitInterruptedError(KeyboardInterrupt):
-    """A fit that was asked to stop has left its state in `checkpoint`."""
-
-    def __init__(self, checkpoint: Path | None) -> None:
-        super().__init__(f"the fit was interrupted; its state is in {checkpoint}")
-        self.checkpoint = checkpoint
-
-
-class SilentObserver:
-    """A FitObserver that listens to nothing and never stops the fit."""
-
-    def on_step(self, step: int, steps: int) -> None:
-        """Hear that `step` of `steps` steps are done."""
-
-    def on_epoch(self, report: EpochReport, history: list[dict[str, Any]]) -> None:
-        """Hear the figures of an epoch that has ended, and those of every epoch so far."""
-
-    def on_quantized(self, report: QuantizationReport) -> None:
-        """Hear what turning the decoder into integers cost."""
-
-    def should_stop(self) -> bool:
-        """Return False."""
-        return False
-
-
 def choose_device(name: str) -> str:
     """Return the device to use for "auto", "cpu", "cuda" (or "cuda:N") or "mps"; UsageError if it is not there."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -127,7 +103,7 @@ def fit(
     device: str = "cpu",
     checkpoint: Path | None = None,
     resume: bool = False,
-    observer: FitObserver | None = None,
+    observer: Observer | None = None,
     provenance: dict[str, Any] | None = None,
     group: Group = ALONE,
 ) -> Model:
@@ -159,7 +135,7 @@ def fit(
         epoch = loop.progress.epoch
         for batch in images.epoch(settings.batch_images, settings.seed, epoch, loop.progress.step, group):
             loop.step(batch)
-            observer.on_step(epoch * steps_per_epoch + loop.progress.step, fit_steps + tuning_steps)
+            observer.on_step("fit", epoch * steps_per_epoch + loop.progress.step, fit_steps + tuning_steps)
             stop = group.any(observer.should_stop())
             if checkpoint is not None and (stop or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
                 loop.save(checkpoint)
@@ -167,17 +143,17 @@ def fit(
             if stop:
                 group.barrier()  # when one rank ends, torchrun stops the one that writes the checkpoint
                 raise FitInterruptedError(checkpoint)
-        observer.on_epoch(loop.end_epoch(validation), loop.progress.history)
+        observer.on_report(loop.end_epoch(validation), loop.progress.history)
     if checkpoint is not None:
         loop.save(checkpoint)
 
     def on_tuning_step(step: int) -> None:
-        observer.on_step(fit_steps + step, fit_steps + tuning_steps)
+        observer.on_step("fit", fit_steps + step, fit_steps + tuning_steps)
         if group.any(observer.should_stop()):
             raise FitInterruptedError(checkpoint)  # the fit itself is done; resuming repeats the fine-tuning alone
 
     decoder, report = quantize_decoder(loop.network, images, validation, settings, tuning_steps, on_tuning_step, group)
-    observer.on_quantized(report)
+    observer.on_report(report, loop.progress.history)
     return loop.model(decoder, report, provenance or {})
 
 

@@ -1,25 +1,31 @@
 """A fitted model: the network, its decoder in integers, its settings, what it was fitted on, and its file."""
 
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.decoders.layers.network_packing import pack_network, unpack_network
-from smalti.errors import ModelError, SmaltiError
-from smalti.images.batch import shape_words
+from smalti.errors import ModelError, SmaltiError, UsageError
+from smalti.images.batch import ImageBatch
+from smalti.images.source import ImageSource
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.training_images import to_unit_range
+from smalti.training.fitted import Encoded, EncodeRequest
+from smalti.training.observer import Observer
 from smalti.training.paper.settings import FitSettings
-from smalti.training.paper.vqvae import VQVAE
+from smalti.training.paper.vqvae import DOWNSAMPLING, VQVAE, padded_size
 
-__all__ = ["Model"]
+__all__ = ["MODEL_FORMAT", "Model"]
 
 MODEL_FORMAT = "smalti-model"
 MODEL_VERSION = 2
@@ -28,13 +34,16 @@ INTEGER_DECODER = "integer_decoder"
 
 LARGEST_DECODER_BYTES = 1 << 30
 
+ENCODE_VALUES = 64 * 28 * 28
+"""Pixels encoded at a time: the fastest batch of 28x28 images on CPUs, and a bound of memory for larger ones."""
+
 
 @dataclass(frozen=True)
 class Model:
-    """A network that was fitted, and what is known of the fit.
+    """A network that was fitted, and what is known of the fit: a FittedModel of the profile `paper`.
 
     decoder : the decoder in integers, for all codes: what an archive stores a part of
-    image_shape : height, width, channels of the images it takes
+    image_shape : height, width, channels of the images it was fitted on
     provenance : what it was fitted on and with, for people (source, images, versions)
     history : one dictionary an epoch, see EpochReport
     quantization : what integers cost, see QuantizationReport
@@ -55,20 +64,70 @@ class Model:
         """K: tokens are in [0, K)."""
         return self.settings.quantizer.codebook_size
 
-    def check_shape(self, image_shape: tuple[int, int, int], of: str, dtype: DTypeLike = np.uint8) -> None:
-        """Raise ModelError unless images of that shape and type fit the model; `of` names their source."""
-        self.scale.check(dtype, of)
-        if image_shape != self.image_shape:
-            raise ModelError(
-                f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "
-                f"{shape_words(image_shape)}; fit a model on such images"
+    def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
+        """Return whether it encodes images of that shape and type: of any height and width, as it is convolutional."""
+        return image_shape[2] == self.image_shape[2] and np.dtype(dtype) == self.scale.dtype
+
+    def check_request(self, request: EncodeRequest) -> None:
+        """Raise UsageError if a target, an effort or adapting is asked for."""
+        asked = {
+            "the target": request.goal is not None,
+            "--effort": request.effort is not None,
+            "--adapt": request.adapt,
+        }
+        if any(asked.values()):
+            words = " and ".join(option for option, given in asked.items() if given)
+            raise UsageError(
+                f"a model of the profile paper has no targets, no effort, and cannot be adapted; leave {words} out"
             )
 
     @torch.no_grad()
-    def encode(self, images: Tensor) -> Tensor:
+    def tokens(self, images: Tensor) -> Tensor:
         """Return the tokens of images: float [n, C, H, W] in [0, 1] -> int64 [n, h, w], on the CPU."""
         device = next(self.network.parameters()).device
         return self.network.encode(images.to(device)).cpu()
+
+    def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
+        """Return the tokens of a source's images, which are encoded as they are asked for."""
+        self.check_request(request)
+        height, width = padded_size(*source.image_shape[:2])
+        decoder = IntegerDecoder(self.decoder)
+        return Encoded(
+            self.decoder,
+            None,
+            (height // DOWNSAMPLING, width // DOWNSAMPLING),
+            self.codebook_size,
+            self._encoded(source, max(1, ENCODE_VALUES // (height * width))),
+            decoder.decode,
+        )
+
+    def _encoded(self, source: ImageSource, batch_images: int) -> Iterator[tuple[ImageBatch, NDArray[np.integer]]]:
+        for batch in source.batches(batch_images):
+            yield batch, self.tokens(to_unit_range(batch.pixels, self.scale)).numpy()
+
+    def archive_provenance(self) -> tuple[tuple[str, str], ...]:
+        """Return what an archive says of the model: settings that shaped it and what it was fitted on."""
+        quantizer = self.settings.quantizer
+        return (
+            ("fitted_on", str(self.provenance.get("source", "unknown"))),
+            ("fitted_images", str(self.provenance.get("images", "unknown"))),
+            ("epochs", str(self.settings.epochs)),
+            ("seed", str(self.settings.seed)),
+            ("quantizer", f"update {quantizer.update}, start {quantizer.start}, restart {quantizer.restart}"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known of the fit."""
+        return {
+            "settings": self.settings.to_json(),
+            "provenance": self.provenance,
+            "history": self.history,
+            "quantization": self.quantization,
+        }
+
+    def size_words(self) -> str:
+        """Return how many parameters it has."""
+        return f"{self.provenance['parameters']:,} parameters"
 
     def save(self, path: Path) -> None:
         """Write the model to one safetensors file with its description in it as JSON."""

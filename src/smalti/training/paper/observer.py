@@ -1,12 +1,12 @@
-"""What a fit tells of itself: per-epoch figures, and the hooks through which a front end hears of progress."""
+"""Figures of a fit of the profile `paper`: of each epoch, and of what integers cost."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EpochReport", "FitObserver", "QuantizationReport", "TokenStatistics", "token_statistics"]
+__all__ = ["EpochReport", "QuantizationReport", "TokenStatistics", "token_statistics"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,15 @@ class EpochReport:
         """Return the report as a plain dictionary."""
         return asdict(self)
 
+    def sentence(self) -> str:
+        """Return the figures in one line."""
+        return (
+            f"epoch {self.epoch}: loss {self.reconstruction:.5f} reconstruction + {self.codebook:.5f} codebook"
+            f" + {self.commitment:.5f} commitment | validation MSE {self.validation_mse:.5f}"
+            f" | {self.codes_used} codes used, perplexity {self.perplexity:.1f},"
+            f" {self.entropy_bits_per_token:.2f} bits/token | {self.seconds:.0f} s"
+        )
+
 
 @dataclass(frozen=True)
 class QuantizationReport:
@@ -75,18 +84,9 @@ class QuantizationReport:
         """Return the report as a plain dictionary."""
         return asdict(self)
 
-
-class FitObserver(Protocol):
-    """What a front end may do while a fit runs."""
-
-    def on_step(self, step: int, steps: int) -> None:
-        """Hear that `step` of `steps` steps are done."""
-
-    def on_epoch(self, report: EpochReport, history: list[dict[str, Any]]) -> None:
-        """Hear the figures of an epoch that has ended, and those of every epoch so far."""
-
-    def on_quantized(self, report: QuantizationReport) -> None:
-        """Hear what turning the decoder into integers cost."""
-
-    def should_stop(self) -> bool:
-        """Return True to stop after this step; a checkpoint is then left."""
+    def sentence(self) -> str:
+        """Return the figures in one line."""
+        return (
+            f"integers: validation MSE {self.float_mse:.5f} in floats, {self.calibrated_mse:.5f} rounded, "
+            f"{self.mse:.5f} after {self.steps} steps of fine-tuning | {self.seconds:.0f} s"
+        )

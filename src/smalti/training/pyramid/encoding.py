@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,15 +21,15 @@ from smalti.images.quality import ssim
 from smalti.training.common.distributed import ALONE, Group, State
 from smalti.training.common.tensors import read_tensors, write_tensors
 from smalti.training.common.training_images import TrainingImages, to_unit_range
+from smalti.training.observer import Progress
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
-from smalti.training.pyramid.pyramid_model import PyramidModel
 from smalti.training.pyramid.token_search import SearchState, improve, measure
 from smalti.training.pyramid.trade_off import LEAST_MEASURE, Goal, learning_rate
 
-__all__ = ["Encoded", "Encoding", "Progress"]
+if TYPE_CHECKING:
+    from smalti.training.pyramid.pyramid_model import PyramidModel
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it, and of how much."""
+__all__ = ["Encoding", "TokenChoice"]
 
 STATE_FORMAT = "smalti-packing"
 BATCH_IMAGES = 256
@@ -63,7 +63,7 @@ MOVING_ROUNDS = 2
 
 
 @dataclass
-class Encoded:
+class TokenChoice:
     """Tokens of a collection.
 
     tokens : int16 [N, positions] for each level
@@ -82,14 +82,14 @@ class Encoded:
             [level[start:stop].long() for level in self.tokens], self.sse[start:stop], self.bits[start:stop]
         )
 
-    def copy(self) -> "Encoded":
+    def copy(self) -> "TokenChoice":
         """Return the same, to be changed by itself."""
         return self.replaced(torch.arange(0), self)
 
-    def replaced(self, rows: Tensor, other: "Encoded") -> "Encoded":
+    def replaced(self, rows: Tensor, other: "TokenChoice") -> "TokenChoice":
         """Return a copy with some images from another choice."""
         tokens = [level.clone() for level in self.tokens]
-        result = Encoded(tokens, self.sse.clone(), self.bits.clone(), self.depths.clone())
+        result = TokenChoice(tokens, self.sse.clone(), self.bits.clone(), self.depths.clone())
         for level, others in zip(result.tokens, other.tokens, strict=True):
             level[rows] = others[rows]
         result.sse[rows], result.bits[rows], result.depths[rows] = other.sse[rows], other.bits[rows], other.depths[rows]
@@ -116,7 +116,7 @@ class Encoding:
 
     def __init__(
         self,
-        model: PyramidModel,
+        model: "PyramidModel",
         images: TrainingImages,
         goal: Goal | None,
         rounds: int,
@@ -133,11 +133,11 @@ class Encoding:
         self._other_bits = other_bits
         self._pixels = math.prod(images.image_shape)
 
-    def run(self, refits: int) -> Encoded:
+    def run(self, refits: int) -> TokenChoice:
         """Return tokens that meet the goal. refits : how often the model learns from the tokens; it is changed."""
         return self._meet(self.refine(refits))
 
-    def refine(self, refits: int) -> Encoded:
+    def refine(self, refits: int) -> TokenChoice:
         """Let the model learn from the tokens of these images, `refits` times; return the tokens after that."""
         refitted, encoded = self._begun()
         for number in range(refitted, refits):
@@ -146,7 +146,7 @@ class Encoding:
             self._keep(number + 1, encoded)
         return encoded
 
-    def _begun(self) -> tuple[int, Encoded]:
+    def _begun(self) -> tuple[int, TokenChoice]:
         """How many refits are done, and the tokens so far: those that were kept, or else the first ones."""
         state = self._state
         if state is not None and self._resume:
@@ -158,13 +158,13 @@ class Encoding:
         self._keep(0, encoded)
         return 0, encoded
 
-    def _chosen(self) -> Encoded:
+    def _chosen(self) -> TokenChoice:
         """Tokens at the price that about meets the goal, from the encoder's on."""
         self._find_price()
         encoded = self._first()
         return self._searched(encoded, self.rounds) if self.rounds else encoded
 
-    def _keep(self, refitted: int, encoded: Encoded) -> None:
+    def _keep(self, refitted: int, encoded: TokenChoice) -> None:
         """Keep tokens and model, so that packing can go on from here."""
         if self._state is None or not self._group.is_main:
             return
@@ -174,7 +174,7 @@ class Encoding:
         numbers = {"format": STATE_FORMAT, "refitted": refitted, "price": self.price, **self._identity()}
         write_tensors(self._state, tensors, numbers)
 
-    def _restored(self, path: Path, tensors: dict[str, Tensor], found: dict[str, Any]) -> tuple[int, Encoded]:
+    def _restored(self, path: Path, tensors: dict[str, Tensor], found: dict[str, Any]) -> tuple[int, TokenChoice]:
         if found.get("format") != STATE_FORMAT or any(
             found.get(key) != value for key, value in self._identity().items()
         ):
@@ -209,19 +209,19 @@ class Encoding:
         for part, done in self._parts(len(self.images)):
             yield part, self.images.batch(np.arange(part.start, part.stop)), done
 
-    def _joined(self, encoded: Encoded) -> Encoded:
+    def _joined(self, encoded: TokenChoice) -> TokenChoice:
         """Take from each rank what it found for its parts."""
         if self._group.size > 1:
             own = torch.zeros(len(encoded.sse), dtype=torch.bool)
             for part, _ in self._parts(len(own)):
                 own[part] = True
             tokens = [level.int() * own[:, None] for level in encoded.tokens]
-            encoded = Encoded(tokens, encoded.sse * own, encoded.bits * own, encoded.depths * own)
+            encoded = TokenChoice(tokens, encoded.sse * own, encoded.bits * own, encoded.depths * own)
             self._group.add_up([*tokens, encoded.sse, encoded.bits, encoded.depths])
             encoded.tokens = [level.to(torch.int16) for level in tokens]
         return encoded
 
-    def _first(self) -> Encoded:
+    def _first(self) -> TokenChoice:
         encoded = self._empty(len(self.images))
         for part, batch, done in self._batches():
             tokens = self.model.tokens(batch, self.price)
@@ -229,13 +229,13 @@ class Encoding:
             self._progress("encode", done, len(self.images))
         return self._joined(encoded)
 
-    def _empty(self, images: int) -> Encoded:
+    def _empty(self, images: int) -> TokenChoice:
         pyramid = self.model.pyramid
         tokens = [torch.zeros(images, pyramid.shape.positions[form.scale], dtype=torch.int16) for form in pyramid.forms]
         depths = torch.full((images,), len(pyramid.forms), dtype=torch.int64)
-        return Encoded(tokens, torch.zeros(images), torch.zeros(images), depths)
+        return TokenChoice(tokens, torch.zeros(images), torch.zeros(images), depths)
 
-    def _searched(self, encoded: Encoded, rounds: int) -> Encoded:
+    def _searched(self, encoded: TokenChoice, rounds: int) -> TokenChoice:
         """Search all images' tokens, from those they have."""
         for part, batch, done in self._batches():
             state = measure(self.model.pyramid, batch, encoded.part(part.start, part.stop).tokens)
@@ -262,7 +262,7 @@ class Encoding:
                 return
 
     def _correct_price(
-        self, encoded: Encoded, images: Tensor | None = None, share: float = 1.0, least: float = 0.0
+        self, encoded: TokenChoice, images: Tensor | None = None, share: float = 1.0, least: float = 0.0
     ) -> bool:
         """Move the price towards the goal; return whether the goal was missed by more than a little.
 
@@ -276,7 +276,7 @@ class Encoding:
         self.price *= math.exp(math.copysign(max(least, min(1.5, abs(move))), move))
         return abs(slack) > CLOSE
 
-    def _slack(self, encoded: Encoded, images: Tensor | None) -> float | None:
+    def _slack(self, encoded: TokenChoice, images: Tensor | None) -> float | None:
         """The logarithm of how much more error, or how many more bits, there may be; below 0 if there is too much."""
         goal = self.goal
         if goal is None:
@@ -291,7 +291,7 @@ class Encoding:
         return math.log((1 - goal.ssim) / max(1e-6, 1 - self._ssim(encoded, images)))
 
     @torch.no_grad()
-    def _ssim(self, encoded: Encoded, images: Tensor | None) -> float:
+    def _ssim(self, encoded: TokenChoice, images: Tensor | None) -> float:
         """Mean structural similarity of a thousand images."""
         step = max(1, len(encoded.sse) // SAMPLE_IMAGES)
         rows = torch.arange(0, len(encoded.sse), step)[:SAMPLE_IMAGES]
@@ -302,7 +302,7 @@ class Encoding:
         to_pixels = self.model.scale.to_pixels
         return float(ssim(to_pixels(originals), to_pixels(decoded)).mean())
 
-    def _refit(self, encoded: Encoded, number: int) -> None:
+    def _refit(self, encoded: TokenChoice, number: int) -> None:
         """Let codes, decoder and priors learn from tokens as they are."""
         pyramid = self.model.pyramid
         groups = [
@@ -323,7 +323,7 @@ class Encoding:
             if done % 32 == 31 or done + 1 == steps:
                 self._progress("refit", done + 1, steps)
 
-    def _refit_step(self, optimizer: torch.optim.Adam, rows: NDArray[np.int64], encoded: Encoded) -> None:
+    def _refit_step(self, optimizer: torch.optim.Adam, rows: NDArray[np.int64], encoded: TokenChoice) -> None:
         pyramid = self.model.pyramid
         own = self._group.part(rows)
         tokens = [level[torch.from_numpy(own)].long() for level in encoded.tokens]
@@ -338,12 +338,12 @@ class Encoding:
         optimizer.step()
 
     @torch.no_grad()
-    def _stopped(self, encoded: Encoded) -> Encoded:
+    def _stopped(self, encoded: TokenChoice) -> TokenChoice:
         """Leave out the last levels of images that are good enough without: where they cost more than they bring."""
         pyramid = self.model.pyramid
         starts = np.cumsum([0, *(level.shape[1] for level in encoded.tokens)])
         depths = torch.full_like(encoded.depths, len(pyramid.forms))
-        stopped = Encoded(encoded.tokens, encoded.sse.clone(), encoded.bits.clone(), depths)
+        stopped = TokenChoice(encoded.tokens, encoded.sse.clone(), encoded.bits.clone(), depths)
         for part, batch, done in self._batches():
             tokens = stopped.part(part.start, part.stop).tokens
             bits = pyramid.bits_of(tokens)
@@ -356,7 +356,7 @@ class Encoding:
             self._progress("stop", done, len(self.images))
         return self._joined(stopped)
 
-    def missed(self, encoded: Encoded) -> str | None:
+    def missed(self, encoded: TokenChoice) -> str | None:
         """Return what of the goal was out of reach, in words, or None if it was met."""
         slack, goal = self._slack(encoded, None), self.goal
         if slack is None or goal is None or slack >= (math.log(MARGIN) if goal.archive_bytes else 0):
@@ -371,7 +371,7 @@ class Encoding:
             found = f"the archive takes more than {goal.archive_bytes:,} bytes"
         return f"{found}: the target is out of reach of this model; a fit with more --effort may reach it"
 
-    def _meet(self, encoded: Encoded) -> Encoded:
+    def _meet(self, encoded: TokenChoice) -> TokenChoice:
         """Move tokens until the goal lies between two choices of them; then take each image from one of these."""
         stopped = self._stopped(encoded)
         slack = self._slack(stopped, None)
@@ -387,14 +387,14 @@ class Encoding:
                 return self._blended(before, stopped)
         return stopped
 
-    def _blended(self, one: Encoded, other: Encoded) -> Encoded:
+    def _blended(self, one: TokenChoice, other: TokenChoice) -> TokenChoice:
         """Of two choices of tokens, one to either side of the goal, take the richer where it brings most for a bit."""
         rich, lean = (one, other) if one.sse.mean() < other.sse.mean() else (other, one)
         spared, spent = lean.sse - rich.sse, rich.bits - lean.bits
         worth = torch.where(spent > 0, spared / spent.clamp_min(1e-6), torch.where(spared >= 0, 1e9, -1e9))
         order = torch.argsort(worth, descending=True, stable=True)
 
-        def with_rich(count: int) -> tuple[Encoded, bool]:
+        def with_rich(count: int) -> tuple[TokenChoice, bool]:
             chosen = lean.replaced(order[:count], rich)
             slack = self._slack(chosen, None)
             return chosen, slack is not None and slack >= 0

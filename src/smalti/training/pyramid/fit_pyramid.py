@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from smalti.errors import ModelError
 from smalti.training.common.distributed import ALONE, Group
 from smalti.training.common.tensors import write_tensors
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images
+from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
 from smalti.training.paper.checkpoint import read_checkpoint
-from smalti.training.paper.fit_grid import FitInterruptedError
 from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, search_rounds, size_up
 from smalti.training.pyramid.encoding import Encoding
 from smalti.training.pyramid.export import bytes_besides_tokens
@@ -25,13 +25,19 @@ from smalti.training.pyramid.pyramid_model import PyramidModel
 from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings
 from smalti.version import __version__
 
-__all__ = ["PyramidObserver", "PyramidReport", "SilentPyramidObserver", "fit_pyramid"]
+__all__ = ["PyramidReport", "fit_pyramid"]
 
 CHECKPOINT_FORMAT = "smalti-pyramid-checkpoint"
 CHECKPOINT_SECONDS = 60
 SETTLING_IMAGES, SETTLING_BATCH = 8_192, 512
 REPORTS = 20
 """Reports of a fit."""
+
+REFINING = {
+    "encode": "refining: choose tokens",
+    "search": "refining: search for better tokens",
+    "refit": "refining: decoder and prior learn from the tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -51,38 +57,18 @@ class PyramidReport:
     whole: bool
     seconds: float
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a plain dictionary."""
+        return {**vars(self), "codes": list(self.codes)}
 
-class PyramidObserver(Protocol):
-    """What a front end may do while a fit runs."""
-
-    def on_step(self, step: int, steps: int) -> None:
-        """Hear that `step` of `steps` steps are done."""
-
-    def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
-        """Hear where the fit is, and all reports so far."""
-
-    def on_refining(self, what: str, done: int, total: int) -> None:
-        """Hear what is being done after the last step, how much of it, and of how much."""
-
-    def should_stop(self) -> bool:
-        """Return True to stop after this step; a checkpoint is then left."""
-
-
-class SilentPyramidObserver:
-    """A PyramidObserver that listens to nothing and never stops the fit."""
-
-    def on_step(self, step: int, steps: int) -> None:
-        """Hear that `step` of `steps` steps are done."""
-
-    def on_report(self, report: PyramidReport, history: list[dict[str, Any]]) -> None:
-        """Hear where the fit is, and all reports so far."""
-
-    def on_refining(self, what: str, done: int, total: int) -> None:
-        """Hear what is being done after the last step, how much of it, and of how much."""
-
-    def should_stop(self) -> bool:
-        """Return False."""
-        return False
+    def sentence(self) -> str:
+        """Return the figures in one line."""
+        stage = "integers" if self.whole else "floats"
+        return (
+            f"step {self.step}: MSE {self.mse:.5f}, {self.bits / 8:.2f} bytes an image, "
+            f"model about {self.model_bytes / 1000:.0f} kB, codes {'+'.join(map(str, self.codes))} ({stage})"
+            f" | {self.seconds:.0f} s"
+        )
 
 
 def fit_pyramid(
@@ -91,7 +77,7 @@ def fit_pyramid(
     *,
     checkpoint: Path | None = None,
     resume: bool = False,
-    observer: PyramidObserver | None = None,
+    observer: Observer | None = None,
     provenance: dict[str, Any] | None = None,
     group: Group = ALONE,
 ) -> PyramidModel:
@@ -114,7 +100,7 @@ def fit_pyramid(
     loop = _Loop(images, settings, sized, checkpoint, group)
     if resume and checkpoint is not None:
         loop.load(checkpoint)
-    observer = observer or SilentPyramidObserver()
+    observer = observer or SilentObserver()
     loop.run(observer)
     model = _refined(loop.model(provenance or {}), images, checkpoint, resume, observer, group)
     check_equal({**model.encoder.state_dict(), **model.pyramid.state_dict()}, group)
@@ -126,7 +112,7 @@ def _refined(
     images: TrainingImages,
     checkpoint: Path | None,
     resume: bool,
-    observer: PyramidObserver,
+    observer: Observer,
     group: Group,
 ) -> PyramidModel:
     """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
@@ -138,8 +124,14 @@ def _refined(
     if not refits or not model.settings.rate_aware:
         return model
 
-    def progress(what: str, done: int, total: int) -> None:
-        observer.on_refining(what, done, total)
+    announced = ""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal announced
+        if stage != announced and stage in REFINING:
+            announced = stage
+            observer.on_message(REFINING[stage])
+        observer.on_step(stage, done, total)
         if group.any(observer.should_stop()):
             raise FitInterruptedError(checkpoint)
 
@@ -173,7 +165,7 @@ class _Loop:
         self._sums = [0.0, 0.0, 0.0]
         self._seconds = 0.0
 
-    def run(self, observer: PyramidObserver) -> None:
+    def run(self, observer: Observer) -> None:
         """Do the steps that are left."""
         steps, per_epoch = self._sized.steps, self._images.steps_per_epoch(BATCH_IMAGES)
         started = saved = time.monotonic()
@@ -184,7 +176,7 @@ class _Loop:
                 measured = self.learner.step(batch, self._images.batch_size(BATCH_IMAGES, number))
                 self._sums = [self._sums[0] + measured.sse, self._sums[1] + measured.bits, self._sums[2] + 1]
                 done, now = self.learner.done, time.monotonic()
-                observer.on_step(done, steps)
+                observer.on_step("fit", done, steps)
                 if done % max(1, steps // REPORTS) == 0 or done == steps:
                     self._report(observer, self._seconds + now - started)
                 stop = self._group.any(observer.should_stop()) and done < steps
@@ -229,7 +221,7 @@ class _Loop:
         rows = np.linspace(0, len(self._images) - 1, count).astype(np.int64)
         return np.array_split(rows, -(-count // SETTLING_BATCH))
 
-    def _report(self, observer: PyramidObserver, seconds: float) -> None:
+    def _report(self, observer: Observer, seconds: float) -> None:
         sse, bits, count = self._sums
         self._sums = [0.0, 0.0, 0.0]
         pyramid = self.learner.pyramid
@@ -244,7 +236,7 @@ class _Loop:
             pyramid.whole,
             round(seconds, 1),
         )
-        self.history.append({**vars(report), "codes": list(report.codes)})
+        self.history.append(report.to_json())
         observer.on_report(report, self.history)
 
     def _save(self, seconds: float) -> None:

@@ -10,16 +10,20 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor
 
-from smalti.errors import ModelError
-from smalti.images.batch import shape_words
+from smalti.errors import ModelError, UsageError
+from smalti.images.source import ImageSource, refuse_skipped
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.training_images import TrainingImages
+from smalti.training.fitted import Encoded, EncodeRequest
+from smalti.training.observer import Observer
 from smalti.training.pyramid.assign import assign
 from smalti.training.pyramid.build import make_pyramid
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.learned_pyramid import Pyramid
-from smalti.training.pyramid.pyramid_settings import PyramidSettings
+from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings
 from smalti.training.pyramid.pyramid_shape import PyramidShape
+from smalti.training.pyramid.tokens import encode_pyramid
 
 __all__ = ["PYRAMID_FORMAT", "PyramidModel"]
 
@@ -29,7 +33,7 @@ PYRAMID_VERSION = 1
 
 @dataclass(frozen=True)
 class PyramidModel:
-    """Encoder and pyramid, in the file's integers.
+    """Encoder and pyramid, in the file's integers: a FittedModel of the profiles `compact` and `fine`.
 
     weights : distortion of a squared unit of each latent, [D] for each scale
     price : squared error of an image that a bit was worth at the end of the fit
@@ -69,14 +73,14 @@ class PyramidModel:
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def check_shape(self, image_shape: tuple[int, int, int], of: str, dtype: DTypeLike = np.uint8) -> None:
-        """Raise ModelError unless images of that shape and type fit the model; `of` names their source."""
-        self.scale.check(dtype, of)
-        if image_shape != self.image_shape:
-            raise ModelError(
-                f"the model takes images of {shape_words(self.image_shape)}, but {of} has some of "
-                f"{shape_words(image_shape)}; fit a model on such images"
-            )
+    def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
+        """Return whether it encodes images of that shape and type: those of the fit alone."""
+        return image_shape == self.image_shape and np.dtype(dtype) == self.scale.dtype
+
+    def check_request(self, request: EncodeRequest) -> None:
+        """Raise UsageError if the effort is out of range."""
+        if request.effort is not None and not 0 <= request.effort < len(EFFORTS):
+            raise UsageError(f"an effort of {request.effort} is outside 0..{len(EFFORTS) - 1}")
 
     @torch.no_grad()
     def tokens(self, images: Tensor, price: float | None = None) -> list[Tensor]:
@@ -87,6 +91,36 @@ class PyramidModel:
         wanted = [self.pyramid.unit_value * scale for scale in self.encoder(images)]
         used = self.price if price is None else price
         return assign(self.pyramid, wanted, self.weights, used if self.settings.rate_aware else 0.0).tokens
+
+    def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
+        """Return the tokens of a source's images; all of them are chosen before the first is handed out.
+
+        If the model goes into the archive with these images alone, it learns from their tokens, in place.
+        """
+        self.check_request(request)
+        images = TrainingImages(source, self.scale, request.beside)
+        if request.strict:
+            refuse_skipped(source.description, source.skipped)  # all images were read, the long work has not begun
+        return encode_pyramid(self, images, source, request, observer)
+
+    def archive_provenance(self) -> tuple[tuple[str, str], ...]:
+        """Return what an archive says of the model, as sorted pairs of strings."""
+        pairs = {
+            "fitted_on": str(self.provenance.get("source", "unknown")),
+            "fitted_images": str(self.provenance.get("images", "unknown")),
+            "effort": str(self.settings.effort),
+            "seed": str(self.settings.seed),
+            "torch": str(self.provenance.get("torch", "unknown")),
+        }
+        return tuple(sorted(pairs.items()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is known of the fit."""
+        return {"settings": self.settings.to_json(), "provenance": self.provenance, "history": self.history}
+
+    def size_words(self) -> str:
+        """Return how many codes it has."""
+        return f"{self.codebook_size:,} codes"
 
     def save(self, path: Path) -> None:
         """Write the model to one safetensors file with its description in it as JSON."""

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from smalti.decoders.checks import check_codes, check_fit, check_pixels, operations
 from smalti.decoders.contract import DecoderFacts, DecoderLimits, ImageModel, Network, Pair, Prior, Tokens, TokenSpec
+from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
-from smalti.decoders.grid.prior import TokenPrior
 from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.decoders.layers.network_packing import pack_network, unpack_network
 from smalti.entropy.priors import MAX_POSITION_CELLS

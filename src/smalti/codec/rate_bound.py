@@ -1,7 +1,6 @@
-"""How a sample of images is spread: what a linear codec would spend on it, and how far it is from a Gaussian cloud.
+"""What a linear codec would spend on a sample of images, and how far the sample is from a Gaussian cloud.
 
-Nothing is learned here. Images are looked at as vectors of their pixels, as wholes if they are small and many, else in
-tiles.
+Nothing is learned here. An image is a vector of its pixels, or several of its tiles if images are large or few.
 """
 
 import math
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from smalti.images.batch import Pixels
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 
-__all__ = ["Spread", "spread_of"]
+__all__ = ["RateBound", "rate_bound"]
 
 MOST_VALUES = 1_024
 VECTORS_PER_VALUE = 2
@@ -28,7 +27,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Spread:
+class RateBound:
     """What was found, for an image.
 
     linear_bits : the rate of Gaussian vectors of the same covariance at the error asked for
@@ -44,8 +43,8 @@ class Spread:
     cut: float
 
 
-def spread_of(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> Spread:
-    """Return the spread of images [n, H, W, C] at a mean squared error of values in [0, 1], as `scale` has them.
+def rate_bound(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> RateBound:
+    """Return the rate bound of images [n, H, W, C] at a mean squared error of values in [0, 1], as `scale` has them.
 
     The rate is by reverse water-filling (Cover & Thomas 2006, 10.3.3). Closeness compares the distances to nearest
     neighbours with those of Gaussian vectors, as estimators of entropy do (Kozachenko & Leonenko 1987), no finer than
@@ -62,12 +61,12 @@ def spread_of(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> Spr
     level = _water_level(spectrum, allowed)
     active = spectrum > level
     if not active.any():
-        return Spread(0.0, 0.0, 0.0, cut)
+        return RateBound(0.0, 0.0, 0.0, cut)
     bits = float(0.5 * np.log2(spectrum[active] / level).sum())
     seen = (vectors[:NEIGHBOURS_AMONG] - mean) @ axes[:, active]
     made = np.random.default_rng(SEED).normal(size=seen.shape) * np.sqrt(spectrum[active])
     spared = _neighbour_bits(made, level) - _neighbour_bits(seen, level)
-    return Spread(bits * per_image, components * per_image, spared / bits, cut)
+    return RateBound(bits * per_image, components * per_image, spared / bits, cut)
 
 
 def _vectors(sample: Pixels, scale: PixelScale) -> tuple[NDArray[np.float64], float]:

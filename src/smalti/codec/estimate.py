@@ -1,9 +1,9 @@
-"""What packing a collection would come to, foretold from a sample, before the long fit.
+"""An estimate of what a collection would come to, from a sample, before the long fit.
 
-Nothing is fitted. Tokens are foretold from the spread of the sample: what a linear codec would spend, and how much less
-a learned one does where values are cut off at black and white, and where images are near copies of each other. The
-model is the one that a fit would choose. What classical codecs need is measured by the caller, on the same sample; this
-layer does not know them.
+Nothing is fitted. The bytes of tokens follow from the rate bound of the sample: what a linear codec would spend, and
+how much less a learned one does where values are cut off at black and white, and where images are near copies of each
+other. The model is the one that a fit would choose. The caller measures classical codecs on the same sample; this layer
+does not know them.
 """
 
 import math
@@ -14,17 +14,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.codec.spread import Spread, spread_of
-from smalti.errors import SourceError
+from smalti.codec.rate_bound import RateBound, rate_bound
+from smalti.errors import SourceError, UsageError
 from smalti.images.batch import Pixels
-from smalti.images.source import ImageSource
+from smalti.images.source import ImageSource, RandomAccessSource
 from smalti.training.common.scaling import PixelScale
+from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
 from smalti.training.pyramid.sizing import choose_shape, learned_share
+from smalti.training.pyramid.trade_off import Goal
 
-__all__ = ["Comparison", "Estimate", "Sample", "Verdict", "draw_sample", "estimate"]
+__all__ = ["Comparison", "Estimate", "Sample", "Verdict", "draw_sample", "estimate", "goal_of"]
 
 Verdict = Literal["smalti", "equal", "peer"]
 
+COMPACT = "compact"
 SAMPLE_IMAGES = 2_000
 READ_BATCH = 1_024
 
@@ -65,7 +68,7 @@ class Sample:
 
     @property
     def scale(self) -> PixelScale:
-        """What of pixels is 0 to 1 for a network."""
+        """The range of pixels that a network has as 0 to 1."""
         return PixelScale.of(self.pixels)
 
     @property
@@ -75,18 +78,43 @@ class Sample:
 
 
 def draw_sample(source: ImageSource) -> Sample:
-    """Return at most 2,000 images of a source, in one pass that keeps no others; SourceError if it holds none."""
+    """Return at most 2,000 images of a source, evenly drawn; SourceError if none of them can be read.
+
+    Where the source allows it, no other entry is decoded; the share of entries that can be read is then that of the
+    sample. Else one pass keeps no others.
+    """
     entries = len(source)
-    wanted = np.linspace(0, max(0, entries - 1), min(entries, SAMPLE_IMAGES)).astype(np.int64)
+    chosen = np.linspace(0, max(0, entries - 1), min(entries, SAMPLE_IMAGES)).astype(np.int64)
+    if isinstance(source, RandomAccessSource):
+        parts: list[NDArray[Any]] = [batch.pixels for batch in source.batches_at(chosen, READ_BATCH)]
+        readable = sum(map(len, parts)) / max(1, len(chosen))
+        images = round(entries * readable)
+    else:
+        parts, images = _in_one_pass(source, chosen)
+    if not images:
+        raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
+    return Sample(np.concatenate(parts), images)
+
+
+def _in_one_pass(source: ImageSource, chosen: NDArray[np.int64]) -> tuple[list[NDArray[Any]], int]:
+    """Return the pixels of the chosen ones of the readable images, and how many of these there are."""
     parts: list[NDArray[Any]] = []
     seen = 0
     for batch in source.batches(READ_BATCH):
-        rows = wanted[(wanted >= seen) & (wanted < seen + len(batch))] - seen
-        parts.append(batch.pixels[rows])
+        parts.append(batch.pixels[chosen[(chosen >= seen) & (chosen < seen + len(batch))] - seen])
         seen += len(batch)
-    if not seen:
-        raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
-    return Sample(np.concatenate(parts), seen)
+    return parts, seen
+
+
+def goal_of(profile: str | None, target_mse: float | None) -> Goal:
+    """Return the error that an estimate is for: the one given, else that of the profile.
+
+    UsageError for a profile that aims at none, or an error that cannot be met.
+    """
+    name = profile or COMPACT
+    if name not in DEFAULT_MSE:
+        raise UsageError(f"the profile {profile} cannot be estimated: take --profile compact or fine")
+    return Goal(mse=DEFAULT_MSE[name], of_range=True) if target_mse is None else Goal(mse=target_mse)
 
 
 @dataclass(frozen=True)
@@ -136,23 +164,23 @@ class Estimate:
 
 def estimate(sample: Sample, mse: float) -> Estimate:
     """Return what a collection would come to at a mean squared error of pixels scaled to 0..1 (by 1/255 or 1/65535)."""
-    spread = spread_of(sample.pixels, sample.scale.unit_mse(mse), sample.scale)
-    share = _share(spread, sample.images)
+    bound = rate_bound(sample.pixels, sample.scale.unit_mse(mse), sample.scale)
+    share = _share(bound, sample.images)
     height, width, channels = sample.pixels.shape[1:]
     shape = choose_shape(
-        (height, width, channels), sample.images, max(1.0, learned_share(channels) * spread.linear_bits)
+        (height, width, channels), sample.images, max(1.0, learned_share(channels) * bound.linear_bits)
     )
     latents = sum(each * places for each, places in zip(shape.latents, shape.positions, strict=True))
-    bits = share * spread.linear_bits
+    bits = share * bound.linear_bits
     model = BITS_PER_WEIGHT / 8 * shape.weights + PRIOR_SHARE * sample.images * bits / 8 + OTHER_BYTES
-    in_reach = min(1.0, share) * spread.components <= latents
+    in_reach = min(1.0, share) * bound.components <= latents
     return Estimate(sample.images, sample.raw_bytes, mse, bits, round(model), in_reach)
 
 
-def _share(spread: Spread, images: int) -> float:
+def _share(bound: RateBound, images: int) -> float:
     """What a fit takes of the bits of the best linear codec."""
-    copies = min(1.0, (1 - spread.closeness) / (1 - USUAL_CLOSENESS))
-    of_many = float(max(LEAST_SHARE, UNLEARNED_SHARE * (1 - spread.cut) ** CUT_PAYS * copies))
+    copies = min(1.0, (1 - bound.closeness) / (1 - USUAL_CLOSENESS))
+    of_many = float(max(LEAST_SHARE, UNLEARNED_SHARE * (1 - bound.cut) ** CUT_PAYS * copies))
     missing = LEARNING_IMAGES / (LEARNING_IMAGES + images)
     return of_many + max(0.0, UNLEARNED_SHARE - of_many) * missing
 

@@ -1,0 +1,77 @@
+"""Long work on the terminal: a bar for each stage, lines for reports, and Ctrl-C that waits for the end of a step."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from smalti.cli.console import Console
+from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
+
+if TYPE_CHECKING:
+    from smalti.training.observer import Report
+
+__all__ = ["CommandObserver", "resumable"]
+
+
+class CommandObserver:
+    """An `Observer` that speaks through the console of a command, until the end of its `with` block."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stage = ExitStack()
+        self._title: str | None = None
+        self._show: Callable[[int, int], None] = lambda done, total: None
+        self._stopping: Callable[[], bool] = lambda: False
+        self.on_message, self.on_warning = console.say, console.warn
+
+    def __enter__(self) -> "CommandObserver":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stage.close()
+
+    def on_stage(self, title: str, stops: bool) -> None:
+        """Begin a new bar. Ctrl-C waits for the end of a step, if the work asks to stop after each.
+
+        Raises KeyboardInterrupt if Ctrl-C was pressed after the last step of the stage before.
+        """
+        asked = self._stopping()
+        self._stage.close()
+        if asked:
+            raise KeyboardInterrupt
+        self._title = title
+        self._stopping = self._stage.enter_context(stop_on_interrupt()) if stops else lambda: False
+        self._show = self._stage.enter_context(self._console.progress(title))
+
+    def on_step(self, stage: str, done: int, total: int) -> None:
+        """Move the bar."""
+        self._show(done, total)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of a stage of short work, which begins with its first step."""
+        if stage != self._title:
+            self.on_stage(stage, stops=False)
+        self._show(done, total)
+
+    def on_report(self, report: "Report", history: list[dict[str, Any]]) -> None:
+        """Show the figures of a fit."""
+        self._console.say(report.sentence())
+
+    def should_stop(self) -> bool:
+        """Return whether Ctrl-C was pressed in this stage."""
+        return self._stopping()
+
+
+@contextmanager
+def resumable(launcher: str = "") -> Iterator[None]:
+    """Turn an interruption that left a state into the line that goes on from it.
+
+    launcher : what stands before the command, such as "torchrun ... -m "
+    """
+    from smalti.training.observer import FitInterruptedError  # noqa: PLC0415 (torch is slow to import)
+
+    try:
+        yield
+    except FitInterruptedError:
+        raise WorkInterruptedError.going_on_with(f"{launcher}{command_line('--resume')}") from None

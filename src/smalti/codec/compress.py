@@ -1,0 +1,79 @@
+"""From what a user names to an archive: open the images, load the model, pack. For compressing and appending alike."""
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from smalti.archive.edit.edit import append_archive
+from smalti.archive.edit.locking import locked
+from smalti.codec.pack import CompressReport, pack
+from smalti.codec.request import FitRequest, PackOptions
+from smalti.images.batch import Pixels
+from smalti.images.source import refuse_skipped
+from smalti.sources.local_files import local_files
+from smalti.sources.open import open_groups
+from smalti.sources.tables.dataset_object import DatasetObject
+from smalti.storage.atomic import check_output
+from smalti.storage.same_file import refuse_input
+from smalti.storage.spool import spool_folder
+from smalti.training.kinds import load_model
+from smalti.training.observer import Observer, SilentObserver
+from smalti.training.paper.fit_grid import choose_device
+
+__all__ = ["append_images", "compress_images"]
+
+
+def compress_images(
+    images: str | Path | Pixels | DatasetObject,
+    out: Path,
+    model: Path | None = None,
+    request: FitRequest | None = None,
+    options: PackOptions | None = None,
+    observer: Observer | None = None,
+    *,
+    labels: ArrayLike | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    resumable: bool = True,
+) -> CompressReport:
+    """Write images to the archive `out`. The rest is as for `pack`.
+
+    images, labels, storage_options : as `open_groups` takes them
+    model : a file from `smalti fit`; None fits one on the images
+
+    Raises what opening, loading and packing raise, and UsageError if `out` is a file that is read.
+    """
+    request, options, observer = request or FitRequest(), options or PackOptions(), observer or SilentObserver()
+    check_output(out, options.overwrite)
+    refuse_input(out, chain([] if model is None else [model], local_files(images)))
+    request.check_for(model)
+    given = None if model is None else load_model(model, choose_device(request.device))
+    groups = open_groups(
+        images, labels=labels, report=observer.on_message, storage_options=storage_options, spool_beside=out
+    )
+    if options.strict:
+        description = images if isinstance(images, str | Path) else groups[0].description
+        refuse_skipped(str(description), [file for group in groups for file in group.skipped])
+    return pack(groups, out, given, request, options, observer, resumable=resumable)
+
+
+def append_images(
+    archive: Path,
+    images: str | Path | Pixels | DatasetObject,
+    model: Path,
+    request: FitRequest | None = None,
+    options: PackOptions | None = None,
+    observer: Observer | None = None,
+) -> CompressReport:
+    """Pack images with a model and put them behind those of `archive`, in place. The report is of the added ones.
+
+    Raises what `compress_images` and `append_archive` raise.
+    """
+    refuse_input(archive, chain([model], local_files(images)))
+    with locked(archive), spool_folder(archive) as folder:  # locked before the long work
+        added = folder / "added.smalti"
+        report = compress_images(images, added, model, request, options, observer, resumable=False)
+        append_archive(archive, added)
+    return report

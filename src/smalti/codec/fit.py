@@ -1,0 +1,207 @@
+"""Fit a model of any kind on a source of images, and keep what an interrupted fit goes on from."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from smalti.codec.request import FitRequest
+from smalti.errors import UsageError
+from smalti.images.batch import SkippedFile
+from smalti.images.source import ImageSource
+from smalti.sources.local_files import local_files
+from smalti.sources.open import open_source
+from smalti.storage.atomic import atomic_file, check_output, writing
+from smalti.storage.same_file import refuse_input
+from smalti.threads import threads_of_rank
+from smalti.training.common.distributed import ALONE, Group
+from smalti.training.fitted import FittedModel, FittedSettings
+from smalti.training.kind import FitOptions
+from smalti.training.kinds import kind_of_profile
+from smalti.training.observer import Observer, Report, SilentObserver
+
+__all__ = ["FitReport", "checkpoint_path", "fit", "fit_file", "fit_source", "torch_threads"]
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """A model that was fitted and written.
+
+    model_file_bytes : of its file    skipped : files of the source that could not be read
+    """
+
+    model: FittedModel
+    model_file_bytes: int
+    skipped: tuple[SkippedFile, ...]
+
+
+def fit_file(
+    images: object,
+    out: Path,
+    request: FitRequest | None = None,
+    observer: Observer | None = None,
+    *,
+    validation: object | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    threads: int | None = None,
+    group: Group = ALONE,
+) -> FitReport | None:
+    """Fit a model on images and write it to `out`; the figures of the fit go to OUT.log.json as they come.
+
+    images : what `open_source` takes
+    validation : images that each epoch is measured on, likewise; None for the test part of a named set whose train part
+        is fitted, else some of the images
+    strict : whether a file that cannot be read is an error    overwrite : whether `out` may be replaced
+    threads : None for all cores, or for this rank's share of them
+    group : the ranks that fit together; all but rank 0 return None
+
+    An interrupted fit leaves OUT.checkpoint, from which `request.resume` goes on.
+    Raises FitInterruptedError, SourceError, UsageError, ModelError, OutputError, OutputExistsError.
+    """
+    request, observer = request or FitRequest(), observer or SilentObserver()
+    with group.agreed():
+        if group.is_main:
+            check_output(out, overwrite)
+            refuse_input(out, chain(local_files(images), local_files(validation)))
+        if validation is not None and not request.kind.takes_validation:
+            raise UsageError("--validation is for the profile paper")
+    source = _open_on_all(images, observer, group)
+    measured = None if validation is None else _open_on_all(validation, observer, group)
+    model = fit(
+        source,
+        request,
+        _Logging(observer, out.with_name(f"{out.name}.log.json")) if group.is_main else observer,
+        validation=measured,
+        checkpoint=checkpoint_path(out),
+        group=group,
+        strict=strict,
+        threads=threads,
+        beside=out,
+    )
+    with group.agreed():
+        if group.is_main:
+            model.save(out)
+            checkpoint_path(out).unlink(missing_ok=True)
+    return FitReport(model, out.stat().st_size, tuple(source.skipped)) if group.is_main else None
+
+
+def fit(
+    source: ImageSource,
+    request: FitRequest | None = None,
+    observer: Observer | None = None,
+    *,
+    validation: ImageSource | None = None,
+    checkpoint: Path | None = None,
+    group: Group = ALONE,
+    strict: bool = False,
+    threads: int | None = None,
+    beside: Path | None = None,
+) -> FittedModel:
+    """Fit a model as it was asked for on every image of `source`.
+
+    checkpoint : where an interrupted fit leaves its state. An old one is replaced, unless `request.resume` is set; the
+        caller removes it once the model is safe
+    beside : the output, in whose folder temporary data lies; None for the system's temporary folder
+
+    The rest is as for `fit_file`.
+    """
+    request, observer = request or FitRequest(), observer or SilentObserver()
+    settings = request.settings()
+    if group.is_main and checkpoint is not None:
+        _prepare(checkpoint, request.resume, observer)
+    with torch_threads(threads_of_rank(threads)):
+        return fit_source(
+            source,
+            settings,
+            validation=validation,
+            device=request.device,
+            checkpoint=checkpoint,
+            resume=request.resume,
+            observer=observer,
+            group=group,
+            strict=strict,
+            beside=beside,
+        )
+
+
+def fit_source(
+    source: ImageSource,
+    settings: FittedSettings,
+    *,
+    validation: ImageSource | None = None,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    group: Group = ALONE,
+    strict: bool = False,
+    beside: Path | None = None,
+) -> FittedModel:
+    """Fit a model with settings of any kind on every image of `source`. The rest is as for `fit`, with threads as set.
+
+    Raises SourceError if the validation images have another shape.
+    """
+    observer = observer or SilentObserver()
+    options = FitOptions(validation, device, checkpoint, resume, strict, group, beside)
+    observer.on_stage(f"fit {settings.profile}", stops=True)
+    return kind_of_profile(settings.profile).fit(source, settings, options, observer)
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Return where the state of a fit for `out` is kept while it runs."""
+    return out.with_name(f"{out.name}.checkpoint")
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let PyTorch compute with so many threads within the block; afterwards as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _prepare(checkpoint: Path, resume: bool, observer: Observer) -> None:
+    """Remove the checkpoint of an earlier fit that is not to go on, and say what will be done."""
+    if checkpoint.exists() and not resume:
+        observer.on_warning(
+            f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it"
+        )
+        checkpoint.unlink()
+    elif resume and not checkpoint.exists():
+        observer.on_warning(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
+
+
+def _open_on_all(images: Any, observer: Observer, group: Group) -> ImageSource:
+    """Open images on every rank, on rank 0 first: what it downloads is in the cache of its machine for the others."""
+    source: ImageSource | None = None
+    for turn in (True, False):
+        with group.agreed():
+            if turn == group.is_main:
+                source = open_source(images, report=observer.on_message)
+    assert source is not None  # every rank opens in one of both turns
+    return source
+
+
+class _Logging:
+    """An observer that also writes the figures of a fit, as a JSON list with one object an epoch or report."""
+
+    def __init__(self, observer: Observer, log: Path) -> None:
+        self._observer, self._log = observer, log
+        self.on_stage, self.on_step = observer.on_stage, observer.on_step
+        self.on_message, self.on_warning = observer.on_message, observer.on_warning
+        self.should_stop = observer.should_stop
+
+    def on_report(self, report: Report, history: list[dict[str, Any]]) -> None:
+        """Write the history, then tell the observer."""
+        with atomic_file(self._log, overwrite=True) as file, writing(self._log):
+            file.write(f"{json.dumps(history, indent=2)}\n".encode())
+        self._observer.on_report(report, history)

@@ -1,0 +1,36 @@
+"""The kinds of models there are, one line each, and a model file of any kind."""
+
+from pathlib import Path
+
+from smalti.errors import UsageError
+from smalti.training.common.tensors import stored_format
+from smalti.training.fitted import FittedModel
+from smalti.training.kind import TrainingKind
+from smalti.training.paper.paper_training import PaperKind
+from smalti.training.pyramid.pyramid_training import PyramidKind
+
+__all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model"]
+
+KINDS: tuple[TrainingKind, ...] = (
+    PaperKind(),
+    PyramidKind(),
+)
+
+PROFILES: dict[str, TrainingKind] = {profile: kind for kind in KINDS for profile in kind.profiles}
+
+
+def kind_of_profile(profile: str) -> TrainingKind:
+    """Return the kind that a profile fits; UsageError for an unknown profile."""
+    if profile not in PROFILES:
+        raise UsageError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
+    return PROFILES[profile]
+
+
+def load_model(path: Path, device: str = "cpu") -> FittedModel:
+    """Read a model that `smalti fit` wrote; ModelError if the file is missing, foreign, damaged or of another version.
+
+    device : where a model that can use it encodes
+    """
+    stored = stored_format(path)
+    kind = next((kind for kind in KINDS if kind.model_format == stored), KINDS[0])
+    return kind.load(path, device)

@@ -1,0 +1,72 @@
+"""The profiles `compact` and `fine`: pyramids, as a kind of model."""
+
+from pathlib import Path
+from typing import Any
+
+from smalti.errors import UsageError
+from smalti.images.source import ImageSource, refuse_skipped
+from smalti.training.common.training_images import TrainingImages
+from smalti.training.fitted import FittedModel, FittedSettings
+from smalti.training.kind import FitOptions
+from smalti.training.observer import Observer
+from smalti.training.pyramid.fit_pyramid import fit_pyramid
+from smalti.training.pyramid.pyramid_model import PYRAMID_FORMAT, PyramidModel
+from smalti.training.pyramid.pyramid_settings import DEFAULT_EFFORT, DEFAULT_MSE, PyramidSettings
+from smalti.training.pyramid.trade_off import Goal
+
+__all__ = ["PyramidKind"]
+
+
+class PyramidKind:
+    """Models of several levels of tokens. See TrainingKind."""
+
+    profiles = tuple(DEFAULT_MSE)
+    model_format = PYRAMID_FORMAT
+    takes_validation = False
+
+    def make_settings(
+        self,
+        profile: str,
+        *,
+        codebook_size: int | None,
+        epochs: int | None,
+        seed: int | None,
+        goal: Goal | None,
+        effort: int | None,
+    ) -> PyramidSettings:
+        """Return the settings of a fit; UsageError for epochs."""
+        if epochs is not None:
+            raise UsageError("--epochs is for the profile paper; compact and fine take --effort 0 to 9")
+        return PyramidSettings(
+            profile,
+            goal or Goal(mse=DEFAULT_MSE[profile], of_range=True),
+            DEFAULT_EFFORT if effort is None else effort,
+            seed or 0,
+            codebook_size,
+        )
+
+    def fit(
+        self, source: ImageSource, settings: FittedSettings, options: FitOptions, observer: Observer
+    ) -> FittedModel:
+        """Fit a pyramid; UsageError for images to measure on."""
+        assert isinstance(settings, PyramidSettings)
+        if options.validation is not None:
+            raise UsageError("--validation is for the profile paper")
+        provenance: dict[str, Any] = {"source": source.description}
+        with options.group.agreed():
+            images = TrainingImages(source, beside=options.beside)
+            if options.strict:
+                refuse_skipped(source.description, source.skipped)
+        return fit_pyramid(
+            images,
+            settings,
+            checkpoint=options.checkpoint,
+            resume=options.resume,
+            observer=observer,
+            provenance=provenance,
+            group=options.group,
+        )
+
+    def load(self, path: Path, device: str) -> FittedModel:
+        """Read a model; it encodes on the CPU, whatever the device. ModelError if the file is damaged or foreign."""
+        return PyramidModel.load(path)

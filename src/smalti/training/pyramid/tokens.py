@@ -1,0 +1,81 @@
+"""What a pyramid makes of a whole source: tokens that meet a goal, the decoder in integers, and the prior."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
+from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.images.batch import ImageBatch, Pixels
+from smalti.images.source import ImageSource
+from smalti.training.common.training_images import TrainingImages
+from smalti.training.fitted import Encoded, EncodeRequest
+from smalti.training.observer import Observer, stop_if_asked
+from smalti.training.pyramid.build import search_rounds
+from smalti.training.pyramid.encoding import Encoding
+from smalti.training.pyramid.export import bytes_besides_tokens, global_tokens, to_network, to_prior
+from smalti.training.pyramid.pyramid_settings import EFFORTS
+
+if TYPE_CHECKING:
+    from smalti.training.pyramid.pyramid_model import PyramidModel
+
+__all__ = ["encode_pyramid"]
+
+BATCH_IMAGES = 4_096
+"""Images that are read again at a time, to be written with their tokens."""
+
+
+def encode_pyramid(
+    model: "PyramidModel", images: TrainingImages, source: ImageSource, request: EncodeRequest, observer: Observer
+) -> Encoded:
+    """Choose tokens for all images of a source. The rest is as for `PyramidModel.encode`.
+
+    images : those of the source
+    """
+    learns = request.fitted_here or request.adapt
+    goal = request.goal or (model.settings.goal if learns and model.settings.rate_aware else None)
+    effort = model.settings.effort if request.effort is None else request.effort
+    refits = EFFORTS[effort].refits if learns else 0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        observer.on_step(stage, done, total)
+        stop_if_asked(observer, request.checkpoint)
+
+    encoding = Encoding(
+        model,
+        images,
+        goal,
+        search_rounds(effort, model.pyramid.shape),
+        progress,
+        request.checkpoint,
+        request.resume,
+        lambda: 8.0 * bytes_besides_tokens(model.pyramid),
+    )
+    # a model that was fitted on these images has learned from their tokens already
+    chosen = encoding.run(min(1, refits) if request.fitted_here else refits)
+    network = to_network(model.pyramid)
+    tokens = global_tokens(model.pyramid, chosen.tokens, chosen.depths.numpy())
+    grid = model.pyramid.shape.canvas
+    decoder = PyramidDecoder(network, grid)
+
+    def decode(some: NDArray[np.integer], threads: int) -> Pixels:
+        return decoder.decode(some[:, 0], threads)
+
+    return Encoded(
+        network,
+        to_prior(model.pyramid, network, tokens),
+        (1, TokenLayout(network, grid).tokens),
+        network.codes,
+        _with_tokens(source, tokens[:, None]),
+        decode,
+        encoding.missed(chosen),
+    )
+
+
+def _with_tokens(source: ImageSource, tokens: NDArray[np.uint16]) -> Iterator[tuple[ImageBatch, NDArray[np.integer]]]:
+    done = 0
+    for batch in source.batches(BATCH_IMAGES):
+        yield batch, tokens[done : done + len(batch)]
+        done += len(batch)
