@@ -83,8 +83,8 @@ def quick_model(source: str, path: Path) -> Path:
 
 def whole_run(plan: Path, *how: Any) -> dict[str, Any]:
     """A run that nobody disturbs."""
-    told = run_smalti("compress", "--plan", plan, *how)
-    return {name: told[name] for name in ("done", "made_now", "images", "archive_bytes", "seconds")}
+    outcome = run_smalti("compress", "--plan", plan, *how)
+    return {name: outcome[name] for name in ("done", "made_now", "images", "archive_bytes", "seconds")}
 
 
 def killed_runs(plan: Path, shards: Path, how: list[Any]) -> dict[str, Any]:
@@ -99,12 +99,12 @@ def killed_runs(plan: Path, shards: Path, how: list[Any]) -> dict[str, Any]:
     run.wait()
     wait_for(lambda: not any(is_alive(process) for process in theirs))  # they see that it is gone, and end
     left, times = made(shards), {name: (shards / name).stat().st_mtime_ns for name in made(shards)}
-    told = run_smalti("compress", "--plan", plan, *how)
+    outcome = run_smalti("compress", "--plan", plan, *how)
     assert all((shards / name).stat().st_mtime_ns == times[name] for name in left)
     return {
         "workers_killed": 1,
         "shards_left_by_the_killed_run": len(left),
-        "made_by_the_next_run": told["made_now"],
+        "made_by_the_next_run": outcome["made_now"],
         "hidden_files_left": len([path for path in shards.iterdir() if path.name.startswith(".")]),
     }
 
@@ -145,11 +145,11 @@ def ancestors(process: int) -> list[int]:
     return found
 
 
-def wait_for(asked: Any, run: "subprocess.Popen[bytes] | None" = None) -> Any:
-    """What is asked for, once it is there; a run that ends before cannot be killed, which ends this program."""
+def wait_for(ready: Any, run: "subprocess.Popen[bytes] | None" = None) -> Any:
+    """What `ready` gives, once it gives something; a run that ends before cannot be killed, which ends this program."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
-        found = asked()
+        found = ready()
         if found:
             return found
         if run is not None and run.poll() is not None:

@@ -88,10 +88,8 @@ def ways() -> list[Way]:
 def by_reader(path: Path, way: Way) -> Pixels:
     """What `smalti.open` gives: all at once, or batch by batch."""
     import smalti  # noqa: PLC0415 (only what a way uses is imported)
-    from smalti.archive.read.reader import open_archive  # noqa: PLC0415
 
-    assert smalti.open is open_archive
-    with open_archive(path, threads=way.threads) as archive:
+    with smalti.open(path, threads=way.threads) as archive:
         if not way.batch:
             yield archive[:]
             return

@@ -65,8 +65,8 @@ def classify(first: nn.Module, inputs: Tensor, labels: Tensor, seed: int) -> tup
         schedule.step()
     seconds = (time.monotonic() - started) / EPOCHS
     with torch.no_grad():
-        told = network(inputs[TRAIN_IMAGES:]).argmax(1)
-    return float((told == labels[TRAIN_IMAGES:]).float().mean()), seconds
+        predicted = network(inputs[TRAIN_IMAGES:]).argmax(1)
+    return float((predicted == labels[TRAIN_IMAGES:]).float().mean()), seconds
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -35,19 +35,19 @@ def figures_of(path: Path) -> dict[str, Any]:
         pack(source, file, model, options=PackOptions(labels=False))
         with open_archive(file) as archive:
             info, quality = archive.info(), compare(archive, source).quality
-    told = model.quantization
+    fitted = model.quantization
     return {
         "profile": model.settings.profile,
         "codebook_size": model.codebook_size,
         "seed": model.settings.seed,
         "codes_used": info.codes_used,
-        "float_mse": told["float_mse"],
-        "calibrated_mse": told["calibrated_mse"],
+        "float_mse": fitted["float_mse"],
+        "calibrated_mse": fitted["calibrated_mse"],
         "archive_mse": quality.mse_mean,
-        "calibrated_cost_percent": 100 * (told["calibrated_mse"] / told["float_mse"] - 1),
-        "archive_cost_percent": 100 * (quality.mse_mean / told["float_mse"] - 1),
-        "finetune_steps": told["steps"],
-        "finetune_seconds": told["seconds"],
+        "calibrated_cost_percent": 100 * (fitted["calibrated_mse"] / fitted["float_mse"] - 1),
+        "archive_cost_percent": 100 * (quality.mse_mean / fitted["float_mse"] - 1),
+        "finetune_steps": fitted["steps"],
+        "finetune_seconds": fitted["seconds"],
         "model_bytes": info.bytes.model,
         "first_100_mse": quality.first_100.mse,
     }

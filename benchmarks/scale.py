@@ -86,10 +86,10 @@ def worker_on(folder: Path, name: str, images: np.ndarray) -> dict[str, Any]:
     fit_source(some, settings).save(model)
     plan = make_plan(str(folder / f"{name}.npy"), model, folder / name, -(-len(images) // 2))
     write_plan(plan, folder / f"{name}.plan")
-    told = in_fresh_process(NAME, "--worker", folder / f"{name}.plan")
+    measured = in_fresh_process(NAME, "--worker", folder / f"{name}.plan")
     with smalti.open(folder / name / "shard-00000.smalti") as archive:
         info = archive.info()
-    return told | {
+    return measured | {
         "model_file_bytes": model.stat().st_size,
         "bytes_of_a_shard_besides_images": info.bytes.model + info.bytes.prior + info.bytes.header + info.bytes.index,
         "token_bytes_per_image": round(info.bytes.tokens / info.images, 3),
@@ -147,9 +147,9 @@ def of_manifest(folder: Path, members: int) -> dict[str, Any]:
         os.link(shard, where / f"shard-{number:05}.smalti")
         listed.append(Listed(f"shard-{number:05}.smalti", shard.stat().st_size, facts))
     (where / "manifest.smalti-manifest").write_bytes(pack_manifest(listed))
-    told = in_fresh_process(NAME, "--reader", where / "manifest.smalti-manifest")
+    measured = in_fresh_process(NAME, "--reader", where / "manifest.smalti-manifest")
     size = (where / "manifest.smalti-manifest").stat().st_size
-    return {"members": members, "bytes": size, "bytes_per_member": round(size / members, 1), **told}
+    return {"members": members, "bytes": size, "bytes_per_member": round(size / members, 1), **measured}
 
 
 def of_reader(path: Path) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def of_listing(folder: Path, images: np.ndarray) -> dict[str, Any]:
     with tarfile.open(folder / "photos.tar", "w") as tar:
         tar.add(photos, ".")
     group = group_of(load_model(folder / "digits.smalti-model"))
-    told: dict[str, Any] = {"files": len(images)}
+    measured: dict[str, Any] = {"files": len(images)}
     for name, place in (("folder", photos), ("tar", folder / "photos.tar")):
         start = time.process_time()
         entries = Entries(str(place), group=group)
@@ -195,10 +195,10 @@ def of_listing(folder: Path, images: np.ndarray) -> dict[str, Any]:
         read = sum(len(batch) for batch in source.batches(1024))
         decoded = time.process_time() - start - opened - listed - surveyed
         per_million = [round(1e6 * seconds / read) for seconds in (opened, listed, surveyed, decoded)]
-        told[f"{name}: cpu seconds per million files"] = dict(
+        measured[f"{name}: cpu seconds per million files"] = dict(
             zip(("open", "names and sizes", "headers", "read and decode"), per_million, strict=True)
         )
-    return told
+    return measured
 
 
 def of_requests(folder: Path, images: np.ndarray) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def of_requests(folder: Path, images: np.ndarray) -> dict[str, Any]:
         pa.Table.from_pylist(rows), table, row_group_size=len(rows) // 4, use_dictionary=False, compression="none"
     )
     served = Served({"a.tar": packed.getvalue(), "a.parquet": table.getvalue()})
-    stop, told = serve(served), {}
+    stop, measured = serve(served), {}
     for name, part in (("a.tar", 1), ("a.parquet", 1), ("a.parquet", 4)):
         where = folder / f"{name}.{part}"
         where.mkdir()
@@ -230,14 +230,14 @@ def of_requests(folder: Path, images: np.ndarray) -> dict[str, Any]:
         served.asked.clear()
         report = run_plan(where / "plan", engine=make_here, task=Task(0, part))
         assert report.done == 1, report
-        told[f"{'all' if part == 1 else 'a quarter'} of {name}"] = {
+        measured[f"{'all' if part == 1 else 'a quarter'} of {name}"] = {
             "images": report.images,
             "file_bytes": len(served.files[name]),
             "requests": len(served.asked),
             "bytes_sent": served.bytes_sent,
         }
     stop()
-    return told
+    return measured
 
 
 if __name__ == "__main__":
