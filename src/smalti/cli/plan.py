@@ -11,7 +11,6 @@ from smalti.cli.console import Console
 from smalti.cli.extras import needing
 from smalti.cli.options import Debug, Force, Json, MaxMse, NoLabels, OutPath, Quiet, Recovery, Source
 from smalti.errors import UsageError
-from smalti.sources.local_files import local_files
 from smalti.storage.atomic import check_output
 from smalti.storage.same_file import refuse_input
 
@@ -65,7 +64,6 @@ def plan_command(
     """
     console = Console(json=json, quiet=quiet)
     check_output(output, force)
-    refuse_input(output, chain([] if model is None else [model], local_files(source)))
     if model is None:
         raise UsageError(
             "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), give --model MODEL"
@@ -74,7 +72,9 @@ def plan_command(
         from smalti.codec.bulk.plan import make_plan, write_plan  # noqa: PLC0415
         from smalti.codec.request import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
         from smalti.sources.entry_range import member_files  # noqa: PLC0415
+        from smalti.sources.local_files import local_files  # noqa: PLC0415
         from smalti.storage.location import redacted  # noqa: PLC0415
+    refuse_input(output, chain([model], local_files(source)))
     with console.progress("count") as progress:
         plan = make_plan(
             source,
