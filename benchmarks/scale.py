@@ -26,8 +26,8 @@ from benchmarks.harness import ROOT, Findings
 from benchmarks.processes import in_fresh_process, peak_mb, resident_mb
 from benchmarks.timing import png_bytes
 from smalti.archive.collection.directory import Listed, MemberFacts, pack_manifest
+from smalti.codec.bulk.engines import make_here
 from smalti.codec.bulk.plan import group_of, make_plan, read_plan, write_plan
-from smalti.codec.bulk.pool import make_here
 from smalti.codec.bulk.running import Task, run_plan
 from smalti.codec.fit import fit_source
 from smalti.sources.arrays.array_source import ArraySource

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from helpers.made_up_archives import random_network, random_tokens, write
-from smalti import workers
+from smalti import threads as workers
 from smalti.archive.read.reader import open_archive
-from smalti.workers import for_each
+from smalti.threads import for_each
 
 
 @pytest.fixture(name="started")

@@ -25,7 +25,7 @@ from smalti.images.file_names import numbered_name
 from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
 from smalti.sinks.sink import check_output_name, makes_names, open_image_writer
-from smalti.storage.same_file import refuse_input
+from smalti.storage.atomic import refuse_input
 
 __all__ = ["Comparison", "Extracted", "compare", "extract", "pixels_sha256"]
 

@@ -18,9 +18,8 @@ from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
-from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale, TokenLayout
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
-from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError, UsageError
 from smalti.residual.choice import CorrectionEstimator, choose_corrections
 from smalti.residual.residuals import max_squared_error

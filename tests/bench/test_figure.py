@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from helpers.made_up_bench import archive, result
-from smalti.bench.figure import draw_bench
+from smalti.bench.page import draw_bench
 
 CASES = {
     "codecs alone": result(),

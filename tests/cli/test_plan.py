@@ -11,7 +11,7 @@ from PIL import Image
 
 from helpers.bulk_plans import shard_hashes
 from helpers.command_line import names
-from smalti.codec.bulk.making import ShardMaker
+from smalti.codec.bulk.shards import ShardMaker
 
 
 @pytest.fixture

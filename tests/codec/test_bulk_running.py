@@ -14,13 +14,11 @@ from PIL import Image
 import smalti
 from helpers.bulk_plans import planned, shard_hashes
 from helpers.tiny_pyramids import pyramid_settings, quick_fits
-from smalti.codec.bulk import pool
-from smalti.codec.bulk.making import ShardMaker
-from smalti.codec.bulk.onray import make_on_ray
+from smalti.codec.bulk import engines as pool
+from smalti.codec.bulk.engines import make_here, make_on_ray
 from smalti.codec.bulk.plan import read_plan
-from smalti.codec.bulk.pool import make_here
 from smalti.codec.bulk.running import Task, run_plan
-from smalti.codec.bulk.shards import ShardFolder
+from smalti.codec.bulk.shards import ShardFolder, ShardMaker
 from smalti.codec.fit import fit_source
 from smalti.codec.pack import pack
 from smalti.codec.request import FitRequest, PackOptions

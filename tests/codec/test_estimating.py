@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from smalti.codec import estimate as module
-from smalti.codec.estimate import SAMPLE_IMAGES, Comparison, Estimate, Sample, draw_sample, estimate
+from smalti.codec.estimate import SAMPLE_IMAGES, Comparison, Estimate, Sample, draw_sample, estimate, rate_bound
 from smalti.codec.pack import pack
-from smalti.codec.rate_bound import rate_bound
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
 from smalti.sources.records import record_source as recordsource

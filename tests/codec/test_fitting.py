@@ -3,7 +3,7 @@ import pytest
 from helpers.tiny_fits import same_weights, small_images, tiny_settings
 from smalti.codec.fit import fit_source
 from smalti.errors import SourceError
-from smalti.sources.named import sets
+from smalti.sources.named import named as sets
 from smalti.sources.open import open_source
 from smalti.training.paper import paper_training as paper
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from smalti.decoders.checks import check_fit, check_pixels
+from smalti.decoders.contract import check_fit, check_pixels
 from smalti.errors import DamagedArchiveError, UsageError
 
 PAYLOAD = b"raw"

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from helpers.pyramids import SHAPES, random_prior, random_pyramid, random_tokens
 from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
-from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale, TokenLayout
 from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
-from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError, UnsupportedArchiveError

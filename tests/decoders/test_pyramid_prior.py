@@ -8,7 +8,7 @@ from helpers.pyramids import SHAPES, random_prior, random_pyramid, random_tokens
 from helpers.reference_pyramid import B, all_units, units
 from smalti.entropy import priors
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
-from smalti.entropy.distribution import _SIXTEENTHS, EXP, share_units
+from smalti.entropy.priors import _SIXTEENTHS, EXP, share_units
 from smalti.errors import DamagedArchiveError, UsageError
 
 

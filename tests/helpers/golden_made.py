@@ -13,9 +13,8 @@ from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
-from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale, TokenLayout
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
-from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.residual.residuals import Corrections

@@ -7,9 +7,8 @@ import numpy as np
 from helpers.networks import random_clip, random_layer
 from smalti.decoders.layers.integer_network import EXACT, Clip, PixelTable
 from smalti.decoders.pyramid.context import feature_magnitudes
-from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale
+from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale, TokenLayout
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
-from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.errors import ModelError

@@ -5,9 +5,8 @@ import zlib
 
 import numpy as np
 
-from smalti.entropy.coder import SymbolDecoder
+from smalti.entropy.coder import SymbolDecoder, unpack_tables
 from smalti.entropy.frequency import FrequencyTable
-from smalti.entropy.tables import unpack_tables
 
 STEPS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 255)
 VALUES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 240, 250)

@@ -9,8 +9,7 @@ from smalti.training.common.training_images import to_unit_range
 from smalti.training.observer import SilentObserver
 from smalti.training.pyramid.build import Sized, make_pyramid
 from smalti.training.pyramid.fit_pyramid import fit_pyramid
-from smalti.training.pyramid.pyramid_settings import PyramidSettings
-from smalti.training.pyramid.pyramid_shape import PyramidShape
+from smalti.training.pyramid.pyramid_settings import PyramidSettings, PyramidShape
 from smalti.training.pyramid.trade_off import Goal
 
 fit_module = sys.modules["smalti.training.pyramid.fit_pyramid"]

@@ -2,8 +2,18 @@ import numpy as np
 import pytest
 
 from smalti.errors import DamagedArchiveError, UsageError
-from smalti.residual.contexts import CONTEXTS, contexts_of
-from smalti.residual.modes import EXACT, MODES, STEPS, STORED, predict, rebuild, to_levels, to_symbols
+from smalti.residual.modes import (
+    CONTEXTS,
+    EXACT,
+    MODES,
+    STEPS,
+    STORED,
+    contexts_of,
+    predict,
+    rebuild,
+    to_levels,
+    to_symbols,
+)
 from smalti.residual.residuals import Corrections
 
 

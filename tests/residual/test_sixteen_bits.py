@@ -5,11 +5,12 @@ import pytest
 
 from smalti.errors import DamagedArchiveError
 from smalti.residual.choice import CorrectionEstimator, choose_corrections
-from smalti.residual.contexts import CONTEXTS, contexts_of
 from smalti.residual.modes import (
+    CONTEXTS,
     EXACT,
     STORED,
     WIDE_STEPS,
+    contexts_of,
     exact,
     fold,
     predict,

@@ -15,9 +15,9 @@ from PIL import Image
 from helpers.image_files import noise
 from smalti.errors import DownloadError
 from smalti.sources.arrays.idx import idx_header
-from smalti.sources.named import fetching
+from smalti.sources.named import mirrors as fetching
 from smalti.sources.named.colour_mirrors import CifarArchiveMirror, CifarNpmMirror, EmojiNpmMirror
-from smalti.sources.named.fetching import MirrorError
+from smalti.sources.named.mirrors import MirrorError
 from smalti.sources.open import open_source
 from sources.test_mirrors import FakeClient, tar_of
 

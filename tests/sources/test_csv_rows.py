@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.sources.folder import csv_rows as module
-from smalti.sources.folder.csv_rows import CsvError, csv_rows
-from smalti.sources.folder.metadata import read_metadata
+from smalti.sources.folder import metadata as module
+from smalti.sources.folder.metadata import CsvError, csv_rows, read_metadata
 
 LONG = "x" * (1 << 18)
 

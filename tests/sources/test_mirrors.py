@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from smalti.sources.arrays.idx import idx_header
-from smalti.sources.named import fetching, mirrors
-from smalti.sources.named.fetching import MirrorError, RawFile
-from smalti.sources.named.mirrors import DebianMirror, HttpMirror, NpmMirror, PickleWheelMirror
+from smalti.sources.named import mirrors
+from smalti.sources.named import mirrors as fetching
+from smalti.sources.named.mirrors import DebianMirror, HttpMirror, MirrorError, NpmMirror, PickleWheelMirror, RawFile
 
 FILE = RawFile("train-images-idx3-ubyte", 5, hashlib.sha256(b"hello").hexdigest())
 OTHER = RawFile("other", 5, FILE.sha256)

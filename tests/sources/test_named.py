@@ -15,9 +15,18 @@ from smalti.images.batch import ImageBatch
 from smalti.images.source import ImageSource
 from smalti.sources.arrays.idx import idx_header
 from smalti.sources.named import named
-from smalti.sources.named.fetching import MirrorError, RawFile
-from smalti.sources.named.named import open_set
-from smalti.sources.named.sets import CIFAR_10, FASHION_MNIST, MNIST, NOTO_EMOJI, SET_NAMES, SETS, NamedSet, Part
+from smalti.sources.named.mirrors import MirrorError, RawFile
+from smalti.sources.named.named import (
+    CIFAR_10,
+    FASHION_MNIST,
+    MNIST,
+    NOTO_EMOJI,
+    SET_NAMES,
+    SETS,
+    NamedSet,
+    Part,
+    open_set,
+)
 from smalti.sources.open import open_source
 
 DATA: dict[str, bytes] = {

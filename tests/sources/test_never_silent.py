@@ -19,7 +19,7 @@ from smalti.errors import SourceError
 from smalti.sinks.sink import open_image_writer
 from smalti.sources.entry_range import member_files
 from smalti.sources.folder.metadata import read_metadata
-from smalti.sources.named.sets import SETS, validation_of
+from smalti.sources.named.named import SETS, validation_of
 from smalti.sources.open import open_source
 
 torch = pytest.importorskip("torch", reason="tensors as labels need torch")

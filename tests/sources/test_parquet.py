@@ -20,7 +20,7 @@ from PIL import Image
 from helpers.image_files import everything, noise, reasons
 from smalti.errors import SourceError
 from smalti.sources.open import open_groups, open_source
-from smalti.sources.tables.parquet import ParquetPart, is_parquet_folder, split_of
+from smalti.sources.tables.table_files import ParquetPart, is_parquet_folder, split_of
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 import datasets
@@ -304,7 +304,7 @@ def test_ranges_read_only_the_row_groups_they_need(tmp_path: Path, monkeypatch: 
 
 
 def test_batches_of_a_large_row_group_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smalti.sources.tables.parquet.BATCH_BYTES", 20_000)
+    monkeypatch.setattr("smalti.sources.tables.table_files.BATCH_BYTES", 20_000)
     rows = [bytes(10_000)] * 9
     pq.write_table(pa.table({"image": rows}), tmp_path / "a.parquet", compression="none", use_dictionary=False)
     part = ParquetPart(tmp_path / "a.parquet", "a")

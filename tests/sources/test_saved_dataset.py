@@ -13,7 +13,7 @@ from PIL import Image
 from helpers.image_files import everything, noise
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
-from smalti.sources.tables.saved_dataset import ArrowPart, is_saved_dataset
+from smalti.sources.tables.table_files import ArrowPart, is_saved_dataset
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 import datasets

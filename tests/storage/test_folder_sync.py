@@ -9,7 +9,7 @@ from helpers.image_files import noise
 from smalti.errors import OutputError
 from smalti.images.batch import ImageBatch
 from smalti.sinks.sink import open_image_writer
-from smalti.storage import folder_sync
+from smalti.storage import atomic as folder_sync
 
 
 def write(out: Path) -> None:

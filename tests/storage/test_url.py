@@ -13,8 +13,7 @@ from smalti.sinks.sink import open_image_writer
 from smalti.sources.open import open_source
 from smalti.storage.location import open_binary
 from smalti.storage.ranges import http
-from smalti.storage.ranges.remote_file import TAIL_BYTES, RemoteFile
-from smalti.storage.ranges.seekable import BLOCK_BYTES, BLOCKS_KEPT, SeekableFile
+from smalti.storage.ranges.remote_file import BLOCK_BYTES, BLOCKS_KEPT, TAIL_BYTES, RemoteFile, SeekableFile
 
 DATA = np.random.default_rng(0).bytes(5 * BLOCK_BYTES + 2 * TAIL_BYTES)
 

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from helpers.pyramids import SHAPES, random_pyramid, random_tokens
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
-from smalti.decoders.pyramid.pyramid_network import ABSENT
-from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.decoders.pyramid.pyramid_network import ABSENT, TokenLayout
 from smalti.errors import ModelError, UsageError
 from smalti.torch_decoders.pyramid import TorchPyramidDecoder
 

@@ -17,8 +17,8 @@ from helpers.tiny_fits import (
 )
 from smalti.errors import UsageError
 from smalti.training.observer import FitInterruptedError, SilentObserver
+from smalti.training.paper.epoch_report import EpochReport, token_statistics
 from smalti.training.paper.fit_grid import _Loop, choose_device, fit, validate
-from smalti.training.paper.observer import EpochReport, token_statistics
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 from smalti.training.paper.vqvae import VQVAE
 

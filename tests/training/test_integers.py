@@ -5,8 +5,7 @@ import torch
 from helpers.tiny_fits import CURED, tiny_settings
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import EXACT
-from smalti.training.paper.float_layers import FloatLayer, apply_layer, decoder_layers, fold
-from smalti.training.paper.integers import calibrate
+from smalti.training.paper.integers import FloatLayer, apply_layer, calibrate, decoder_layers, fold
 from smalti.training.paper.settings import QuantizerSettings
 from smalti.training.paper.vqvae import VQVAE
 

@@ -14,8 +14,7 @@ from smalti.archive.read.reader import Archive
 from smalti.archive.read.section_table import find_sections
 from smalti.archive.read.sections import SectionFile
 from smalti.errors import SmaltiError, UsageError
-from smalti.storage.memory import InMemory, in_memory, is_in_memory
-from smalti.storage.positioned import Positioned, file_at
+from smalti.storage.positioned import InMemory, Positioned, file_at, in_memory, is_in_memory
 
 __all__ = ["is_archive", "open_images"]
 

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from smalti.archive.read.reader import open_archive
 from smalti.bench.codecs import codec_versions, codecs_for
-from smalti.bench.figure import draw_bench
 from smalti.bench.mosaics import images_per_mosaic, measure_baseline, spread
-from smalti.bench.page import bench_page
+from smalti.bench.page import bench_page, draw_bench
 from smalti.bench.records import describe_machine, write_text
 from smalti.bench.results import ArchiveResult, BenchResult
 from smalti.exchange import compare
 from smalti.images.source import ImageSource, read_bytes
-from smalti.sources.named.sets import SET_NAMES
+from smalti.sources.named.named import SET_NAMES
 from smalti.sources.open import open_source
 
 __all__ = ["BenchFiles", "measure_archive", "run_bench"]

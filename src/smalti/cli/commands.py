@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from smalti.cli.bench import bench_command
 from smalti.cli.console import drop_stdout, flush_stdout
-from smalti.cli.editing import append_command, drop_command, merge_command, relabel_command
+from smalti.cli.editing import append_command, drop_command, merge_command, relabel_command, repair_command
 from smalti.cli.estimate import estimate_command
 from smalti.cli.faults import fail, told
 from smalti.cli.fitting import fit_command
@@ -14,8 +13,7 @@ from smalti.cli.inspection import info_command, test_command
 from smalti.cli.interruption import INTERRUPTED
 from smalti.cli.packing import compress_command, decompress_command, get_command
 from smalti.cli.plan import plan_command
-from smalti.cli.repair import repair_command
-from smalti.cli.study import study_command
+from smalti.cli.studies import bench_command, study_command
 from smalti.version import __version__
 
 __all__ = ["app", "run_command"]

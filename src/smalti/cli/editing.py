@@ -1,8 +1,11 @@
-"""`smalti merge`, `smalti append`, `smalti drop` and `smalti relabel`."""
+"""`smalti merge`, `smalti append`, `smalti drop` and `smalti relabel`.
+
+`smalti repair`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -10,12 +13,12 @@ from numpy.typing import NDArray
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel
-from smalti.archive.edit.locking import locked
 from smalti.archive.open import is_archive, open_images
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import resolve
+from smalti.archive.recovery.repair import RepairReport, repair_archive
 from smalti.cli.console import Console
-from smalti.cli.extras import needing
+from smalti.cli.interruption import needing
 from smalti.cli.observer import CommandObserver
 from smalti.cli.options import (
     ArchivePath,
@@ -32,14 +35,15 @@ from smalti.cli.options import (
     Strict,
     Threads,
     default_threads,
+    report_skipped,
 )
 from smalti.cli.ranks import ALONE_ADVICE, refuse_several
-from smalti.cli.sources import report_skipped
 from smalti.cli.summary import info_json, short_summary
-from smalti.errors import SourceError, UsageError
-from smalti.storage.same_file import refuse_input
+from smalti.errors import DamagedArchiveError, SourceError, UsageError
+from smalti.storage.atomic import refuse_input
+from smalti.storage.locking import locked
 
-__all__ = ["append_command", "drop_command", "merge_command", "relabel_command"]
+__all__ = ["append_command", "drop_command", "merge_command", "relabel_command", "repair_command"]
 
 
 def merge_command(
@@ -228,3 +232,73 @@ def _tell(path: Path, console: Console) -> None:
     with open_images(path) as opened:
         info = opened.info()
     console.result({"archive": str(path), **info_json(info)}, short_summary(path, info))
+
+
+_SHOWN = 5
+
+
+def repair_command(
+    archive: ArchivePath,
+    output: OutPath,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Write a file even if something stays lost; readers serve the rest.")
+    ] = False,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a sound file from a damaged ARCHIVE: the bytes that were written at first, if nothing stays lost.
+
+    What is lost is made again from copies in the file and from recovery sections (smalti compress --recovery). If
+    something stays lost, it is named, the exit code is 4, and nothing is written without --partial. OUT may be
+    ARCHIVE itself, with -f.
+    """
+    refuse_several("smalti repair", ALONE_ADVICE)
+    console = Console(json=json, quiet=quiet)
+    report = repair_archive(archive, output, overwrite=force, partial=partial)
+    console.result(_plain(archive, output, report), _text(archive, output, report))
+    if report.recovery_lost and report.written:
+        console.warn(f"{output}: its recovery sections were all lost, so it has none")
+    if not report.ok:
+        console.warn(_lost_line(archive, output, report))
+        raise typer.Exit(DamagedArchiveError.exit_code)
+
+
+def _plain(archive: Path, output: Path, report: RepairReport) -> dict[str, Any]:
+    return {
+        "archive": str(archive),
+        "output": str(output),
+        "ok": report.ok,
+        "written": report.written,
+        "repaired": list(report.repaired),
+        "lost": list(report.lost),
+        "lost_images": [{"first": first, "last": last} for first, last in report.lost_images],
+        "images": report.images,
+        "images_lost": report.images_lost,
+        "recovery_lost": report.recovery_lost,
+    }
+
+
+def _text(archive: Path, output: Path, report: RepairReport) -> str:
+    mended = f"repaired {_some(report.repaired)}" if report.repaired else "nothing could be repaired"
+    if not report.ok:
+        return f"{output}: {mended}" if report.written else f"{archive}: damaged"
+    if not report.repaired:
+        return f"{output}: equal to {archive}, which is sound"
+    return f"{output}: {mended}; all {report.images:,} images are there"
+
+
+def _lost_line(archive: Path, output: Path, report: RepairReport) -> str:
+    images = (
+        f"{report.images_lost:,} of {report.images:,} images are lost" if report.images_lost else "no image is lost"
+    )
+    runs = [f"{first} to {last}" if first < last else str(first) for first, last in report.lost_images]
+    numbers = f" ({_some(runs)})" if runs and report.images_lost < report.images else ""
+    rest = f"{output} holds the rest" if report.written else "nothing was written: --partial writes the rest"
+    return f"{archive}: cannot be made whole: {_some(report.lost)} lost; {images}{numbers}; {rest}"
+
+
+def _some(things: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(things) - _SHOWN:,} more" if len(things) > _SHOWN else ""
+    return f"{', '.join(things[:_SHOWN])}{more}"

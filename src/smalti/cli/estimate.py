@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from smalti import front
 from smalti.cli.console import Console
 from smalti.cli.observer import CommandObserver
-from smalti.cli.options import Debug, Json, ProfileOption, Quiet, Source, TargetMse, Threads
-from smalti.cli.sources import report_skipped
+from smalti.cli.options import Debug, Json, ProfileOption, Quiet, Source, TargetMse, Threads, report_skipped
 
 if TYPE_CHECKING:
     from smalti.codec.estimate import Comparison

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smalti.cli.console import Console
-from smalti.cli.extras import needing
+from smalti.cli.interruption import needing
 from smalti.cli.observer import CommandObserver, resumable
 from smalti.cli.options import (
     Codes,
@@ -26,9 +26,9 @@ from smalti.cli.options import (
     TargetMse,
     TargetSsim,
     Threads,
+    report_skipped,
 )
 from smalti.cli.ranks import console_of, launcher, one_voice
-from smalti.cli.sources import report_skipped
 
 if TYPE_CHECKING:
     from pathlib import Path

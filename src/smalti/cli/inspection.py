@@ -8,11 +8,17 @@ from smalti import front
 from smalti.archive.open import open_images
 from smalti.archive.report import Level
 from smalti.cli.console import Console
-from smalti.cli.damage import damage_line, warn_of_damage
 from smalti.cli.observer import CommandObserver
-from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads
-from smalti.cli.sources import report_skipped
-from smalti.cli.summary import info_json, info_text, quality_json, short_summary, verify_json
+from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads, report_skipped
+from smalti.cli.summary import (
+    damage_line,
+    info_json,
+    info_text,
+    quality_json,
+    short_summary,
+    verify_json,
+    warn_of_damage,
+)
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.exchange import Comparison
 

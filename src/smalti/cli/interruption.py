@@ -1,4 +1,7 @@
-"""Ctrl-C or SIGTERM during long work: it stops between two steps, and the user is told how to go on."""
+"""Ctrl-C or SIGTERM during long work: it stops between two steps, and the user is told how to go on.
+
+Optional parts of smalti in commands: their slow imports, which Ctrl-C does not cut in half.
+"""
 
 import os
 import signal
@@ -9,8 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from smalti.errors import SmaltiError
+from smalti.extras import needing as needing_packages
 
-__all__ = ["INTERRUPTED", "WorkInterruptedError", "command_line", "hold_interrupts", "stop_on_interrupt"]
+__all__ = ["INTERRUPTED", "WorkInterruptedError", "command_line", "hold_interrupts", "needing", "stop_on_interrupt"]
+
 
 INTERRUPTED = 130
 
@@ -81,3 +86,13 @@ def _noted(*signals: signal.Signals) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# was sibling import
+
+
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """As `smalti.extras.needing`; Ctrl-C waits for the end of the block."""
+    with needing_packages(what, extra), hold_interrupts():
+        yield

@@ -1,15 +1,25 @@
-"""The options that every command has, and those that several share."""
+"""The options that every command has, and those that several share.
 
+Telling which files of a source were skipped.
+"""
+
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smalti.cli.console import Console
 from smalti.errors import UsageError
 from smalti.threads import default_threads
 
+if TYPE_CHECKING:
+    from smalti.images.batch import SkippedFile
+
 __all__ = [
+    "SHOWN",
+    "SKIPPED",
     "ArchivePath",
     "ArchivePlace",
     "Codes",
@@ -38,6 +48,7 @@ __all__ = [
     "TargetSsim",
     "Threads",
     "default_threads",
+    "report_skipped",
 ]
 
 
@@ -185,3 +196,20 @@ Seed = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, mps or auto.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted fit.")]
+
+
+SKIPPED = 3
+"""The exit code if files were skipped."""
+
+SHOWN = 20
+
+
+def report_skipped(skipped: "Sequence[SkippedFile]", console: Console) -> None:
+    """List the files that were skipped, and end with exit code 3 if there are any."""
+    if not skipped:
+        return
+    for file in skipped[:SHOWN]:
+        console.warn(f"skipped {file.name}: {file.reason}")
+    if len(skipped) > SHOWN:
+        console.warn(f"... and {len(skipped) - SHOWN:,} more (all of them in --json)")
+    raise typer.Exit(SKIPPED)

@@ -8,10 +8,8 @@ import typer
 
 from smalti.archive.open import open_images
 from smalti.archive.recovery.parity import RecoverySpec
-from smalti.cli.bulk import EngineOption, PlanOption, TaskOption, WorkersOption, compress_plan
 from smalti.cli.console import Console
-from smalti.cli.damage import missing_json, missing_line, missing_text, warn_of_damage
-from smalti.cli.extras import needing
+from smalti.cli.interruption import needing
 from smalti.cli.observer import CommandObserver, resumable
 from smalti.cli.options import (
     ArchivePlace,
@@ -38,10 +36,20 @@ from smalti.cli.options import (
     TargetSsim,
     Threads,
     default_threads,
+    report_skipped,
 )
+from smalti.cli.plan import EngineOption, PlanOption, TaskOption, WorkersOption, compress_plan
 from smalti.cli.ranks import refuse_several
-from smalti.cli.sources import report_skipped
-from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
+from smalti.cli.summary import (
+    info_json,
+    larger_than_raw,
+    missing_json,
+    missing_line,
+    missing_text,
+    model_heavy,
+    short_summary,
+    warn_of_damage,
+)
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.exchange import extract
 

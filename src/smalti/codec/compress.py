@@ -8,16 +8,14 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from smalti.archive.edit.edit import append_archive
-from smalti.archive.edit.locking import locked
 from smalti.codec.pack import CompressReport, pack
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.images.batch import Pixels
 from smalti.images.source import refuse_skipped
-from smalti.sources.local_files import local_files
-from smalti.sources.open import open_groups
+from smalti.sources.open import local_files, open_groups
 from smalti.sources.tables.dataset_object import DatasetObject
-from smalti.storage.atomic import check_output
-from smalti.storage.same_file import refuse_input
+from smalti.storage.atomic import check_output, refuse_input
+from smalti.storage.locking import locked
 from smalti.storage.spool import spool_folder
 from smalti.training.kinds import load_model
 from smalti.training.observer import Observer, SilentObserver

@@ -14,16 +14,13 @@ from smalti.codec.request import FitRequest
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
 from smalti.images.source import ImageSource
-from smalti.sources.local_files import local_files
-from smalti.sources.open import open_source
-from smalti.storage.atomic import atomic_file, check_output, writing
-from smalti.storage.same_file import refuse_input
+from smalti.sources.open import local_files, open_source
+from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
 from smalti.threads import threads_of_rank
 from smalti.training.common.distributed import ALONE, Group
-from smalti.training.fitted import FittedModel, FittedSettings
-from smalti.training.kind import FitOptions
 from smalti.training.kinds import kind_of_profile
 from smalti.training.observer import Observer, Report, SilentObserver
+from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
 
 __all__ = ["FitReport", "checkpoint_path", "fit", "fit_file", "fit_source", "torch_threads"]
 

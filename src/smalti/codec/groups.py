@@ -12,7 +12,7 @@ from smalti.errors import ModelError
 from smalti.images.batch import shape_words
 from smalti.images.source import ImageSource
 from smalti.storage.spool import spool_folder
-from smalti.training.fitted import FittedModel
+from smalti.training.training_kind import FittedModel
 
 if TYPE_CHECKING:
     from smalti.codec.pack import CompressReport, Packer

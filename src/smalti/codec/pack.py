@@ -1,8 +1,14 @@
-"""Pack images into an archive: the one function, and the one packer, behind every way to do so."""
+"""Pack images into an archive: the one function, and the one packer, behind every way to do so.
 
-from collections.abc import Sequence
+The residuals that bring every image within an error bound, measured on what a reader will decode.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from smalti.archive.collection.collection_info import CollectionInfo
 from smalti.archive.read.reader import open_archive
@@ -10,19 +16,50 @@ from smalti.archive.recovery.reed_solomon import require_reedsolo
 from smalti.archive.report import ArchiveInfo
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
-from smalti.codec.error_bound import ErrorBound
 from smalti.codec.fit import checkpoint_path, fit, torch_threads
 from smalti.codec.groups import model_for, pack_groups, unfitted
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import SourceError
-from smalti.images.batch import SkippedFile
+from smalti.images.batch import Pixels, SkippedFile
 from smalti.images.source import ImageSource, refuse_skipped, skipped_words
+from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.residuals import Corrections, max_squared_error
 from smalti.storage.atomic import check_output
 from smalti.threads import default_threads
-from smalti.training.fitted import Encoded, EncodeRequest, FittedModel
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver, stop_if_asked
+from smalti.training.training_kind import Encoded, EncodeRequest, FittedModel
 
-__all__ = ["CompressReport", "Packer", "pack"]
+__all__ = ["CompressReport", "ErrorBound", "Packer", "pack"]
+
+
+class ErrorBound:
+    """An error bound for images [n, H, W, C] of one shape and dtype.
+
+    max_mse : mean squared error that each may have, of pixels scaled to 0..1
+    decode : pixels of tokens by the exact decoder, with so many threads; their sides may be padded
+    """
+
+    def __init__(
+        self,
+        max_mse: float,
+        image_shape: tuple[int, int, int],
+        dtype: DTypeLike,
+        decode: Callable[[NDArray[np.integer], int], Pixels],
+        threads: int,
+    ) -> None:
+        kind = np.dtype(dtype)
+        self._height, self._width, _ = image_shape
+        self._max_sse = max_squared_error(max_mse, image_shape, kind)
+        self._estimator = CorrectionEstimator(kind)
+        self._decode, self._threads = decode, threads
+
+    def residuals(self, pixels: Pixels, tokens: NDArray[np.integer]) -> Corrections:
+        """Return the residuals of images with tokens [n, h, w]."""
+        base = self._decode(tokens, self._threads)[:, : self._height, : self._width]
+        return choose_corrections(pixels, base, self._max_sse, self._estimator)
+
+
+# was sibling import
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from typing import Any
 
 from smalti.archive.recovery.parity import RecoverySpec
 from smalti.errors import UsageError
-from smalti.training.fitted import EncodeRequest, FittedSettings
-from smalti.training.kind import TrainingKind
 from smalti.training.kinds import kind_of_profile
 from smalti.training.pyramid.trade_off import Goal
+from smalti.training.training_kind import EncodeRequest, FittedSettings, TrainingKind
 
 __all__ = ["FitRequest", "PackOptions"]
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
+from smalti.entropy.coder import SymbolDecoder, SymbolEncoder, pack_tables, unpack_tables
 from smalti.entropy.frequency import FrequencyTable
-from smalti.entropy.tables import pack_tables, unpack_tables
 from smalti.errors import DamagedArchiveError, UsageError
 
 __all__ = ["MAX_SYMBOLS", "IntegerReader", "IntegerWriter", "bits_below", "to_symbols"]

@@ -5,6 +5,16 @@
 
 A prior codes one group of symbols at a time: the tokens of some images at one position. The prior of a decoder kind
 says which groups there are, in which order, and which features a network looks at (`smalti.decoders`).
+
+From the scores of codes to the distribution that codes them, by integers alone.
+
+A score is in units of 1/16 bit. With e the distance to the best score, at most 255, a code weighs EXP[e], which is
+2**16 * 2**(-e / 16) as listed integers and shifts have it; the 2**24 units of the coder are shared out in proportion:
+
+    units_k = 1 + floor(w_k * (2**24 - K) / sum of w)         what is left goes to the first code of the best score
+
+All numbers are whole and held exactly: products below 2**40 in float64, and the floor of their rounded quotient is the
+floor of the true one, since a quotient below 2**24 of such numbers is further than that rounding from a whole number.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,14 +24,58 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.entropy.coder import StackEncoder, SymbolDecoder, Weights
-from smalti.entropy.distribution import UNITS, share_units
+from smalti.entropy.coder import StackEncoder, SymbolDecoder, Weights, pack_tables, unpack_tables
 from smalti.entropy.frequency import FrequencyTable
-from smalti.entropy.tables import pack_tables, unpack_tables
 from smalti.errors import ModelError, UsageError
 from smalti.lazy import cached_property
 
-__all__ = ["MAX_POSITION_CELLS", "Features", "NetworkPrior", "PositionPrior", "TablePrior", "needed_precision"]
+__all__ = [
+    "EXP",
+    "FARTHEST",
+    "MAX_POSITION_CELLS",
+    "UNITS",
+    "Features",
+    "NetworkPrior",
+    "PositionPrior",
+    "TablePrior",
+    "needed_precision",
+    "share_units",
+]
+
+
+UNITS = 1 << 24
+FARTHEST = 255
+
+# round(2**16 * 2**(-j / 16)) for j = 0 to 15
+_SIXTEENTHS = (
+    65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
+    46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219,
+)  # fmt: skip
+
+EXP: NDArray[np.int64] = np.array([_SIXTEENTHS[e % 16] >> e // 16 for e in range(FARTHEST + 1)], np.int64)
+"""Weights by distance from the best score."""
+
+_EXACT_EXP = EXP.astype(np.float64)
+
+
+def share_units(scores: NDArray[Any]) -> Weights:
+    """Units less one of each code, float32 [n, K], for scores [n, K] (whole numbers within 2**24; K from 2)."""
+    codes = scores.shape[1]
+    distances = scores.max(axis=1, keepdims=True) - scores
+    best = distances.argmin(axis=1)
+    np.minimum(distances, FARTHEST, out=distances)
+    shares = _EXACT_EXP.take(distances.astype(np.intp))
+    total = shares.sum(axis=1, keepdims=True)
+    shares *= UNITS - codes
+    shares /= total
+    np.floor(shares, out=shares)
+    shares[np.arange(len(shares)), best] += (UNITS - codes) - shares.sum(axis=1)
+    weights: Weights = shares.astype(np.float32)
+    return weights
+
+
+# was sibling import
+
 
 MAX_POSITION_CELLS = 1 << 22  # tables x codes of a prior: bounds the memory of a reader and a writer
 MAX_HIDDEN = (1 << 16) - 1

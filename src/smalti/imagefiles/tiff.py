@@ -27,8 +27,8 @@ from smalti.imagefiles.format import (
 )
 from smalti.imagefiles.pillow import exif_orientation, header_of, opened, pixels_of
 from smalti.imagefiles.quiet import quiet_decoders
-from smalti.imagefiles.tiffsegments import SEGMENT_CODECS, decode_segments
-from smalti.imagefiles.tiffstack import refuse_stack, unread_bytes
+from smalti.imagefiles.tiff_segments import SEGMENT_CODECS, decode_segments
+from smalti.imagefiles.tiff_stack import refuse_stack, unread_bytes
 from smalti.images.batch import PIXEL_DTYPES, Pixels
 
 __all__ = ["TIFF"]

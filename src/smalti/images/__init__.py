@@ -13,7 +13,7 @@ _MOVED = {
     "ImageWriter": "smalti.sinks.sink",
     "Quality": "smalti.images.quality",
     "QualityMeter": "smalti.images.quality",
-    "SET_NAMES": "smalti.sources.named.sets",
+    "SET_NAMES": "smalti.sources.named.named",
     "SkippedFile": "smalti.images.batch",
     "open_groups": "smalti.sources.open",
     "open_image_writer": "smalti.sinks.sink",

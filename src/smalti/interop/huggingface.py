@@ -27,7 +27,7 @@ from smalti.errors import MissingDependencyError, SmaltiError, UsageError
 from smalti.images.batch import ImageBatch
 from smalti.images.source import ImageSource
 from smalti.images.vocabulary import SPLIT_FIELD
-from smalti.sinks.image_table import ColumnKinds, check_depth
+from smalti.sinks.parquet_file import ColumnKinds, check_depth
 from smalti.sources.open import open_source
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object
 from smalti.storage.atomic import atomic_file, writing

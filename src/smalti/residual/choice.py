@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from smalti.images.batch import Pixels
-from smalti.residual.contexts import CONTEXTS, contexts_of
-from smalti.residual.modes import EXACT, MODES, STORED, exact, predict, steps_of, to_symbols
+from smalti.residual.modes import CONTEXTS, EXACT, MODES, STORED, contexts_of, exact, predict, steps_of, to_symbols
 from smalti.residual.residuals import CorrectionCounts, Corrections, squared_errors, wide_type
 from smalti.residual.symbol_classes import class_count, classes_of, further_bits
 

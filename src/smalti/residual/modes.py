@@ -7,6 +7,11 @@
 
 Each way turns one symbol a pixel into a pixel, both uint8 or both uint16, with integers alone. With 16 bits symbols
 stand for signed levels in every mode but 1, so that what is near 0 is a small symbol.
+
+What the base tells of a pixel before its symbol is seen: a small number from its surroundings.
+
+It depends on the base alone, so the contexts of all pixels are known at once, and all symbols of one context are
+decoded in one call.
 """
 
 import numpy as np
@@ -16,12 +21,14 @@ from smalti.errors import DamagedArchiveError
 from smalti.images.batch import Pixels
 
 __all__ = [
+    "CONTEXTS",
     "EXACT",
     "MODES",
     "NONE",
     "PLAIN",
     "STEPS",
     "STORED",
+    "contexts_of",
     "exact",
     "mode_count",
     "predict",
@@ -31,6 +38,7 @@ __all__ = [
     "to_symbols",
     "uses_base",
 ]
+
 
 NONE = 0
 STORED = {1: (), 2: (2,), 3: (1,), 4: (1, 2)}
@@ -125,3 +133,43 @@ def rebuild(modes: NDArray[np.uint8], symbols: Pixels, base: Pixels) -> Pixels:
         values = base[rows] + steps * to_levels(symbols[rows])  # below 2**31, as steps and levels are up to 2**15
         pixels[rows] = np.clip(values, 0, np.iinfo(dtype).max).astype(dtype)
     return pixels
+
+
+VALUE_BOUNDS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 240, 250)
+"""A pixel's value class is the number of these that it reaches."""
+ACTIVITY_BOUNDS = (2, 6, 16, 40, 90, 150, 210)
+"""The class of the largest less the smallest value among a pixel and its eight neighbours, likewise."""
+CONTEXTS = (len(VALUE_BOUNDS) + 1) * (len(ACTIVITY_BOUNDS) + 1)
+WIDE_ACTIVITIES = 16
+"""Classes of activity with 16 bits; the other factor of CONTEXTS are those of value."""
+
+_VALUE_CLASS = np.searchsorted(VALUE_BOUNDS, np.arange(256), side="right").astype(np.uint8)
+_ACTIVITY_CLASS = np.searchsorted(ACTIVITY_BOUNDS, np.arange(256), side="right").astype(np.uint8)
+_DIGITS = np.frexp(np.arange(1 << 16, dtype=np.float64))[1].astype(np.uint8)
+
+
+def contexts_of(base: Pixels) -> NDArray[np.uint8]:
+    """The context of each pixel of images uint8 or uint16 [n, H, W, C]: uint8 like them, each in [0, CONTEXTS).
+
+    Channels stand for themselves; beyond the edges the nearest pixel is repeated. With 16 bits the classes are numbers
+    of binary digits, since such images fill any part of their range.
+    """
+    activity = _widen(base, np.maximum) - _widen(base, np.minimum)
+    if base.dtype == np.uint16:
+        value = np.minimum(_DIGITS[base] >> 1, CONTEXTS // WIDE_ACTIVITIES - 1)
+        wide: NDArray[np.uint8] = value * np.uint8(WIDE_ACTIVITIES)
+        wide += np.minimum(_DIGITS[activity], WIDE_ACTIVITIES - 1)
+        return wide
+    contexts: NDArray[np.uint8] = _VALUE_CLASS[base] * np.uint8(len(ACTIVITY_BOUNDS) + 1) + _ACTIVITY_CLASS[activity]
+    return contexts
+
+
+def _widen(images: Pixels, extreme: np.ufunc) -> Pixels:
+    """The extreme of each 3 x 3 neighbourhood. Repeating edges adds no value that is not in it already."""
+    down = images.copy()
+    down[:, 1:] = extreme(down[:, 1:], images[:, :-1])
+    down[:, :-1] = extreme(down[:, :-1], images[:, 1:])
+    out = down.copy()
+    out[:, :, 1:] = extreme(out[:, :, 1:], down[:, :, :-1])
+    out[:, :, :-1] = extreme(out[:, :, :-1], down[:, :, 1:])
+    return out

@@ -9,8 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
 from smalti.entropy.priors import TablePrior
 from smalti.errors import DamagedArchiveError, ModelError, UnsupportedArchiveError, UsageError
-from smalti.residual.contexts import CONTEXTS
-from smalti.residual.modes import MODES, NONE, STORED, mode_count
+from smalti.residual.modes import CONTEXTS, MODES, NONE, STORED, mode_count
 from smalti.residual.symbol_classes import class_count
 
 __all__ = ["MODE_PRECISION", "NO_TABLE", "pack_map", "pack_prior", "unpack_prior"]

@@ -12,8 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.images.batch import PIXEL_DTYPES, Pixels
-from smalti.residual.contexts import CONTEXTS, contexts_of
-from smalti.residual.modes import EXACT, MODES, NONE, rebuild, uses_base
+from smalti.residual.modes import CONTEXTS, EXACT, MODES, NONE, contexts_of, rebuild, uses_base
 from smalti.residual.symbol_classes import class_count, classes_of, further_bits
 
 __all__ = [

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.entropy.priors import TablePrior
-from smalti.residual.contexts import CONTEXTS
-from smalti.residual.modes import MODES, STORED
+from smalti.residual.modes import CONTEXTS, MODES, STORED
 from smalti.residual.residual_packing import NO_TABLE, pack_map
 from smalti.residual.residuals import CorrectionCounts
 

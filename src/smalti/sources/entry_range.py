@@ -13,12 +13,11 @@ import numpy as np
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.source import ImageSource
-from smalti.sources.named.sets import SET_NAMES
+from smalti.sources.named.named import SET_NAMES
 from smalti.sources.open import expand, open_entries, open_files
 from smalti.sources.records.record import Group, Record, Records, shown_name, survey
 from smalti.sources.records.record_source import RecordSource, group_words
-from smalti.sources.tables.parquet import is_parquet_folder, open_parquet_folder, parquet_names
-from smalti.sources.tables.saved_dataset import is_saved_dataset
+from smalti.sources.tables.table_files import is_parquet_folder, is_saved_dataset, open_parquet_folder, parquet_names
 from smalti.sources.tar.tar import is_tar_folder, tar_names
 from smalti.storage.location import below, is_url, kind_of, list_files, redacted, size_bytes
 

@@ -4,13 +4,16 @@ Kinds of files are in one table by suffix, kinds of folders in one by what lies 
 one of them.
 
 Names that stand for several files: `shards-{000..003}.tar`, `{train,test}.parquet`, `shards-*.tar`.
+
+The local files that a source is read from, so that no output replaces one of them.
 """
 
 import difflib
 import fnmatch
 import glob
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +28,24 @@ from smalti.images.vocabulary import TAR_SUFFIXES
 from smalti.sources.archive import archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
-from smalti.sources.arrays.idx import IdxSource, is_idx_file
+from smalti.sources.arrays.idx import IdxSource, is_idx_file, is_idx_name, labels_beside
 from smalti.sources.arrays.layout import split_selector
 from smalti.sources.arrays.npy import NpySource
 from smalti.sources.arrays.npz import npz_sources
 from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
-from smalti.sources.named.named import open_named
-from smalti.sources.named.sets import SET_NAMES
+from smalti.sources.folder.sidecar import class_names_name, metadata_name
+from smalti.sources.named.named import SET_NAMES, open_named
 from smalti.sources.records.record import Records
 from smalti.sources.records.record_source import sources_of, usual_of
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
-from smalti.sources.tables.parquet import is_parquet_folder, open_parquet, open_parquet_folder
-from smalti.sources.tables.saved_dataset import is_saved_dataset, open_saved_dataset
+from smalti.sources.tables.table_files import (
+    is_parquet_folder,
+    is_saved_dataset,
+    open_parquet,
+    open_parquet_folder,
+    open_saved_dataset,
+)
 from smalti.sources.tar.tar import TarRecords, is_tar_folder, open_tar_folder
 from smalti.storage.location import (
     Location,
@@ -51,7 +59,7 @@ from smalti.storage.location import (
     with_options,
 )
 
-__all__ = ["expand", "open_entries", "open_files", "open_groups", "open_source"]
+__all__ = ["expand", "local_files", "open_entries", "open_files", "open_groups", "open_source"]
 
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -305,3 +313,51 @@ def _nowhere(spec: str) -> str:
     close = difflib.get_close_matches(spec.lower(), SET_NAMES, n=1)
     hint = f"did you mean {close[0]}?" if close else f"give {_KINDS}, or one of {', '.join(SET_NAMES)}"
     return f"{redacted(spec)}: no such file or folder; {hint}"
+
+
+# was sibling import
+
+
+_NEVER_READ = (".smalti", ".smalti-model")
+"""Files of a folder that are no images: outputs of ours may lie among the images."""
+
+
+def local_files(source: object) -> Iterator[Path]:
+    """Yield the local files of a source as `open_source` takes it: of a folder all that may hold images or columns.
+
+    Yields nothing for URLs, named sets and arrays in memory; for an array that is mapped from a file, that file.
+    """
+    if not isinstance(source, str | Path):
+        mapped = getattr(source, "filename", None)
+        if isinstance(mapped, str | Path):
+            yield Path(mapped)
+        return
+    spec = str(source)
+    if spec in SET_NAMES or is_url(spec):
+        return
+    path = Path(spec)
+    if not path.exists():
+        places = expand(spec)
+        if places is not None:
+            yield from (Path(place) for place in places if not is_url(place))
+            return
+        path = Path(spec.partition("::")[0])
+    if path.is_dir():
+        yield from _files_below(path)
+        return
+    yield path
+    yield from _columns_beside(path)
+
+
+def _columns_beside(path: Path) -> Iterator[Path]:
+    """Yield where labels, names and classes of an array may lie beside it."""
+    stem = path.name.removesuffix(".gz").removesuffix(".npy")
+    for name in (f"{stem}.labels.npy", metadata_name(path.name), class_names_name(path.name)):
+        yield path.with_name(name)
+    if is_idx_name(path.name):
+        yield from labels_beside(path)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for where, _, names in os.walk(folder):
+        yield from (Path(where, name) for name in names if not name.endswith(_NEVER_READ))

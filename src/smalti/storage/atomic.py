@@ -5,8 +5,13 @@ it takes a hidden name for an instant, `.NAME.*.partial`, because the system can
 where nameless files are unknown it has that name from the start. A lock on it says that its writer lives: the next
 writer of the same NAME removes those of the dead. Every layer that writes does it through here; this is one of the
 lowest layers, above `errors` alone.
+
+An output is never a file that is being read: it would replace its own source.
+
+The files of one folder brought to the disk, before the folder takes its name.
 """
 
+import ctypes
 import errno
 import os
 import re
@@ -14,17 +19,32 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-from smalti.errors import OutputError, OutputExistsError
+from smalti.errors import OutputError, OutputExistsError, UsageError
+
+__all__ = [
+    "FileIdentity",
+    "atomic_file",
+    "check_output",
+    "identity_of",
+    "partial_path",
+    "refuse_existing",
+    "refuse_input",
+    "sync_files_below",
+    "sync_folder",
+    "writing",
+]
+
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["atomic_file", "check_output", "partial_path", "refuse_existing", "sync_folder", "writing"]
 
 _ADVICE = {
     errno.ENOSPC: "make room or choose another place",
@@ -255,3 +275,73 @@ def _remove_unlocked(partial: Path) -> None:
         partial.unlink()
     finally:
         os.close(descriptor)
+
+
+FileIdentity = tuple[int, int]
+"""Device and inode: the same for all names of one file."""
+
+
+def identity_of(path: str | PathLike[str]) -> FileIdentity | None:
+    """Return what tells a file from all others, links followed; None if there is no such file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a path may be text)
+    except (OSError, ValueError):  # absent, not to be looked at, or no path at all: then it is not replaced either
+        return None
+    return found.st_dev, found.st_ino
+
+
+def refuse_input(output: str | PathLike[str], inputs: Iterable[str | PathLike[str]]) -> None:
+    """Raise UsageError if `output` is one of the files that are read, under whatever name. Nothing is opened.
+
+    inputs : not looked at unless `output` exists
+    """
+    target = identity_of(output)
+    if target is None:
+        return
+    for path in inputs:
+        if identity_of(path) == target:
+            raise UsageError(f"{os.fspath(output)}: is one of the files that are read; name another output")
+
+
+def sync_files_below(folder: Path) -> None:
+    """Bring all files and folders below `folder`, and itself, to the disk. OSError if the system cannot.
+
+    On Linux this is one call for the file system that holds the folder, because one for each of many thousand small
+    files takes minutes. Other file systems are left alone. Elsewhere it is one call for each file and folder.
+    """
+    sync_file_system = _syncfs()
+    if sync_file_system is not None:
+        _with_descriptor(folder, sync_file_system)
+        return
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            _with_descriptor(Path(root) / name, os.fsync)
+        if sys.platform != "win32":  # where a folder cannot be opened
+            _with_descriptor(Path(root), os.fsync)
+
+
+def _with_descriptor(path: Path, sync: Callable[[int], None]) -> None:
+    # Windows syncs only what may be written to
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _syncfs() -> Callable[[int], None] | None:
+    """The system call `syncfs` of Linux, which Python does not offer; None where there is none."""
+    if sys.platform != "linux":
+        return None
+    try:
+        call = ctypes.CDLL(None, use_errno=True).syncfs
+    except (AttributeError, OSError):
+        return None
+
+    def syncfs(descriptor: int) -> None:
+        if call(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return syncfs

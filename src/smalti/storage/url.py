@@ -19,8 +19,7 @@ from typing import Any, Literal
 from smalti.errors import SourceError
 from smalti.storage.address import redacted
 from smalti.storage.filesystem import filesystem_of, is_web, reading_remote
-from smalti.storage.ranges.remote_file import RemoteFile
-from smalti.storage.ranges.seekable import BLOCK_BYTES, BLOCKS_KEPT, SeekableFile
+from smalti.storage.ranges.remote_file import BLOCK_BYTES, BLOCKS_KEPT, RemoteFile, SeekableFile
 
 __all__ = ["list_remote", "open_remote", "remote_kind", "remote_size"]
 

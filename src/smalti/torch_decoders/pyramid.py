@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from smalti.decoders.layers.integer_network import Layer
-from smalti.decoders.pyramid.pyramid_network import ABSENT, PyramidNetwork
-from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.decoders.pyramid.pyramid_network import ABSENT, PyramidNetwork, TokenLayout
 from smalti.errors import UsageError
 from smalti.torch_decoders.layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 

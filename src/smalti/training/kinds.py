@@ -4,10 +4,9 @@ from pathlib import Path
 
 from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
-from smalti.training.fitted import FittedModel
-from smalti.training.kind import TrainingKind
 from smalti.training.paper.paper_training import PaperKind
 from smalti.training.pyramid.pyramid_training import PyramidKind
+from smalti.training.training_kind import FittedModel, TrainingKind
 
 __all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model"]
 

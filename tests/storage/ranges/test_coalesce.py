@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.storage.ranges.coalesce import Gathering, requests_for
+from smalti.storage.ranges.connection import Gathering, requests_for
 
 ranges = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 400)), max_size=30)
 

@@ -11,7 +11,7 @@ from smalti.archive.read.reader import open_archive, open_positioned
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import DamagedArchiveError, SourceError
 from smalti.storage.positioned import PositionedWindow
-from smalti.storage.ranges.coalesce import GAP_BYTES, REQUEST_BYTES
+from smalti.storage.ranges.connection import GAP_BYTES, REQUEST_BYTES
 from smalti.storage.ranges.remote_file import TAIL_BYTES, RemoteFile
 
 

@@ -10,9 +10,8 @@ import smalti
 from helpers.tiny_pyramids import SHAPES, blobs
 from smalti.training.common.scaling import PixelScale
 from smalti.training.pyramid import build
-from smalti.training.pyramid.build import make_pyramid
-from smalti.training.pyramid.pyramid_shape import PyramidShape
-from smalti.training.pyramid.sizing import Spectrum
+from smalti.training.pyramid.build import Spectrum, make_pyramid
+from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 STEPS = 60
 RAMP = np.arange(0, 240, 4, dtype=np.uint8)

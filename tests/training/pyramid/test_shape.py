@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from helpers.tiny_pyramids import random_pyramid
 from smalti.errors import UsageError
+from smalti.training.pyramid.build import choose_shape
 from smalti.training.pyramid.encoder import PyramidEncoder
-from smalti.training.pyramid.pyramid_shape import PyramidShape
-from smalti.training.pyramid.sizing import choose_shape
+from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 sides = st.integers(1, 70)
 

@@ -3,9 +3,8 @@ import pytest
 
 from helpers.tiny_fits import small_images, training_images
 from helpers.tiny_pyramids import pyramid_settings
-from smalti.training.pyramid.build import make_pyramid, size_up
-from smalti.training.pyramid.pyramid_shape import PyramidShape
-from smalti.training.pyramid.sizing import MOST_OPERATIONS, Spectrum, choose_shape, learned_share
+from smalti.training.pyramid.build import MOST_OPERATIONS, Spectrum, choose_shape, learned_share, make_pyramid, size_up
+from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 
 def test_bits_and_price_follow_the_error_and_nothing_takes_none():

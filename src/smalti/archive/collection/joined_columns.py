@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.collection.members import Members
-from smalti.archive.collection.summary import MemberSummary
+from smalti.archive.collection.members import Members, MemberSummary
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.read.selection import ArchiveBatch
 from smalti.archive.write.fields import FIELD_PREFIX

@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from smalti.archive.collection.collection import Collection
 from smalti.archive.collection.collection_writer import Opener, write_images
 from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
-from smalti.archive.edit.drop import write_without
-from smalti.archive.edit.locking import locked
-from smalti.archive.edit.rewrite import Beside, write_relabelled
+from smalti.archive.edit.rewrite import Beside, write_relabelled, write_without
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
 from smalti.archive.open import open_images
@@ -28,9 +26,9 @@ from smalti.archive.read.reader import Archive, open_positioned
 from smalti.archive.read.selection import Selection, resolve
 from smalti.errors import UsageError
 from smalti.images.batch import NO_LABEL, Scalar
-from smalti.storage.atomic import atomic_file, check_output, writing
+from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
+from smalti.storage.locking import locked
 from smalti.storage.positioned import PositionedFile
-from smalti.storage.same_file import refuse_input
 from smalti.storage.spool import spool_folder
 
 __all__ = ["append_archive", "drop_images", "merge_archives", "relabel", "write_manifest"]

@@ -9,7 +9,7 @@ from smalti.archive.read.block_decoder import as_slice
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import SectionStore
 from smalti.images.batch import Pixels
-from smalti.workers import for_each
+from smalti.threads import for_each
 
 __all__ = ["read_pixels"]
 

@@ -15,8 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
-from smalti.archive.read.annotations import Besides
 from smalti.archive.read.damage import missing_blocks
+from smalti.archive.read.image_columns import Besides
 from smalti.archive.read.pixels import read_pixels
 from smalti.archive.read.sections import SectionFile, SharedPayloads
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve

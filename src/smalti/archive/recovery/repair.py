@@ -6,7 +6,6 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-from smalti.archive.edit.locking import locked
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import (
     ENTRY_BYTES,
@@ -27,6 +26,7 @@ from smalti.archive.recovery.parity import Key, groups_of, make_parity
 from smalti.archive.recovery.salvage import Salvage
 from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveError
 from smalti.storage.atomic import atomic_file, check_output, writing
+from smalti.storage.locking import locked
 from smalti.storage.positioned import PositionedFile
 from smalti.storage.spool import spool_file
 

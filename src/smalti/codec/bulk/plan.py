@@ -12,13 +12,13 @@ import numpy as np
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
-from smalti.sources.named.sets import SET_NAMES
+from smalti.sources.named.named import SET_NAMES
 from smalti.sources.records.record import Group
 from smalti.storage.atomic import atomic_file, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import is_url, redacted
-from smalti.training.fitted import FittedModel
 from smalti.training.kinds import load_model
+from smalti.training.training_kind import FittedModel
 from smalti.version import __version__
 
 __all__ = ["Part", "Plan", "Shard", "group_of", "make_plan", "read_plan", "write_plan"]

@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from smalti.codec.bulk.making import Engine, Outcome
+from smalti.codec.bulk.engines import make_in_pool
 from smalti.codec.bulk.plan import Plan, read_plan
-from smalti.codec.bulk.pool import make_in_pool
-from smalti.codec.bulk.shards import ShardFolder, ShardRecord
+from smalti.codec.bulk.shards import Engine, Outcome, ShardFolder, ShardRecord
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
 

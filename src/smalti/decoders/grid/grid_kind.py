@@ -5,8 +5,20 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.checks import check_codes, check_fit, check_pixels, operations
-from smalti.decoders.contract import DecoderFacts, DecoderLimits, ImageModel, Network, Pair, Prior, Tokens, TokenSpec
+from smalti.decoders.contract import (
+    DecoderFacts,
+    DecoderLimits,
+    ImageModel,
+    Network,
+    Pair,
+    Prior,
+    Tokens,
+    TokenSpec,
+    check_codes,
+    check_fit,
+    check_pixels,
+    operations,
+)
 from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import IntegerNetwork

@@ -6,10 +6,9 @@ How the work is cut into pieces is in `pieces`; which layers are joined, because
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.geometry import Region
 from smalti.decoders.layers.integer_network import Float, IntegerNetwork, Values
 from smalti.decoders.layers.pieces import PIECE_BYTES, PieceDecoder
-from smalti.decoders.layers.stages import Stage, TokenLayer, UpLayer, compile_layer
+from smalti.decoders.layers.stages import Region, Stage, TokenLayer, UpLayer, compile_layer
 from smalti.decoders.layers.windows import WindowPair
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from smalti.decoders.layers.geometry import Region, area, extent
 from smalti.decoders.layers.integer_network import PixelType
-from smalti.decoders.layers.stages import Stage
+from smalti.decoders.layers.stages import Region, Stage, area, extent
 from smalti.images.batch import Pixels
-from smalti.workers import for_each
+from smalti.threads import for_each
 
 __all__ = ["Given", "PieceDecoder", "Sizes"]
 

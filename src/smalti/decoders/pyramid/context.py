@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.integer_network import Values
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
-from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 
 __all__ = ["Latents", "LevelLatents", "feature_count", "feature_magnitudes", "latent_numbers", "reach"]
 

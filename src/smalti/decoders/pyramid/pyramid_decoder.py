@@ -3,12 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.geometry import Region, area, extent
 from smalti.decoders.layers.integer_network import Activation, Float, Layer, Values
 from smalti.decoders.layers.pieces import PieceDecoder
-from smalti.decoders.layers.stages import Stage, UpLayer, compile_layer
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
-from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.decoders.layers.stages import Region, Stage, UpLayer, area, compile_layer, extent
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 from smalti.images.batch import Pixels
 
 __all__ = ["PyramidDecoder"]

@@ -5,7 +5,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.checks import check_codes, check_fit, check_pixels, operations
 from smalti.decoders.contract import (
     DecoderFacts,
     DecoderLimits,
@@ -16,13 +15,16 @@ from smalti.decoders.contract import (
     Prior,
     Tokens,
     TokenSpec,
+    check_codes,
+    check_fit,
+    check_pixels,
+    operations,
 )
 from smalti.decoders.pyramid.context import latent_numbers
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
+from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
-from smalti.decoders.pyramid.token_layout import TokenLayout
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.images.batch import Pixels
 

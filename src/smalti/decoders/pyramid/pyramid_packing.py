@@ -1,22 +1,266 @@
 """A pyramid network as few bytes, and back with every check (docs/format.md, "The pyramid network").
 
 The bytes are a description, frequency tables, and one string of entropy-coded symbols that holds every number.
+
+What a packed pyramid says of itself: sizes and ranges, as fields of fixed size, each checked when it is read.
+
+The layout of the fields is in docs/format.md; few bytes matter here, so there are no names.
 """
+
+import struct
+from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from smalti.decoders.layers.integer_network import MAX_SHIFT
-from smalti.decoders.layers.network_packing import PRECISIONS, read_layer, write_layer
-from smalti.decoders.layers.weights import Levels, choose_levels, in_range, read_weights, write_weights
-from smalti.decoders.pyramid.description import Coding, Fields, PyramidDescription
-from smalti.decoders.pyramid.pyramid_network import MAX_CODE, Level, PyramidNetwork, Scale
-from smalti.entropy.integers import IntegerReader, IntegerWriter
-from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError
+from smalti.decoders.layers.integer_network import EXACT, MAX_KERNEL, MAX_LAYERS, MAX_SHIFT, MAX_TABLE, Clip, Kind
+from smalti.decoders.layers.network_packing import (
+    PRECISIONS,
+    ActivationDescription,
+    LayerDescription,
+    Levels,
+    choose_levels,
+    in_range,
+    read_layer,
+    read_weights,
+    write_layer,
+    write_weights,
+)
+from smalti.decoders.pyramid.pyramid_network import (
+    MAX_CODE,
+    MAX_CODES,
+    MAX_LEVELS,
+    MAX_SCALES,
+    Level,
+    PyramidNetwork,
+    Scale,
+)
+from smalti.entropy.integers import MAX_SYMBOLS, IntegerReader, IntegerWriter
+from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError, UnsupportedArchiveError
 
-__all__ = ["pack_pyramid", "unpack_pyramid"]
+__all__ = [
+    "Coding",
+    "Fields",
+    "LevelDescription",
+    "PyramidDescription",
+    "ScaleDescription",
+    "pack_pyramid",
+    "unpack_pyramid",
+]
+
+
+KIND = 1
+MAX_PRECISION = 16
+TABLES_EACH = 40
+"""The most tables of a scale, level, layer or of the canvas; they need 36 at most."""
+
+_KINDS: dict[Kind, int] = {"up": 2, "conv": 3}
 
 Pair = tuple[int, int]
+
+
+class Fields:
+    """Little-endian fields read from front to back; DamagedArchiveError if they end too soon. what : whose they are"""
+
+    def __init__(self, data: bytes, what: str) -> None:
+        self._data, self._what, self._at = data, what, 0
+
+    def take(self, layout: str) -> tuple[int, ...]:
+        """The next fields."""
+        try:
+            found = struct.unpack_from("<" + layout, self._data, self._at)
+        except struct.error as error:
+            raise DamagedArchiveError(f"{self._what}: its fields end after the data") from error
+        self._at += struct.calcsize("<" + layout)
+        return found
+
+    def split(self, size: int) -> tuple[bytes, bytes]:
+        """The next `size` bytes, and all that is left."""
+        if size > len(self._data) - self._at:
+            raise DamagedArchiveError(f"{self._what}: its tables end after the data")
+        return self._data[self._at : self._at + size], self._data[self._at + size :]
+
+    def demand(self, holds: bool, name: str) -> None:
+        """DamagedArchiveError unless this holds."""
+        if not holds:
+            raise DamagedArchiveError(f"{self._what}: {name} is out of range")
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The tables that code numbers: how many, how many symbols each, their precision and their bytes."""
+
+    tables: int
+    symbols: int
+    precision: int
+    packed_bytes: int
+
+    def to_bytes(self) -> bytes:
+        """As the file has it."""
+        return struct.pack("<HBBI", self.tables, self.symbols, self.precision, self.packed_bytes)
+
+    @classmethod
+    def read(cls, fields: Fields) -> "Coding":
+        """Check what the file has; how many tables can be is for `check`."""
+        found = cls(*fields.take("HBBI"))
+        fields.demand(1 <= found.symbols <= MAX_SYMBOLS, "the number of symbols")
+        fields.demand(1 <= found.precision <= MAX_PRECISION, "the precision of its tables")
+        return found
+
+    def check(self, fields: Fields, parts: int) -> None:
+        """DamagedArchiveError for more tables than so many parts can have."""
+        fields.demand(1 <= self.tables <= TABLES_EACH * parts, "the number of tables")
+
+
+@dataclass(frozen=True)
+class ScaleDescription:
+    """A scale without its numbers."""
+
+    stride: Pair
+    kernel: Pair
+    channels: int
+
+    @classmethod
+    def of(cls, scale: Scale) -> "ScaleDescription":
+        """Describe a scale."""
+        return cls(scale.stride, scale.kernel, scale.channels)
+
+    @property
+    def padding(self) -> Pair:
+        """What makes the stem cover the canvas."""
+        y, x = ((kernel - stride) // 2 for kernel, stride in zip(self.kernel, self.stride, strict=True))
+        return y, x
+
+    def to_bytes(self) -> bytes:
+        """As the file has it."""
+        return struct.pack("<BBBBH", *self.stride, *self.kernel, self.channels)
+
+    @classmethod
+    def read(cls, fields: Fields) -> "ScaleDescription":
+        """Check what the file has."""
+        sy, sx, ky, kx, channels = fields.take("BBBBH")
+        for stride, kernel in ((sy, ky), (sx, kx)):
+            covers = 1 <= stride <= kernel <= MAX_KERNEL and (kernel - stride) % 2 == 0
+            fields.demand(covers, "the stride or kernel of a scale")
+        fields.demand(channels >= 1, "the channels of a scale")
+        return cls((sy, sx), (ky, kx), channels)
+
+
+@dataclass(frozen=True)
+class LevelDescription:
+    """A level without its codes."""
+
+    scale: int
+    start: int
+    width: int
+    size: int
+
+    @classmethod
+    def of(cls, level: Level) -> "LevelDescription":
+        """Describe a level."""
+        return cls(level.scale, level.start, level.codes.shape[1], level.size)
+
+    def to_bytes(self) -> bytes:
+        """As the file has it."""
+        return struct.pack("<BHHH", self.scale, self.start, self.width, self.size)
+
+    @classmethod
+    def read(cls, fields: Fields) -> "LevelDescription":
+        """Check what the file has; whether levels fit their scales is for the network."""
+        found = cls(*fields.take("BHHH"))
+        fields.demand(found.width >= 1 and found.size >= 1, "the size of a level")
+        return found
+
+
+@dataclass(frozen=True)
+class PyramidDescription:
+    """A network without its numbers, and what codes them."""
+
+    grid: Pair
+    channels: int
+    clip: Clip
+    scales: tuple[ScaleDescription, ...]
+    levels: tuple[LevelDescription, ...]
+    layers: tuple[LayerDescription, ...]
+    coding: Coding
+
+    @classmethod
+    def of(cls, network: PyramidNetwork, grid: Pair, coding: Coding) -> "PyramidDescription":
+        """Describe a network for a canvas."""
+        scales = tuple(map(ScaleDescription.of, network.scales))
+        levels = tuple(map(LevelDescription.of, network.levels))
+        layers = tuple(map(LayerDescription.of, network.layers))
+        return cls(grid, len(network.bias), network.clip, scales, levels, layers, coding)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Bytes of all numbers as a `PyramidNetwork` holds them."""
+        stems = sum(2 * scale.channels * prod(scale.kernel) * self.channels for scale in self.scales)
+        codes = sum(2 * level.size * level.width for level in self.levels)
+        return stems + codes + 5 * self.channels + sum(layer.unpacked_bytes for layer in self.layers)
+
+    def to_bytes(self) -> bytes:
+        """The fields; `read` is the inverse."""
+        counts = (KIND, len(self.scales), len(self.levels), len(self.layers))
+        head = struct.pack("<BBBBHHHhh", *counts, *self.grid, self.channels, self.clip.low, self.clip.high)
+        described = [scale.to_bytes() for scale in self.scales] + [level.to_bytes() for level in self.levels]
+        return b"".join([head, self.coding.to_bytes(), *described, *map(_layer_bytes, self.layers)])
+
+    @classmethod
+    def read(cls, fields: Fields) -> "PyramidDescription":
+        """Check what the file has; DamagedArchiveError, UnsupportedArchiveError, ModelError for an impossible clip."""
+        (kind,) = fields.take("B")
+        if kind != KIND:
+            raise UnsupportedArchiveError(f"pyramid of kind {kind} is not known to this release; use a newer smalti")
+        scales, levels, layers, rows, columns, channels, low, high = fields.take("BBBHHHhh")
+        fields.demand(1 <= scales <= MAX_SCALES and 1 <= levels <= MAX_LEVELS, "the number of scales or levels")
+        fields.demand(1 <= layers <= MAX_LAYERS and channels >= 1, "the number of layers or channels")
+        fields.demand(min(rows, columns) >= 1, "the canvas")
+        coding = Coding.read(fields)
+        coding.check(fields, scales + levels + layers + 1)
+        described = tuple(ScaleDescription.read(fields) for _ in range(scales))
+        of_levels = tuple(LevelDescription.read(fields) for _ in range(levels))
+        fields.demand(sum(level.size for level in of_levels) <= MAX_CODES, "the number of codes")
+        return cls(
+            (rows, columns), channels, Clip(low, high), described, of_levels, _layers(fields, layers, channels), coding
+        )
+
+
+def _layer_bytes(layer: LayerDescription) -> bytes:
+    head = struct.pack("<BBBBBBBH", _KINDS[layer.kind], *layer.kernel, *layer.stride, *layer.padding, layer.outputs)
+    made = layer.activation
+    if made.entries is None:
+        return head + struct.pack("<hh", made.low, made.high)
+    return head + struct.pack("<iI", made.low, made.entries)
+
+
+def _layers(fields: Fields, count: int, inputs: int) -> tuple[LayerDescription, ...]:
+    layers = []
+    for number in range(count):
+        kind, ky, kx, sy, sx, py, px, outputs = fields.take("BBBBBBBH")
+        name = {value: name for name, value in _KINDS.items()}.get(kind)
+        if name is None:
+            raise UnsupportedArchiveError(f"layer of kind {kind} is not known to this release; use a newer smalti")
+        for kernel, stride, padding in ((ky, sy, py), (kx, sx, px)):
+            fields.demand(1 <= stride <= MAX_KERNEL and padding < kernel <= MAX_KERNEL, "the kernel of a layer")
+        fields.demand(outputs >= 1, "the channels of a layer")
+        activation = _activation(fields, last=number == count - 1)
+        layers.append(LayerDescription(name, inputs, outputs, (ky, kx), (sy, sx), (py, px), activation))
+        inputs = outputs
+    return tuple(layers)
+
+
+def _activation(fields: Fields, last: bool) -> ActivationDescription:
+    if not last:
+        low, high = fields.take("hh")
+        return ActivationDescription(low, high, None)
+    low, entries = fields.take("iI")
+    fields.demand(abs(low) <= EXACT and 1 <= entries <= MAX_TABLE, "the pixel table")
+    return ActivationDescription(low, 0, entries)
+
+
+# was sibling import
 
 
 def pack_pyramid(network: PyramidNetwork, grid: Pair) -> bytes:

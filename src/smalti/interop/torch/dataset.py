@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 import smalti
 from smalti.archive.collection.directory import MemberFacts
-from smalti.archive.collection.summary import MemberSummary
+from smalti.archive.collection.members import MemberSummary
 from smalti.archive.read.selection import Selection, resolve
 from smalti.errors import SmaltiError, UsageError
 from smalti.interop.torch.decoder import TokenDecoder, as_images, check_dtype

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from smalti.sources.arrays.idx import idx_header
-from smalti.sources.named.fetching import (
+from smalti.sources.named.mirrors import (
     STALL_SECONDS,
     MirrorError,
     RawFile,

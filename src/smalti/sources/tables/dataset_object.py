@@ -20,8 +20,8 @@ from PIL import Image
 
 from smalti.errors import SourceError
 from smalti.sources.records.record import EntryData, Records, Unreadable
-from smalti.sources.tables.saved_dataset import ArrowPart
 from smalti.sources.tables.schema import columns_of, plain_type, pyarrow_for
+from smalti.sources.tables.table_files import ArrowPart
 from smalti.sources.tables.table_records import BATCH_BYTES, TablePart, TableRecords
 from smalti.storage.atomic import writing
 from smalti.storage.location import is_url

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from smalti.bench.markup import signed
+from smalti.bench.style import signed
 from smalti.study.results import RunResult
 from smalti.study.statistics import MEASURES, SMALLEST_SAMPLE, Comparison, SizeComparison, Spread, compare_sizes
 

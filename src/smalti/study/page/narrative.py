@@ -5,8 +5,8 @@ Every function returns plain text, and says "not run" of what was not measured.
 
 from collections.abc import Callable
 
-from smalti.bench.markup import signed
 from smalti.bench.matching import at_rate
+from smalti.bench.style import signed
 from smalti.study.page.tables import with_deviation
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult, break_even_images
 from smalti.study.runs import ABLATED, CURED, PAPER

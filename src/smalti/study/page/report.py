@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from smalti.bench.markup import to_html, to_markdown
 from smalti.bench.records import write_text
+from smalti.bench.style import to_html, to_markdown
 from smalti.errors import SourceError
 from smalti.study.classical import ClassicalResult
 from smalti.study.page.narrative import NOT_RUN, protocol_words

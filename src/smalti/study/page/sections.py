@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from smalti.bench.markup import Table
+from smalti.bench.style import Table
 from smalti.study.figures.pictures import draw_atlas, draw_digits
 from smalti.study.figures.quality import draw_collapse, draw_quality
 from smalti.study.figures.rate import draw_amortisation, draw_rate_distortion

@@ -5,7 +5,7 @@ Means stand with their standard deviation over seeds; a single run stands alone,
 
 from collections.abc import Callable
 
-from smalti.bench.markup import Table, signed
+from smalti.bench.style import Table, signed
 from smalti.study.results import STUDY_TABLE, RunResult
 from smalti.study.runs import PAPER
 from smalti.study.selection import VARIANT_NAMES, Study

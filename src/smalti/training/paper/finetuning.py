@@ -22,8 +22,8 @@ from smalti.images.quality import squared_errors
 from smalti.training.common.distributed import ALONE, Group
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.training_images import TrainingImages, to_unit_range
+from smalti.training.paper.epoch_report import QuantizationReport
 from smalti.training.paper.integers import QuantizedDecoder, calibrate
-from smalti.training.paper.observer import QuantizationReport
 from smalti.training.paper.quantizer import mean_square
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import VQVAE

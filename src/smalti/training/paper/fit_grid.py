@@ -22,9 +22,9 @@ from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images, to_unit_range
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
 from smalti.training.paper.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
+from smalti.training.paper.epoch_report import EpochReport, QuantizationReport, token_statistics
 from smalti.training.paper.finetuning import finetune_steps, quantize_decoder
 from smalti.training.paper.grid_model import Model
-from smalti.training.paper.observer import EpochReport, QuantizationReport, token_statistics
 from smalti.training.paper.quantizer import mean_square
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import VQVAE

@@ -20,10 +20,10 @@ from smalti.images.source import ImageSource
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.common.tensors import read_tensors, write_tensors
 from smalti.training.common.training_images import to_unit_range
-from smalti.training.fitted import Encoded, EncodeRequest
 from smalti.training.observer import Observer
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import DOWNSAMPLING, VQVAE, padded_size
+from smalti.training.training_kind import Encoded, EncodeRequest
 
 __all__ = ["MODEL_FORMAT", "Model"]
 

@@ -8,15 +8,14 @@ import numpy as np
 from smalti.errors import SourceError, UsageError
 from smalti.images.batch import Pixels, shape_words
 from smalti.images.source import ImageSource, read_images, refuse_skipped
-from smalti.sources.named.sets import validation_of
+from smalti.sources.named.named import validation_of
 from smalti.sources.open import open_source
 from smalti.training.common.training_images import TrainingImages
-from smalti.training.fitted import FittedModel, FittedSettings
-from smalti.training.kind import FitOptions
 from smalti.training.observer import Observer
 from smalti.training.paper.fit_grid import choose_device, fit
 from smalti.training.paper.grid_model import MODEL_FORMAT, Model
 from smalti.training.paper.settings import PROFILES, FitSettings, profile_settings
+from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
 
 if TYPE_CHECKING:
     from smalti.training.pyramid.trade_off import Goal

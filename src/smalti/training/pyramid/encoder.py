@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.training.common.distributed import ALONE, Group
-from smalti.training.pyramid.pyramid_shape import PyramidShape
+from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 __all__ = ["PyramidEncoder"]
 

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
-from smalti.training.pyramid.learned_prior import LevelPrior, contexts
-from smalti.training.pyramid.pyramid_shape import LayerShape, PyramidShape
-from smalti.training.pyramid.rounding import activated, clipped, rounded
+from smalti.training.pyramid.learned_prior import LevelPrior, activated, clipped, contexts, rounded
+from smalti.training.pyramid.pyramid_settings import LayerShape, PyramidShape
 
 __all__ = ["LevelForm", "Pyramid"]
 

@@ -15,15 +15,14 @@ from smalti.images.source import ImageSource, refuse_skipped
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.tensors import read_tensors, write_tensors
 from smalti.training.common.training_images import TrainingImages
-from smalti.training.fitted import Encoded, EncodeRequest
 from smalti.training.observer import Observer
 from smalti.training.pyramid.assign import assign
 from smalti.training.pyramid.build import make_pyramid
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.learned_pyramid import Pyramid
-from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings
-from smalti.training.pyramid.pyramid_shape import PyramidShape
+from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings, PyramidShape
 from smalti.training.pyramid.tokens import encode_pyramid
+from smalti.training.training_kind import Encoded, EncodeRequest
 
 __all__ = ["PYRAMID_FORMAT", "PyramidModel"]
 

@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
-from smalti.decoders.pyramid.token_layout import TokenLayout
+from smalti.decoders.pyramid.pyramid_network import TokenLayout
 from smalti.images.batch import ImageBatch, Pixels
 from smalti.images.source import ImageSource
 from smalti.training.common.training_images import TrainingImages
-from smalti.training.fitted import Encoded, EncodeRequest
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.pyramid.build import search_rounds
 from smalti.training.pyramid.encoding import Encoding
 from smalti.training.pyramid.export import bytes_besides_tokens, global_tokens, to_network, to_prior
 from smalti.training.pyramid.pyramid_settings import EFFORTS
+from smalti.training.training_kind import Encoded, EncodeRequest
 
 if TYPE_CHECKING:
     from smalti.training.pyramid.pyramid_model import PyramidModel

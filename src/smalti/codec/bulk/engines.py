@@ -1,8 +1,13 @@
 """Engines of one machine: this process, and a pool of processes that outlives the death of any of them.
 
 Not `concurrent.futures`: its pool is broken for good once a process of it is killed.
+
+The engine on Ray: actors that hold the model. Numbers of shards and their records travel, never pixels.
+
+Every machine of a cluster must see source, model, plan and folder of shards at the same paths.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -11,13 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
-from smalti.codec.bulk.making import Outcome, ShardMaker
+from smalti.codec.bulk.shards import Outcome, ShardMaker
+from smalti.errors import MissingDependencyError, SmaltiError
 
-__all__ = ["MOST_DEATHS", "make_here", "make_in_pool"]
+__all__ = ["MOST_DEATHS", "make_here", "make_in_pool", "make_on_ray"]
+
 
 MOST_DEATHS = 3
 """Workers that may die at a shard before it is given up: a shard may be what kills them, as by its need of memory."""
@@ -128,3 +135,82 @@ def _one_thread_each() -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+# was sibling import
+
+
+def make_on_ray(plan: Path, shards: list[int], workers: int, *, strict: bool) -> Iterator[Outcome]:
+    """The engine of `workers` actors of one CPU each.
+
+    Ray that is running already is used and left as it is (`ray.init` was called, or the environment names it in
+    RAY_ADDRESS); else it is started on this machine, and ended. MissingDependencyError without Ray.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    try:
+        import ray  # noqa: PLC0415 (optional)
+    except ImportError as error:
+        raise MissingDependencyError.of("--engine ray", "ray", "ray") from error
+    waiting = deque(shards)
+    deaths: Counter[int] = Counter()
+    busy: dict[Any, tuple[Any, int]] = {}  # by the reference to what will come of it: an actor and its shard
+    with _running(min(workers, len(shards))):
+        actor_class = ray.remote(num_cpus=1)(ShardMaker)
+
+        def give(actor: Any) -> None:
+            """Have an actor make the next shard; without one it makes room for actors that wait for a CPU."""
+            if waiting:
+                number = waiting.popleft()
+                busy[actor.attempt.remote(number)] = actor, number
+            else:
+                ray.kill(actor)
+
+        try:
+            for _ in range(min(workers, len(shards))):
+                give(actor_class.remote(plan, strict=strict))
+            while busy:
+                (ready, *_), _ = ray.wait(list(busy), num_returns=1)
+                actor, number = busy.pop(ready)
+                try:
+                    outcome = ray.get(ready)
+                except ray.exceptions.RayActorError as error:
+                    deaths[number] += 1
+                    if deaths[number] < MOST_DEATHS:
+                        waiting.appendleft(number)
+                    else:
+                        outcome = Outcome(number, None, f"{MOST_DEATHS} actors died at it, the last: {_line(error)}")
+                        yield outcome
+                    ray.kill(actor)
+                    if waiting:
+                        give(actor_class.remote(plan, strict=strict))
+                    continue
+                give(actor)
+                yield outcome
+        finally:
+            for actor, _ in busy.values():
+                ray.kill(actor)
+
+
+@contextmanager
+def _running(cpus: int) -> Iterator[None]:
+    """Ray: the one that is there, or one of our own for the time of the block."""
+    import ray  # noqa: PLC0415 (optional)
+
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    ours: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **ours)
+    except (OSError, RuntimeError, ValueError) as error:  # among them that nobody answers at the address
+        what = f"Ray at {address} cannot be reached" if address else "Ray cannot be started"
+        raise SmaltiError(f"{what}: {_line(error)}; take --engine local, or see to it") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

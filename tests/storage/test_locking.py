@@ -12,10 +12,10 @@ import pytest
 
 from helpers.made_up_archives import one_layer_network, random_tokens, write
 from smalti.archive.edit.edit import append_archive, drop_images, merge_archives, relabel
-from smalti.archive.edit.locking import locked
 from smalti.archive.open import open_images
 from smalti.archive.recovery.repair import repair_archive
 from smalti.errors import OutputError
+from smalti.storage.locking import locked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
 
@@ -35,7 +35,7 @@ def _path(tmp_path):
 def locked_elsewhere(path):
     """The archive while another process is changing it."""
     holding = f"with locked({str(path)!r}): print('locked', flush=True); input()"
-    script = f"from smalti.archive.edit.locking import locked\n{holding}"
+    script = f"from smalti.storage.locking import locked\n{holding}"
     command = [sys.executable, "-c", script]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "locked\n"
