@@ -21,7 +21,7 @@ from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, 
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.entropy.frequency import FrequencyTable
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 
 SOUND = Path(__file__).parent / "sound"
 IMAGES, GRID, CODES = 8, (2, 3), 8
@@ -69,13 +69,13 @@ def network(dtype: type = np.uint8) -> IntegerNetwork:
     )
 
 
-def corrections(images: int, dtype: type = np.uint8) -> Corrections:
+def corrections(images: int, dtype: type = np.uint8) -> Residuals:
     """Images without, one stored, and others that are corrected."""
     some = np.array([0, 1, 0, 5, 0, 7, 0, 4, 0, 12], np.uint8)
     modes = np.where(np.arange(images) < len(some), np.resize(some, images), 0).astype(np.uint8)
     count = np.count_nonzero(modes)
     symbols = np.arange(count * 15) ** 2 % 11
-    return Corrections(modes, np.where(symbols > 6, symbols, 0).astype(dtype).reshape(count, 3, 5, 1))
+    return Residuals(modes, np.where(symbols > 6, symbols, 0).astype(dtype).reshape(count, 3, 5, 1))
 
 
 def write(path: Path, spec: ArchiveSpec) -> None:

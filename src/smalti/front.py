@@ -29,8 +29,7 @@ from smalti.threads import default_threads
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from smalti.codec.estimate import Comparison as EstimateComparison
-    from smalti.codec.estimate import Sample
+    from smalti.codec.estimate import CodecComparison, ImageSample
     from smalti.codec.fit import FitReport
     from smalti.codec.pack import CompressReport
     from smalti.images.source import ImageSource
@@ -261,7 +260,7 @@ class EstimateReport:
     not_compared : why classical codecs were not measured, in one line; None if they were
     """
 
-    comparison: "EstimateComparison"
+    comparison: "CodecComparison"
     skipped: tuple[SkippedFile, ...]
     not_compared: str | None
 
@@ -284,7 +283,7 @@ def estimate(
     Needs the extra `smalti[train]`. Raises SourceError, UsageError.
     """
     with needing("estimating", "train"):
-        from smalti.codec.estimate import Comparison, draw_sample, goal_of  # noqa: PLC0415 (torch)
+        from smalti.codec.estimate import CodecComparison, draw_sample, goal_of  # noqa: PLC0415 (torch)
         from smalti.codec.estimate import estimate as estimate_sample  # noqa: PLC0415
         from smalti.codec.fit import torch_threads  # noqa: PLC0415
         from smalti.sources.open import open_source  # noqa: PLC0415
@@ -301,7 +300,7 @@ def estimate(
         needed = _classical(sample, mse, _staged("classical codecs", progress))
     except (MissingDependencyError, UsageError) as error:
         not_compared = str(error)
-    return EstimateReport(Comparison(found, needed), tuple(source.skipped), not_compared)
+    return EstimateReport(CodecComparison(found, needed), tuple(source.skipped), not_compared)
 
 
 def repair(archive: PathText, out: PathText, *, partial: bool = False, overwrite: bool = False) -> RepairReport:
@@ -382,11 +381,11 @@ def _originals(
     return [open_source(against, report=report)]
 
 
-def _classical(sample: "Sample", mse: float, progress: Callable[[int, int], None]) -> dict[str, int]:
+def _classical(sample: "ImageSample", mse: float, progress: Callable[[int, int], None]) -> dict[str, int]:
     """Return what classical codecs need for all images; MissingDependencyError or UsageError if they cannot be run."""
     with needing("comparing with classical codecs", "study"):
-        from smalti.bench.mosaics import peer_bytes_per_image  # noqa: PLC0415 (codecs are slow to import)
-    needed = peer_bytes_per_image(sample.pixels, mse, progress)
+        from smalti.bench.mosaics import baseline_bytes_per_image  # noqa: PLC0415 (codecs are slow to import)
+    needed = baseline_bytes_per_image(sample.pixels, mse, progress)
     return {name: round(each * sample.images) for name, each in needed.items()}
 
 

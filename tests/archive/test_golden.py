@@ -24,7 +24,7 @@ from helpers.golden_made import (
 from smalti.archive.read.reader import open_archive
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.errors import UnsupportedArchiveError
-from smalti.residual.residuals import apply_corrections
+from smalti.residual.residuals import apply_residuals
 
 GOLDEN = Path(__file__).parents[2] / "conformance" / "golden"
 EXPECTED = json.loads((GOLDEN.parent / "expected.json").read_text("utf-8"))
@@ -72,7 +72,7 @@ def test_what_each_holds():
         assert (archive[:] == decoded(2, 7, 12)).all()
         assert archive.names == tuple(NAMES) and archive.class_names == CLASS_NAMES
     with open_archive(GOLDEN / "format-1-corrected.smalti") as archive:
-        assert (archive[:][..., None] == apply_corrections(decoded(1, 7, 12), corrections())).all()
+        assert (archive[:][..., None] == apply_residuals(decoded(1, 7, 12), corrections())).all()
         promise = archive.info().promise
         assert (promise.corrected, promise.stored) == (55, 16)
     with open_archive(GOLDEN / "format-1-recoverable.smalti") as archive:
@@ -83,7 +83,7 @@ def test_what_the_pyramid_holds():
     decoder, tokens = PyramidDecoder(pyramid_network(), CANVAS, np.float64), pyramid_tokens()[:, 0]
     with open_archive(GOLDEN / "format-1-pyramid.smalti") as archive:
         base = decoder.decode(tokens)[:, :7, :8]
-        assert (archive[:][..., None] == apply_corrections(base, corrections((7, 8, 1)))).all()
+        assert (archive[:][..., None] == apply_residuals(base, corrections((7, 8, 1)))).all()
         for levels in range(1, archive.levels + 1):
             assert (archive.preview(slice(None), levels)[..., None] == decoder.preview(tokens, levels)[:, :7, :8]).all()
         depths = decoder.layout.check(tokens)
@@ -93,11 +93,11 @@ def test_what_the_pyramid_holds():
 def test_what_those_of_16_bits_hold():
     with open_archive(GOLDEN / "format-1-uint16.smalti") as archive:
         assert archive.dtype == np.uint16 and archive.info().raw_bytes == 2 * archive[:].size
-        assert (archive[:][..., None] == apply_corrections(decoded(1, 7, 12, np.uint16), wide_corrections())).all()
+        assert (archive[:][..., None] == apply_residuals(decoded(1, 7, 12, np.uint16), wide_corrections())).all()
     with open_archive(GOLDEN / "format-1-uint16_pyramid.smalti") as archive:
         decoder = PyramidDecoder(pyramid_network(np.uint16), CANVAS, np.float64)
         base = decoder.decode(pyramid_tokens()[:, 0])[:, :7, :8]
-        assert (archive[:][..., None] == apply_corrections(base, wide_corrections((7, 8, 1)))).all()
+        assert (archive[:][..., None] == apply_residuals(base, wide_corrections((7, 8, 1)))).all()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -21,7 +21,7 @@ from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwork, Scale, TokenLayout
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError, UsageError
-from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.choice import ResidualEstimator, choose_residuals
 from smalti.residual.residuals import max_squared_error
 
 GRID = (4, 4)
@@ -31,14 +31,14 @@ def write(path, prior, tokens, shape, labels=None, names=None, originals=None, b
     network = prior.network
     settings = {"token_grid": (1, tokens.shape[1]), "codebook_size": network.codes, "profile": "test"}
     spec = ArchiveSpec(image_shape=shape, **settings | fields)
-    estimator, decoder = CorrectionEstimator(), PyramidDecoder(network, prior.grid)
+    estimator, decoder = ResidualEstimator(), PyramidDecoder(network, prior.grid)
     with ArchiveWriter(path, spec, network, prior=prior) as writer:
         for start in range(0, len(tokens), batch):
             part, corrections = slice(start, start + batch), None
             if originals is not None:
                 base = decoder.decode(tokens[part])[:, : shape[0], : shape[1]]
                 bound = max_squared_error(spec.max_mse, shape)
-                corrections = choose_corrections(originals[part], base, bound, estimator)
+                corrections = choose_residuals(originals[part], base, bound, estimator)
             writer.append(
                 tokens[part, None],
                 None if labels is None else labels[part],

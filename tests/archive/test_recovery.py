@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from smalti.archive.format.layout import Entry, Section, crc32c
 from smalti.archive.recovery import reed_solomon as code
-from smalti.archive.recovery.parity import Group, Member, ParitySection, RecoveryBuilder, RecoverySpec, groups_of
+from smalti.archive.recovery.parity import (
+    ParityGroup,
+    ParityMember,
+    ParitySection,
+    RecoveryBuilder,
+    RecoverySpec,
+    groups_of,
+)
 from smalti.archive.recovery.parity import restore_group as restore
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageError
 
@@ -24,7 +31,7 @@ def build(spec, folder, payloads, section=Section.TOKENS):
 
 def group_of(sections, number, rows):
     mine = [section for section in sections if section.group == number]
-    return Group(mine[0].spec, mine[0].members, {s.row: lambda s=s: s.parity for s in mine if s.row in rows})
+    return ParityGroup(mine[0].spec, mine[0].members, {s.row: lambda s=s: s.parity for s in mine if s.row in rows})
 
 
 @pytest.mark.parametrize("text", ["1/16", "1/1", "127/128", "254/1", "01/2"])
@@ -114,7 +121,7 @@ def test_large_codes(tmp_path):
 def test_parity_of_other_sections_makes_nothing_up(tmp_path):
     spec, rng = RecoverySpec(2, 4), random.Random(0)
     right, wrong = ([rng.randbytes(20) for _ in range(4)] for _ in range(2))
-    group = Group(
+    group = ParityGroup(
         spec,
         build(spec, tmp_path, right)[0].members,
         {s.row: lambda s=s: s.parity for s in build(spec, tmp_path, wrong)},
@@ -143,7 +150,7 @@ def test_groups_and_their_order(tmp_path):
 
 
 def test_payloads_that_cannot_be():
-    good = ParitySection(RecoverySpec(2, 3), 7, 1, (Member(4, 5, 2, 9), Member(4, 6, 3, 9)), b"abc").pack()
+    good = ParitySection(RecoverySpec(2, 3), 7, 1, (ParityMember(4, 5, 2, 9), ParityMember(4, 6, 3, 9)), b"abc").pack()
     assert ParitySection.unpack(good).ordinal == 15
     with pytest.raises(UnsupportedArchiveError, match="code 2"):
         ParitySection.unpack(b"\x02" + good[1:])

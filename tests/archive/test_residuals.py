@@ -15,9 +15,9 @@ from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import DamagedArchiveError, LimitExceededError, UsageError
-from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.choice import ResidualEstimator, choose_residuals
 from smalti.residual.modes import EXACT
-from smalti.residual.residuals import Corrections, max_squared_error
+from smalti.residual.residuals import Residuals, max_squared_error
 
 
 def write_promised(path, tokens, originals, network, max_mse, names=None, batch=9, **fields):
@@ -25,12 +25,12 @@ def write_promised(path, tokens, originals, network, max_mse, names=None, batch=
     shape = originals.shape[1:]
     settings = {"image_shape": shape, "token_grid": tokens.shape[1:], "codebook_size": network.codes, "profile": "test"}
     spec = ArchiveSpec(**settings | {"max_mse": max_mse} | fields)
-    estimator, bound = CorrectionEstimator(), max_squared_error(max_mse, shape)
+    estimator, bound = ResidualEstimator(), max_squared_error(max_mse, shape)
     with ArchiveWriter(path, spec, network) as writer:
         for start in range(0, len(tokens), batch):
             part = slice(start, start + batch)
             base = IntegerDecoder(network).decode(tokens[part])[:, : shape[0], : shape[1]]
-            corrections = choose_corrections(originals[part], base, bound, estimator)
+            corrections = choose_residuals(originals[part], base, bound, estimator)
             writer.append(tokens[part], None, None if names is None else names[part], corrections)
         writer.commit()
     return path
@@ -110,7 +110,7 @@ def test_same_input_same_bytes_whatever_the_batches(case, tmp_path):
     rng, network = np.random.default_rng(0), random_network()
     modes = rng.integers(0, 6, 60).astype(np.uint8)
     symbols = rng.integers(0, 9, (np.count_nonzero(modes), 8, 12, 1)).astype(np.uint8)
-    whole, written = Corrections(modes, symbols), []
+    whole, written = Residuals(modes, symbols), []
     for batch in (1, 7, 60):
         path = tmp_path / f"{batch}.smalti"
         spec = ArchiveSpec((8, 12, 1), (2, 3), 8, "test", block_images=25, max_mse=0.5)
@@ -125,7 +125,7 @@ def test_same_input_same_bytes_whatever_the_batches(case, tmp_path):
 
 def test_images_without_corrections_may_be_appended(tmp_path):
     path, spec = tmp_path / "a.smalti", ArchiveSpec((8, 12, 1), (2, 3), 8, "test", max_mse=0.5)
-    some = Corrections(np.array([1, 0], np.uint8), np.full((1, 8, 12, 1), 9, np.uint8))
+    some = Residuals(np.array([1, 0], np.uint8), np.full((1, 8, 12, 1), 9, np.uint8))
     with ArchiveWriter(path, spec, random_network()) as writer:
         writer.append(random_tokens(2))
         writer.append(random_tokens(2), corrections=some)
@@ -138,8 +138,8 @@ def test_images_without_corrections_may_be_appended(tmp_path):
 
 def test_corrections_that_do_not_fit(tmp_path):
     spec = ArchiveSpec((8, 12, 1), (2, 3), 8, "test", max_mse=0.5)
-    few = Corrections(np.zeros(1, np.uint8), np.zeros((0, 8, 12, 1), np.uint8))
-    other = Corrections(np.ones(2, np.uint8), np.zeros((2, 8, 11, 1), np.uint8))
+    few = Residuals(np.zeros(1, np.uint8), np.zeros((0, 8, 12, 1), np.uint8))
+    other = Residuals(np.ones(2, np.uint8), np.zeros((2, 8, 11, 1), np.uint8))
     for bad in (few, other):
         with ArchiveWriter(tmp_path / "a.smalti", spec, random_network()) as writer, pytest.raises(UsageError):
             writer.append(random_tokens(2), corrections=bad)
@@ -226,7 +226,7 @@ def test_a_decoder_that_only_costs_is_left_out(tmp_path):
     """Noise of which some images were corrected upon the decoder's images all the same."""
     noise = np.random.default_rng(1).integers(0, 256, (40, 8, 8, 1), np.uint8)
     network, tokens = random_network(16), random_tokens(40, (2, 2), 16)
-    exact = Corrections(np.full(40, EXACT, np.uint8), noise)
+    exact = Residuals(np.full(40, EXACT, np.uint8), noise)
     spec = ArchiveSpec((8, 8, 1), (2, 2), 16, "made up", max_mse=0.0)
     with ArchiveWriter(tmp_path / "noise.smalti", spec, network) as writer:
         writer.append(tokens, corrections=exact)

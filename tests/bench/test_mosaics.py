@@ -5,7 +5,7 @@ import pytest
 
 from smalti.bench import mosaics
 from smalti.bench.codecs import REFERENCE_DISTANCE, codecs_for
-from smalti.bench.mosaics import images_per_mosaic, measure_baseline, spread
+from smalti.bench.mosaics import evenly_spread, images_per_mosaic, measure_baseline
 from smalti.errors import SourceError, UsageError
 from smalti.images.quality import QualityMeter
 
@@ -67,9 +67,9 @@ def shaped(data, images):
 
 
 def test_of_large_sets_images_are_taken_evenly_spread(digits, monkeypatch):
-    assert spread(digits.images) is digits.images
+    assert evenly_spread(digits.images) is digits.images
     monkeypatch.setattr(mosaics, "MOST_IMAGES", 10)
-    taken = [int(np.flatnonzero((digits.images == image).all((1, 2)))[0]) for image in spread(digits.images)]
+    taken = [int(np.flatnonzero((digits.images == image).all((1, 2)))[0]) for image in evenly_spread(digits.images)]
     assert taken == [0, 7, 14, 21, 28, 35, 42, 49, 56, 63]
     jpeg = replace(codecs_for(1)[0], ladder=(60.0,))
     images = digits.images[..., None]

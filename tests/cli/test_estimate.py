@@ -6,7 +6,7 @@ import pytest
 
 from helpers.command_line import names
 from smalti.bench import mosaics
-from smalti.codec.estimate import Sample
+from smalti.codec.estimate import ImageSample
 
 FIELDS = {
     "images", "raw_bytes", "target_mse", "predicted_bytes", "predicted_ratio", "model_bytes", "bits_per_image",
@@ -49,7 +49,7 @@ def test_all_of_mnist_is_for_smalti(smalti, source, monkeypatch):
         digits = stored["images"]
     told = smalti("estimate", source(digits[:30]), "--json").json
     assert told["target_mse"] == 0.0094 and told["verdict"] == "peer"  # so few do not pay for a model
-    path, draw = source(digits), Sample
+    path, draw = source(digits), ImageSample
     monkeypatch.setattr("smalti.codec.estimate.Sample", lambda pixels, images: draw(pixels, 70_000))
     ran = smalti("estimate", path)
     assert ran.code == 0 and "70,000 images" in ran.out and "AVIF" in ran.out and "break-even" in ran.out

@@ -5,7 +5,7 @@ from helpers.command_line import names
 from helpers.tiny_pyramids import blobs, quick_fits
 from smalti.archive.read.reader import open_archive
 from smalti.training.pyramid.pyramid_model import PyramidModel
-from smalti.training.pyramid.pyramid_training import PyramidKind
+from smalti.training.pyramid.pyramid_training import PyramidTraining
 
 COMPACT = ("--profile", "compact", "--effort", 0, "--threads", 1)
 
@@ -58,7 +58,7 @@ ERRORS = {
 @pytest.mark.parametrize("command", ["fit", "compress"])
 @pytest.mark.parametrize("error", ERRORS)
 def test_what_does_not_go_together_ends_with_2(command, error, smalti, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(PyramidKind, "fit", None)  # would fail if it were called
+    monkeypatch.setattr(PyramidTraining, "fit", None)  # would fail if it were called
     options, said = ERRORS[error]
     line = smalti.fails(2, command, images, "-o", tmp_path / "out" / "a", *options)
     assert said in line and names(tmp_path / "out") == []

@@ -6,10 +6,10 @@ from smalti import threads
 from smalti.cli import ranks
 from smalti.cli.ranks import QuietConsole, one_voice
 from smalti.threads import threads_of_rank
-from smalti.training.common.distributed import ALONE, Group, RankError
+from smalti.training.common.distributed import ALONE, ProcessGroup, RankError
 
 
-class SecondOfTwo(Group):
+class SecondOfTwo(ProcessGroup):
     rank, size = 1, 2
 
 

@@ -7,7 +7,15 @@ import pytest
 from PIL import Image
 
 from smalti.codec import estimate as module
-from smalti.codec.estimate import SAMPLE_IMAGES, Comparison, Estimate, Sample, draw_sample, estimate, rate_bound
+from smalti.codec.estimate import (
+    SAMPLE_IMAGES,
+    CodecComparison,
+    Estimate,
+    ImageSample,
+    draw_sample,
+    estimate,
+    rate_bound,
+)
 from smalti.codec.pack import pack
 from smalti.errors import SourceError
 from smalti.sources.open import open_source
@@ -67,30 +75,30 @@ def test_closeness_tells_digits_from_noise(slice_of_mnist):
 
 @pytest.mark.parametrize("shape", [(1, 9, 7, 1), (3, 40, 50, 3), (2, 100, 70, 4), (30, 1, 1, 1)])
 def test_any_shape_gives_a_finite_estimate(shape):
-    found = estimate(Sample(noise(*shape), shape[0]), 0.002)
+    found = estimate(ImageSample(noise(*shape), shape[0]), 0.002)
     assert found.bits_per_image >= 0 and found.model_bytes > 0
     assert found.low_bytes < found.likely_bytes < found.high_bytes
 
 
 def test_images_that_are_all_alike_take_a_model_alone():
-    found = estimate(Sample(np.full((50, 8, 8, 1), 7, np.uint8), 50), 0.01)
+    found = estimate(ImageSample(np.full((50, 8, 8, 1), 7, np.uint8), 50), 0.01)
     assert found.bits_per_image == 0 and found.in_reach and found.likely_bytes == found.model_bytes
 
 
 def test_digits_come_to_about_what_was_calibrated(slice_of_mnist):
-    found = estimate(Sample(slice_of_mnist, 70_000), 0.0094)
+    found = estimate(ImageSample(slice_of_mnist, 70_000), 0.0094)
     assert found.in_reach and 400_000 < found.likely_bytes < 1_000_000  # 500,000 from 2,000 digits; 500 tell too little
 
 
 def test_more_images_cost_fewer_bits_each_and_less_error_more(slice_of_mnist):
-    few, many = (estimate(Sample(slice_of_mnist, images), 0.0094) for images in (300, 70_000))
+    few, many = (estimate(ImageSample(slice_of_mnist, images), 0.0094) for images in (300, 70_000))
     assert many.bits_per_image < few.bits_per_image and many.model_bytes > few.model_bytes
-    assert estimate(Sample(slice_of_mnist, 70_000), 0.002).likely_bytes > 2 * many.likely_bytes
+    assert estimate(ImageSample(slice_of_mnist, 70_000), 0.002).likely_bytes > 2 * many.likely_bytes
 
 
 def test_noise_is_out_of_reach():
-    found = estimate(Sample(noise(1_500, 24, 24, 1), 70_000), 0.005)
-    compared = Comparison(found, {"AVIF": 10 * found.likely_bytes})
+    found = estimate(ImageSample(noise(1_500, 24, 24, 1), 70_000), 0.005)
+    compared = CodecComparison(found, {"AVIF": 10 * found.likely_bytes})
     assert not found.in_reach and compared.verdict == "peer"
     assert compared.sentence().startswith("AVIF would serve better: these images share too little")
 
@@ -114,7 +122,7 @@ def made(bits_per_image=80.0, **changes):
     ],
 )
 def test_the_verdict_is_by_the_best_codec(peer_bytes, verdict, words):
-    compared = Comparison(made(), {"WebP": 2 * peer_bytes, "AVIF": peer_bytes})
+    compared = CodecComparison(made(), {"WebP": 2 * peer_bytes, "AVIF": peer_bytes})
     assert compared.best_peer == "AVIF" and compared.verdict == verdict and compared.sentence() == words
 
 
@@ -124,10 +132,10 @@ def test_break_even_is_where_both_are_of_one_size():
 
 
 def test_without_codecs_there_is_no_verdict_but_against_raw_bytes():
-    compared = Comparison(made(), {})
+    compared = CodecComparison(made(), {})
     assert compared.verdict is None and compared.best_peer is None and compared.gain is None
     assert compared.sentence() == "smalti would be about 50 times smaller than the raw images"
-    larger = Comparison(made(raw_bytes=20_000), {})
+    larger = CodecComparison(made(raw_bytes=20_000), {})
     assert larger.verdict == "peer" and "larger than the raw images" in larger.sentence()
 
 

@@ -22,7 +22,7 @@ from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.kind import KINDS
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
-from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.choice import ResidualEstimator, choose_residuals
 from smalti.storage.positioned import file_at
 
 SHAPE = (5, 7, 3)
@@ -132,7 +132,7 @@ def test_a_damaged_archive_is_repaired(tmp_path):
 
 def test_an_archive_that_is_no_gain_is_stored_without_its_decoder(tmp_path):
     pixels, tokens = noise(40), noise(40) // 2 * 2
-    corrections = choose_corrections(pixels, tokens, 0, CorrectionEstimator())
+    corrections = choose_residuals(pixels, tokens, 0, ResidualEstimator())
     spec = ArchiveSpec(SHAPE, (1, 105), 256, "raw", max_mse=0.0)
     with ArchiveWriter(tmp_path / "a.smalti", spec, RawNetwork(SHAPE)) as writer:
         writer.append(tokens.reshape(40, 1, -1), corrections=corrections)

@@ -17,7 +17,7 @@ from smalti.decoders.pyramid.pyramid_network import ABSENT, Level, PyramidNetwor
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import NetworkPrior, TablePrior
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 
 IMAGES, GRID, CODES = 300, (2, 3), 40
 TOKENS = (np.arange(IMAGES * 6) ** 2 % 101 % 37 + 2).reshape(IMAGES, *GRID)
@@ -66,7 +66,7 @@ def corrections(shape=(7, 12, 1)):
     modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 20).astype(np.uint8)
     count = np.count_nonzero(modes)
     symbols = np.arange(count * int(np.prod(shape))) ** 2 % 251 % 9
-    return Corrections(modes, np.where(symbols > 5, symbols, 0).astype(np.uint8).reshape(count, *shape))
+    return Residuals(modes, np.where(symbols > 5, symbols, 0).astype(np.uint8).reshape(count, *shape))
 
 
 def wide_corrections(shape=(7, 12, 1)):
@@ -75,7 +75,7 @@ def wide_corrections(shape=(7, 12, 1)):
     count = np.count_nonzero(modes)
     numbers = np.arange(count * int(np.prod(shape)))
     symbols = (numbers**2 % 65_521) >> (numbers % 17)
-    return Corrections(modes, np.where(numbers % 5, 0, symbols).astype(np.uint16).reshape(count, *shape))
+    return Residuals(modes, np.where(numbers % 5, 0, symbols).astype(np.uint16).reshape(count, *shape))
 
 
 def write(path, made, decoder, labels=None, names=None, corrected=None):

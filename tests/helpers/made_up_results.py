@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
+from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, RunQuality, RunResult, TestQuality
 from smalti.training.paper.epoch_report import EpochReport
 
 
@@ -25,7 +25,7 @@ def made_up_run(variant="paper", codebook_size=128, seed=0, *, mse=None, ssim=No
         parameters=parameters,
         model_bytes=4 * parameters,
         fit_seconds=75.0,
-        first_100=Quality(mse, ssim),
+        first_100=RunQuality(mse, ssim),
         test=TestQuality(10_000, mse * 1.02, ssim - 0.005),
         codes_used=codes_used,
         perplexity=2**entropy,

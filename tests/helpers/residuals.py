@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smalti.residual.choice import CorrectionEstimator, choose_corrections
-from smalti.residual.residual_prior import CorrectionPrior
-from smalti.residual.residuals import CorrectionCounts, Corrections, max_squared_error
+from smalti.residual.choice import ResidualEstimator, choose_residuals
+from smalti.residual.residual_prior import ResidualPrior
+from smalti.residual.residuals import ResidualCounts, Residuals, max_squared_error
 
 BATCH = 16
 
@@ -24,8 +24,8 @@ class Packed:
     """What a writer makes of images, of which a decoder makes `base`; `blocks` are streams of `block_images`."""
 
     base: np.ndarray
-    corrections: Corrections
-    prior: CorrectionPrior
+    corrections: Residuals
+    prior: ResidualPrior
     section: bytes
     blocks: list[bytes]
     block_images: int
@@ -37,7 +37,7 @@ class Packed:
     def decode(self, number, rows=None):
         """Some rows of a block, decoded from bytes alone and the bases that are asked for."""
         base = self.base[number * self.block_images : (number + 1) * self.block_images]
-        prior = CorrectionPrior.from_bytes(self.section, self.base.shape[1:])
+        prior = ResidualPrior.from_bytes(self.section, self.base.shape[1:])
         rows = np.arange(len(base)) if rows is None else np.asarray(rows, np.intp)
         return prior.decode(self.blocks[number], len(base), rows, lambda needed: base[needed])
 
@@ -47,12 +47,12 @@ class Packed:
 
 def choose_all(images, base, max_sse):
     """Corrections of all images, chosen batch by batch, and their counts."""
-    estimator, counts, parts = CorrectionEstimator(), CorrectionCounts(), []
+    estimator, counts, parts = ResidualEstimator(), ResidualCounts(), []
     for start in range(0, len(images), BATCH):
         batch = slice(start, start + BATCH)
-        parts.append(choose_corrections(images[batch], base[batch], max_sse, estimator))
+        parts.append(choose_residuals(images[batch], base[batch], max_sse, estimator))
         counts.add(base[batch], parts[-1])
-    return Corrections.join(parts), counts
+    return Residuals.join(parts), counts
 
 
 def pack(images, base, max_mse, block_images=48):
@@ -60,7 +60,7 @@ def pack(images, base, max_mse, block_images=48):
     corrections, counts = choose_all(images, base, max_squared_error(max_mse, images.shape[1:]))
     if not len(corrections.rows):
         return None
-    prior = CorrectionPrior.fit(counts, images.shape[1:])
+    prior = ResidualPrior.fit(counts, images.shape[1:])
     pieces = [slice(start, start + block_images) for start in range(0, len(images), block_images)]
     blocks = [prior.encode(base[piece], corrections.part(piece)) for piece in pieces]
     return Packed(base, corrections, prior, prior.to_bytes(), blocks, block_images)

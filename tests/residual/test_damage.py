@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from helpers.residuals import block_means, pack
 from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveError
-from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residual_prior import ResidualPrior
 
 SHAPE = (28, 28, 1)
 
@@ -22,7 +22,7 @@ def packed(digits):
 
 
 def decode(packed, section, stream):
-    prior = CorrectionPrior.from_bytes(section, SHAPE)
+    prior = ResidualPrior.from_bytes(section, SHAPE)
     return prior.decode(stream, 40, np.arange(40), lambda rows: packed.base[rows])
 
 
@@ -100,17 +100,17 @@ def with_head(section, **changes):
 )
 def test_a_field_out_of_range_is_refused(packed, changes, message):
     with pytest.raises(DamagedArchiveError, match=message):
-        CorrectionPrior.from_bytes(with_head(packed.section, **changes), SHAPE)
+        ResidualPrior.from_bytes(with_head(packed.section, **changes), SHAPE)
 
 
 def test_what_a_later_release_wrote_is_named(packed):
     with pytest.raises(UnsupportedArchiveError, match="kind 3"):
-        CorrectionPrior.from_bytes(with_head(packed.section, kind=3), SHAPE)
+        ResidualPrior.from_bytes(with_head(packed.section, kind=3), SHAPE)
     modes = HEAD.unpack_from(packed.section)[4]
     section = bytearray(packed.section)
     section[HEAD.size + 3 * (modes - 1)] = 200
     with pytest.raises(UnsupportedArchiveError, match="mode 200"):
-        CorrectionPrior.from_bytes(bytes(section), SHAPE)
+        ResidualPrior.from_bytes(bytes(section), SHAPE)
 
 
 def test_a_map_that_unpacks_to_more_is_refused_before_it_is_unpacked(packed):
@@ -119,4 +119,4 @@ def test_a_map_that_unpacks_to_more_is_refused_before_it_is_unpacked(packed):
     bomb = zlib.compress(bytes(1 << 25), 9)
     section = packed.section[:start] + bomb + packed.section[start + map_bytes :]
     with pytest.raises(DamagedArchiveError, match="another length"):
-        CorrectionPrior.from_bytes(with_head(section, map_bytes=len(bomb)), SHAPE)
+        ResidualPrior.from_bytes(with_head(section, map_bytes=len(bomb)), SHAPE)

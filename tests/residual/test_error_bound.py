@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as nps
 from helpers.residuals import block_means, choose_all, pack
 from smalti.errors import UsageError
 from smalti.residual.modes import EXACT, STORED
-from smalti.residual.residuals import apply_corrections, max_squared_error, squared_errors
+from smalti.residual.residuals import apply_residuals, max_squared_error, squared_errors
 
 BASES = {"means of blocks": block_means, "black": np.zeros_like, "white": lambda images: np.full_like(images, 255)}
 
@@ -22,7 +22,7 @@ def test_every_image_keeps_the_promise(digits, base, max_mse):
     bound = int(max_mse * 255**2 * 28**2)
     errors = np.sum((decoded.astype(int) - images) ** 2, axis=(1, 2, 3))
     assert (errors <= bound).all()
-    np.testing.assert_array_equal(decoded, apply_corrections(base, packed.corrections))
+    np.testing.assert_array_equal(decoded, apply_residuals(base, packed.corrections))
 
 
 def test_only_images_beyond_the_bound_are_touched(digits):

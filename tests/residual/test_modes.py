@@ -14,7 +14,7 @@ from smalti.residual.modes import (
     to_levels,
     to_symbols,
 )
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 
 
 @pytest.mark.parametrize("mode", STORED)
@@ -66,20 +66,20 @@ def test_contexts_of_flat_and_busy_places():
 
 def test_corrections_that_do_not_fit_themselves_are_refused():
     with pytest.raises(UsageError, match="do not fit"):
-        Corrections(np.array([0, EXACT], np.uint8), np.zeros((2, 3, 3, 1), np.uint8))
+        Residuals(np.array([0, EXACT], np.uint8), np.zeros((2, 3, 3, 1), np.uint8))
     with pytest.raises(UsageError, match="below"):
-        Corrections(np.array([MODES], np.uint8), np.zeros((1, 3, 3, 1), np.uint8))
+        Residuals(np.array([MODES], np.uint8), np.zeros((1, 3, 3, 1), np.uint8))
 
 
 def test_parts_of_corrections_are_those_of_their_images():
     modes = np.array([0, 5, 0, 1, 7, 0], np.uint8)
     symbols = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
-    whole = Corrections(modes, symbols)
+    whole = Residuals(modes, symbols)
     assert whole.stored.tolist() == [False, False, False, True, False, False]
     assert whole.corrected.tolist() == [False, True, False, False, True, False]
     for start in range(7):
         for stop in range(8):
             part = whole.part(slice(start, stop))
             assert part.symbols.ravel().tolist() == (np.cumsum(modes != 0) - 1)[start:stop][part.modes != 0].tolist()
-    joined = Corrections.join([whole.part(slice(0, 2)), whole.part(slice(2, 6))])
+    joined = Residuals.join([whole.part(slice(0, 2)), whole.part(slice(2, 6))])
     np.testing.assert_array_equal(joined.symbols, symbols)

@@ -4,8 +4,8 @@ import pytest
 from helpers.reference_residuals import read_block
 from helpers.residuals import block_means, pack
 from smalti.errors import UsageError
-from smalti.residual.residual_prior import CorrectionPrior
-from smalti.residual.residuals import CorrectionCounts
+from smalti.residual.residual_prior import ResidualPrior
+from smalti.residual.residuals import ResidualCounts
 from smalti.residual.table_fit import choose_group_images
 
 
@@ -56,7 +56,7 @@ def test_only_bases_that_are_needed_are_asked_for(mixed):
 
 
 def test_a_prior_comes_back_from_its_bytes(mixed):
-    prior = CorrectionPrior.from_bytes(mixed.section, mixed.base.shape[1:])
+    prior = ResidualPrior.from_bytes(mixed.section, mixed.base.shape[1:])
     assert prior.to_bytes() == mixed.section
     assert prior.encode(mixed.base, mixed.corrections) == mixed.blocks[0]
 
@@ -68,7 +68,7 @@ def test_the_same_images_give_the_same_bytes(digits):
 
 
 def test_counts_do_not_depend_on_batches(mixed):
-    whole, pieces = CorrectionCounts(), CorrectionCounts()
+    whole, pieces = ResidualCounts(), ResidualCounts()
     whole.add(mixed.base, mixed.corrections)
     for start in range(0, len(mixed.base), 7):
         pieces.add(mixed.base[start : start + 7], mixed.corrections.part(slice(start, start + 7)))
@@ -92,7 +92,7 @@ def test_few_corrected_images_cost_little(digits):
 
 def test_nothing_to_correct_has_no_tables():
     with pytest.raises(UsageError, match="no image has corrections"):
-        CorrectionPrior.fit(CorrectionCounts(), (4, 4, 1))
+        ResidualPrior.fit(ResidualCounts(), (4, 4, 1))
 
 
 def test_groups_are_small_where_that_is_cheap():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smalti.errors import DamagedArchiveError
-from smalti.residual.choice import CorrectionEstimator, choose_corrections
+from smalti.residual.choice import ResidualEstimator, choose_residuals
 from smalti.residual.modes import (
     CONTEXTS,
     EXACT,
@@ -19,11 +19,11 @@ from smalti.residual.modes import (
     to_symbols,
     unfold,
 )
-from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residual_prior import ResidualPrior
 from smalti.residual.residuals import (
-    CorrectionCounts,
-    Corrections,
-    apply_corrections,
+    ResidualCounts,
+    Residuals,
+    apply_residuals,
     max_squared_error,
     squared_errors,
 )
@@ -44,18 +44,18 @@ def slopes(count=60, noise=20.0, channels=1, seed=0):
 
 def packed(images, base, max_mse):
     bound = max_squared_error(max_mse, images.shape[1:], WIDE)
-    estimator, counts, parts = CorrectionEstimator(WIDE), CorrectionCounts(WIDE), []
+    estimator, counts, parts = ResidualEstimator(WIDE), ResidualCounts(WIDE), []
     for start in range(0, len(images), 16):
         batch = slice(start, start + 16)
-        parts.append(choose_corrections(images[batch], base[batch], bound, estimator))
+        parts.append(choose_residuals(images[batch], base[batch], bound, estimator))
         counts.add(base[batch], parts[-1])
-    corrections = Corrections.join(parts)
-    prior = CorrectionPrior.fit(counts, images.shape[1:])
+    corrections = Residuals.join(parts)
+    prior = ResidualPrior.fit(counts, images.shape[1:])
     return corrections, prior.to_bytes(), prior.encode(base, corrections)
 
 
 def unpacked(section, stream, base, rows=None):
-    prior = CorrectionPrior.from_bytes(section, base.shape[1:], WIDE)
+    prior = ResidualPrior.from_bytes(section, base.shape[1:], WIDE)
     rows = np.arange(len(base)) if rows is None else np.array(rows)
     return prior.decode(stream, len(base), rows, lambda needed: base[needed])
 
@@ -104,7 +104,7 @@ def test_every_image_keeps_the_promise(max_mse, channels):
     images[7], base[9] = 65_535, 0  # far from what the decoder makes of them
     corrections, section, stream = packed(images, base, max_mse)
     decoded = unpacked(section, stream, base)
-    assert (decoded == apply_corrections(base, corrections)).all()
+    assert (decoded == apply_residuals(base, corrections)).all()
     assert (squared_errors(images, decoded) <= max_squared_error(max_mse, images.shape[1:], WIDE)).all()
     assert max_mse or (decoded == images).all()
     some = [0, 7, 9, 40]
@@ -134,6 +134,6 @@ def test_tables_of_the_other_depth_are_refused():
     images, base = slopes()
     _, section, _ = packed(images, base, 0)
     with pytest.raises(DamagedArchiveError, match="kind 2, which is not for pixels of uint8"):
-        CorrectionPrior.from_bytes(section, images.shape[1:])
+        ResidualPrior.from_bytes(section, images.shape[1:])
     with pytest.raises(DamagedArchiveError, match="kind 1, which is not for pixels of uint16"):
-        CorrectionPrior.from_bytes(b"\1" + section[1:], images.shape[1:], WIDE)
+        ResidualPrior.from_bytes(b"\1" + section[1:], images.shape[1:], WIDE)

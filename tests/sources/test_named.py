@@ -24,7 +24,7 @@ from smalti.sources.named.named import (
     SET_NAMES,
     SETS,
     NamedSet,
-    Part,
+    SetPart,
     open_set,
 )
 from smalti.sources.open import open_source
@@ -62,7 +62,7 @@ class FakeMirror:
 
 def toy(*mirrors: FakeMirror) -> NamedSet:
     files = [RAW[name] for name in DATA]
-    return NamedSet("toy", (Part("train", files[0], files[1]), Part("test", files[2], files[3])), mirrors)
+    return NamedSet("toy", (SetPart("train", files[0], files[1]), SetPart("test", files[2], files[3])), mirrors)
 
 
 def opened(one: NamedSet, splits: Sequence[str], report: Callable[[str], None] = lambda _: None) -> ImageSource:
@@ -195,7 +195,7 @@ EMOJI = {
 
 def emoji(mirror: FakeMirror) -> NamedSet:
     images, names = (RawFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in EMOJI.items())
-    return NamedSet("noto-emoji", (Part("", images, names=names),), (mirror,), ("left", "right"))
+    return NamedSet("noto-emoji", (SetPart("", images, names=names),), (mirror,), ("left", "right"))
 
 
 def test_images_in_colour_have_their_names_and_the_classes_theirs() -> None:

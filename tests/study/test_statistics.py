@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers.made_up_results import made_up_run
-from smalti.study.statistics import MEASURES, compare_sizes, hedges_g, holm, spread
+from smalti.study.statistics import MEASURES, compare_sizes, hedges_g, holm, summary_of
 
 MSE, SSIM = MEASURES[:2]
 
@@ -90,5 +90,5 @@ def test_hedges_g_on_a_worked_case():
 
 
 def test_spread_of_one_value_has_no_deviation():
-    assert spread([3.0]).deviation is None
-    assert spread([1.0, 3.0]).deviation == pytest.approx(2**0.5)
+    assert summary_of([3.0]).deviation is None
+    assert summary_of([1.0, 3.0]).deviation == pytest.approx(2**0.5)

@@ -18,7 +18,7 @@ from helpers.tiny_fits import (
 from smalti.errors import UsageError
 from smalti.training.observer import FitInterruptedError, SilentObserver
 from smalti.training.paper.epoch_report import EpochReport, token_statistics
-from smalti.training.paper.fit_grid import _Loop, choose_device, fit, validate
+from smalti.training.paper.fit_grid import _GridLoop, choose_device, fit, validate
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 from smalti.training.paper.vqvae import VQVAE
 
@@ -226,7 +226,7 @@ def test_the_model_knows_what_it_was_fitted_on():
 
 
 def test_the_learned_values_leave_running_means_out():
-    loop = _Loop(training_images(small_images()), tiny_settings(CURED), "cpu")
+    loop = _GridLoop(training_images(small_images()), tiny_settings(CURED), "cpu")
     learned = {id(parameter) for group in loop.optimizer.param_groups for parameter in group["params"]}
     assert id(loop.network.quantizer.codebook.weight) not in learned
     assert id(loop.network.encoder.down1.weight) in learned

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.header import Promise
+from smalti.archive.format.header import ErrorBound
 from smalti.archive.format.layout import PRELUDE_BYTES, Section
 from smalti.archive.read.sections import SectionFile
 from smalti.decoders.contract import LevelInfo
@@ -93,7 +93,7 @@ class ArchiveInfo:
     blocks: int
     block_images: int
     columns: tuple[str, ...]
-    promise: Promise | None
+    promise: ErrorBound | None
     recovery_bytes: int
     damage: tuple[str, ...]
     format_version: int

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_IMAGES",
+    "baseline_bytes_per_image",
     "cut_mosaic",
+    "evenly_spread",
     "images_per_mosaic",
     "make_mosaic",
     "measure_baseline",
-    "peer_bytes_per_image",
-    "spread",
 ]
 
 MOST_TILES = 10_000
@@ -47,7 +47,7 @@ def images_per_mosaic(height: int, width: int) -> int:
     return min(MOST_TILES, across * across)
 
 
-def spread(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def evenly_spread(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """All images [N, ...], or 10,000 of them, evenly spread."""
     if len(images) <= MOST_IMAGES:
         return images
@@ -78,7 +78,7 @@ def cut_mosaic(mosaic: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.
 
 def measure_baseline(codec: "Codec", images: NDArray[np.uint8]) -> BaselineCurve:
     """Return a codec's curve on uint8 images [N, H, W, C], C of 1 or 3; memory grows with one mosaic alone."""
-    some = spread(images)
+    some = evenly_spread(images)
     points = tuple(_measure(codec, some, setting) for setting in codec.ladder)
     return BaselineCurve(codec.family, codec.name, codec.library, codec.settings, codec.ladder, points)
 
@@ -109,7 +109,7 @@ def _without_grey_axis(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images if images.shape[3] > 1 else images[..., 0]
 
 
-def peer_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int, int], None]) -> dict[str, float]:
+def baseline_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int, int], None]) -> dict[str, float]:
     """Return the bytes that an image takes with each codec at a mean squared error, as tiles of one large image.
 
     sample : [n, H, W, C], C of 1 or 3. Codecs that miss the error are left out. Raises MissingDependencyError, and

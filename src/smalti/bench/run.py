@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.read.reader import open_archive
 from smalti.bench.codecs import codec_versions, codecs_for
-from smalti.bench.mosaics import images_per_mosaic, measure_baseline, spread
+from smalti.bench.mosaics import evenly_spread, images_per_mosaic, measure_baseline
 from smalti.bench.page import bench_page, draw_bench
 from smalti.bench.records import describe_machine, write_text
 from smalti.bench.results import ArchiveResult, BenchResult
@@ -73,7 +73,7 @@ def _begin(source: ImageSource, images: NDArray[np.uint8], before: BenchResult |
     if before is not None and before.pixels_sha256 == sha256:
         return replace(before, command=command)
     most = images_per_mosaic(*images.shape[1:3])
-    mosaics = -(-len(spread(images)) // most)
+    mosaics = -(-len(evenly_spread(images)) // most)
     name, shape = source.description, images.shape[1:]
     return BenchResult(name, len(images), shape, sha256, command, describe_machine(), most, mosaics, {}, (), ())
 

@@ -9,7 +9,7 @@ from smalti.cli.observer import CommandObserver
 from smalti.cli.options import Debug, Json, ProfileOption, Quiet, Source, TargetMse, Threads, report_skipped
 
 if TYPE_CHECKING:
-    from smalti.codec.estimate import Comparison
+    from smalti.codec.estimate import CodecComparison
 
 __all__ = ["estimate_command"]
 
@@ -46,7 +46,7 @@ def estimate_command(
     report_skipped(report.skipped, console)
 
 
-def _plain(compared: "Comparison", seconds: float) -> dict[str, Any]:
+def _plain(compared: "CodecComparison", seconds: float) -> dict[str, Any]:
     found, best = compared.estimate, compared.best_peer
     return {
         "images": found.images,
@@ -66,7 +66,7 @@ def _plain(compared: "Comparison", seconds: float) -> dict[str, Any]:
     }
 
 
-def _text(source: str, compared: "Comparison") -> str:
+def _text(source: str, compared: "CodecComparison") -> str:
     found, best = compared.estimate, compared.best_peer
     lines = [
         f"{source}: {found.images:,} images, {found.raw_bytes:,} bytes raw, "

@@ -14,7 +14,7 @@ from smalti.cli.interruption import INTERRUPTED, WorkInterruptedError
 from smalti.errors import UsageError
 
 if TYPE_CHECKING:
-    from smalti.training.common.distributed import Group
+    from smalti.training.common.distributed import ProcessGroup
 
 __all__ = [
     "ALONE_ADVICE",
@@ -60,18 +60,18 @@ class QuietConsole(Console):
         """Say nothing: rank 0 says it."""
 
 
-def launcher(group: "Group") -> str:
+def launcher(group: "ProcessGroup") -> str:
     """Return what stands before a command of several ranks."""
     return "" if group.size == 1 else "torchrun ... -m "
 
 
-def console_of(group: "Group", console: Console) -> Console:
+def console_of(group: "ProcessGroup", console: Console) -> Console:
     """Return the voice of a rank."""
     return console if group.is_main else QuietConsole()
 
 
 @contextmanager
-def one_voice(group: "Group") -> Iterator[None]:
+def one_voice(group: "ProcessGroup") -> Iterator[None]:
     """Within, Ctrl-C and errors that all ranks know of are raised on rank 0 only; the others end with the exit code."""
     from smalti.training.common.distributed import RankError  # noqa: PLC0415 (torch is slow to import)
 

@@ -27,10 +27,10 @@ from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
 from smalti.training.pyramid.trade_off import Goal
 
 __all__ = [
-    "Comparison",
+    "CodecComparison",
     "Estimate",
+    "ImageSample",
     "RateBound",
-    "Sample",
     "Verdict",
     "draw_sample",
     "estimate",
@@ -173,7 +173,7 @@ EQUAL = 1.15
 
 
 @dataclass(frozen=True)
-class Sample:
+class ImageSample:
     """Some images of a collection. pixels : [n, H, W, C], evenly drawn    images : of the whole collection"""
 
     pixels: Pixels
@@ -190,7 +190,7 @@ class Sample:
         return self.images * self.pixels.itemsize * math.prod(self.pixels.shape[1:])
 
 
-def draw_sample(source: ImageSource) -> Sample:
+def draw_sample(source: ImageSource) -> ImageSample:
     """Return at most 2,000 images of a source, evenly drawn; SourceError if none of them can be read.
 
     Where the source allows it, no other entry is decoded; the share of entries that can be read is then that of the
@@ -206,7 +206,7 @@ def draw_sample(source: ImageSource) -> Sample:
         parts, images = _in_one_pass(source, chosen)
     if not images:
         raise SourceError(f"{source.description} holds no readable image; name a folder, .npy or IDX with images")
-    return Sample(np.concatenate(parts), images)
+    return ImageSample(np.concatenate(parts), images)
 
 
 def _in_one_pass(source: ImageSource, chosen: NDArray[np.int64]) -> tuple[list[NDArray[Any]], int]:
@@ -275,7 +275,7 @@ class Estimate:
         return math.ceil(self.model_bytes / spared) if spared > 0 else None
 
 
-def estimate(sample: Sample, mse: float) -> Estimate:
+def estimate(sample: ImageSample, mse: float) -> Estimate:
     """Return what a collection would come to at a mean squared error of pixels scaled to 0..1 (by 1/255 or 1/65535)."""
     bound = rate_bound(sample.pixels, sample.scale.unit_mse(mse), sample.scale)
     share = _share(bound, sample.images)
@@ -299,7 +299,7 @@ def _share(bound: RateBound, images: int) -> float:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CodecComparison:
     """An estimate beside classical codecs. peers : what each needs for the collection at the same error, in bytes"""
 
     estimate: Estimate

@@ -17,7 +17,7 @@ from smalti.images.source import ImageSource
 from smalti.sources.open import local_files, open_source
 from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
 from smalti.threads import threads_of_rank
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.kinds import kind_of_profile
 from smalti.training.observer import Observer, Report, SilentObserver
 from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
@@ -47,7 +47,7 @@ def fit_file(
     strict: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> FitReport | None:
     """Fit a model on images and write it to `out`; the figures of the fit go to OUT.log.json as they come.
 
@@ -95,7 +95,7 @@ def fit(
     *,
     validation: ImageSource | None = None,
     checkpoint: Path | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     strict: bool = False,
     threads: int | None = None,
     beside: Path | None = None,
@@ -136,7 +136,7 @@ def fit_source(
     checkpoint: Path | None = None,
     resume: bool = False,
     observer: Observer | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     strict: bool = False,
     beside: Path | None = None,
 ) -> FittedModel:
@@ -177,7 +177,7 @@ def _prepare(checkpoint: Path, resume: bool, observer: Observer) -> None:
         observer.on_warning(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
 
 
-def _open_on_all(images: Any, observer: Observer, group: Group) -> ImageSource:
+def _open_on_all(images: Any, observer: Observer, group: ProcessGroup) -> ImageSource:
     """Open images on every rank, on rank 0 first: what it downloads is in the cache of its machine for the others."""
     source: ImageSource | None = None
     for turn in (True, False):

@@ -22,17 +22,17 @@ from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import SourceError
 from smalti.images.batch import Pixels, SkippedFile
 from smalti.images.source import ImageSource, refuse_skipped, skipped_words
-from smalti.residual.choice import CorrectionEstimator, choose_corrections
-from smalti.residual.residuals import Corrections, max_squared_error
+from smalti.residual.choice import ResidualEstimator, choose_residuals
+from smalti.residual.residuals import Residuals, max_squared_error
 from smalti.storage.atomic import check_output
 from smalti.threads import default_threads
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver, stop_if_asked
 from smalti.training.training_kind import Encoded, EncodeRequest, FittedModel
 
-__all__ = ["CompressReport", "ErrorBound", "Packer", "pack"]
+__all__ = ["CompressReport", "Packer", "ResidualMaker", "pack"]
 
 
-class ErrorBound:
+class ResidualMaker:
     """An error bound for images [n, H, W, C] of one shape and dtype.
 
     max_mse : mean squared error that each may have, of pixels scaled to 0..1
@@ -50,13 +50,13 @@ class ErrorBound:
         kind = np.dtype(dtype)
         self._height, self._width, _ = image_shape
         self._max_sse = max_squared_error(max_mse, image_shape, kind)
-        self._estimator = CorrectionEstimator(kind)
+        self._estimator = ResidualEstimator(kind)
         self._decode, self._threads = decode, threads
 
-    def residuals(self, pixels: Pixels, tokens: NDArray[np.integer]) -> Corrections:
+    def residuals(self, pixels: Pixels, tokens: NDArray[np.integer]) -> Residuals:
         """Return the residuals of images with tokens [n, h, w]."""
         base = self._decode(tokens, self._threads)[:, : self._height, : self._width]
-        return choose_corrections(pixels, base, self._max_sse, self._estimator)
+        return choose_residuals(pixels, base, self._max_sse, self._estimator)
 
 
 # was sibling import
@@ -200,7 +200,7 @@ class Packer:
         )
         bound = None
         if options.max_mse is not None:
-            bound = ErrorBound(options.max_mse, source.image_shape, spec.dtype, encoded.decode, threads)
+            bound = ResidualMaker(options.max_mse, source.image_shape, spec.dtype, encoded.decode, threads)
         with ArchiveWriter(out, spec, encoded.network, options.overwrite, threads, encoded.prior) as writer:
             done = 0
             for batch, tokens in encoded.batches:

@@ -13,9 +13,9 @@ __all__ = [
     "NO_LABEL",
     "PIXEL_DTYPES",
     "UINT8",
-    "Coming",
     "Fields",
     "ImageBatch",
+    "OutputSpec",
     "PixelDtype",
     "Pixels",
     "Scalar",
@@ -117,7 +117,7 @@ UINT8: PixelDtype = PIXEL_DTYPES[0]
 
 
 @dataclass(frozen=True)
-class Coming:
+class OutputSpec:
     """The images that will be written.
 
     images : how many

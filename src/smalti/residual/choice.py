@@ -14,10 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from smalti.images.batch import Pixels
 from smalti.residual.modes import CONTEXTS, EXACT, MODES, STORED, contexts_of, exact, predict, steps_of, to_symbols
-from smalti.residual.residuals import CorrectionCounts, Corrections, squared_errors, wide_type
+from smalti.residual.residuals import ResidualCounts, Residuals, squared_errors, wide_type
 from smalti.residual.symbol_classes import class_count, classes_of, further_bits
 
-__all__ = ["CorrectionEstimator", "choose_corrections"]
+__all__ = ["ResidualEstimator", "choose_residuals"]
 
 
 _TRIED_IMAGES = 256  # so many images teach all ways that are tried for them, the later ones only the way they take
@@ -25,7 +25,7 @@ _GROWTH = 1.25  # bits are estimated anew when so many times the symbols have be
 _EXPECTED_SYMBOLS = 8.0  # weight, in symbols, of what is expected of a cell before anything is counted in it
 
 
-class CorrectionEstimator:
+class ResidualEstimator:
     """Bits that modes and symbols cost, learned from the corrections of the images before.
 
     dtype : of pixels and symbols
@@ -35,7 +35,7 @@ class CorrectionEstimator:
     """
 
     def __init__(self, dtype: DTypeLike = np.uint8) -> None:
-        self._counts = CorrectionCounts(dtype)
+        self._counts = ResidualCounts(dtype)
         self.classes = class_count(dtype)
         self._further = further_bits(dtype).astype(np.float32)
         self._expected = _expected_frequencies(self.classes)
@@ -92,7 +92,7 @@ def _expected_frequencies(classes: int) -> NDArray[np.float64]:
 _LEAST_BITS = 0.05  # no level is taken to be cheaper, so that cheap ones are ordered by what they bring
 
 
-def choose_corrections(original: Pixels, base: Pixels, max_sse: int, estimator: CorrectionEstimator) -> Corrections:
+def choose_residuals(original: Pixels, base: Pixels, max_sse: int, estimator: ResidualEstimator) -> Residuals:
     """Bring every image within a sum of squared errors, in the fewest bits that `estimator` knows of.
 
     original, base : uint8 or uint16 [n, H, W, C], what the images are and what the decoder makes of their tokens
@@ -104,7 +104,7 @@ def choose_corrections(original: Pixels, base: Pixels, max_sse: int, estimator: 
     modes = np.zeros(len(original), np.uint8)
     beyond = np.flatnonzero(squared_errors(original, base) > max_sse)
     if not len(beyond):
-        return Corrections(modes, np.zeros((0, *original.shape[1:]), original.dtype))
+        return Residuals(modes, np.zeros((0, *original.shape[1:]), original.dtype))
     if estimator.is_new:  # it learns from the first images before it chooses for them
         _Search(original[beyond], base[beyond], max_sse, estimator)
         estimator.update()
@@ -113,7 +113,7 @@ def choose_corrections(original: Pixels, base: Pixels, max_sse: int, estimator: 
         search.learn_chosen()
     modes[beyond] = search.modes
     estimator.learn_modes(modes)
-    return Corrections(modes, search.symbols)
+    return Residuals(modes, search.symbols)
 
 
 class _Search:
@@ -123,7 +123,7 @@ class _Search:
     symbols : [r, H, W, C]
     """
 
-    def __init__(self, original: Pixels, base: Pixels, max_sse: int, estimator: CorrectionEstimator) -> None:
+    def __init__(self, original: Pixels, base: Pixels, max_sse: int, estimator: ResidualEstimator) -> None:
         self._estimator = estimator
         self._contexts = contexts_of(base)
         self._no_contexts = np.zeros_like(self._contexts)

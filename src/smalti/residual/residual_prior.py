@@ -15,11 +15,11 @@ from smalti.errors import DamagedArchiveError, UsageError
 from smalti.images.batch import Pixels
 from smalti.residual.modes import NONE, rebuild, uses_base
 from smalti.residual.residual_packing import MODE_PRECISION, pack_prior, unpack_prior
-from smalti.residual.residuals import CorrectionCounts, Corrections, cells_of, join_groups, split_groups
+from smalti.residual.residuals import ResidualCounts, Residuals, cells_of, join_groups, split_groups
 from smalti.residual.symbol_classes import classes_of, take_further, write_further
 from smalti.residual.table_fit import MAX_GROUP_VALUES, choose_group_images, fit_tables
 
-__all__ = ["BaseOf", "CorrectionPrior"]
+__all__ = ["BaseOf", "ResidualPrior"]
 
 EIGHT_BITS = np.dtype(np.uint8)
 
@@ -28,7 +28,7 @@ BaseOf = Callable[[NDArray[np.intp]], Pixels]
 
 
 @dataclass(frozen=True, eq=False)
-class CorrectionPrior:
+class ResidualPrior:
     """Distributions of modes, and of symbols in their cells (mode and context).
 
     mode_table : over MODES modes
@@ -38,10 +38,10 @@ class CorrectionPrior:
     image_shape : height, width, channels
     dtype : of pixels and symbols, uint8 or uint16; tables are of classes of symbols
 
-    >>> prior = CorrectionPrior.fit(counts, image_shape)
+    >>> prior = ResidualPrior.fit(counts, image_shape)
     >>> data = prior.encode(base, corrections)
     >>> prior.decode(data, len(base), rows, lambda needed: base[needed])  # apply_corrections(base, corrections)[rows]
-    >>> CorrectionPrior.from_bytes(prior.to_bytes(), image_shape)         # the same prior
+    >>> ResidualPrior.from_bytes(prior.to_bytes(), image_shape)         # the same prior
     """
 
     mode_table: FrequencyTable
@@ -52,7 +52,7 @@ class CorrectionPrior:
     dtype: PixelType = EIGHT_BITS
 
     @classmethod
-    def fit(cls, counts: CorrectionCounts, image_shape: tuple[int, int, int]) -> "CorrectionPrior":
+    def fit(cls, counts: ResidualCounts, image_shape: tuple[int, int, int]) -> "ResidualPrior":
         """The prior that codes corrections with these counts in the fewest bytes, its own included.
 
         Raises UsageError if no image has corrections.
@@ -72,7 +72,7 @@ class CorrectionPrior:
     @classmethod
     def from_bytes(
         cls, data: bytes, image_shape: tuple[int, int, int], dtype: PixelType = EIGHT_BITS
-    ) -> "CorrectionPrior":
+    ) -> "ResidualPrior":
         """Read a prior for images of a shape and type of pixels.
 
         Raises DamagedArchiveError if the bytes are not one, UnsupportedArchiveError if they are of a later kind.
@@ -82,7 +82,7 @@ class CorrectionPrior:
             raise DamagedArchiveError(f"corrections: {prior.group_images} images of that size are too many for a group")
         return prior
 
-    def encode(self, base: Pixels, corrections: Corrections) -> bytes:
+    def encode(self, base: Pixels, corrections: Residuals) -> bytes:
         """Code the corrections of a block of images, of which the decoder makes `base`, [n, H, W, C]."""
         groups = []
         for start in range(0, len(base), self.group_images):
@@ -90,7 +90,7 @@ class CorrectionPrior:
             groups.append(self._encode_group(base[images], corrections.part(images)))
         return join_groups(groups)
 
-    def _encode_group(self, base: Pixels, corrections: Corrections) -> bytes:
+    def _encode_group(self, base: Pixels, corrections: Residuals) -> bytes:
         encoder = SymbolEncoder()
         encoder.add(corrections.modes, self.mode_table)
         rows = corrections.rows
@@ -118,7 +118,7 @@ class CorrectionPrior:
         """
         parts = split_groups(data, -(-images // self.group_images))
         touched = np.unique(rows // self.group_images).tolist()
-        groups = [_Group(self, parts[number], number * self.group_images, images) for number in touched]
+        groups = [_ResidualGroup(self, parts[number], number * self.group_images, images) for number in touched]
         modes = np.zeros(images, np.uint8)
         needed = np.zeros(images, np.bool_)
         needed[rows] = True
@@ -133,25 +133,25 @@ class CorrectionPrior:
             group.finish(pixels[group.images])
         return pixels if len(rows) == images else pixels[rows]
 
-    def read(self, data: bytes, images: int, base_of: BaseOf) -> Corrections:
+    def read(self, data: bytes, images: int, base_of: BaseOf) -> Residuals:
         """The corrections themselves of a block of `images`, as `encode` was given them: to code them again elsewhere.
 
         base_of is called once at most, with the images whose corrections are built upon it. Raises as `decode` does.
         """
         parts = split_groups(data, -(-images // self.group_images))
-        groups = [_Group(self, part, number * self.group_images, images) for number, part in enumerate(parts)]
+        groups = [_ResidualGroup(self, part, number * self.group_images, images) for number, part in enumerate(parts)]
         modes = np.concatenate([group.modes for group in groups])
         base: Pixels = np.zeros((images, *self.image_shape), self.dtype)
         from_base = np.flatnonzero((modes != NONE) & uses_base(modes))
         if len(from_base):
             base[from_base] = base_of(from_base)
-        return Corrections(modes, np.concatenate([group.symbols(base[group.images]) for group in groups]))
+        return Residuals(modes, np.concatenate([group.symbols(base[group.images]) for group in groups]))
 
 
-class _Group:
+class _ResidualGroup:
     """A group of images on its way out of the stream: first the modes, then, when the bases are known, the rest."""
 
-    def __init__(self, prior: CorrectionPrior, data: bytes, first: int, images: int) -> None:
+    def __init__(self, prior: ResidualPrior, data: bytes, first: int, images: int) -> None:
         self.images = slice(first, min(first + prior.group_images, images))
         self._prior = prior
         self._decoder = SymbolDecoder(data)

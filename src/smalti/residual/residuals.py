@@ -16,9 +16,9 @@ from smalti.residual.modes import CONTEXTS, EXACT, MODES, NONE, contexts_of, reb
 from smalti.residual.symbol_classes import class_count, classes_of, further_bits
 
 __all__ = [
-    "CorrectionCounts",
-    "Corrections",
-    "apply_corrections",
+    "ResidualCounts",
+    "Residuals",
+    "apply_residuals",
     "cells_of",
     "join_groups",
     "max_squared_error",
@@ -29,7 +29,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Corrections:
+class Residuals:
     """Corrections of n images in a row.
 
     modes : uint8 [n], each below MODES; 0 if the image needs none
@@ -46,7 +46,7 @@ class Corrections:
             raise UsageError(f"corrections: {list(self.symbols.shape)} do not fit {len(self.rows)} corrected images")
 
     @classmethod
-    def none(cls, images: int, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> "Corrections":
+    def none(cls, images: int, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> "Residuals":
         """Of images that need none."""
         return cls(np.zeros(images, np.uint8), np.zeros((0, *image_shape), dtype))
 
@@ -66,15 +66,15 @@ class Corrections:
         return ~uses_base(self.modes)
 
     @classmethod
-    def join(cls, parts: "list[Corrections]") -> "Corrections":
+    def join(cls, parts: "list[Residuals]") -> "Residuals":
         """The corrections of several batches as those of one."""
         return cls(np.concatenate([part.modes for part in parts]), np.concatenate([part.symbols for part in parts]))
 
-    def part(self, images: slice) -> "Corrections":
+    def part(self, images: slice) -> "Residuals":
         """The corrections of some of the images (a slice of step 1)."""
         ends = np.concatenate([[0], np.cumsum(self.modes != NONE)])
         start, stop, _ = images.indices(len(self.modes))
-        return Corrections(self.modes[images], self.symbols[ends[start] : ends[max(start, stop)]])
+        return Residuals(self.modes[images], self.symbols[ends[start] : ends[max(start, stop)]])
 
 
 def max_squared_error(max_mse: float, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> int:
@@ -100,7 +100,7 @@ def wide_type(images: Pixels) -> type[np.int32] | type[np.int64]:
     return np.int32 if images.dtype == np.uint8 else np.int64
 
 
-def apply_corrections(base: Pixels, corrections: Corrections) -> Pixels:
+def apply_residuals(base: Pixels, corrections: Residuals) -> Pixels:
     """The images that `corrections` make of what the decoder gave: [n, H, W, C] -> a new array like it."""
     images = base.copy()
     rows = corrections.rows
@@ -118,7 +118,7 @@ def cells_of(base: Pixels, modes: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return contexts + modes.astype(np.uint16)[:, None, None, None] * np.uint16(CONTEXTS)
 
 
-class CorrectionCounts:
+class ResidualCounts:
     """How often each mode, and each class of symbols in each cell (mode and context), occurs in an archive.
 
     dtype : of pixels and symbols, uint8 or uint16
@@ -136,7 +136,7 @@ class CorrectionCounts:
         """Bits of all symbols that their classes do not tell."""
         return int(self.symbols.sum(axis=0) @ further_bits(self.dtype))
 
-    def add(self, base: Pixels, corrections: Corrections) -> None:
+    def add(self, base: Pixels, corrections: Residuals) -> None:
         """Count the corrections of more images, whose bases are [n, H, W, C]."""
         rows = corrections.rows
         self.modes += np.bincount(corrections.modes, minlength=MODES)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smalti.entropy.priors import TablePrior
 from smalti.residual.modes import CONTEXTS, MODES, STORED
 from smalti.residual.residual_packing import NO_TABLE, pack_map
-from smalti.residual.residuals import CorrectionCounts
+from smalti.residual.residuals import ResidualCounts
 
 __all__ = ["MAX_GROUP_VALUES", "MAX_TABLES", "FittedTables", "choose_group_images", "fit_tables", "merge_cells"]
 
@@ -108,7 +108,7 @@ class FittedTables:
     symbols_bytes: float
 
 
-def fit_tables(counts: CorrectionCounts) -> FittedTables:
+def fit_tables(counts: ResidualCounts) -> FittedTables:
     """The tables with which symbols, tables and the map of cells take the fewest bytes."""
     cells = np.flatnonzero(counts.symbols.any(axis=1))
     symbols = int(np.flatnonzero(counts.symbols.any(axis=0))[-1]) + 1

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
-from smalti.images.batch import NO_LABEL, Coming, ImageBatch, Pixels
+from smalti.images.batch import NO_LABEL, ImageBatch, OutputSpec, Pixels
 from smalti.images.vocabulary import FILE_NAME
 from smalti.sources.arrays.idx import idx_header, labels_beside
 from smalti.sources.folder.sidecar import (
@@ -37,7 +37,7 @@ __all__ = ["IdxWriter", "NpyWriter", "OneFileWriter", "one_file"]
 class OneFileWriter(ABC):
     """A header, then pixels of one shape; labels are kept until the end, names and fields written as they come."""
 
-    def __init__(self, file: BinaryIO, out: Path, coming: Coming, open_beside: Callable[[Path], BinaryIO]) -> None:
+    def __init__(self, file: BinaryIO, out: Path, coming: OutputSpec, open_beside: Callable[[Path], BinaryIO]) -> None:
         self._file = file
         self._open_beside = open_beside
         self._rows: BinaryIO | None = None
@@ -121,7 +121,7 @@ class OneFileWriter(ABC):
 
 
 @contextmanager
-def one_file(kind: type[OneFileWriter], out: Path, coming: Coming, overwrite: bool) -> Iterator[OneFileWriter]:
+def one_file(kind: type[OneFileWriter], out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[OneFileWriter]:
     """A writer of `kind`, whose file and the files beside it are in place at the end, the file of pixels last.
 
     Files beside `out` are refused as `out` is, and old ones that are not replaced are removed: images without labels

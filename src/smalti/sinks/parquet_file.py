@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
 from smalti.imagefiles.png import png_bytes
-from smalti.images.batch import Coming, ImageBatch, Scalar
+from smalti.images.batch import ImageBatch, OutputSpec, Scalar
 from smalti.images.vocabulary import LABEL
 from smalti.sources.tables.schema import FEATURES_KEY, pyarrow_for
 from smalti.storage.atomic import atomic_file, writing
@@ -263,7 +263,7 @@ class ParquetWriter:
 
 
 @contextmanager
-def parquet_file(out: Path, coming: Coming, overwrite: bool) -> Iterator[ParquetWriter]:
+def parquet_file(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[ParquetWriter]:
     """A writer of a Parquet file that is in place at the end of the `with` block, if nothing was raised.
 
     Raises MissingDependencyError without pyarrow, SmaltiError for images of 16 bits and several channels,

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from smalti.errors import OutputExistsError, SmaltiError
 from smalti.imagefiles.png import png_bytes
-from smalti.images.batch import Coming, ImageBatch, Scalar
+from smalti.images.batch import ImageBatch, OutputSpec, Scalar
 from smalti.images.file_names import checked_name, numbered_name, png_name, spare_names
 from smalti.images.vocabulary import CLASS_NAMES_FILE, FILE_NAME, LABEL, METADATA_FILE, SPLIT_FIELD, TRUE_NAME
 from smalti.sources.folder.listing import meaning_of
@@ -134,7 +134,7 @@ class PngFolderWriter:
         of images without names
     """
 
-    def __init__(self, folder: Path, shown: Path, coming: Coming) -> None:
+    def __init__(self, folder: Path, shown: Path, coming: OutputSpec) -> None:
         self._folder = folder
         self._shown = shown  # the place that messages name: where the files will be
         self._images = coming.images
@@ -197,7 +197,7 @@ class PngFolderWriter:
 
 
 @contextmanager
-def png_folder(out: Path, coming: Coming, overwrite: bool) -> Iterator[PngFolderWriter]:
+def png_folder(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[PngFolderWriter]:
     """A writer of PNG files whose folder takes its place at the end of the `with` block, if nothing was raised.
 
     A new folder appears whole. An existing empty one is filled, or stays empty. With `overwrite`, files of an

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smalti.errors import UsageError
-from smalti.images.batch import UINT8, Coming, ImageBatch, PixelDtype
+from smalti.images.batch import UINT8, ImageBatch, OutputSpec, PixelDtype
 from smalti.images.vocabulary import TAR_SUFFIXES
 from smalti.sources.arrays.idx import is_idx_name
 
@@ -31,31 +31,31 @@ class ImageWriter(Protocol):
 # Each opener imports its own module, so that an output needs what it is made of and no more.
 
 
-def _npy(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _npy(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.array_files import NpyWriter, one_file  # noqa: PLC0415
 
     return one_file(NpyWriter, out, coming, overwrite)
 
 
-def _idx(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _idx(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.array_files import IdxWriter, one_file  # noqa: PLC0415
 
     return one_file(IdxWriter, out, coming, overwrite)
 
 
-def _tar(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _tar(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.tar_file import tar_file  # noqa: PLC0415
 
     return tar_file(out, coming, overwrite)
 
 
-def _parquet(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _parquet(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.parquet_file import parquet_file  # noqa: PLC0415
 
     return parquet_file(out, coming, overwrite)
 
 
-def _folder(out: Path, coming: Coming, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _folder(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.png_folder import png_folder  # noqa: PLC0415
 
     return png_folder(out, coming, overwrite)
@@ -69,7 +69,7 @@ class _WayOut:
     """
 
     is_meant: Callable[[str], bool]
-    open: Callable[[Path, Coming, bool], AbstractContextManager[ImageWriter]]
+    open: Callable[[Path, OutputSpec, bool], AbstractContextManager[ImageWriter]]
     one_shape: bool = False
     grey_bytes: bool = False
     makes_names: bool = False
@@ -110,7 +110,7 @@ def open_image_writer(
     pyarrow, SmaltiError if the system refuses to write or something of the images cannot be kept in this output.
     """
     check_output_name(out, image_shape, dtype)
-    coming = Coming(images, image_shape, dtype, None if class_names is None else tuple(class_names))
+    coming = OutputSpec(images, image_shape, dtype, None if class_names is None else tuple(class_names))
     with _way_out(out).open(out, coming, overwrite) as writer:
         yield writer
 

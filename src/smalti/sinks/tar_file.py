@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from smalti.errors import MissingDependencyError
 from smalti.imagefiles.png import png_bytes
 from smalti.imagefiles.table import IMAGE_SUFFIXES
-from smalti.images.batch import Coming, ImageBatch
+from smalti.images.batch import ImageBatch, OutputSpec
 from smalti.images.file_names import is_safe_name, numbered_name
 from smalti.images.vocabulary import TRUE_NAME, webdataset_ignores
 from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
@@ -34,7 +34,7 @@ class TarWriter:
     key (it is not KEY.png) is kept in the fields, as `__name__`.
     """
 
-    def __init__(self, stream: BinaryIO, out: Path, coming: Coming) -> None:
+    def __init__(self, stream: BinaryIO, out: Path, coming: OutputSpec) -> None:
         self._stream = stream
         self._out = out
         self._images = coming.images
@@ -98,7 +98,7 @@ def key_of(name: str) -> str | None:
 
 
 @contextmanager
-def tar_file(out: Path, coming: Coming, overwrite: bool) -> Iterator[TarWriter]:
+def tar_file(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[TarWriter]:
     """A writer whose TAR file is in place at the end of the `with` block; its suffix says how it is packed.
 
     Raises MissingDependencyError for .tar.zst without zstandard, and what `atomic_file` raises.

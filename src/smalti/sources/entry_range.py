@@ -15,7 +15,7 @@ from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.source import ImageSource
 from smalti.sources.named.named import SET_NAMES
 from smalti.sources.open import expand, open_entries, open_files
-from smalti.sources.records.record import Group, Record, Records, shown_name, survey
+from smalti.sources.records.record import Record, Records, ShapeGroup, shown_name, survey
 from smalti.sources.records.record_source import RecordSource, group_words
 from smalti.sources.tables.table_files import is_parquet_folder, is_saved_dataset, open_parquet_folder, parquet_names
 from smalti.sources.tar.tar import is_tar_folder, tar_names
@@ -77,7 +77,7 @@ class Entries:
     """
 
     def __init__(
-        self, spec: str, files: Sequence[str] = (), report: Callable[[str], None] | None = None, *, group: Group
+        self, spec: str, files: Sequence[str] = (), report: Callable[[str], None] | None = None, *, group: ShapeGroup
     ) -> None:
         self.description = redacted(spec)
         self._group = group
@@ -198,7 +198,7 @@ def _listed(spec: str, files: Sequence[str]) -> Iterator[tuple[str, int]]:
     root = place if is_url(place) else Path(place)
     kind = kind_of(root)
     if kind is None:
-        raise SourceError(f"{redacted(spec)}: no such file or folder; check the name")
+        raise SourceError(f"{redacted(spec)}:  or folder; check the name")
     if kind == "file":
         yield key, size_bytes(root)
     elif files:

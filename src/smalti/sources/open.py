@@ -312,7 +312,7 @@ def _refuse_key(place: Location, key: str | None) -> None:
 def _nowhere(spec: str) -> str:
     close = difflib.get_close_matches(spec.lower(), SET_NAMES, n=1)
     hint = f"did you mean {close[0]}?" if close else f"give {_KINDS}, or one of {', '.join(SET_NAMES)}"
-    return f"{redacted(spec)}: no such file or folder; {hint}"
+    return f"{redacted(spec)}:  or folder; {hint}"
 
 
 # was sibling import

@@ -282,7 +282,7 @@ FileIdentity = tuple[int, int]
 
 
 def identity_of(path: str | PathLike[str]) -> FileIdentity | None:
-    """Return what tells a file from all others, links followed; None if there is no such file."""
+    """Return what tells a file from all others, links followed; None if there is ."""
     try:
         found = os.stat(path)  # noqa: PTH116 (a path may be text)
     except (OSError, ValueError):  # absent, not to be looked at, or no path at all: then it is not replaced either

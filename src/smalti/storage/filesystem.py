@@ -70,7 +70,7 @@ def _reason(url: str, error: BaseException) -> str:
         error = error.__cause__  # what fsspec calls a missing file may be a server that does not answer
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return "no such file; check the address"
+        return "; check the address"
     if isinstance(error, PermissionError) or status in (401, 403):
         return "access was refused; check the address and your credentials"
     if isinstance(error, IsADirectoryError):

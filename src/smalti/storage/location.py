@@ -58,7 +58,7 @@ def local_kind(path: Path) -> Literal["file", "folder"] | None:
 
 
 def local_size(path: Path) -> int:
-    """Length in bytes; SourceError if there is no such file."""
+    """Length in bytes; SourceError if there is ."""
     try:
         return path.stat().st_size
     except (OSError, ValueError) as error:
@@ -123,7 +123,7 @@ def size_bytes(location: Location) -> int:
 def open_binary(location: Location) -> BinaryIO:
     """A file to read and to seek in; of a URL at most 16 MiB are kept in memory, and errors are SourceErrors.
 
-    Raises SourceError if there is no such file, it may not be read, or a server gives no ranges of bytes;
+    Raises SourceError if there is , it may not be read, or a server gives no ranges of bytes;
     MissingDependencyError if the scheme of a URL needs a package that is not installed.
     """
     if not isinstance(location, str) or not is_url(location):

@@ -232,7 +232,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
     except FileNotFoundError as error:
-        raise SmaltiError(f"{path}: no such file") from error
+        raise SmaltiError(f"{path}: ") from error
     except OSError as error:
         raise SmaltiError(f"{path}: cannot be opened ({error.strerror})") from error
 

@@ -40,7 +40,7 @@ def remote_kind(url: str) -> Literal["file", "folder"] | None:
 
 
 def remote_size(url: str) -> int:
-    """Length in bytes; SourceError if there is no such file or the server does not say."""
+    """Length in bytes; SourceError if there is  or the server does not say."""
     with reading_remote(url):
         files, path = filesystem_of(url)
         size = files.info(path).get("size")

@@ -30,7 +30,7 @@ __all__ = [
     "ArchiveBytes",
     "ArchiveMeasure",
     "Pictures",
-    "Quality",
+    "RunQuality",
     "RunResult",
     "StudyInfo",
     "TestQuality",
@@ -44,7 +44,7 @@ RAW_IMAGE_BYTES = 28 * 28
 
 
 @dataclass(frozen=True)
-class Quality:
+class RunQuality:
     """MSE per pixel and mean SSIM of images in [0, 1] after rounding to uint8."""
 
     mse: float
@@ -144,7 +144,7 @@ class RunResult:
     parameters: int
     model_bytes: int
     fit_seconds: float
-    first_100: Quality
+    first_100: RunQuality
     test: TestQuality
     codes_used: int
     perplexity: float

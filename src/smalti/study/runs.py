@@ -19,7 +19,7 @@ from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
 from smalti.exchange import compare
 from smalti.images.source import ImageSource
-from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, Quality, RunResult, TestQuality
+from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, RunQuality, RunResult, TestQuality
 from smalti.training.observer import Observer
 from smalti.training.paper.epoch_report import EpochReport, token_statistics
 from smalti.training.paper.grid_model import Model
@@ -114,7 +114,7 @@ def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uin
         parameters=model.provenance["parameters"],
         model_bytes=4 * int(model.provenance["parameters"]),
         fit_seconds=sum(epoch["seconds"] for epoch in model.history),
-        first_100=Quality(quality.first_100.mse, _known(quality.first_100.ssim)),
+        first_100=RunQuality(quality.first_100.mse, _known(quality.first_100.ssim)),
         test=TestQuality(quality.images, quality.mse_mean, _known(quality.ssim_mean)),
         codes_used=statistics.codes_used,
         perplexity=statistics.perplexity,

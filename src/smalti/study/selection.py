@@ -6,7 +6,7 @@ from smalti.bench.matching import Matched, RatePoint, at_matched
 from smalti.study.classical import ClassicalResult
 from smalti.study.results import STUDY_TABLE, AmortisationPoint, RunResult, StudyInfo
 from smalti.study.runs import ABLATED, CURED, PAPER
-from smalti.study.statistics import REFERENCE_SIZE, spread
+from smalti.study.statistics import REFERENCE_SIZE, summary_of
 from smalti.study.vae import VaeResult
 
 __all__ = ["VARIANT_NAMES", "Study", "Target", "targets"]
@@ -75,8 +75,8 @@ def targets(study: Study) -> tuple[Target, ...]:
     own: tuple[Target, ...] = ()
     reference = study.reference()
     if reference:
-        mse = spread([run.test.mse for run in reference]).mean
-        ssim = spread([run.test.ssim for run in reference]).mean
+        mse = summary_of([run.test.mse for run in reference]).mean
+        ssim = summary_of([run.test.ssim for run in reference]).mean
         own = (Target(f"MSE {mse:.4f}", mse=mse), Target(f"SSIM {ssim:.3f}", ssim=ssim), Target("both", mse, ssim))
     published = STUDY_TABLE[REFERENCE_SIZE]
     return (*own, Target("the study's .0094 and .8713", published.mse, published.ssim))

@@ -17,7 +17,7 @@ from scipy import stats
 
 from smalti.study.results import STUDY_TABLE, RunResult
 
-__all__ = ["MEASURES", "Comparison", "Measure", "SizeComparison", "Spread", "compare_sizes", "spread"]
+__all__ = ["MEASURES", "Measure", "SizeComparison", "Summary", "VariantComparison", "compare_sizes", "summary_of"]
 
 REFERENCE_SIZE = 128
 """The codebook size that the study found best."""
@@ -53,7 +53,7 @@ MEASURES: tuple[Measure, ...] = (
 
 
 @dataclass(frozen=True)
-class Spread:
+class Summary:
     """Some values: how many, their mean, their sample standard deviation (None for one value), least and most."""
 
     count: int
@@ -63,14 +63,14 @@ class Spread:
     most: float
 
 
-def spread(values: list[float]) -> Spread:
+def summary_of(values: list[float]) -> Summary:
     """Return the spread of at least one value."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(len(values), float(np.mean(values)), deviation, min(values), max(values))
+    return Summary(len(values), float(np.mean(values)), deviation, min(values), max(values))
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VariantComparison:
     """A codebook size against the reference size.
 
     difference : mean of this size less mean of the reference; low, high : its 95% confidence interval
@@ -99,12 +99,12 @@ class SizeComparison:
 
     measure: Measure
     reference: int
-    sizes: dict[int, Spread]
+    sizes: dict[int, Summary]
     anova_p: float
     kruskal_p: float
     trend: float | None
     trend_p: float | None
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[VariantComparison, ...]
 
 
 def compare_sizes(
@@ -128,7 +128,7 @@ def compare_sizes(
         kruskal_p = 1.0 if _all_alike(samples) else _probability(stats.kruskal(*samples).pvalue)
         trend, trend_p = _trend(groups, reference, -1.0 if measure.less_is_better else 1.0)
         comparisons = _compare_with(groups, reference)
-    sizes = {size: spread(values) for size, values in groups.items()}
+    sizes = {size: summary_of(values) for size, values in groups.items()}
     return SizeComparison(measure, reference, sizes, anova_p, kruskal_p, trend, trend_p, comparisons)
 
 
@@ -150,7 +150,7 @@ def _trend(groups: dict[int, list[float]], reference: int, sign: float) -> tuple
     return correlation, _probability(result.pvalue)
 
 
-def _compare_with(groups: dict[int, list[float]], reference: int) -> tuple[Comparison, ...]:
+def _compare_with(groups: dict[int, list[float]], reference: int) -> tuple[VariantComparison, ...]:
     others = [size for size in groups if size != reference]
     tests = [stats.ttest_ind(groups[size], groups[reference], equal_var=False) for size in others]
     p_values = [_probability(test.pvalue) for test in tests]
@@ -161,7 +161,7 @@ def _compare_with(groups: dict[int, list[float]], reference: int) -> tuple[Compa
         interval = test.confidence_interval(CONFIDENCE)
         low, high = ((difference if math.isnan(end) else float(end)) for end in (interval.low, interval.high))
         effect = hedges_g(groups[size], groups[reference])
-        comparisons.append(Comparison(size, difference, low, high, effect, p, p_holm))
+        comparisons.append(VariantComparison(size, difference, low, high, effect, p, p_holm))
     return tuple(comparisons)
 
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
-from smalti.training.paper.paper_training import PaperKind
-from smalti.training.pyramid.pyramid_training import PyramidKind
+from smalti.training.paper.paper_training import PaperTraining
+from smalti.training.pyramid.pyramid_training import PyramidTraining
 from smalti.training.training_kind import FittedModel, TrainingKind
 
 __all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model"]
 
 KINDS: tuple[TrainingKind, ...] = (
-    PaperKind(),
-    PyramidKind(),
+    PaperTraining(),
+    PyramidTraining(),
 )
 
 PROFILES: dict[str, TrainingKind] = {profile: kind for kind in KINDS for profile in kind.profiles}

@@ -16,7 +16,7 @@ from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.images.batch import ImageBatch, Pixels
 from smalti.images.source import ImageSource
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import Observer
 
@@ -146,7 +146,7 @@ class FitOptions:
     checkpoint: Path | None = None
     resume: bool = False
     strict: bool = False
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
     beside: Path | None = None
 
 

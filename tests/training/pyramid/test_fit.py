@@ -11,7 +11,7 @@ from smalti.errors import ModelError
 from smalti.training.common.training_images import to_unit_range
 from smalti.training.observer import FitInterruptedError
 from smalti.training.pyramid.fit_pyramid import PyramidReport
-from smalti.training.pyramid.learner import Plan
+from smalti.training.pyramid.learner import FitPlan
 from smalti.training.pyramid.pyramid_model import PyramidModel
 
 CHANGES = 5
@@ -59,7 +59,7 @@ def left(made, tmp_path):
 
 
 def test_what_is_fitted_here_has_every_phase(whole):
-    plan = Plan.of(STEPS, 2)
+    plan = FitPlan.of(STEPS, 2)
     assert (plan.warm_up, plan.whole, plan.resize_every) == (WARM_UP, WHOLE, CHANGES)
     assert [step for step in range(STEPS) if plan.resizes(step)] == [7, 12, 17, 22, 27]
     sizes = [report["codes"] for report in whole.history]

@@ -11,7 +11,7 @@ from smalti.archive.collection.members import Members, SharedSections
 from smalti.archive.format.layout import FRAME_BYTES, Entry, Section, crc32c
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.reader import Archive, open_positioned
-from smalti.archive.read.section_table import Places, find_sections
+from smalti.archive.read.section_table import SectionTable, find_sections
 from smalti.archive.read.sections import SectionFile
 from smalti.errors import DamagedArchiveError, SmaltiError
 from smalti.storage.positioned import Positioned, PositionedWindow, file_at
@@ -19,12 +19,12 @@ from smalti.storage.positioned import Positioned, PositionedWindow, file_at
 __all__ = ["is_collection", "open_collection", "open_manifest"]
 
 
-def is_collection(places: Places) -> bool:
+def is_collection(places: SectionTable) -> bool:
     """Whether the sections of a file are those of a collection."""
     return any(entry.section in (Section.MEMBER, Section.DIRECTORY) for entry in places.entries)
 
 
-def open_collection(file: Positioned, limits: Limits, threads: int, places: Places | None = None) -> Collection:
+def open_collection(file: Positioned, limits: Limits, threads: int, places: SectionTable | None = None) -> Collection:
     """The collection in an open file; closing it closes the file.
 
     places : where its sections are, if that is known already
@@ -115,7 +115,7 @@ def _beside(manifest: str | os.PathLike[str], member: Listed) -> str | Path:
     return Path(manifest).parent / member.path
 
 
-def _frame_damage(file: Positioned, places: Places) -> tuple[str, ...]:
+def _frame_damage(file: Positioned, places: SectionTable) -> tuple[str, ...]:
     """What is wrong with the frames around members, and with what these share; members know of themselves."""
     found = []
     heads = file.read_many([(entry.offset, FRAME_BYTES) for entry in places.entries])
@@ -135,7 +135,7 @@ def _payload(file: Positioned, entry: Entry) -> bytes:
     return file.read(entry.offset + FRAME_BYTES, entry.payload_bytes)
 
 
-def _directory(file: Positioned, places: Places, limits: Limits) -> tuple[list[MemberFacts] | None, list[str]]:
+def _directory(file: Positioned, places: SectionTable, limits: Limits) -> tuple[list[MemberFacts] | None, list[str]]:
     """What the directory says, None and why not if it cannot be read."""
     entry: Entry | None = next((one for one in places.entries if one.section == Section.DIRECTORY), None)
     if entry is None:

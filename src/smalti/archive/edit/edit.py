@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smalti.archive.collection.collection import Collection
 from smalti.archive.collection.collection_writer import Opener, write_images
 from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
-from smalti.archive.edit.rewrite import Beside, write_relabelled, write_without
+from smalti.archive.edit.rewrite import NewColumns, write_relabelled, write_without
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
 from smalti.archive.open import open_images
@@ -164,7 +164,7 @@ def relabel(
     with locked(target), open_images(path, limits) as opened, spool_folder(target) as folder:
         if labels is not None and class_names is None:
             class_names = opened.class_names  # by which the labels of a collection are numbered
-        given = Beside(
+        given = NewColumns(
             None if labels is None else _integers(labels, fspath(path)),
             None if class_names is None else tuple(class_names),
             None if names is None else tuple(names),
@@ -182,15 +182,15 @@ def relabel(
         write_images(target, members, overwrite=True)
 
 
-def _without_filling(given: Beside, archive: Archive) -> Beside:
+def _without_filling(given: NewColumns, archive: Archive) -> NewColumns:
     """What is given to a member, without labels that only say that its images have none, as they did before."""
     if given.labels is None or archive.labels is not None or (given.labels != NO_LABEL).any():
         return given
     return replace(given, labels=None)
 
 
-def _beside(archive: Archive) -> Beside:
-    return Beside(archive.labels, archive.class_names, archive.names, dict(archive.fields))
+def _beside(archive: Archive) -> NewColumns:
+    return NewColumns(archive.labels, archive.class_names, archive.names, dict(archive.fields))
 
 
 def _target(path: PathText, out: PathText | None, overwrite: bool) -> Path:

@@ -18,7 +18,7 @@ from smalti.archive.format.column import ColumnValues, TextBuilder, pack_integer
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import Section
-from smalti.archive.read.image_columns import Besides
+from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.recovery.parity import Key, ParitySection, RecoveryBuilder, RecoverySpec
@@ -27,9 +27,9 @@ from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.errors import DamagedArchiveError, SmaltiError, UsageError
 from smalti.images.batch import Scalar
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 
-__all__ = ["Beside", "recovery_spec", "rewrite_archive", "write_relabelled", "write_without"]
+__all__ = ["NewColumns", "recovery_spec", "rewrite_archive", "write_relabelled", "write_without"]
 
 
 def rewrite_archive(
@@ -105,7 +105,7 @@ def _read(file: SectionFile, key: Key) -> bytes:
 
 
 @dataclass(frozen=True)
-class Beside:
+class NewColumns:
     """All that is said of N images besides their pixels.
 
     labels : int64 [N], or None    class_names : the name of each label 0, 1, ..., or None
@@ -124,19 +124,19 @@ class Beside:
             if values is not None and len(values) != images:
                 raise UsageError(f"{where}: {len(values):,} values of {name} for {images:,} images")
 
-    def part(self, start: int, stop: int) -> "Beside":
+    def part(self, start: int, stop: int) -> "NewColumns":
         """What is said of images `start` to `stop` (exclusive)."""
-        return Beside(
+        return NewColumns(
             None if self.labels is None else self.labels[start:stop],
             self.class_names,
             None if self.names is None else self.names[start:stop],
             {name: values[start:stop] for name, values in (self.fields or {}).items()},
         )
 
-    def over(self, other: "Beside", dropped: Collection[str] = ()) -> "Beside":
+    def over(self, other: "NewColumns", dropped: Collection[str] = ()) -> "NewColumns":
         """What this says, and what `other` says where this says nothing, but for fields that are dropped."""
         kept = {name: values for name, values in (other.fields or {}).items() if name not in dropped}
-        return Beside(
+        return NewColumns(
             other.labels if self.labels is None else self.labels,
             other.class_names if self.class_names is None else self.class_names,
             other.names if self.names is None else self.names,
@@ -159,7 +159,7 @@ class Beside:
         yield from fields.columns()
 
 
-def write_relabelled(archive: Archive, beside: Beside, out: BinaryIO, spool_beside: Path) -> None:
+def write_relabelled(archive: Archive, beside: NewColumns, out: BinaryIO, spool_beside: Path) -> None:
     """Write an archive like the one that is open, of which `beside` says all there is to say.
 
     spool_beside : the output, beside which a temporary file for recovery sections may be
@@ -225,19 +225,19 @@ def _spec(archive: Archive, header: Header) -> ArchiveSpec:
     )
 
 
-def _blocks(archive: Archive, threads: int) -> Iterator[tuple[range, Corrections | None]]:
+def _blocks(archive: Archive, threads: int) -> Iterator[tuple[range, Residuals | None]]:
     header = archive.sections.header
     for block in range(header.blocks):
         yield header.block_range(block), archive.block_corrections(block, threads)
 
 
-def _kept(corrections: Corrections, kept: NDArray[np.bool_]) -> Corrections:
-    return Corrections(corrections.modes[kept], corrections.symbols[kept[corrections.rows]])
+def _kept(corrections: Residuals, kept: NDArray[np.bool_]) -> Residuals:
+    return Residuals(corrections.modes[kept], corrections.symbols[kept[corrections.rows]])
 
 
 def _refuse_unknown(archive: Archive) -> None:
     """A column that cannot be read could not be written again either."""
-    known: Besides = archive.besides
+    known: ImageColumns = archive.besides
     for name in archive.sections.header.columns:
         if name not in _KNOWN_COLUMNS and name.removeprefix(FIELD_PREFIX) not in set(known):
             raise SmaltiError(f"{archive.path}: column {name} is of a kind unknown here: use a newer smalti")

@@ -14,7 +14,7 @@ from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
-__all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "Header", "Promise"]
+__all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "ErrorBound", "Header"]
 
 DTYPES = ("uint8", "uint16")
 MAX_CODES = 1 << 16
@@ -23,7 +23,7 @@ MAX_GRID = (1 << 16) - 1
 
 
 @dataclass(frozen=True)
-class Promise:
+class ErrorBound:
     """No image differs from its original by a mean squared error above `max_mse`, of pixels scaled to 0..1.
 
     corrected : images that carry corrections of what the decoder gives    stored : images kept without the decoder
@@ -50,7 +50,7 @@ class Header:
     perplexity: float
     block_images: int
     columns: tuple[str, ...]
-    promise: Promise | None
+    promise: ErrorBound | None
     profile: str
     provenance: tuple[tuple[str, str], ...]
     decoder: str
@@ -161,7 +161,7 @@ class Header:
         provenance = tuple(sorted(found.pop("provenance").items()))
         promise = found.pop("promise")
         tuples: dict[str, Any] = {name: tuple(found.pop(name)) for name in (*_SHAPES, "columns")}
-        return cls(provenance=provenance, promise=None if promise is None else Promise(**promise), **tuples, **found)
+        return cls(provenance=provenance, promise=None if promise is None else ErrorBound(**promise), **tuples, **found)
 
     def check_limits(self, limits: Limits, archive_bytes: int) -> None:
         """Raise LimitExceededError if images or blocks of this size may not be allocated."""

@@ -10,7 +10,7 @@ from smalti.archive.format.frames import Block
 from smalti.archive.format.header import Header
 from smalti.decoders.contract import ImageModel
 from smalti.images.batch import Pixels
-from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residual_prior import ResidualPrior
 
 __all__ = ["BlockDecoder", "as_slice", "plain_bytes"]
 
@@ -23,7 +23,7 @@ class BlockDecoder:
     corrections : what the corrections of the blocks were coded with, None if there are none
     """
 
-    def __init__(self, model: ImageModel, corrections: CorrectionPrior | None, header: Header) -> None:
+    def __init__(self, model: ImageModel, corrections: ResidualPrior | None, header: Header) -> None:
         self._model, self._corrections = model, corrections
         self._shape = header.image_shape
         image_bytes = header.pixel_type.itemsize * math.prod(header.padded_shape) * header.image_shape[2]

@@ -13,10 +13,10 @@ from smalti.archive.write.fields import FIELD_PREFIX
 from smalti.errors import DamagedArchiveError
 from smalti.images.batch import Pixels, Scalar
 
-__all__ = ["Besides"]
+__all__ = ["ImageColumns"]
 
 
-class Besides(Mapping[str, ColumnValues]):
+class ImageColumns(Mapping[str, ColumnValues]):
     """The columns of an archive. As a mapping, its fields by their names: see `Archive.fields`.
 
     Reading a column raises DamagedArchiveError if it is damaged or does not fit the images.

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.damage import missing_blocks
-from smalti.archive.read.image_columns import Besides
+from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.pixels import read_pixels
 from smalti.archive.read.sections import SectionFile, SharedPayloads
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
@@ -37,7 +37,7 @@ from smalti.decoders.contract import ImageModel, Prior
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
 from smalti.images.batch import Pixels
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 from smalti.storage.positioned import Positioned, file_at
 
 __all__ = ["Archive", "open_archive", "open_positioned"]
@@ -78,7 +78,7 @@ class Archive:
         self._file = file
         self._header = file.header
         self._store = SectionStore(file)
-        self._besides = Besides(file.header, self._store, str(file.path))
+        self._besides = ImageColumns(file.header, self._store, str(file.path))
         self._threads = threads
 
     def __enter__(self) -> "Archive":
@@ -159,11 +159,11 @@ class Archive:
         return self._file
 
     @property
-    def besides(self) -> Besides:
+    def besides(self) -> ImageColumns:
         """Its columns, for those who copy or change archives; `labels`, `names` and `fields` are for everybody else."""
         return self._besides
 
-    def block_corrections(self, number: int, threads: int = 1) -> Corrections | None:
+    def block_corrections(self, number: int, threads: int = 1) -> Residuals | None:
         """What the images of a token block carry besides tokens, None if no image of the archive carries anything.
 
         Raises DamagedArchiveError.

@@ -30,7 +30,7 @@ from smalti.archive.format.limits import Limits
 from smalti.errors import DamagedArchiveError, LimitExceededError, NotAnArchiveError
 from smalti.storage.positioned import Positioned
 
-__all__ = ["Places", "ReadAt", "Scan", "find_sections", "scan", "scan_file", "scan_frames"]
+__all__ = ["ReadAt", "Scan", "SectionTable", "find_sections", "scan", "scan_file", "scan_frames"]
 
 
 _WINDOW_BYTES = 1 << 20
@@ -144,7 +144,7 @@ _REMOTE_SCAN_BYTES = 64 << 20  # a remote file up to this size is fetched whole 
 
 
 @dataclass(frozen=True)
-class Places:
+class SectionTable:
     """Where sections are.
 
     entries : in file order; after a scan at most one for each type and ordinal, the damaged ones included
@@ -159,7 +159,7 @@ class Places:
     start_seen: bool = True
 
 
-def find_sections(file: Positioned, limits: Limits) -> Places:
+def find_sections(file: Positioned, limits: Limits) -> SectionTable:
     """Find the sections of a file.
 
     If the prelude would cost a request and the end of the file is sound, the prelude is left for later: the trailer
@@ -170,7 +170,7 @@ def find_sections(file: Positioned, limits: Limits) -> Places:
     """
     if not file.at_hand(0, PRELUDE_BYTES):
         with suppress(DamagedArchiveError):  # then all of it is looked at, what tells the most first
-            return Places(_read_index(file, limits), False, (), start_seen=False)
+            return SectionTable(_read_index(file, limits), False, (), start_seen=False)
     damage: list[str] = []
     start = file.read(0, min(file.size_bytes, PRELUDE_BYTES))
     try:
@@ -179,11 +179,11 @@ def find_sections(file: Positioned, limits: Limits) -> Places:
         _refuse_foreign(file, start)
         damage.append(str(error))
     try:
-        return Places(_read_index(file, limits), False, tuple(damage))
+        return SectionTable(_read_index(file, limits), False, tuple(damage))
     except DamagedArchiveError as error:
         damage.append(f"{error}; the sections were found by scanning")
     try:
-        return Places(_scanned(file, limits), True, tuple(damage))
+        return SectionTable(_scanned(file, limits), True, tuple(damage))
     except _TooFarError as error:
         raise DamagedArchiveError(f"{damage[-1].partition(';')[0]}; {error}") from None
 

@@ -19,7 +19,7 @@ from smalti.archive.format.layout import (
     crc32c,
 )
 from smalti.archive.format.limits import Limits
-from smalti.archive.read.section_table import Places, find_sections, scan_file
+from smalti.archive.read.section_table import SectionTable, find_sections, scan_file
 from smalti.errors import DamagedArchiveError, LimitExceededError, SmaltiError, UnsupportedArchiveError
 from smalti.lazy import cached_property
 from smalti.storage.positioned import Positioned
@@ -57,7 +57,7 @@ class SectionFile:
     """
 
     def __init__(
-        self, file: Positioned, limits: Limits, places: Places | None = None, shared: SharedPayloads | None = None
+        self, file: Positioned, limits: Limits, places: SectionTable | None = None, shared: SharedPayloads | None = None
     ) -> None:
         self.source = self._file = file
         self.shared = shared

@@ -18,7 +18,7 @@ from smalti.archive.read.sections import SectionFile, SharedPayloads
 from smalti.decoders.contract import ImageModel, Prior
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
 from smalti.lazy import cached_property
-from smalti.residual.residual_prior import CorrectionPrior
+from smalti.residual.residual_prior import ResidualPrior
 
 __all__ = ["SectionStore", "section_name"]
 
@@ -82,7 +82,7 @@ class SectionStore:
             return self._prior
 
     @property
-    def corrections(self) -> CorrectionPrior | None:
+    def corrections(self) -> ResidualPrior | None:
         """The distributions that the corrections were coded with, None if no image has any."""
         with self._lock:
             return self._corrections
@@ -184,13 +184,13 @@ class SectionStore:
         return BlockDecoder(self._model, self._corrections, self._file.header)
 
     @cached_property
-    def _corrections(self) -> CorrectionPrior | None:
+    def _corrections(self) -> ResidualPrior | None:
         header = self._file.header
         if not header.has_corrections:
             return None
 
-        def parser(data: bytes) -> CorrectionPrior:
-            return CorrectionPrior.from_bytes(data, header.image_shape, header.pixel_type)
+        def parser(data: bytes) -> ResidualPrior:
+            return ResidualPrior.from_bytes(data, header.image_shape, header.pixel_type)
 
         try:
             return self.parse(Section.CORRECTIONS, 0, parser)

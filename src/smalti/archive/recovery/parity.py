@@ -17,9 +17,9 @@ from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageErr
 from smalti.storage.spool import spool_file
 
 __all__ = [
-    "Group",
     "Key",
-    "Member",
+    "ParityGroup",
+    "ParityMember",
     "ParitySection",
     "RecoveryBuilder",
     "RecoverySpec",
@@ -67,7 +67,7 @@ class RecoverySpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ParityMember:
     """One section of a group."""
 
     section: int
@@ -81,7 +81,7 @@ class Member:
         return self.section, self.ordinal
 
     @classmethod
-    def of(cls, entry: Entry) -> "Member":
+    def of(cls, entry: Entry) -> "ParityMember":
         """Return the member that a section is."""
         return cls(entry.section, entry.ordinal, entry.payload_bytes, entry.payload_crc)
 
@@ -96,7 +96,7 @@ class ParitySection:
     spec: RecoverySpec
     group: int
     row: int
-    members: tuple[Member, ...]
+    members: tuple[ParityMember, ...]
     parity: bytes
 
     @property
@@ -152,29 +152,31 @@ def is_member(key: Key) -> bool:
     return section in (Section.MODEL, Section.CORRECTIONS, Section.TOKENS, Section.COLUMN, Section.DIGEST)
 
 
-def _unpack_member(payload: bytes, place: int) -> Member:
+def _unpack_member(payload: bytes, place: int) -> ParityMember:
     section, reserved, ordinal, payload_bytes, payload_crc = _MEMBER.unpack_from(payload, place)
     if reserved != _ZEROS:
         raise DamagedArchiveError("recovery: reserved bytes are not zero")
-    return Member(section, ordinal, payload_bytes, payload_crc)
+    return ParityMember(section, ordinal, payload_bytes, payload_crc)
 
 
 # was sibling import
 
 
 @dataclass(frozen=True)
-class Group:
+class ParityGroup:
     """The sections that are protected together, and where their parity can be had.
 
     rows : what reads the parity of each row that was not lost
     """
 
     spec: RecoverySpec
-    members: tuple[Member, ...]
+    members: tuple[ParityMember, ...]
     rows: dict[int, Callable[[], bytes]]
 
 
-def restore_group(group: Group, lost: set[Member], read: Callable[[Member], bytes]) -> dict[Member, bytes]:
+def restore_group(
+    group: ParityGroup, lost: set[ParityMember], read: Callable[[ParityMember], bytes]
+) -> dict[ParityMember, bytes]:
     """Make the `lost` members of a group again: all of them, or none if they are more than its rows of parity.
 
     read : gives the payload of a member that is not lost
@@ -201,7 +203,7 @@ def restore_group(group: Group, lost: set[Member], read: Callable[[Member], byte
 
 
 def make_parity(
-    spec: RecoverySpec, group: int, members: tuple[Member, ...], read: Callable[[Member], bytes]
+    spec: RecoverySpec, group: int, members: tuple[ParityMember, ...], read: Callable[[ParityMember], bytes]
 ) -> list[ParitySection]:
     """Make all recovery sections of a group whose members are all there."""
     mixture = Mixture(erasure_code(spec.members, spec.parity).generator)
@@ -245,7 +247,7 @@ class RecoveryBuilder:
         """Add a section; those that need no protection, such as copies, are passed over."""
         if is_member((entry.section, entry.ordinal)):
             kind = self._blocks if entry.section == Section.TOKENS else self._fixed
-            kind.add(Member.of(entry), payload)
+            kind.add(ParityMember.of(entry), payload)
 
     def payloads(self) -> Iterator[bytes]:
         """The payloads of all recovery sections; nothing may be added after this."""
@@ -263,16 +265,16 @@ class _Kind:
     def __init__(self, spec: RecoverySpec, spool_beside: Path) -> None:
         self._spec = spec
         self._file = spool_file(spool_beside)
-        self._finished: list[tuple[Member, ...]] = []
+        self._finished: list[tuple[ParityMember, ...]] = []
         self._start()
 
-    def add(self, member: Member, payload: bytes) -> None:
+    def add(self, member: ParityMember, payload: bytes) -> None:
         self._parity.add(len(self._members), payload)
         self._members.append(member)
         if len(self._members) == self._spec.members:
             self._finish()
 
-    def groups(self) -> Iterator[tuple[tuple[Member, ...], list[bytes]]]:
+    def groups(self) -> Iterator[tuple[tuple[ParityMember, ...], list[bytes]]]:
         """The members and the parity rows of each group."""
         if self._members:
             self._finish()
@@ -285,7 +287,7 @@ class _Kind:
         self._file.close()
 
     def _start(self) -> None:
-        self._members: list[Member] = []
+        self._members: list[ParityMember] = []
         self._parity = Mixture(erasure_code(self._spec.members, self._spec.parity).generator)
 
     def _finish(self) -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from smalti.archive.format.layout import ENTRY_BYTES, FRAME_BYTES, Entry, Section, crc32c
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.section_table import Scan, find_sections, scan
-from smalti.archive.recovery.parity import Group, Key, Member, ParitySection, restore_group
+from smalti.archive.recovery.parity import Key, ParityGroup, ParityMember, ParitySection, restore_group
 from smalti.errors import DamagedArchiveError
 from smalti.storage.positioned import PositionedFile
 
@@ -24,7 +24,7 @@ class _Piece:
     payload_bytes: int
     payload_crc: int
 
-    def matches(self, member: Member | None) -> bool:
+    def matches(self, member: ParityMember | None) -> bool:
         return member is None or (member.payload_bytes, member.payload_crc) == (self.payload_bytes, self.payload_crc)
 
 
@@ -47,7 +47,7 @@ class Salvage:
         self.index = self._moved_index(limits) if places.scanned else places.entries
         groups = self._read_groups()
         self.spec = next((group.spec for group in groups), None)
-        known = [Member.of(entry) for entry in self.index or ()] + [m for group in groups for m in group.members]
+        known = [ParityMember.of(entry) for entry in self.index or ()] + [m for group in groups for m in group.members]
         self._known = {member.key: member for member in reversed(known)}  # the index goes before the others
         self._pieces = self._choose(() if places.scanned else places.entries)
         self._copy()
@@ -59,10 +59,10 @@ class Salvage:
         """Whether the payload of a section can be had."""
         return key in self._pieces
 
-    def member(self, key: Key) -> Member:
+    def member(self, key: Key) -> ParityMember:
         """Length and checksum of a payload that can be had."""
         piece = self._pieces[key]
-        return Member(*key, piece.payload_bytes, piece.payload_crc)
+        return ParityMember(*key, piece.payload_bytes, piece.payload_crc)
 
     def read(self, key: Key) -> bytes:
         """The payload of a section that can be had."""
@@ -95,16 +95,16 @@ class Salvage:
                     return tuple(Entry.unpack(payload[start : start + ENTRY_BYTES]) for start in starts)
         return None
 
-    def _read_groups(self) -> list[Group]:
+    def _read_groups(self) -> list[ParityGroup]:
         """The groups of which at least one recovery section is left; sections that contradict the first are none."""
-        groups: dict[int, Group] = {}
+        groups: dict[int, ParityGroup] = {}
         spec = None
         for entry in self.found.sound:
             if entry.section != Section.RECOVERY:
                 continue
             found = self._parity(entry)
             spec = spec or found.spec
-            group = groups.setdefault(found.group, Group(spec, found.members, {}))
+            group = groups.setdefault(found.group, ParityGroup(spec, found.members, {}))
             if (spec, group.members, entry.ordinal) == (found.spec, found.members, found.ordinal):
                 group.rows[found.row] = partial(self._parity_bytes, entry)
         return [groups[number] for number in sorted(groups)]
@@ -142,7 +142,7 @@ class Salvage:
                 if piece is not None and piece.matches(self._known.get((section, here))):
                     self._pieces.setdefault((section, here), piece)
 
-    def _restore(self, group: Group) -> None:
+    def _restore(self, group: ParityGroup) -> None:
         lost = {member for member in group.members if not self.has(member.key)}
         if lost:
             for member, payload in restore_group(group, lost, lambda member: self.read(member.key)).items():

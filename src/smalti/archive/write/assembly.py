@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from smalti.archive.format.column import TextBuilder, pack_integers
 from smalti.archive.format.frames import Block, FrameWriter, pack_block
-from smalti.archive.format.header import Header, Promise
+from smalti.archive.format.header import ErrorBound, Header
 from smalti.archive.format.layout import Section, crc32c
 from smalti.archive.read.block_decoder import BlockDecoder, plain_bytes
 from smalti.archive.recovery.parity import RecoveryBuilder
 from smalti.archive.report import perplexity
 from smalti.archive.write.fields import FieldsBuilder
 from smalti.archive.write.spec import ArchiveSpec
-from smalti.archive.write.token_spool import BlankTokens, CorrectionSpool, PlainImages
+from smalti.archive.write.token_spool import BlankTokens, PlainImages, ResidualSpool
 from smalti.decoders.blank import blank_grid, blank_writer
 from smalti.decoders.contract import Tokens, WriterModel
 from smalti.images.batch import Pixels
-from smalti.residual.residual_prior import CorrectionPrior
-from smalti.residual.residuals import CorrectionCounts, Corrections, apply_corrections
+from smalti.residual.residual_prior import ResidualPrior
+from smalti.residual.residuals import ResidualCounts, Residuals, apply_residuals
 from smalti.version import __version__
 
 __all__ = ["Collected", "write_archive"]
@@ -46,7 +46,7 @@ class Collected:
     spec: ArchiveSpec
     model: WriterModel
     tokens: Tokens
-    corrections: CorrectionSpool | PlainImages | None
+    corrections: ResidualSpool | PlainImages | None
     labels: NDArray[np.int64] | None
     names: TextBuilder | None
     fields: FieldsBuilder = dataclass_field(default_factory=FieldsBuilder)
@@ -123,7 +123,7 @@ class _Assembly:
         """All images as they would be read, block by block (which are the pieces), [n, H, W, C]."""
         assert piece_images == self._header.block_images
         for indices, corrections in self._blocks():
-            yield apply_corrections(self._decoder.base(indices, self._threads), corrections)
+            yield apply_residuals(self._decoder.base(indices, self._threads), corrections)
 
     def _add(self, section: Section, payload: bytes) -> None:
         entry = self._frames.add(section, payload)
@@ -132,40 +132,40 @@ class _Assembly:
         if self._recovery is not None:
             self._recovery.add(entry, payload)
 
-    def _add_corrections(self) -> CorrectionPrior | None:
+    def _add_corrections(self) -> ResidualPrior | None:
         """Write the tables of the corrections, if there are any; what they are for depends on the decoded images."""
         if not self._header.has_corrections:
             return None
-        counts = CorrectionCounts(self._header.pixel_type)
+        counts = ResidualCounts(self._header.pixel_type)
         for indices, corrections in self._blocks():
             counts.add(self._decoder.base(indices, self._threads), corrections)
-        prior = CorrectionPrior.fit(counts, self._header.image_shape)
+        prior = ResidualPrior.fit(counts, self._header.image_shape)
         self._add(Section.CORRECTIONS, prior.to_bytes())
         return prior
 
-    def _add_blocks(self, corrections_prior: CorrectionPrior | None) -> None:
+    def _add_blocks(self, corrections_prior: ResidualPrior | None) -> None:
         first = 0
         for indices, corrections in self._blocks():
             block = self._block(indices, corrections, corrections_prior)
             self._add(Section.TOKENS, pack_block(first, self._model.code_ids, block, self._prior))
             first += len(indices)
 
-    def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Corrections]]:
+    def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Residuals]]:
         """Indices and corrections of each block; the latter are of no images if there are none."""
         step, spool = self._header.block_images, self._collected.corrections
-        none = Corrections.none(0, self._header.image_shape, self._header.pixel_type)
+        none = Residuals.none(0, self._header.image_shape, self._header.pixel_type)
         parts = iter(()) if spool is None else spool.read(step)
         for tokens in self._collected.tokens.read(step):
             yield self._ranks[tokens], next(parts, none)
 
-    def _block(self, indices: NDArray[np.uint16], corrections: Corrections, prior: CorrectionPrior | None) -> Block:
+    def _block(self, indices: NDArray[np.uint16], corrections: Residuals, prior: ResidualPrior | None) -> Block:
         """A block with its corrections and the checksum of its pixels, which go into the digest too."""
         block = Block(indices, 0, b"")
         if prior is None:
             pieces = self._decoder.rows(block, np.arange(len(indices)), self._threads)
             return replace(block, pixels_crc=self._digested(pixels for _, pixels in pieces))
         base = self._decoder.base(indices, self._threads)
-        pixels_crc = self._digested([apply_corrections(base, corrections)])
+        pixels_crc = self._digested([apply_residuals(base, corrections)])
         return replace(block, pixels_crc=pixels_crc, corrections=prior.encode(base, corrections))
 
     def _digested(self, pieces: Iterator[Pixels] | list[Pixels]) -> int:
@@ -181,7 +181,7 @@ class _Assembly:
         spec, tokens, corrections = self._collected.spec, self._collected.tokens, self._collected.corrections
         promise = None
         if spec.max_mse is not None and corrections is not None:
-            promise = Promise(float(spec.max_mse), corrections.corrected, corrections.stored)
+            promise = ErrorBound(float(spec.max_mse), corrections.corrected, corrections.stored)
         return Header(
             images=tokens.images,
             image_shape=spec.image_shape,

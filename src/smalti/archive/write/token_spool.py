@@ -8,10 +8,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from smalti.images.batch import Pixels
 from smalti.residual.modes import PLAIN
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 from smalti.storage.spool import spool_file
 
-__all__ = ["BlankTokens", "CorrectionSpool", "PlainImages", "TokenSpool", "count_codes"]
+__all__ = ["BlankTokens", "PlainImages", "ResidualSpool", "TokenSpool", "count_codes"]
 
 _PIECE_TOKENS = 1 << 20
 
@@ -77,7 +77,7 @@ class BlankTokens:
         return np.full((self.tokens_per_image, codes), self.images, np.int64)
 
 
-class CorrectionSpool:
+class ResidualSpool:
     """Corrections of images in the order they come: modes in memory, symbols in a nameless temporary file."""
 
     def __init__(self, spool_beside: Path, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> None:
@@ -87,14 +87,14 @@ class CorrectionSpool:
         self.corrected = 0
         self.stored = 0
 
-    def append(self, corrections: Corrections) -> None:
+    def append(self, corrections: Residuals) -> None:
         """Add those of more images."""
         self._modes.append(corrections.modes)
         self._file.write(corrections.symbols.tobytes())
         self.corrected += int(np.count_nonzero(corrections.corrected))
         self.stored += int(np.count_nonzero(corrections.stored))
 
-    def read(self, piece_images: int) -> Iterator[Corrections]:
+    def read(self, piece_images: int) -> Iterator[Residuals]:
         """All images from the first, `piece_images` at a time."""
         self._file.seek(0)
         modes = np.concatenate(self._modes)
@@ -103,7 +103,7 @@ class CorrectionSpool:
             shape = (int(np.count_nonzero(piece)), *self._image_shape)
             data = self._file.read(self._dtype.itemsize * int(np.prod(shape)))
             symbols = np.frombuffer(data, self._dtype).reshape(shape)
-            yield Corrections(piece, symbols)
+            yield Residuals(piece, symbols)
 
     def close(self) -> None:
         """Give the space back."""
@@ -121,7 +121,7 @@ class PlainImages:
         self.corrected = 0
         self.stored = images
 
-    def read(self, piece_images: int) -> Iterator[Corrections]:
-        """As `CorrectionSpool.read`."""
+    def read(self, piece_images: int) -> Iterator[Residuals]:
+        """As `ResidualSpool.read`."""
         for pixels in self._pixels(piece_images):
-            yield Corrections(np.full(len(pixels), PLAIN, np.uint8), pixels)
+            yield Residuals(np.full(len(pixels), PLAIN, np.uint8), pixels)

@@ -13,12 +13,12 @@ from smalti.archive.format.column import TextBuilder
 from smalti.archive.write.assembly import Collected, write_archive
 from smalti.archive.write.fields import FieldsBuilder
 from smalti.archive.write.spec import ArchiveSpec
-from smalti.archive.write.token_spool import CorrectionSpool, TokenSpool
+from smalti.archive.write.token_spool import ResidualSpool, TokenSpool
 from smalti.decoders.contract import Network, Prior
 from smalti.decoders.kind import KINDS
 from smalti.errors import UsageError
 from smalti.images.batch import Fields
-from smalti.residual.residuals import Corrections
+from smalti.residual.residuals import Residuals
 from smalti.storage.atomic import atomic_file, check_output, writing
 
 __all__ = ["ArchiveWriter"]
@@ -59,7 +59,7 @@ class ArchiveWriter:
         with writing(self._path):
             self._spool = TokenSpool(self._path, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
             promised = spec.max_mse is not None
-            self._corrections = CorrectionSpool(self._path, spec.image_shape, spec.dtype) if promised else None
+            self._corrections = ResidualSpool(self._path, spec.image_shape, spec.dtype) if promised else None
         self._open = True
 
     def __enter__(self) -> "ArchiveWriter":
@@ -82,7 +82,7 @@ class ArchiveWriter:
         tokens: NDArray[np.integer],
         labels: NDArray[np.integer] | None = None,
         names: Sequence[str] | None = None,
-        corrections: Corrections | None = None,
+        corrections: Residuals | None = None,
         fields: Fields | None = None,
     ) -> None:
         """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
@@ -110,7 +110,7 @@ class ArchiveWriter:
         tokens: NDArray[np.integer],
         labels: NDArray[np.integer] | None,
         names: Sequence[str] | None,
-        corrections: Corrections | None,
+        corrections: Residuals | None,
     ) -> None:
         self._check_tokens(tokens)
         self._check_corrections(corrections, len(tokens))
@@ -152,7 +152,7 @@ class ArchiveWriter:
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [{expected}]")
         self._model.check(tokens.reshape(len(tokens), tokens.shape[1] * tokens.shape[2]))
 
-    def _check_corrections(self, corrections: Corrections | None, images: int) -> None:
+    def _check_corrections(self, corrections: Residuals | None, images: int) -> None:
         if corrections is None:
             return
         if self._corrections is None:
@@ -165,8 +165,8 @@ class ArchiveWriter:
                 f"images {list(self._spec.image_shape)}"
             )
 
-    def _no_corrections(self, images: int) -> Corrections:
-        return Corrections.none(images, self._spec.image_shape, self._spec.dtype)
+    def _no_corrections(self, images: int) -> Residuals:
+        return Residuals.none(images, self._spec.image_shape, self._spec.dtype)
 
     def _collected(self) -> Collected:
         labels = np.frombuffer(self._labels, np.int64) if self._has["labels"] else None

@@ -13,7 +13,7 @@ from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
 from smalti.sources.named.named import SET_NAMES
-from smalti.sources.records.record import Group
+from smalti.sources.records.record import ShapeGroup
 from smalti.storage.atomic import atomic_file, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import is_url, redacted
@@ -21,7 +21,7 @@ from smalti.training.kinds import load_model
 from smalti.training.training_kind import FittedModel
 from smalti.version import __version__
 
-__all__ = ["Part", "Plan", "Shard", "group_of", "make_plan", "read_plan", "write_plan"]
+__all__ = ["Plan", "Shard", "SourcePart", "group_of", "make_plan", "read_plan", "write_plan"]
 
 _FORMAT = "smalti-plan"
 _VERSION = 1
@@ -30,7 +30,7 @@ _TEXTS = ("source", "kind", "model", "model_sha256", "out_folder", "smalti")
 
 
 @dataclass(frozen=True)
-class Part:
+class SourcePart:
     """What a worker opens at a time: the source as a whole, or some of its files.
 
     files : as `member_files` names them; none for the source as a whole
@@ -70,7 +70,7 @@ class Plan:
     out_folder: str
     request: FitRequest
     options: PackOptions
-    parts: tuple[Part, ...]
+    parts: tuple[SourcePart, ...]
     shards: tuple[Shard, ...]
     smalti: str = __version__
 
@@ -122,7 +122,7 @@ class Plan:
                 request=FitRequest.from_json(settings),
                 options=PackOptions.from_json(options),
                 parts=tuple(
-                    Part(tuple(part["files"]), part["entries"], part["listing_sha256"]) for part in found["parts"]
+                    SourcePart(tuple(part["files"]), part["entries"], part["listing_sha256"]) for part in found["parts"]
                 ),
                 shards=tuple(Shard(*shard) for shard in found["shards"]),
                 **{name: found[name] for name in _TEXTS},
@@ -165,7 +165,7 @@ def make_plan(
         opened = Entries(spec, report=report, group=group)
         if not len(opened):
             raise SourceError(f"{redacted(source)}: nothing in it is of the model's shape; fit a model on such images")
-        parts = (Part((), len(opened), listing_sha256(spec)),)
+        parts = (SourcePart((), len(opened), listing_sha256(spec)),)
     shards = tuple(
         Shard(number, start, stop)
         for number, part in enumerate(parts)
@@ -200,7 +200,7 @@ def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
         file.write(plan.to_bytes())
 
 
-def group_of(model: FittedModel) -> Group:
+def group_of(model: FittedModel) -> ShapeGroup:
     """The shape and dtype of the images that a model takes."""
     return model.image_shape, np.dtype(np.uint8) if np.dtype(model.scale.dtype) == np.uint8 else np.dtype(np.uint16)
 
@@ -223,7 +223,9 @@ def _lasting(source: str) -> str:
     return os.path.abspath(source)  # noqa: PTH100 (links are left as they are; ::KEY may follow)
 
 
-def _parts_by_file(spec: str, shard_images: int, group: Group, progress: Callable[[int, int], None]) -> Iterator[Part]:
+def _parts_by_file(
+    spec: str, shard_images: int, group: ShapeGroup, progress: Callable[[int, int], None]
+) -> Iterator[SourcePart]:
     files = member_files(spec)
     if not files:
         raise UsageError(
@@ -246,8 +248,8 @@ def _parts_by_file(spec: str, shard_images: int, group: Group, progress: Callabl
     yield _part(spec, some, entries)
 
 
-def _part(spec: str, files: Sequence[str], entries: int) -> Part:
-    return Part(tuple(files), entries, listing_sha256(spec, files))
+def _part(spec: str, files: Sequence[str], entries: int) -> SourcePart:
+    return SourcePart(tuple(files), entries, listing_sha256(spec, files))
 
 
 def _cut(entries: int, shard_images: int, *, even: bool) -> Iterator[tuple[int, int]]:

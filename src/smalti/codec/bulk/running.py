@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smalti.codec.bulk.engines import make_in_pool
 from smalti.codec.bulk.plan import Plan, read_plan
-from smalti.codec.bulk.shards import Engine, Outcome, ShardFolder, ShardRecord
+from smalti.codec.bulk.shards import Outcome, ShardEngine, ShardFolder, ShardRecord
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
 
@@ -76,7 +76,7 @@ class BulkReport:
 def run_plan(
     path: Path,
     *,
-    engine: Engine = make_in_pool,
+    engine: ShardEngine = make_in_pool,
     workers: int = 1,
     task: Task | None = None,
     strict: bool = False,
@@ -113,7 +113,7 @@ def run_plan(
 
 
 def _made(
-    path: Path, folder: ShardFolder, numbers: range, engine: Engine, workers: int, strict: bool
+    path: Path, folder: ShardFolder, numbers: range, engine: ShardEngine, workers: int, strict: bool
 ) -> Iterator[Outcome]:
     """Yield what becomes of each shard.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
-from smalti.codec.bulk.plan import Part, Plan, group_of, read_plan
+from smalti.codec.bulk.plan import Plan, SourcePart, group_of, read_plan
 from smalti.codec.pack import CompressReport, pack
 from smalti.errors import ModelError, OutputError, OutputExistsError, SmaltiError, SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
@@ -25,7 +25,7 @@ from smalti.storage.location import redacted
 from smalti.training.kinds import load_model
 from smalti.training.training_kind import FittedModel
 
-__all__ = ["Engine", "Outcome", "ShardFolder", "ShardMaker", "ShardRecord"]
+__all__ = ["Outcome", "ShardEngine", "ShardFolder", "ShardMaker", "ShardRecord"]
 
 
 _PLAN = "plan.json"
@@ -176,7 +176,7 @@ class Outcome:
     made: bool = True
 
 
-class Engine(Protocol):
+class ShardEngine(Protocol):
     """Makes shards of a plan. A shard that cannot be made leaves the others; a worker that dies is replaced."""
 
     def __call__(self, plan: Path, shards: list[int], workers: int, *, strict: bool) -> Iterator[Outcome]:
@@ -270,7 +270,7 @@ class ShardMaker:
         return self._opened[1]
 
 
-def _changed(part: Part, entries: int) -> str:
+def _changed(part: SourcePart, entries: int) -> str:
     if entries != part.entries:
         return f"{entries:,} entries in place of {part.entries:,}"
     return "files have other names or sizes"

@@ -238,7 +238,7 @@ class PyramidPrior:
 
     def _groups(
         self, latents: Latents, depths: NDArray[np.intp], backwards: bool = False
-    ) -> Iterator[tuple[PositionPrior, "_Group"]]:
+    ) -> Iterator[tuple[PositionPrior, "_SymbolGroup"]]:
         """All groups in the order of coding, or the other way round; none for levels that no image has."""
         for level in _order(range(self.layout.levels), backwards):
             members = np.flatnonzero(depths > level)
@@ -247,13 +247,13 @@ class PyramidPrior:
             part = latents.of_level(level, members)
             start, stop = self.layout.part(level).start, self.layout.part(level).stop
             for column in _order(range(start, stop), backwards):
-                group = _Group(members, part, column, column - start, self.layout.numbers[level])
+                group = _SymbolGroup(members, part, column, column - start, self.layout.numbers[level])
                 yield self.levels[level], group
             part.close()
 
 
 @dataclass(frozen=True, eq=False)
-class _Group:
+class _SymbolGroup:
     """Tokens of one position. members : which images    first : the number of the level's first code"""
 
     members: NDArray[np.intp]

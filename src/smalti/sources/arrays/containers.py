@@ -80,7 +80,7 @@ def chunk_spans(rows: int, chunk_rows: int, row_bytes: int, start: int, stop: in
 
 
 @dataclass
-class _Beside:
+class _ArrayColumns:
     """What lies beside the images of one part; labels may be words."""
 
     images: int
@@ -90,8 +90,8 @@ class _Beside:
     class_names: tuple[str, ...] | None = None
 
 
-def _beside(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: ImagePart) -> _Beside:
-    found = _Beside(arrays[part.images].shape[0])
+def _beside(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: ImagePart) -> _ArrayColumns:
+    found = _ArrayColumns(arrays[part.images].shape[0])
     single = [name for name, key in part.beside.items() if _values_of_each(arrays[key]) == 1]
     label = first_known(single, LABEL_NAMES)
     if part.other_lengths:
@@ -138,7 +138,7 @@ class _Column:
         self.values = check_field(words, images, where)
 
 
-def _add(found: _Beside, name: str, is_label: bool, column: _Column) -> None:
+def _add(found: _ArrayColumns, name: str, is_label: bool, column: _Column) -> None:
     """Take a column as labels, names or a field, by its name and by what it holds."""
     if is_label and column.numbers is not None:
         found.labels = check_labels(column.numbers, found.images, column.where)
@@ -162,7 +162,7 @@ def _add(found: _Beside, name: str, is_label: bool, column: _Column) -> None:
         found.fields[name] = tuple(str(text) for text in column.values)
 
 
-def _alike(parts: Sequence[_Beside]) -> list[Columns]:
+def _alike(parts: Sequence[_ArrayColumns]) -> list[Columns]:
     """The same columns for all parts. Labels or names that some lack become fields with gaps, as do other columns."""
     labelled = all(part.labels is not None for part in parts)
     worded = any(isinstance(part.labels, tuple) for part in parts)

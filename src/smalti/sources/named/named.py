@@ -42,7 +42,7 @@ __all__ = [
     "SETS",
     "SET_NAMES",
     "NamedSet",
-    "Part",
+    "SetPart",
     "open_named",
     "open_set",
     "validation_of",
@@ -50,7 +50,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Part:
+class SetPart:
     """Images of a set that belong together.
 
     name : "train" or "test", or "" for a set of one part
@@ -73,7 +73,7 @@ class NamedSet:
     """A set of images; mirrors : where to fetch its raw files, the first to be asked first."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[SetPart, ...]
     mirrors: tuple[Mirror, ...]
     class_names: tuple[str, ...] | None = None
 
@@ -84,7 +84,7 @@ class NamedSet:
 MNIST = NamedSet(
     "mnist",
     (
-        Part(
+        SetPart(
             "train",
             RawFile(
                 "train-images-idx3-ubyte",
@@ -95,7 +95,7 @@ MNIST = NamedSet(
                 "train-labels-idx1-ubyte", 60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
             ),
         ),
-        Part(
+        SetPart(
             "test",
             RawFile(
                 "t10k-images-idx3-ubyte", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
@@ -120,7 +120,7 @@ MNIST = NamedSet(
 FASHION_MNIST = NamedSet(
     "fashion-mnist",
     (
-        Part(
+        SetPart(
             "train",
             RawFile(
                 "train-images-idx3-ubyte",
@@ -131,7 +131,7 @@ FASHION_MNIST = NamedSet(
                 "train-labels-idx1-ubyte", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"
             ),
         ),
-        Part(
+        SetPart(
             "test",
             RawFile(
                 "t10k-images-idx3-ubyte", 7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"
@@ -152,7 +152,7 @@ FASHION_MNIST = NamedSet(
 CIFAR_10 = NamedSet(
     "cifar-10",
     (
-        Part(
+        SetPart(
             "train",
             RawFile(
                 "train-images-idx4-ubyte",
@@ -163,7 +163,7 @@ CIFAR_10 = NamedSet(
                 "train-labels-idx1-ubyte", 50_008, "1a4c5fb4e1cab2caa8eee134c093de84d620899e907756e71736fb7b0d4ab554"
             ),
         ),
-        Part(
+        SetPart(
             "test",
             RawFile(
                 "test-images-idx4-ubyte", 30_720_020, "fc19aa23c64482c6def2138377986c67b6b3a50f8e8c4c6a759b296dc751fa64"
@@ -185,7 +185,7 @@ CIFAR_10 = NamedSet(
 NOTO_EMOJI = NamedSet(
     "noto-emoji",
     (
-        Part(
+        SetPart(
             "",
             RawFile(
                 "noto-emoji-images-idx4-ubyte",
@@ -248,7 +248,7 @@ def open_named(name: str, report: Callable[[str], None] | None = None) -> ImageS
     return open_set(named, parts, report or _log.warning)
 
 
-def open_set(named: NamedSet, parts: Sequence[Part], report: Callable[[str], None]) -> ImageSource:
+def open_set(named: NamedSet, parts: Sequence[SetPart], report: Callable[[str], None]) -> ImageSource:
     """Open parts of a named set, one after the other."""
     folder = os.environ.get("SMALTI_DATA")
     wanted = [file for part in parts for file in part.files]
@@ -257,7 +257,7 @@ def open_set(named: NamedSet, parts: Sequence[Part], report: Callable[[str], Non
     return sources[0] if len(sources) == 1 else ChainedSource(named.name, sources)
 
 
-def _open_part(named: NamedSet, part: Part, found: dict[RawFile, Path]) -> IdxSource:
+def _open_part(named: NamedSet, part: SetPart, found: dict[RawFile, Path]) -> IdxSource:
     description = f"{named.name}/{part.name}" if part.name else named.name
     labels = None if part.labels is None else found[part.labels]
     names = None if part.names is None else _read_names(found[part.names])

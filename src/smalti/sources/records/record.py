@@ -27,9 +27,9 @@ from smalti.storage.location import open_binary
 
 __all__ = [
     "EntryData",
-    "Group",
     "Record",
     "Records",
+    "ShapeGroup",
     "Survey",
     "Unreadable",
     "header_of",
@@ -149,7 +149,7 @@ class Records(Protocol):
         """
 
 
-Group = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16]]
+ShapeGroup = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16]]
 """Height, width and channels, and the dtype, of images that can be in one batch."""
 
 
@@ -165,7 +165,7 @@ class Survey:
     field_names : those of the records, then what was needed of "name" and "label", then what decoders contribute
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ShapeGroup, ...]
     group_of: NDArray[np.int32]
     unreadable: Mapping[int, SkippedFile]
     named: bool
@@ -185,7 +185,7 @@ def survey(records: Records) -> Survey:
 
     A group begins with the first image that can be decoded; so no group is empty.
     """
-    groups: dict[Group, int] = {}
+    groups: dict[ShapeGroup, int] = {}
     group_of = np.full(len(records), _UNREADABLE, np.int32)
     unreadable: dict[int, SkippedFile] = {}
     more_inside: list[SkippedFile] = []

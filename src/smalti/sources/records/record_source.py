@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.images.batch import ImageBatch, Pixels, Scalar, SkippedFile
-from smalti.sources.records.record import Group, Record, Records, Survey, image_of, shown_name, survey
+from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, image_of, shown_name, survey
 
 __all__ = ["RecordSource", "sources_of", "usual_of"]
 
@@ -159,7 +159,7 @@ def usual_of(records: Records) -> RecordSource:
     return RecordSource(records, found, usual, groups[usual], told)
 
 
-def group_words(group: Group) -> str:
+def group_words(group: ShapeGroup) -> str:
     """A group in words for a message: "28x28 L", "64x48 RGB of 16 bits"."""
     (height, width, channels), dtype = group
     return f"{height}x{width} {_MODES[channels - 1]}{' of 16 bits' if dtype == np.uint16 else ''}"

@@ -196,7 +196,7 @@ def is_saved_dataset(place: Location) -> bool:
         return True
     try:
         return "_data_files" in _read(folder / _STATE)
-    except SourceError:  # no such file, or another program's
+    except SourceError:  # , or another program's
         return False
 
 

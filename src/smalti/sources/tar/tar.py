@@ -18,7 +18,7 @@ from smalti.sources.folder.listing import MeaningFinder, is_hidden
 from smalti.sources.folder.metadata import class_names_from
 from smalti.sources.records.record import EntryData, Record
 from smalti.sources.tar.tar_members import TarMembers, open_tar
-from smalti.sources.tar.tar_samples import Labels, Sample, image_data, is_ignored, key_of
+from smalti.sources.tar.tar_samples import Labels, TarSample, image_data, is_ignored, key_of
 from smalti.storage.location import Location, below, list_files, redacted
 
 __all__ = ["CLASS_NAMES_MEMBER", "TarRecords", "is_tar_folder", "open_tar_folder", "tar_names"]
@@ -121,7 +121,7 @@ class TarRecords:
                     members.go_to(offset)
                     yield from self._read_sample(members, list(in_sample), redacted(place))
 
-    def _list(self, sample: Sample, folders: MeaningFinder) -> None:
+    def _list(self, sample: TarSample, folders: MeaningFinder) -> None:
         """Note the images of a sample. Where nothing describes them, each stands for itself, however many there are."""
         if sample.described and len(sample.images) >= _ALONE:
             raise SourceError(
@@ -138,7 +138,7 @@ class TarRecords:
             member = members.take()
             if member is None:
                 raise SourceError(f"{where}: changed while it was read; start again")
-            yield entries[0], self._record(member.name, image_data(member, members), Sample(member))
+            yield entries[0], self._record(member.name, image_data(member, members), TarSample(member))
             return
         wanted = {self._ordinals[entry]: entry for entry in entries}
         sample = self._next_sample(members, where, wanted)
@@ -147,7 +147,7 @@ class TarRecords:
         for ordinal, entry in wanted.items():
             yield entry, self._record(sample.images[ordinal].name, sample.data[ordinal], sample)
 
-    def _record(self, name: str, data: EntryData, sample: Sample) -> Record:
+    def _record(self, name: str, data: EntryData, sample: TarSample) -> Record:
         fields = dict(sample.fields)
         if self._meaning.has_splits and fields.get(SPLIT_FIELD) is None:
             fields[SPLIT_FIELD] = self._meaning.split_of(name)
@@ -156,9 +156,9 @@ class TarRecords:
             fields[LABEL], label = label, None
         return Record(sample.true_name or name, data, label, fields)
 
-    def _next_sample(self, members: TarMembers, where: str, wanted: Container[int] = ()) -> Sample | None:
+    def _next_sample(self, members: TarMembers, where: str, wanted: Container[int] = ()) -> TarSample | None:
         """The next members of one key; what names the classes of the whole file is noted on the way."""
-        sample: Sample | None = None
+        sample: TarSample | None = None
         key = ""
         while (member := members.peek()) is not None:
             if member.name == CLASS_NAMES_MEMBER:
@@ -167,7 +167,7 @@ class TarRecords:
                 if sample is not None and key_of(member.name) != key:
                     break
                 if sample is None:
-                    sample, key = Sample(member), key_of(member.name)
+                    sample, key = TarSample(member), key_of(member.name)
                 sample.add(member, members, wanted)
             members.take()
         if sample is not None:

@@ -19,14 +19,14 @@ from smalti.errors import MissingDependencyError, SourceError
 from smalti.images.batch import SkippedFile
 from smalti.storage.location import Location, name_of, open_binary, redacted
 
-__all__ = ["Member", "TarMembers", "open_tar"]
+__all__ = ["TarMember", "TarMembers", "open_tar"]
 
 _MAX_HEADER_BYTES = 1 << 20
 _SKIP_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TarMember:
     """A file in a TAR file.
 
     name : its path, relative and inside a folder
@@ -52,17 +52,17 @@ class TarMembers:
         self._where = where
         self._skipped = skipped
         self._heads = _Heads(fileobj=cast(BinaryIO, _HeadReader(file)), mode="r")
-        self._peeked: Member | None = None
+        self._peeked: TarMember | None = None
         self._ended = False
 
-    def peek(self) -> Member | None:
+    def peek(self) -> TarMember | None:
         """The next member that is a file, without going past it; None at the end."""
         if self._peeked is None and not self._ended:
             self._peeked = self._next()
             self._ended = self._peeked is None
         return self._peeked
 
-    def take(self) -> Member | None:
+    def take(self) -> TarMember | None:
         """The next member that is a file, and go past it; None at the end."""
         member = self.peek()
         self._peeked = None
@@ -74,7 +74,7 @@ class TarMembers:
             self._peeked, self._ended = None, False
             self._heads.offset = offset
 
-    def read(self, member: Member) -> bytes:
+    def read(self, member: TarMember) -> bytes:
         """The bytes of a member; SourceError if they are not all there."""
         self._seek(member.data_offset)
         data = self._file.read(member.size_bytes)
@@ -82,14 +82,14 @@ class TarMembers:
             raise self._cut_off(member.data_offset + len(data))
         return data
 
-    def _next(self) -> Member | None:
+    def _next(self) -> TarMember | None:
         while (info := self._next_info()) is not None:
             if info.size < 0:
                 raise SourceError(f"{self._where}: damaged at byte {info.offset:,}: a member of negative size")
             name = info.name.removeprefix("./")
             reason = _objection(info, name)
             if reason is None and info.isreg():
-                return Member(posixpath.normpath(name), info.offset, info.offset_data, info.size)
+                return TarMember(posixpath.normpath(name), info.offset, info.offset_data, info.size)
             if reason is not None and self._skipped is not None:
                 self._skipped.append(SkippedFile(name.encode(errors="backslashreplace").decode(), reason))
         return None

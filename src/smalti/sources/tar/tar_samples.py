@@ -13,9 +13,9 @@ from smalti.sources.arrays.npy import NpyRows
 from smalti.sources.folder.listing import is_hidden
 from smalti.sources.folder.metadata import scalars_of
 from smalti.sources.records.record import EntryData, Unreadable
-from smalti.sources.tar.tar_members import Member, TarMembers
+from smalti.sources.tar.tar_members import TarMember, TarMembers
 
-__all__ = ["Labels", "Sample", "image_data", "is_ignored", "key_of"]
+__all__ = ["Labels", "TarSample", "image_data", "is_ignored", "key_of"]
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -34,7 +34,7 @@ def is_ignored(name: str) -> bool:
     return webdataset_ignores(name) or any(is_hidden(part) for part in name.split("/"))
 
 
-def image_data(member: Member, members: TarMembers) -> EntryData:
+def image_data(member: TarMember, members: TarMembers) -> EntryData:
     """The bytes of an image, or the array of a `.npy`, or why it is not read."""
     if member.size_bytes > _MAX_IMAGE_BYTES:
         return Unreadable(f"{member.size_bytes:,} bytes, more than one image has")
@@ -47,7 +47,7 @@ def image_data(member: Member, members: TarMembers) -> EntryData:
         return Unreadable(str(error))
 
 
-class Sample:
+class TarSample:
     """What was read of one sample so far.
 
     images : its image files, and its `.npy` files if there are no others
@@ -58,7 +58,7 @@ class Sample:
     left_out : names in `.json` whose values are no scalars
     """
 
-    def __init__(self, first: Member) -> None:
+    def __init__(self, first: TarMember) -> None:
         self.offset = first.offset
         self.described = False
         self.label: int | str | None = None
@@ -67,17 +67,17 @@ class Sample:
         self.data: dict[int, EntryData] = {}
         self.skipped: list[SkippedFile] = []
         self.left_out: set[str] = set()
-        self._files: list[Member] = []
-        self._arrays: list[Member] = []
+        self._files: list[TarMember] = []
+        self._arrays: list[TarMember] = []
         self._array_data: dict[int, EntryData] = {}
         self._names: set[str] = set()
 
     @property
-    def images(self) -> list[Member]:
+    def images(self) -> list[TarMember]:
         """The image files, or else the arrays."""
         return self._files or self._arrays
 
-    def add(self, member: Member, members: TarMembers, wanted: Container[int] = ()) -> None:
+    def add(self, member: TarMember, members: TarMembers, wanted: Container[int] = ()) -> None:
         """Take a member, which is the one that was read last.
 
         wanted : the places of images whose data are to be read
@@ -117,7 +117,7 @@ class Sample:
                 self.label = label if isinstance(label, str) or label in _INT64 else str(label)
                 del self.fields[LABEL]
 
-    def _describe(self, member: Member, members: TarMembers, extension: str) -> None:
+    def _describe(self, member: TarMember, members: TarMembers, extension: str) -> None:
         if member.size_bytes > _MAX_TEXT_BYTES:
             self._skip(member, f"{member.size_bytes:,} bytes, more than one text has")
             return
@@ -145,7 +145,7 @@ class Sample:
             self.true_name = true_name
         self.fields.update(kept)
 
-    def _skip(self, member: Member, reason: str) -> None:
+    def _skip(self, member: TarMember, reason: str) -> None:
         self.skipped.append(SkippedFile(member.name, reason))
 
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from smalti.bench.style import BLACK, BLUE, GREY, VERMILION, drawing, tidy
 from smalti.study.runs import CURED, PAPER
 from smalti.study.selection import Study
-from smalti.study.statistics import MEASURES, Measure, spread
+from smalti.study.statistics import MEASURES, Measure, summary_of
 
 __all__ = ["draw_collapse", "draw_quality"]
 
@@ -44,7 +44,7 @@ def _draw_variant_quality(axes: Axes, study: Study, variant: str, measure: Measu
     centres, means = [], []
     for size in study.sizes(variant):
         values = [measure.value(run) for run in study.of(variant, size)]
-        found, place = spread(values), sizes.index(size) + shift
+        found, place = summary_of(values), sizes.index(size) + shift
         centres.append(place)
         means.append(found.mean)
         axes.plot([place] * len(values), values, marker, color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
@@ -91,7 +91,7 @@ def _draw_variant_codes(axes: Axes, study: Study, variant: str) -> None:
     for size in sizes:
         values = [float(run.codes_used) for run in study.of(variant, size)]
         axes.plot([size] * len(values), values, marker, color=colour, alpha=0.35, markersize=6, markeredgewidth=0)
-    means = [spread([float(run.codes_used) for run in study.of(variant, size)]).mean for size in sizes]
+    means = [summary_of([float(run.codes_used) for run in study.of(variant, size)]).mean for size in sizes]
     axes.plot(sizes, means, color=colour)
     place = len(sizes) // 2 if variant == CURED else 0
     highest = max(run.codes_used for run in study.of(variant, sizes[place]))

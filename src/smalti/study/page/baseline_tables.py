@@ -8,7 +8,7 @@ from smalti.study.classical import CodecCurve
 from smalti.study.page.tables import with_deviation
 from smalti.study.results import break_even_images
 from smalti.study.selection import Study, Target, targets
-from smalti.study.statistics import spread
+from smalti.study.statistics import summary_of
 
 __all__ = ["Rival", "break_even_table", "matched_table", "rivals", "vae_table"]
 
@@ -110,8 +110,8 @@ def _own_rows(study: Study, columns: int) -> tuple[list[tuple[str, ...]], list[i
     runs = study.reference()
     if not runs:
         return [], []
-    size, model = runs[0].codebook_size, spread([float(run.archive.bytes.model) for run in runs]).mean
-    coded = spread([run.archive.bytes_per_image for run in runs]).mean
+    size, model = runs[0].codebook_size, summary_of([float(run.archive.bytes.model) for run in runs]).mean
+    coded = summary_of([run.archive.bytes_per_image for run in runs]).mean
     fixed = runs[0].fixed_length_bytes_per_image
     model_note = f"and a model of {model / 1e6:.2f} MB"
     own = [f"{coded:.1f}"] * (columns - 1)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from smalti.bench.style import signed
 from smalti.study.results import RunResult
-from smalti.study.statistics import MEASURES, SMALLEST_SAMPLE, Comparison, SizeComparison, Spread, compare_sizes
+from smalti.study.statistics import MEASURES, SMALLEST_SAMPLE, SizeComparison, Summary, VariantComparison, compare_sizes
 
 __all__ = ["Verdict", "best_verdict", "degrade_verdict", "overall", "write_conclusion"]
 
@@ -36,7 +36,7 @@ def degrade_verdict(result: SizeComparison) -> Verdict:
     return "supports" if result.trend < 0 else "contradicts"
 
 
-def _advantage(result: SizeComparison, comparison: Comparison) -> float:
+def _advantage(result: SizeComparison, comparison: VariantComparison) -> float:
     """Return by how much the other size is better than the reference; below 0 if it is worse."""
     return -comparison.difference if result.measure.less_is_better else comparison.difference
 
@@ -176,7 +176,7 @@ def _figure(value: float) -> str:
     return f"{value:.4f}"
 
 
-def _range(values: Spread) -> str:
+def _range(values: Summary) -> str:
     return f"{_figure(values.least)} to {_figure(values.most)}"
 
 

@@ -11,7 +11,7 @@ from smalti.study.page.tables import with_deviation
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult, break_even_images
 from smalti.study.runs import ABLATED, CURED, PAPER
 from smalti.study.selection import VARIANT_NAMES, Study, targets
-from smalti.study.statistics import spread
+from smalti.study.statistics import summary_of
 
 __all__ = [
     "NOT_RUN",
@@ -81,7 +81,7 @@ def collapse_words(study: Study) -> str:
     runs = study.of(PAPER)
     if not runs:
         return NOT_RUN
-    found = spread([float(run.codes_used) for run in runs])
+    found = summary_of([float(run.codes_used) for run in runs])
     least, most = study.sizes(PAPER)[0], study.sizes(PAPER)[-1]
     text = f"The study's quantiser uses {found.least:.0f} to {found.most:.0f} codes"
     if least == most:
@@ -118,7 +118,7 @@ def rate_words(study: Study) -> str:
 
 
 def _mean(runs: tuple[RunResult, ...], value: Callable[[RunResult], float]) -> float:
-    return spread([value(run) for run in runs]).mean
+    return summary_of([value(run) for run in runs]).mean
 
 
 def cured_words(study: Study) -> str:
@@ -140,7 +140,7 @@ def cured_words(study: Study) -> str:
 
 
 def _means(one: tuple[RunResult, ...], other: tuple[RunResult, ...], attribute: str) -> tuple[float, float]:
-    first, second = (spread([getattr(run.test, attribute) for run in runs]).mean for runs in (one, other))
+    first, second = (summary_of([getattr(run.test, attribute) for run in runs]).mean for runs in (one, other))
     return first, second
 
 
@@ -202,19 +202,19 @@ def vae_words(study: Study) -> str:
     if study.vae is None or not runs:
         return NOT_RUN
     rate = _mean(runs, lambda run: run.archive.bytes_per_image)
-    mse, ssim = (spread([getattr(run.test, name) for run in runs]).mean for name in ("mse", "ssim"))
+    mse, ssim = (summary_of([getattr(run.test, name) for run in runs]).mean for name in ("mse", "ssim"))
     own = f"K = {runs[0].codebook_size} has MSE {mse:.4f} and SSIM {ssim:.3f} at {rate:.1f} bytes"
     found = [at_rate(run.points, rate) for run in study.vae.runs]
     known = [each for each in found if each is not None]
     if len(known) < len(found):
         finest = [max(run.points, key=lambda point: point.bytes_per_image) for run in study.vae.runs]
         known = [(point.mse, point.ssim) for point in finest]
-        at = f"At its finest step, {spread([point.bytes_per_image for point in finest]).mean:.1f} bytes an image,"
+        at = f"At its finest step, {summary_of([point.bytes_per_image for point in finest]).mean:.1f} bytes an image,"
     else:
         at = f"At the same {rate:.1f} bytes an image"
-    vae_mse = spread([each[0] for each in known]).mean
+    vae_mse = summary_of([each[0] for each in known]).mean
     model = _mean(runs, lambda run: run.archive.bytes.model)
-    vae_ssim = spread([each[1] for each in known]).mean
+    vae_ssim = summary_of([each[1] for each in known]).mean
     return (
         f"{at} the VAE gives MSE {vae_mse:.4f} and SSIM {vae_ssim:.3f}, over {len(known)} seeds: "
         f"{_compared((vae_mse, vae_ssim), runs)} {own}. Its decoder takes "
@@ -225,7 +225,7 @@ def vae_words(study: Study) -> str:
 
 def _compared(vae: tuple[float, float], runs: tuple[RunResult, ...]) -> str:
     """Say how MSE and SSIM of the VAE compare with those of the runs, no finer than the runs differ by seed."""
-    mse, ssim = spread([run.test.mse for run in runs]), spread([run.test.ssim for run in runs])
+    mse, ssim = summary_of([run.test.mse for run in runs]), summary_of([run.test.ssim for run in runs])
     gains = (mse.mean - vae[0], vae[1] - ssim.mean)
     noise = (mse.deviation or 0.0, ssim.deviation or 0.0)
     words = [

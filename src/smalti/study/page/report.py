@@ -15,7 +15,7 @@ from smalti.bench.style import to_html, to_markdown
 from smalti.errors import SourceError
 from smalti.study.classical import ClassicalResult
 from smalti.study.page.narrative import NOT_RUN, protocol_words
-from smalti.study.page.sections import Illustration, Section, write_sections
+from smalti.study.page.sections import Illustration, ReportSection, write_sections
 from smalti.study.results import StudyInfo, read_amortisation, read_runs
 from smalti.study.selection import Study
 from smalti.study.vae import VaeResult
@@ -55,7 +55,7 @@ def build_report(folder: Path) -> Path:
     return page
 
 
-def _render(study: Study, sections: tuple[Section, ...]) -> str:
+def _render(study: Study, sections: tuple[ReportSection, ...]) -> str:
     environment = Environment(
         loader=PackageLoader("smalti.study.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

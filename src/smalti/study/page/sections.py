@@ -25,7 +25,7 @@ from smalti.study.results import Pictures, RunResult
 from smalti.study.runs import CURED, PAPER
 from smalti.study.selection import VARIANT_NAMES, Study
 
-__all__ = ["Illustration", "Section", "write_sections"]
+__all__ = ["Illustration", "ReportSection", "write_sections"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Illustration:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A section: its words, figures and tables; `verdict` brings the words out."""
 
     anchor: str
@@ -49,11 +49,11 @@ class Section:
     verdict: bool = False
 
 
-def write_sections(study: Study, folder: Path) -> tuple[Section, ...]:
+def write_sections(study: Study, folder: Path) -> tuple[ReportSection, ...]:
     """Draw the figures of a study into FOLDER/figures and return the report's sections."""
     figures = folder / "figures"
     return (
-        Section(
+        ReportSection(
             "conclusion", "Is the study’s conclusion borne out?", (write_conclusion(study.of(PAPER)),), verdict=True
         ),
         _quality_section(study, figures),
@@ -69,7 +69,7 @@ def _present(*tables: Table | None) -> tuple[Table, ...]:
     return tuple(table for table in tables if table is not None and table.rows)
 
 
-def _quality_section(study: Study, figures: Path) -> Section:
+def _quality_section(study: Study, figures: Path) -> ReportSection:
     path = figures / "quality.png"
     draw_quality(study, path)
     picture = Illustration(
@@ -79,10 +79,10 @@ def _quality_section(study: Study, figures: Path) -> Section:
         "Two panels of MSE and SSIM against codebook size; the numbers are in the table that follows.",
     )
     tables = _present(quality_table(study), comparison_table(study))
-    return Section("quality", "Table 1, over seeds", (reproduction_words(study),), (picture,), tables)
+    return ReportSection("quality", "Table 1, over seeds", (reproduction_words(study),), (picture,), tables)
 
 
-def _rate_section(study: Study, figures: Path) -> Section:
+def _rate_section(study: Study, figures: Path) -> ReportSection:
     path = figures / "collapse.png"
     draw_collapse(study, path)
     picture = Illustration(
@@ -92,17 +92,19 @@ def _rate_section(study: Study, figures: Path) -> Section:
         "Codes used against codebook size; the numbers are in the tables of this section and the next.",
     )
     paragraphs = (collapse_words(study), rate_words(study))
-    return Section("rate", "Codes in use, and what they cost", paragraphs, (picture,), _present(rate_table(study)))
+    return ReportSection(
+        "rate", "Codes in use, and what they cost", paragraphs, (picture,), _present(rate_table(study))
+    )
 
 
-def _cured_section(study: Study) -> Section:
+def _cured_section(study: Study) -> ReportSection:
     tables = _present(quality_table(study, CURED), rate_table(study, CURED), ablation_table(study))
     words = (cured_words(study), ablation_words(study))
     # Where neither was run, once is enough to say it.
-    return Section("cured", "The collapse cured", tuple(dict.fromkeys(words)), tables=tables)
+    return ReportSection("cured", "The collapse cured", tuple(dict.fromkeys(words)), tables=tables)
 
 
-def _pictures_section(study: Study, folder: Path) -> Section:
+def _pictures_section(study: Study, folder: Path) -> ReportSection:
     first = {size: study.of(PAPER, size)[0] for size in study.sizes(PAPER)}
     rows = {f"K = {size}": Pictures.read(folder, run.name) for size, run in first.items()}
     shown = {name: pictures for name, pictures in rows.items() if pictures is not None}
@@ -120,7 +122,7 @@ def _pictures_section(study: Study, folder: Path) -> Section:
     for run in (*study.reference()[:1], *study.of(CURED)[:1]):
         illustrations += _atlas(run, folder)
     paragraphs = () if illustrations else (NOT_RUN,)
-    return Section("pictures", "Digits and codebooks", paragraphs, tuple(illustrations))
+    return ReportSection("pictures", "Digits and codebooks", paragraphs, tuple(illustrations))
 
 
 def _atlas(run: RunResult, folder: Path) -> list[Illustration]:
@@ -140,7 +142,7 @@ def _atlas(run: RunResult, folder: Path) -> list[Illustration]:
     ]
 
 
-def _baselines_section(study: Study, figures: Path) -> Section:
+def _baselines_section(study: Study, figures: Path) -> ReportSection:
     path = figures / "rate-distortion.png"
     draw_rate_distortion(study, path)
     picture = Illustration(
@@ -150,7 +152,7 @@ def _baselines_section(study: Study, figures: Path) -> Section:
         "Two panels of MSE and SSIM against bytes per image; the numbers at matched quality are in the table.",
     )
     words = tuple(dict.fromkeys((classical_words(study), vae_words(study))))
-    return Section(
+    return ReportSection(
         "baselines", "Beside other codecs", words, (picture,), _present(matched_table(study), vae_table(study))
     )
 
@@ -159,10 +161,10 @@ SHOWN_RIVALS = (("PNG", "each"), ("WebP", "each"), ("JPEG XL", "mosaic"), ("AVIF
 """The codecs in the figure of amortisation; the table has all."""
 
 
-def _amortisation_section(study: Study, figures: Path) -> Section:
+def _amortisation_section(study: Study, figures: Path) -> ReportSection:
     heading, words = "What the model costs", (amortisation_words(study),)
     if not study.amortisation:
-        return Section("amortisation", heading, words)
+        return ReportSection("amortisation", heading, words)
     path = figures / "amortisation.png"
     shown: tuple[Rival, ...] = tuple(rival for rival in rivals(study) if (rival.name, rival.mode) in SHOWN_RIVALS)
     draw_amortisation(study.amortisation, shown, path)
@@ -172,4 +174,4 @@ def _amortisation_section(study: Study, figures: Path) -> Section:
         "codecs that carry none, at equal MSE; rings: from there on the archive is smaller.",
         "Compression ratio against number of images; the break-even points are in the table.",
     )
-    return Section("amortisation", heading, words, (picture,), _present(break_even_table(study)))
+    return ReportSection("amortisation", heading, words, (picture,), _present(break_even_table(study)))

@@ -9,14 +9,14 @@ from smalti.bench.style import Table, signed
 from smalti.study.results import STUDY_TABLE, RunResult
 from smalti.study.runs import PAPER
 from smalti.study.selection import VARIANT_NAMES, Study
-from smalti.study.statistics import MEASURES, compare_sizes, spread
+from smalti.study.statistics import MEASURES, compare_sizes, summary_of
 
 __all__ = ["ablation_table", "comparison_table", "quality_table", "rate_table", "with_deviation"]
 
 
 def with_deviation(values: list[float], digits: int) -> str:
     """Return "mean ± standard deviation" of values, the mean alone of a single one."""
-    found = spread(values)
+    found = summary_of(values)
     mean = f"{found.mean:,.{digits}f}"
     return mean if found.deviation is None else f"{mean} ± {found.deviation:,.{digits}f}"
 

@@ -1,6 +1,6 @@
 """Several processes that fit one model: each learns from its part of every batch, and what it finds is summed over all.
 
-Training code reads the same for one process and for many: it takes a `Group`, of which one process alone is the
+Training code reads the same for one process and for many: it takes a `ProcessGroup`, of which one process alone is the
 simplest (`ALONE`, which does nothing). A batch is the same set of images however many ranks share it, so a fit differs
 between numbers of ranks only by the order of float sums. Built on torch.distributed: gloo on processors, NCCL on GPUs.
 No pickle goes between ranks: only tensors and JSON.
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from smalti.errors import SmaltiError
 
-__all__ = ["ALONE", "TIMEOUT", "Group", "RankError", "Ranks", "State", "joined"]
+__all__ = ["ALONE", "TIMEOUT", "ProcessGroup", "RankError", "Ranks", "State", "joined"]
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others: ranks may need this long, one more than another, to read their source."""
@@ -39,7 +39,7 @@ class RankError(SmaltiError):
         self.exit_code = exit_code
 
 
-class Group:
+class ProcessGroup:
     """The processes that fit a model together; this one is a single process by itself.
 
     rank : of this process, from 0    size : how many there are
@@ -110,11 +110,11 @@ class Group:
         self.any(False)
 
 
-ALONE = Group()
+ALONE = ProcessGroup()
 """One process that fits by itself."""
 
 
-class Ranks(Group):
+class Ranks(ProcessGroup):
     """The default process group of torch.distributed.
 
     device : where tensors must be to travel
@@ -267,7 +267,7 @@ class _Summed(torch.autograd.Function):
 
 
 @contextmanager
-def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Group]:
+def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[ProcessGroup]:
     """The group that this process belongs to.
 
     A process group that is initialised already is taken, and left as it is. Else one is started from the environment

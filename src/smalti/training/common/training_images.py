@@ -20,7 +20,7 @@ from smalti.errors import ModelError, SourceError
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
 from smalti.storage.spool import spool_file
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 
 __all__ = ["SpooledPixels", "TrainingImages", "check_equal", "check_same_images", "to_unit_range"]
@@ -104,7 +104,7 @@ class TrainingImages:
         return min(batch_images, len(self) - step * batch_images)
 
     def epoch(
-        self, batch_images: int, seed: int, epoch: int, first_step: int = 0, group: Group = ALONE
+        self, batch_images: int, seed: int, epoch: int, first_step: int = 0, group: ProcessGroup = ALONE
     ) -> Iterator[Tensor]:
         """Yield an epoch's batches from `first_step` on, in an order that depends on seed and epoch alone.
 
@@ -159,13 +159,13 @@ def _read(source: ImageSource, beside: Path | None) -> tuple[Pixels | SpooledPix
 # was sibling import
 
 
-def check_same_images(images: TrainingImages, group: Group) -> None:
+def check_same_images(images: TrainingImages, group: ProcessGroup) -> None:
     """Raise SourceError if a rank has other images than another."""
     if len(set(group.texts(images.fingerprint))) > 1:
         raise SourceError("the ranks have read different images; let every machine read the same source")
 
 
-def check_equal(tensors: dict[str, Tensor], group: Group) -> None:
+def check_equal(tensors: dict[str, Tensor], group: ProcessGroup) -> None:
     """Raise ModelError, naming the tensors, if a tensor has other bits on one rank than on another."""
     if group.size == 1:
         return

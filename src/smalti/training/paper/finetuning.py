@@ -19,7 +19,7 @@ from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.errors import ModelError
 from smalti.images.batch import Pixels
 from smalti.images.quality import squared_errors
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.paper.epoch_report import QuantizationReport
@@ -50,7 +50,7 @@ def quantize_decoder(
     settings: FitSettings,
     steps: int,
     on_step: StepCallback = lambda step: None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> tuple[IntegerNetwork, QuantizationReport]:
     """Turn the decoder of a fitted network into integers.
 
@@ -88,7 +88,7 @@ def _train(
     settings: FitSettings,
     steps: int,
     on_step: StepCallback,
-    group: Group,
+    group: ProcessGroup,
 ) -> None:
     device = next(network.parameters()).device
     decoder.to(device).train()
@@ -109,7 +109,7 @@ def _train(
         on_step(step + 1)
 
 
-def _batches(images: TrainingImages, settings: FitSettings, group: Group) -> Iterator[tuple[Tensor, float]]:
+def _batches(images: TrainingImages, settings: FitSettings, group: ProcessGroup) -> Iterator[tuple[Tensor, float]]:
     """Yield this rank's parts of batches and their shares, without end, in epochs that follow those of the fit."""
     epoch = settings.epochs
     while True:
@@ -143,7 +143,7 @@ def _float(network: VQVAE, tokens: Tensor, scale: PixelScale) -> Pixels:
     return joined
 
 
-def _mse(decoded: Pixels, originals: Pixels, group: Group) -> float:
+def _mse(decoded: Pixels, originals: Pixels, group: ProcessGroup) -> float:
     """Mean squared error of all ranks' images."""
     height, width = originals.shape[1:3]
     squared = int(squared_errors(originals, decoded[:, :height, :width]).sum())

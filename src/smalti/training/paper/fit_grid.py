@@ -17,7 +17,7 @@ from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.decoders.layers.network_packing import pack_network
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images, to_unit_range
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
@@ -49,7 +49,7 @@ def validate(
     network: VQVAE,
     pixels: Pixels,
     device: str = "cpu",
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
     scale: PixelScale = EIGHT_BITS,
 ) -> Validation:
     """Measure a network on images [n, H, W, C]; its mode (training or not) is as before afterwards.
@@ -105,7 +105,7 @@ def fit(
     resume: bool = False,
     observer: Observer | None = None,
     provenance: dict[str, Any] | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Model:
     """Fit a network, turn its decoder into integers, and return both.
 
@@ -123,7 +123,7 @@ def fit(
     images, ModelError if they end with other weights, RankError if one of them fails.
     """
     check_same_images(images, group)
-    loop = _Loop(images, settings, device, group)
+    loop = _GridLoop(images, settings, device, group)
     if resume and checkpoint is not None:
         loop.load(checkpoint)
     observer = observer or SilentObserver()
@@ -157,10 +157,10 @@ def fit(
     return loop.model(decoder, report, provenance or {})
 
 
-class _Loop:
+class _GridLoop:
     """The moving parts of a fit: network, optimiser, and how far it is."""
 
-    def __init__(self, images: TrainingImages, settings: FitSettings, device: str, group: Group = ALONE) -> None:
+    def __init__(self, images: TrainingImages, settings: FitSettings, device: str, group: ProcessGroup = ALONE) -> None:
         self.images, self.settings, self.device, self.group = images, settings, device, group
         self.image_shape = images.image_shape
         torch.manual_seed(settings.seed)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.decoders.layers.integer_network import EXACT, Clip, IntegerNetwork, Layer, PixelTable
-from smalti.training.common.distributed import Group
+from smalti.training.common.distributed import ProcessGroup
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.paper.vqvae import VQVAE
 
@@ -178,7 +178,7 @@ class QuantizedDecoder(nn.Module):
             for form, weight, bias in zip(self.forms, self.weights, self.biases, strict=True)
         ]
 
-    def take_from_main(self, group: Group) -> None:
+    def take_from_main(self, group: ProcessGroup) -> None:
         """Have the numbers of rank 0: scales come from sums of floats, which processors may round differently."""
         unit = torch.tensor([self.unit], dtype=torch.float64)
         group.broadcast([*self.parameters(), *(form.shift for form in self.forms), unit])

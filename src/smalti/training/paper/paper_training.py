@@ -20,7 +20,7 @@ from smalti.training.training_kind import FitOptions, FittedModel, FittedSetting
 if TYPE_CHECKING:
     from smalti.training.pyramid.trade_off import Goal
 
-__all__ = ["PaperKind"]
+__all__ = ["PaperTraining"]
 
 VALIDATION_IMAGES = 10_000
 TRAINING_SAMPLE_IMAGES = 2_000
@@ -30,7 +30,7 @@ FEW_STEPS = 1_500
 """Below about this many steps the study's network has not learned its images (it takes 2,814 in the study)."""
 
 
-class PaperKind:
+class PaperTraining:
     """Models of one codebook on a grid. See TrainingKind."""
 
     profiles = tuple(PROFILES)

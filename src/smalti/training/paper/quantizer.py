@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.paper.settings import QuantizerSettings
 
 __all__ = ["Codebook", "Quantized", "VectorQuantizer", "mean_square"]
@@ -42,7 +42,7 @@ class Codebook(nn.Module):
             return torch.cat([torch.addmm(squares, part, self.weight.t(), alpha=-2).argmin(1) for part in parts])
 
     @torch.no_grad()
-    def track(self, vectors: Tensor, tokens: Tensor, decay: float, group: Group = ALONE) -> None:
+    def track(self, vectors: Tensor, tokens: Tensor, decay: float, group: ProcessGroup = ALONE) -> None:
         """Take a batch into the running counts and sums: vectors [n, D], tokens [n]. group : whose batches it is of."""
         counts, sums = self._totals(vectors, tokens, group)
         self.counts.lerp_(counts, 1 - decay)
@@ -62,7 +62,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def start_from_kmeans(
-        self, vectors: Tensor, vectors_per_step: int, generator: torch.Generator, group: Group = ALONE
+        self, vectors: Tensor, vectors_per_step: int, generator: torch.Generator, group: ProcessGroup = ALONE
     ) -> None:
         """Set the codes to the centroids of `vectors` [n, D] by Lloyd's algorithm from random ones of them.
 
@@ -81,7 +81,7 @@ class Codebook(nn.Module):
         self.counts.copy_((counts * (vectors_per_step / population)).clamp_min(1e-3))
         self.sums.copy_(self.weight * self.counts[:, None])
 
-    def _totals(self, vectors: Tensor, tokens: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+    def _totals(self, vectors: Tensor, tokens: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor]:
         """How many vectors took each code, [K], and their sums, [K, D], on all ranks together."""
         counts = torch.bincount(tokens, minlength=len(self.weight)).to(vectors.dtype)
         sums = torch.zeros_like(self.sums).index_add_(0, tokens, vectors)
@@ -111,7 +111,7 @@ class VectorQuantizer(nn.Module):
     group : whose ranks' latents move the codes together, each calling with its part; a fit sets it
     """
 
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
 
     def __init__(self, latent_channels: int, settings: QuantizerSettings) -> None:
         super().__init__()

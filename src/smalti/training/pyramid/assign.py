@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from smalti.decoders.pyramid.context import reach
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.pyramid.learned_pyramid import Pyramid
 
 __all__ = ["Assigned", "CodeUse", "assign", "curvatures"]
@@ -135,7 +135,7 @@ class _Context:
 
 
 def curvatures(
-    pyramid: Pyramid, latents: list[Tensor], generator: torch.Generator, images: int, group: Group = ALONE
+    pyramid: Pyramid, latents: list[Tensor], generator: torch.Generator, images: int, group: ProcessGroup = ALONE
 ) -> list[Tensor]:
     """Return the distortion of a squared unit of each channel, [D] for each scale, by one random probe of each image.
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from smalti.images.batch import Pixels
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.common.training_images import TrainingImages
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.learned_prior import LevelPrior, context_size
 from smalti.training.pyramid.learned_pyramid import LevelForm, Pyramid
-from smalti.training.pyramid.learner import Learner, Plan
+from smalti.training.pyramid.learner import FitPlan, Learner
 from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE, EFFORTS, PyramidSettings, PyramidShape
 
 __all__ = [
@@ -278,7 +278,9 @@ def _forms(shape: PyramidShape, scale: int, count: int) -> list[LevelForm]:
     return [LevelForm(scale, start, stop - start) for start, stop in pairwise(borders)]
 
 
-def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized, group: Group = ALONE) -> Learner:
+def make_learner(
+    images: TrainingImages, settings: PyramidSettings, sized: Sized, group: ProcessGroup = ALONE
+) -> Learner:
     """Return what learns, before its first step. The global generator of torch is left as it was."""
     pixels = math.prod(images.image_shape)
     with torch.random.fork_rng(devices=[]):
@@ -286,7 +288,7 @@ def make_learner(images: TrainingImages, settings: PyramidSettings, sized: Sized
         encoder = PyramidEncoder(sized.shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         sizes = [1] * sum(sized.levels)
         pyramid = make_pyramid(sized.shape, sized.levels, sizes, settings.conditional, settings.seed, images.scale)
-    plan = Plan.of(sized.steps, images.steps_per_epoch(BATCH_IMAGES))
+    plan = FitPlan.of(sized.steps, images.steps_per_epoch(BATCH_IMAGES))
     goal_sse = None if sized.goal_mse is None else sized.goal_mse * pixels
     return Learner(
         encoder,

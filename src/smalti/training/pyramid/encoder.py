@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 __all__ = ["PyramidEncoder"]
@@ -37,7 +37,7 @@ class _Head(nn.Module):
     group : whose ranks' latents are scaled together while they learn
     """
 
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
 
     def __init__(self, channels: int, stride: tuple[int, int], latents: int) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class PyramidEncoder(nn.Module):
         canvas = F.silu(self.residual(self.down(F.silu(self.patches(images)))))
         return [head(canvas) for head in self.heads]
 
-    def share(self, group: Group) -> None:
+    def share(self, group: ProcessGroup) -> None:
         """Scale latents together with the other ranks of a group, while learning."""
         for head in self.heads:
             head.group = group  # type: ignore[assignment]

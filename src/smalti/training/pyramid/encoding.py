@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smalti.errors import ModelError
 from smalti.images.quality import ssim
-from smalti.training.common.distributed import ALONE, Group, State
+from smalti.training.common.distributed import ALONE, ProcessGroup, State
 from smalti.training.common.tensors import read_tensors, write_tensors
 from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.observer import Progress
@@ -124,7 +124,7 @@ class Encoding:
         state: Path | None = None,
         resume: bool = False,
         other_bits: Callable[[], float] = lambda: 0.0,
-        group: Group = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self._group = group
         self._state, self._resume, self._fingerprint = state, resume, model.fingerprint()

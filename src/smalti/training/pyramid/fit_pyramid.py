@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smalti.errors import ModelError
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.tensors import write_tensors
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
@@ -146,7 +146,7 @@ def fit_pyramid(
     resume: bool = False,
     observer: Observer | None = None,
     provenance: dict[str, Any] | None = None,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> PyramidModel:
     """Fit a pyramid.
 
@@ -164,7 +164,7 @@ def fit_pyramid(
     sized = size_up(images, settings)
     if len(set(group.texts(repr(sized)))) > 1:
         raise ModelError("the ranks would fit networks of different sizes; fit on machines of one kind")
-    loop = _Loop(images, settings, sized, checkpoint, group)
+    loop = _PyramidLoop(images, settings, sized, checkpoint, group)
     if resume and checkpoint is not None:
         loop.load(checkpoint)
     observer = observer or SilentObserver()
@@ -180,7 +180,7 @@ def _refined(
     checkpoint: Path | None,
     resume: bool,
     observer: Observer,
-    group: Group,
+    group: ProcessGroup,
 ) -> PyramidModel:
     """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
     state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
@@ -219,11 +219,16 @@ def _refined(
     return replace(model, price=encoding.price)
 
 
-class _Loop:
+class _PyramidLoop:
     """A learner, its images, and what was measured on the way."""
 
     def __init__(
-        self, images: TrainingImages, settings: PyramidSettings, sized: Sized, checkpoint: Path | None, group: Group
+        self,
+        images: TrainingImages,
+        settings: PyramidSettings,
+        sized: Sized,
+        checkpoint: Path | None,
+        group: ProcessGroup,
     ) -> None:
         self._group = group
         self._images, self._settings, self._sized, self._checkpoint = images, settings, sized, checkpoint

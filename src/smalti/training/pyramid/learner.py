@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smalti.training.common.distributed import ALONE, Group
+from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.pyramid.assign import assign, curvatures
 from smalti.training.pyramid.codebooks import UseTotals, distinct, few_different, kmeans, resized
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.learned_pyramid import Pyramid
 from smalti.training.pyramid.trade_off import TradeOff, learning_rate
 
-__all__ = ["Learner", "Plan", "StepMeasure", "gradients", "mean_part"]
+__all__ = ["FitPlan", "Learner", "StepMeasure", "gradients", "mean_part"]
 
 LEARNING_RATE = 1.5e-3
 PRIOR_RATE = 2e-2
@@ -49,7 +49,7 @@ FIRST_CODES = 64
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitPlan:
     """Steps of a fit.
 
     steps : all of them
@@ -71,7 +71,7 @@ class Plan:
         return since > 0 and since % self.resize_every == 0 and step < 0.9 * self.steps
 
     @classmethod
-    def of(cls, steps: int, steps_per_epoch: int) -> "Plan":
+    def of(cls, steps: int, steps_per_epoch: int) -> "FitPlan":
         """A plan of so many steps."""
         warm_up = min(steps // 12, max(LEAST_WARM_UP, steps_per_epoch))
         resize_every = max(LEAST_BETWEEN_CHANGES, steps // 25)
@@ -106,7 +106,7 @@ class Learner:
         self,
         encoder: PyramidEncoder,
         pyramid: Pyramid,
-        plan: Plan,
+        plan: FitPlan,
         images: int,
         likely_price: float,
         goal_sse: float | None,
@@ -115,7 +115,7 @@ class Learner:
         codes: int | None = None,
         rate_aware: bool = True,
         shrink_weights: bool = True,
-        group: Group = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.group = group
         encoder.share(group)

@@ -13,10 +13,10 @@ from smalti.training.pyramid.pyramid_settings import DEFAULT_EFFORT, DEFAULT_MSE
 from smalti.training.pyramid.trade_off import Goal
 from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
 
-__all__ = ["PyramidKind"]
+__all__ = ["PyramidTraining"]
 
 
-class PyramidKind:
+class PyramidTraining:
     """Models of several levels of tokens. See TrainingKind."""
 
     profiles = tuple(DEFAULT_MSE)
