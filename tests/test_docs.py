@@ -23,6 +23,7 @@ PROGRAM = re.compile(r"(?<![\w./-])([\w-]+(?:/[\w-]+)*\.py)\b")
 FOLDER = re.compile(r"(?<![\w./<-])((?:[a-z_]+/)+)(?![\w*<{-])")
 MODULE = re.compile(r"(?<![\w./-])smalti((?:\.[A-Za-z_]\w*)+)")
 RUN = re.compile(r"python -m ((?!smalti\b|pip\b|venv\b|pytest\b)[a-z_][a-z0-9_.]*)")
+IMPORT = re.compile(r"from smalti((?:\.\w+)*) import (\w+(?:, \w+)*)")
 LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -61,6 +62,14 @@ def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", plain).strip().lower().replace(" ", "-")
 
 
+def _leads_somewhere(link: str, page: Path) -> bool:
+    target, _, fragment = link.partition("#")
+    found = page.parent / target if target else page
+    if not fragment or not found.is_file():
+        return found.exists()
+    return fragment in {_anchor(heading) for heading in HEADING.findall(found.read_text())}
+
+
 @pytest.mark.parametrize("page", CURRENT, ids=_name)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text()
@@ -78,7 +87,11 @@ def test_folders_that_the_map_names_are_there() -> None:
 
 @pytest.mark.parametrize("page", CURRENT, ids=_name)
 def test_modules_that_a_page_names_are_there(page: Path) -> None:
-    named = set(MODULE.findall(page.read_text()))
+    text = page.read_text()
+    named = {
+        *MODULE.findall(text),
+        *(f"{home}.{name}" for home, names in IMPORT.findall(text) for name in names.split(", ")),
+    }
     assert [f"smalti{name}" for name in sorted(named) if not _is_in_package(name)] == []
 
 
@@ -91,15 +104,5 @@ def test_programs_that_a_page_runs_are_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_relative_links_lead_somewhere(page: Path) -> None:
-    text = FENCE.sub("", page.read_text())
-    lost = []
-    for link in LINK.findall(text):
-        target, _, fragment = link.partition("#")
-        if "://" in target:
-            continue
-        found = (page.parent / target) if target else page
-        if not found.exists():
-            lost.append(link)
-        elif fragment and fragment not in {_anchor(heading) for heading in HEADING.findall(found.read_text())}:
-            lost.append(link)
-    assert lost == []
+    links = LINK.findall(FENCE.sub("", page.read_text()))
+    assert [link for link in links if "://" not in link and not _leads_somewhere(link, page)] == []
