@@ -1,4 +1,4 @@
-"""Which files of smalti a call enters: `benchmarks.structure` runs this in a fresh process, on the code of any checkout.
+"""Which files of smalti a call enters: `benchmarks.structure` runs this in a fresh process, on any checkout.
 
     PYTHONPATH=CHECKOUT/src python -m benchmarks.walk compress IMAGES.npy
     PYTHONPATH=CHECKOUT/src python -m benchmarks.walk read ARCHIVE
