@@ -78,9 +78,9 @@ def test_reduced_precision_is_off_while_it_works_and_on_again_after(study, preci
     assert (decoded.numpy() == pixels).all()
 
 
-def test_pieces_do_not_matter(study, monkeypatch):
+def test_the_number_of_images_at_a_time_does_not_matter(study, monkeypatch):
     network, tokens, pixels = study
-    monkeypatch.setattr("smalti.torch_decoders.grid.PIECE_NUMBERS", 200_000)
+    monkeypatch.setattr("smalti.torch_decoders.grid.BATCH_NUMBERS", 200_000)
     assert (TorchIntegerDecoder(network).decode(tokens[:40]).numpy() == pixels[:40]).all()
 
 

@@ -44,10 +44,10 @@ def some():
     return network, grid, tokens, PyramidDecoder(network, grid).decode(tokens)
 
 
-def test_pieces_do_not_matter(some, monkeypatch):
+def test_the_number_of_images_at_a_time_does_not_matter(some, monkeypatch):
     network, grid, tokens, pixels = some
     assert len(np.unique(pixels)) > 50
-    monkeypatch.setattr("smalti.torch_decoders.pyramid.PIECE_NUMBERS", 1500)
+    monkeypatch.setattr("smalti.torch_decoders.pyramid.BATCH_NUMBERS", 1500)
     assert (
         TorchPyramidDecoder(network, grid).decode(torch.from_numpy(tokens.astype(np.int64))).numpy() == pixels
     ).all()

@@ -1,4 +1,4 @@
-"""Decoder kinds: they turn tokens into pixels and tokens into bytes, in integers, with the same result on every machine.
+"""Decoder kinds: tokens to pixels and tokens to bytes, in integers, with the same result on every machine.
 
     kind.py       DecoderKind, and KINDS: one line for each kind
     contract.py   what kinds take and return (facts, limits, models, priors), and the checks that they share

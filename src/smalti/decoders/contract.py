@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Layer, PixelType
+from smalti.decoders.layers.integer_network import Layer, Pair, PixelType
 from smalti.errors import DamagedArchiveError, ModelError, UsageError
 from smalti.images.batch import Pixels
 
@@ -36,10 +36,6 @@ __all__ = [
     "check_pixels",
     "operations",
 ]
-
-
-Pair = tuple[int, int]
-"""Rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ class Tokens(Protocol):
         """Yield the tokens of all images, uint16 [n, T], for `piece_images` images at a time."""
 
     def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
-        """How often each code occurs at each position: int64 [T, codes]. `ranks` [K] holds the index of each code in use."""
+        """How often each code occurs at each position: int64 [T, codes]. ranks : [K], the index of each code in use"""
 
 
 class ImageModel(Protocol):

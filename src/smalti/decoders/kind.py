@@ -27,7 +27,7 @@ class DecoderKind(Protocol):
 
     @property
     def fits_prior(self) -> bool:
-        """True if a writer fits the prior to its archive's tokens; False if the caller gives one, which may be shared."""
+        """True if a writer fits the prior to its tokens; False if the caller gives a prior, which may be shared."""
 
     @property
     def has_levels(self) -> bool:

@@ -34,7 +34,7 @@ CodeIds = NDArray[np.uint16]
 
 
 class GridKind:
-    """The kind of a token grid. Its prior is fitted to the tokens of each archive, and a file holds two copies of it."""
+    """The kind of a token grid. The prior is fitted to the tokens of each archive; a file holds two copies of it."""
 
     name = IntegerNetwork.kind
     fewest_codes = 1

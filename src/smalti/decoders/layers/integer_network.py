@@ -25,10 +25,12 @@ __all__ = [
     "Float",
     "IntegerNetwork",
     "Layer",
+    "Pair",
     "PixelTable",
     "PixelType",
     "Values",
     "check_chain",
+    "check_outputs",
     "pixel_type",
 ]
 
@@ -38,6 +40,9 @@ EXACT = 1 << 24
 
 PixelType = np.dtype[np.uint8] | np.dtype[np.uint16]
 """The type of pixels: 8 or 16 bits."""
+
+Pair = tuple[int, int]
+"""Rows and columns, or numbers along them: (y, x)."""
 
 MAX_SHIFT = 24
 MAX_TABLE = 1 << 16
@@ -96,8 +101,8 @@ class Layer:
     weight: NDArray[np.int16]
     bias: NDArray[np.int32]
     shift: NDArray[np.uint8]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    stride: Pair
+    padding: Pair
     activation: Clip | PixelTable
 
     def __post_init__(self) -> None:
@@ -106,11 +111,7 @@ class Layer:
         outputs = self.weight.shape[3]
         if max(self.inputs, outputs) > MAX_CHANNELS:
             raise ModelError(f"a layer from {self.inputs} to {outputs} channels; {MAX_CHANNELS} are the most")
-        for name, array, dtype in (("bias", self.bias, np.int32), ("shift", self.shift, np.uint8)):
-            if array.dtype != dtype or array.shape != (outputs,):
-                raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{outputs}]")
-        if int(self.shift.max()) > MAX_SHIFT:
-            raise ModelError(f"a shift of {self.shift.max()} is above {MAX_SHIFT}")
+        check_outputs(self.bias, self.shift, outputs)
         if self.kind not in ("tokens", "up", "conv"):
             raise ModelError(f"unknown kind of layer {self.kind!r}")
         if self.kind != "tokens" and not -128 <= int(self.weight.min()) <= int(self.weight.max()) <= 127:
@@ -132,11 +133,11 @@ class Layer:
         return int(self.weight.shape[3])
 
     @property
-    def kernel(self) -> tuple[int, int]:
+    def kernel(self) -> Pair:
         """(y, x)."""
         return self.weight.shape[1], self.weight.shape[2]
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def output_size(self, size: Pair) -> Pair:
         """Rows and columns out for rows and columns in; ModelError if nothing would remain."""
         sides = zip(size, self.kernel, self.stride, self.padding, strict=True)
         if self.kind == "conv":
@@ -164,6 +165,15 @@ class Layer:
             for x in range(step_x)
         ]
         return int(np.max(totals))
+
+
+def check_outputs(bias: NDArray[np.int32], shift: NDArray[np.uint8], outputs: int) -> None:
+    """Raise ModelError unless biases are int32 [outputs], and shifts uint8 [outputs], each 0 to 24."""
+    for name, array, dtype in (("bias", bias, np.int32), ("shift", shift, np.uint8)):
+        if array.dtype != dtype or array.shape != (outputs,):
+            raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{outputs}]")
+    if int(shift.max()) > MAX_SHIFT:
+        raise ModelError(f"a shift of {shift.max()} is above {MAX_SHIFT}")
 
 
 def check_chain(layers: tuple[Layer, ...], low: int, high: int) -> None:
@@ -221,7 +231,7 @@ class IntegerNetwork:
         """Of the pixels: uint8 or uint16."""
         return pixel_type(self.layers)
 
-    def output_size(self, grid: tuple[int, int]) -> tuple[int, int]:
+    def output_size(self, grid: Pair) -> Pair:
         """Rows and columns of an image for a token grid (h, w); ModelError if nothing would remain."""
         for layer in self.layers:
             grid = layer.output_size(grid)

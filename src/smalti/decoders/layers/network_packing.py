@@ -26,6 +26,7 @@ from smalti.decoders.layers.integer_network import (
     IntegerNetwork,
     Kind,
     Layer,
+    Pair,
     PixelTable,
 )
 from smalti.entropy.coder import pack_tables
@@ -118,8 +119,6 @@ def _cost_bits(symbols: NDArray[np.int64], groups: NDArray[np.uint8], levels: Le
 MAX_DESCRIPTION_BYTES = 1 << 16
 MAX_PRECISION = 16
 MAX_TABLES = 40  # a layer has at most 31 groups of weights and 5 arrays more
-
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -217,9 +217,7 @@ class UpLayer(_Layer):
         result = self._biased(len(values), target)
         down, across = self.axes
         flat = values.reshape(-1, values.shape[3])
-        for ky, matrix in enumerate(
-            self._matrices
-        ):  # one row of the kernel at a time: it bounds the memory of products
+        for ky, matrix in enumerate(self._matrices):  # one row of the kernel at a time bounds the memory
             from_y, to_y = down.pairs(ky, source[0], target[0])
             products = (flat @ matrix).reshape(*values.shape[:3], across.kernel, self.outputs)
             for kx in range(across.kernel):

@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Values
+from smalti.decoders.layers.integer_network import Pair, Values
 from smalti.decoders.layers.stages import Axis, Region, Span, TokenLayer, UpLayer, area, extent
 
-__all__ = ["Pair", "WindowAxis", "WindowPair", "add_cells", "cut_patches", "neighbours", "number_tuples"]
+__all__ = ["WindowAxis", "WindowPair", "add_cells", "cut_patches", "neighbours", "number_tuples"]
 
 
 Index = NDArray[np.intp]
-Pair = tuple[int, int]
 
 
 def cut_patches(patches: Values, step: Pair) -> Values:
@@ -212,23 +211,23 @@ class WindowPair:
         """Channels out."""
         return self._second.outputs
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def output_size(self, size: Pair) -> Pair:
         """Rows and columns out for a grid of tokens."""
         return self._second.output_size(self._first.output_size(size))
 
-    def needed(self, target: Region, size: tuple[int, int]) -> Region:
+    def needed(self, target: Region, size: Pair) -> Region:
         """The tokens, out of a grid of `size`, that `target` depends on."""
         rows, columns = self._windows(target, size)
         return self._y.tokens(rows, size[0]), self._x.tokens(columns, size[1])
 
-    def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
+    def scratch_bytes(self, target: Region, size: Pair) -> int:
         """Bytes of memory that `run` needs for one image if every window is distinct."""
         rows, columns = extent(self._windows(target, size))
         patch = int(self._matrix.shape[1]) * self._matrix.itemsize
         values = area(target) * self._second.outputs * self._second.activation.dtype.itemsize
         return values + (patch + 8 * 8) * (rows + 1) * (columns + 1)
 
-    def run(self, tokens: Index, source: Region, target: Region, size: tuple[int, int]) -> Values:
+    def run(self, tokens: Index, source: Region, target: Region, size: Pair) -> Values:
         """Values [n, y, x, channels] of `target` for tokens [n, y, x] of `source`, out of a grid of `size`."""
         windows = self._windows(target, size)
         start = (windows[0][0] - self._y.reach + 1, windows[1][0] - self._x.reach + 1)
@@ -240,10 +239,10 @@ class WindowPair:
         patches = self._patches(members, samples, windows, size)
         return self._assembled(patches, numbers, windows, target)
 
-    def _windows(self, target: Region, size: tuple[int, int]) -> Region:
+    def _windows(self, target: Region, size: Pair) -> Region:
         return self._y.windows(target[0], size[0]), self._x.windows(target[1], size[1])
 
-    def _patches(self, members: list[Index], samples: Index, windows: Region, size: tuple[int, int]) -> Values:
+    def _patches(self, members: list[Index], samples: Index, windows: Region, size: Pair) -> Values:
         """Patches of distinct windows as cells, [distinct + 1, cells, values of a cell]; the last one is zeros."""
         flat = np.zeros((len(samples) + 1, self._matrix.shape[1]), self._matrix.dtype)
         step = max(1, _CHUNK_BYTES // (self._matrix.shape[0] * self._matrix.itemsize))
@@ -286,8 +285,8 @@ def _window_axes(first: TokenLayer, second: UpLayer) -> tuple[WindowAxis, Window
     return y, x
 
 
-def _framed(values: Index, at: Region, corners: tuple[tuple[int, int], tuple[int, int]], outside: int) -> Index:
-    """Values [n, y, x] of the region between two corners, from values of `at`; `outside` fills positions without any."""
+def _framed(values: Index, at: Region, corners: tuple[Pair, Pair], outside: int) -> Index:
+    """Values [n, y, x] of the region between two corners, from values at `at`; `outside` where there is none."""
     (top, left), (bottom, right) = corners
     framed = np.full((len(values), bottom - top, right - left), outside, np.intp)
     framed[:, at[0][0] - top : at[0][1] - top, at[1][0] - left : at[1][1] - left] = values

@@ -65,27 +65,28 @@ def _neighbourhood_cells(network: PyramidNetwork, layout: TokenLayout, level: in
 
 
 class Latents:
-    """Latents of n images at all scales, as codes are added and removed; zeros frame the grids."""
+    """Latents of n images at all scales, as codes are added and removed; zeros frame the grids.
+
+    frames : rows and columns of zeros on each side of a scale's grid, which is the reach of its neighbourhoods
+    """
 
     def __init__(self, network: PyramidNetwork, layout: TokenLayout, images: int) -> None:
         self._network, self._layout = network, layout
         self._codes = [level.codes.astype(np.float32) for level in network.levels]
+        grids = zip(network.scales, layout.scale_grids, strict=True)
+        self.frames = [reach(scale.channels, prod(grid)) for scale, grid in grids]
         self.values = [
             np.zeros((images, rows + 2 * frame, columns + 2 * frame, scale.channels), np.float32)
-            for scale, (rows, columns), frame in zip(network.scales, layout.scale_grids, self._frames(), strict=True)
+            for scale, (rows, columns), frame in zip(network.scales, layout.scale_grids, self.frames, strict=True)
         ]
 
     def add_all(self, tokens: NDArray[np.integer]) -> None:
         """Add the codes of all tokens [n, T]."""
         for number, level in enumerate(self._network.levels):
             table = np.pad(self._codes[number], ((0, 1), (0, 0)))  # the last row: absent
-            frame, (rows, columns) = self._frames()[level.scale], self._layout.grids[number]
+            frame, (rows, columns) = self.frames[level.scale], self._layout.grids[number]
             inner = self.values[level.scale][:, frame : frame + rows, frame : frame + columns]
             inner[..., level.channels] += table[self._layout.code_indices(tokens, number)]
-
-    def at_level(self, level: int, members: Index) -> "LevelLatents":
-        """The part that a level reads and changes, for some of the images."""
-        return LevelLatents(self, level, members)
 
     def level_codes(self, level: int) -> tuple[int, slice, Values]:
         """Scale, channels and codes of a level."""
@@ -95,7 +96,7 @@ class Latents:
     def cover(self, level: int, scale: int, position: int) -> tuple[int, int]:
         """The cell of another scale's framed grid that covers a position of a level."""
         fine, coarse = self._network.scales[self._network.levels[level].scale], self._network.scales[scale]
-        frame, cell = self._frames()[scale], divmod(position, self._layout.grids[level][1])
+        frame, cell = self.frames[scale], divmod(position, self._layout.grids[level][1])
         row, column = (
             frame + at * step // other for at, step, other in zip(cell, fine.stride, coarse.stride, strict=True)
         )
@@ -105,17 +106,9 @@ class Latents:
         """The cell of a position of a level in its own framed grid."""
         return self.cover(level, self._network.levels[level].scale, position)
 
-    def frame(self, scale: int) -> int:
-        """Rows and columns of zeros on each side of a scale's grid: the reach of its neighbourhoods."""
-        return self._frames()[scale]
-
-    def _frames(self) -> list[int]:
-        grids = zip(self._network.scales, self._layout.scale_grids, strict=True)
-        return [reach(scale.channels, prod(grid)) for scale, grid in grids]
-
 
 class LevelLatents:
-    """Latents of some images while the tokens of one level are coded; `close` writes them back."""
+    """The part of latents that a level reads and changes, for some of the images; `close` writes it back."""
 
     def __init__(self, latents: Latents, level: int, members: Index) -> None:
         self._latents, self._level, self._members = latents, level, members
@@ -129,7 +122,7 @@ class LevelLatents:
         """Features of a position for a part of the images, [k, F]."""
         own = self._values[self._scale]
         row, column = self._latents.cell(self._level, position)
-        far = self._latents.frame(self._scale)
+        far = self._latents.frames[self._scale]
         around = own[part, row - far : row + far + 1, column - far : column + far + 1]
         found = [around.reshape(len(around), -1)]
         for scale, values in enumerate(self._values[:-1]):

@@ -1,9 +1,9 @@
-"""The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, with the same bits on every machine."""
+"""The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, the same bits on every machine."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Activation, Float, Layer, Values
+from smalti.decoders.layers.integer_network import Activation, Float, Values
 from smalti.decoders.layers.stages import Region, Stage, UpLayer, area, compile_layer, extent
 from smalti.decoders.layers.tiled_decoder import TiledDecoder
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
@@ -30,7 +30,7 @@ class PyramidDecoder(TiledDecoder):
         super().__init__(tuple(stages), network.dtype)
         biases = [network.bias] + [np.zeros_like(network.bias)] * (len(network.scales) - 1)
         self._stems = [UpLayer(scale.layer(bias), dtype) for scale, bias in zip(network.scales, biases, strict=True)]
-        self._activation = Activation(_canvas_layer(network), dtype)
+        self._activation = Activation(network.canvas_layer(), dtype)
         self._tables = [
             np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels
         ]  # last row: absent
@@ -79,10 +79,3 @@ class PyramidDecoder(TiledDecoder):
                 codes = self.layout.code_indices(tokens, number)[:, slice(*source[0]), slice(*source[1])]
                 latents[..., level.channels] += self._tables[number][codes]
         return latents
-
-
-def _canvas_layer(network: PyramidNetwork) -> Layer:
-    """A layer with the activation of the canvas; its weights are not used."""
-    channels = len(network.bias)
-    weight = np.zeros((1, 1, 1, channels), np.int16)
-    return Layer("up", weight, network.bias, network.shift, (1, 1), (0, 0), network.clip)

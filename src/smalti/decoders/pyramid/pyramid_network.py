@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from smalti.decoders.layers.integer_network import (
     EXACT,
     MAX_KERNEL,
-    MAX_SHIFT,
     Clip,
     Layer,
+    Pair,
     PixelType,
     check_chain,
+    check_outputs,
     pixel_type,
 )
 from smalti.errors import ModelError, UsageError
@@ -46,8 +47,6 @@ MAX_CODES = ABSENT
 MAX_CHANNELS = (1 << 16) - 1
 MAX_LEVELS = 255
 MAX_SCALES = 16
-
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +183,7 @@ class PyramidNetwork:
 
     def _check_canvas(self) -> None:
         channels = self.scales[0].stem.shape[3]
-        for name, array, dtype in (("bias", self.bias, np.int32), ("shift", self.shift, np.uint8)):
-            if array.dtype != dtype or array.shape != (channels,):
-                raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{channels}]")
-        if int(self.shift.max()) > MAX_SHIFT:
-            raise ModelError(f"a shift of {self.shift.max()} is above {MAX_SHIFT}")
+        check_outputs(self.bias, self.shift, channels)
         if any(scale.stem.shape[3] != channels for scale in self.scales):
             raise ModelError("stems make different numbers of channels")
         sums = np.abs(self.bias.astype(np.int64))
@@ -211,6 +206,11 @@ class PyramidNetwork:
     def dtype(self) -> PixelType:
         """Of the pixels: uint8 or uint16."""
         return pixel_type(self.layers)
+
+    def canvas_layer(self) -> Layer:
+        """A layer with the bias, the shift and the clip of the canvas; its weights are not used."""
+        weight = np.zeros((1, 1, 1, len(self.bias)), np.int16)
+        return Layer("up", weight, self.bias, self.shift, (1, 1), (0, 0), self.clip)
 
     @cached_property
     def magnitudes(self) -> tuple[NDArray[np.int64], ...]:

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from smalti.decoders.layers.integer_network import EXACT, MAX_KERNEL, MAX_LAYERS, MAX_SHIFT, MAX_TABLE, Clip, Kind
+from smalti.decoders.layers.integer_network import EXACT, MAX_KERNEL, MAX_LAYERS, MAX_SHIFT, MAX_TABLE, Clip, Kind, Pair
 from smalti.decoders.layers.network_packing import (
     PRECISIONS,
     ActivationDescription,
@@ -54,8 +54,6 @@ TABLES_EACH = 40
 """The most tables of a scale, a level, a layer or the canvas; none of them needs more than 36."""
 
 _KINDS: dict[Kind, int] = {"up": 2, "conv": 3}
-
-Pair = tuple[int, int]
 
 
 class Fields:
@@ -207,7 +205,7 @@ class PyramidDescription:
 
     @classmethod
     def read(cls, fields: Fields) -> "PyramidDescription":
-        """Read and check the fields; DamagedArchiveError, UnsupportedArchiveError, ModelError for an impossible clip."""
+        """Read and check the fields; DamagedArchiveError, UnsupportedArchiveError, ModelError for a wrong clip."""
         (kind,) = fields.take("B")
         if kind != KIND:
             raise UnsupportedArchiveError(f"pyramid of kind {kind} is not known to this release; use a newer smalti")

@@ -240,7 +240,7 @@ class PyramidPrior:
             members = np.flatnonzero(depths > level)
             if not len(members):
                 continue
-            part = latents.at_level(level, members)
+            part = LevelLatents(latents, level, members)
             start, stop = self.layout.part(level).start, self.layout.part(level).stop
             for column in _order(range(start, stop), backwards):
                 group = _SymbolGroup(members, part, column, column - start, self.layout.numbers[level])
