@@ -21,16 +21,16 @@ SOME = blocks(20, 20, 20, 20, 20, 20, 10)
 
 def test_the_order_is_this_one_for_ever():
     order = BlockOrder(np.array([0, 4, 8, 11]), 2, 7, 3)
-    assert list(order.from_place(0)) == [9, 7, 6, 8, 10, 4, 5, 1, 2, 3, 0]
+    assert list(order.from_position(0)) == [9, 7, 6, 8, 10, 4, 5, 1, 2, 3, 0]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 10), st.integers(0, 2**70), st.data())
-def test_every_image_once_and_from_any_place(sizes, window, seed, data):
+def test_every_image_once_and_from_any_position(sizes, window, seed, data):
     order = BlockOrder(blocks(*sizes).block_bounds, window, seed, 2)
-    whole = list(order.from_place(0))
+    whole = list(order.from_position(0))
     assert sorted(whole) == list(range(sum(sizes)))
-    place = data.draw(st.integers(0, len(whole)))
-    assert list(order.from_place(place)) == whole[place:]
+    position = data.draw(st.integers(0, len(whole)))
+    assert list(order.from_position(position)) == whole[position:]
 
 
 def test_windows_hold_so_many_blocks_and_mix_them():

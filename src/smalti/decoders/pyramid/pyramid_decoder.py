@@ -1,4 +1,4 @@
-"""The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, the same bits on every machine."""
+"""The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, the same on every machine."""
 
 import numpy as np
 from numpy.typing import NDArray

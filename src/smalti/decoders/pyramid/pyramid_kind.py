@@ -36,7 +36,7 @@ _LATENT_BYTES = 64 << 20  # of one block, in the memory of a reader
 
 
 class PyramidKind:
-    """The kind of a pyramid. Images may have no tokens. The prior is about as large as the model: a file has one copy."""
+    """The kind of a pyramid. Images may have no tokens. The prior is as large as the model, so a file has one copy."""
 
     name = PyramidNetwork.kind
     fewest_codes = 0
