@@ -174,12 +174,12 @@ def test_a_stream_outlives_the_archive_it_was_made_of(made: SimpleNamespace) -> 
     assert_rows(stream, made, list(range(130)))
 
 
-def test_an_archive_that_was_replaced_is_told(tmp_path: Path) -> None:
+def test_an_archive_that_was_replaced_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.smalti", 12)
     stream = to_dataset(path, streaming=True)
     path.unlink()
     write(path, 13)
-    with pytest.raises(SmaltiError, match="is not the archive any more"):
+    with pytest.raises(SmaltiError, match="has been replaced"):
         list(stream)
 
 

@@ -21,7 +21,7 @@ from smalti.bench.results import (
     needs,
     reference,
 )
-from smalti.bench.style import BLUE, CODEC_COLOURS, GREY, Table, drawing, tidy, to_markdown
+from smalti.bench.style import BLUE, CODEC_COLOURS, DASHES, GREY, LONG_DASHES, Table, drawing, tidy, to_markdown
 from smalti.images.batch import shape_words
 
 __all__ = ["bench_page", "draw_bench", "reference_line"]
@@ -150,7 +150,6 @@ def _psnr(mse: float) -> str:
     return ABSENT if mse == 0 else f"{-10 * math.log10(mse):.2f}"
 
 
-DASHES = (0, (2, 1.2))
 PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 """The patch behind a label, so that lines do not run through it."""
 MOST_LABELS = 8
@@ -225,7 +224,7 @@ def _draw_reference(axes: Axes, result: BenchResult) -> None:
     found = reference(result)
     if found is None or found.mse == 0:
         return
-    axes.axhline(found.mse, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.axhline(found.mse, color=GREY, linewidth=1, linestyle=LONG_DASHES, zorder=1)
     colour = CODEC_COLOURS["JPEG XL"]
     axes.plot([found.bytes_per_image], [found.mse], "o", color=colour, markerfacecolor="white", markersize=7, zorder=4)
     axes.annotate(

@@ -23,8 +23,10 @@ __all__ = [
     "BLACK",
     "BLUE",
     "CODEC_COLOURS",
+    "DASHES",
     "GREEN",
     "GREY",
+    "LONG_DASHES",
     "ORANGE",
     "PINK",
     "SKY",
@@ -51,6 +53,9 @@ GREEN = "#009E73"
 VERMILION = "#D55E00"
 SKY = "#56B4E9"
 PINK = "#CC79A7"
+
+DASHES, LONG_DASHES = (0, (2, 1.2)), (0, (4, 3))
+"""Line styles: of curves, and of reference lines."""
 
 CODEC_COLOURS = {"JPEG": ORANGE, "WebP": GREEN, "JPEG 2000": SKY, "JPEG XL": PINK, "AVIF": BLACK}
 """Colours of the classical codecs, the same in every figure."""

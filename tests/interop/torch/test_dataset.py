@@ -150,7 +150,7 @@ def test_another_archive_in_its_place_is_refused(tmp_path):
     dataset = ArchiveDataset(path)
     dataset.close()
     write(path, random_tokens(31), random_network(), block_images=10, overwrite=True)
-    with pytest.raises(SmaltiError, match="not the archive any more"):
+    with pytest.raises(SmaltiError, match="has been replaced"):
         dataset[0]
 
 
