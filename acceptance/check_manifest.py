@@ -1,17 +1,15 @@
 """What a manifest of many archives costs: files opened, seconds and memory, step by step.
 
-    python acceptance/check_manifest.py --json results/manifest.json
+    python -m acceptance.check_manifest -o results/manifest.json
 
 One small archive is linked as often as there are members, so that the disk holds it once. Each step runs in a process
-of its own. A step that opens more files than it may ends the script with exit code 1.
+of its own. The check fails if a step opens more members than it may.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,13 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import smalti
+from benchmarks import harness
+from benchmarks.harness import ROOT, Findings
+from benchmarks.processes import in_fresh_process
 from smalti.archive.collection.collection import Collection
 from smalti.archive.edit.edit import write_manifest
 
-SHARD = Path(__file__).parents[1] / "tests" / "golden" / "format-1-named.smalti"
+NAME = "acceptance.check_manifest"
+SHARD = ROOT / "conformance" / "golden" / "format-1-named.smalti"
 
 
 def _nothing(_: Collection) -> None:
@@ -78,7 +78,7 @@ def _measure(step: str, manifest: Path) -> dict[str, Any]:
 
 
 def _make(folder: Path, shard: Path, members: int) -> Path:
-    """A manifest of links to one archive, all in one folder."""
+    """Write a manifest of links to one archive, all in one folder."""
     first = folder / "shard.smalti"
     first.write_bytes(shard.read_bytes())
     links = [folder / f"{number:06}.smalti" for number in range(members)]
@@ -89,48 +89,37 @@ def _make(folder: Path, shard: Path, members: int) -> Path:
     return manifest
 
 
-def _run(folder: Path, shard: Path, members: int) -> dict[str, Any]:
-    start = time.perf_counter()
-    manifest = _make(folder, shard, members)
-    made = round(time.perf_counter() - start, 3)
-    steps = {}
-    for step in STEPS:
-        command = [sys.executable, __file__, "--step", step, str(manifest)]
-        ended = subprocess.run(command, capture_output=True, check=True, text=True)
-        steps[step] = json.loads(ended.stdout) | {"opens_allowed": STEPS[step][1](members)}
-    with smalti.open(manifest) as whole:
-        images = len(whole)
-    return {
-        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "smalti": smalti.__version__},
-        "shard_bytes": shard.stat().st_size,
-        "members": members,
-        "images": images,
-        "manifest_bytes": manifest.stat().st_size,
-        "seconds_to_write": made,
+def declare(parser: argparse.ArgumentParser) -> None:
+    """What is on the command line."""
+    parser.add_argument("--members", type=int, default=10_000)
+    parser.add_argument("--shard", type=Path, default=SHARD, help="the archive that all members are links to")
+    parser.add_argument("--step", nargs=2, metavar=("STEP", "MANIFEST"), help=argparse.SUPPRESS)
+
+
+def measure(arguments: argparse.Namespace) -> Findings:
+    """Measure every step in a process of its own. It passes if no step opens more members than it may."""
+    if arguments.step is not None:
+        step, manifest = arguments.step
+        print(json.dumps(_measure(step, Path(manifest))))
+        sys.exit()
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        manifest = _make(Path(folder), arguments.shard, arguments.members)
+        seconds_to_write = time.perf_counter() - started
+        steps = {
+            step: in_fresh_process(NAME, "--step", step, manifest) | {"opens_allowed": allowed(arguments.members)}
+            for step, (_, allowed) in STEPS.items()
+        }
+        manifest_bytes = manifest.stat().st_size
+    figures = {
+        "shard_bytes": arguments.shard.stat().st_size,
+        "members": arguments.members,
+        "manifest_bytes": manifest_bytes,
+        "seconds_to_write": round(seconds_to_write, 3),
         "steps": steps,
     }
-
-
-def main() -> int:
-    """Measure all steps, print them, and write them to a file if one is named."""
-    parser = argparse.ArgumentParser(description="What a manifest of many archives costs.")
-    parser.add_argument("--members", type=int, default=10_000)
-    parser.add_argument("--shard", type=Path, default=SHARD)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--step", nargs=2, metavar=("STEP", "MANIFEST"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.step:
-        sys.stdout.write(json.dumps(_measure(asked.step[0], Path(asked.step[1]))))
-        return 0
-    with tempfile.TemporaryDirectory(dir=None if asked.json is None else asked.json.parent) as folder:
-        found = _run(Path(folder), asked.shard, asked.members)
-    text = json.dumps(found, indent=2) + "\n"
-    sys.stdout.write(text)
-    if asked.json is not None:
-        asked.json.write_text(text)
-    return int(any(step["opens"] > step["opens_allowed"] for step in found["steps"].values()))
+    return Findings(figures, all(step["opens"] <= step["opens_allowed"] for step in steps.values()))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    harness.main(NAME, __doc__, declare, measure)

@@ -29,6 +29,7 @@ CHECKS = {
     "check_folder_round_trip": ["--source", "{images}", "--images", "200", "--model", "{model}"],
     "check_growth": ["--files", "200"],
     "check_kills": ["--writer", "--kills", "12"],
+    "check_manifest": ["--members", "30"],
     "check_memory": ["--source", "{images}", "--fit", "{images}", "--only", "given"],
     "check_random_access": [DIGITS],
     "check_reader": [NAMED, "--starts", "1"],

@@ -53,3 +53,18 @@ def model(digits):
 
     quantizer = QuantizerSettings(codebook_size=16, update="ema", start="kmeans", restart=True, code_dim=2)
     return fit_small(tiny_settings(quantizer, epochs=5), digits.images[..., None])
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """An archive of 50 images of 7x11 in blocks of 20, with labels and names, and what it must give back."""
+    from helpers.made_up_archives import random_network, random_tokens, write  # noqa: PLC0415
+    from smalti.decoders.grid.integer_decoder import IntegerDecoder  # noqa: PLC0415
+
+    network, tokens = random_network(), random_tokens(50)
+    labels = np.arange(50) % 3 - 1
+    names = [f"ordner/{'äß日'[i % 3]}{i}.png" for i in range(50)]
+    path = tmp_path_factory.mktemp("archives") / "small.smalti"
+    write(path, tokens, network, labels, names, image_shape=(7, 11, 1), block_images=20, class_names=("x", "y", "ζ"))
+    pixels = IntegerDecoder(network).decode(tokens)[:, :7, :11, 0]
+    return SimpleNamespace(path=path, network=network, tokens=tokens, labels=labels, names=tuple(names), pixels=pixels)

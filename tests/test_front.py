@@ -31,7 +31,7 @@ def model_path(model, tmp_path):
 
 
 def test_compressing_takes_all_cores_as_the_command_does(three_cores, monkeypatch, digits, model_path, tmp_path):
-    packing, used = import_module("smalti.codec.pack.pack"), []
+    packing, used = import_module("smalti.codec.pack"), []
 
     class Writer(packing.ArchiveWriter):
         def __init__(self, out, spec, network, overwrite, threads, prior):
@@ -162,7 +162,7 @@ def test_only_packages_of_an_extra_are_named_as_missing(monkeypatch, digits, tmp
     for ours in ("smalti.codec", "numpy", "constriction", None):
         with pytest.raises(ModuleNotFoundError), needing("compressing", "train"):
             raise ModuleNotFoundError(name=ours)
-    monkeypatch.setitem(sys.modules, "smalti.codec", None)
+    monkeypatch.setitem(sys.modules, "smalti.codec.compress", None)
     with pytest.raises(ModuleNotFoundError, match=r"smalti\.codec"):
         smalti.compress(digits.images, tmp_path / "a.smalti")
 

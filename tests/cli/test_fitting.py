@@ -136,7 +136,7 @@ def test_a_codebook_size_out_of_range_ends_with_2(smalti, blobs, tmp_path, size)
 
 
 def test_outputs_are_looked_at_before_the_fit(smalti, blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("smalti.training.paper.PaperKind.fit", None)  # would fail if it were called
+    monkeypatch.setattr("smalti.training.paper.paper_training.PaperTraining.fit", None)  # would fail if it were called
     (tmp_path / "out" / "m").write_bytes(b"mine")
     assert "-f" in smalti.fails(6, "fit", blobs, "-o", tmp_path / "out" / "m")
     assert "does not exist" in smalti.fails(1, "fit", blobs, "-o", tmp_path / "absent" / "m")

@@ -77,7 +77,7 @@ def test_sums_are_exact_even_for_large_weights():
 
 
 def test_a_convolution_is_a_layer_too():
-    """No profile has one yet; the geometry must be that of `smalti.integer`."""
+    """No profile has one yet; the geometry must be that of `smalti.decoders.layers`."""
     weight = torch.arange(18.0).reshape(2, 1, 3, 3)
     layer = FloatLayer("conv", weight, torch.ones(1), (1, 1), (1, 1), "relu")
     inputs = torch.zeros(1, 2, 4, 5)

@@ -64,7 +64,7 @@ def apply_layer(
 
     inputs : tokens int64 [n, h, w] for the kind "tokens", else floats [n, inputs, y, x]
 
-    For training: a framework's convolutions may round. What must be exact goes through `smalti.integer`.
+    For training: a framework's convolutions may round. What must be exact goes through `smalti.decoders.layers`.
     """
     if kind == "conv":
         return F.conv2d(inputs, weight.transpose(0, 1), bias, padding=padding)
