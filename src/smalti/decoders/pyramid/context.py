@@ -114,9 +114,8 @@ class LevelLatents:
         self._latents, self._level, self._members = latents, level, members
         self._scale, self._channels, self._codes = latents.level_codes(level)
         self._all = len(members) == len(latents.values[0])
-        self._values = [
-            values if self._all else values[members] for values in latents.values[: self._scale + 1]
-        ]  # a copy, unless all images are members
+        # copies, unless all images are members
+        self._values = [values if self._all else values[members] for values in latents.values[: self._scale + 1]]
 
     def features(self, position: int, part: slice) -> Values:
         """Features of a position for a part of the images, [k, F]."""

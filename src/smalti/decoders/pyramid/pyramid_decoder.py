@@ -31,9 +31,8 @@ class PyramidDecoder(TiledDecoder):
         biases = [network.bias] + [np.zeros_like(network.bias)] * (len(network.scales) - 1)
         self._stems = [UpLayer(scale.layer(bias), dtype) for scale, bias in zip(network.scales, biases, strict=True)]
         self._activation = Activation(network.canvas_layer(), dtype)
-        self._tables = [
-            np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels
-        ]  # last row: absent
+        # the last row of a table is an absent token
+        self._tables = [np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels]
 
     def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
         """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): [n, H, W, C].

@@ -34,9 +34,8 @@ def as_images(pixels: Tensor, dtype: torch.dtype | None) -> Tensor:
     dtype : None keeps the integers; a floating-point type scales them to [0, 1], so that 255 or 65,535 becomes 1
     """
     if pixels.ndim == 4 and pixels.shape[3] == 1:
-        pixels = pixels[
-            ..., 0
-        ]  # else strides would say that channels come last, and convolutions would add in another order
+        # else strides would say that channels come last, and convolutions would add in another order
+        pixels = pixels[..., 0]
     images = (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).contiguous()
     if dtype is None:
         return images
