@@ -22,7 +22,7 @@ def test_mean_and_deviation():
     assert with_deviation([1234.5], 1) == "1,234.5"
 
 
-def test_table_one_stands_beside_the_study():
+def test_table_one_has_the_published_figures():
     runs = (made_up_run(seed=0, mse=0.008, ssim=0.86), made_up_run(seed=1, mse=0.010, ssim=0.88))
     table = quality_table(Study(runs))
     assert table.columns[2:8] == ("MSE, first 100", "study", "SSIM, first 100", "study", "model, Ko", "study")
