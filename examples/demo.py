@@ -1,6 +1,6 @@
-"""Fit the study's codec to MNIST, pack all 70,000 digits, check the file against its source, draw the result.
+"""Fit the study's codec to MNIST, pack all 70,000 digits, check the file against its source, and draw the result.
 
-Run by `make demo`. It calls the command line only, as a user would, and draws what `smalti get` gives back.
+`make demo` runs it. It uses the command line like a user, and then draws digits from the archive.
 """
 
 import json
@@ -19,7 +19,7 @@ from smalti.sources.open import open_source
 
 SMALTI = [sys.executable, "-m", "smalti"]
 CODEBOOK_SIZE = 128
-SHOWN = 12
+DRAWN = 12
 
 
 def run(*arguments: str) -> dict[str, Any]:
@@ -33,15 +33,15 @@ def run(*arguments: str) -> dict[str, Any]:
 
 
 def draw(archive: Path, folder: Path) -> Path:
-    """Draw the first test digits above what the archive gives back, and return the picture's path."""
+    """Draw the first test digits above their decoded versions, and return the picture's path."""
     mpl.use("Agg")
     from matplotlib import pyplot  # noqa: PLC0415 (after the backend)
 
     first = 60_000
-    originals = read_images(open_source("mnist/test"), SHOWN).pixels[..., 0]
+    originals = read_images(open_source("mnist/test"), DRAWN).pixels[..., 0]
     with smalti.open(archive) as opened:
-        decoded = opened[first : first + SHOWN]
-    figure, axes = pyplot.subplots(2, SHOWN, figsize=(SHOWN, 2.4), layout="constrained")
+        decoded = opened[first : first + DRAWN]
+    figure, axes = pyplot.subplots(2, DRAWN, figsize=(DRAWN, 2.4), layout="constrained")
     for row, images in zip(axes, (originals, decoded), strict=True):
         for cell, image in zip(row, images, strict=True):
             cell.imshow(255 - image, cmap="gray", vmin=0, vmax=255)

@@ -3,15 +3,15 @@
     smalti compress mnist/train -o mnist-train.smalti
     python examples/train_classifier.py mnist-train.smalti -o results/interop/classifier.json
 
-Each way of feeding the same network, for several seeds in turn:
+It trains the same network from three inputs, with several seeds:
 
     raw        the original images, held in memory
     images     the archive's images, decoded by worker processes
-    tokens     the archive's tokens, decoded a batch at a time after collation, on the device that trains
+    tokens     the archive's tokens, decoded in batches after collation, on the device that trains
 
-The test is on the original test images, which no archive has touched. `images_per_second` counts all of training:
-reading, decoding, and the network itself, which runs in one thread; `images_per_processor_second` counts the time that
-processors worked for it, workers included, whatever else the machine had to do.
+The test uses the original test images, which no archive has changed. `images_per_second` counts all of training:
+reading, decoding, and the network itself, which runs in one thread. `images_per_processor_second` counts only the time
+that processors worked for it, workers included.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Images = tuple[Tensor, Tensor]
 """Images uint8 [N, 1, 28, 28] and labels int64 [N]."""
 
 Epoch = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
-"""Gives the batches of an epoch: images float32 [n, 1, 28, 28] in [0, 1], and labels int64 [n]."""
+"""Yields the batches of an epoch: images float32 [n, 1, 28, 28] in [0, 1], and labels int64 [n]."""
 
 
 def network() -> nn.Module:
@@ -73,7 +73,7 @@ def from_raw(images: Tensor, labels: Tensor) -> Epoch:
 
 
 def from_archive(path: Path, workers: int, seed: int, tokens: bool) -> Epoch:
-    """Batches of an epoch from an archive: decoded by workers, or after they have come as tokens."""
+    """Batches of an epoch from an archive: decoded by workers, or from tokens after collation."""
     dataset = ArchiveDataset(path, dtype=torch.float32, tokens=tokens)
     sampler = BlockShuffleSampler(dataset, seed)
     loader = DataLoader(dataset, BATCH_IMAGES, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
@@ -88,7 +88,7 @@ def from_archive(path: Path, workers: int, seed: int, tokens: bool) -> Epoch:
 
 
 def train(epoch: Epoch, epochs: int, seed: int) -> tuple[nn.Module, float]:
-    """Train a network, and tell how many images it was given in a second."""
+    """Train a network; return it and its images per second."""
     torch.manual_seed(seed)
     classifier, images = network(), 0
     optimizer = torch.optim.Adam(classifier.parameters(), 2e-3)
@@ -105,41 +105,41 @@ def train(epoch: Epoch, epochs: int, seed: int) -> tuple[nn.Module, float]:
 
 @torch.no_grad()
 def accuracy(classifier: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """How much of the images the classifier tells right."""
-    told = torch.cat([classifier(part.float() / 255).argmax(1) for part in images.split(1000)])
-    return float((told == labels).float().mean())
+    """The share of images that the classifier gets right."""
+    guesses = torch.cat([classifier(part.float() / 255).argmax(1) for part in images.split(1000)])
+    return float((guesses == labels).float().mean())
 
 
 def processor_seconds() -> float:
-    """Processor time of this process, and of its workers that have ended."""
+    """Processor time of this process and of its finished workers."""
     return sum(os.times()[:4])
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one way with one seed."""
+    """The result of one input with one seed."""
 
     accuracy: float
     images_per_second: float
     images_per_processor_second: float
 
 
-def run(way: str, arguments: argparse.Namespace, seed: int, trained_on: Images, tested_on: Images) -> Run:
-    """Train one way, and test on original images."""
-    torch.manual_seed(seed)  # what shuffles raw images
+def run(input_kind: str, arguments: argparse.Namespace, seed: int, trained_on: Images, tested_on: Images) -> Run:
+    """Train from one input, and test on original images."""
+    torch.manual_seed(seed)  # it shuffles raw images
     began = processor_seconds()
-    if way == "raw":
+    if input_kind == "raw":
         epoch = from_raw(*trained_on)
     else:
-        epoch = from_archive(arguments.archive, arguments.workers, seed, way == "tokens")
+        epoch = from_archive(arguments.archive, arguments.workers, seed, input_kind == "tokens")
     classifier, speed = train(epoch, arguments.epochs, seed)
-    del epoch  # its workers end, and what they spent is known
+    del epoch  # its workers end, so that their time is known
     spent = processor_seconds() - began
     return Run(accuracy(classifier, *tested_on), speed, arguments.epochs * len(trained_on[0]) / spent)
 
 
 def summary(runs: list[Run]) -> dict[str, Any]:
-    """The runs of one way, one for each seed."""
+    """A summary of the runs of one input, one for each seed."""
     accuracies = [each.accuracy for each in runs]
     return {
         "accuracy": round(statistics.mean(accuracies), 4),
@@ -151,7 +151,7 @@ def summary(runs: list[Run]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train every way with every seed, and write what came out."""
+    """Train from every input with every seed, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="of mnist/train, with labels")
     parser.add_argument("-o", "--output", type=Path)
@@ -163,9 +163,9 @@ def main() -> None:
     trained_on, tested_on = raw_images("mnist/train"), raw_images("mnist/test")
     runs: dict[str, list[Run]] = {"raw": [], "images": [], "tokens": []}
     for seed in range(arguments.seeds):
-        for way, found in runs.items():
-            found.append(run(way, arguments, seed, trained_on, tested_on))
-            print(f"seed {seed}, {way}: {found[-1]}", flush=True)
+        for input_kind, found in runs.items():
+            found.append(run(input_kind, arguments, seed, trained_on, tested_on))
+            print(f"seed {seed}, {input_kind}: {found[-1]}", flush=True)
     result = {
         "command": f"python examples/train_classifier.py {arguments.archive.name} --epochs {arguments.epochs} "
         f"--seeds {arguments.seeds} -o results/interop/classifier.json",
@@ -175,7 +175,7 @@ def main() -> None:
         "epochs": arguments.epochs,
         "archive_bytes": arguments.archive.stat().st_size,
         "raw_bytes": trained_on[0].numel(),
-        **{way: summary(found) for way, found in runs.items()},
+        **{input_kind: summary(found) for input_kind, found in runs.items()},
     }
     if arguments.output:
         arguments.output.write_text(f"{json.dumps(result, indent=2)}\n", encoding="utf-8")

@@ -28,7 +28,7 @@ def test_the_reference_is_jpeg_xl_at_distance_10():
     assert reference(result(curves=())) is None
 
 
-def test_archives_are_kept_by_bytes_and_replaced_by_name(tmp_path):
+def test_archives_are_sorted_by_bytes_and_replaced_by_name(tmp_path):
     found = result(archive("b", 20), archive("a", 10), archive("b", 5))
     assert [each.name for each in found.archives] == ["b", "a"]
     assert [each.bytes_per_image for each in found.archives] == [5, 10]
@@ -37,7 +37,7 @@ def test_archives_are_kept_by_bytes_and_replaced_by_name(tmp_path):
     assert BenchResult.read(tmp_path / "x.json") == found
 
 
-def test_the_page_says_what_codecs_need_at_each_archives_mse():
+def test_the_page_has_the_bytes_of_codecs_at_each_archives_mse():
     page = bench_page(result(archive("mine", 10, 0.004), archive("rough", 4, 0.02, ssim=None)), "x.png")
     (mine,) = [line for line in page.splitlines() if line.startswith("| mine")]
     assert mine.split(" | ")[5:7] == ["10.00", "0.00400"]

@@ -18,7 +18,7 @@ def test_on_a_point():
     assert at_matched(CURVE, mse=0.01) == Matched(pytest.approx(20), False)
 
 
-def test_both_cost_what_the_dearer_costs():
+def test_both_targets_cost_as_much_as_the_dearer_one():
     assert at_matched(CURVE, mse=0.01, ssim=0.9).bytes_per_image == pytest.approx(40)
     assert at_matched(CURVE, mse=0.0025, ssim=0.5).bytes_per_image == pytest.approx(40)
 

@@ -11,7 +11,7 @@ from smalti.images.quality import QualityMeter
 
 
 def in_colour(digits):
-    """Digits [N, 28, 28, 3], each in a colour of its own on a ground of its own."""
+    """Digits [N, 28, 28, 3], each with its own colour and background."""
     rng = np.random.default_rng(0)
     ink, ground = rng.integers(0, 256, (2, len(digits), 1, 1, 3))
     share = digits[..., None] / 255
@@ -66,7 +66,7 @@ def shaped(data, images):
     return np.frombuffer(data, np.uint8).reshape(8 * 28, 8 * 28, *(() if images.shape[3] == 1 else (3,)))
 
 
-def test_of_large_sets_images_are_taken_evenly_spread(digits, monkeypatch):
+def test_images_of_large_sets_are_evenly_spread(digits, monkeypatch):
     assert evenly_spread(digits.images) is digits.images
     monkeypatch.setattr(mosaics, "MOST_IMAGES", 10)
     taken = [int(np.flatnonzero((digits.images == image).all((1, 2)))[0]) for image in evenly_spread(digits.images)]
@@ -76,7 +76,7 @@ def test_of_large_sets_images_are_taken_evenly_spread(digits, monkeypatch):
     assert measure_baseline(jpeg, images) == measure_baseline(jpeg, images[taken])
 
 
-def test_a_codec_that_gives_another_shape_is_found_out(images):
+def test_a_codec_that_gives_another_shape_is_refused(images):
     broken = replace(codecs_for(images.shape[3])[0], decode=lambda _: np.zeros((8, 8), np.uint8))
     with pytest.raises(SourceError, match="imagecodecs"):
         measure_baseline(broken, images)

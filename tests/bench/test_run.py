@@ -57,7 +57,7 @@ def test_an_archive_is_decoded_and_measured(source, packed, tmp_path, digits):
     assert "| mine |" in files.page.read_text()
 
 
-def test_what_was_measured_is_not_measured_again(source, packed, tmp_path, monkeypatch):
+def test_stored_measurements_are_not_repeated(source, packed, tmp_path, monkeypatch):
     heard = []
     first, _ = bench(source, tmp_path / "out", heard=heard)
     assert heard == ["JPEG: 2 settings", "JPEG XL: 2 settings"]
@@ -82,7 +82,7 @@ def test_other_settings_or_other_images_are_measured_anew(source, tmp_path, monk
     assert heard == ["JPEG: 2 settings", "JPEG XL: 2 settings"]
 
 
-def test_a_stopped_run_keeps_what_it_has(source, tmp_path):
+def test_a_stopped_run_stores_its_measurements(source, tmp_path):
     def stop_at_jpeg_xl(line):
         if line.startswith("JPEG XL"):
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""A third kind of decoder, as somebody might add it: tokens are the values of pixels, and nothing is learned."""
+"""A third kind of decoder, as a developer might add it: tokens are the values of pixels, and nothing is learned."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -60,7 +60,7 @@ def test_kind_follows_from_the_bytes():
 
 
 def test_fit_is_worth_its_bytes():
-    """Within 3% of the empirical entropy per position, tables included, once there are images enough."""
+    """Within 3% of the empirical entropy per position, tables included, for enough images."""
     tokens = draw_tokens(20_000, 9, 20, 0.2, 3)
     counts = counts_of(tokens, 20)
     shares = counts / 20_000
@@ -98,11 +98,11 @@ def packed(counts):
 
 @pytest.mark.parametrize("counts", [[[700, 20, 3, 0, 5]], [[900, 1, 3], [4, 900, 1], [1, 1, 400]]])
 def test_every_changed_byte_is_refused_or_another_valid_table(counts):
-    """Without the checksum of its section: no exception but ours, and whatever is read is a table."""
+    """Without its section's checksum, a changed byte gives our exceptions or a valid table."""
     data, codes, positions = packed(counts)
-    for place in range(len(data)):
+    for index in range(len(data)):
         for change in (1, 0x80, 0xFF):
-            damaged = data[:place] + bytes([data[place] ^ change]) + data[place + 1 :]
+            damaged = data[:index] + bytes([data[index] ^ change]) + data[index + 1 :]
             try:
                 prior = TokenPrior.from_bytes(damaged, codes, positions)
             except (DamagedArchiveError, UnsupportedArchiveError):

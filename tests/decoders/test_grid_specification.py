@@ -1,4 +1,4 @@
-"""The example that docs/format.md works out by hand, from its bytes to its pixels."""
+"""The worked example of docs/format.md, from its bytes to its pixels."""
 
 import re
 from pathlib import Path

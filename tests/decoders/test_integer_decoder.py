@@ -27,15 +27,15 @@ def networks_and_tokens(seed, kinds, channels, images, grid):
     images=st.integers(0, 2),
     grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),
     dtype=st.sampled_from([np.float32, np.float64]),
-    piece_bytes=st.sampled_from([1, 500, 4000, 1 << 22]),
+    tile_bytes=st.sampled_from([1, 500, 4000, 1 << 22]),
     plain=st.booleans(),
 )
 @example(8347124, ["tokens", "up", "up"], 1, 1, (2, 1), np.float32, 1, False)
 @example(720717548, ["tokens", "conv", "up", "conv"], 1, 1, (1, 1), np.float32, 1, False)  # pixels of no input
-def test_equals_the_reference(seed, kinds, channels, images, grid, dtype, piece_bytes, plain):
+def test_equals_the_reference(seed, kinds, channels, images, grid, dtype, tile_bytes, plain):
     network, tokens = networks_and_tokens(seed, kinds, channels, images, grid)
     decoder = IntegerDecoder(network, dtype, plain=plain)
-    decoder._most_bytes = piece_bytes
+    decoder._most_bytes = tile_bytes
     try:
         size = network.output_size(grid)
     except ModelError:
@@ -53,16 +53,16 @@ def test_equals_the_reference(seed, kinds, channels, images, grid, dtype, piece_
     channels=st.integers(1, 4),
     grid=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     kinds=st.sampled_from([["tokens", "up"], ["tokens", "up", "conv"], ["tokens", "up", "up"]]),
-    piece_bytes=st.sampled_from([10_000, 200_000, 1 << 25]),
+    tile_bytes=st.sampled_from([10_000, 200_000, 1 << 25]),
 )
-def test_windows_change_nothing(seed, channels, grid, kinds, piece_bytes):
+def test_windows_change_nothing(seed, channels, grid, kinds, tile_bytes):
     network, tokens = networks_and_tokens(seed, kinds, channels, 2, grid)
     try:
         network.output_size(grid)
     except ModelError:
         return
     fast, plain = IntegerDecoder(network), IntegerDecoder(network, plain=True)
-    fast._most_bytes = piece_bytes
+    fast._most_bytes = tile_bytes
     assert (fast.decode(tokens, threads=2) == plain.decode(tokens)).all()
 
 

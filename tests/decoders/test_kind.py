@@ -1,4 +1,4 @@
-"""A kind of decoder is one object: a third one goes all ways of an archive, and the package does not change for it."""
+"""A kind of decoder is one object: a third one works in all operations of an archive without other changes."""
 
 import ast
 from pathlib import Path
@@ -123,7 +123,7 @@ def test_a_damaged_archive_is_repaired(tmp_path):
     with open_archive(path) as archive:
         entries = {(entry.section, entry.ordinal): entry for entry in archive.sections.entries}
     hit = [entries[key].end - 1 for key in ((Section.MODEL, 0), (Section.TOKENS, 3))]
-    path.write_bytes(bytes(byte ^ (place in hit) for place, byte in enumerate(whole))[:-30])  # and the trailer
+    path.write_bytes(bytes(byte ^ (position in hit) for position, byte in enumerate(whole))[:-30])  # and the trailer
     with open_archive(path) as archive, pytest.raises(DamagedArchiveError, match="model"):
         _ = archive[0]
     report = repair_archive(path, path, overwrite=True)
@@ -149,7 +149,7 @@ OF_KINDS = ("decoders", "integer", "pyramid", "torch_decoders", "training")
 
 @pytest.mark.parametrize("package", sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()))
 def test_no_layer_above_asks_for_a_kind(package):
-    """Neither by name nor by class."""
+    """Layers above compare neither names nor classes of kinds."""
     asks = []
     for path in (ROOT / package).rglob("*.py") if package not in OF_KINDS else ():
         for node in ast.walk(ast.parse(path.read_text())):

@@ -42,11 +42,11 @@ def packed():
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(packed):
-    """The archive's checksums stand before this; here it is that no byte makes a crash of another kind."""
+    """An archive's checksums would notice it first. Without them no byte causes another kind of exception."""
     outcomes = set()
-    for place in range(len(packed)):
+    for index in range(len(packed)):
         damaged = bytearray(packed)
-        damaged[place] ^= (0x01, 0x80, 0xFF)[place % 3]
+        damaged[index] ^= (0x01, 0x80, 0xFF)[index % 3]
         try:
             network = unpack_network(bytes(damaged), 1 << 20)
         except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
@@ -58,7 +58,7 @@ def test_every_flipped_byte_is_noticed_or_harmless(packed):
 
 
 def coded_start(packed):
-    """Where the coded words begin: after the description and the tables, each with its length before it."""
+    """The first byte of the coded words: after the description and the tables, each preceded by its length."""
     start = 0
     for _ in range(2):
         start += 4 + int.from_bytes(packed[start : start + 4], "little")
@@ -66,7 +66,7 @@ def coded_start(packed):
 
 
 def test_every_truncation_and_any_addition_is_noticed(packed):
-    """But for whole words at the end, which only the checksum of the section tells from a shorter message."""
+    """Except for whole words at the end: only the section's checksum can tell such data from a shorter message."""
     start, unnoticed = coded_start(packed), 0
     for size in range(len(packed)):
         try:
@@ -89,7 +89,7 @@ def test_noise_is_noticed(data):
 
 
 def with_description(packed, change):
-    """The same bytes with another description; `change` is given it as an object and may return another."""
+    """The same bytes with another description. `change` takes its object, and may return another one."""
     size = int.from_bytes(packed[:4], "little")
     found = json.loads(packed[4 : 4 + size])
     text = canonical_json(change(found) or found)
@@ -131,7 +131,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_descriptions_that_cannot_be(packed, what):
+def test_impossible_descriptions(packed, what):
     with pytest.raises(DamagedArchiveError):
         unpack_network(with_description(packed, HOSTILE[what]), 1 << 20)
 
@@ -154,7 +154,7 @@ def test_an_unknown_kind_is_named(packed, name):
         unpack_network(with_description(packed, change), 1 << 20)
 
 
-def test_nothing_is_allocated_on_the_word_of_a_description(packed):
+def test_no_description_causes_an_allocation_above_the_limit(packed):
     large = with_description(packed, lambda found: found["layers"][0].update(inputs=65_536, outputs=65_536))
     tracemalloc.start()
     with pytest.raises(LimitExceededError, match="raise the limit"):
@@ -176,7 +176,7 @@ def test_the_limit_counts_the_numbers(packed):
 
 
 def test_weights_of_rows_of_different_sizes_cost_less_than_in_one_table():
-    """Levels are what makes the difference: rows of 1 and of 1,000 in one table would cost about 10 bits a weight."""
+    """Because of levels: rows of 1 and of 1,000 in one table would cost about 10 bits per weight."""
     rng = np.random.default_rng(0)
     sizes = np.repeat([1, 1000], 32)[:, None, None, None]
     weight = np.round(rng.normal(0, 1, (64, 4, 4, 16)) * sizes).astype(np.int16)
@@ -191,8 +191,8 @@ def wide_network(values, low=-50):
     network = random_network(np.random.default_rng(5), KINDS[1])
     last = network.layers[-1]
     table = PixelTable(low, np.asarray(values, np.uint16))
-    kept = Layer(last.kind, last.weight, last.bias, last.shift, last.stride, last.padding, table)
-    return IntegerNetwork((*network.layers[:-1], kept))
+    other = Layer(last.kind, last.weight, last.bias, last.shift, last.stride, last.padding, table)
+    return IntegerNetwork((*network.layers[:-1], other))
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ def test_values_that_no_pixel_has_are_refused():
             assert len(table.values) == len(bends)
             return pack_network(network)
 
-    told = unpack_network(written(5, -2, 0, -1), 1 << 20, np.uint16).layers[-1].activation.values
-    assert told.tolist() == [5, 8, 11, 13]
+    values = unpack_network(written(5, -2, 0, -1), 1 << 20, np.uint16).layers[-1].activation.values
+    assert values.tolist() == [5, 8, 11, 13]
     for bends, what in (((0, -1), "value"), ((65_536, 0), "value"), ((131_071, 0), "bend"), ((65_535, 0), "value")):
         with pytest.raises(DamagedArchiveError, match=f"a {what} of the pixel table"):
             unpack_network(written(*bends), 1 << 20, np.uint16)

@@ -21,9 +21,9 @@ KINDS = [("up",), ("conv",), ("up", "conv"), ("conv", "up", "up")]
     kinds=st.sampled_from(KINDS),
     channels=st.integers(1, 3),
     dtype=st.sampled_from([np.float32, np.float64]),
-    piece_bytes=st.sampled_from([1, 500, 4000, 1 << 22]),
+    tile_bytes=st.sampled_from([1, 500, 4000, 1 << 22]),
 )
-def test_equals_the_reference(seed, shape, kinds, channels, dtype, piece_bytes):
+def test_equals_the_reference(seed, shape, kinds, channels, dtype, tile_bytes):
     rng, (grid, strides) = np.random.default_rng(seed), shape
     network = random_pyramid(rng, strides, channels=channels, kinds=kinds)
     try:
@@ -34,7 +34,7 @@ def test_equals_the_reference(seed, shape, kinds, channels, dtype, piece_bytes):
         return
     tokens = random_tokens(rng, network, grid, 3)
     decoder = PyramidDecoder(network, grid, dtype)
-    decoder._most_bytes = piece_bytes
+    decoder._most_bytes = tile_bytes
     pixels = decoder.decode(tokens)
     assert pixels.shape == (3, *size, channels) and pixels.dtype == np.uint8
     assert (pixels == reference_decode(network, grid, tokens)).all()
@@ -62,7 +62,7 @@ def test_pixels_are_not_all_alike(made):
     assert len(np.unique(made[2])) > 1
 
 
-def test_a_preview_is_what_the_first_levels_give(made):
+def test_a_preview_is_the_image_of_the_first_levels(made):
     network, tokens, pixels = made
     decoder, layout = PyramidDecoder(network, (8, 8)), TokenLayout(network, (8, 8))
     assert (decoder.preview(tokens, layout.levels) == pixels).all()

@@ -19,7 +19,7 @@ from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError, U
 
 
 def assert_equal(one, other):
-    """Dataclasses and tuples of arrays and numbers, all the way down."""
+    """Compare nested dataclasses and tuples of arrays and numbers."""
     assert type(one) is type(other)
     if isinstance(one, np.ndarray):
         assert one.dtype == other.dtype and one.shape == other.shape and (one == other).all()
@@ -72,12 +72,12 @@ def made():
 
 
 def damaged(data):
-    for place in range(len(data)):
+    for index in range(len(data)):
         for bits in (0x01, 0x80, 0xFF):
-            yield data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :]
+            yield data[:index] + bytes([data[index] ^ bits]) + data[index + 1 :]
 
 
-def test_a_changed_byte_of_a_network_makes_no_crash_of_another_kind(made):
+def test_a_changed_byte_of_a_network_causes_no_other_kind_of_exception(made):
     outcomes = set()
     for changed in damaged(made[3]):
         try:
@@ -93,7 +93,7 @@ def test_a_changed_byte_of_a_network_makes_no_crash_of_another_kind(made):
     assert outcomes >= {None, DamagedArchiveError, UnsupportedArchiveError}
 
 
-def test_a_changed_byte_of_a_prior_makes_no_crash_of_another_kind(made):
+def test_a_changed_byte_of_a_prior_causes_no_other_kind_of_exception(made):
     network, grid, _, _, stored = made
     outcomes, tokens = set(), random_tokens(np.random.default_rng(0), network, grid, 2)
     for changed in damaged(stored):
@@ -108,7 +108,7 @@ def test_a_changed_byte_of_a_prior_makes_no_crash_of_another_kind(made):
 
 
 def test_every_truncation_is_noticed(made):
-    """But for whole words at the end, which only the checksum of the section tells from a shorter message."""
+    """Except for whole words at the end: only the section's checksum can tell such data from a shorter message."""
     network, grid, _, packed, stored = made
 
     def unpack_prior(data):
@@ -139,7 +139,7 @@ def test_noise_is_noticed(made, data):
 
 
 def with_field(data, at, layout, *values):
-    """The same bytes with other fields at a place."""
+    """The same bytes with other fields at an offset."""
     packed = struct.pack("<" + layout, *values)
     return data[:at] + packed + data[at + len(packed) :]
 
@@ -154,7 +154,7 @@ NETWORK_FIELDS = [  # of a network of 2 scales, some levels and one layer
 
 
 @pytest.mark.parametrize("change", NETWORK_FIELDS)
-def test_networks_that_cannot_be(made, change):
+def test_impossible_networks(made, change):
     with pytest.raises(DamagedArchiveError):
         unpack_pyramid(with_field(made[3], *change), 1 << 20)
 
@@ -174,12 +174,12 @@ def test_unknown_kinds_are_named(made):
 @pytest.mark.parametrize(
     "change", [(1, "B", 25), (2, "H", 1), (4, "H", 0), (4, "H", 65_535), (6, "B", 0), (13, "B", 2), (14, "BB", 25, 25)]
 )
-def test_priors_that_cannot_be(made, change):
+def test_impossible_priors(made, change):
     with pytest.raises(DamagedArchiveError):
         PyramidPrior.from_bytes(with_field(made[4], *change), made[0], made[1])
 
 
-def test_nothing_is_allocated_on_the_word_of_a_field(made):
+def test_no_field_causes_an_allocation_above_the_limit(made):
     network, grid, prior, packed, stored = made
     network_level = 12 + 6 * next(i for i, level in enumerate(prior.levels) if isinstance(level, NetworkPrior))
     large = with_field(packed, 26, "H", 65_535)
@@ -207,9 +207,11 @@ def test_zero_weights_are_cheap():
     scale = Scale((4, 4), sparse(24, 4, 4, 64))
     network = PyramidNetwork((scale,), levels, np.zeros(64, np.int32), np.zeros(64, np.uint8), Clip(0, 255), (layer,))
     assert len(pack_pyramid(network, (4, 4))) < scale.stem.size / 32 + 10 * 30 + 250
-    of_level = NetworkPrior(sparse(24, 32), np.zeros((1, 32), np.int32), 0, sparse(32, 64), np.zeros(64, np.int32), 0)
+    level_prior = NetworkPrior(
+        sparse(24, 32), np.zeros((1, 32), np.int32), 0, sparse(32, 64), np.zeros(64, np.int32), 0
+    )
     depths = FrequencyTable.from_counts(np.ones(11, np.int64), 12)
-    prior = PyramidPrior(network, (4, 4), depths, (of_level,) * 10)
+    prior = PyramidPrior(network, (4, 4), depths, (level_prior,) * 10)
     assert len(prior.to_bytes()) < 10 * (32 * (64 + 24) / 32 + 60)
 
 

@@ -19,13 +19,13 @@ def made_up(seed, shape, images=4):
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from(SHAPES), piece=st.sampled_from([1, 50, 1 << 14]))
-def test_tokens_come_back_and_cost_what_the_reference_says(seed, shape, piece):
+@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from(SHAPES), part=st.sampled_from([1, 50, 1 << 14]))
+def test_tokens_come_back_and_cost_what_the_reference_says(seed, shape, part):
     prior, tokens = made_up(seed, shape)
-    whole, priors._PIECE_NUMBERS = prior.encode(tokens), piece
+    whole, priors._PIECE_NUMBERS = prior.encode(tokens), part
     try:
         data = prior.encode(tokens)
-        assert data == whole, "pieces do not matter"
+        assert data == whole, "the size of parts does not matter"
         back = prior.decode(data, len(tokens))
         bits = prior.cost_bits(tokens)
     finally:
@@ -39,9 +39,9 @@ def test_tokens_come_back_and_cost_what_the_reference_says(seed, shape, piece):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), codes=st.integers(2, 40), spread=st.sampled_from([0, 3, 100, 1 << 24]))
-def test_units_are_those_of_the_reference(seed, codes, spread):
-    scores = np.random.default_rng(seed).integers(-spread, spread + 1, (5, codes))
+@given(seed=st.integers(0, 2**32 - 1), codes=st.integers(2, 40), scale=st.sampled_from([0, 3, 100, 1 << 24]))
+def test_units_are_those_of_the_reference(seed, codes, scale):
+    scores = np.random.default_rng(seed).integers(-scale, scale + 1, (5, codes))
     weights = share_units(scores.astype(np.float32))
     assert weights.dtype == np.float32
     assert (weights.astype(np.int64) + 1).tolist() == [units(row) for row in scores.tolist()]
@@ -61,7 +61,7 @@ def test_the_listed_powers_are_rounded_right():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("lazy", [False, True])
 def test_the_coder_has_exactly_these_units(dtype, lazy):
-    """Every edge of a distribution given with each symbol, recovered from the coder itself: place by place."""
+    """Every edge of a distribution given with each symbol, recovered from the coder itself, number by number."""
     rng = np.random.default_rng(3)
     scores = np.concatenate([rng.integers(-200, 1, (3, 9)), rng.integers(-3, 4, (3, 9)), np.zeros((1, 9))])
     weights = share_units(scores.astype(np.float32))
@@ -70,14 +70,14 @@ def test_the_coder_has_exactly_these_units(dtype, lazy):
         edges = np.cumsum(row.astype(np.int64) + 1)
         assert edges[-1] == 1 << 24
         for symbol, edge in enumerate(edges.tolist()):
-            for place, expected in ((edge - 1, symbol), (edge, symbol + 1)):
-                if place < 1 << 24:
-                    coder = constriction.stream.stack.AnsCoder(np.array([place, 1 << 31], np.uint32))
+            for number, expected in ((edge - 1, symbol), (edge, symbol + 1)):
+                if number < 1 << 24:
+                    coder = constriction.stream.stack.AnsCoder(np.array([number, 1 << 31], np.uint32))
                     assert coder.decode(family, row[None].astype(dtype)).tolist() == [expected]
 
 
 def test_a_distribution_for_each_symbol_gives_the_words_of_tables():
-    """Golden: the same symbols with tables of the same units, coded one by one."""
+    """The same symbols, coded one by one with tables of the same units, give the same words."""
     rng = np.random.default_rng(1)
     weights = share_units(rng.integers(-90, 1, (50, 6)).astype(np.float32))
     symbols = rng.integers(0, 6, 50)

@@ -1,4 +1,4 @@
-"""The example that docs/format.md works out by hand, from its bytes to its pixels and its code."""
+"""The worked example of docs/format.md, from its bytes to its pixels and its code."""
 
 import re
 from pathlib import Path
@@ -53,7 +53,7 @@ def example_prior():
 
 
 def shown(what):
-    """The bytes that the page shows."""
+    """The bytes on the page."""
     return bytes.fromhex(re.search(rf"{what}:\n```\n([0-9a-f\s]+)```", TEXT)[1])
 
 

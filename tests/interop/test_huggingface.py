@@ -1,4 +1,4 @@
-"""Archives as datasets of Hugging Face, stored and streamed, in one process and in many; and datasets as sources."""
+"""Archives as datasets of Hugging Face, stored and streamed, in one process and in many; datasets as sources."""
 
 import copy
 import os
@@ -50,7 +50,7 @@ def write(path: Path, images: int, grid: tuple[int, int] = (2, 3), channels: int
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """An archive of 130 images in 17 blocks, and what is in it."""
+    """An archive of 130 images in 17 blocks, with its content."""
     path = write(tmp_path_factory.mktemp("archives") / "made.smalti", 130, block_images=8)
     with smalti.open(path) as archive:
         return SimpleNamespace(path=path, pixels=archive[:], labels=archive.labels.tolist())
@@ -109,7 +109,7 @@ def test_a_stored_dataset_is_written_once_for_each_content(
     assert len(list((tmp_path / "smalti").iterdir())) == 2
 
 
-def test_files_of_the_images_names_are_not_read_in_their_place(
+def test_files_with_the_names_of_images_are_not_read(
     tmp_path: Path, made: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -174,12 +174,12 @@ def test_a_stream_outlives_the_archive_it_was_made_of(made: SimpleNamespace) -> 
     assert_rows(stream, made, list(range(130)))
 
 
-def test_an_archive_that_was_replaced_is_told(tmp_path: Path) -> None:
+def test_an_archive_that_was_replaced_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.smalti", 12)
     stream = to_dataset(path, streaming=True)
     path.unlink()
     write(path, 13)
-    with pytest.raises(SmaltiError, match="is not the archive any more"):
+    with pytest.raises(SmaltiError, match="has been replaced"):
         list(stream)
 
 
@@ -207,7 +207,7 @@ def test_archives_without_labels_or_names(tmp_path: Path) -> None:
         to_dataset(tmp_path / "a.smalti", splits=True)
 
 
-def test_splits_that_datasets_cannot_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_splits_with_names_that_datasets_refuses_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("a b", None, ""):
         monkeypatch.setitem(FIELDS, "split", lambda number, value=value: value if number == 1 else "train")
         path = write(tmp_path / f"{value}.smalti", 3)
@@ -248,7 +248,7 @@ def test_without_datasets_the_extra_is_named(made: SimpleNamespace, monkeypatch:
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_images_without_labels_among_others_have_none(tmp_path: Path, streaming: bool) -> None:
-    """Before: a collection of which one archive has no labels had none at all."""
+    """A collection used to have no labels if one of its archives had none."""
     named = write(tmp_path / "named.smalti", 4)
     bare = tmp_path / "bare.smalti"
     with ArchiveWriter(bare, ArchiveSpec((8, 12, 1), (2, 3), 8, "test"), random_network()) as writer:

@@ -37,14 +37,14 @@ def test_codec_gives_back_the_images(codec):
         if codec.lossless:
             assert (points[0].mse, points[0].ssim) == (0, pytest.approx(1))
         else:
-            # More bytes, better images: what a ladder from coarse to fine must show.
+            # A ladder from coarse to fine means more bytes and better images.
             assert points[0].bytes_per_image < points[1].bytes_per_image
             assert points[0].mse > points[1].mse
             assert points[0].ssim < points[1].ssim
             assert points[1].ssim > 0.9
 
 
-def test_a_codec_that_only_claims_to_be_lossless_is_found_out():
+def test_a_codec_that_only_claims_to_be_lossless_is_refused():
     jpeg = few_settings(STUDY_CODECS[0])
     with pytest.raises(SourceError, match="not lossless"):
         measure_codec(replace(jpeg, lossless=True), IMAGES)

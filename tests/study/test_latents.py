@@ -36,7 +36,7 @@ def test_a_step_too_fine_is_refused():
         pack_latents(np.array([[0.0, 1.0]], np.float32), 1e-6)
 
 
-def test_cut_bytes_are_found_out():
+def test_truncated_bytes_are_refused():
     data = pack_latents(np.random.default_rng(0).standard_normal((500, 4)).astype(np.float32), 0.25)
     for end in (3, 30, len(data) - 3):
         with pytest.raises(DamagedArchiveError):

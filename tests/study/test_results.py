@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.made_up_results import made_up_pictures, made_up_run
+from smalti.bench.records import from_plain, to_plain
 from smalti.errors import SourceError
 from smalti.study.results import (
     AmortisationPoint,
@@ -20,7 +21,7 @@ from smalti.study.results import (
 
 def test_run_survives_json():
     run = made_up_run("paper", 128, 3)
-    assert RunResult.from_json(json.loads(json.dumps(run.to_json()))) == run
+    assert from_plain(RunResult, json.loads(json.dumps(to_plain(run)))) == run
 
 
 def test_runs_are_read_in_order(tmp_path):
@@ -46,10 +47,10 @@ def test_runs_are_read_in_order(tmp_path):
     ],
 )
 def test_a_wrong_field_is_named(tmp_path, change, where):
-    plain = made_up_run("paper", 64, 0).to_json()
+    plain = to_plain(made_up_run("paper", 64, 0))
     change(plain)
     with pytest.raises(SourceError, match=where):
-        RunResult.from_json(plain)
+        from_plain(RunResult, plain)
     path = tmp_path / "runs" / "paper-k64-s0.json"
     path.parent.mkdir()
     path.write_text(json.dumps(plain))

@@ -27,7 +27,7 @@ def parts(digits):
     return open_source(digits.images[:40]), open_source(digits.images[40:])
 
 
-def test_a_kept_model_is_taken_only_if_it_is_of_the_same_fit(parts, tmp_path):
+def test_a_stored_model_is_used_only_if_it_is_of_the_same_fit(parts, tmp_path):
     first = fit_run(RUN, 1, *parts, tmp_path, SilentObserver())
     steps = StopAt(-1)
     assert same_weights(first, fit_run(RUN, 1, *parts, tmp_path, steps)) and steps.left == -1
@@ -38,7 +38,7 @@ def test_a_kept_model_is_taken_only_if_it_is_of_the_same_fit(parts, tmp_path):
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["cured-k12-s3.smalti-model"]
 
 
-def test_an_interrupted_fit_goes_on_by_itself(parts, tmp_path):
+def test_an_interrupted_fit_resumes(parts, tmp_path):
     with pytest.raises(FitInterruptedError):
         fit_run(RUN, 2, *parts, tmp_path, StopAt(4))
     assert not model_path(tmp_path, RUN).exists()
@@ -48,7 +48,7 @@ def test_an_interrupted_fit_goes_on_by_itself(parts, tmp_path):
     assert same_weights(model, fit_source(parts[0], RUN.settings(2), validation=parts[1]))
 
 
-def test_a_run_is_measured_on_what_its_archive_gives_back(model, digits):
+def test_a_run_is_measured_on_its_decoded_archive(model, digits):
     test = open_source(digits.images)
     result, pictures = measure_run(Run("cured", 16, 0), model, test, digits.images[:10])
     tokens = model.tokens(to_unit_range(digits.images[..., None])).numpy()
@@ -78,5 +78,5 @@ def test_images_too_small_for_ssim_are_refused():
         measure_run(Run("paper", 12, 0), fitted, open_source(images), images[:2, ..., 0])
 
 
-def test_models_have_a_place_of_their_own(tmp_path):
+def test_each_model_has_its_own_path(tmp_path):
     assert model_path(tmp_path, RUN) == tmp_path / "models" / "cured-k12-s3.smalti-model"

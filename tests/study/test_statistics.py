@@ -59,12 +59,12 @@ def test_too_few_runs(runs):
     assert compare_sizes(runs, MSE) is None
 
 
-def test_sizes_with_too_few_runs_are_left_out():
+def test_sizes_with_too_few_runs_are_skipped():
     runs = runs_of({64: 0.01, 128: 0.009}) + runs_of({256: 0.03}, seeds=1)
     assert list(compare_sizes(runs, MSE).sizes) == [64, 128]
 
 
-def test_runs_that_are_all_alike():
+def test_runs_that_are_all_equal():
     result = compare_sizes(runs_of({64: 0.01, 128: 0.01, 256: 0.01}, deviation=0), MSE)
     assert (result.anova_p, result.kruskal_p, result.trend, result.trend_p) == (1, 1, 0, 1)
     assert [(each.difference, each.p_holm, each.effect) for each in result.comparisons] == [(0, 1, 0)] * 2

@@ -17,7 +17,7 @@ PLAN = StudyPlan((2, 5), seeds=2, cured_seeds=1, ablation_seeds=1, epochs=1, lim
 
 
 class Listener:
-    """Remembers what a study says; stops the fit of one run after its first step."""
+    """Records the lines of a study, and stops the fit of one run after its first step."""
 
     def __init__(self, stop_at=None):
         self.lines, self.fits, self.stop_at = [], [], stop_at
@@ -59,7 +59,7 @@ def study(few_digits, tmp_path_factory):
 
 @pytest.fixture
 def no_report(monkeypatch):
-    """Leaves the drawing of figures out, which takes most of the time of a small study."""
+    """Skip the figures, which take most of the time of a small study."""
     monkeypatch.setattr(sweep, "build_report", lambda folder: folder / "report.html")
 
 
@@ -87,7 +87,7 @@ def test_a_plan_of_nothing_is_refused(bad):
         StudyPlan(**bad)
 
 
-def test_every_run_is_done_once_and_kept(study):
+def test_every_run_is_done_once_and_stored(study):
     folder, heard, page = study
     planned = [run.name for run in PLAN.runs()]
     assert [name for name, _, _ in heard.fits] == planned and heard.fits[-1][1:] == (10, 10)
@@ -121,7 +121,7 @@ def test_a_second_call_does_no_fit_again(study, no_report):
     assert all(after[path] == data for path, data in before.items() if path.parent.name in kept)
 
 
-def test_a_larger_plan_does_what_is_missing(study, no_report):
+def test_a_larger_plan_does_the_missing_runs(study, no_report):
     heard = Listener()
     larger = StudyPlan((2, 5), seeds=3, cured_seeds=1, ablation_seeds=1, epochs=1, limit=40, baselines=False)
     run_study(larger, "mnist", study[0], "smalti study --seeds 3", heard)
@@ -146,7 +146,7 @@ def test_a_result_that_is_cut_short_is_named(study, tmp_path):
         run_study(PLAN, "mnist", tmp_path, "smalti study", Listener())
 
 
-def test_a_stopped_study_goes_on_where_it_was(study, few_digits, no_report, tmp_path):
+def test_a_stopped_study_resumes(study, few_digits, no_report, tmp_path):
     plan = StudyPlan((2,), seeds=2, cured_seeds=0, ablation_seeds=0, epochs=1, limit=40, baselines=False)
     with pytest.raises(FitInterruptedError):
         run_study(plan, "mnist", tmp_path, "smalti study", Listener(stop_at=Run(PAPER, 2, 1)))

@@ -66,7 +66,7 @@ def test_batches_do_not_matter(study, batch):
 
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
-def test_reduced_precision_is_off_while_it_works_and_on_again_after(study, precision):
+def test_reduced_precision_is_off_while_it_runs_and_restored_afterwards(study, precision):
     network, tokens, pixels = study
     torch.set_float32_matmul_precision(precision)
     try:
@@ -78,15 +78,15 @@ def test_reduced_precision_is_off_while_it_works_and_on_again_after(study, preci
     assert (decoded.numpy() == pixels).all()
 
 
-def test_pieces_do_not_matter(study, monkeypatch):
+def test_the_number_of_images_at_a_time_does_not_matter(study, monkeypatch):
     network, tokens, pixels = study
-    monkeypatch.setattr("smalti.torch_decoders.grid.PIECE_NUMBERS", 200_000)
+    monkeypatch.setattr("smalti.torch_decoders.grid.BATCH_NUMBERS", 200_000)
     assert (TorchIntegerDecoder(network).decode(tokens[:40]).numpy() == pixels[:40]).all()
 
 
 @pytest.mark.parametrize(
     "tokens", [torch.zeros(1, 2, 2), torch.zeros(2, 2, dtype=torch.int64), torch.full((1, 2, 2), 22)]
 )
-def test_tokens_that_cannot_be(study, tokens):
+def test_impossible_tokens(study, tokens):
     with pytest.raises(UsageError, match="tokens"):
         TorchIntegerDecoder(study[0]).decode(tokens)

@@ -13,7 +13,7 @@ def test_every_kind_has_a_decoder():
     assert set(TORCH_DECODERS) == set(KINDS)
 
 
-def test_a_kind_without_one_says_what_to_do(tmp_path, monkeypatch):
+def test_a_kind_without_one_is_refused_with_advice(tmp_path, monkeypatch):
     monkeypatch.setitem(KINDS, "raw", RawKind())
     advice = "'raw' in PyTorch; read images, with tokens=False"
     with open_archive(write(tmp_path / "a.smalti", noise())) as archive, pytest.raises(UsageError, match=advice):

@@ -44,23 +44,23 @@ def some():
     return network, grid, tokens, PyramidDecoder(network, grid).decode(tokens)
 
 
-def test_pieces_do_not_matter(some, monkeypatch):
+def test_the_number_of_images_at_a_time_does_not_matter(some, monkeypatch):
     network, grid, tokens, pixels = some
     assert len(np.unique(pixels)) > 50
-    monkeypatch.setattr("smalti.torch_decoders.pyramid.PIECE_NUMBERS", 1500)
+    monkeypatch.setattr("smalti.torch_decoders.pyramid.BATCH_NUMBERS", 1500)
     assert (
         TorchPyramidDecoder(network, grid).decode(torch.from_numpy(tokens.astype(np.int64))).numpy() == pixels
     ).all()
 
 
-def test_reduced_precision_is_off_while_it_works(some):
+def test_reduced_precision_is_off_while_it_runs(some):
     network, grid, tokens, pixels = some
     with torch.autocast("cpu", dtype=torch.bfloat16):
         decoded = TorchPyramidDecoder(network, grid).decode(torch.from_numpy(tokens.astype(np.int64)))
     assert (decoded.numpy() == pixels).all()
 
 
-def test_tokens_that_cannot_be(some):
+def test_impossible_tokens(some):
     network, grid, tokens, _ = some
     decoder, layout = TorchPyramidDecoder(network, grid), TokenLayout(network, grid)
     wrong = torch.full((2, layout.tokens), ABSENT, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""The bench: archives beside classical codecs on the same images, in one run; it fits nothing.
+"""The bench: measures archives next to classical codecs on the same images, in one run. It fits no models.
 
-Layer: above the codec, below the study, which takes its codecs, records, tables and look of figures.
+Layer: above the codec, below the study, which uses its codecs, records, tables and style of figures.
 """

@@ -1,10 +1,10 @@
-"""The classical codecs that archives are compared with, all through imagecodecs: one list for the bench and the study.
+"""The classical codecs that archives are compared with, through imagecodecs: one list for the bench and the study.
 
-The two uses differ in what is listed here and in nothing else:
+The bench and the study differ only in this:
 
-- the bench measures lossy codecs on mosaics, grey or RGB, by short ladders; JPEG XL runs at effort 7. In colour, JPEG
-  and AVIF run with halved and with full chroma, because neither is better everywhere; WebP knows halved chroma only.
-- the study measures grey images only, by long ladders, and lossless codecs and general compressors too; JPEG XL runs
+- the bench measures lossy codecs on mosaics, grey or RGB, with short ladders; JPEG XL runs at effort 7. In colour, JPEG
+  and AVIF run with halved and with full chroma, because neither is better everywhere; WebP has only halved chroma.
+- the study measures only grey images, with long ladders, and also lossless codecs and general compressors; JPEG XL runs
   at effort 9.
 """
 
@@ -38,7 +38,7 @@ BENCH_LADDERS: Ladders = {
 """The settings that the bench measures, coarse to fine."""
 
 FINER: Ladders = {"WebP": (90, 95, 100), "AVIF": (70, 85, 95), "JPEG XL": (1.5, 0.7, 0.3, 0.1)}
-"""Settings beyond the bench's, for images on which those miss the error that is asked for."""
+"""Further settings, for images on which the bench's miss the target error."""
 
 STUDY_EFFORT = 9
 STUDY_LADDERS: Ladders = {
@@ -51,22 +51,22 @@ STUDY_LADDERS: Ladders = {
 """The settings that the study measures, coarse to fine."""
 
 EACH_IMAGES = {"JPEG XL": 1000, "AVIF": 1000}
-"""How many images the study codes one by one, with the slow codecs."""
+"""How many images the study codes one by one with slow codecs."""
 
 NO_SETTING = (0.0,)
 GENERAL = frozenset({"xz", "zstd", "brotli"})
-"""The codecs that know nothing of images."""
+"""Compressors of bytes, which know nothing of images."""
 
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec as it is run here.
+    """A codec with its settings.
 
-    family : "JPEG"; name : with what sets it apart, "JPEG 4:2:0"
-    library : its name in imagecodecs; settings : how it is run, in words
+    family : "JPEG"; name : of this variant, "JPEG 4:2:0"
+    library : its name in imagecodecs; settings : a description in words
     encode : an image uint8 [H, W] or [H, W, 3] and a setting to bytes; decode : back to the same shape
-    ladder : the settings measured, coarse to fine; finer : further ones, for a low error
-    each_images : how many images the study codes one by one; None: all
+    ladder : the settings that are measured, coarse to fine; finer : further ones, for a low error
+    each_images : how many images the study codes one by one; None for all
     """
 
     family: str
@@ -173,7 +173,7 @@ def _lossless(name: str, library: str, settings: str, encode: Encode, decode: De
 
 
 def _general(name: str, library: str, settings: str, compress: Compress) -> Codec:
-    """Return a compressor of bytes; it decodes to one flat row of pixels, and the caller knows their shape."""
+    """Return a compressor of bytes. It decodes to a flat row of pixels; the caller knows their shape."""
     decompress = getattr(imagecodecs, f"{library}_decode")
     return _lossless(
         name,
@@ -201,7 +201,7 @@ def _encode_webp(image: Image, quality: float, lossless: bool) -> bytes:
 
 
 def _encode_avif(image: Image, quality: float, chroma: str) -> bytes:
-    # Grey input would be coded without loss whatever the level; colour input coded as 4:0:0 is grey again.
+    # Grey input would be coded without loss at every level; colour input coded as 4:0:0 is grey again.
     return bytes(imagecodecs.avif_encode(_colour(image), level=int(quality), speed=6, pixelformat=chroma, numthreads=1))
 
 
@@ -215,7 +215,7 @@ def _colour(image: Image) -> Image:
 
 
 def _grey(decoded: Image) -> Image:
-    """Return one channel of what a codec that knows only colour decoded."""
+    """Return one channel of the output of a codec that knows only colour."""
     return decoded if decoded.ndim == 2 else np.ascontiguousarray(decoded[..., 0])
 
 

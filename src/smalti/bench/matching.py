@@ -1,4 +1,4 @@
-"""Points of rate and distortion, and what a codec costs at a given quality."""
+"""Points of rate and distortion, and the bytes that a codec needs for a given quality."""
 
 import itertools
 import math
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.quality import QualityMeter
 
-__all__ = ["Matched", "RatePoint", "at_matched", "at_rate", "frontier", "rate_point"]
+__all__ = ["Matched", "RatePoint", "at_matched", "at_rate", "frontier", "metered_point", "rate_point"]
 
 SMALLEST_MSE = 1e-12
-"""Stands for zero where a logarithm is taken."""
+"""Replaces zero before a logarithm."""
 
 
 @dataclass(frozen=True)
 class RatePoint:
-    """What a codec costs and gives at one setting.
+    """Rate and distortion of a codec at one setting.
 
     setting : the codec's own quality setting
     bytes_per_image : mean over the images
@@ -33,20 +33,25 @@ class RatePoint:
 
 
 def rate_point(setting: float, total_bytes: int, images: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> RatePoint:
-    """Return the point of a codec that spent `total_bytes` on uint8 images [N, H, W] and decodes them so."""
+    """Return the point of a codec that spends `total_bytes` on uint8 images [N, H, W] and decodes them to `decoded`."""
     meter = QualityMeter()
     meter.add(images[..., None], decoded[..., None])
+    return metered_point(setting, total_bytes, len(images), meter)
+
+
+def metered_point(setting: float, total_bytes: int, images: int, meter: QualityMeter) -> RatePoint:
+    """Return the point of a codec that spends `total_bytes` on `images` images, whose quality `meter` has measured."""
     quality = meter.result()
     if quality.ssim_mean is None:
         raise SourceError(f"SSIM cannot be measured: {quality.ssim_absent}")
-    return RatePoint(setting, total_bytes / len(images), quality.mse_mean, quality.ssim_mean)
+    return RatePoint(setting, total_bytes / images, quality.mse_mean, quality.ssim_mean)
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What a codec must spend to be at least as good as asked.
+    """The bytes at which a codec reaches a target quality.
 
-    coarsest : True if its coarsest setting measured is better than asked already, so that it cannot be cheaper
+    coarsest : True if its coarsest setting is better than the target, so that it cannot be cheaper
     """
 
     bytes_per_image: float
@@ -56,8 +61,8 @@ class Matched:
 def at_matched(points: tuple[RatePoint, ...], *, mse: float | None = None, ssim: float | None = None) -> Matched | None:
     """Return the bytes per image at which a codec reaches `mse`, or `ssim`, or both; None if it never does.
 
-    Between the points that are worth having (no other is as cheap and better) the logarithm of the bytes is
-    interpolated linearly, against log MSE or against SSIM; nothing is extrapolated.
+    The logarithm of the bytes is interpolated linearly against log MSE or against SSIM, between the points of the
+    frontier (no other point is as cheap and better). Nothing is extrapolated.
     """
     if mse is None and ssim is None:
         raise ValueError("give an MSE, an SSIM, or both")
@@ -73,7 +78,7 @@ def at_matched(points: tuple[RatePoint, ...], *, mse: float | None = None, ssim:
 
 
 def at_rate(points: tuple[RatePoint, ...], bytes_per_image: float) -> tuple[float, float] | None:
-    """Return MSE and SSIM of a codec that spends `bytes_per_image`, None outside the rates it was measured at.
+    """Return MSE and SSIM of a codec at `bytes_per_image`; None outside the rates that were measured.
 
     Log MSE and SSIM are interpolated linearly against the logarithm of the bytes.
     """
@@ -92,23 +97,23 @@ def _log(mse: float) -> float:
 
 
 def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the pairs of cost and quality that are worth having, cheapest first: more cost only for more quality."""
-    kept: list[tuple[float, float]] = []
+    """Return the frontier of pairs of cost and quality, cheapest first: more cost only for more quality."""
+    best: list[tuple[float, float]] = []
     for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not kept or quality > kept[-1][1]:
-            kept.append((cost, quality))
-    return kept
+        if not best or quality > best[-1][1]:
+            best.append((cost, quality))
+    return best
 
 
-def _reach(points: list[tuple[float, float]], wanted: float) -> Matched | None:
-    """Return the bytes at which quality, the second of each pair, reaches `wanted`."""
-    worth_having = frontier(points)
-    for index, (cost, quality) in enumerate(worth_having):
-        if quality < wanted:
+def _reach(points: list[tuple[float, float]], target: float) -> Matched | None:
+    """Return the bytes at which quality, the second of each pair, reaches `target`."""
+    best = frontier(points)
+    for index, (cost, quality) in enumerate(best):
+        if quality < target:
             continue
         if index == 0:
-            return Matched(cost, coarsest=quality > wanted)
-        cheaper_cost, worse = worth_having[index - 1]
-        share = (wanted - worse) / (quality - worse)
+            return Matched(cost, coarsest=quality > target)
+        cheaper_cost, worse = best[index - 1]
+        share = (target - worse) / (quality - worse)
         return Matched(cheaper_cost * (cost / cheaper_cost) ** share, coarsest=False)
     return None

@@ -1,8 +1,8 @@
-"""A codec's rate and distortion on images as mosaics: its best case, in which no image can be read alone.
+"""Rate and distortion of a codec on images as mosaics: its best case, in which no image can be read alone.
 
-Images are tiles of large images, so that header costs vanish. One mosaic has at most 10,000 tiles and 4,096 pixels a
-side (and one tile at least). Of larger sets 10,000 images are taken, evenly spread: what a codec needs for an image
-does not depend on how many there are.
+Images are tiles of large images, so that header costs vanish. A mosaic has at most 10,000 tiles and 4,096 pixels a
+side, and at least one tile. Of larger sets 10,000 images are measured, evenly spread: the bytes of an image do not
+depend on how many there are.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.bench.matching import RatePoint, at_matched
+from smalti.bench.matching import RatePoint, at_matched, metered_point
 from smalti.bench.results import BaselineCurve
 from smalti.errors import SourceError, UsageError
 from smalti.extras import needing
@@ -37,12 +37,14 @@ MOST_SIDE = 4096
 MOST_IMAGES = 10_000
 
 COMPARED = ("JPEG XL", "AVIF", "WebP")
+"""The families of codecs that `baseline_bytes_per_image` measures."""
+
 MOST_SAMPLE_VALUES = 2_000_000
-"""Pixels of a sample in which codecs search for a given error."""
+"""The most pixels of a sample on which codecs search for a target error."""
 
 
 def images_per_mosaic(height: int, width: int) -> int:
-    """How many images of this size a mosaic has at most."""
+    """The most images of this size in a mosaic."""
     across = max(1, MOST_SIDE // max(height, width))
     return min(MOST_TILES, across * across)
 
@@ -55,9 +57,9 @@ def evenly_spread(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images [N, H, W] or [N, H, W, C] as tiles of one image, row by row, in a grid as square as can be.
+    """Return images [N, H, W] or [N, H, W, C] as tiles of one image, row by row, in the squarest possible grid.
 
-    Tiles that are left over are black.
+    Unused tiles are black.
     """
     count, height, width, *channels = images.shape
     columns = math.ceil(math.sqrt(count))
@@ -69,7 +71,7 @@ def make_mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def cut_mosaic(mosaic: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the tiles [N, H, W] or [N, H, W, C], as `shape` says, of an image from `make_mosaic`."""
+    """Return the tiles, of shape [N, H, W] or [N, H, W, C], of an image from `make_mosaic`."""
     count, height, width, *channels = shape
     rows, columns = mosaic.shape[0] // height, mosaic.shape[1] // width
     tiles = mosaic.reshape(rows, height, columns, width, *channels).swapaxes(1, 2).reshape(-1, *shape[1:])
@@ -77,7 +79,7 @@ def cut_mosaic(mosaic: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.
 
 
 def measure_baseline(codec: "Codec", images: NDArray[np.uint8]) -> BaselineCurve:
-    """Return a codec's curve on uint8 images [N, H, W, C], C of 1 or 3; memory grows with one mosaic alone."""
+    """Return a codec's curve on uint8 images [N, H, W, C], C of 1 or 3. Memory depends only on the size of a mosaic."""
     some = evenly_spread(images)
     points = tuple(_measure(codec, some, setting) for setting in codec.ladder)
     return BaselineCurve(codec.family, codec.name, codec.library, codec.settings, codec.ladder, points)
@@ -93,10 +95,7 @@ def _measure(codec: "Codec", images: NDArray[np.uint8], setting: float) -> RateP
         if decoded.shape != mosaic.shape:
             raise SourceError(f"{codec.name} gives {decoded.shape} for {mosaic.shape}: check the installed imagecodecs")
         meter.add(tiles, cut_mosaic(decoded.reshape(*mosaic.shape[:2], tiles.shape[3]), tiles.shape))
-    quality = meter.result()
-    if quality.ssim_mean is None:
-        raise SourceError(f"SSIM cannot be measured: {quality.ssim_absent}")
-    return RatePoint(setting, total_bytes / len(images), quality.mse_mean, quality.ssim_mean)
+    return metered_point(setting, total_bytes, len(images), meter)
 
 
 def _parts(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
@@ -110,10 +109,10 @@ def _without_grey_axis(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def baseline_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int, int], None]) -> dict[str, float]:
-    """Return the bytes that an image takes with each codec at a mean squared error, as tiles of one large image.
+    """Return each codec's bytes per image at a mean squared error, for images as tiles of one large image.
 
-    sample : [n, H, W, C], C of 1 or 3. Codecs that miss the error are left out. Raises MissingDependencyError, and
-    UsageError for images that the codecs do not take.
+    sample : [n, H, W, C], C of 1 or 3. Codecs that miss the error are skipped. Raises MissingDependencyError, and
+    UsageError for images that the codecs do not accept.
     """
     if sample.dtype != np.uint8:
         raise UsageError("the classical codecs are measured on images of 8 bits, and these have 16")
@@ -132,9 +131,9 @@ def baseline_bytes_per_image(sample: Pixels, mse: float, progress: Callable[[int
 
 
 def _need(codec: "Codec", images: NDArray[np.uint8], mse: float) -> float | None:
-    """Go from coarse to fine until the error is met, and return the bytes of an image between the last two settings."""
+    """Go from coarse to fine until the error is met; return the bytes per image, interpolated between settings."""
     mosaic = make_mosaic(_without_grey_axis(images))
-    area = mosaic.size / images.size  # black tiles that fill the mosaic up are free of error
+    area = mosaic.size / images.size  # unused tiles are black and have no error
     points: list[RatePoint] = []
     for setting in (*codec.ladder, *codec.finer):
         data = codec.encode(mosaic, setting)

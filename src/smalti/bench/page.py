@@ -1,7 +1,4 @@
-"""The bench in words: a Markdown page of tables, made from its result alone.
-
-Bytes and MSE of codecs and archives in one picture, both axes logarithmic.
-"""
+"""The bench's page: Markdown tables, and a figure of bytes and MSE on logarithmic axes. Both need only its result."""
 
 import itertools
 import math
@@ -24,7 +21,7 @@ from smalti.bench.results import (
     needs,
     reference,
 )
-from smalti.bench.style import BLUE, CODEC_COLOURS, GREY, Table, drawing, tidy, to_markdown
+from smalti.bench.style import BLUE, CODEC_COLOURS, DASHES, GREY, LONG_DASHES, Table, drawing, tidy, to_markdown
 from smalti.images.batch import shape_words
 
 __all__ = ["bench_page", "draw_bench", "reference_line"]
@@ -34,7 +31,7 @@ ABSENT = "–"
 
 
 def bench_page(result: BenchResult, figure: str) -> str:
-    """Return the page; `figure` is the name of the picture beside it."""
+    """Return the page; `figure` is the file name of the figure next to it."""
     height, width, channels = result.image_shape
     several = f"{result.mosaics:,} mosaics of up to {result.mosaic_images:,} images"
     coded = "them" if result.images <= MOST_IMAGES else f"{MOST_IMAGES:,} of them, evenly spread,"
@@ -153,13 +150,12 @@ def _psnr(mse: float) -> str:
     return ABSENT if mse == 0 else f"{-10 * math.log10(mse):.2f}"
 
 
-DASHES = (0, (2, 1.2))
 PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-"""Behind a label, so that lines do not run through it."""
+"""The patch behind a label, so that lines do not run through it."""
 MOST_LABELS = 8
-"""Of more archives only the ends are labelled."""
+"""With more archives, only the first and the last are labelled."""
 ROOM_FOR_LABELS = 3.0
-"""Labels stand on the left of their points, where no codec is: so much less than the smallest archive is in sight."""
+"""Labels are left of their points, where no codec is: the axis starts this factor below the smallest archive."""
 
 
 def draw_bench(result: BenchResult, path: Path) -> None:
@@ -184,31 +180,31 @@ def draw_bench(result: BenchResult, path: Path) -> None:
 
 
 def _draw_curve(axes: Axes, curve: BaselineCurve) -> None:
-    """Draw what of a codec's curve is worth having: more bytes only where they buy quality."""
-    kept = frontier((point.bytes_per_image, -point.mse) for point in curve.points if point.mse > 0)
+    """Draw the frontier of a codec's curve: more bytes only for more quality."""
+    best = frontier((point.bytes_per_image, -point.mse) for point in curve.points if point.mse > 0)
     axes.plot(
-        [rate for rate, _ in kept],
-        [-quality for _, quality in kept],
+        [rate for rate, _ in best],
+        [-quality for _, quality in best],
         color=CODEC_COLOURS[curve.codec],
         linestyle=DASHES if "4:2:0" in curve.name else "-",
     )
 
 
 def _draw_archives(axes: Axes, archives: tuple[ArchiveResult, ...]) -> None:
-    shown = [archive for archive in archives if archive.mse > 0]  # a lossless one has no place on this scale
-    if not shown:
+    drawn = [archive for archive in archives if archive.mse > 0]  # a logarithmic axis cannot show a lossless one
+    if not drawn:
         return
     axes.plot(
-        [archive.bytes_per_image for archive in shown],
-        [archive.mse for archive in shown],
+        [archive.bytes_per_image for archive in drawn],
+        [archive.mse for archive in drawn],
         "o-",
         color=BLUE,
         markersize=6,
         linewidth=1.2,
         zorder=3,
     )
-    axes.set_xlim(left=shown[0].bytes_per_image / ROOM_FOR_LABELS)
-    labelled = shown if len(shown) <= MOST_LABELS else [shown[0], shown[-1]]
+    axes.set_xlim(left=drawn[0].bytes_per_image / ROOM_FOR_LABELS)
+    labelled = drawn if len(drawn) <= MOST_LABELS else [drawn[0], drawn[-1]]
     for archive in labelled:
         axes.annotate(
             archive.name,
@@ -228,7 +224,7 @@ def _draw_reference(axes: Axes, result: BenchResult) -> None:
     found = reference(result)
     if found is None or found.mse == 0:
         return
-    axes.axhline(found.mse, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.axhline(found.mse, color=GREY, linewidth=1, linestyle=LONG_DASHES, zorder=1)
     colour = CODEC_COLOURS["JPEG XL"]
     axes.plot([found.bytes_per_image], [found.mse], "o", color=colour, markerfacecolor="white", markersize=7, zorder=4)
     axes.annotate(

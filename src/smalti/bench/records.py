@@ -1,7 +1,7 @@
-"""Results as files: frozen dataclasses to strict JSON and back, texts, and the machine that was measured on.
+"""Results as files: frozen dataclasses to strict JSON and back, texts, and the machine that was measured.
 
-Every field must be there, no other, and each of its type: results are read long after they were written, by another
-release; a field that is missing or renamed must be an error that names the file and the field, never a default.
+Every field must be present and of its type, and there must be no other. Results are read long after they were written,
+by another release: a missing or renamed field must be an error that names the file and the field, never a default.
 Files appear whole or not at all.
 """
 
@@ -25,7 +25,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def to_plain(value: Any) -> Any:
-    """Return a dataclass instance as the dictionaries, lists and numbers that JSON holds."""
+    """Return a dataclass instance as dictionaries, lists and numbers for JSON."""
     return asdict(value)
 
 
@@ -50,9 +50,9 @@ def _convert(kind: Any, stored: Any, where: str) -> Any:
         }
     if is_dataclass(kind):
         return _convert_dataclass(kind, stored, where)
-    # bool is a subclass of int, and JSON writes 1.0 as 1: the one is refused, the other admitted.
-    wanted = (int, float) if kind is float else kind
-    if not isinstance(stored, wanted) or (isinstance(stored, bool) and kind is not bool):
+    # bool is a subclass of int and is refused; JSON may write 1.0 as 1, which is accepted as float.
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(stored, accepted) or (isinstance(stored, bool) and kind is not bool):
         raise SourceError(f"{where} is {stored!r}, not of type {kind.__name__}; run the study anew")
     return float(stored) if kind is float else stored
 
@@ -91,18 +91,18 @@ def read_json(kind: type[T], path: Path) -> T:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a dataclass instance (or a sequence of them) to `path`, whole or not at all, making its folder."""
+    """Write a dataclass instance (or a sequence of them) to `path`, whole or not at all. Its folder is created."""
     plain = [to_plain(each) for each in value] if isinstance(value, list | tuple) else to_plain(value)
     write_text(path, json.dumps(plain, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 to `path`, as `write_bytes` does."""
+    """Write text as UTF-8 to `path`, with `write_bytes`."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all, in place of one that is there; its folder is made. OutputError if refused."""
+    """Write or replace a file, whole or not at all, and create its folder; OutputError if that fails."""
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path, overwrite=True) as file, writing(path):

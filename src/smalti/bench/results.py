@@ -1,7 +1,7 @@
-"""What the bench measured, kept as JSON, and what follows from it: the page and the figure are made from it alone.
+"""The results of the bench, stored as JSON, and conclusions from them. The page and the figure need nothing else.
 
-What the codecs need where an archive is, or where JPEG XL is at its reference distance, is interpolated in logarithms
-of bytes between the two measured points on either side (`matching`); nothing is extrapolated.
+The bytes that codecs need at the MSE of an archive, or of JPEG XL at its reference distance, are interpolated between
+the two nearest measured points in logarithms of bytes (`matching`). Nothing is extrapolated.
 """
 
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ __all__ = [
 
 JPEG_XL = "JPEG XL"
 REFERENCE_DISTANCE = 10.0
-"""The setting of JPEG XL that goals are stated at; it is in the codec's ladder."""
+"""The setting of JPEG XL for which goals are stated; it is in the codec's ladder."""
 
 
 @dataclass(frozen=True)
 class BaselineCurve:
-    """A codec's points on images as mosaics (`mosaics`); see `codecs.Codec` for the first five; codec : its family."""
+    """A codec's points on mosaics. codec : its family; `codecs.Codec` describes the four fields after it."""
 
     codec: str
     name: str
@@ -42,10 +42,10 @@ class BaselineCurve:
 
 @dataclass(frozen=True)
 class ArchiveResult:
-    """An archive of the same images: its bytes, and the quality of what its reader decodes.
+    """An archive of the same images: its bytes, and the quality of its decoded images.
 
     name : of its file, without the suffix; sha256 : of the file
-    header_bytes ... columns_bytes : what it is made of (`archive.report.SectionBytes`); they sum to archive_bytes
+    header_bytes ... columns_bytes : its parts (`archive.report.SectionBytes`); they sum to archive_bytes
     mse, mse_max, ssim : over all images; first_100_mse, first_100_ssim : over the first 100
     """
 
@@ -69,12 +69,12 @@ class ArchiveResult:
 
     @property
     def bytes_without_columns(self) -> int:
-        """The file without labels and names, which the codecs do not keep either."""
+        """The file without labels and names, which codecs do not store either."""
         return self.archive_bytes - self.columns_bytes
 
     @property
     def bytes_per_image(self) -> float:
-        """Of `bytes_without_columns`: the model counts."""
+        """The mean of `bytes_without_columns`, which include the model."""
         return self.bytes_without_columns / self.images
 
 
@@ -82,9 +82,9 @@ class ArchiveResult:
 class BenchResult:
     """Codecs and archives on one set of images.
 
-    pixels_sha256 : of all images in order, uint8 [N, H, W, C] in C order; curves of other images are not kept
-    command : what measured it last; machine : where the codecs were measured
-    mosaic_images : how many images a mosaic has at most; mosaics : how many there were
+    pixels_sha256 : of all images in order, uint8 [N, H, W, C] in C order; curves of other images are dropped
+    command : the last command that measured; machine : the one that measured the codecs
+    mosaic_images : the most images in a mosaic; mosaics : their number
     versions : of each codec's library
     """
 
@@ -101,12 +101,12 @@ class BenchResult:
     archives: tuple[ArchiveResult, ...]
 
     def with_curve(self, curve: BaselineCurve) -> "BenchResult":
-        """Return the result with a curve more, in place of one of the same name."""
+        """Return the result with this curve; it replaces one of the same name."""
         others = tuple(each for each in self.curves if each.name != curve.name)
         return replace(self, curves=(*others, curve))
 
     def with_archive(self, archive: ArchiveResult) -> "BenchResult":
-        """Return the result with an archive more, in place of one of the same name, by bytes."""
+        """Return the result with this archive, which replaces one of the same name. Archives are sorted by bytes."""
         others = [each for each in self.archives if each.name != archive.name]
         ordered = sorted([*others, archive], key=lambda each: (each.bytes_without_columns, each.name))
         return replace(self, archives=tuple(ordered))
@@ -131,9 +131,9 @@ class BenchResult:
 
 @dataclass(frozen=True)
 class Need:
-    """What a codec needs to be at least as good as asked.
+    """The bytes that a codec needs for a target quality.
 
-    coarsest : True if its coarsest setting is better already, so that it cannot be had with fewer bytes
+    coarsest : True if its coarsest setting is better than the target, so that fewer bytes are impossible
     """
 
     name: str
@@ -143,7 +143,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Reference:
-    """JPEG XL at its reference distance, and what the other codecs need for its MSE, fewest bytes first."""
+    """JPEG XL at its reference distance, and the needs of the other codecs at its MSE, fewest bytes first."""
 
     distance: float
     mse: float
@@ -152,7 +152,7 @@ class Reference:
 
 
 def needs(result: BenchResult, mse: float) -> tuple[Need, ...]:
-    """Return what each codec needs at an MSE, fewest bytes first; those that never reach it are left out."""
+    """Return the need of each codec that reaches an MSE, fewest bytes first."""
     found = []
     for curve in result.curves:
         matched = at_matched(curve.points, mse=mse)
@@ -162,7 +162,7 @@ def needs(result: BenchResult, mse: float) -> tuple[Need, ...]:
 
 
 def best_need(result: BenchResult, mse: float) -> Need | None:
-    """Return what the best codec needs at an MSE; None if none reaches it."""
+    """Return the smallest need at an MSE; None if no codec reaches it."""
     return next(iter(needs(result, mse)), None)
 
 

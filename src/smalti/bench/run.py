@@ -1,4 +1,4 @@
-"""One run of the bench: the codecs that are not measured yet, the archives, then page and figure."""
+"""One run of the bench: codecs that are not measured yet, then archives, then page and figure."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ __all__ = ["BenchFiles", "measure_archive", "run_bench"]
 
 @dataclass(frozen=True)
 class BenchFiles:
-    """Where the results of a source are."""
+    """The files with the results of a source."""
 
     numbers: Path
     page: Path
@@ -33,7 +33,7 @@ class BenchFiles:
 
     @classmethod
     def of(cls, source: str, folder: Path) -> "BenchFiles":
-        """Return them by the source's name: cifar-10/test is cifar-10-test, a path its last part without suffix."""
+        """Name them after the source: "cifar-10/test" gives cifar-10-test, a path its last part without suffix."""
         plain = source if source in SET_NAMES else Path(source).stem
         stem = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip(".-") or "images"
         return cls(folder / f"{stem}.json", folder / f"{stem}.md", folder / f"{stem}.png")
@@ -47,10 +47,10 @@ def run_bench(
     say: Callable[[str], None],
     threads: int = 1,
 ) -> tuple[BenchResult, BenchFiles]:
-    """Measure a source's codecs and archives into `folder` and return the result and where it is.
+    """Measure codecs and archives on a source, write the results to `folder`, and return them and their files.
 
-    Codecs whose curves on the same images are there already are not run again, and archives measured before stay.
-    `say` hears of each step before it starts, and may raise to stop: what was measured until then is kept.
+    Codecs with a stored curve on the same images do not run again, and stored archives stay. `say` is called before
+    each step, and may raise to stop: earlier measurements are stored.
     """
     source = open_source(spec, report=say)
     files = BenchFiles.of(spec, folder)
@@ -68,7 +68,7 @@ def run_bench(
 
 
 def _begin(source: ImageSource, images: NDArray[np.uint8], before: BenchResult | None, command: str) -> BenchResult:
-    """Return a result without curves, or the one from before if it is of the same images."""
+    """Return an empty result, or the stored one if it is of the same images."""
     sha256 = hashlib.sha256(images.data).hexdigest()
     if before is not None and before.pixels_sha256 == sha256:
         return replace(before, command=command)
@@ -93,7 +93,7 @@ def _measure_codecs(
 
 
 def measure_archive(path: Path, source: ImageSource, known: ArchiveResult | None, threads: int) -> ArchiveResult:
-    """Decode every image of an archive and compare it with the source's; `known` is returned if the file is its.
+    """Decode every image of an archive and compare it with the source; return `known` if it is of the same file.
 
     Raises SourceError if the archive is of other images, DamagedArchiveError if it is damaged.
     """

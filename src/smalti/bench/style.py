@@ -1,9 +1,7 @@
-"""The look that all figures share: quiet, colour-blind-safe, readable at the width of a phone.
+"""The style of all figures, and tables as data with two renderings, HTML and Markdown.
 
-Figures are 5 inches wide at 150 dots per inch, so that their 11-point type is still 11 pixels high on a screen 360
-pixels wide. Colours are those of Okabe and Ito (2008).
-
-A table as data, and its two renderings: HTML and Markdown.
+Figures are 5 inches wide at 150 dots per inch, so that 11-point type is still 11 pixels high on a screen 360 pixels
+wide. Colours are safe for colour-blind readers (Okabe and Ito, 2008).
 """
 
 import io
@@ -25,8 +23,10 @@ __all__ = [
     "BLACK",
     "BLUE",
     "CODEC_COLOURS",
+    "DASHES",
     "GREEN",
     "GREY",
+    "LONG_DASHES",
     "ORANGE",
     "PINK",
     "SKY",
@@ -54,8 +54,11 @@ VERMILION = "#D55E00"
 SKY = "#56B4E9"
 PINK = "#CC79A7"
 
+DASHES, LONG_DASHES = (0, (2, 1.2)), (0, (4, 3))
+"""Line styles: of curves, and of reference lines."""
+
 CODEC_COLOURS = {"JPEG": ORANGE, "WebP": GREEN, "JPEG 2000": SKY, "JPEG XL": PINK, "AVIF": BLACK}
-"""Of the classical codecs, the same in every figure."""
+"""Colours of the classical codecs, the same in every figure."""
 
 RULES: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -86,38 +89,38 @@ RULES: dict[Any, Any] = {
 
 @contextmanager
 def drawing(path: Path, height: float) -> Iterator[Figure]:
-    """Give an empty figure `height` inches high in the shared style, and write it as PNG when the block ends.
+    """Yield an empty figure `height` inches high in the shared style, and write it as PNG when the block ends.
 
-    The figure is known to no window system, and its bytes depend on what is drawn alone.
+    The figure needs no window system, and its bytes depend only on its content.
     """
     with mpl.rc_context(RULES):
         figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout="constrained")
         yield figure
         drawn, small = io.BytesIO(), io.BytesIO()
         figure.savefig(drawn, format="png")
-        # Lines, type and grey digits need no more than a palette, which is a third of the size.
+        # A palette is enough for lines, type and grey digits, and takes a third of the bytes.
         with Image.open(drawn) as image:
             image.convert("RGB").quantize(PALETTE_COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         write_bytes(path, small.getvalue())
 
 
 def tidy(axes: Axes) -> None:
-    """Give axes their faint grid, below everything drawn."""
+    """Add a faint grid to axes, below everything else."""
     axes.grid(axis="y", color="#e4e4e8", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
 LONG_NAME = 16
-"""Letters from which on the names of rows are wrapped, so that numbers are in sight on a narrow screen."""
+"""Names of rows longer than this are wrapped, so that numbers are visible on a narrow screen."""
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of plain text.
 
-    heading : what stands above it; note : what a reader must know to read it
-    columns : the titles; rows : as many cells each, the first of which names the row
-    strong : rows (by number) to bring out
+    heading : the line above it; note : an explanation below it
+    columns : the titles; rows : one cell per column, the first names the row
+    strong : indices of rows to emphasise
     """
 
     heading: str
@@ -133,7 +136,7 @@ class Table:
 
 
 def signed(value: float, digits: int) -> str:
-    """Return a number with its sign, a true minus for those below zero."""
+    """Return a number with its sign; a negative one gets a true minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
@@ -155,7 +158,7 @@ def to_html(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """Return the table as Markdown, its heading in bold above."""
+    """Return the table as Markdown, with its heading in bold above."""
     columns = tuple(title.replace("|", "\\|") for title in table.columns)
     lines = [_line(columns), _line(("---",) + ("---:",) * (len(table.columns) - 1))]
     for number, row in enumerate(table.rows):

@@ -1,4 +1,4 @@
-"""The decoder of an archive whose images are all stored without one: a grid of one code, which makes black."""
+"""The decoder of an archive that stores all its images without one: a grid of a single code, which makes black."""
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,12 +19,12 @@ def blank_grid(image_shape: tuple[int, int, int]) -> tuple[int, int]:
 
 
 def blank_writer(spec: TokenSpec) -> WriterModel:
-    """How to write tokens 0 of a blank grid, whatever the size of the codebook."""
+    """A writer for a blank grid, whose tokens are all 0. The codebook may have any size."""
     return GridWriter(black_network(spec.image_shape[2], spec.dtype), spec)
 
 
 def black_network(channels: int, dtype: DTypeLike = np.uint8) -> IntegerNetwork:
-    """The smallest network: one code, which makes `BLACK_SIDE` by `BLACK_SIDE` black pixels."""
+    """The smallest network: its one code makes `BLACK_SIDE` by `BLACK_SIDE` black pixels."""
     layer = Layer(
         kind="tokens",
         weight=np.zeros((1, BLACK_SIDE, BLACK_SIDE, channels), np.int16),

@@ -1,10 +1,10 @@
-"""What a decoder kind is told, and what it gives. Layers above use these protocols and never ask for a kind's name.
+"""The interface of decoder kinds. Layers above use these protocols and never ask for a kind's name.
 
-reading   DecoderFacts, DecoderLimits ──► ImageModel ──► Prior
-writing   TokenSpec ──► WriterModel, and Tokens ──► ImageModel, Prior
-sharing   ImageModel ──► SharedModel
+    reading   DecoderFacts, DecoderLimits ──► ImageModel ──► Prior
+    writing   TokenSpec ──► WriterModel, and Tokens ──► ImageModel, Prior
+    sharing   ImageModel ──► SharedModel
 
-Checks that decoder kinds share: whether a network is the one that a header or a writer speaks of, and its cost.
+It also has the checks that kinds share: a network must match the header or the writer that names it, and its cost.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Layer, PixelType
+from smalti.decoders.layers.integer_network import Layer, Pair, PixelType
 from smalti.errors import DamagedArchiveError, ModelError, UsageError
 from smalti.images.batch import Pixels
 
@@ -38,17 +38,14 @@ __all__ = [
 ]
 
 
-Pair = tuple[int, int]
-"""Rows and columns."""
-
-
 @dataclass(frozen=True)
 class TokenSpec:
-    """What the images and tokens of an archive are, known before its first image.
+    """The shape of the images and tokens of an archive, known before its first image.
 
-    image_shape : (H, W, C), the top left of what the decoder makes    dtype : of pixels, "uint8" or "uint16"
+    image_shape : (H, W, C), the top left part of the decoder's output
+    dtype : of pixels, "uint8" or "uint16"
     token_grid : (h, w) tokens of an image
-    codebook_size : K, the number of all codes
+    codebook_size : K, the number of codes
     """
 
     image_shape: tuple[int, int, int]
@@ -59,12 +56,12 @@ class TokenSpec:
 
 @dataclass(frozen=True)
 class DecoderFacts:
-    """What the header of an archive says of its decoder.
+    """The facts that the header of an archive states about its decoder.
 
-    channels : C    dtype : of pixels    padded_shape : rows and columns of the images that the decoder makes
+    channels : C    dtype : of pixels    padded_shape : rows and columns of the decoder's output
     token_grid : (h, w) tokens of an image
-    codebook_size : K, the number of all codes    codes_used : how many of them occur
-    block_images : the most images in a token block
+    codebook_size : K, the number of codes    codes_used : how many of them occur
+    block_images : the largest number of images in a token block
     """
 
     channels: int
@@ -77,22 +74,22 @@ class DecoderFacts:
 
 
 class DecoderLimits(Protocol):
-    """What a decoder may make its reader allocate and compute."""
+    """Bounds on the memory and the computation that a decoder may cost its reader."""
 
     @property
     def model_bytes(self) -> int:
-        """Bytes of the unpacked numbers of a network."""
+        """The most bytes that the unpacked numbers of a network may take."""
 
     def check(self, limit: str, asked: int, what: str) -> None:
-        """Raise LimitExceededError if `asked` is above the limit of this name; `what` says what asks for it.
+        """Raise LimitExceededError if `asked` is above the limit of this name; the message says that `what` needs it.
 
-        Kinds check "network_operations" (products and sums that one image takes) and "block_bytes".
+        Kinds check "network_operations" (products and sums for one image) and "block_bytes".
         """
 
 
 @dataclass(frozen=True)
 class LevelInfo:
-    """A level of tokens: the number of its scale, its grid (h, w), its positions h * w, and how many codes it has."""
+    """A level of tokens: the index of its scale, its grid (h, w), its h * w positions, and its number of codes."""
 
     scale: int
     grid: Pair
@@ -101,7 +98,7 @@ class LevelInfo:
 
 
 class Network(Protocol):
-    """The numbers of a decoder, as a writer is given them."""
+    """The numbers of a decoder, in the form that a writer takes."""
 
     @property
     def kind(self) -> str:
@@ -109,7 +106,7 @@ class Network(Protocol):
 
     @property
     def codes(self) -> int:
-        """The number of codes that it knows."""
+        """The number of its codes."""
 
     @property
     def channels(self) -> int:
@@ -120,31 +117,31 @@ class Network(Protocol):
         """Of the pixels: uint8 or uint16."""
 
     def output_size(self, grid: Pair) -> Pair:
-        """Rows and columns of an image for the grid that it begins with; ModelError if that does not fit it."""
+        """Rows and columns of an image for a grid of inputs; ModelError if the grid does not fit."""
 
 
 class Prior(Protocol):
-    """What the tokens of a block are coded with, for indices uint16 [n, T]."""
+    """The probabilities that code the tokens of a block, indices uint16 [n, T]."""
 
     @property
     def operations(self) -> int:
-        """Products, sums and look-ups that coding one image takes."""
+        """Products, sums and look-ups that it takes to code one image."""
 
     def encode(self, tokens: NDArray[np.integer]) -> bytes:
-        """Code tokens."""
+        """Code tokens; `decode` is the inverse."""
 
     def decode(self, data: bytes, images: int) -> NDArray[np.uint16]:
-        """Read them back; DamagedArchiveError."""
+        """Read the tokens of `images` images: uint16 [images, T]; DamagedArchiveError."""
 
     def to_bytes(self) -> bytes:
         """The payload of the prior section."""
 
 
 class Tokens(Protocol):
-    """Tokens of images in order.
+    """Tokens of images, in order.
 
-    counts : int64 [K], how often each code stands anywhere
-    images : how many there are    tokens_per_image : T
+    counts : int64 [K], how often each code occurs
+    images : the number of images    tokens_per_image : T
     """
 
     counts: NDArray[np.int64]
@@ -152,16 +149,16 @@ class Tokens(Protocol):
     tokens_per_image: int
 
     def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
-        """All images from the first, `piece_images` at a time: uint16 [n, T]."""
+        """Yield the tokens of all images, uint16 [n, T], for `piece_images` images at a time."""
 
     def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
-        """How often each code stands at each position: int64 [T, codes]; `ranks` [K] numbers the codes in use."""
+        """How often each code occurs at each position: int64 [T, codes]. ranks : [K], the index of each code in use"""
 
 
 class ImageModel(Protocol):
-    """A decoder, ready to run, and the meaning of indices as they are stored; safe to use from several threads.
+    """A decoder that is ready to run, and the meaning of stored indices; safe to use from several threads.
 
-    code_ids : uint16, the number in [0, K) of each index; an absent token stays what it is
+    code_ids : uint16, the number in [0, K) of each index; an absent token has no entry and stays as it is
     """
 
     code_ids: NDArray[np.uint16]
@@ -172,81 +169,78 @@ class ImageModel(Protocol):
 
     @property
     def network(self) -> Network:
-        """Its numbers."""
+        """The numbers of the decoder."""
 
     @property
     def levels(self) -> tuple[LevelInfo, ...] | None:
-        """Its levels of tokens, None if it knows no levels."""
+        """The levels of its tokens; None if its kind has no levels."""
 
     @property
     def grid(self) -> Pair:
-        """Rows and columns that the network begins with: of the tokens, or of a pyramid's canvas."""
+        """Rows and columns of the network's input: of the tokens, or of a pyramid's canvas."""
 
     @property
     def padded_shape(self) -> Pair:
-        """Rows and columns that it makes."""
+        """Rows and columns of its output."""
 
     def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> Pixels:
-        """Pixels [n, H', W', C] of indices [n, T], of the first `levels` levels alone unless that is None."""
+        """Pixels [n, H', W', C] of indices [n, T]. `levels` uses only the first levels; None uses all."""
 
     def read_prior(self, data: bytes) -> Prior:
-        """The prior from its payload; DamagedArchiveError, UnsupportedArchiveError."""
+        """Read the payload of the prior section; DamagedArchiveError, UnsupportedArchiveError."""
 
     def to_bytes(self) -> bytes:
         """The payload of the model section."""
 
     def whole_network(self) -> Network:
-        """The network for all K codes, as a writer takes it; codes that are not stored give nothing."""
+        """The network for all K codes, in the form that a writer takes. Codes that are not stored are zeros."""
 
     def share_key(self) -> bytes:
-        """Equal for models of a kind that differ in nothing but the codes in use."""
+        """A key that is equal for two models of one kind if they differ in their codes in use alone."""
 
     def sharing(self) -> "SharedModel":
-        """A model that this one shares with others."""
+        """A model that this one can share with others."""
 
 
 class SharedModel(Protocol):
-    """One model that stands for those of several archives. It holds no decoder that is ready to run."""
+    """One model that stands for the models of several archives. It holds no decoder that is ready to run."""
 
     def add(self, model: ImageModel) -> bool:
-        """Take in a model of the same kind and share key; False, and nothing changes, if it contradicts the others."""
+        """Add a model of the same kind and share key. Return False and change nothing if it contradicts the others."""
 
     @property
     def model(self) -> ImageModel:
-        """The model, with the codes of all."""
+        """The shared model, with the codes of all that were added."""
 
     def reference(self, code_ids: NDArray[np.uint16]) -> bytes:
-        """What an archive keeps of its own model, which was taken in, beside the name of the shared one.
+        """The bytes that an archive stores instead of its own model, next to the name of the shared one.
 
-        code_ids : of its own model. `DecoderKind.unpack_shared` reads the bytes.
+        code_ids : of the archive's own model, which was added. `DecoderKind.unpack_shared` reads the bytes.
         """
 
 
 class WriterModel(Protocol):
-    """A decoder for the tokens that a writer is given."""
+    """A decoder for tokens that are to be written."""
 
     @property
     def block_images(self) -> int:
-        """Images in a token block, unless the writer is told otherwise or they have too many pixels."""
+        """The default number of images in a token block; a writer takes fewer if images have very many pixels."""
 
     def check(self, tokens: NDArray[np.integer]) -> None:
-        """UsageError if these are not tokens [n, T] of the decoder."""
+        """Raise UsageError unless these are tokens [n, T] of the decoder."""
 
     def stored(self, tokens: Tokens) -> tuple[ImageModel, Prior]:
-        """What the file will hold, once all tokens are known."""
-
-
-# was sibling import
+        """The model and the prior that the file will hold, once all tokens are known."""
 
 
 def check_codes(codes: int, stated: int) -> None:
-    """DamagedArchiveError if a network has another number of codes than the header states."""
+    """Raise DamagedArchiveError unless a network has as many codes as the header states."""
     if codes != stated:
         raise DamagedArchiveError(f"it holds {codes} codes, not the {stated} that the header states")
 
 
 def check_pixels(network: Network, grid: Pair, facts: DecoderFacts) -> None:
-    """DamagedArchiveError if a network makes other images of its grid than the header states."""
+    """Raise DamagedArchiveError unless a network makes images as the header states them."""
     if network.channels != facts.channels:
         raise DamagedArchiveError(f"it makes {network.channels} channels, not {facts.channels}")
     if (size := network.output_size(grid)) != facts.padded_shape:
@@ -254,7 +248,7 @@ def check_pixels(network: Network, grid: Pair, facts: DecoderFacts) -> None:
 
 
 def check_fit(spec: TokenSpec, network: Network, grid: Pair) -> None:
-    """UsageError if a network does not make the images that a writer is to write. grid : what it begins with"""
+    """Raise UsageError unless a network makes the images of a writer. grid : of the network's input"""
     if network.codes != spec.codebook_size or network.channels != spec.image_shape[2]:
         raise UsageError(
             f"a decoder of {network.codes} codes and {network.channels} channels, the archive is to have "
@@ -274,16 +268,16 @@ def check_fit(spec: TokenSpec, network: Network, grid: Pair) -> None:
 
 
 def operations(layers: tuple[Layer, ...], grid: Pair) -> int:
-    """Products and sums that one image takes in a chain of layers that begins with `grid`."""
+    """Products and sums for one image in a chain of layers whose input is a `grid`."""
     total = 0
     for layer in layers:
         result = layer.output_size(grid)
-        total += math.prod(result if layer.kind == "conv" else grid) * _operations_at_a_place(layer)
+        total += math.prod(result if layer.kind == "conv" else grid) * _operations_per_position(layer)
         total += math.prod(result) * layer.outputs
         grid = result
     return total
 
 
-def _operations_at_a_place(layer: Layer) -> int:
+def _operations_per_position(layer: Layer) -> int:
     taps = math.prod(layer.kernel) * layer.outputs
     return taps if layer.kind == "tokens" else taps * layer.inputs

@@ -11,27 +11,27 @@ __all__ = ["KINDS", "DecoderKind"]
 
 
 class DecoderKind(Protocol):
-    """All that an archive needs to know of a kind of decoder. Whatever differs between kinds is behind it."""
+    """All that an archive needs to know about a kind of decoder. Every difference between kinds is behind it."""
 
     @property
     def name(self) -> str:
-        """What headers call it."""
+        """The name that headers state."""
 
     @property
     def fewest_codes(self) -> int:
-        """The fewest codes that can occur in an archive: 0 if all tokens of all images may be absent."""
+        """The fewest codes that an archive can use: 0 if all tokens of all images may be absent."""
 
     @property
     def prior_copies(self) -> int:
-        """Times the prior is in a file."""
+        """How many copies of the prior a file holds."""
 
     @property
     def fits_prior(self) -> bool:
-        """Whether a writer fits the prior to the tokens of its archive; else it is given, and may be shared."""
+        """True if a writer fits the prior to its tokens; False if the caller gives a prior, which may be shared."""
 
     @property
     def has_levels(self) -> bool:
-        """Whether its tokens have levels, of which the first ones give a preview."""
+        """True if its tokens have levels; the first levels alone give a preview."""
 
     def unpack(self, data: bytes, facts: DecoderFacts, limits: DecoderLimits) -> ImageModel:
         """Read the payload of a model section.
@@ -43,16 +43,16 @@ class DecoderKind(Protocol):
     def unpack_shared(
         self, data: bytes, codes: int, reference: bytes, facts: DecoderFacts, limits: DecoderLimits
     ) -> ImageModel:
-        """The same for an archive that keeps a `reference` to a model that it shares.
+        """Read the model of an archive that stores a `reference` to a shared model, with the same errors as `unpack`.
 
         data : the payload that the model section of an archive with all codes of the shared model would have
-        codes : of the shared model
+        codes : the number of codes of the shared model
         """
 
     def writing(self, spec: TokenSpec, network: Network, prior: Prior | None) -> WriterModel:
-        """How to write tokens for a network of this kind.
+        """A writer of tokens for a network of this kind.
 
-        prior : made for `network`, of a kind that does not fit its prior; else None
+        prior : made for `network` if the kind does not fit its prior; else None
 
         Raises UsageError if they do not fit each other.
         """

@@ -1,4 +1,4 @@
-"""Archives in the formats and the loaders of others, each in a module of its own that needs an extra of its own.
+"""Archives in the formats and the loaders of other libraries. Each module needs an extra of its own.
 
-Layer: above `codec`, beside `study`. Nothing is imported here.
+Layer: above `codec`, beside `study`. This module imports nothing.
 """

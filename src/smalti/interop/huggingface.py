@@ -1,9 +1,9 @@
-"""Archives as datasets of Hugging Face, and these as sources of images.
+"""Archives as datasets of Hugging Face, and such datasets as sources of images.
 
     source = from_dataset(load_dataset("parquet", data_files="digits.parquet", split="train"))
     dataset = to_dataset("digits.smalti", streaming=True).shuffle(seed=0, buffer_size=4096)
 
-See docs/huggingface.md. `to_dataset` needs the extra `smalti[hf]`; `datasets` is imported when it is called.
+See docs/huggingface.md. `to_dataset` needs the extra `smalti[hf]`, and imports `datasets` when it is called.
 """
 
 import copy
@@ -36,14 +36,14 @@ __all__ = ["from_dataset", "to_dataset"]
 
 _SHARDS_MIN, _SHARDS_MAX = 16, 1024
 _ROWS = 256
-_LAYOUT = b"1"  # of cached tables; another number where they would come out differently
-_SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # as `datasets` allows them
+_LAYOUT = b"1"  # of cached tables; it must change when their content would
+_SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # names that `datasets` allows
 
 
 def from_dataset(dataset: DatasetObject) -> ImageSource:
-    """The images of a `datasets.Dataset`, `IterableDataset`, or of a dict of them by split, as a source.
+    """A source of the images of a `datasets.Dataset`, an `IterableDataset`, or a dict of them by split.
 
-    The same as `smalti.sources.open.open_source(dataset)`: of images of several shapes, the most common are taken.
+    The same as `smalti.sources.open.open_source(dataset)`: if images differ in shape, it takes the most common shape.
     Raises UsageError for any other object, SourceError if no column holds images.
     """
     if not is_dataset_object(dataset):
@@ -60,15 +60,15 @@ def to_dataset(
 ) -> Any:
     """An archive as a `datasets.Dataset` with columns `image` (Image), `label` (ClassLabel), and one for each field.
 
-    streaming : True gives an `IterableDataset`, whose images are decoded as they are asked for, a token block for
-        each shard (at most 1,024 shards); it can be pickled, shuffled, resumed and shared among workers. False decodes
-        all into a file of Arrow, once: the same archive finds it there again
-    splits : True gives a dict of datasets by the field "split", in the order in which each first comes
-    cache_dir : where the file of Arrow is; `datasets`' own folder by default
+    streaming : True gives an `IterableDataset`, which decodes images when they are requested. Each token block is a
+        shard (at most 1,024 shards). It can be pickled, shuffled, resumed and shared among workers. False decodes
+        all images once, into an Arrow file that later calls for the same archive use again
+    splits : True gives a dict of datasets by the field "split", in the order in which splits first occur
+    cache_dir : the folder of the Arrow file; by default that of `datasets`
 
-    Names are in `image`'s `path`, which `Image(decode=False)` shows; labels without names are integers.
+    Names are in the `path` of `image`, which `Image(decode=False)` shows. Labels without class names are integers.
     Raises SmaltiError for images of 16 bits and several channels, which `datasets` would cut to 8 bits; UsageError if
-    there is no split to part by; MissingDependencyError without `datasets`; DamagedArchiveError.
+    there is no field of splits; MissingDependencyError without `datasets`; DamagedArchiveError.
     """
     if not isinstance(archive, Archive | Collection):
         with smalti.open(archive) as opened:
@@ -89,9 +89,9 @@ def to_dataset(
 
 
 class _Part:
-    """The images of an archive, or of one split of it, as tables; opened anew by each process that reads it.
+    """The images of an archive, or of one of its splits, as tables. Each process that reads them opens the archive.
 
-    runs : from which image to which (exclusive), so that each run can be read alone
+    runs : pairs of first image and end (exclusive); each run can be read alone
     """
 
     def __init__(self, archive: Archive | Collection, split: str | None) -> None:
@@ -101,15 +101,15 @@ class _Part:
         self.kinds = ColumnKinds.of_columns(archive.labels, archive.class_names, fields)
         self._bounds = archive.block_bounds
         self.runs = _runs(self._bounds, None if split is None else _of_split(archive.fields[SPLIT_FIELD], split))
-        self._like = archive  # read by nobody here: its owner may close it
+        self._template = archive  # only copied, never read: its owner may close it
         self._opened: dict[int, Archive | Collection] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what is open, for other processes."""
+        """The state without open archives, for other processes."""
         return self.__dict__ | {"_opened": {}}
 
     def tables(self, runs: "list[tuple[int, int]]") -> Iterator[tuple[tuple[int, int], Any]]:
-        """Yield tables of Arrow, each with a key of its own: the first image of its run, and its number in it."""
+        """Yield Arrow tables, each with a unique key: the first image of its run, and its number in the run."""
         archive = self._archive()
         rows = min(_ROWS, *(batch_images(image_shape) for image_shape, _ in _shapes(archive)))
         for start, stop in runs:
@@ -119,13 +119,13 @@ class _Part:
                     yield (start, number), self.kinds.table(chosen)
 
     def _archive(self) -> Archive | Collection:
-        """The archive, opened by this process, because one that was forked must not touch what its parent reads."""
+        """The archive, opened by this process: a forked process must not touch the file that its parent reads."""
         process = os.getpid()
         if process not in self._opened:
-            archive = copy.deepcopy(self._like)  # which opens its file anew, as pickling does
+            archive = copy.deepcopy(self._template)  # a copy opens the file again, like unpickling
             if not np.array_equal(archive.block_bounds, self._bounds):
                 archive.close()
-                raise SmaltiError(f"{archive.path}: it is not the archive any more that the dataset was made of")
+                raise SmaltiError(f"{archive.path}: it has been replaced since the dataset was made")
             self._opened[process] = archive
         return self._opened[process]
 
@@ -137,7 +137,7 @@ def _tables(part: _Part, runs: "list[tuple[int, int]]") -> Iterator[tuple[tuple[
 def _streamed(part: _Part) -> Any:
     """An IterableDataset of tables.
 
-    Not by `IterableDataset.from_generator`: for rows it would look for files of the images' names, and read these.
+    `IterableDataset.from_generator` would not do: for rows it looks for files of the images' names, and reads these.
     """
     datasets = _datasets()
     from datasets.iterable_dataset import ArrowExamplesIterable  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
@@ -149,8 +149,8 @@ def _streamed(part: _Part) -> Any:
 
 
 def _stored(part: _Part, folder: Path, digest: bytes) -> Any:
-    """A Dataset on a file of Arrow, which is written unless it is there."""
-    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (comes with datasets)
+    """A Dataset on an Arrow file, which is written unless it exists."""
+    import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (a dependency of datasets)
 
     schema = part.kinds.schema()
     known = hashlib.sha256(b"\0".join([_LAYOUT, digest, schema.serialize().to_pybytes(), str(part.split).encode()]))
@@ -165,16 +165,16 @@ def _stored(part: _Part, folder: Path, digest: bytes) -> Any:
     return datasets.Dataset.from_file(str(path), split=None if part.split is None else datasets.NamedSplit(part.split))
 
 
-def _runs(bounds: NDArray[np.int64], wanted: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
-    """Token blocks; where there are few, pieces of them, so that several workers have something to do.
+def _runs(bounds: NDArray[np.int64], chosen: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
+    """Ranges of images: token blocks, or parts of them where blocks are few, so that several workers have work.
 
-    bounds : where blocks begin, and the number of images
-    wanted : bool [images]: blocks without any are left out; None for all
+    bounds : the first image of each block, and the number of images
+    chosen : bool [images]: blocks without a chosen image are skipped; None chooses all
     """
     blocks = [
         (start, stop)
         for start, stop in itertools.pairwise(bounds.tolist())
-        if wanted is None or wanted[start:stop].any()
+        if chosen is None or chosen[start:stop].any()
     ]
     if len(blocks) < _SHARDS_MIN:
         return [(first, min(first + _ROWS, stop)) for start, stop in blocks for first in range(start, stop, _ROWS)]
@@ -186,11 +186,11 @@ def _runs(bounds: NDArray[np.int64], wanted: NDArray[np.bool_] | None) -> list[t
 
 def _split_names(archive: Archive | Collection) -> list[str]:
     if SPLIT_FIELD not in archive.fields:
-        raise UsageError(f"{archive.path}: its images have no field {SPLIT_FIELD!r}; leave splits=True away")
+        raise UsageError(f"{archive.path}: its images have no field {SPLIT_FIELD!r}; omit splits=True")
     names = list(dict.fromkeys(archive.fields[SPLIT_FIELD]))
     odd = next((name for name in names if not isinstance(name, str) or not _SPLIT_NAME.fullmatch(name)), None)
     if odd is not None or None in names:
-        raise UsageError(f"{archive.path}: {odd!r} is no name of a split; leave splits=True away")
+        raise UsageError(f"{archive.path}: {odd!r} is no name of a split; omit splits=True")
     return [str(name) for name in names]
 
 
@@ -199,7 +199,7 @@ def _of_split(values: Any, split: str) -> NDArray[np.bool_]:
 
 
 def _chosen(batch: ArchiveBatch, split: str) -> ImageBatch:
-    """The images of a batch that are of a split."""
+    """The images of a batch that belong to a split."""
     rows = np.flatnonzero(_of_split(batch.fields[SPLIT_FIELD], split)).tolist()
     fields: Mapping[str, Any] = {name: [values[row] for row in rows] for name, values in batch.fields.items()}
     names = None if batch.names is None else tuple(batch.names[row] for row in rows)
@@ -213,7 +213,7 @@ def _shapes(archive: Archive | Collection) -> list[tuple[tuple[int, int, int], n
 
 
 def _digest(archive: Archive | Collection) -> bytes:
-    """What tells the content of an archive from that of any other: SHA-256 of its headers and sections' checksums."""
+    """A SHA-256 that identifies the content of an archive, from its headers and its sections' checksums."""
     members = (
         [archive] if isinstance(archive, Archive) else map(archive.members.__getitem__, range(len(archive.members)))
     )

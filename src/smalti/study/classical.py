@@ -1,18 +1,18 @@
-"""Classical codecs on the study's test images: what a user would pick instead.
+"""Classical codecs on the study's test images: the codecs that a user would choose instead.
 
-Every codec is run through imagecodecs, at its greatest effort that takes seconds rather than minutes, in two ways:
+Every codec runs through imagecodecs, at its greatest effort that takes seconds rather than minutes, in two modes:
 
-- `each`: every image is a file of its own, as a folder of images is kept; headers weigh heavily on 28x28 pixels;
-- `mosaic`: all images are tiles of one large image, so that header costs vanish: the codec's best case, in which
-  an image can no longer be read alone.
+- `each`: every image is a file of its own, as in a folder of images; headers weigh heavily on 28x28 pixels;
+- `mosaic`: all images are tiles of one large image, so that header costs vanish. This is the codec's best case, in
+  which an image can no longer be read alone.
 
-General compressors (xz, zstd, brotli) take the images' raw bytes in a row instead of a mosaic: `stream`. Bytes are
-those of the codec's output, quality is measured on what it decodes to.
+General compressors (xz, zstd, brotli) take the raw bytes of all images in a row instead of a mosaic: `stream`. Bytes
+are those of the codec's output, and quality is measured on the decoded images.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 from smalti.bench.codecs import GENERAL, STUDY_CODECS, Codec, codec_versions
 from smalti.bench.matching import RatePoint, rate_point
 from smalti.bench.mosaics import cut_mosaic, make_mosaic
-from smalti.bench.records import read_json, write_json
 from smalti.errors import SourceError
+from smalti.study.results import StoredResult
 
 __all__ = ["ClassicalResult", "CodecCurve", "measure_classical", "measure_codec"]
-
-FILE_NAME = "classical.json"
 
 
 @dataclass(frozen=True)
@@ -41,27 +39,18 @@ class CodecCurve:
 
 
 @dataclass(frozen=True)
-class ClassicalResult:
-    """What the classical codecs make of the test images.
+class ClassicalResult(StoredResult):
+    """Curves of the classical codecs on the test images.
 
-    command : what measured it; versions : of each codec's library
+    command : the command that measured them; versions : of each codec's library
     """
 
+    file_name: ClassVar[str] = "classical.json"
     command: str
     machine: str
     images: int
     versions: dict[str, str]
     curves: tuple[CodecCurve, ...]
-
-    def write(self, folder: Path) -> None:
-        """Write the result to its place in the study's folder."""
-        write_json(folder / FILE_NAME, self)
-
-    @classmethod
-    def read(cls, folder: Path) -> "ClassicalResult | None":
-        """Return the result in the study's folder, None if it was not measured."""
-        path = folder / FILE_NAME
-        return read_json(cls, path) if path.exists() else None
 
 
 def measure_codec(codec: Codec, images: NDArray[np.uint8]) -> tuple[CodecCurve, CodecCurve]:
@@ -108,7 +97,7 @@ def measure_classical(
     on_codec: Callable[[str], None] = lambda name: None,
     codecs: tuple[Codec, ...] = STUDY_CODECS,
 ) -> ClassicalResult:
-    """Return every codec's curves on uint8 images [N, H, W]; `on_codec` hears each codec's name as it starts.
+    """Return every codec's curves on uint8 images [N, H, W]; `on_codec` is called with the name of each codec first.
 
     10,000 images of 28x28 take about a quarter of an hour on one core.
     """

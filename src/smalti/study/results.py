@@ -1,4 +1,4 @@
-"""What the study measures, as typed records, and the folder they are kept in.
+"""The measurements of the study, as typed records, and the folder that holds them.
 
     FOLDER/study.json                                 how the study was run (StudyInfo); optional
     FOLDER/runs/<variant>-k<K>-s<seed>.json           one finished training run (RunResult)
@@ -6,8 +6,8 @@
     FOLDER/amortisation.json                          archives of more and more images (AmortisationPoint, ...)
     FOLDER/classical.json, FOLDER/vae.json            baselines (`classical`, `vae`)
 
-Figures, tables and the report are drawn from these files alone. Quality is measured on uint8 images scaled to
-[0, 1]; "Ko", the study's unit of model size, is 1,024 bytes.
+Figures, tables and the report use only these files. Quality is measured on uint8 images scaled to [0, 1]. "Ko", the
+study's unit of model size, is 1,024 bytes.
 """
 
 import io
@@ -15,12 +15,12 @@ import math
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.bench.records import from_plain, read_json, to_plain, write_bytes, write_json
+from smalti.bench.records import read_json, write_bytes, write_json
 from smalti.errors import SourceError
 from smalti.training.paper.epoch_report import EpochReport
 
@@ -32,6 +32,7 @@ __all__ = [
     "Pictures",
     "RunQuality",
     "RunResult",
+    "StoredResult",
     "StudyInfo",
     "TestQuality",
     "break_even_images",
@@ -41,6 +42,22 @@ __all__ = [
 ]
 
 RAW_IMAGE_BYTES = 28 * 28
+
+
+class StoredResult:
+    """A frozen dataclass with a JSON file of its own, `file_name`, in the study's folder."""
+
+    file_name: ClassVar[str]
+
+    def write(self, folder: Path) -> None:
+        """Write the result to the study's folder."""
+        write_json(folder / self.file_name, self)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return the result in the study's folder; None if it was not measured."""
+        path = folder / cls.file_name
+        return read_json(cls, path) if path.exists() else None
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class RunQuality:
 class TestQuality:
     """Quality over the first `images` test images."""
 
-    __test__ = False  # so that pytest does not take it for a test
+    __test__ = False  # it is no test of pytest
 
     images: int
     mse: float
@@ -64,7 +81,7 @@ class TestQuality:
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A row of the study's Table 1: quality on the first 100 test images, model size in Ko."""
+    """A row of the study's Table 1: quality on the first 100 test images, and model size in Ko."""
 
     mse: float
     ssim: float
@@ -77,7 +94,7 @@ STUDY_TABLE: dict[int, StudyRow] = {
     256: StudyRow(0.0126, 0.8212, 1110),
     512: StudyRow(0.0123, 0.8597, 1174),
 }
-"""The study's own figures (Guszkiewicz, Table 1), one run each, by codebook size."""
+"""The figures that the study published (Guszkiewicz, Table 1), one run each, by codebook size."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +115,10 @@ class ArchiveBytes:
 
 @dataclass(frozen=True)
 class ArchiveMeasure:
-    """A real archive of `images` images: its size on disk, with and without model and prior.
+    """The size on disk of a real archive of `images` images, with and without model and prior.
 
     bytes_per_image : without model and prior
-    ratio, ratio_without_model : raw bytes of the images over those of the file
+    ratio, ratio_without_model : raw bytes of the images divided by those of the file
     """
 
     images: int
@@ -129,11 +146,11 @@ class ArchiveMeasure:
 class RunResult:
     """One finished training run.
 
-    variant : "paper", "cured", or a name of the ablation ("ema", "kmeans", "restart", "low-dim", ...)
-    model_bytes : float32 size of all parameters, the codebook among them
+    variant : "paper", "cured", or a variant of the ablation ("ema", "kmeans", "restart", "low-dim", ...)
+    model_bytes : float32 size of all parameters, codebook included
     fixed_length_bytes_per_image : tokens x ceil(log2 K) bits
-    codes_used, perplexity, entropy_bits_per_token : of the test images' tokens, order 0
-    history : one report an epoch
+    codes_used, perplexity, entropy_bits_per_token : of the test images' tokens, of order 0
+    history : one report per epoch
     """
 
     variant: str
@@ -157,7 +174,7 @@ class RunResult:
 
     @property
     def name(self) -> str:
-        """The run's name, and its file's: `<variant>-k<K>-s<seed>`."""
+        """The name of the run and of its file: `<variant>-k<K>-s<seed>`."""
         return f"{self.variant}-k{self.codebook_size}-s{self.seed}"
 
     @property
@@ -165,18 +182,8 @@ class RunResult:
         """Model size in the study's unit."""
         return self.model_bytes / 1024
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary that `from_json` turns back into an equal result."""
-        plain: dict[str, Any] = to_plain(self)
-        return plain
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> "RunResult":
-        """Return the result in a dictionary from `to_json`; SourceError names what is wrong."""
-        return from_plain(cls, stored)
-
     def write(self, folder: Path) -> Path:
-        """Write the result to its place in the study's folder and return the path."""
+        """Write the result to the study's folder and return the path."""
         path = folder / "runs" / f"{self.name}.json"
         write_json(path, self)
         return path
@@ -198,12 +205,12 @@ class AmortisationPoint:
 
 
 def write_amortisation(folder: Path, points: tuple[AmortisationPoint, ...]) -> None:
-    """Write the points to their place in the study's folder, a JSON list."""
+    """Write the points to the study's folder, as a JSON list."""
     write_json(folder / "amortisation.json", points)
 
 
 def read_amortisation(folder: Path) -> tuple[AmortisationPoint, ...]:
-    """Return the points in the study's folder, fewest images first; none if they were not measured."""
+    """Return the points in the study's folder, fewest images first; an empty tuple if they were not measured."""
     path = folder / "amortisation.json"
     if not path.exists():
         return ()
@@ -214,8 +221,10 @@ def read_amortisation(folder: Path) -> tuple[AmortisationPoint, ...]:
 def break_even_images(points: tuple[AmortisationPoint, ...], bytes_per_image: float) -> int | None:
     """Return the least number of images at which the archive takes at most `bytes_per_image` each.
 
-    points : real archives, fewest images first; between them the file's size is interpolated linearly, for the model
-    is constant and the tokens grow evenly. None if even the largest archive measured takes more.
+    points : real archives, fewest images first. Between them the file's size is interpolated linearly, because the
+        model is constant and the tokens grow evenly
+
+    Returns None if even the largest archive takes more.
     """
     for number, point in enumerate(points):
         if point.archive_bytes > bytes_per_image * point.images:
@@ -230,31 +239,22 @@ def break_even_images(points: tuple[AmortisationPoint, ...], bytes_per_image: fl
 
 
 @dataclass(frozen=True)
-class StudyInfo:
-    """How the study was run: the command that makes these results, on which machine, by which release."""
+class StudyInfo(StoredResult):
+    """How the study was run: the command that makes these results, the machine, and the release."""
 
+    file_name: ClassVar[str] = "study.json"
     command: str
     machine: str
     smalti_version: str
 
-    @classmethod
-    def read(cls, folder: Path) -> "StudyInfo | None":
-        """Return what `folder/study.json` says, None if it is absent."""
-        path = folder / "study.json"
-        return read_json(cls, path) if path.exists() else None
-
-    def write(self, folder: Path) -> None:
-        """Write `folder/study.json`."""
-        write_json(folder / "study.json", self)
-
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a run looks like.
+    """Pictures of a run.
 
     originals, reconstructions : uint8 [n, 28, 28], the first test images and their reconstructions
-    atlas : uint8 [codes_used, 28, 28], each used code decoded alone amid the most used one; most used first
-    uses : int64 [codes_used], how many of the test images' tokens each stands for
+    atlas : uint8 [codes_used, 28, 28], each used code decoded alone, surrounded by the most used one; most used first
+    uses : int64 [codes_used], how many tokens of the test images use each code
     """
 
     originals: NDArray[np.uint8]
@@ -270,7 +270,7 @@ class Pictures:
             )
 
     def write(self, folder: Path, run_name: str) -> Path:
-        """Write the pictures of the run called `run_name` to their place in the study's folder."""
+        """Write the pictures of the run called `run_name` to the study's folder."""
         path = folder / "pictures" / f"{run_name}.npz"
         stored = io.BytesIO()
         np.savez_compressed(

@@ -1,6 +1,6 @@
-"""One run of the study: fit (or take the model that was kept), pack for real, measure what the file gives back.
+"""One run of the study: fit a model (or take the stored one), pack a real archive, and measure its decoded images.
 
-A run has a variant of the quantiser: the study's own, one with each cure of codebook collapse alone, or with all.
+A run has a variant of the quantiser: the study's own, one with a single cure of codebook collapse, or one with all.
 """
 
 import tempfile
@@ -25,9 +25,9 @@ from smalti.training.paper.epoch_report import EpochReport, token_statistics
 from smalti.training.paper.grid_model import Model
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 
-__all__ = ["ABLATED", "CURED", "PAPER", "SHOWN_IMAGES", "VARIANTS", "Run", "fit_run", "measure_run", "model_path"]
+__all__ = ["ABLATED", "CURED", "PAPER", "PICTURED_IMAGES", "VARIANTS", "Run", "fit_run", "measure_run", "model_path"]
 
-SHOWN_IMAGES = 10
+PICTURED_IMAGES = 10
 LOW_CODE_DIM = 8
 
 PAPER = "paper"
@@ -61,20 +61,20 @@ class Run:
         return f"{self.variant}-k{self.codebook_size}-s{self.seed}"
 
     def settings(self, epochs: int) -> FitSettings:
-        """Return what to fit with: the study's protocol and network, this run's quantiser."""
+        """Return the settings of the fit: the study's protocol and network, this run's quantiser."""
         quantizer = replace(VARIANTS[self.variant], codebook_size=self.codebook_size)
         return FitSettings(profile=PAPER, quantizer=quantizer, epochs=epochs, seed=self.seed)
 
 
 def model_path(folder: Path, run: Run) -> Path:
-    """Return where the study's folder keeps the model of a run."""
+    """Return the path of a run's model in the study's folder."""
     return folder / "models" / f"{run.name}.smalti-model"
 
 
 def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder: Path, observer: Observer) -> Model:
-    """Return the run's model: the one kept in `folder` if it is of the same fit, else a new one, which is kept.
+    """Return the run's model: the one stored in `folder` if it is of the same fit, else a new one, which is stored.
 
-    An interrupted fit leaves a checkpoint beside the model, and goes on from it next time.
+    An interrupted fit leaves a checkpoint next to the model, and resumes from it next time.
     """
     path, settings = model_path(folder, run), run.settings(epochs)
     if path.exists():
@@ -86,14 +86,14 @@ def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder
     fitted = fit_source(train, settings, validation=test, checkpoint=checkpoint, resume=True, observer=observer)
     fitted.save(path)
     checkpoint.unlink(missing_ok=True)
-    assert isinstance(fitted, Model)  # what such settings fit
+    assert isinstance(fitted, Model)  # such settings fit a Model
     return fitted
 
 
-def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uint8]) -> tuple[RunResult, Pictures]:
-    """Pack the test images with the run's model and measure the file and what the decoder makes of it.
+def measure_run(run: Run, model: Model, test: ImageSource, pictured: NDArray[np.uint8]) -> tuple[RunResult, Pictures]:
+    """Pack the test images with the run's model, and measure the file and its decoded images.
 
-    shown : uint8 [n, H, W], the first test images, for the pictures
+    pictured : uint8 [n, H, W], the first test images, for the pictures
     """
     with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
         path = Path(folder) / "test.smalti"
@@ -101,7 +101,7 @@ def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uin
         with open_archive(path) as archive:
             quality = compare(archive, test).quality
             info, tokens = archive.info(), archive.tokens()
-            reconstructions = archive[: len(shown)].astype(np.uint8, copy=False)  # which they are: so are `shown`
+            reconstructions = archive[: len(pictured)].astype(np.uint8, copy=False)  # they are uint8, like `pictured`
     counts = np.bincount(tokens.ravel(), minlength=run.codebook_size)
     statistics = token_statistics(counts)
     tokens_per_image = int(np.prod(tokens.shape[1:]))
@@ -125,19 +125,19 @@ def measure_run(run: Run, model: Model, test: ImageSource, shown: NDArray[np.uin
         history=tuple(EpochReport(**epoch) for epoch in model.history),
         machine=describe_machine(),
     )
-    return result, _pictures(model, counts, shown, reconstructions)
+    return result, _pictures(model, counts, pictured, reconstructions)
 
 
 def _pictures(
-    model: Model, counts: NDArray[np.int64], shown: NDArray[np.uint8], reconstructions: NDArray[np.uint8]
+    model: Model, counts: NDArray[np.int64], pictured: NDArray[np.uint8], reconstructions: NDArray[np.uint8]
 ) -> Pictures:
-    """Return the run's pictures; in the atlas each code stands alone amid the most used one, the background."""
+    """Return the run's pictures; in the atlas the most used code is the background of every other code."""
     by_use = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     rows, columns = reconstructions.shape[1] // 4, reconstructions.shape[2] // 4
     grids = np.full((len(by_use), rows, columns), by_use[0])
     grids[:, rows // 2, columns // 2] = by_use
     atlas = IntegerDecoder(model.decoder).decode(grids)[..., 0].astype(np.uint8, copy=False)
-    return Pictures(shown, reconstructions, atlas, counts[by_use])
+    return Pictures(pictured, reconstructions, atlas, counts[by_use])
 
 
 def _known(value: float | None) -> float:

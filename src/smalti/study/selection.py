@@ -1,4 +1,4 @@
-"""Which of the study's runs and baselines a table or a figure is about."""
+"""The selection of runs and baselines for a table or a figure."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from smalti.bench.matching import Matched, RatePoint, at_matched
 from smalti.study.classical import ClassicalResult
 from smalti.study.results import STUDY_TABLE, AmortisationPoint, RunResult, StudyInfo
 from smalti.study.runs import ABLATED, CURED, PAPER
-from smalti.study.statistics import REFERENCE_SIZE, summary_of
+from smalti.study.statistics import REFERENCE_SIZE, mean_of, reference_size
 from smalti.study.vae import VaeResult
 
 __all__ = ["VARIANT_NAMES", "Study", "Target", "targets"]
@@ -19,12 +19,12 @@ VARIANT_NAMES = {
     "low-dim": "8-d codes",
     CURED: "all four cures",
 }
-"""What the variants are called before a reader."""
+"""The names of the variants for readers."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that was measured; what was not is empty or None."""
+    """All measurements; those that were not made are empty or None."""
 
     runs: tuple[RunResult, ...]
     classical: ClassicalResult | None = None
@@ -46,37 +46,35 @@ class Study:
 
     def ablation_size(self) -> int | None:
         """Return the codebook size of the ablation, None if no single cure was run."""
-        sizes = sorted({run.codebook_size for run in self.runs if run.variant in ABLATED})
-        return REFERENCE_SIZE if REFERENCE_SIZE in sizes else (sizes[0] if sizes else None)
+        sizes = {run.codebook_size for run in self.runs if run.variant in ABLATED}
+        return reference_size(sizes) if sizes else None
 
     def reference(self) -> tuple[RunResult, ...]:
         """Return the paper runs that baselines are compared with: K = 128, or the smallest size there is."""
         sizes = self.sizes(PAPER)
-        if not sizes:
-            return ()
-        return self.of(PAPER, REFERENCE_SIZE if REFERENCE_SIZE in sizes else sizes[0])
+        return self.of(PAPER, reference_size(sizes)) if sizes else ()
 
 
 @dataclass(frozen=True)
 class Target:
-    """A quality that baselines are asked for: an MSE, an SSIM, or both; `name` says whose."""
+    """A quality that baselines have to reach: an MSE, an SSIM, or both."""
 
     name: str
     mse: float | None = None
     ssim: float | None = None
 
     def reached_by(self, points: tuple[RatePoint, ...]) -> Matched | None:
-        """Return what a codec with these points must spend, None if it cannot."""
+        """Return the bytes at which a codec with these points reaches it; None if it never does."""
         return at_matched(points, mse=self.mse, ssim=self.ssim)
 
 
 def targets(study: Study) -> tuple[Target, ...]:
-    """Return the qualities to match: that of the reference runs on all test images, and the study's own."""
+    """Return the qualities to match: those of the reference runs on all test images, and the published one."""
     own: tuple[Target, ...] = ()
     reference = study.reference()
     if reference:
-        mse = summary_of([run.test.mse for run in reference]).mean
-        ssim = summary_of([run.test.ssim for run in reference]).mean
+        mse = mean_of(reference, lambda run: run.test.mse)
+        ssim = mean_of(reference, lambda run: run.test.ssim)
         own = (Target(f"MSE {mse:.4f}", mse=mse), Target(f"SSIM {ssim:.3f}", ssim=ssim), Target("both", mse, ssim))
     published = STUDY_TABLE[REFERENCE_SIZE]
     return (*own, Target("the study's .0094 and .8713", published.mse, published.ssim))

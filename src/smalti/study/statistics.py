@@ -1,15 +1,15 @@
 """Does the study's conclusion hold over random seeds? Tests on the runs of one variant.
 
-The study says that K = 128 is best and that more codes degrade quality, from one run each. Here each codebook size
-has several runs that differ in their seed alone, and the question is put to standard tests: is there a difference
-between sizes at all (one-way analysis of variance; Kruskal-Wallis, which assumes no distribution), does K = 128
-differ from each other size (Welch's t-test, Holm's correction for their number), is there a trend with K (Spearman's
-rank correlation). Seeds are not paired across sizes: a seed starts networks of different shapes.
+The study says that K = 128 is best and that more codes degrade quality, from one run each. Here each codebook size has
+several runs that differ only in their seed. Standard tests answer three questions: is there any difference between
+sizes (one-way analysis of variance; Kruskal-Wallis, which assumes no distribution), does K = 128 differ from each other
+size (Welch's t-test, Holm's correction for their number), is there a trend with K (Spearman's rank correlation). Seeds
+are not paired across sizes, because one seed starts networks of different shapes.
 """
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,20 +17,30 @@ from scipy import stats
 
 from smalti.study.results import STUDY_TABLE, RunResult
 
-__all__ = ["MEASURES", "Measure", "SizeComparison", "Summary", "VariantComparison", "compare_sizes", "summary_of"]
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "SizeComparison",
+    "Summary",
+    "VariantComparison",
+    "compare_sizes",
+    "mean_of",
+    "reference_size",
+    "summary_of",
+]
 
 REFERENCE_SIZE = 128
 """The codebook size that the study found best."""
 
 SMALLEST_SAMPLE = 3
-"""Runs of each size below which no test is made: with two, a t-test has one degree of freedom."""
+"""The fewest runs of a size for a test: with two, a t-test has one degree of freedom."""
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of quality: its name, its value for a run, whether less is better, and the study's own figure."""
+    """A measure of quality: its name, its value for a run, its direction, and the published figure by codebook size."""
 
     name: str
     images: str
@@ -49,12 +59,12 @@ MEASURES: tuple[Measure, ...] = (
     Measure("MSE", "first 100 test images", lambda run: run.first_100.mse, True, _published("mse")),
     Measure("SSIM", "first 100 test images", lambda run: run.first_100.ssim, False, _published("ssim")),
 )
-"""What the study measures, and the same on all test images, which varies less."""
+"""The study's measures on its first 100 images, and the same on all test images, where they vary less."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Some values: how many, their mean, their sample standard deviation (None for one value), least and most."""
+    """A summary of values: count, mean, sample standard deviation (None for one value), least and most."""
 
     count: int
     mean: float
@@ -64,16 +74,26 @@ class Summary:
 
 
 def summary_of(values: list[float]) -> Summary:
-    """Return the spread of at least one value."""
+    """Return the summary of one or more values."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Summary(len(values), float(np.mean(values)), deviation, min(values), max(values))
+
+
+def mean_of(runs: tuple[RunResult, ...], value: Callable[[RunResult], float]) -> float:
+    """Return the mean of a value over runs."""
+    return float(np.mean([value(run) for run in runs]))
+
+
+def reference_size(sizes: Collection[int]) -> int:
+    """Return K = 128, or the smallest of some codebook sizes if that is not among them."""
+    return REFERENCE_SIZE if REFERENCE_SIZE in sizes else min(sizes)
 
 
 @dataclass(frozen=True)
 class VariantComparison:
     """A codebook size against the reference size.
 
-    difference : mean of this size less mean of the reference; low, high : its 95% confidence interval
+    difference : mean of this size minus mean of the reference; low, high : its 95% confidence interval
     effect : Hedges' g, the difference in units of the pooled standard deviation, corrected for few runs
     p, p_holm : of Welch's t-test, alone and after Holm's correction
     """
@@ -89,9 +109,9 @@ class VariantComparison:
 
 @dataclass(frozen=True)
 class SizeComparison:
-    """What the runs of one variant say about codebook sizes, by one measure.
+    """A comparison of the codebook sizes of one variant, by one measure.
 
-    sizes : each size's spread; anova_p, kruskal_p : that all sizes are alike
+    sizes : the summary of each size; anova_p, kruskal_p : of the hypothesis that all sizes are equal
     trend, trend_p : Spearman's correlation of quality (higher is better, whatever the measure) with K from the
         reference size up, and its p; None if no size is larger
     comparisons : each other size against the reference
@@ -110,9 +130,9 @@ class SizeComparison:
 def compare_sizes(
     runs: tuple[RunResult, ...], measure: Measure, reference: int = REFERENCE_SIZE
 ) -> SizeComparison | None:
-    """Return what the runs of one variant say by one measure.
+    """Compare the codebook sizes of one variant by one measure.
 
-    None if the reference or every other size has fewer than 3 runs; sizes with fewer runs are left out.
+    Sizes with fewer than 3 runs are skipped. Returns None if the reference, or every other size, is skipped.
     """
     groups: dict[int, list[float]] = {}
     for run in runs:
@@ -122,22 +142,22 @@ def compare_sizes(
         return None
     samples = list(groups.values())
     with warnings.catch_warnings():
-        # Runs that are all alike have no variance, of which the tests warn; such p are set below.
+        # The tests warn about equal runs, which have no variance; their p is set below.
         warnings.simplefilter("ignore")
         anova_p = _probability(stats.f_oneway(*samples).pvalue)
-        kruskal_p = 1.0 if _all_alike(samples) else _probability(stats.kruskal(*samples).pvalue)
+        kruskal_p = 1.0 if _all_equal(samples) else _probability(stats.kruskal(*samples).pvalue)
         trend, trend_p = _trend(groups, reference, -1.0 if measure.less_is_better else 1.0)
         comparisons = _compare_with(groups, reference)
     sizes = {size: summary_of(values) for size, values in groups.items()}
     return SizeComparison(measure, reference, sizes, anova_p, kruskal_p, trend, trend_p, comparisons)
 
 
-def _all_alike(samples: list[list[float]]) -> bool:
+def _all_equal(samples: list[list[float]]) -> bool:
     return len({value for sample in samples for value in sample}) == 1
 
 
 def _probability(p: float) -> float:
-    """Return p, or 1 where a test of values that are all equal gives none."""
+    """Return p, or 1 if a test gives none because all values are equal."""
     return 1.0 if math.isnan(p) else float(p)
 
 

@@ -1,4 +1,4 @@
-"""The whole study: every run, then amortisation, baselines and report; what is finished is kept and not done again."""
+"""The whole study: every run, then amortisation, baselines and report. Finished parts are stored and not repeated."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +25,8 @@ from smalti.study.results import (
     read_runs,
     write_amortisation,
 )
-from smalti.study.runs import ABLATED, CURED, PAPER, SHOWN_IMAGES, Run, fit_run, measure_run, model_path
+from smalti.study.runs import ABLATED, CURED, PAPER, PICTURED_IMAGES, Run, fit_run, measure_run, model_path
+from smalti.study.statistics import reference_size
 from smalti.study.vae import VaeResult, measure_vae
 from smalti.training.observer import Observer
 from smalti.training.paper.grid_model import Model
@@ -34,21 +35,20 @@ from smalti.version import __version__
 __all__ = ["STUDY_SIZES", "StudyObserver", "StudyPlan", "run_study"]
 
 STUDY_SIZES = (64, 128, 256, 512)
-REFERENCE_SIZE = 128
 AMORTISED_IMAGES = (100, 300, 1_000, 3_000, 10_000, 30_000, 70_000)
 VAE_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What to run.
+    """The runs of a study.
 
     codebook_sizes : K of the sweeps
     seeds, cured_seeds, ablation_seeds : how many seeds of the study's own quantiser, of the one with all cures, and
-        of each cure alone (at K = 128, or the smallest K there is)
+        of each single cure (at K = 128, or the smallest K)
     epochs : of each fit
-    limit : use only the first images of the train and of the test part; None for all
-    baselines : whether to measure the VAE and the classical codecs too
+    limit : use only this many first images of the train part and of the test part; None for all
+    baselines : also measure the VAE and the classical codecs
     """
 
     codebook_sizes: tuple[int, ...] = STUDY_SIZES
@@ -66,9 +66,9 @@ class StudyPlan:
             raise UsageError(f"--limit must be at least 1, not {self.limit}")
 
     def runs(self) -> tuple[Run, ...]:
-        """Return every run; seed by seed, so that a study that is stopped early has whole sweeps."""
+        """Return every run, seed by seed, so that a study that stops early has complete sweeps."""
         sizes = self.codebook_sizes
-        ablation_size = REFERENCE_SIZE if REFERENCE_SIZE in sizes else min(sizes)
+        ablation_size = reference_size(sizes)
         paper = [Run(PAPER, size, seed) for seed in range(self.seeds) for size in sizes]
         cured = [Run(CURED, size, seed) for seed in range(self.cured_seeds) for size in sizes]
         ablation = [Run(name, ablation_size, seed) for seed in range(self.ablation_seeds) for name in ABLATED]
@@ -76,31 +76,31 @@ class StudyPlan:
 
 
 class StudyObserver(Protocol):
-    """What a front end hears of a study."""
+    """The interface of a front end that observes a study."""
 
     def say(self, line: str) -> None:
-        """Hear of something that has been done or begins."""
+        """Report a line about a step that begins or has ended."""
 
     def fit_observer(self, run: Run, number: int, runs: int) -> Observer:
-        """Return who listens to the fit of `run`, the `number`-th of `runs` that are left."""
+        """Return the observer of the fit of `run`, which is number `number` of the `runs` to do."""
 
 
 def run_study(plan: StudyPlan, source: str, folder: Path, command: str, observer: StudyObserver) -> Path:
-    """Do what is not yet done of `plan` in `folder`, then write the report and return its path.
+    """Do the unfinished parts of `plan` in `folder`, then write the report and return its path.
 
     source : a named set with a train and a test part
-    command : what the user typed, kept in the results
+    command : the command line of the user, stored in the results
 
-    Raises FitInterruptedError when the observer stops a fit; the same call goes on from there.
+    Raises FitInterruptedError when the observer stops a fit; the same call resumes it.
     """
     train, test = _parts(source, plan.limit)
-    left = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
+    missing = [run for run in plan.runs() if not _is_done(run, plan, len(train), folder)]
     folder.mkdir(parents=True, exist_ok=True)
     StudyInfo(command, describe_machine(), __version__).write(folder)
-    shown = read_bytes(test, SHOWN_IMAGES)[..., 0]
-    for number, run in enumerate(left, 1):
-        model = fit_run(run, plan.epochs, train, test, folder, observer.fit_observer(run, number, len(left)))
-        result, pictures = measure_run(run, model, test, shown)
+    pictured = read_bytes(test, PICTURED_IMAGES)[..., 0]
+    for number, run in enumerate(missing, 1):
+        model = fit_run(run, plan.epochs, train, test, folder, observer.fit_observer(run, number, len(missing)))
+        result, pictures = measure_run(run, model, test, pictured)
         if run.seed == 0:
             pictures.write(folder, run.name)
         result.write(folder)
@@ -121,7 +121,7 @@ def _parts(source: str, limit: int | None) -> tuple[ImageSource, ImageSource]:
 
 
 def _is_done(run: Run, plan: StudyPlan, train_images: int, folder: Path) -> bool:
-    """Whether the folder has the run's result; SourceError if it has one of another protocol."""
+    """True if the folder has the run's result; SourceError if that is of another protocol."""
     path = folder / "runs" / f"{run.name}.json"
     if not path.exists():
         return False
@@ -144,8 +144,8 @@ def _line(result: RunResult) -> str:
 
 
 def _amortise(plan: StudyPlan, source: str, folder: Path, observer: StudyObserver) -> None:
-    """Pack more and more images with the model of median MSE and keep the sizes of the files."""
-    size = REFERENCE_SIZE if REFERENCE_SIZE in plan.codebook_sizes else min(plan.codebook_sizes)
+    """Pack more and more images with the model of median MSE, and store the sizes of the files."""
+    size = reference_size(plan.codebook_sizes)
     runs = [run for run in read_runs(folder) if (run.variant, run.codebook_size) == (PAPER, size)]
     median = sorted(runs, key=lambda run: run.test.mse)[(len(runs) - 1) // 2]
     path = model_path(folder, Run(PAPER, size, median.seed))

@@ -1,16 +1,16 @@
-"""The related-work baseline with continuous latents: the VAE of Kingma and Welling (2013), as a codec.
+"""The baseline with continuous latents from related work: the VAE of Kingma and Welling (2013), as a codec.
 
-A network of fully connected layers, 784-400-20-400-784, with a Bernoulli likelihood and Adam at 1e-3, as in the
-reference implementations; it is fitted about as long as a run of the study takes. As a codec, an image is the mean of
-its posterior, each dimension rounded to multiples of a step (`pack_latents`); several steps give a curve. The encoder
-and the fit know nothing of the rounding: the baseline is the plain VAE, not one made for compression.
+It is a network of fully connected layers, 784-400-20-400-784, with a Bernoulli likelihood and Adam at 1e-3, like the
+reference implementations. It is fitted about as long as a run of the study takes. As a codec, an image is the mean of
+its posterior, each dimension rounded to multiples of a step (`pack_latents`); several steps give a curve. Encoder and
+fit do not know about the rounding: this is the plain VAE, not one made for compression.
 """
 
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smalti.bench.matching import RatePoint, rate_point
-from smalti.bench.records import read_json, write_json
 from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.errors import DamagedArchiveError, SourceError, UsageError
+from smalti.study.results import StoredResult
 
 __all__ = [
     "Vae",
@@ -35,16 +35,15 @@ __all__ = [
     "unpack_latents",
 ]
 
-FILE_NAME = "vae.json"
 BATCH_IMAGES = 1000
 
 HEAD = struct.Struct("<IHHhfI")
-"""images, dimensions, levels, lowest level, step, bytes of the prior."""
+"""Images, dimensions, levels, lowest level, step, bytes of the prior."""
 
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """Network and protocol of the VAE; the defaults are the reference implementations'.
+    """Network and protocol of the VAE; the defaults are those of the reference implementations.
 
     latents : dimensions of the latent; hidden : width of the one hidden layer on each side
     steps : quantiser steps measured, in units of the prior's standard deviation
@@ -59,7 +58,7 @@ class VaeSettings:
 
 
 class Vae(nn.Module):
-    """Encoder and decoder of fully connected layers, one hidden layer each.
+    """An encoder and a decoder of fully connected layers, with one hidden layer each.
 
     pixels : the number of pixels of an image
     """
@@ -97,7 +96,7 @@ class Vae(nn.Module):
 class VaeRun:
     """A fitted VAE as a codec.
 
-    parameters : of encoder and decoder; decoder_bytes : float32 size of what a reader would need
+    parameters : of encoder and decoder; decoder_bytes : float32 size of the decoder, which a reader would need
     negative_elbo : of the training images in the last epoch, nats per image
     points : on the test images; the bytes are those of `pack_latents`, tables included
     """
@@ -111,25 +110,16 @@ class VaeRun:
 
 
 @dataclass(frozen=True)
-class VaeResult:
-    """The VAE baseline over seeds; command : what measured it."""
+class VaeResult(StoredResult):
+    """The VAE baseline over seeds. command : the command that measured it"""
 
+    file_name: ClassVar[str] = "vae.json"
     command: str
     machine: str
     settings: VaeSettings
     train_images: int
     test_images: int
     runs: tuple[VaeRun, ...]
-
-    def write(self, folder: Path) -> None:
-        """Write the result to its place in the study's folder."""
-        write_json(folder / FILE_NAME, self)
-
-    @classmethod
-    def read(cls, folder: Path) -> "VaeResult | None":
-        """Return the result in the study's folder, None if it was not measured."""
-        path = folder / FILE_NAME
-        return read_json(cls, path) if path.exists() else None
 
 
 def fit_vae(images: NDArray[np.uint8], settings: VaeSettings, seed: int) -> tuple[Vae, float]:
@@ -181,7 +171,7 @@ def measure_vae(
 ) -> VaeResult:
     """Fit a VAE to uint8 images `train` [N, H, W] for each seed and return its curves on `test` [M, H, W].
 
-    `on_seed` hears each seed as it starts.
+    `on_seed` is called with each seed first.
     """
     if train.ndim != 3 or test.ndim != 3 or train.shape[1:] != test.shape[1:] or not (len(train) and len(test)):
         raise SourceError(f"the VAE is measured on grey images [N, H, W] of one size, not {train.shape}, {test.shape}")
@@ -205,9 +195,9 @@ def _parameters(module: nn.Module) -> int:
 def pack_latents(latents: NDArray[np.float32], step: float) -> bytes:
     """Return latents float [N, D] as bytes, each rounded to the nearest multiple of `step`.
 
-    They are coded by the archive's own entropy coder. The bytes hold everything but the decoder network: step, range,
-    frequency tables (one for each dimension where that pays) and the coded integers.
-    `unpack_latents` gives back the multiples. UsageError if the step is too fine for 65,536 levels.
+    The archive's own entropy coder codes them. The bytes hold everything but the decoder network: step, range,
+    frequency tables (one for each dimension where that saves bytes) and the coded integers. `unpack_latents` returns
+    the multiples. UsageError if the step is too fine for 65,536 levels.
     """
     levels = np.rint(latents / np.float32(step)).astype(np.int64)
     lowest, highest = int(levels.min()), int(levels.max())
@@ -223,7 +213,7 @@ def pack_latents(latents: NDArray[np.float32], step: float) -> bytes:
 
 
 def unpack_latents(data: bytes) -> NDArray[np.float32]:
-    """Return the latents float32 [N, D] in bytes from `pack_latents`; DamagedArchiveError if they are not such."""
+    """Return the latents float32 [N, D] in bytes from `pack_latents`; DamagedArchiveError for other bytes."""
     if len(data) < HEAD.size:
         raise DamagedArchiveError(f"latents: {len(data)} bytes are too few")
     images, dimensions, alphabet, lowest, step, prior_bytes = HEAD.unpack_from(data)

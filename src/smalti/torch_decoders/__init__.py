@@ -1,8 +1,8 @@
-"""Exact decoders in PyTorch: the pixels of the NumPy decoders bit for bit, on any device.
+"""Exact decoders in PyTorch: they give the pixels of the NumPy decoders bit for bit, on any device.
 
     kinds.py            TORCH_DECODERS: one line for each kind of decoder
     grid.py, pyramid.py the decoders
-    layers.py           layers of integer networks, and how products are kept exact
+    layers.py           layers of integer networks, and how products stay exact
 
-Layer: above `decoders`, below `training` and `interop`; it knows nothing of files or of training.
+Layer: above `decoders`, below `training` and `interop`. This package knows nothing of files or of training.
 """

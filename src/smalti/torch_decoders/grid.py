@@ -1,6 +1,6 @@
 """The integer decoder in PyTorch: the same bits as `IntegerDecoder`, on any device.
 
-Why they are the same is told in `layers`; the decoder of hierarchical tokens is in `pyramid`.
+`layers` explains why they are the same. `pyramid` has the decoder of hierarchical tokens.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.errors import UsageError
-from smalti.torch_decoders.layers import PIECE_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
+from smalti.torch_decoders.layers import BATCH_NUMBERS, ExactLayer, exact_products, numbers_per_image, pixel_dtype
 
 __all__ = ["TorchIntegerDecoder"]
 
@@ -16,9 +16,9 @@ __all__ = ["TorchIntegerDecoder"]
 class TorchIntegerDecoder:
     """The decoder of `network`, ready to run on one device.
 
-    dtype : torch.float32 or torch.float64, in which the integers are held; the pixels are the same
+    dtype : torch.float32 or torch.float64, the type that holds the integers; it does not change the pixels
 
-    >>> TorchIntegerDecoder(network, "cuda").decode(tokens)   # equals what IntegerDecoder gives
+    >>> TorchIntegerDecoder(network, "cuda").decode(tokens)   # the same pixels as IntegerDecoder
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class TorchIntegerDecoder:
     def decode(self, tokens: Tensor) -> Tensor:
         """Pixels of `tokens` (integers [n, h, w], each in [0, U)): [n, H, W, C] on the decoder's device.
 
-        While it runs, float32 matrix products are computed as such in the whole process. Raises UsageError if a
+        While it runs, the whole process computes float32 matrix products in full precision. Raises UsageError if a
         token is outside the network.
         """
         if tokens.ndim != 3 or tokens.is_floating_point() or not min(tokens.shape[1:]):
@@ -44,7 +44,7 @@ class TorchIntegerDecoder:
         height, width = self.network.output_size(grid)
         shape = (len(tokens), height, width, self.network.channels)
         pixels = torch.empty(shape, dtype=pixel_dtype(self.network.dtype), device=self._device)
-        step = max(1, PIECE_NUMBERS // numbers_per_image(self.network.layers, grid))
+        step = max(1, BATCH_NUMBERS // numbers_per_image(self.network.layers, grid))
         with exact_products(self._device):
             for start in range(0, len(tokens), step):
                 values = tokens[start : start + step]

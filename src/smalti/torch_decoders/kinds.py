@@ -1,4 +1,4 @@
-"""The decoder in PyTorch of each kind of decoder, by the name that headers state."""
+"""The decoder in PyTorch for each kind of decoder, by the name that headers state."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from smalti.torch_decoders.pyramid import TorchPyramidDecoder
 __all__ = ["TORCH_DECODERS", "TorchDecoder"]
 
 TorchDecoder = Callable[[Tensor], Tensor]
-"""Pixels [n, H', W', C] of indices int64 [n, h, w], which are places among a model's `code_ids`."""
+"""Pixels [n, H', W', C] of indices int64 [n, h, w] into a model's `code_ids`."""
 
 
 def _grid(model: GridImageModel, device: torch.device) -> TorchDecoder:
@@ -30,4 +30,4 @@ TORCH_DECODERS: Mapping[str, Callable[[Any, torch.device], TorchDecoder]] = {
     GRID.name: _grid,
     PYRAMID.name: _pyramid,
 }
-"""Given an ImageModel of the kind, and where to decode."""
+"""Each makes a decoder from an ImageModel of its kind and the device to decode on."""

@@ -1,8 +1,8 @@
 """Layers of integer networks in PyTorch: exact on any device, whatever precision the process has chosen.
 
-Embeddings, matrix products of patches and additions; never a framework's convolution, which may compute one by a
-fast algorithm with fractions. All sums are integers within 2**24, so float32 is exact as long as a product is
-computed as float32: reduced precision (TF32, bfloat16) and autocast are off within `exact_products`.
+They use embeddings, matrix products of patches, and additions; never a framework's convolution, which may use a fast
+algorithm with fractions. All sums are integers within 2**24, so float32 is exact as long as products are computed in
+float32: `exact_products` turns reduced precision (TF32, bfloat16) and autocast off.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from torch import Tensor
 
 from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable, PixelType
 
-__all__ = ["PIECE_NUMBERS", "ExactLayer", "exact_products", "numbers_per_image", "pixel_dtype"]
+__all__ = ["BATCH_NUMBERS", "ExactLayer", "exact_products", "numbers_per_image", "pixel_dtype"]
 
-PIECE_NUMBERS = 1 << 24
-"""Numbers of a layer that are in memory at a time; a single image may have more."""
+BATCH_NUMBERS = 1 << 24
+"""Numbers of a layer in memory at a time, for a batch of images; a single image may have more."""
 
 
 class ExactLayer:
     """One layer: values [n, y, x, inputs], or tokens [n, y, x], to values [n, y, x, outputs].
 
-    dtype : torch.float32 or torch.float64, in which the integers are held
+    dtype : torch.float32 or torch.float64, the type that holds the integers
     """
 
     def __init__(self, layer: Layer, device: torch.device, dtype: torch.dtype) -> None:
@@ -33,27 +33,27 @@ class ExactLayer:
         in_order = weight.permute(1, 2, 0, 3) if layer.kind == "conv" else weight
         self._matrix = in_order.reshape(-1 if layer.kind == "conv" else layer.inputs, *_columns(layer))
         self._bias = torch.from_numpy(layer.bias).to(device, dtype)
-        scale = np.ldexp(1.0, -layer.shift.astype(np.int32))  # powers of two, so products are exact
+        scale = np.ldexp(1.0, -layer.shift.astype(np.int32))  # powers of two: products are exact
         self._scale = torch.from_numpy(scale).to(device, dtype)
         self._pixels = None if isinstance(layer.activation, Clip) else _table(layer.activation).to(device)
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the layer's values."""
+        """Values of the layer for its inputs."""
         return self.activated(self.sums(values))
 
     def sums(self, values: Tensor) -> Tensor:
         """Sums of products [n, y, x, outputs], without the bias."""
-        return self._convolved(values) if self.layer.kind == "conv" else self._spread(values)
+        return self._convolved(values) if self.layer.kind == "conv" else self._transposed(values)
 
     def activated(self, sums: Tensor) -> Tensor:
-        """Values of sums: bias added, shifted, and clipped or looked up."""
+        """Values of sums: add the bias, shift, and clip or look up pixels."""
         shifted = torch.floor((sums + self._bias) * self._scale)
         activation = self.layer.activation
         if isinstance(activation, Clip):
             return shifted.clamp(activation.low, activation.high)
         assert self._pixels is not None  # every other activation is a table
-        places = (shifted.to(torch.int64) - activation.low).clamp(0, len(self._pixels) - 1)
-        return self._pixels[places]
+        positions = (shifted.to(torch.int64) - activation.low).clamp(0, len(self._pixels) - 1)
+        return self._pixels[positions]
 
     def _convolved(self, values: Tensor) -> Tensor:
         (height, width), (down, across) = self.layer.kernel, self.layer.padding
@@ -62,8 +62,8 @@ class ExactLayer:
         flat = patches.permute(0, 1, 2, 4, 5, 3).reshape(-1, len(self._matrix))
         return (flat @ self._matrix).reshape(*patches.shape[:3], self.layer.outputs)
 
-    def _spread(self, values: Tensor) -> Tensor:
-        """What every input adds around its place, added up, and cropped by the padding."""
+    def _transposed(self, values: Tensor) -> Tensor:
+        """Add up the contributions of every input around its position, and crop by the padding."""
         layer = self.layer
         added = self._matrix[values] if layer.kind == "tokens" else values.reshape(-1, layer.inputs) @ self._matrix
         count, rows, columns = values.shape[:3]
@@ -82,7 +82,7 @@ class ExactLayer:
 
 
 def numbers_per_image(layers: tuple[Layer, ...], size: tuple[int, int]) -> int:
-    """The numbers of the largest array that an image makes in a chain of layers. size : what the first one takes"""
+    """The size of the largest array for one image in a chain of layers. size : rows and columns of the input"""
     largest = 1
     for layer in layers:
         taps = layer.kernel[0] * layer.kernel[1]
@@ -96,24 +96,24 @@ def numbers_per_image(layers: tuple[Layer, ...], size: tuple[int, int]) -> int:
 
 
 def pixel_dtype(dtype: PixelType) -> torch.dtype:
-    """Return PyTorch's name for the type of pixels."""
+    """PyTorch's type for pixels."""
     return torch.uint8 if dtype == np.uint8 else torch.uint16
 
 
 def _table(table: PixelTable) -> Tensor:
-    """The values of a table. PyTorch has no look-ups of uint16 (2.13), so 16 bits come as int32."""
+    """The values of a table. PyTorch (2.13) cannot look up uint16, so 16-bit values become int32."""
     values = table.values
     return torch.from_numpy(values if values.dtype == np.uint8 else values.astype(np.int32))
 
 
 def _columns(layer: Layer) -> tuple[int]:
-    """Columns of a layer's matrix."""
+    """Columns of a layer's matrix, as a shape."""
     return (layer.outputs if layer.kind == "conv" else layer.kernel[0] * layer.kernel[1] * layer.outputs,)
 
 
 @contextmanager
 def exact_products(device: torch.device) -> Iterator[None]:
-    """Compute float32 matrix products as float32, whatever the process has chosen, and put its choice back."""
+    """Compute float32 matrix products in full precision, and restore the choice of the process afterwards."""
     chosen = _product_precision()
     try:
         _set_product_precision(("ieee", "ieee") if isinstance(chosen, tuple) else "highest")
@@ -126,7 +126,7 @@ def exact_products(device: torch.device) -> Iterator[None]:
 _onednn: Any = torch.backends.mkldnn  # its stubs lag behind it
 
 _Precision = str | tuple[str, str]
-"""torch 2.9 and later: of products on GPUs and through oneDNN, whose older common switch refuses to tell of both."""
+"""A pair in torch 2.9 and later: for products on GPUs and by oneDNN. The older common switch cannot report both."""
 
 
 def _product_precision() -> _Precision:

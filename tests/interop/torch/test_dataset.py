@@ -34,7 +34,7 @@ def test_items_are_images_and_labels(grey, dataset):
     assert type(label) is int and label == grey.labels[21]
 
 
-def test_many_items_are_what_each_is_alone(dataset):
+def test_many_items_are_the_same_as_each_alone(dataset):
     for (image, label), number in zip(dataset.__getitems__(PICKED), PICKED, strict=True):
         alone = dataset[number]
         assert image.equal(alone[0]) and label == alone[1]
@@ -53,7 +53,7 @@ def test_colour_without_labels(colour):
     assert dataset[7].equal(dataset[[7]][0]) and dataset.class_names is None
 
 
-def test_labels_may_be_left_out(grey):
+def test_labels_may_be_omitted(grey):
     dataset = ArchiveDataset(grey.path, labels=False)
     assert dataset[3].shape == (1, 7, 11)
     assert dataset.class_names is None
@@ -145,12 +145,12 @@ def test_a_relative_path_survives_a_change_of_folder(grey, monkeypatch, tmp_path
     assert len(dataset.__getitems__([0, 1])) == 2
 
 
-def test_another_archive_in_its_place_is_refused(tmp_path):
+def test_an_archive_that_was_replaced_is_refused(tmp_path):
     path = write(tmp_path / "a.smalti", random_tokens(30), random_network(), block_images=10)
     dataset = ArchiveDataset(path)
     dataset.close()
     write(path, random_tokens(31), random_network(), block_images=10, overwrite=True)
-    with pytest.raises(SmaltiError, match="not the archive any more"):
+    with pytest.raises(SmaltiError, match="has been replaced"):
         dataset[0]
 
 
@@ -197,15 +197,15 @@ def test_slices_masks_and_arrays_give_batches(grey, dataset):
         dataset["3"]
 
 
-def test_a_dataset_that_is_not_closed_ends_without_a_word(grey):
-    """Before: a traceback of a file's end, after Python had taken its modules apart."""
+def test_a_dataset_that_is_not_closed_ends_silently(grey):
+    """It used to print a traceback from a file that was closed after Python had cleared its modules."""
     script = f"from smalti.interop.torch import ArchiveDataset; d = ArchiveDataset({str(grey.path)!r}); d[0]"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ended.stderr == ""
 
 
-def test_workers_do_not_ask_the_members_again(tmp_path, monkeypatch):
-    """Before: 2 M openings when a dataset was made of a manifest, and M more in each process that read labels."""
+def test_workers_do_not_open_the_members_again(tmp_path, monkeypatch):
+    """A dataset of a manifest of M members used to open 2 M files, and M more in each process that read labels."""
     network, paths, opened = random_network(), [], []
     for number in range(70):
         tokens = random_tokens(2, seed=number)

@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parents[3] / "conformance" / "golden"
 
 
 def both(path, **arguments):
-    """Images, and what a decoder makes of tokens, for all images in batches."""
+    """All images in batches, and the images that a decoder makes of their tokens."""
     images = DataLoader(ArchiveDataset(path, labels=False, **arguments), batch_size=32)
     dataset = ArchiveDataset(path, labels=False, tokens=True, **arguments)
     decode = dataset.decoder()
@@ -48,7 +48,7 @@ def test_of_hierarchical_tokens(tmp_path):
 
 
 def test_they_lie_in_memory_as_images_do(grey, colour):
-    """Or a network would compute the same images by other sums."""
+    """Otherwise a network would add the same values in another order."""
     for path in (grey.path, colour.path, GOLDEN / "format-1-recoverable.smalti"):
         dataset = ArchiveDataset(path, labels=False, tokens=True)
         images = dataset.decoder()(dataset[[0, 1, 2]])
@@ -68,7 +68,7 @@ def test_corrected_images_are_more_than_tokens(name):
         dataset.decoder()
 
 
-def test_tokens_that_cannot_be(grey):
+def test_impossible_tokens(grey):
     decode = ArchiveDataset(grey.path, tokens=True).decoder()
     good = torch.from_numpy(grey.tokens.astype(np.int32))
     for wrong in (good * 0 + 7, good * 0, good - 8, good + 70_000):  # 0 and 7 are codes that no image uses

@@ -21,16 +21,16 @@ SOME = blocks(20, 20, 20, 20, 20, 20, 10)
 
 def test_the_order_is_this_one_for_ever():
     order = BlockOrder(np.array([0, 4, 8, 11]), 2, 7, 3)
-    assert list(order.from_place(0)) == [9, 7, 6, 8, 10, 4, 5, 1, 2, 3, 0]
+    assert list(order.from_position(0)) == [9, 7, 6, 8, 10, 4, 5, 1, 2, 3, 0]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(1, 10), st.integers(0, 2**70), st.data())
-def test_every_image_once_and_from_any_place(sizes, window, seed, data):
+def test_every_image_once_and_from_any_position(sizes, window, seed, data):
     order = BlockOrder(blocks(*sizes).block_bounds, window, seed, 2)
-    whole = list(order.from_place(0))
+    whole = list(order.from_position(0))
     assert sorted(whole) == list(range(sum(sizes)))
-    place = data.draw(st.integers(0, len(whole)))
-    assert list(order.from_place(place)) == whole[place:]
+    position = data.draw(st.integers(0, len(whole)))
+    assert list(order.from_position(position)) == whole[position:]
 
 
 def test_windows_hold_so_many_blocks_and_mix_them():
@@ -61,7 +61,7 @@ def test_ranks_share_the_images(world):
         assert len(missing) == (130 % world if drop else 0)
 
 
-def test_what_is_dropped_differs_from_epoch_to_epoch():
+def test_dropped_images_differ_from_epoch_to_epoch():
     dropped = set()
     for epoch in range(5):
         parts = [BlockShuffleSampler(SOME, rank=rank, world_size=4, drop_last=True) for rank in range(4)]
@@ -72,7 +72,7 @@ def test_what_is_dropped_differs_from_epoch_to_epoch():
 
 
 @given(st.lists(st.integers(0, 30), max_size=5))
-def test_a_stopped_pass_goes_on_with_what_is_left(counts):
+def test_a_stopped_pass_resumes_with_the_missing_images(counts):
     def fresh(state=None):
         sampler = BlockShuffleSampler(SOME, 4, window_blocks=2, rank=1, world_size=2)
         if state is not None:
@@ -103,7 +103,7 @@ def test_a_new_epoch_begins_at_its_beginning():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loop_counts_what_it_consumed(grey, workers):
-    """Workers are ahead of the loop, and what they have read already comes again."""
+    """Workers are ahead of the loop: images that they have read but the loop has not used come again."""
     dataset = ArchiveDataset(grey.path)
 
     def loader(sampler):
@@ -155,7 +155,7 @@ def test_more_than_was_given_cannot_be_consumed():
     "arguments",
     [{"seed": -1}, {"window_blocks": 0}, {"rank": 2, "world_size": 2}, {"rank": 0}, {"rank": -1, "world_size": 1}],
 )
-def test_arguments_that_cannot_be(arguments):
+def test_impossible_arguments(arguments):
     with pytest.raises(UsageError):
         BlockShuffleSampler(SOME, **arguments)
     with pytest.raises(UsageError):

@@ -1,4 +1,4 @@
-"""Worker processes, however they are started: the images of the sampler's order, and no lock that nobody opens."""
+"""Worker processes, started in every way: they give images in the sampler's order, and never wait for a dead lock."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ METHODS = [method for method in ("fork", "spawn", "forkserver") if method in mul
 
 
 def with_process(image):
-    """A picklable transform that tells which process read the image."""
+    """A picklable transform that adds the process that read the image."""
     info = get_worker_info()
     assert info is not None
     return image, os.getpid()
@@ -50,7 +50,7 @@ def test_the_same_images_in_the_same_order(grey, method):
 
 @pytest.mark.skipif("fork" not in METHODS, reason="this system cannot fork")
 def test_forked_while_another_thread_reads_from_the_archive(grey, monkeypatch):
-    """A child that waited for a lock of its parent's archive would wait for ever: the thread that holds it is gone."""
+    """A child must not wait for a lock of its parent's archive: its holder does not exist in the child."""
     dataset, parent = ArchiveDataset(grey.path), os.getpid()
     inside, done, unpack = threading.Event(), threading.Event(), store_module.unpack_model
 
@@ -73,10 +73,10 @@ def test_forked_while_another_thread_reads_from_the_archive(grey, monkeypatch):
 
 
 @pytest.mark.skipif("fork" not in METHODS, reason="this system cannot fork")
-def test_a_forked_process_opens_the_archive_for_itself(grey):
+def test_a_forked_process_opens_its_own_archive(grey):
     dataset = ArchiveDataset(grey.path)
     dataset.close()
-    dataset.archive.close()  # what the parent has is closed: it would raise if it were used
+    dataset.archive.close()  # the parent's archive is closed: its use would raise
     batches = list(loader(dataset, "fork"))
     assert sum(len(labels) for _, labels in batches) == 130
 

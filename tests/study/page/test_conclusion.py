@@ -46,7 +46,7 @@ def test_measures_together(verdicts, together):
         ("undecided", "not borne out, nor is it refuted", "cannot be seen"),
     ],
 )
-def test_paragraph_says_what_the_numbers_say(verdict, best, degrade):
+def test_the_paragraph_follows_from_the_numbers(verdict, best, degrade):
     text = write_conclusion(runs_of(CASES[verdict]))
     assert best in text
     assert degrade in text

@@ -14,7 +14,7 @@ STUDY = made_up_study()
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
-def test_what_was_not_run_is_said_to_be_so(write):
+def test_parts_that_were_not_run_are_named(write):
     assert write(Study(())) == NOT_RUN
     assert write(STUDY) != NOT_RUN
     assert "nan" not in write(STUDY)

@@ -13,7 +13,7 @@ SMALLEST = Study(made_up_runs(seeds=1, sizes=(64,), variants=("paper",)))
 
 
 class Page(HTMLParser):
-    """Collects what a page would fetch, and whether its tags are closed."""
+    """Collects the resources of a page and its open tags."""
 
     def __init__(self):
         super().__init__()

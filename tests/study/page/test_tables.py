@@ -5,7 +5,7 @@ import pytest
 from helpers.made_up_results import made_up_run
 from helpers.made_up_study import made_up_classical, made_up_runs, made_up_study
 from smalti.bench.style import Table, signed, to_html, to_markdown
-from smalti.study.page.baseline_tables import break_even_table, matched_table, rivals, vae_table
+from smalti.study.page.baseline_tables import baselines, break_even_table, matched_table, vae_table
 from smalti.study.page.tables import ablation_table, comparison_table, quality_table, rate_table, with_deviation
 from smalti.study.results import AmortisationPoint, break_even_images
 from smalti.study.selection import Study
@@ -22,7 +22,7 @@ def test_mean_and_deviation():
     assert with_deviation([1234.5], 1) == "1,234.5"
 
 
-def test_table_one_stands_beside_the_study():
+def test_table_one_has_the_published_figures():
     runs = (made_up_run(seed=0, mse=0.008, ssim=0.86), made_up_run(seed=1, mse=0.010, ssim=0.88))
     table = quality_table(Study(runs))
     assert table.columns[2:8] == ("MSE, first 100", "study", "SSIM, first 100", "study", "model, Ko", "study")
@@ -88,7 +88,7 @@ def test_break_even_is_where_the_files_are_equal():
 def test_break_even_table():
     study = made_up_study()
     table = break_even_table(study)
-    assert [rival.title for rival in rivals(study)][-1] in {"PNG, own files", "xz, one stream"}
+    assert [baseline.title for baseline in baselines(study)][-1] in {"PNG, own files", "xz, one stream"}
     assert row(table, "PNG")["images"] == f"{break_even_images(study.amortisation, 165):,}"
     assert break_even_table(replace(study, amortisation=())) is None
     assert break_even_table(replace(study, runs=())) is None

@@ -1,1 +1,1 @@
-"""The kind "integer": a grid of tokens from one codebook, of which only the codes in use are stored."""
+"""The kind "integer": a grid of tokens from one codebook. Archives store only the codes in use."""

@@ -1,8 +1,8 @@
-"""The prior of a grid of tokens: which groups of symbols a block's tokens are coded in, and its bytes.
+"""The prior of a grid of tokens: how a block's tokens are grouped for coding, and the bytes of the prior.
 
-Kinds, by a number in the file so that later ones can join them:
+The file names the kind by a number, so that later kinds can follow:
 
-    1 shared     one table for every position of the token grid
+    1 shared     one table for all positions of the token grid
     2 position   one table for each position
 """
 
@@ -27,7 +27,7 @@ _KINDS: dict[str, int] = {"shared": 1, "position": 2}
 
 @dataclass(frozen=True, eq=False)
 class TokenPrior:
-    """Distributions of the tokens of an image: `positions` tokens, each an index into the codes in use.
+    """Distributions of the tokens of an image. Each token is an index into the codes in use.
 
     tables : one for all positions, or one for each
     positions : T, tokens per image
@@ -36,7 +36,7 @@ class TokenPrior:
     >>> prior.decode(prior.encode(tokens), len(tokens))   # equals tokens
     >>> TokenPrior.from_bytes(prior.to_bytes(), codes, positions)   # the same prior
 
-    `fit` takes the kind and the precision that make tables and tokens together smallest.
+    `fit` chooses the kind and the precision that need the fewest bytes for tables and tokens together.
     """
 
     tables: TablePrior
@@ -48,7 +48,7 @@ class TokenPrior:
 
     @property
     def kind(self) -> Literal["shared", "position"]:
-        """Whether there is one table for all positions, or one for each; by a number in the file."""
+        """ "shared" for one table for all positions, "position" for one table each."""
         return "shared" if self.tables.rows == 1 else "position"
 
     @property
@@ -58,7 +58,7 @@ class TokenPrior:
 
     @property
     def operations(self) -> int:
-        """Steps that coding one image takes: one for each token."""
+        """Steps to code one image: one for each token."""
         return self.positions
 
     @classmethod
@@ -77,7 +77,7 @@ class TokenPrior:
 
     @classmethod
     def fit_shared(cls, counts: NDArray[np.int64], positions: int) -> "TokenPrior":
-        """The best "shared" prior for counts int64 [U] pooled over `positions` (when [T, U] would not fit)."""
+        """The best "shared" prior for counts int64 [U] over all `positions`, for when [T, U] would be too large."""
         return min(_costed(counts[None, :], positions), key=lambda candidate: candidate[0])[1]
 
     def encode(self, tokens: NDArray[np.integer]) -> bytes:
@@ -112,7 +112,7 @@ class TokenPrior:
 
     @classmethod
     def from_bytes(cls, data: bytes, codes: int, positions: int) -> "TokenPrior":
-        """Read a prior for `codes` codes and `positions` positions, which the file states elsewhere too.
+        """Read a prior for `codes` codes and `positions` positions; the file states both elsewhere too.
 
         Raises DamagedArchiveError if the bytes are not such a prior, UnsupportedArchiveError for an unknown kind.
         """
@@ -135,7 +135,7 @@ class TokenPrior:
 
 
 def _costed(counts: NDArray[np.int64], positions: int) -> Iterator[tuple[float, TokenPrior]]:
-    """Priors of one kind at each sensible precision, with their cost in bits (tables + tokens)."""
+    """Yield priors of one kind at each sensible precision, with their cost in bits (tables and tokens)."""
     for tables in TablePrior.candidates(counts, [min(needed_precision(counts) + 2, MAX_PRECISION)]):
         prior = TokenPrior(tables, positions)
         yield 8.0 * len(prior.to_bytes()) + tables.counted_bits(counts), prior

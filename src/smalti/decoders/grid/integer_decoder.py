@@ -1,29 +1,30 @@
-"""Tokens to pixels, the same bits on every machine: an integer network, evaluated by exact float sums.
+"""The decoder of an integer network: tokens to pixels, by exact float sums, with the same bits on every machine.
 
-How the work is cut into pieces is in `pieces`; which layers are joined, because that is faster, is here.
+This module decides which layers are joined for speed. `tiled_decoder` divides the work into tiles.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.integer_network import Float, IntegerNetwork, Values
-from smalti.decoders.layers.pieces import PIECE_BYTES, PieceDecoder
 from smalti.decoders.layers.stages import Region, Stage, TokenLayer, UpLayer, compile_layer
+from smalti.decoders.layers.tiled_decoder import TILE_BYTES, TiledDecoder
 from smalti.decoders.layers.windows import WindowPair
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels
 
 __all__ = ["IntegerDecoder"]
 
-_WINDOWS_BYTES = 32 << 20  # if all is done by windows, which repeat more often in larger pieces (measured)
-_FOLDED_BYTES = 16 << 20  # a table that is made in some 20 ms
+_WINDOWS_BYTES = 32 << 20  # where windows do all the work: they repeat more often in larger tiles (measured)
+_FOLDED_BYTES = 16 << 20  # it takes about 20 ms to make such a table
 
 
-class IntegerDecoder(PieceDecoder):
+class IntegerDecoder(TiledDecoder):
     """The decoder of `network`, ready to run; immutable, and safe to use from several threads at once.
 
-    dtype : np.float32 or np.float64, the numbers in which the integers are held; the pixels are the same
-    plain : evaluate layer by layer, and leave out what is faster for sets of alike images; the pixels are the same
+    dtype : np.float32 or np.float64, the type that holds the integers; it does not change the pixels
+    plain : evaluate layer by layer, without the shortcuts that speed up sets of similar images; it does not change
+        the pixels
 
     >>> IntegerDecoder(network).decode(tokens)   # integers [n, h, w] -> uint8 or uint16 [n, H, W, C]
     """
@@ -31,22 +32,22 @@ class IntegerDecoder(PieceDecoder):
     def __init__(self, network: IntegerNetwork, dtype: Float = np.float32, plain: bool = False) -> None:
         stages = _stages(network, dtype, plain)
         by_windows = len(stages) == 1 and isinstance(stages[0], WindowPair)
-        super().__init__(stages, network.dtype, _WINDOWS_BYTES if by_windows else PIECE_BYTES)
+        super().__init__(stages, network.dtype, _WINDOWS_BYTES if by_windows else TILE_BYTES)
         self.network = network
 
     def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
-        """Pixels of `tokens` (integers [n, h, w], each in [0, U)): uint8 or uint16 [n, H, W, C], as the network has it.
+        """Pixels of `tokens` (integers [n, h, w], each in [0, U)): uint8 or uint16 [n, H, W, C], as the network says.
 
-        `threads` changes the time it takes, never the result. Raises UsageError if a token is outside the network.
+        `threads` changes only the time. Raises UsageError if a token is outside the network.
         """
         self._check(tokens)
         images, height, width = tokens.shape
-        self.network.output_size((height, width))  # ModelError if nothing would be left
+        self.network.output_size((height, width))  # ModelError if no pixel would remain
 
-        def given(part: slice, region: Region) -> Values:
+        def inputs(part: slice, region: Region) -> Values:
             return tokens[part, slice(*region[0]), slice(*region[1])].astype(np.intp)
 
-        return self._run(given, images, (height, width), threads)
+        return self._run(inputs, images, (height, width), threads)
 
     def _check(self, tokens: NDArray[np.integer]) -> None:
         if tokens.ndim != 3 or not np.issubdtype(tokens.dtype, np.integer) or not min(tokens.shape[1:]):
@@ -56,7 +57,7 @@ class IntegerDecoder(PieceDecoder):
 
 
 def _stages(network: IntegerNetwork, dtype: Float, plain: bool) -> tuple[Stage, ...]:
-    """The layers ready to run, the first ones joined where that is faster."""
+    """The layers, ready to run. The first ones are joined where that is faster."""
     layers = network.layers
     stages: list[Stage] = [compile_layer(layer, dtype) for layer in layers]
     if plain or len(layers) == 1:

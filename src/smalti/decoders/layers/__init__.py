@@ -1,1 +1,1 @@
-"""Integer layers: exact in float32, in any order (docs/exactness.md)."""
+"""Integer layers, which float32 evaluates exactly in any order of additions (docs/exactness.md)."""

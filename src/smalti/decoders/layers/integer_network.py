@@ -1,17 +1,16 @@
-"""A decoder network in integers: its numbers, what they mean, and the bounds that make it exact.
+"""A decoder network in integers: its numbers, their meaning, and the bounds that make it exact.
 
 A network is a chain of layers from tokens to pixels. Every layer adds integers up and ends in an activation:
 
     acc   = bias[c] + sum of products of integers       every partial sum lies within -2**24 .. 2**24
     value = activation of acc >> shift[c]               >> is floor division by a power of two
 
-The bound is what makes a float32 matrix product give the same bits in any order, on any machine: all numbers it
-meets are integers that float32 represents (docs/format.md, "The decoder network").
-
-From the sums of a layer to its values, by exact operations on whole numbers in floating point.
+Because of this bound, a float32 matrix product gives the same bits in any order, on any machine: float32 represents
+every integer that occurs (docs/format.md, "The decoder network"). `Activation` evaluates activations by exact
+operations on whole numbers in floating point. This module has no other evaluation; `stages` runs the layers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,19 +25,24 @@ __all__ = [
     "Float",
     "IntegerNetwork",
     "Layer",
+    "Pair",
     "PixelTable",
     "PixelType",
     "Values",
     "check_chain",
+    "check_outputs",
     "pixel_type",
 ]
 
 
 EXACT = 1 << 24
-"""Integers up to this magnitude are float32 numbers, and so are their sums as long as those stay within it."""
+"""float32 represents every integer up to this magnitude; sums of such integers are exact while they stay within it."""
 
 PixelType = np.dtype[np.uint8] | np.dtype[np.uint16]
-"""Of pixels: 8 or 16 bits."""
+"""The type of pixels: 8 or 16 bits."""
+
+Pair = tuple[int, int]
+"""Rows and columns, or numbers along them: (y, x)."""
 
 MAX_SHIFT = 24
 MAX_TABLE = 1 << 16
@@ -65,7 +69,7 @@ class Clip:
 class PixelTable:
     """The activation of the last layer: pixel = values[min(max(v - low, 0), len(values) - 1)].
 
-    values : uint8 or uint16 [S], S from 1 to 65,536; what sigmoid, scaling and rounding have come to
+    values : uint8 or uint16 [S], S from 1 to 65,536: the result of sigmoid, scaling and rounding
     """
 
     low: int
@@ -83,10 +87,10 @@ class PixelTable:
 class Layer:
     """One layer.
 
-    kind : "tokens", the first layer: a transposed convolution over one-hot tokens, so that `weight[t]` is what token
-        t adds to the outputs around its place. "up": a transposed convolution. "conv": a convolution of stride 1.
+    kind : "tokens", the first layer: a transposed convolution over one-hot tokens, so that token t adds `weight[t]` to
+        the outputs around its position. "up": a transposed convolution. "conv": a convolution of stride 1.
     weight : int16 [inputs, ky, kx, outputs]; within int8 unless the kind is "tokens", where inputs are codes
-    bias : int32 [outputs]; half of 2**shift is in it where the shift is to round and not to cut
+    bias : int32 [outputs]; it includes half of 2**shift where the shift is to round and not to truncate
     shift : uint8 [outputs], each 0 to 24
     stride, padding : (y, x); strides and sides of kernels are 1 to 16, a padding is below the kernel's size
 
@@ -97,8 +101,8 @@ class Layer:
     weight: NDArray[np.int16]
     bias: NDArray[np.int32]
     shift: NDArray[np.uint8]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+    stride: Pair
+    padding: Pair
     activation: Clip | PixelTable
 
     def __post_init__(self) -> None:
@@ -107,11 +111,7 @@ class Layer:
         outputs = self.weight.shape[3]
         if max(self.inputs, outputs) > MAX_CHANNELS:
             raise ModelError(f"a layer from {self.inputs} to {outputs} channels; {MAX_CHANNELS} are the most")
-        for name, array, dtype in (("bias", self.bias, np.int32), ("shift", self.shift, np.uint8)):
-            if array.dtype != dtype or array.shape != (outputs,):
-                raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{outputs}]")
-        if int(self.shift.max()) > MAX_SHIFT:
-            raise ModelError(f"a shift of {self.shift.max()} is above {MAX_SHIFT}")
+        check_outputs(self.bias, self.shift, outputs)
         if self.kind not in ("tokens", "up", "conv"):
             raise ModelError(f"unknown kind of layer {self.kind!r}")
         if self.kind != "tokens" and not -128 <= int(self.weight.min()) <= int(self.weight.max()) <= 127:
@@ -124,7 +124,7 @@ class Layer:
 
     @property
     def inputs(self) -> int:
-        """Channels in; codes, for the first layer."""
+        """Channels in; the number of codes, for the first layer."""
         return int(self.weight.shape[0])
 
     @property
@@ -133,12 +133,12 @@ class Layer:
         return int(self.weight.shape[3])
 
     @property
-    def kernel(self) -> tuple[int, int]:
+    def kernel(self) -> Pair:
         """(y, x)."""
         return self.weight.shape[1], self.weight.shape[2]
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns out for rows and columns in; ModelError if nothing would be left."""
+    def output_size(self, size: Pair) -> Pair:
+        """Rows and columns out for rows and columns in; ModelError if nothing would remain."""
         sides = zip(size, self.kernel, self.stride, self.padding, strict=True)
         if self.kind == "conv":
             result = tuple(side + 2 * padding - kernel + 1 for side, kernel, _, padding in sides)
@@ -151,7 +151,7 @@ class Layer:
     def largest_sum(self, low: int, high: int) -> int:
         """The largest magnitude that a partial sum of this layer can reach, for inputs within low..high.
 
-        An output of a transposed convolution meets the taps of one residue class of the stride alone.
+        In a transposed convolution an output depends only on the taps of one residue class of the stride.
         """
         taps: NDArray[np.int64]
         if self.kind == "tokens":
@@ -167,8 +167,17 @@ class Layer:
         return int(np.max(totals))
 
 
+def check_outputs(bias: NDArray[np.int32], shift: NDArray[np.uint8], outputs: int) -> None:
+    """Raise ModelError unless biases are int32 [outputs], and shifts uint8 [outputs], each 0 to 24."""
+    for name, array, dtype in (("bias", bias, np.int32), ("shift", shift, np.uint8)):
+        if array.dtype != dtype or array.shape != (outputs,):
+            raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{outputs}]")
+    if int(shift.max()) > MAX_SHIFT:
+        raise ModelError(f"a shift of {shift.max()} is above {MAX_SHIFT}")
+
+
 def check_chain(layers: tuple[Layer, ...], low: int, high: int) -> None:
-    """Layers fit each other, give pixels in the end, and are exact for inputs within low..high; else ModelError."""
+    """Raise ModelError unless layers fit each other, end in pixels, and are exact for inputs within low..high."""
     if not 1 <= len(layers) <= MAX_LAYERS:
         raise ModelError(f"a network of {len(layers)} layers, not 1..{MAX_LAYERS}")
     for number, layer in enumerate(layers):
@@ -185,15 +194,15 @@ def check_chain(layers: tuple[Layer, ...], low: int, high: int) -> None:
 
 
 def pixel_type(layers: tuple[Layer, ...]) -> PixelType:
-    """What the table at the end of a chain of layers holds."""
+    """The type of the values of the table that ends a chain of layers."""
     last = layers[-1].activation
-    assert isinstance(last, PixelTable)  # check_chain has seen to it
+    assert isinstance(last, PixelTable)  # `check_chain` ensures it
     return last.values.dtype
 
 
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
-    """Layers from tokens to pixels: the first of kind "tokens", the last with a PixelTable, and no other so.
+    """Layers from tokens to pixels. Only the first is of kind "tokens", and only the last has a PixelTable.
 
     Raises ModelError if the layers do not fit each other, or if a sum could leave the range in which it is exact.
     """
@@ -209,7 +218,7 @@ class IntegerNetwork:
 
     @property
     def codes(self) -> int:
-        """U, the tokens it knows: 0 to U - 1."""
+        """U, the number of codes: tokens are 0 to U - 1."""
         return self.layers[0].inputs
 
     @property
@@ -222,52 +231,50 @@ class IntegerNetwork:
         """Of the pixels: uint8 or uint16."""
         return pixel_type(self.layers)
 
-    def output_size(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of an image for a token grid [h, w]; ModelError if nothing would be left."""
+    def output_size(self, grid: Pair) -> Pair:
+        """Rows and columns of an image for a token grid (h, w); ModelError if nothing would remain."""
         for layer in self.layers:
             grid = layer.output_size(grid)
         return grid
 
     def with_codes(self, code_ids: NDArray[np.integer]) -> "IntegerNetwork":
         """The same network with only these codes, in this order."""
-        first = self.layers[0]
-        weight = np.ascontiguousarray(first.weight[code_ids])
-        kept = Layer(first.kind, weight, first.bias, first.shift, first.stride, first.padding, first.activation)
-        return IntegerNetwork((kept, *self.layers[1:]))
+        return self.with_weight(np.ascontiguousarray(self.layers[0].weight[code_ids]))
 
-
-# was sibling import
+    def with_weight(self, weight: NDArray[np.int16]) -> "IntegerNetwork":
+        """The same network with other weights of its codes: int16 [codes, ky, kx, outputs]."""
+        return IntegerNetwork((replace(self.layers[0], weight=weight), *self.layers[1:]))
 
 
 Float = type[np.floating[Any]]
-"""np.float32 or np.float64: what integers are held in."""
+"""np.float32 or np.float64, the type that holds integers."""
 
 Values = NDArray[Any]
-"""Whole numbers, held as floating-point numbers; uint8 or uint16 after a pixel table."""
+"""Whole numbers as floating-point numbers; uint8 or uint16 after a pixel table."""
 
 
 class Activation:
-    """What a layer makes of its sums. dtype : of its values"""
+    """The activation of a layer, ready to run: sums to values. dtype : of the values"""
 
     def __init__(self, layer: Layer, dtype: Float) -> None:
         activation, shift = layer.activation, layer.shift
         self.dtype = np.dtype(dtype) if isinstance(activation, Clip) else activation.values.dtype
         self._activation = activation
-        self._cuts = bool(shift.any())
-        scale = np.ldexp(1.0, -shift.astype(np.int32)).astype(dtype)  # powers of two, so products are exact
-        self._scale = scale[:1] if (shift == shift[0]).all() else scale  # one number for all is faster
+        self._shifts = bool(shift.any())
+        scale = np.ldexp(1.0, -shift.astype(np.int32)).astype(dtype)  # powers of two: products are exact
+        self._scale = scale[:1] if (shift == shift[0]).all() else scale  # a single number is faster
         high = activation.high if isinstance(activation, Clip) else activation.low + len(activation.values) - 1
-        # sums lie within +-2**24, as float32 can tell them apart: so must the range be that they are clipped to
+        # sums lie within +-2**24, where float32 represents every integer: so must the range that clips them
         self._range = dtype(activation.low), dtype(min(high, EXACT))
 
     def apply(self, sums: Values) -> Values:
-        """Values [..., channels] of sums [..., channels], which are overwritten."""
-        if self._cuts:
+        """Values [..., channels] of sums [..., channels]. The sums are overwritten."""
+        if self._shifts:
             np.multiply(sums, self._scale, out=sums)
             np.floor(sums, out=sums)
         np.clip(sums, *self._range, out=sums)
         if isinstance(self._activation, Clip):
             return sums
-        places = sums.astype(np.intp)
-        places -= self._activation.low
-        return self._activation.values.take(places)
+        positions = sums.astype(np.intp)
+        positions -= self._activation.low
+        return self._activation.values.take(positions)

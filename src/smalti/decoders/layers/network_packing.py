@@ -1,14 +1,10 @@
-"""What a packed network says of itself in canonical JSON, with the range of every field checked.
+"""An integer network as few bytes, and back with every check (docs/format.md, "The decoder network").
 
-A network as few bytes, and back with every check (docs/format.md, "The decoder network").
+The bytes are a description in canonical JSON, frequency tables, and one string of entropy-coded symbols that holds
+every number of every layer. The range of every field of the description is checked.
 
-The bytes are a description in canonical JSON, frequency tables, and one string of entropy-coded symbols that
-holds every number of every layer; which weights share a table is in `weights`.
-
-Arrays of weights as entropy-coded symbols: rows and channels differ in size, so weights of one size share a table.
-
-Each row (input) and each channel (output) has a level, in half octaves, and weights of equal level (row + channel)
-share a table.
+Weights of similar size share a frequency table: each row (input) and each channel (output) has a level, in half
+octaves, and weights of equal level (row + channel) share a table.
 """
 
 import struct
@@ -30,6 +26,7 @@ from smalti.decoders.layers.integer_network import (
     IntegerNetwork,
     Kind,
     Layer,
+    Pair,
     PixelTable,
 )
 from smalti.entropy.coder import pack_tables
@@ -57,37 +54,37 @@ __all__ = [
 
 MAX_LEVEL = 15
 MAX_WEIGHT_TABLES = 33
-"""The most tables that an array of weights takes: one for each kind of level, one for each of 31 groups."""
+"""The most tables for an array of weights: one for the levels of rows, one for those of channels, 31 for groups."""
 
 _COST_PRECISION = 8
 
 Levels = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Of the rows and of the channels."""
+"""The levels of the rows, and those of the channels."""
 
 
 def write_weights(writer: IntegerWriter, weight: NDArray[np.int16], levels: Levels) -> None:
-    """Append weights int16 [rows, ..., channels] with the levels that `choose_levels` gave them."""
+    """Append weights int16 [rows, ..., channels] and their levels from `choose_levels`."""
     for each in levels:
         writer.add(each)
     writer.add(weight.ravel(), _groups(weight.shape, levels), signed=True)
 
 
 def read_weights(reader: IntegerReader, shape: tuple[int, ...], low: int, high: int) -> NDArray[np.int16]:
-    """Read back what `write_weights` wrote; DamagedArchiveError if a weight is outside low..high."""
+    """Read the output of `write_weights`; DamagedArchiveError if a weight is outside low..high."""
     rows, channels = (in_range(reader.take(size), 0, MAX_LEVEL, "level") for size in (shape[0], shape[-1]))
     weights = reader.take(prod(shape), _groups(shape, (rows, channels)), signed=True)
     return in_range(weights, low, high, "weight").astype(np.int16).reshape(shape)
 
 
 def in_range(values: NDArray[np.int64], low: int, high: int, what: str) -> NDArray[np.int64]:
-    """The same values; DamagedArchiveError if one is outside low..high."""
+    """Return the same values; DamagedArchiveError if one is outside low..high."""
     if int(values.min()) < low or int(values.max()) > high:
         raise DamagedArchiveError(f"network: a {what} is outside {low}..{high}")
     return values
 
 
 def choose_levels(weight: NDArray[np.int16]) -> Levels:
-    """Levels of rows and of channels; all 0 along an axis where telling them apart does not pay."""
+    """The levels of rows and of channels; all are 0 along an axis where different levels would not save bytes."""
     magnitudes = np.abs(weight.astype(np.int64))
     axes = tuple(range(weight.ndim))
     rows, channels = _half_octaves(magnitudes.sum(axis=axes[1:])), _half_octaves(magnitudes.sum(axis=axes[:-1]))
@@ -97,21 +94,21 @@ def choose_levels(weight: NDArray[np.int16]) -> Levels:
 
 
 def _groups(shape: tuple[int, ...], levels: Levels) -> NDArray[np.uint8]:
-    """The group of each weight, in the order of the weights: level of its row + level of its channel."""
+    """The group of each weight, in their order: the level of its row plus that of its channel."""
     rows, channels = levels
     sums = (rows.reshape(-1, *[1] * (len(shape) - 1)) + channels).astype(np.uint8)
     return np.broadcast_to(sums, shape).ravel()
 
 
 def _half_octaves(sums: NDArray[np.int64]) -> NDArray[np.int64]:
-    """floor(2 * log2(sum)), counted from the largest, which is at MAX_LEVEL; nothing is below 0."""
+    """floor(2 * log2(sum)), shifted so that the largest is MAX_LEVEL; at least 0."""
     fraction, exponent = np.frexp(sums.astype(np.float64))
     levels: NDArray[np.int64] = 2 * exponent.astype(np.int64) + (fraction >= 0.5**0.5)
     return np.maximum(levels - int(levels.max()) + MAX_LEVEL, 0)
 
 
 def _cost_bits(symbols: NDArray[np.int64], groups: NDArray[np.uint8], levels: Levels) -> float:
-    """About what weights, their tables and their levels cost; bits that cost the same either way are left out."""
+    """The approximate bits of weights, tables and levels, without bits that are the same for every choice."""
     counts = [np.bincount(symbols[groups == group], minlength=64) for group in np.flatnonzero(np.bincount(groups))]
     counts += [np.bincount(each, minlength=64) for each in levels]
     tables = [FrequencyTable.from_counts(row.astype(np.int64), _COST_PRECISION) for row in counts]
@@ -119,33 +116,28 @@ def _cost_bits(symbols: NDArray[np.int64], groups: NDArray[np.uint8], levels: Le
     return 8.0 * len(packed) + sum(table.cost_bits(row) for table, row in zip(tables, counts, strict=True))
 
 
-# was sibling import
-
-
 MAX_DESCRIPTION_BYTES = 1 << 16
 MAX_PRECISION = 16
 MAX_TABLES = 40  # a layer has at most 31 groups of weights and 5 arrays more
 
-Pair = tuple[int, int]
-
 
 @dataclass(frozen=True)
 class ActivationDescription:
-    """An activation without its numbers: entries is None if it clips to low..high; high is 0 if it looks pixels up."""
+    """An activation without its numbers. A clip to low..high has no entries (None); a pixel table has high = 0."""
 
     low: int
     high: int
     entries: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the file has it."""
+        """The JSON object of the file."""
         if self.entries is None:
             return {"kind": "clip", "low": self.low, "high": self.high}
         return {"kind": "pixels", "low": self.low, "entries": self.entries}
 
     @classmethod
     def from_json(cls, found: Any) -> "ActivationDescription":
-        """Check what the file has."""
+        """Check a JSON object of the file."""
         kind = _kind(found, ("clip", "pixels"), "activation")
         if kind == "clip":
             low, high = _numbers(found, {"low": (-128, 255), "high": (-128, 255)}, {"kind"})
@@ -168,7 +160,7 @@ class LayerDescription:
 
     @property
     def unpacked_bytes(self) -> int:
-        """Bytes of its numbers as a `Layer` holds them."""
+        """Bytes of the layer's numbers in memory."""
         return 2 * self.inputs * prod(self.kernel) * self.outputs + 5 * self.outputs + (self.activation.entries or 0)
 
     @classmethod
@@ -183,7 +175,7 @@ class LayerDescription:
         return cls(layer.kind, layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding, activation)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the file has it."""
+        """The JSON object of the file."""
         return {
             "kind": self.kind,
             "inputs": self.inputs,
@@ -196,7 +188,7 @@ class LayerDescription:
 
     @classmethod
     def from_json(cls, found: Any) -> "LayerDescription":
-        """Check what the file has; what the numbers mean together is for `Layer`."""
+        """Check a JSON object of the file. `Layer` checks how the numbers fit together."""
         kind = _kind(found, get_args(Kind), "layer")
         pairs = {"kernel": (1, MAX_KERNEL), "stride": (1, MAX_KERNEL), "padding": (0, MAX_KERNEL - 1)}
         sizes = {"inputs": (1, MAX_CHANNELS), "outputs": (1, MAX_CHANNELS)}
@@ -208,7 +200,7 @@ class LayerDescription:
 
 @dataclass(frozen=True)
 class NetworkDescription:
-    """Layers, and the tables that code their numbers: how many, how many symbols each, and their precision."""
+    """Layers without their numbers, and the tables that code these: their number, symbols of each, and precision."""
 
     layers: tuple[LayerDescription, ...]
     tables: int
@@ -217,7 +209,7 @@ class NetworkDescription:
 
     @property
     def unpacked_bytes(self) -> int:
-        """Bytes of all numbers as an `IntegerNetwork` holds them."""
+        """Bytes of the network's numbers in memory."""
         return sum(layer.unpacked_bytes for layer in self.layers)
 
     @classmethod
@@ -234,7 +226,7 @@ class NetworkDescription:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "NetworkDescription":
-        """Parse and check; DamagedArchiveError, or UnsupportedArchiveError for a kind not known."""
+        """Parse and check; DamagedArchiveError, or UnsupportedArchiveError for an unknown kind."""
         if len(data) > MAX_DESCRIPTION_BYTES:
             raise DamagedArchiveError(f"network: a description of {len(data):,} bytes")
         found = parse_canonical_json(data, "network")
@@ -256,7 +248,7 @@ def _kind(found: Any, known: tuple[Any, ...], what: str) -> Any:
 
 
 def _numbers(found: Any, limits: dict[str, Pair], others: set[str]) -> list[int]:
-    """The integers of an object that has these keys and the `others`, and no more."""
+    """The integers of an object that must have exactly these keys and the `others`."""
     if type(found) is not dict or set(found) != set(limits) | others:
         raise DamagedArchiveError(f"network: not an object with the keys {', '.join(sorted(set(limits) | others))}")
     for name, (low, high) in limits.items():
@@ -271,9 +263,6 @@ def _pair(found: Any, name: str, low: int, high: int) -> Pair:
     return found[0], found[1]
 
 
-# was sibling import
-
-
 _LENGTH = struct.Struct("<I")
 PRECISIONS = (8, 10, 12)
 MAX_BEND = 2 * 65_535
@@ -286,13 +275,13 @@ def pack_network(network: IntegerNetwork) -> bytes:
 
 
 def unpack_network(data: bytes, max_bytes: int, dtype: DTypeLike = np.uint8) -> IntegerNetwork:
-    """Read what `pack_network` wrote.
+    """Read the output of `pack_network`.
 
-    dtype : of the pixels, uint8 or uint16, which the bytes do not tell
-    max_bytes : of the unpacked numbers; nothing is allocated for more
+    dtype : of the pixels, uint8 or uint16, which the bytes do not state
+    max_bytes : of the unpacked numbers; larger networks are refused before anything is allocated
 
     Raises DamagedArchiveError for bytes that no `pack_network` writes, UnsupportedArchiveError for a kind of layer
-    or activation that is not known, LimitExceededError.
+    or activation that is unknown, LimitExceededError.
     """
     text, rest = _split(data, "its description")
     description = NetworkDescription.from_bytes(text)
@@ -321,14 +310,14 @@ def _pack(network: IntegerNetwork, levels: list[Levels], precision: int) -> byte
 
 
 def _split(data: bytes, what: str) -> tuple[bytes, bytes]:
-    """The part that a u32 at the start gives the length of, and what follows it."""
+    """Split data whose first u32 is the length of a part: the part, and the rest."""
     if len(data) < _LENGTH.size or (size := _LENGTH.unpack_from(data)[0]) > len(data) - _LENGTH.size:
         raise DamagedArchiveError(f"network: {what} would end after the data")
     return data[_LENGTH.size : _LENGTH.size + size], data[_LENGTH.size + size :]
 
 
 def write_layer(writer: IntegerWriter, layer: Layer, levels: Levels) -> None:
-    """Append the numbers of a layer with the levels of its weights."""
+    """Append the numbers of a layer, and the levels of its weights."""
     write_weights(writer, layer.weight, levels)
     writer.add(layer.bias, signed=True)
     writer.add(layer.shift)
@@ -341,14 +330,14 @@ def write_layer(writer: IntegerWriter, layer: Layer, levels: Levels) -> None:
 
 
 def _bends(values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """By how much the steps between values change: small numbers where a table is smooth."""
+    """Second differences of values: small numbers where a table is smooth."""
     padded = np.concatenate([[0, 0], values.astype(np.int64)])
     bends: NDArray[np.int64] = padded[2:] - 2 * padded[1:-1] + padded[:-2]
     return bends
 
 
 def read_layer(reader: IntegerReader, layer: LayerDescription, dtype: DTypeLike) -> Layer:
-    """Read back what `write_layer` wrote; DamagedArchiveError, or ModelError if the numbers do not fit each other."""
+    """Read the output of `write_layer`; DamagedArchiveError, or ModelError if the numbers do not fit each other."""
     weight = read_weights(reader, (layer.inputs, *layer.kernel, layer.outputs), -(1 << 15), (1 << 15) - 1)
     bias = reader.take(layer.outputs, signed=True).astype(np.int32)
     shift = in_range(reader.take(layer.outputs), 0, MAX_SHIFT, "shift").astype(np.uint8)

@@ -1,16 +1,13 @@
-"""Layers made ready to run: integers held as floating-point numbers, every sum of them exact.
+"""Layers that are ready to run: integers as floating-point numbers, with exact sums.
 
-A stage is evaluated for a part (`target`) of its output from the part (`source`) of its input that this depends
-on. It is table look-ups or one kind of matrix product, and additions. Since every number met is an integer within
-2**24, no operation rounds, and the order in which a machine adds does not matter.
+A stage computes a part (`target`) of its output from the part (`source`) of its input that this depends on, by table
+look-ups or one kind of matrix product, and additions. Every number is an integer within 2**24, so no operation rounds,
+and the order of additions does not matter.
 
-Which places of a layer's input make which places of its output, for whole grids and for parts of them.
-
-Along each axis a kernel's tap k joins input i and output y by
+`Axis` says which positions of a layer's input contribute to which positions of its output, for whole grids and for
+parts of them; it touches no values. Along each axis a kernel's tap k joins input i and output y by
 
     tokens, up:  y = i * stride - padding + k            conv:  i = y - padding + k
-
-This module counts places; it touches no values.
 """
 
 from dataclasses import dataclass
@@ -37,7 +34,7 @@ __all__ = [
 
 
 Span = tuple[int, int]
-"""Places start..stop - 1 along one axis."""
+"""Positions start..stop - 1 along one axis."""
 
 Region = tuple[Span, Span]
 """Rows and columns of a part of a grid."""
@@ -69,9 +66,9 @@ class Axis:
         return start, max(min(stop, size), start)
 
     def pairs(self, tap: int, source: Span, target: Span) -> tuple[slice, slice]:
-        """Of a transposed layer: the inputs that add to an output through `tap`, and these outputs.
+        """For a transposed layer: the inputs that add to an output through `tap`, and these outputs.
 
-        Both as slices into arrays that hold `source` and `target` alone.
+        Both are slices into arrays that hold only `source` and `target`.
         """
         offset = tap - self.padding
         start = max(source[0], -(-(target[0] - offset) // self.stride))
@@ -96,16 +93,13 @@ def extent(region: Region) -> tuple[int, int]:
 
 
 def area(region: Region) -> int:
-    """Places of a region."""
+    """The number of positions of a region."""
     rows, columns = extent(region)
     return rows * columns
 
 
-# was sibling import
-
-
 class Stage(Protocol):
-    """One layer or more. size : rows and columns of its whole input."""
+    """One or more layers. In all methods `size` is the rows and columns of the whole input."""
 
     @property
     def outputs(self) -> int:
@@ -118,17 +112,17 @@ class Stage(Protocol):
         """The part of an input grid of `size` that the part `target` of the output depends on."""
 
     def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
-        """Memory that `run` needs for one image."""
+        """Bytes of memory that `run` needs for one image."""
 
     def run(self, values: Values, source: Region, target: Region, size: tuple[int, int]) -> Values:
-        """Values [n, y, x, outputs] of `target` for what stands at `source`, [n, y, x, inputs] or tokens [n, y, x].
+        """Values [n, y, x, outputs] of `target` for inputs of `source`: values [n, y, x, inputs] or tokens [n, y, x].
 
         `target` is not empty; `source` may be.
         """
 
 
 class _Layer:
-    """What the kinds of layer share."""
+    """The part that the kinds of layer share."""
 
     def __init__(self, layer: Layer, dtype: Float) -> None:
         self.weight: NDArray[Any] = layer.weight  # [inputs, ky, kx, outputs], whole numbers of any type
@@ -150,7 +144,7 @@ class _Layer:
         return self.axes[0].needed(target[0], size[0]), self.axes[1].needed(target[1], size[1])
 
     def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
-        """Memory that `run` needs for one image."""
+        """Bytes of memory that `run` needs for one image."""
         return self.bias.itemsize * self.scratch_values(self.needed(target, size), target)
 
     def run(self, values: Values, source: Region, target: Region, size: tuple[int, int]) -> Values:
@@ -159,7 +153,7 @@ class _Layer:
         return self.activation.apply(self.sums(values, source, target))
 
     def scratch_values(self, source: Region, target: Region) -> int:
-        """Numbers that `sums` holds at a time, per image."""
+        """How many numbers `sums` holds at a time, per image."""
         raise NotImplementedError
 
     def sums(self, values: Values, source: Region, target: Region) -> Values:
@@ -177,7 +171,7 @@ class TokenLayer(_Layer):
 
     @classmethod
     def folded(cls, lookup: Layer, following: Layer, dtype: Float) -> "TokenLayer":
-        """A layer of tokens without neighbours and the transposed convolution after it, as one table of tokens."""
+        """One table of tokens for a layer of tokens that do not overlap and the transposed convolution after it."""
         values = Activation(lookup, dtype).apply((lookup.weight[:, 0, 0] + lookup.bias).astype(dtype))
         folded = cls(following, dtype)
         matrix = following.weight.reshape(following.inputs, -1).astype(dtype)
@@ -186,11 +180,11 @@ class TokenLayer(_Layer):
 
     @staticmethod
     def folds(lookup: Layer, following: Layer) -> bool:
-        """Whether `folded` serves these layers: no output of the first depends on two tokens, or on none."""
+        """True if `folded` can serve these layers: each output of the first must depend on exactly one token."""
         return lookup.kernel == (1, 1) and lookup.stride == (1, 1) and following.kind == "up"
 
     def scratch_values(self, source: Region, target: Region) -> int:
-        """Numbers that `sums` holds at a time, per image."""
+        """How many numbers `sums` holds at a time, per image."""
         return 3 * self.outputs * area(target) + area(source)
 
     def sums(self, values: Values, source: Region, target: Region) -> Values:
@@ -206,7 +200,7 @@ class TokenLayer(_Layer):
 
 
 class UpLayer(_Layer):
-    """A transposed convolution: a matrix product, whose results are added where they overlap."""
+    """A transposed convolution: a matrix product, and its results added where they overlap."""
 
     def __init__(self, layer: Layer, dtype: Float) -> None:
         super().__init__(layer, dtype)
@@ -215,7 +209,7 @@ class UpLayer(_Layer):
         self._matrices = by_row.astype(dtype)
 
     def scratch_values(self, source: Region, target: Region) -> int:
-        """Numbers that `sums` holds at a time, per image."""
+        """How many numbers `sums` holds at a time, per image."""
         return self.outputs * area(target) + int(self._matrices.shape[2]) * area(source)
 
     def sums(self, values: Values, source: Region, target: Region) -> Values:
@@ -223,7 +217,7 @@ class UpLayer(_Layer):
         result = self._biased(len(values), target)
         down, across = self.axes
         flat = values.reshape(-1, values.shape[3])
-        for ky, matrix in enumerate(self._matrices):  # a row of the kernel at a time bounds the memory of products
+        for ky, matrix in enumerate(self._matrices):  # one row of the kernel at a time bounds the memory
             from_y, to_y = down.pairs(ky, source[0], target[0])
             products = (flat @ matrix).reshape(*values.shape[:3], across.kernel, self.outputs)
             for kx in range(across.kernel):
@@ -240,7 +234,7 @@ class ConvLayer(_Layer):
         self._matrix = layer.weight.transpose(1, 2, 0, 3).reshape(-1, layer.outputs).astype(dtype)
 
     def scratch_values(self, source: Region, target: Region) -> int:
-        """Numbers that `sums` holds at a time, per image."""
+        """How many numbers `sums` holds at a time, per image."""
         del source
         (height, width), (patch, outputs) = extent(target), self._matrix.shape
         framed = (height + self.axes[0].kernel) * (width + self.axes[1].kernel) * len(self.weight)
@@ -269,6 +263,6 @@ def compile_layer(layer: Layer, dtype: Float) -> TokenLayer | UpLayer | ConvLaye
 
 
 def _framed(axis: Axis, source: tuple[int, int], target: tuple[int, int]) -> slice:
-    """Where, among the inputs of a convolution's outputs `target`, those stand that exist."""
+    """The existing inputs (`source`) among all that a convolution's outputs `target` would need."""
     first = source[0] - (target[0] - axis.padding)
     return slice(first, first + source[1] - source[0])

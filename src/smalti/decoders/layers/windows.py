@@ -1,23 +1,16 @@
-"""The first two layers at once, by windows of tokens: each distinct window is evaluated once, then looked up.
+"""The first two layers as one stage, by windows of tokens: each distinct window is evaluated once, then looked up.
 
-Where the tokens' layer has a kernel K and a stride s, ceil(K / s) tokens along an axis make s hidden values, and
-what these add to the second layer's sums is a patch that no other token touches. Sets of alike images repeat such
-windows many times (of the study's digits 8 in 100 are distinct among 1,000 images), and sums of integers may be
-taken apart and put together in any order.
+If the layer of tokens has a kernel K and a stride s, ceil(K / s) tokens along an axis make s hidden values. These add
+a patch to the second layer's sums that no other token changes. Sets of similar images repeat such windows many times
+(8 in 100 windows of the study's digits are distinct among 1,000 images), and sums of integers may be regrouped.
 
-    tokens -> windows -> number of each distinct window -> patch of sums of each -> patches added where they overlap
+    tokens -> windows -> number of each distinct window -> its patch of sums -> patches added where they overlap
 
-Where windows of tokens stand, what they hold, and where their patches go; it touches no values.
+Window a of an axis is the `reach` tokens a - reach + 1 to a, with those outside the grid. It makes `stride` hidden
+values, which add a patch of `side` sums, `step` sums after the patch of window a - 1.
 
-Window a of an axis is the `reach` tokens a - reach + 1 to a, those outside the grid included. It makes `stride`
-hidden values, which add a patch of `side` sums, `step` sums after the patch of window a - 1.
-
-Adding patches up where they overlap, when there are few distinct ones: look-ups and additions of whole rows.
-
-Patches that stand `step` apart are cut into cells as large as a step. What block b of the result comes to is then
-cell 0 of the patch at b, plus cell 1 of the patch at b - 1, and so on, along both axes.
-
-Numbers for tuples of small integers: equal tuples get equal numbers, from 0 on without gaps.
+Patches are cut into cells as large as a step. Block b of the result is then cell 0 of the patch at b, plus cell 1 of
+the patch at b - 1, and so on, along both axes: with few distinct patches, look-ups and additions of whole rows.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,18 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Values
+from smalti.decoders.layers.integer_network import Pair, Values
 from smalti.decoders.layers.stages import Axis, Region, Span, TokenLayer, UpLayer, area, extent
 
-__all__ = ["Pair", "WindowAxis", "WindowPair", "add_cells", "cut_patches", "neighbours", "number_tuples"]
+__all__ = ["WindowAxis", "WindowPair", "add_cells", "cut_patches", "neighbours", "number_tuples"]
 
 
 Index = NDArray[np.intp]
-Pair = tuple[int, int]
 
 
 def cut_patches(patches: Values, step: Pair) -> Values:
-    """Cut patches [r, y, x, channels] into cells: [r, cells, values of a cell], the last ones filled up with zeros."""
+    """Cut patches [r, y, x, channels] into cells: [r, cells, values of a cell]. Zeros fill the last ones."""
     count, height, width, channels = patches.shape
     rows, columns = -(-height // step[0]), -(-width // step[1])
     filled = np.zeros((count, rows * step[0], columns * step[1], channels), patches.dtype)
@@ -47,22 +39,22 @@ def cut_patches(patches: Values, step: Pair) -> Values:
     return by_cell.reshape(count, rows * columns, step[0] * step[1] * channels)
 
 
-def neighbours(places: Index, cells: Pair) -> Iterator[Index]:
-    """For each cell, the numbers of the patches that give it to the blocks [.., y, x].
+def neighbours(numbers: Index, cells: Pair) -> Iterator[Index]:
+    """Yield for each cell the numbers of the patches that it comes from, for the blocks [.., y, x].
 
-    places : numbers of patches [..., y + cells[0] - 1, x + cells[1] - 1], those above and to the left included
+    numbers : of patches [..., y + cells[0] - 1, x + cells[1] - 1], with those above and to the left
     """
-    height, width = places.shape[-2] - cells[0] + 1, places.shape[-1] - cells[1] + 1
+    height, width = numbers.shape[-2] - cells[0] + 1, numbers.shape[-1] - cells[1] + 1
     for y in range(cells[0] - 1, -1, -1):
         for x in range(cells[1] - 1, -1, -1):
-            yield places[..., y : y + height, x : x + width]
+            yield numbers[..., y : y + height, x : x + width]
 
 
 def add_cells(table: Values, numbers: Iterator[Index]) -> Values:
     """Sums of cells: [n, values of a cell].
 
     table : [patches, cells, values of a cell]
-    numbers : for each cell, the patch that it comes from, n altogether
+    numbers : for each cell, the patches that it comes from, n in all
     """
     cells = table.shape[1]
     rows = table.reshape(-1, table.shape[2])
@@ -76,36 +68,36 @@ def add_cells(table: Values, numbers: Iterator[Index]) -> Values:
 
 
 _DIRECT = 16
-"""A table of all possible keys is faster than sorting up to this many entries for each key (measured)."""
+"""A table of all possible keys is faster than sorting, up to this many entries per key (measured)."""
 
-_MOST = 1 << 62
+_MAX_KEY = 1 << 62
 
 
-def number_tuples(places: Iterable[NDArray[Any]], values: int) -> tuple[Index, int]:
-    """Number the tuples that arrays of one shape hold, one place of the tuples each.
+def number_tuples(elements: Iterable[NDArray[Any]], values: int) -> tuple[Index, int]:
+    """Number tuples of small integers: equal tuples get equal numbers, from 0 on without gaps.
 
-    places : integers, each in [0, values)
+    elements : arrays of one shape; each holds one element of every tuple, integers in [0, values)
 
-    Returns their numbers, intp of the same shape, and how many distinct ones there are.
+    Returns the numbers, intp of the same shape, and the number of distinct tuples.
     """
     keys: Index | None = None
     space = 1
-    for place in places:
+    for element in elements:
         if keys is None:
-            keys, space = place.astype(np.intp), values
+            keys, space = element.astype(np.intp), values
             continue
-        if space > _MOST // values:
+        if space > _MAX_KEY // values:
             keys, space = _close_gaps(keys, space)
         keys *= values
-        keys += place
+        keys += element
         space *= values
     if keys is None:
-        raise AssertionError("tuples of no places")
+        raise AssertionError("tuples without elements")
     return _close_gaps(keys, space)
 
 
 def _close_gaps(keys: Index, space: int) -> tuple[Index, int]:
-    """Number keys in [0, space) from 0 on in ascending order."""
+    """Number the distinct keys in [0, space) from 0 on, in ascending order."""
     if space > _DIRECT * keys.size + 1024:
         distinct, numbers = np.unique(keys, return_inverse=True)
         return numbers.reshape(keys.shape), len(distinct)
@@ -117,12 +109,9 @@ def _close_gaps(keys: Index, space: int) -> tuple[Index, int]:
     return table[keys], len(distinct)
 
 
-# was sibling import
-
-
 @dataclass(frozen=True)
 class WindowAxis:
-    """One axis of two layers: tokens to hidden values to sums."""
+    """One axis of two layers, from tokens to hidden values to sums."""
 
     first: Axis
     second: Axis
@@ -139,7 +128,7 @@ class WindowAxis:
 
     @property
     def step(self) -> int:
-        """Sums from window to window."""
+        """Sums from one window to the next."""
         return self.first.stride * self.second.stride
 
     @property
@@ -154,14 +143,14 @@ class WindowAxis:
 
     @property
     def padding(self) -> int:
-        """Sums of the first windows' patches that are cropped."""
+        """Sums that are cropped from the first windows' patches."""
         return self.first.padding * self.second.stride + self.second.padding
 
     @property
-    def told(self) -> bool:
-        """Whether a window's tokens, those outside the grid included, tell which of its hidden values are cropped.
+    def crops_known(self) -> bool:
+        """True if a window's tokens, with those outside the grid, determine which of its hidden values are cropped.
 
-        They do if no window inside the grid has such values: then they depend on how far outside a window is.
+        They do if no window inside the grid has such values: these then depend on how far outside a window lies.
         """
         return self.first.padding <= self.first.kernel - self.first.stride
 
@@ -170,7 +159,7 @@ class WindowAxis:
         return Axis(self.side, self.step, self.padding, transposed=True).needed(target, tokens + self.reach - 1)
 
     def tokens(self, windows: Span, tokens: int) -> Span:
-        """Those of the grid's tokens that windows hold."""
+        """The tokens of the grid that windows hold."""
         start = min(max(windows[0] - self.reach + 1, 0), tokens)
         return start, max(min(windows[1], tokens), start)
 
@@ -179,32 +168,29 @@ class WindowAxis:
         return (target[0] + self.padding) // self.step, (target[1] - 1 + self.padding) // self.step + 1
 
     def within(self, target: Span, blocks: Span) -> slice:
-        """Where `target` stands in the sums of `blocks`."""
+        """The position of `target` in the sums of `blocks`."""
         first = target[0] + self.padding - blocks[0] * self.step
         return slice(first, first + target[1] - target[0])
 
-    def exist(self, windows: NDArray[np.intp], tokens: int) -> NDArray[np.bool_]:
-        """Which hidden values of windows [d] are not cropped: bool [d, stride]."""
-        places = windows[:, None] * self.stride + np.arange(self.stride) - self.first.padding
-        return (places >= 0) & (places < self.first.output_size(tokens))
+    def uncropped(self, windows: NDArray[np.intp], tokens: int) -> NDArray[np.bool_]:
+        """True for the hidden values of windows [d] that are not cropped: bool [d, stride]."""
+        positions = windows[:, None] * self.stride + np.arange(self.stride) - self.first.padding
+        return (positions >= 0) & (positions < self.first.output_size(tokens))
 
 
-# was sibling import
-
-
-_CHUNK_BYTES = 1 << 20  # of hidden values, and of sums: they stay in a level-2 cache (measured)
-_TABLE_BYTES = 20 << 20  # of the tokens' cells, and of the matrix of patches: made in some 10 ms
+_CHUNK_BYTES = 1 << 20  # of hidden values or of sums: so they stay in a level-2 cache (measured)
+_TABLE_BYTES = 20 << 20  # of the tokens' cells or of the matrix of patches: it takes about 10 ms to make them
 _LARGEST_WINDOW = 9
 
 
 class WindowPair:
-    """A layer of tokens and the transposed convolution after it, as one stage; `fits` says whether they can be."""
+    """A layer of tokens and the transposed convolution after it, as one stage, if `fits` allows it."""
 
     def __init__(self, first: TokenLayer, second: UpLayer) -> None:
         self._y, self._x = _window_axes(first, second)
         self._first, self._second = first, second
         codes, height, width, channels = first.weight.shape
-        patches = np.zeros((codes + 1, height, width, channels), second.bias.dtype)  # the last: outside the grid
+        patches = np.zeros((codes + 1, height, width, channels), second.bias.dtype)  # the last one: outside the grid
         patches[:-1] = first.weight
         self._tokens = cut_patches(patches, (self._y.stride, self._x.stride))
         self._tokens[:, 0] += np.tile(first.bias, self._y.stride * self._x.stride)  # a window has one cell 0
@@ -212,60 +198,60 @@ class WindowPair:
 
     @staticmethod
     def fits(first: TokenLayer, second: UpLayer) -> bool:
-        """Whether windows can serve these layers, with tables of moderate size."""
+        """True if windows can serve these layers with tables of moderate size."""
         y, x = _window_axes(first, second)
         hidden = y.stride * x.stride * first.outputs
         tokens = (len(first.weight) + 1) * y.reach * x.reach * hidden
         matrix = hidden * y.cells * y.step * x.cells * x.step * second.outputs
         small = max(tokens, matrix) * second.bias.itemsize <= _TABLE_BYTES
-        return y.told and x.told and y.reach * x.reach <= _LARGEST_WINDOW and small
+        return y.crops_known and x.crops_known and y.reach * x.reach <= _LARGEST_WINDOW and small
 
     @property
     def outputs(self) -> int:
         """Channels out."""
         return self._second.outputs
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def output_size(self, size: Pair) -> Pair:
         """Rows and columns out for a grid of tokens."""
         return self._second.output_size(self._first.output_size(size))
 
-    def needed(self, target: Region, size: tuple[int, int]) -> Region:
-        """The tokens, out of a grid of `size`, that are looked at for `target`."""
+    def needed(self, target: Region, size: Pair) -> Region:
+        """The tokens, out of a grid of `size`, that `target` depends on."""
         rows, columns = self._windows(target, size)
         return self._y.tokens(rows, size[0]), self._x.tokens(columns, size[1])
 
-    def scratch_bytes(self, target: Region, size: tuple[int, int]) -> int:
-        """Memory that `run` needs for one image, were every window another one."""
+    def scratch_bytes(self, target: Region, size: Pair) -> int:
+        """Bytes of memory that `run` needs for one image if every window is distinct."""
         rows, columns = extent(self._windows(target, size))
         patch = int(self._matrix.shape[1]) * self._matrix.itemsize
         values = area(target) * self._second.outputs * self._second.activation.dtype.itemsize
         return values + (patch + 8 * 8) * (rows + 1) * (columns + 1)
 
-    def run(self, tokens: Index, source: Region, target: Region, size: tuple[int, int]) -> Values:
+    def run(self, tokens: Index, source: Region, target: Region, size: Pair) -> Values:
         """Values [n, y, x, channels] of `target` for tokens [n, y, x] of `source`, out of a grid of `size`."""
         windows = self._windows(target, size)
         start = (windows[0][0] - self._y.reach + 1, windows[1][0] - self._x.reach + 1)
         framed = _framed(tokens, source, (start, (windows[0][1], windows[1][1])), outside=len(self._tokens) - 1)
         members = list(neighbours(framed, (self._y.reach, self._x.reach)))
         numbers, distinct = number_tuples(members, len(self._tokens))
-        samples = np.empty(distinct, np.intp)  # of each distinct window, one place where it stands
+        samples = np.empty(distinct, np.intp)  # for each distinct window, one position where it occurs
         samples[numbers.ravel()] = np.arange(numbers.size)
         patches = self._patches(members, samples, windows, size)
-        return self._placed(patches, numbers, windows, target)
+        return self._assembled(patches, numbers, windows, target)
 
-    def _windows(self, target: Region, size: tuple[int, int]) -> Region:
+    def _windows(self, target: Region, size: Pair) -> Region:
         return self._y.windows(target[0], size[0]), self._x.windows(target[1], size[1])
 
-    def _patches(self, members: list[Index], samples: Index, windows: Region, size: tuple[int, int]) -> Values:
-        """Patches of distinct windows as cells, [distinct + 1, cells, values of a cell]; the last one is empty."""
+    def _patches(self, members: list[Index], samples: Index, windows: Region, size: Pair) -> Values:
+        """Patches of distinct windows as cells, [distinct + 1, cells, values of a cell]; the last one is zeros."""
         flat = np.zeros((len(samples) + 1, self._matrix.shape[1]), self._matrix.dtype)
         step = max(1, _CHUNK_BYTES // (self._matrix.shape[0] * self._matrix.itemsize))
         for start in range(0, len(samples), step):
             image, row, column = np.unravel_index(samples[start : start + step], members[0].shape)
             sums = add_cells(self._tokens, (member[image, row, column] for member in members))
             hidden = self._first.activation.apply(sums.reshape(len(image), -1, self._first.outputs))
-            rows = self._y.exist(row + windows[0][0], size[0])
-            columns = self._x.exist(column + windows[1][0], size[1])
+            rows = self._y.uncropped(row + windows[0][0], size[0])
+            columns = self._x.uncropped(column + windows[1][0], size[1])
             if not (rows.all() and columns.all()):
                 hidden *= (rows[:, :, None] & columns[:, None, :]).reshape(len(image), -1, 1)
             np.matmul(hidden.reshape(len(image), -1), self._matrix, out=flat[start : start + len(image)])
@@ -273,8 +259,8 @@ class WindowPair:
         patches[:, 0] += np.tile(self._second.bias, self._y.step * self._x.step)  # a block has one cell 0
         return patches
 
-    def _placed(self, patches: Values, numbers: Index, windows: Region, target: Region) -> Values:
-        """Add patches up where they overlap, and make values of the sums."""
+    def _assembled(self, patches: Values, numbers: Index, windows: Region, target: Region) -> Values:
+        """Add patches where they overlap, and apply the activation to the sums."""
         rows, columns = self._y.blocks(target[0]), self._x.blocks(target[1])
         start = (rows[0] - self._y.cells + 1, columns[0] - self._x.cells + 1)
         framed = _framed(numbers, windows, (start, (rows[1], columns[1])), outside=len(patches) - 1)
@@ -282,12 +268,12 @@ class WindowPair:
         result = np.empty((len(numbers), *extent(target), self._second.outputs), self._second.activation.dtype)
         step = max(1, _CHUNK_BYTES // (height * width * patches.shape[2] * patches.itemsize))
         for first in range(0, len(numbers), step):
-            places = framed[first : first + step]
-            sums = add_cells(patches, neighbours(places, (self._y.cells, self._x.cells)))
+            part = framed[first : first + step]
+            sums = add_cells(patches, neighbours(part, (self._y.cells, self._x.cells)))
             values = self._second.activation.apply(sums.reshape(-1, self._second.outputs))
-            blocks = values.reshape(len(places), height, width, self._y.step, self._x.step, -1)
+            blocks = values.reshape(len(part), height, width, self._y.step, self._x.step, -1)
             plain = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(
-                len(places), height * self._y.step, width * self._x.step, self._second.outputs
+                len(part), height * self._y.step, width * self._x.step, self._second.outputs
             )
             plain = plain[:, self._y.within(target[0], rows), self._x.within(target[1], columns)]
             result[first : first + step] = plain
@@ -299,8 +285,8 @@ def _window_axes(first: TokenLayer, second: UpLayer) -> tuple[WindowAxis, Window
     return y, x
 
 
-def _framed(values: Index, at: Region, corners: tuple[tuple[int, int], tuple[int, int]], outside: int) -> Index:
-    """Cut values [n, y, x], which stand at `at`, to the region between two corners; `outside` is where none are."""
+def _framed(values: Index, at: Region, corners: tuple[Pair, Pair], outside: int) -> Index:
+    """Values [n, y, x] of the region between two corners, from values at `at`; `outside` where there is none."""
     (top, left), (bottom, right) = corners
     framed = np.full((len(values), bottom - top, right - left), outside, np.intp)
     framed[:, at[0][0] - top : at[0][1] - top, at[1][0] - left : at[1][1] - left] = values
@@ -308,7 +294,7 @@ def _framed(values: Index, at: Region, corners: tuple[tuple[int, int], tuple[int
 
 
 def _patch_matrix(second: UpLayer, y: WindowAxis, x: WindowAxis) -> Values:
-    """From the hidden values of a window [y, x, channels] to the cells of its patch."""
+    """The matrix from the hidden values of a window [y, x, channels] to the cells of its patch."""
     channels, height, width, outputs = second.weight.shape
     patches = np.zeros((y.stride, x.stride, channels, y.side, x.side, outputs), second.bias.dtype)
     for row in range(y.stride):

@@ -1,1 +1,1 @@
-"""The kind "pyramid": levels of tokens, of which the last ones may be absent; all codes are stored."""
+"""The kind "pyramid": levels of tokens, of which the last may be absent. Archives store all codes."""

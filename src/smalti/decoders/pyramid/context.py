@@ -1,12 +1,12 @@
-"""What a prior looks at when a token is coded: the latents as decoded so far, around the token's place.
+"""The context of a prior: features of the latents that are already decoded, around the position of a token.
 
 The features of position p of a level of scale s are, in this order,
 
-    z_s of the places around p, row after row, D_s numbers each, zeros outside the grid: those up to `reach` places
-        away along each side
-    z_r of each scale r < s, at the place that covers p
+    z_s of the cells around p, row after row, D_s numbers each: those up to `reach` cells away along each side; zeros
+        outside the grid
+    z_r of each scale r < s, at the cell that covers p
 
-Latents hold the levels before, and of this level the positions before p.
+Latents hold the earlier levels, and of this level the positions before p.
 """
 
 from math import prod
@@ -22,133 +22,125 @@ __all__ = ["Latents", "LevelLatents", "feature_count", "feature_magnitudes", "la
 Index = NDArray[np.intp]
 
 MOST_AROUND = 300
-"""Numbers of a neighbourhood of more than 3 x 3 places, at most."""
+"""The most numbers in a neighbourhood of more than 3 x 3 cells."""
 
 
 def feature_count(network: PyramidNetwork, layout: TokenLayout, level: int) -> int:
-    """F, the features of a level."""
+    """F, the number of features of a level."""
     scale = network.levels[level].scale
     coarser = sum(network.scales[number].channels for number in range(scale))
-    return _places(network, layout, level) * network.scales[scale].channels + coarser
+    return _neighbourhood_cells(network, layout, level) * network.scales[scale].channels + coarser
 
 
 def feature_magnitudes(network: PyramidNetwork, layout: TokenLayout, level: int) -> NDArray[np.int64]:
     """The largest magnitude of each feature of a level, int64 [F]."""
     scale = network.levels[level].scale
     return np.concatenate(
-        [np.tile(network.magnitudes[scale], _places(network, layout, level)), *network.magnitudes[:scale]]
+        [np.tile(network.magnitudes[scale], _neighbourhood_cells(network, layout, level)), *network.magnitudes[:scale]]
     )
 
 
 def latent_numbers(network: PyramidNetwork, layout: TokenLayout) -> int:
-    """Numbers of an image's latents while its tokens are coded, frames included."""
+    """How many numbers an image's latents have while its tokens are coded, frames included."""
     grids = zip(network.scales, layout.scale_grids, strict=True)
     return sum(
         scale.channels * prod(side + 2 * reach(scale.channels, prod(grid)) for side in grid) for scale, grid in grids
     )
 
 
-def reach(channels: int, places: int) -> int:
-    """How far from a place its neighbourhood goes: the whole of a small grid, if latents have few channels.
+def reach(channels: int, cells: int) -> int:
+    """How many cells a neighbourhood extends to each side: 3 or 2 if latents have few channels, else 1.
 
-    channels : D    places : of the grid
+    channels : D    cells : of the grid; the neighbourhood of a single cell is that cell
     """
-    if places == 1:
+    if cells == 1:
         return 0
     return next((far for far in (3, 2) if channels * (2 * far + 1) ** 2 <= MOST_AROUND), 1)
 
 
-def _places(network: PyramidNetwork, layout: TokenLayout, level: int) -> int:
-    """Places of the neighbourhood of a level."""
+def _neighbourhood_cells(network: PyramidNetwork, layout: TokenLayout, level: int) -> int:
+    """The number of cells of a level's neighbourhood."""
     channels = network.scales[network.levels[level].scale].channels
     return (2 * reach(channels, prod(layout.grids[level])) + 1) ** 2
 
 
 class Latents:
-    """Latents of n images, all scales, as they grow or shrink code by code; zeros frame the grids."""
+    """Latents of n images at all scales, as codes are added and removed; zeros frame the grids.
+
+    frames : rows and columns of zeros on each side of a scale's grid, which is the reach of its neighbourhoods
+    """
 
     def __init__(self, network: PyramidNetwork, layout: TokenLayout, images: int) -> None:
         self._network, self._layout = network, layout
         self._codes = [level.codes.astype(np.float32) for level in network.levels]
+        grids = zip(network.scales, layout.scale_grids, strict=True)
+        self.frames = [reach(scale.channels, prod(grid)) for scale, grid in grids]
         self.values = [
             np.zeros((images, rows + 2 * frame, columns + 2 * frame, scale.channels), np.float32)
-            for scale, (rows, columns), frame in zip(network.scales, layout.scale_grids, self._frames(), strict=True)
+            for scale, (rows, columns), frame in zip(network.scales, layout.scale_grids, self.frames, strict=True)
         ]
 
     def add_all(self, tokens: NDArray[np.integer]) -> None:
         """Add the codes of all tokens [n, T]."""
         for number, level in enumerate(self._network.levels):
             table = np.pad(self._codes[number], ((0, 1), (0, 0)))  # the last row: absent
-            frame, (rows, columns) = self._frames()[level.scale], self._layout.grids[number]
+            frame, (rows, columns) = self.frames[level.scale], self._layout.grids[number]
             inner = self.values[level.scale][:, frame : frame + rows, frame : frame + columns]
-            inner[..., level.channels] += table[self._layout.ranks(tokens, number)]
+            inner[..., level.channels] += table[self._layout.code_indices(tokens, number)]
 
-    def of_level(self, level: int, members: Index) -> "LevelLatents":
-        """The part that a level looks at and adds to, for some of the images."""
-        return LevelLatents(self, level, members)
-
-    def level_of(self, level: int) -> tuple[int, slice, Values]:
+    def level_codes(self, level: int) -> tuple[int, slice, Values]:
         """Scale, channels and codes of a level."""
         found = self._network.levels[level]
         return found.scale, found.channels, self._codes[level]
 
     def cover(self, level: int, scale: int, position: int) -> tuple[int, int]:
-        """The place of another scale's grid that covers a position of a level."""
+        """The cell of another scale's framed grid that covers a position of a level."""
         fine, coarse = self._network.scales[self._network.levels[level].scale], self._network.scales[scale]
-        frame, place = self._frames()[scale], divmod(position, self._layout.grids[level][1])
+        frame, cell = self.frames[scale], divmod(position, self._layout.grids[level][1])
         row, column = (
-            frame + at * step // other for at, step, other in zip(place, fine.stride, coarse.stride, strict=True)
+            frame + at * step // other for at, step, other in zip(cell, fine.stride, coarse.stride, strict=True)
         )
         return row, column
 
-    def place(self, level: int, position: int) -> tuple[int, int]:
-        """Where a position of a level stands in its framed grid."""
+    def cell(self, level: int, position: int) -> tuple[int, int]:
+        """The cell of a position of a level in its own framed grid."""
         return self.cover(level, self._network.levels[level].scale, position)
-
-    def frame(self, scale: int) -> int:
-        """Rows and columns of zeros on each side of a scale's grid: the reach of its neighbourhoods."""
-        return self._frames()[scale]
-
-    def _frames(self) -> list[int]:
-        grids = zip(self._network.scales, self._layout.scale_grids, strict=True)
-        return [reach(scale.channels, prod(grid)) for scale, grid in grids]
 
 
 class LevelLatents:
-    """Latents of some images while the tokens of one level are coded; `close` puts them back."""
+    """The part of latents that a level reads and changes, for some of the images; `close` writes it back."""
 
     def __init__(self, latents: Latents, level: int, members: Index) -> None:
         self._latents, self._level, self._members = latents, level, members
-        self._scale, self._channels, self._codes = latents.level_of(level)
+        self._scale, self._channels, self._codes = latents.level_codes(level)
         self._all = len(members) == len(latents.values[0])
-        self._values = [
-            values if self._all else values[members] for values in latents.values[: self._scale + 1]
-        ]  # copies, unless all images are members
+        # copies, unless all images are members
+        self._values = [values if self._all else values[members] for values in latents.values[: self._scale + 1]]
 
-    def features(self, position: int, piece: slice) -> Values:
-        """Features of a position for a piece of the images, [k, F]."""
+    def features(self, position: int, part: slice) -> Values:
+        """Features of a position for a part of the images, [k, F]."""
         own = self._values[self._scale]
-        row, column = self._latents.place(self._level, position)
-        far = self._latents.frame(self._scale)
-        around = own[piece, row - far : row + far + 1, column - far : column + far + 1]
-        parts = [around.reshape(len(around), -1)]
+        row, column = self._latents.cell(self._level, position)
+        far = self._latents.frames[self._scale]
+        around = own[part, row - far : row + far + 1, column - far : column + far + 1]
+        found = [around.reshape(len(around), -1)]
         for scale, values in enumerate(self._values[:-1]):
-            parts.append(values[(piece, *self._latents.cover(self._level, scale, position))])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            found.append(values[(part, *self._latents.cover(self._level, scale, position))])
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def add(self, position: int, symbols: NDArray[np.integer]) -> None:
         """Add the codes of the tokens of a position, integers [n]."""
         self._at(position)[...] += self._codes[symbols]
 
     def remove(self, position: int, symbols: NDArray[np.integer]) -> None:
-        """Take them away again: sums of integers are exact."""
+        """Remove them again; sums of integers are exact."""
         self._at(position)[...] -= self._codes[symbols]
 
     def close(self) -> None:
-        """Put what was changed back, if it is a copy."""
+        """Write the changed values back if they are a copy."""
         if not self._all:
             self._latents.values[self._scale][self._members] = self._values[self._scale]
 
     def _at(self, position: int) -> Values:
-        row, column = self._latents.place(self._level, position)
+        row, column = self._latents.cell(self._level, position)
         return self._values[self._scale][:, row, column, self._channels]

@@ -1,21 +1,21 @@
-"""Hierarchical tokens to pixels, the same bits on every machine: exact float sums of integers, piece by piece."""
+"""The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, the same on every machine."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Activation, Float, Layer, Values
-from smalti.decoders.layers.pieces import PieceDecoder
+from smalti.decoders.layers.integer_network import Activation, Float, Values
 from smalti.decoders.layers.stages import Region, Stage, UpLayer, area, compile_layer, extent
+from smalti.decoders.layers.tiled_decoder import TiledDecoder
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 from smalti.images.batch import Pixels
 
 __all__ = ["PyramidDecoder"]
 
 
-class PyramidDecoder(PieceDecoder):
+class PyramidDecoder(TiledDecoder):
     """The decoder of `network` for a canvas `grid` (h, w); immutable, and safe to use from several threads at once.
 
-    dtype : np.float32 or np.float64, the numbers in which the integers are held; the pixels are the same
+    dtype : np.float32 or np.float64, the type that holds the integers; it does not change the pixels
 
     >>> PyramidDecoder(network, grid).decode(tokens)   # uint16 [n, T] -> uint8 or uint16 [n, H, W, C]
 
@@ -30,26 +30,27 @@ class PyramidDecoder(PieceDecoder):
         super().__init__(tuple(stages), network.dtype)
         biases = [network.bias] + [np.zeros_like(network.bias)] * (len(network.scales) - 1)
         self._stems = [UpLayer(scale.layer(bias), dtype) for scale, bias in zip(network.scales, biases, strict=True)]
-        self._activation = Activation(_canvas_layer(network), dtype)
-        self._tables = [np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels]  # last: absent
+        self._activation = Activation(network.canvas_layer(), dtype)
+        # the last row of a table is an absent token
+        self._tables = [np.pad(level.codes.astype(dtype), ((0, 1), (0, 0))) for level in network.levels]
 
     def decode(self, tokens: NDArray[np.integer], threads: int = 1) -> Pixels:
         """Pixels of `tokens` (integers [n, T]: numbers of codes of all levels, or ABSENT): [n, H, W, C].
 
-        `threads` changes the time it takes, never the result. Raises UsageError for tokens that cannot be.
+        `threads` changes only the time. Raises UsageError for impossible tokens.
         """
         self.layout.check(tokens)
 
-        def given(images: slice, region: Region) -> Values:
+        def canvas(images: slice, region: Region) -> Values:
             return self._canvas(tokens[images], region)
 
-        return self._run(given, len(tokens), self.grid, threads)
+        return self._run(canvas, len(tokens), self.grid, threads)
 
     def preview(self, tokens: NDArray[np.integer], levels: int, threads: int = 1) -> Pixels:
-        """Pixels of the first `levels` levels of `tokens` alone, as `decode` gives them."""
+        """Pixels of only the first `levels` levels of `tokens`, in the form of `decode`."""
         return self.decode(self.layout.truncated(tokens, levels), threads)
 
-    def _given_bytes(self, region: Region) -> int:
+    def _input_bytes(self, region: Region) -> int:
         sources = [stem.needed(region, grid) for stem, grid in self._scales()]
         latents = sum(area(source) * len(stem.weight) for source, stem in zip(sources, self._stems, strict=True))
         scratch = max(stem.scratch_bytes(region, grid) for stem, grid in self._scales())
@@ -74,13 +75,6 @@ class PyramidDecoder(PieceDecoder):
         latents = np.zeros(shape, self._tables[0].dtype)
         for number, level in enumerate(self.network.levels):
             if level.scale == scale:
-                ranks = self.layout.ranks(tokens, number)[:, slice(*source[0]), slice(*source[1])]
-                latents[..., level.channels] += self._tables[number][ranks]
+                codes = self.layout.code_indices(tokens, number)[:, slice(*source[0]), slice(*source[1])]
+                latents[..., level.channels] += self._tables[number][codes]
         return latents
-
-
-def _canvas_layer(network: PyramidNetwork) -> Layer:
-    """A layer with the activation of the canvas; its weights do not count."""
-    channels = len(network.bias)
-    weight = np.zeros((1, 1, 1, channels), np.int16)
-    return Layer("up", weight, network.bias, network.shift, (1, 1), (0, 0), network.clip)

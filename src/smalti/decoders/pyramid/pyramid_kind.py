@@ -1,4 +1,4 @@
-"""The kind of a pyramid: its model as it is read, written and shared."""
+"""The kind of a pyramid: how its model is read, written and shared."""
 
 import math
 
@@ -32,11 +32,11 @@ __all__ = ["PYRAMID", "PyramidImageModel", "PyramidKind", "PyramidWriter"]
 
 _NUMBERS = 1 << 16
 _BLOCK_IMAGES = 4096
-_LATENT_BYTES = 64 << 20  # of a block, which a reader holds
+_LATENT_BYTES = 64 << 20  # of one block, in the memory of a reader
 
 
 class PyramidKind:
-    """See DecoderKind. Images may be without tokens. The prior is about as large as the model: both are stored once."""
+    """The kind of a pyramid. Images may have no tokens. The prior is as large as the model, so a file has one copy."""
 
     name = PyramidNetwork.kind
     fewest_codes = 0
@@ -45,7 +45,7 @@ class PyramidKind:
     has_levels = True
 
     def unpack(self, data: bytes, facts: DecoderFacts, limits: DecoderLimits) -> "PyramidImageModel":
-        """See DecoderKind."""
+        """Read the network and the grid of its canvas."""
         network, grid = unpack_pyramid(data, limits.model_bytes, facts.dtype)
         check_codes(network.codes, facts.codebook_size)
         layout = TokenLayout(network, grid)
@@ -60,14 +60,14 @@ class PyramidKind:
     def unpack_shared(
         self, data: bytes, codes: int, reference: bytes, facts: DecoderFacts, limits: DecoderLimits
     ) -> "PyramidImageModel":
-        """See DecoderKind; all of the model is shared, and a reference is empty."""
+        """Read a shared network: all of it is shared, and the reference is empty."""
         del codes
         if reference:
             raise DamagedArchiveError("bytes follow the name of a shared model")
         return self.unpack(data, facts, limits)
 
     def writing(self, spec: TokenSpec, network: Network, prior: Prior | None) -> "PyramidWriter":
-        """See DecoderKind."""
+        """A writer of pyramids of tokens; the prior must be made for the network."""
         if not isinstance(prior, PyramidPrior) or prior.network is not network:
             raise UsageError("a pyramid network needs a prior that was made for it")
         tokens = prior.layout.tokens
@@ -81,7 +81,7 @@ PYRAMID = PyramidKind()
 
 
 def _operations(network: PyramidNetwork, grid: Pair) -> int:
-    """Products and sums that one image takes."""
+    """Products and sums for one image."""
     total = operations(network.layers, grid)
     for scale in network.scales:
         total += math.prod(scale.grid(grid)) * scale.stem.size + math.prod(grid) * len(network.bias)
@@ -89,22 +89,22 @@ def _operations(network: PyramidNetwork, grid: Pair) -> int:
 
 
 class PyramidImageModel:
-    """Levels of tokens on the scales of a canvas `grid`."""
+    """The decoder of levels of tokens, whose scales divide a canvas `grid`."""
 
     kind = PYRAMID.name
-    code_ids = np.arange(_NUMBERS, dtype=np.uint16)  # indices are numbers, and absent is absent
+    code_ids = np.arange(_NUMBERS, dtype=np.uint16)  # stored indices are the numbers of codes, or ABSENT
 
     def __init__(self, network: PyramidNetwork, grid: Pair) -> None:
         self._decoder = PyramidDecoder(network, grid)
 
     @property
     def network(self) -> PyramidNetwork:
-        """With all codes."""
+        """The network, with all codes."""
         return self._decoder.network
 
     @property
     def levels(self) -> tuple[LevelInfo, ...]:
-        """See ImageModel."""
+        """The levels of its tokens."""
         layout = self._decoder.layout
         return tuple(
             LevelInfo(level.scale, grid, grid[0] * grid[1], level.size)
@@ -113,79 +113,79 @@ class PyramidImageModel:
 
     @property
     def grid(self) -> Pair:
-        """See ImageModel."""
+        """Rows and columns of the canvas."""
         return self._decoder.grid
 
     @property
     def padded_shape(self) -> Pair:
-        """See ImageModel."""
+        """Rows and columns of its output."""
         return self.network.output_size(self._decoder.grid)
 
     def decode(self, indices: NDArray[np.uint16], threads: int, levels: int | None) -> Pixels:
-        """See ImageModel."""
+        """Pixels of indices [n, T], of the first `levels` levels alone unless that is None."""
         if levels is None:
             return self._decoder.decode(indices, threads)
         return self._decoder.preview(indices, levels, threads)
 
     def read_prior(self, data: bytes) -> PyramidPrior:
-        """See ImageModel."""
+        """The prior of this network, from its payload."""
         return PyramidPrior.from_bytes(data, self.network, self._decoder.grid)
 
     def to_bytes(self) -> bytes:
-        """See ImageModel."""
+        """The packed network."""
         return pack_pyramid(self.network, self._decoder.grid)
 
     def whole_network(self) -> PyramidNetwork:
-        """See ImageModel; all codes are stored."""
+        """The network as it is: archives store all codes."""
         return self.network
 
     def share_key(self) -> bytes:
-        """See ImageModel."""
+        """The packed network: only equal models are shared."""
         return self.to_bytes()
 
     def sharing(self) -> "_SharedPyramid":
-        """See ImageModel."""
+        """This model, for several archives."""
         return _SharedPyramid(self)
 
 
 class _SharedPyramid:
-    """A model that several archives have, all of it."""
+    """A model that is the same in several archives."""
 
     def __init__(self, model: PyramidImageModel) -> None:
         self._network, self._grid = model.network, model.grid
 
     def add(self, model: ImageModel) -> bool:
-        """See SharedModel; models of the same share key are equal."""
+        """Accept a model: those with the same share key are equal."""
         del model
         return True
 
     @property
     def model(self) -> PyramidImageModel:
-        """See SharedModel."""
+        """The model."""
         return PyramidImageModel(self._network, self._grid)
 
     def reference(self, code_ids: NDArray[np.uint16]) -> bytes:
-        """See SharedModel."""
+        """No bytes: the shared model is all of it."""
         del code_ids
         return b""
 
 
 class PyramidWriter:
-    """A decoder of levels of tokens, with its prior; all codes are stored."""
+    """A writer for a network and its prior; archives store all codes."""
 
     def __init__(self, prior: PyramidPrior) -> None:
         self._prior = prior
 
     @property
     def block_images(self) -> int:
-        """4,096, or as many as bound the memory of a reader."""
+        """4,096 images in a token block, or fewer to bound the memory of a reader."""
         return min(_BLOCK_IMAGES, _LATENT_BYTES // (4 * latent_numbers(self._prior.network, self._prior.layout)))
 
     def check(self, tokens: NDArray[np.integer]) -> None:
-        """See WriterModel."""
+        """Raise UsageError unless these are tokens of the pyramid."""
         self._prior.layout.check(tokens)
 
     def stored(self, tokens: Tokens) -> tuple[PyramidImageModel, PyramidPrior]:
-        """See WriterModel."""
+        """The model and its prior, which do not depend on the tokens."""
         del tokens
         return PyramidImageModel(self._prior.network, self._prior.grid), self._prior

@@ -1,18 +1,17 @@
-"""A decoder network of hierarchical tokens, in integers: what its numbers mean, and the bounds that make it exact.
+"""A decoder network of hierarchical tokens, in integers: its numbers, their meaning, and the bounds that make it exact.
 
-Tokens come in levels. A token's code is added to the latents of its level's scale, at its place; the latents of all
-scales are brought to one grid, the canvas, by a transposed convolution each; layers make pixels of the canvas:
+Tokens come in levels. The code of a token is added to the latents of its level's scale, at its position. A transposed
+convolution for each scale (its stem) brings the latents to one grid, the canvas; layers turn the canvas into pixels:
 
     z_s     = sum over the levels of scale s of their codes, at their channels       absent levels add nothing
     canvas  = clip(floor((bias + sum over scales of stem_s(z_s)) / 2^shift))
     pixels  = layers(canvas)
 
-Every sum is of integers within 2**24, so that float32 holds it exactly (docs/format.md, "The pyramid network").
+All sums are of integers within 2**24, so float32 is exact (docs/format.md, "The pyramid network").
 
-Which tokens of an image are of which level, and which codes they are; it knows no values of codes.
-
-The tokens of an image follow each other level by level, and within a level row after row. In arrays they are numbers
-of codes among those of all levels, or ABSENT: the codes of level 0 come first, then those of level 1, and so on.
+`TokenLayout` says which tokens of an image belong to which level, and which codes they can be; it knows no values of
+codes. The tokens of an image are ordered by level, and row after row within a level. In arrays a token is the number
+of its code among those of all levels, or ABSENT: the codes of level 0 come first, then those of level 1, and so on.
 """
 
 from dataclasses import dataclass
@@ -26,11 +25,12 @@ from numpy.typing import NDArray
 from smalti.decoders.layers.integer_network import (
     EXACT,
     MAX_KERNEL,
-    MAX_SHIFT,
     Clip,
     Layer,
+    Pair,
     PixelType,
     check_chain,
+    check_outputs,
     pixel_type,
 )
 from smalti.errors import ModelError, UsageError
@@ -40,7 +40,7 @@ __all__ = ["ABSENT", "MAX_TOKENS", "Level", "PyramidNetwork", "Scale", "TokenLay
 
 
 ABSENT = 65_535
-"""Stands for the token of a level that is not coded."""
+"""The token of a level that is not coded."""
 
 MAX_CODE = 1 << 11
 MAX_CODES = ABSENT
@@ -48,15 +48,13 @@ MAX_CHANNELS = (1 << 16) - 1
 MAX_LEVELS = 255
 MAX_SCALES = 16
 
-Pair = tuple[int, int]
-
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """Latents of `channels` numbers at each place of a grid: that of the canvas, divided by `stride`.
+    """Latents of `channels` numbers at each position of a grid: the grid of the canvas, divided by `stride`.
 
     stem : int16 [D, ky, kx, C], within int8: the transposed convolution from D latents to the C channels of the canvas
-    stride, padding : (y, x); along each axis kernel - 2 * padding = stride, so that the stem covers just the canvas
+    stride, padding : (y, x); along each axis kernel - 2 * padding = stride, so that the stem covers exactly the canvas
 
     Raises ModelError if the numbers do not fit each other.
     """
@@ -80,7 +78,7 @@ class Scale:
 
     @property
     def channels(self) -> int:
-        """D."""
+        """D, the numbers of a position."""
         return int(self.stem.shape[0])
 
     @property
@@ -96,12 +94,12 @@ class Scale:
         return canvas[0] // self.stride[0], canvas[1] // self.stride[1]
 
     def layer(self, bias: NDArray[np.int32]) -> Layer:
-        """The stem as a layer, of which only the sums count."""
+        """The stem as a layer; its activation is not used."""
         shift = np.zeros(len(bias), np.uint8)
         return Layer("up", self.stem, bias, shift, self.stride, self.padding, Clip(0, 255))
 
     def largest_sums(self, magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What each channel of the canvas can be given at most, int64 [C], by latents of these magnitudes [D]."""
+        """The most that latents of these magnitudes [D] can add to each channel of the canvas: int64 [C]."""
         taps = np.einsum("d,dyxc->yxc", magnitudes, np.abs(self.stem.astype(np.int64)))
         (rows, columns), stride = self.kernel, self.stride
         residues = [(y, x) for y in range(min(stride[0], rows)) for x in range(min(stride[1], columns))]
@@ -111,9 +109,9 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One token at each place of the grid of a scale.
+    """One token at each position of the grid of a scale.
 
-    scale : which one
+    scale : the index of the scale
     start : the code of a token is added to the latents' channels start to start + d - 1
     codes : int16 [K, d], magnitudes up to 2,048
 
@@ -134,7 +132,7 @@ class Level:
 
     @property
     def size(self) -> int:
-        """K, its number of codes."""
+        """K, the number of its codes."""
         return len(self.codes)
 
     @property
@@ -147,9 +145,9 @@ class Level:
 class PyramidNetwork:
     """Scales from coarse to fine, levels in the order of coding, and layers from the canvas to pixels.
 
-    scales : 1 to 16    levels : 1 to 255, those of a scale together and in the order of the scales, each with one
+    scales : 1 to 16    levels : 1 to 255, in the order of their scales; each scale has at least one
     bias : int32 [C]    shift : uint8 [C], 0 to 24    clip : the activation of the canvas
-    layers : of kind "up" and "conv", the last with a PixelTable, and no other so
+    layers : of kinds "up" and "conv"; only the last has a PixelTable
 
     Raises ModelError if they do not fit each other, or if a sum could leave the range in which it is exact.
     """
@@ -185,11 +183,7 @@ class PyramidNetwork:
 
     def _check_canvas(self) -> None:
         channels = self.scales[0].stem.shape[3]
-        for name, array, dtype in (("bias", self.bias, np.int32), ("shift", self.shift, np.uint8)):
-            if array.dtype != dtype or array.shape != (channels,):
-                raise ModelError(f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} [{channels}]")
-        if int(self.shift.max()) > MAX_SHIFT:
-            raise ModelError(f"a shift of {self.shift.max()} is above {MAX_SHIFT}")
+        check_outputs(self.bias, self.shift, channels)
         if any(scale.stem.shape[3] != channels for scale in self.scales):
             raise ModelError("stems make different numbers of channels")
         sums = np.abs(self.bias.astype(np.int64))
@@ -213,9 +207,14 @@ class PyramidNetwork:
         """Of the pixels: uint8 or uint16."""
         return pixel_type(self.layers)
 
+    def canvas_layer(self) -> Layer:
+        """A layer with the bias, the shift and the clip of the canvas; its weights are not used."""
+        weight = np.zeros((1, 1, 1, len(self.bias)), np.int16)
+        return Layer("up", weight, self.bias, self.shift, (1, 1), (0, 0), self.clip)
+
     @cached_property
     def magnitudes(self) -> tuple[NDArray[np.int64], ...]:
-        """For each scale, the largest magnitude of each latent, int64 [D], whichever levels are absent."""
+        """For each scale the largest magnitude of each latent, int64 [D], for any levels that are absent."""
         lows, highs = ([np.zeros(scale.channels, np.int64) for scale in self.scales] for _ in range(2))
         for level in self.levels:
             lows[level.scale][level.channels] += np.minimum(level.codes.min(axis=0), 0)
@@ -223,15 +222,12 @@ class PyramidNetwork:
         return tuple(np.maximum(-low, high) for low, high in zip(lows, highs, strict=True))
 
     def output_size(self, grid: Pair) -> Pair:
-        """Rows and columns of an image for a canvas [h, w]; ModelError if the network does not fit it."""
+        """Rows and columns of an image for a canvas (h, w); ModelError if the network does not fit it."""
         for scale in self.scales:
             scale.grid(grid)
         for layer in self.layers:
             grid = layer.output_size(grid)
         return grid
-
-
-# was sibling import
 
 
 MAX_TOKENS = (1 << 16) - 1
@@ -240,7 +236,7 @@ Index = NDArray[np.intp]
 
 
 class TokenLayout:
-    """The tokens of images for a network and a canvas grid; ModelError if they do not fit.
+    """The layout of tokens for a network and a canvas grid; ModelError if they do not fit.
 
     grids : rows and columns of each level
     starts : the first token of each level, and T
@@ -263,15 +259,15 @@ class TokenLayout:
 
     @property
     def levels(self) -> int:
-        """L."""
+        """L, the number of levels."""
         return len(self.grids)
 
     def part(self, level: int) -> slice:
-        """Where the tokens of a level stand."""
+        """The tokens of a level, as a slice of an image's tokens."""
         return slice(self.starts[level], self.starts[level + 1])
 
     def check(self, tokens: NDArray[np.integer]) -> Index:
-        """The depth of each image, intp [n]: the levels it has; UsageError if tokens [n, T] cannot be."""
+        """Return the depth of each image, its number of levels: intp [n]. UsageError for impossible tokens [n, T]."""
         if tokens.ndim != 2 or not np.issubdtype(tokens.dtype, np.integer) or tokens.shape[1] != self.tokens:
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [images, {self.tokens}]")
         depths: Index = (tokens[:, self.starts[:-1]] != ABSENT).sum(axis=1, dtype=np.intp)
@@ -283,15 +279,15 @@ class TokenLayout:
         return depths
 
     def truncated(self, tokens: NDArray[np.integer], levels: int) -> NDArray[np.uint16]:
-        """The same tokens with all but the first `levels` levels absent, uint16 [n, T]."""
+        """The same tokens, with only the first `levels` levels present: uint16 [n, T]."""
         if not 0 <= levels <= self.levels:
             raise UsageError(f"{levels} levels of {self.levels}")
         shorter = tokens.astype(np.uint16)
         shorter[:, self.starts[levels] :] = ABSENT
         return shorter
 
-    def ranks(self, tokens: NDArray[np.integer], level: int) -> Index:
-        """Tokens of a level [n, rows, columns] as indices of its own codes; the number of these if absent."""
+    def code_indices(self, tokens: NDArray[np.integer], level: int) -> Index:
+        """Tokens of a level [n, rows, columns] as indices into its own codes; an absent one is the number of these."""
         first, past = self.numbers[level], self.numbers[level + 1]
         found = tokens[:, self.part(level)].reshape(-1, *self.grids[level])
         return np.where(found == ABSENT, past - first, found.astype(np.intp) - first)

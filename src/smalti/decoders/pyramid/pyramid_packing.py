@@ -1,10 +1,8 @@
 """A pyramid network as few bytes, and back with every check (docs/format.md, "The pyramid network").
 
-The bytes are a description, frequency tables, and one string of entropy-coded symbols that holds every number.
-
-What a packed pyramid says of itself: sizes and ranges, as fields of fixed size, each checked when it is read.
-
-The layout of the fields is in docs/format.md; few bytes matter here, so there are no names.
+The bytes are a description, frequency tables, and one string of entropy-coded symbols that holds every number. The
+description gives sizes and ranges in fields of fixed size, without names, because few bytes matter here. Each field
+is checked when it is read; docs/format.md has their layout.
 """
 
 import struct
@@ -14,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike
 
-from smalti.decoders.layers.integer_network import EXACT, MAX_KERNEL, MAX_LAYERS, MAX_SHIFT, MAX_TABLE, Clip, Kind
+from smalti.decoders.layers.integer_network import EXACT, MAX_KERNEL, MAX_LAYERS, MAX_SHIFT, MAX_TABLE, Clip, Kind, Pair
 from smalti.decoders.layers.network_packing import (
     PRECISIONS,
     ActivationDescription,
@@ -53,21 +51,19 @@ __all__ = [
 KIND = 1
 MAX_PRECISION = 16
 TABLES_EACH = 40
-"""The most tables of a scale, level, layer or of the canvas; they need 36 at most."""
+"""The most tables of a scale, a level, a layer or the canvas; none of them needs more than 36."""
 
 _KINDS: dict[Kind, int] = {"up": 2, "conv": 3}
 
-Pair = tuple[int, int]
-
 
 class Fields:
-    """Little-endian fields read from front to back; DamagedArchiveError if they end too soon. what : whose they are"""
+    """Little-endian fields, read from front to back; DamagedArchiveError if they end early. what : their owner"""
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data, self._what, self._at = data, what, 0
 
     def take(self, layout: str) -> tuple[int, ...]:
-        """The next fields."""
+        """Read the next fields, in the `layout` of `struct`."""
         try:
             found = struct.unpack_from("<" + layout, self._data, self._at)
         except struct.error as error:
@@ -76,20 +72,20 @@ class Fields:
         return found
 
     def split(self, size: int) -> tuple[bytes, bytes]:
-        """The next `size` bytes, and all that is left."""
+        """The next `size` bytes, and the rest."""
         if size > len(self._data) - self._at:
             raise DamagedArchiveError(f"{self._what}: its tables end after the data")
         return self._data[self._at : self._at + size], self._data[self._at + size :]
 
     def demand(self, holds: bool, name: str) -> None:
-        """DamagedArchiveError unless this holds."""
+        """Raise DamagedArchiveError unless a field is in range."""
         if not holds:
             raise DamagedArchiveError(f"{self._what}: {name} is out of range")
 
 
 @dataclass(frozen=True)
 class Coding:
-    """The tables that code numbers: how many, how many symbols each, their precision and their bytes."""
+    """The tables that code numbers: their number, symbols of each, precision, and bytes."""
 
     tables: int
     symbols: int
@@ -97,19 +93,19 @@ class Coding:
     packed_bytes: int
 
     def to_bytes(self) -> bytes:
-        """As the file has it."""
+        """The fields of the file."""
         return struct.pack("<HBBI", self.tables, self.symbols, self.precision, self.packed_bytes)
 
     @classmethod
     def read(cls, fields: Fields) -> "Coding":
-        """Check what the file has; how many tables can be is for `check`."""
+        """Read and check the fields of the file. `check` bounds the number of tables."""
         found = cls(*fields.take("HBBI"))
         fields.demand(1 <= found.symbols <= MAX_SYMBOLS, "the number of symbols")
         fields.demand(1 <= found.precision <= MAX_PRECISION, "the precision of its tables")
         return found
 
     def check(self, fields: Fields, parts: int) -> None:
-        """DamagedArchiveError for more tables than so many parts can have."""
+        """Raise DamagedArchiveError for more tables than this number of parts can have."""
         fields.demand(1 <= self.tables <= TABLES_EACH * parts, "the number of tables")
 
 
@@ -128,17 +124,17 @@ class ScaleDescription:
 
     @property
     def padding(self) -> Pair:
-        """What makes the stem cover the canvas."""
+        """The padding with which the stem covers the canvas exactly."""
         y, x = ((kernel - stride) // 2 for kernel, stride in zip(self.kernel, self.stride, strict=True))
         return y, x
 
     def to_bytes(self) -> bytes:
-        """As the file has it."""
+        """The fields of the file."""
         return struct.pack("<BBBBH", *self.stride, *self.kernel, self.channels)
 
     @classmethod
     def read(cls, fields: Fields) -> "ScaleDescription":
-        """Check what the file has."""
+        """Read and check the fields of the file."""
         sy, sx, ky, kx, channels = fields.take("BBBBH")
         for stride, kernel in ((sy, ky), (sx, kx)):
             covers = 1 <= stride <= kernel <= MAX_KERNEL and (kernel - stride) % 2 == 0
@@ -162,12 +158,12 @@ class LevelDescription:
         return cls(level.scale, level.start, level.codes.shape[1], level.size)
 
     def to_bytes(self) -> bytes:
-        """As the file has it."""
+        """The fields of the file."""
         return struct.pack("<BHHH", self.scale, self.start, self.width, self.size)
 
     @classmethod
     def read(cls, fields: Fields) -> "LevelDescription":
-        """Check what the file has; whether levels fit their scales is for the network."""
+        """Read and check the fields of the file. The network checks that levels fit their scales."""
         found = cls(*fields.take("BHHH"))
         fields.demand(found.width >= 1 and found.size >= 1, "the size of a level")
         return found
@@ -175,7 +171,7 @@ class LevelDescription:
 
 @dataclass(frozen=True)
 class PyramidDescription:
-    """A network without its numbers, and what codes them."""
+    """A network without its numbers, and the coding of these."""
 
     grid: Pair
     channels: int
@@ -195,7 +191,7 @@ class PyramidDescription:
 
     @property
     def unpacked_bytes(self) -> int:
-        """Bytes of all numbers as a `PyramidNetwork` holds them."""
+        """Bytes of the network's numbers in memory."""
         stems = sum(2 * scale.channels * prod(scale.kernel) * self.channels for scale in self.scales)
         codes = sum(2 * level.size * level.width for level in self.levels)
         return stems + codes + 5 * self.channels + sum(layer.unpacked_bytes for layer in self.layers)
@@ -209,7 +205,7 @@ class PyramidDescription:
 
     @classmethod
     def read(cls, fields: Fields) -> "PyramidDescription":
-        """Check what the file has; DamagedArchiveError, UnsupportedArchiveError, ModelError for an impossible clip."""
+        """Read and check the fields; DamagedArchiveError, UnsupportedArchiveError, ModelError for a wrong clip."""
         (kind,) = fields.take("B")
         if kind != KIND:
             raise UnsupportedArchiveError(f"pyramid of kind {kind} is not known to this release; use a newer smalti")
@@ -260,9 +256,6 @@ def _activation(fields: Fields, last: bool) -> ActivationDescription:
     return ActivationDescription(low, 0, entries)
 
 
-# was sibling import
-
-
 def pack_pyramid(network: PyramidNetwork, grid: Pair) -> bytes:
     """Serialise a network for a canvas `grid` (h, w); `unpack_pyramid` is the inverse.
 
@@ -277,13 +270,13 @@ def pack_pyramid(network: PyramidNetwork, grid: Pair) -> bytes:
 
 
 def unpack_pyramid(data: bytes, max_bytes: int, dtype: DTypeLike = np.uint8) -> tuple[PyramidNetwork, Pair]:
-    """Read what `pack_pyramid` wrote: the network, and the grid of its canvas.
+    """Read the output of `pack_pyramid`: the network, and the grid of its canvas.
 
-    dtype : of the pixels, uint8 or uint16, which the bytes do not tell
-    max_bytes : of the unpacked numbers; nothing is allocated for more
+    dtype : of the pixels, uint8 or uint16, which the bytes do not state
+    max_bytes : of the unpacked numbers; larger networks are refused before anything is allocated
 
     Raises DamagedArchiveError for bytes that no `pack_pyramid` writes, UnsupportedArchiveError for a kind of layer
-    that is not known, LimitExceededError.
+    that is unknown, LimitExceededError.
     """
     fields = Fields(data, "pyramid")
     try:
@@ -303,7 +296,7 @@ def unpack_pyramid(data: bytes, max_bytes: int, dtype: DTypeLike = np.uint8) -> 
 
 
 def open_reader(fields: Fields, coding: Coding) -> IntegerReader:
-    """The reader of the numbers that follow the fields."""
+    """A reader of the numbers that follow the fields."""
     packed, coded = fields.split(coding.packed_bytes)
     return IntegerReader(packed, coded, coding.tables, coding.symbols, coding.precision)
 

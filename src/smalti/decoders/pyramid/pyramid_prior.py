@@ -1,15 +1,14 @@
-"""The prior of hierarchical tokens: which groups of symbols a block's tokens are coded in, and in which order.
+"""The prior of hierarchical tokens: how a block's tokens are grouped for coding, in which order, and the prior's bytes.
 
     the depths of all images                                            one group, one table
     for each level, for each position of its grid, row after row:       a group of the images that have the level
-        their tokens, each with what the level's prior expects of it
+        their tokens, each with the probabilities of the level's prior
 
-Decoding adds codes to the latents as it goes; encoding goes the other way, from all latents back, since a stack coder
-wants the last group first. So nothing but the latents is held, whatever the number of codes.
+Decoding adds codes to the latents step by step. Encoding goes backwards and removes codes from the complete latents,
+because a stack coder takes the last group first. So only the latents are in memory, for any number of codes.
 
-A pyramid's prior as few bytes, and back with every check (docs/format.md, "Prior of a pyramid").
-
-Frequencies, weights and biases are entropy-coded as the numbers of networks are; what is here says how many there are.
+A packed prior is fields and then its frequencies, weights and biases, entropy-coded like the numbers of networks; every
+field is checked (docs/format.md, "Prior of a pyramid").
 """
 
 import struct
@@ -40,7 +39,7 @@ MAX_NUMBERS = 1 << 24  # of all levels together
 _TABLES, _NETWORK = 1, 2
 
 Stored = tuple[FrequencyTable, tuple[TablePrior | NetworkPrior, ...]]
-"""The depths and the levels of a prior."""
+"""The distribution of depths, and the priors of the levels."""
 
 
 def pack_prior(depths: FrequencyTable, levels: tuple[TablePrior | NetworkPrior, ...]) -> bytes:
@@ -51,7 +50,7 @@ def pack_prior(depths: FrequencyTable, levels: tuple[TablePrior | NetworkPrior, 
 
 
 def unpack_prior(data: bytes, network: PyramidNetwork, layout: TokenLayout) -> Stored:
-    """Read what `pack_prior` wrote for these levels.
+    """Read the output of `pack_prior` for these levels.
 
     Raises DamagedArchiveError if the bytes are not such a prior, UnsupportedArchiveError for an unknown kind.
     """
@@ -99,7 +98,7 @@ def _pack(
 
 
 class _LevelFields:
-    """What a level's prior says of itself, checked; `read` makes it of its numbers. numbers : how many there are"""
+    """The fields of a level's prior, checked. `read` reads the prior's numbers. numbers : how many there are"""
 
     def __init__(self, fields: Fields, network: PyramidNetwork, layout: TokenLayout, level: int) -> None:
         self._kind, own, self._first, self._second, self._hidden = fields.take("BBBBH")
@@ -118,7 +117,7 @@ class _LevelFields:
         self.numbers = sum(sizes)
 
     def read(self, reader: IntegerReader) -> TablePrior | NetworkPrior:
-        """The numbers; ModelError if they do not fit each other."""
+        """Read the numbers of the prior; ModelError if they do not fit each other."""
         rows, codes, hidden = self._rows, self._codes, self._hidden
         if self._kind == _TABLES:
             return TablePrior(reader.take(rows * codes).astype(np.uint32).reshape(rows, codes), self._first)
@@ -129,15 +128,12 @@ class _LevelFields:
         return NetworkPrior(weight1, bias1, self._first, weight2, bias2, self._second)
 
 
-# was sibling import
-
-
-_PIECE_IMAGES = 4096  # costed at a time, which bounds the latents held
+_COSTED_IMAGES = 4096  # at a time, which bounds the memory of latents
 
 
 @dataclass(frozen=True, eq=False)
 class PyramidPrior:
-    """What is expected of the tokens of an image, for the levels and codes of `network` on a canvas `grid` (h, w).
+    """Distributions of the tokens of an image, for the levels and codes of `network` on a canvas `grid` (h, w).
 
     depths : frequencies of the depths 0 to L
     levels : a TablePrior or NetworkPrior for each level
@@ -167,7 +163,7 @@ class PyramidPrior:
 
     @cached_property
     def layout(self) -> TokenLayout:
-        """Where tokens stand."""
+        """The layout of the tokens."""
         return TokenLayout(self.network, self.grid)
 
     def encode(self, tokens: NDArray[np.integer]) -> bytes:
@@ -195,17 +191,17 @@ class PyramidPrior:
         return tokens
 
     def cost_bits(self, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Bits that each image's tokens [n, T] cost, depth included: float64 [n]; infinite if they cannot be coded."""
+        """The bits of each image's tokens [n, T] and depth: float64 [n]; infinite if they cannot be coded."""
         depths = self.layout.check(tokens)
         with np.errstate(divide="ignore"):
             of_depth = self.depths.precision - np.log2(self.depths.frequencies.astype(np.float64))
         bits: NDArray[np.float64] = of_depth[depths]
-        for start in range(0, len(tokens), _PIECE_IMAGES):
-            piece = slice(start, start + _PIECE_IMAGES)
-            part, shallow = tokens[piece], bits[piece]
-            for prior, group in self._groups(self._latents(len(part)), depths[piece]):
+        for start in range(0, len(tokens), _COSTED_IMAGES):
+            images = slice(start, start + _COSTED_IMAGES)
+            part, part_bits = tokens[images], bits[images]
+            for prior, group in self._groups(self._latents(len(part)), depths[images]):
                 symbols = group.symbols(part)
-                shallow[group.members] += prior.cost_bits(group.position, symbols, group.features)
+                part_bits[group.members] += prior.cost_bits(group.position, symbols, group.features)
                 group.latents.add(group.position, symbols)
         return bits
 
@@ -215,7 +211,7 @@ class PyramidPrior:
 
     @classmethod
     def from_bytes(cls, data: bytes, network: PyramidNetwork, grid: tuple[int, int]) -> "PyramidPrior":
-        """Read a prior for a network and its canvas, which the file states elsewhere.
+        """Read a prior for a network and its canvas; the file states both elsewhere.
 
         Raises DamagedArchiveError if the bytes are not such a prior, UnsupportedArchiveError for an unknown kind.
         """
@@ -227,7 +223,7 @@ class PyramidPrior:
 
     @property
     def operations(self) -> int:
-        """Products and sums that coding one image takes."""
+        """Products and sums to code one image."""
         return sum(
             prod(grid) * (level.hidden * (level.features + level.codes) if isinstance(level, NetworkPrior) else 1)
             for grid, level in zip(self.layout.grids, self.levels, strict=True)
@@ -239,12 +235,12 @@ class PyramidPrior:
     def _groups(
         self, latents: Latents, depths: NDArray[np.intp], backwards: bool = False
     ) -> Iterator[tuple[PositionPrior, "_SymbolGroup"]]:
-        """All groups in the order of coding, or the other way round; none for levels that no image has."""
+        """Yield all groups in the order of coding, or backwards; levels that no image has have none."""
         for level in _order(range(self.layout.levels), backwards):
             members = np.flatnonzero(depths > level)
             if not len(members):
                 continue
-            part = latents.of_level(level, members)
+            part = LevelLatents(latents, level, members)
             start, stop = self.layout.part(level).start, self.layout.part(level).stop
             for column in _order(range(start, stop), backwards):
                 group = _SymbolGroup(members, part, column, column - start, self.layout.numbers[level])
@@ -254,7 +250,7 @@ class PyramidPrior:
 
 @dataclass(frozen=True, eq=False)
 class _SymbolGroup:
-    """Tokens of one position. members : which images    first : the number of the level's first code"""
+    """The tokens of one position. members : indices of images    first : the number of the level's first code"""
 
     members: NDArray[np.intp]
     latents: LevelLatents
@@ -263,13 +259,13 @@ class _SymbolGroup:
     first: int
 
     def symbols(self, tokens: NDArray[np.integer]) -> NDArray[np.intp]:
-        """The tokens as indices of the level's codes, intp [members]."""
-        ranks: NDArray[np.intp] = tokens[self.members, self.column].astype(np.intp) - self.first
-        return ranks
+        """The tokens as indices into the level's codes, intp [members]."""
+        symbols: NDArray[np.intp] = tokens[self.members, self.column].astype(np.intp) - self.first
+        return symbols
 
-    def features(self, piece: slice) -> NDArray[np.float32]:
-        """Features of a piece of the members."""
-        return self.latents.features(self.position, piece)
+    def features(self, part: slice) -> NDArray[np.float32]:
+        """Features of a part of the members."""
+        return self.latents.features(self.position, part)
 
 
 def _order(numbers: range, backwards: bool) -> range:

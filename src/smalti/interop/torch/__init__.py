@@ -4,7 +4,7 @@
     sampler = BlockShuffleSampler(dataset, seed=0)
     loader = DataLoader(dataset, batch_size=256, sampler=sampler, num_workers=2)
 
-See docs/pytorch.md. Needs the extra `smalti[train]`; MissingDependencyError says so if torch is absent.
+See docs/pytorch.md. Needs the extra `smalti[train]`; MissingDependencyError names it if torch is missing.
 """
 
 from smalti.errors import MissingDependencyError

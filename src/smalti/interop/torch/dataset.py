@@ -1,7 +1,7 @@
-"""An archive as a map-style dataset, read by any number of processes however they were started.
+"""An archive as a map-style dataset for any number of processes, however they were started.
 
-No open file is shared: each process opens the archive when it first reads from it. What a forked process inherits
-from its parent, with locks that a thread of the parent may have held, it never touches.
+Processes share no open file: each opens the archive when it first reads from it. A forked process never touches the
+archive of its parent, or its locks, which a thread of the parent may have held.
 """
 
 import os
@@ -30,25 +30,25 @@ Images = smalti.Archive | smalti.Collection
 
 
 class ArchiveDataset(Dataset[Any]):
-    """Images of an archive by number, as `(image, label)`; as the image alone if there are no labels.
+    """The images of an archive by number, as `(image, label)`, or as the image alone if there are no labels.
 
     image : uint8 [C, H, W] as stored; with `dtype` (torch.float32, say) scaled to [0, 1]
     label : int, -1 for an image without one in a collection where others have labels
 
-    path : of an archive, or whatever else `smalti.open` opens: a URL, a collection. Images of several shapes are given
-        each in its own, and a transform can make them alike
+    path : of an archive, or anything that `smalti.open` opens: a URL, a collection. If images differ in shape, each
+        keeps its own; a transform can give them one shape
     transform, target_transform : called with each image, and each label
     dtype : None, or a floating-point type
-    labels : False leaves the labels out
-    tokens : True gives tokens in place of images, int32 [h, w] as `archive.tokens` has them, for `decoder`; images
-        are then decoded where they are needed, a batch at a time, to the same pixels
-    threads : that decode pixels in each process; the pixels do not depend on it
+    labels : False gives images without labels
+    tokens : True gives tokens instead of images, int32 [h, w] as in `archive.tokens`. `decoder` then makes the same
+        pixels where they are needed, a batch at a time
+    threads : threads that decode pixels in each process; they do not change the pixels
     limits, storage_options : as for `smalti.open`
 
     >>> DataLoader(ArchiveDataset("digits.smalti"), batch_size=256, num_workers=2)
 
-    A list of numbers, a slice or a mask gives a whole batch, images [n, C, H, W] and labels int64 [n]. Raises what
-    `smalti.open` raises, and UsageError for arguments that exclude each other.
+    A list of numbers, a slice or a mask gives a whole batch, images [n, C, H, W] and labels int64 [n]. Raises the
+    errors of `smalti.open`, and UsageError for arguments that exclude each other.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class ArchiveDataset(Dataset[Any]):
         check_dtype(dtype)
         if tokens and transform is not None:
             raise UsageError("with tokens=True there are no images to transform yet: transform what the decoder gives")
-        self.path = _anywhere(path)
+        self.path = _absolute(path)
         self.dtype, self.tokens = dtype, tokens
         self._transform, self._target_transform = transform, target_transform
         self._threads, self._limits, self._storage_options = threads, limits, storage_options
         self._opened: dict[int, Images] = {}
         archive = self._open()
         self._opened[os.getpid()] = archive
-        self._members = _said(archive)
+        self._members = _member_facts(archive)
         self.block_bounds: NDArray[np.int64] = archive.block_bounds
         self.class_names: tuple[str, ...] | None = archive.class_names if labels else None
         self._labelled = labels and archive.labels is not None
@@ -91,9 +91,9 @@ class ArchiveDataset(Dataset[Any]):
         return int(self.block_bounds[-1])
 
     def __getitem__(self, number: Selection) -> Any:
-        """An item for a number, else a batch: for a list or array of numbers, a slice or a mask.
+        """An item for a number; a batch for a list or array of numbers, a slice or a mask.
 
-        Raises ImageIndexError for a number outside, UsageError for anything that is no index.
+        Raises ImageIndexError for a number out of range, UsageError for anything else that is no index.
         """
         numbers, single = resolve(number, len(self))
         if single:
@@ -101,7 +101,7 @@ class ArchiveDataset(Dataset[Any]):
         return self._batch(number if isinstance(number, list) else numbers.tolist())
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Items of these numbers; DataLoader asks for a batch of them so. Each token block is decoded once at most."""
+        """The items of these numbers, for DataLoader. Each token block is decoded at most once."""
         images: Sequence[Any] = self._each(numbers)
         if self._transform is not None:
             images = [self._transform(image) for image in images]
@@ -114,9 +114,9 @@ class ArchiveDataset(Dataset[Any]):
         return list(zip(images, labels, strict=True))
 
     def decoder(self, device: str | torch.device = "cpu") -> TokenDecoder:
-        """Make images of batches of tokens, on a device: the images that this dataset would give without `tokens`.
+        """A decoder of batches of tokens on a device. It makes the images that this dataset gives without `tokens`.
 
-        Raises UsageError if tokens alone do not make the images of this archive.
+        Raises UsageError if tokens alone do not determine the images of this archive.
         """
         return TokenDecoder(self.archive, device, self.dtype)
 
@@ -129,24 +129,24 @@ class ArchiveDataset(Dataset[Any]):
             archive = self._open()
             facts, summaries = self._members
             if isinstance(archive, smalti.Collection) and archive.members.facts == facts:
-                archive.members.adopt(summaries)  # so that a worker need not ask all members again
+                archive.members.adopt(summaries)  # so that a worker need not open all members again
             if not np.array_equal(archive.block_bounds, self.block_bounds):
                 archive.close()
-                raise SmaltiError(f"{self.path}: it is not the archive any more that the dataset was made of")
-            kept = self._opened.setdefault(process, archive)  # another thread may have been faster
-            if kept is not archive:
+                raise SmaltiError(f"{self.path}: it has been replaced since the dataset was made")
+            opened = self._opened.setdefault(process, archive)  # another thread may have been faster
+            if opened is not archive:
                 archive.close()
-            archive = kept
+            archive = opened
         return archive
 
     def close(self) -> None:
-        """Close what this process has open; it is opened again if it is needed again."""
+        """Close the archive in this process. The next access opens it again."""
         archive = self._opened.pop(os.getpid(), None)
         if archive is not None:
             archive.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open archive, for worker processes."""
+        """The state without the open archive, for worker processes."""
         return self.__dict__ | {"_opened": {}}
 
     def _open(self) -> Images:
@@ -175,30 +175,30 @@ class ArchiveDataset(Dataset[Any]):
         if not self._labelled:
             return None
         labels = self.archive.labels
-        assert labels is not None  # it was not when the dataset was made, and the archive is the same
+        assert labels is not None  # the archive had labels when the dataset was made, and it is the same
         return labels[np.asarray(numbers, np.intp)]
 
     def _tokens_of(self, numbers: Sequence[int]) -> NDArray[np.int32]:
-        """Tokens int32 [n, h, w], read a block at a time."""
-        places, _ = resolve(numbers, len(self))
+        """Tokens int32 [n, h, w], read block by block."""
+        indices, _ = resolve(numbers, len(self))
         archive = self.archive
-        tokens = np.empty((len(places), *archive.tokens(0, 0).shape[1:]), np.int32)
-        blocks = np.searchsorted(self.block_bounds, places, side="right")
+        tokens = np.empty((len(indices), *archive.tokens(0, 0).shape[1:]), np.int32)
+        blocks = np.searchsorted(self.block_bounds, indices, side="right")
         for block in np.unique(blocks):
             rows = np.flatnonzero(blocks == block)
-            first, last = int(places[rows].min()), int(places[rows].max())
-            tokens[rows] = archive.tokens(first, last + 1)[places[rows] - first]
+            first, last = int(indices[rows].min()), int(indices[rows].max())
+            tokens[rows] = archive.tokens(first, last + 1)[indices[rows] - first]
         return tokens
 
 
-def _said(archive: Images) -> tuple[tuple[MemberFacts, ...], tuple[MemberSummary, ...]]:
-    """What the directory and the members of a collection say, for other processes; of one archive, nothing."""
+def _member_facts(archive: Images) -> tuple[tuple[MemberFacts, ...], tuple[MemberSummary, ...]]:
+    """Facts about the members of a collection, for other processes; empty for a single archive."""
     if isinstance(archive, smalti.Archive):
         return (), ()
     return archive.members.facts, archive.members.summaries()
 
 
-def _anywhere(path: str | PathLike[str]) -> str:
-    """The path such that it means the same to a process that works in another folder; URLs are left as they are."""
+def _absolute(path: str | PathLike[str]) -> str:
+    """The absolute path, for processes with another working folder; a URL stays as it is."""
     text = os.fspath(path)
     return text if "://" in text else str(Path(text).absolute())

@@ -1,6 +1,6 @@
-"""Tokens to images on a device, after collation: fewer bytes travel to it, and the pixels are the same bit for bit.
+"""Decoding of collated tokens on a device: fewer bytes travel to it, and the pixels are the same bit for bit.
 
-Pixels as archives give them, to images as networks take them.
+This module also turns pixels, as archives give them, into images for networks.
 """
 
 import numpy as np
@@ -19,48 +19,48 @@ __all__ = ["FLOATS", "TokenDecoder", "as_images", "check_dtype"]
 
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-"""What images may be scaled to, [0, 1]."""
+"""The types of images that are scaled to [0, 1]."""
 
 
 def check_dtype(dtype: torch.dtype | None) -> None:
-    """UsageError unless images can be given in this dtype: None is as they are stored."""
+    """Raise UsageError unless images can have this dtype; None keeps the stored integers."""
     if dtype is not None and dtype not in FLOATS:
-        raise UsageError(f"images of {dtype}: leave dtype out for integers as stored, or give {FLOATS[0]}")
+        raise UsageError(f"images of {dtype}: omit dtype for integers as stored, or give {FLOATS[0]}")
 
 
 def as_images(pixels: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Images [n, C, H, W] of pixels [n, H, W] or [n, H, W, C], uint8 or uint16.
+    """Images [n, C, H, W] from pixels [n, H, W] or [n, H, W, C], uint8 or uint16.
 
-    dtype : None keeps the integers; a floating-point type scales them to [0, 1], 255 or 65,535 to 1
+    dtype : None keeps the integers; a floating-point type scales them to [0, 1], so that 255 or 65,535 becomes 1
     """
     if pixels.ndim == 4 and pixels.shape[3] == 1:
-        pixels = pixels[..., 0]  # else strides would say that channels come last, and convolutions would add otherwise
+        # else strides would say that channels come last, and convolutions would add in another order
+        pixels = pixels[..., 0]
     images = (pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).contiguous()
     if dtype is None:
         return images
     wide = dtype if dtype.itemsize > 2 else torch.float32  # half floats cannot hold 65,535 steps
-    # a tensor and no number: GPUs divide by a number by multiplying with its rounded reciprocal
+    # a tensor, not a number: to divide by a number, GPUs multiply by its rounded reciprocal
     largest = torch.full((), torch.iinfo(pixels.dtype).max, dtype=wide, device=pixels.device)
     return images.to(wide).div_(largest).to(dtype)
 
 
-# was sibling import
-
-
 class TokenDecoder:
-    """Makes images of the tokens of an archive; it holds what it needs of the archive, which may be closed.
+    """Makes images from the tokens of an archive. It has its own copy of the model, so the archive may be closed.
 
-    archive : or a collection of archives that share one model, whatever codes of it they use
-    device : where images are made
+    archive : or a collection of archives that share one model, with any of its codes
+    device : the device that decodes
     dtype : None for integers as stored, or a floating-point type to scale them to [0, 1]
 
-    It is no torch module on purpose: nothing in it is to be learned, saved or cast, and `half()` would change pixels.
+    It is not a torch module on purpose: nothing in it should be learned, saved or cast, and `half()` would change
+    pixels.
 
     >>> decoder = dataset.decoder("cuda")
     >>> for tokens, labels in loader:
-    ...     images = decoder(tokens)              # [n, C, H, W] on the device: what the dataset gives without tokens
+    ...     images = decoder(tokens)              # [n, C, H, W] on the device, the same as without tokens
 
-    Raises UsageError if images are more than their tokens, or of several models; what opening a model raises.
+    Raises UsageError if tokens alone do not determine the images, or if there are several models; also the errors of
+    opening a model.
     """
 
     def __init__(
@@ -70,21 +70,21 @@ class TokenDecoder:
         self.device, self.dtype = torch.device(device), dtype
         self._size = archive.image_shape[:2]
         model = _common_model(archive)
-        self._places = torch.from_numpy(_places(model.code_ids)).to(self.device)
+        self._indices = torch.from_numpy(_index_table(model.code_ids)).to(self.device)
         if model.kind not in TORCH_DECODERS:
             raise UsageError(f"{archive.path}: no decoder {model.kind!r} in PyTorch; read images, with tokens=False")
         self._decode = TORCH_DECODERS[model.kind](model, self.device)
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Images [n, C, H, W] on the device for tokens (integers [n, h, w]); UsageError for tokens that cannot be."""
+        """Images [n, C, H, W] on the device for tokens (integers [n, h, w]); UsageError for impossible tokens."""
         if tokens.ndim != 3 or tokens.is_floating_point() or tokens.is_complex():
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [images, rows, columns]")
         found = tokens.to(self.device, torch.int64)
-        known = found.clamp(0, len(self._places) - 1)
-        places = self._places[known]
-        if not bool(((found == known) & (places >= 0)).all()):
+        known = found.clamp(0, len(self._indices) - 1)
+        indices = self._indices[known]
+        if not bool(((found == known) & (indices >= 0)).all()):
             raise UsageError("tokens that are not codes in use of this archive")
-        decoded = self._decode(places)
+        decoded = self._decode(indices)
         height, width = self._size
         return as_images(decoded[:, :height, :width], self.dtype)
 
@@ -99,7 +99,7 @@ def _common_model(archive: Archive | Collection) -> ImageModel:
         header = member.sections.header
         if header.has_corrections:
             raise UsageError(
-                f"{member.path}: corrections keep its promise, and tokens alone do not hold them; read images, with "
+                f"{member.path}: residuals keep its error bound, and tokens alone do not hold them; read images, with "
                 "tokens=False"
             )
         own = member.model
@@ -108,8 +108,8 @@ def _common_model(archive: Archive | Collection) -> ImageModel:
     return shared.model
 
 
-def _places(code_ids: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """The index that the decoder knows each token by, int64 [largest token + 1]; -1 if it knows none."""
-    places = np.full(int(code_ids.max()) + 1, -1, np.int64)
-    places[code_ids] = np.arange(len(code_ids))
-    return places
+def _index_table(code_ids: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """The decoder's index of each token, int64 [largest token + 1]; -1 for tokens without one."""
+    indices = np.full(int(code_ids.max()) + 1, -1, np.int64)
+    indices[code_ids] = np.arange(len(code_ids))
+    return indices

@@ -1,11 +1,9 @@
-"""A sampler for archives: random enough for training, near enough in the file to be read fast; it can be stopped.
+"""A sampler for archives: random enough for training, and local enough in the file to be read fast. It can be resumed.
 
-Which image comes when is in `order`; here are ranks and the state of a pass.
-
-The order of images in an epoch: blocks shuffled, and images shuffled within a window of some blocks.
-
-It depends on the seed, the epoch and the blocks alone. PyTorch and NumPy promise no shuffle that stays the same from
-release to release, but NumPy promises the raw numbers of PCG64 (O'Neill 2014): images are sorted by such numbers.
+In each epoch `BlockOrder` shuffles blocks, and then images within windows of several blocks. The order depends only on
+the seed, the epoch and the blocks. PyTorch and NumPy do not promise that a shuffle stays the same from release to
+release, but NumPy promises the raw numbers of PCG64 (O'Neill 2014): images are sorted by such numbers. The sampler
+adds ranks and the state of a pass.
 """
 
 from collections.abc import Iterator
@@ -24,10 +22,10 @@ __all__ = ["BlockOrder", "BlockShuffleSampler"]
 
 
 class BlockOrder:
-    """All images of one epoch, each once; what is not asked for is not drawn, so that any place is found at once.
+    """The order of all images of one epoch, each once. Windows are shuffled on request: any position is found at once.
 
-    bounds : int64 [blocks + 1], where blocks begin, and N
-    window_blocks : blocks of a window; images of different windows do not mix
+    bounds : int64 [blocks + 1], the first image of each block, and N
+    window_blocks : blocks in a window; images of different windows do not mix
     """
 
     def __init__(self, bounds: NDArray[np.int64], window_blocks: int, seed: int, epoch: int) -> None:
@@ -36,16 +34,16 @@ class BlockOrder:
         self._blocks = self._shuffled(len(bounds) - 1, 0)
         sizes = np.diff(bounds)[self._blocks]
         ends = np.append(0, np.cumsum(sizes))
-        self._starts = np.append(ends[:-1:window_blocks], ends[-1])  # of windows, and N
+        self._starts = np.append(ends[:-1:window_blocks], ends[-1])  # first positions of windows, and N
 
     def __len__(self) -> int:
         return int(self._bounds[-1])
 
-    def from_place(self, place: int) -> Iterator[int]:
-        """Image numbers from a place of the order on, 0 to N, to its end."""
-        first = int(np.searchsorted(self._starts, place, side="right")) - 1
+    def from_position(self, position: int) -> Iterator[int]:
+        """Yield image numbers from a position of the order (0 to N) to its end."""
+        first = int(np.searchsorted(self._starts, position, side="right")) - 1
         for window in range(first, len(self._starts) - 1):
-            yield from self._window(window)[max(place - int(self._starts[window]), 0) :].tolist()
+            yield from self._window(window)[max(position - int(self._starts[window]), 0) :].tolist()
 
     def _window(self, number: int) -> NDArray[np.int64]:
         blocks = self._blocks[number * self._window_blocks : (number + 1) * self._window_blocks]
@@ -57,23 +55,20 @@ class BlockOrder:
         return np.argsort(generator.random_raw(count), kind="stable")
 
 
-# was sibling import
-
-
 DEFAULT_WINDOW_BLOCKS = 16
 
 
 class Blocks(Protocol):
-    """Images in blocks that are decoded together: an ArchiveDataset or an archive."""
+    """Images in blocks that are decoded together, such as an ArchiveDataset or an archive."""
 
     @property
     def block_bounds(self) -> NDArray[np.int64]:
-        """Where blocks begin, and N: int64 [blocks + 1]."""
+        """The first image of each block, and N: int64 [blocks + 1]."""
 
 
 @dataclass
 class _Pass:
-    """One pass over the images of a rank: where it began, and how many it has yielded."""
+    """One pass over the images of a rank. start : its first position    yielded : images so far"""
 
     start: int
     yielded: int = 0
@@ -83,23 +78,23 @@ class BlockShuffleSampler(Sampler[int]):
     """Image numbers in a shuffled order that reads few blocks at a time, the same on every machine.
 
     data : an ArchiveDataset or an archive
-    seed : 0 or more; with the epoch, it decides the order
-    window_blocks : blocks are shuffled, and then images within windows of so many blocks. More mix better, and need
-        their tokens in memory, in each process that decodes
-    rank, world_size : of data-parallel training; None takes those of torch.distributed, or 0 and 1 without it. Ranks
-        get stretches of one order, of equal length: all the images together, each once, but for what `drop_last` says
-    drop_last : if images are no multiple of ranks, True leaves out the last ones of the order, which differ from epoch
-        to epoch; False repeats the first ones
+    seed : 0 or more; seed and epoch determine the order
+    window_blocks : blocks are shuffled, and then images within windows of this many blocks. Larger windows mix better;
+        each process that decodes holds the tokens of a window in memory
+    rank, world_size : of data-parallel training; None takes those of torch.distributed, or 0 and 1 without it. Each
+        rank gets a part of one order, all of equal length. Together they get each image once, except for `drop_last`
+    drop_last : if the number of images is no multiple of the ranks, True skips the last images of the order, which
+        differ from epoch to epoch; False repeats the first ones
     epoch : see `set_epoch`
 
-    A pass that was stopped goes on where it was: `state_dict` and `load_state_dict`.
+    `state_dict` and `load_state_dict` resume a pass that was stopped.
 
     >>> for epoch in range(epochs):
     ...     sampler.set_epoch(epoch)
     ...     for images, labels in loader:
     ...         ...
 
-    Raises UsageError for arguments that cannot be.
+    Raises UsageError for impossible arguments.
     """
 
     def __init__(
@@ -122,12 +117,12 @@ class BlockShuffleSampler(Sampler[int]):
         self._epoch, self._resume_at, self._pass = 0, 0, _Pass(0)
 
     def __len__(self) -> int:
-        """Images of a whole pass of this rank, wherever the next one begins."""
+        """The number of images of a whole pass of this rank, even if the next pass resumes one."""
         images = int(self._bounds[-1])
         return images // self.world_size if self._drop_last else -(-images // self.world_size)
 
     def __iter__(self) -> Iterator[int]:
-        """Image numbers of a pass: a whole one, unless a state was loaded since the last."""
+        """Yield the image numbers of a pass: of a whole one, or of the rest of one after `load_state_dict`."""
         self._pass, self._resume_at = _Pass(self._resume_at), 0
         order = BlockOrder(self._bounds, self._window_blocks, self._seed, self._epoch)
         return self._numbers(self._pass, order)
@@ -138,21 +133,21 @@ class BlockShuffleSampler(Sampler[int]):
         return self._epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the passes that follow; a new epoch begins at its beginning, whatever was loaded."""
+        """Choose the epoch, and so the order, of the next passes. A new epoch starts from its beginning."""
         if epoch < 0:
             raise UsageError(f"epoch {epoch}; epochs are 0 or more")
         if epoch != self._epoch:
             self._epoch, self._resume_at, self._pass = epoch, 0, _Pass(0)
 
     def state_dict(self, consumed: int | None = None) -> dict[str, Any]:
-        """Where the pass is, as plain numbers; `load_state_dict` makes the next pass go on from there.
+        """The position of the pass, as plain numbers. After `load_state_dict` the next pass resumes there.
 
-        consumed : images of this pass that the training loop is done with, counted from where the pass began (or was
-            resumed). A DataLoader with workers asks for images ahead of the loop, and only the loop knows what it has
-            had. None stands for all that were asked for, which is right without workers
+        consumed : images of this pass that the training loop has used, counted from where the pass began (or was
+            resumed). A DataLoader with workers requests images ahead of the loop, and only the loop knows how many
+            it has used. None means all that were requested, which is right without workers
 
-        With several ranks, each is as far as the others if they took as many steps: the state of one serves all.
-        Raises UsageError if so many were not asked for.
+        All ranks are at the same position after the same number of steps: the state of one serves all. Raises
+        UsageError if fewer images were requested.
         """
         done = self._pass.yielded if consumed is None else consumed
         if not 0 <= done <= self._pass.yielded:
@@ -160,7 +155,7 @@ class BlockShuffleSampler(Sampler[int]):
         return self._order() | {"epoch": self._epoch, "position": self._pass.start + done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take epoch and position from a state of the same order; UsageError if it is of another."""
+        """Take epoch and position from a state of the same order; UsageError for a state of another order."""
         order = self._order()
         if set(state) != {*order, "epoch", "position"}:
             raise UsageError(f"a sampler's state has {', '.join(order)}, epoch and position, not {', '.join(state)}")
@@ -173,7 +168,7 @@ class BlockShuffleSampler(Sampler[int]):
         self._pass = _Pass(self._resume_at)
 
     def _order(self) -> dict[str, Any]:
-        """What decides the order, and the part of a rank."""
+        """All that determines the order, and the part of a rank."""
         return {
             "images": int(self._bounds[-1]),
             "blocks": len(self._bounds) - 1,
@@ -185,13 +180,13 @@ class BlockShuffleSampler(Sampler[int]):
 
     def _numbers(self, now: _Pass, order: BlockOrder) -> Iterator[int]:
         left = len(self) - now.start
-        place = self.rank * len(self) + now.start
-        while left > 0:  # again from the beginning, where images are repeated to fill the last ranks
-            for number in islice(order.from_place(place % len(order)), left):
+        position = self.rank * len(self) + now.start
+        while left > 0:  # start again where the first images fill the last ranks
+            for number in islice(order.from_position(position % len(order)), left):
                 now.yielded += 1
                 left -= 1
                 yield number
-            place = 0
+            position = 0
 
 
 def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:

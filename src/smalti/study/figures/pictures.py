@@ -1,4 +1,4 @@
-"""Pictures: test digits and their reconstructions (Figure 4), and the codebook atlas.
+"""Test digits with their reconstructions (Figure 4), and the codebook atlas.
 
 The atlas shows every code in use decoded alone, the most used first, with its share of the tokens.
 """
@@ -19,7 +19,7 @@ GAP = 2
 
 ATLAS_COLUMNS = 6
 MOST_CODES = 72
-"""More would be too small to see; the rest are the least used."""
+"""More would be too small to see; the least used ones are skipped."""
 
 
 def draw_digits(pictures: dict[str, Pictures], path: Path) -> None:
@@ -46,25 +46,25 @@ def _strip(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def draw_atlas(pictures: Pictures, path: Path) -> int:
     """Draw the codes of `pictures` and return how many were drawn."""
-    shown = min(len(pictures.atlas), MOST_CODES)
+    drawn = min(len(pictures.atlas), MOST_CODES)
     shares = pictures.uses / pictures.uses.sum()
-    columns = ATLAS_COLUMNS if shown <= 6 * ATLAS_COLUMNS else 2 * ATLAS_COLUMNS - 4
-    rows = math.ceil(shown / columns)
+    columns = ATLAS_COLUMNS if drawn <= 6 * ATLAS_COLUMNS else 2 * ATLAS_COLUMNS - 4
+    rows = math.ceil(drawn / columns)
     cell = 4.9 / columns
     with drawing(path, rows * (cell + 0.2)) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()
-        for code in range(shown):
+        for code in range(drawn):
             axes = grid[code]
             axes.imshow(255 - _centre(pictures.atlas[code]), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.plot([0, 1, 1, 0, 0], [0, 0, 1, 1, 0], transform=axes.transAxes, color=GREY, linewidth=0.6)
             axes.text(0.5, -0.06, _share(shares[code]), transform=axes.transAxes, ha="center", va="top", fontsize=10)
-    return shown
+    return drawn
 
 
 def _centre(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the middle half of an image [H, W]: what one token reaches."""
+    """Return the middle half of an image [H, W], which one token can change."""
     rows, columns = (side // 4 for side in image.shape)
     return image[rows:-rows, columns:-columns]
 

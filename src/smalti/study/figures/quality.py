@@ -1,14 +1,14 @@
-"""What codebook size does to quality (Figure 3), and how many codes are used: every seed a point."""
+"""The effect of codebook size on quality (Figure 3) and on the number of codes in use, with a point for every seed."""
 
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from smalti.bench.style import BLACK, BLUE, GREY, VERMILION, drawing, tidy
+from smalti.bench.style import BLACK, BLUE, GREY, LONG_DASHES, VERMILION, drawing, tidy
 from smalti.study.runs import CURED, PAPER
 from smalti.study.selection import Study
-from smalti.study.statistics import MEASURES, Measure, summary_of
+from smalti.study.statistics import MEASURES, Measure, mean_of, summary_of
 
 __all__ = ["draw_collapse", "draw_quality"]
 
@@ -19,7 +19,7 @@ COLLAPSE_LOOKS = {PAPER: (BLUE, "o", "as in the study"), CURED: (VERMILION, "s",
 
 
 def draw_quality(study: Study, path: Path) -> None:
-    """Draw quality on the first 100 test images, the study's own measure, against codebook size."""
+    """Draw quality on the first 100 test images, as the study reports it, against codebook size."""
     variants = [variant for variant in QUALITY_LOOKS if study.sizes(variant)]
     sizes = sorted({size for variant in variants for size in study.sizes(variant)})
     with drawing(path, 6.4) as figure:
@@ -44,20 +44,20 @@ def _draw_variant_quality(axes: Axes, study: Study, variant: str, measure: Measu
     centres, means = [], []
     for size in study.sizes(variant):
         values = [measure.value(run) for run in study.of(variant, size)]
-        found, place = summary_of(values), sizes.index(size) + shift
-        centres.append(place)
+        found, centre = summary_of(values), sizes.index(size) + shift
+        centres.append(centre)
         means.append(found.mean)
-        axes.plot([place] * len(values), values, marker, color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
-        axes.errorbar(place + 0.07, found.mean, found.deviation, color=colour, capsize=4, linewidth=1.6)
-    axes.plot([place + 0.07 for place in centres], means, marker, color=colour, markersize=7, label=name)
-    axes.plot([place + 0.07 for place in centres], means, color=colour, linewidth=1, alpha=0.5)
+        axes.plot([centre] * len(values), values, marker, color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
+        axes.errorbar(centre + 0.07, found.mean, found.deviation, color=colour, capsize=4, linewidth=1.6)
+    axes.plot([centre + 0.07 for centre in centres], means, marker, color=colour, markersize=7, label=name)
+    axes.plot([centre + 0.07 for centre in centres], means, color=colour, linewidth=1, alpha=0.5)
 
 
 def _draw_published(axes: Axes, measure: Measure, sizes: list[int]) -> None:
-    published = [(place, measure.published(size)) for place, size in enumerate(sizes)]
-    known = [(place, value) for place, value in published if value is not None]
-    places, values = [place for place, _ in known], [value for _, value in known]
-    axes.plot(places, values, "D", color=BLACK, markersize=7, markerfacecolor="none", label="published, one run")
+    published = {index: measure.published(size) for index, size in enumerate(sizes)}
+    known = {index: value for index, value in published.items() if value is not None}
+    label = "published, one run"
+    axes.plot(list(known), list(known.values()), "D", color=BLACK, markersize=7, markerfacecolor="none", label=label)
 
 
 def draw_collapse(study: Study, path: Path) -> None:
@@ -67,7 +67,7 @@ def draw_collapse(study: Study, path: Path) -> None:
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
         axes.set_yscale("log", base=2)
-        axes.plot(sizes, sizes, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.plot(sizes, sizes, color=GREY, linewidth=1.2, linestyle=LONG_DASHES)
         axes.annotate(
             "all codes used", (sizes[-1], sizes[-1]), (-6, 2), textcoords="offset points", ha="right", color=GREY
         )
@@ -91,13 +91,13 @@ def _draw_variant_codes(axes: Axes, study: Study, variant: str) -> None:
     for size in sizes:
         values = [float(run.codes_used) for run in study.of(variant, size)]
         axes.plot([size] * len(values), values, marker, color=colour, alpha=0.35, markersize=6, markeredgewidth=0)
-    means = [summary_of([float(run.codes_used) for run in study.of(variant, size)]).mean for size in sizes]
+    means = [mean_of(study.of(variant, size), lambda run: run.codes_used) for size in sizes]
     axes.plot(sizes, means, color=colour)
-    place = len(sizes) // 2 if variant == CURED else 0
-    highest = max(run.codes_used for run in study.of(variant, sizes[place]))
+    index = len(sizes) // 2 if variant == CURED else 0
+    highest = max(run.codes_used for run in study.of(variant, sizes[index]))
     axes.annotate(
         name,
-        (sizes[place], means[place] if variant == CURED else highest),
+        (sizes[index], means[index] if variant == CURED else highest),
         (12, -14) if variant == CURED else (-6, 8),
         textcoords="offset points",
         color=colour,

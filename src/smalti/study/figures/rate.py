@@ -1,4 +1,4 @@
-"""Bytes: rate and distortion of the study's system beside every baseline, and what the model costs (amortisation)."""
+"""Bytes: rate and distortion of the study's system and every baseline, and the cost of the model (amortisation)."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from smalti.bench.matching import RatePoint, frontier
-from smalti.bench.style import BLACK, BLUE, CODEC_COLOURS, GREY, VERMILION, drawing, tidy
-from smalti.study.page.baseline_tables import Rival
+from smalti.bench.style import BLACK, BLUE, CODEC_COLOURS, DASHES, GREY, LONG_DASHES, VERMILION, drawing, tidy
+from smalti.study.page.baseline_tables import Baseline
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, AmortisationPoint, RunResult, break_even_images
 from smalti.study.runs import CURED, PAPER
 from smalti.study.selection import Study
@@ -30,7 +30,7 @@ def draw_rate_distortion(study: Study, path: Path) -> None:
         if study.classical is not None:
             for curve in study.classical.curves:
                 if not curve.lossless:
-                    dashes = (0, (2, 1.2)) if curve.mode == "each" else "-"
+                    dashes = DASHES if curve.mode == "each" else "-"
                     _draw_curve(panels, curve.points, color=CODEC_COLOURS[curve.codec], linestyle=dashes)
         for run in study.vae.runs if study.vae is not None else ():
             _draw_curve(panels, run.points, color=GREY, linestyle="-", linewidth=1.2)
@@ -46,7 +46,7 @@ def _legend(study: Study) -> list[Line2D]:
     if study.classical is not None:
         known = {curve.codec for curve in study.classical.curves}
         handles += [Line2D([], [], color=colour, label=name) for name, colour in CODEC_COLOURS.items() if name in known]
-        handles.append(Line2D([], [], color=GREY, linestyle=(0, (2, 1.2)), label="dashed: each image a file"))
+        handles.append(Line2D([], [], color=GREY, linestyle=DASHES, label="dashed: each image a file"))
     for variant, (colour, name) in RUN_LOOKS.items():
         if study.of(variant):
             handles.append(Line2D([], [], color=colour, marker="o", linestyle="", label=name))
@@ -59,12 +59,12 @@ def _legend(study: Study) -> list[Line2D]:
 def _draw_curve(
     panels: tuple[Axes, Axes], points: tuple[RatePoint, ...], color: str, linestyle: Any, linewidth: float = 1.8
 ) -> None:
-    """Draw what of a codec's curve is worth having: more bytes only where they buy quality."""
+    """Draw the frontier of a codec's curve: more bytes only for more quality."""
     for axes, measured in zip(
         panels, ([-point.mse for point in points], [point.ssim for point in points]), strict=True
     ):
-        kept = frontier(zip((point.bytes_per_image for point in points), measured, strict=True))
-        rates, heights = [rate for rate, _ in kept], [abs(quality) for _, quality in kept]
+        best = frontier(zip((point.bytes_per_image for point in points), measured, strict=True))
+        rates, heights = [rate for rate, _ in best], [abs(quality) for _, quality in best]
         axes.plot(rates, heights, color=color, linestyle=linestyle, linewidth=linewidth)
 
 
@@ -99,8 +99,8 @@ def _finish(mse: Axes, ssim: Axes) -> None:
         tidy(axes)
 
 
-def draw_amortisation(points: tuple[AmortisationPoint, ...], rivals: tuple[Rival, ...], path: Path) -> None:
-    """Draw the ratio of real archives against their number of images, and where it passes each rival's."""
+def draw_amortisation(points: tuple[AmortisationPoint, ...], baselines: tuple[Baseline, ...], path: Path) -> None:
+    """Draw the ratio of real archives against their number of images, and where it exceeds that of each baseline."""
     images = [point.images for point in points]
     ratios = [point.ratio for point in points]
     with drawing(path, 5.2) as figure:
@@ -118,7 +118,7 @@ def draw_amortisation(points: tuple[AmortisationPoint, ...], rivals: tuple[Rival
             fontweight="bold",
         )
         axes.axhline(1, color=BLACK, linewidth=0.8)
-        _draw_rivals(axes, points, rivals)
+        _draw_baselines(axes, points, baselines)
         axes.set_ylim(top=3 * max(ratios))
         axes.set_xlabel("images in the archive")
         axes.set_title("compression ratio, model included")
@@ -127,20 +127,20 @@ def draw_amortisation(points: tuple[AmortisationPoint, ...], rivals: tuple[Rival
         tidy(axes)
 
 
-def _draw_rivals(axes: Axes, points: tuple[AmortisationPoint, ...], rivals: tuple[Rival, ...]) -> None:
+def _draw_baselines(axes: Axes, points: tuple[AmortisationPoint, ...], baselines: tuple[Baseline, ...]) -> None:
     height = 0.0
-    for rival in sorted(rivals, key=lambda each: -each.bytes_per_image):
-        ratio = RAW_IMAGE_BYTES / rival.bytes_per_image
-        even = break_even_images(points, rival.bytes_per_image)
-        axes.axhline(ratio, color=GREY, linewidth=1, linestyle=(0, (4, 3)))
-        # Labels of lines that are close are spread out upwards.
+    for baseline in sorted(baselines, key=lambda each: -each.bytes_per_image):
+        ratio = RAW_IMAGE_BYTES / baseline.bytes_per_image
+        even = break_even_images(points, baseline.bytes_per_image)
+        axes.axhline(ratio, color=GREY, linewidth=1, linestyle=LONG_DASHES)
+        # Labels of lines that are close move upwards.
         height = max(ratio, height * LABEL_SPACING)
-        told = f"{rival.title}: {f'from {even:,}' if even else 'not passed'}"
-        # The curve is above the line to the right of the ring: a label goes where it leaves more room.
+        label = f"{baseline.title}: {f'from {even:,}' if even else 'not passed'}"
+        # The curve is above the line to the right of the ring: a label goes to the side with more room.
         right = even is not None and even**2 < points[0].images * points[-1].images
-        place = points[-1].images if right else points[0].images
+        position = points[-1].images if right else points[0].images
         axes.annotate(
-            told, (place, height), (0, 2), textcoords="offset points", fontsize=10, ha="right" if right else "left"
+            label, (position, height), (0, 2), textcoords="offset points", fontsize=10, ha="right" if right else "left"
         )
         if even:
             axes.plot([even], [ratio], "o", color=BLUE, markerfacecolor="white", markersize=8, zorder=4)

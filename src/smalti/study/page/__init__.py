@@ -1,1 +1,1 @@
-"""The study's report: its tables, its words and its page, all made from the results alone."""
+"""The study's report: its tables, its words and its page, made only from the results."""

@@ -1,4 +1,4 @@
-"""Tables of the baselines: the VAE's curve, matched quality, and break-even with the archive that carries its model."""
+"""Tables of the baselines: the curve of the VAE, matched quality, and break-even with the archive and its model."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from smalti.study.classical import CodecCurve
 from smalti.study.page.tables import with_deviation
 from smalti.study.results import break_even_images
 from smalti.study.selection import Study, Target, targets
-from smalti.study.statistics import summary_of
+from smalti.study.statistics import mean_of
 
-__all__ = ["Rival", "break_even_table", "matched_table", "rivals", "vae_table"]
+__all__ = ["Baseline", "baselines", "break_even_table", "matched_table", "vae_table"]
 
 NOT_REACHED = "never"
 
 
 @dataclass(frozen=True)
-class Rival:
-    """A codec without a model to carry, and its bytes per image at the MSE of the study's system."""
+class Baseline:
+    """A codec that carries no model, and its bytes per image at the MSE of the study's system."""
 
     name: str
     mode: str
@@ -25,31 +25,31 @@ class Rival:
 
     @property
     def title(self) -> str:
-        """The codec and how it was run."""
+        """The codec and its mode."""
         return f"{self.name}, {_mode(self.mode)}"
 
 
-def rivals(study: Study) -> tuple[Rival, ...]:
+def baselines(study: Study) -> tuple[Baseline, ...]:
     """Return every classical codec that reaches the MSE of the reference runs, cheapest first."""
     if study.classical is None or not study.reference():
         return ()
-    wanted = targets(study)[0]
-    reached = [(curve, wanted.reached_by(curve.points)) for curve in study.classical.curves]
-    found = [Rival(curve.codec, curve.mode, matched.bytes_per_image) for curve, matched in reached if matched]
-    return tuple(sorted(found, key=lambda rival: rival.bytes_per_image))
+    target = targets(study)[0]
+    reached = [(curve, target.reached_by(curve.points)) for curve in study.classical.curves]
+    found = [Baseline(curve.codec, curve.mode, matched.bytes_per_image) for curve, matched in reached if matched]
+    return tuple(sorted(found, key=lambda baseline: baseline.bytes_per_image))
 
 
 def break_even_table(study: Study) -> Table | None:
-    """Return from how many images on the archive beats each codec at equal MSE; None if that was not measured."""
-    found = rivals(study)
+    """Return the number of images from which the archive beats each codec at equal MSE; None if not measured."""
+    found = baselines(study)
     if not found or not study.amortisation:
         return None
     last = study.amortisation[-1].images
     rows = []
-    for rival in found:
-        even = break_even_images(study.amortisation, rival.bytes_per_image)
-        told = f"{even:,}" if even else f"not up to {last:,}"
-        rows.append((rival.title, f"{rival.bytes_per_image:.1f}", told))
+    for baseline in found:
+        even = break_even_images(study.amortisation, baseline.bytes_per_image)
+        from_images = f"{even:,}" if even else f"not up to {last:,}"
+        rows.append((baseline.title, f"{baseline.bytes_per_image:.1f}", from_images))
     return Table(
         "Break-even at equal MSE: from how many images on the archive, model included, is smaller",
         ("codec", "bytes per image", "images"),
@@ -84,20 +84,20 @@ def vae_table(study: Study) -> Table | None:
 
 
 def matched_table(study: Study) -> Table | None:
-    """Return what every baseline must spend for the quality of the study's system; None if none was run."""
+    """Return the bytes of every baseline at the quality of the study's system; None if no baseline was run."""
     if study.classical is None and study.vae is None:
         return None
-    wanted = targets(study)
-    rows, strong = _own_rows(study, len(wanted))
-    rows += _vae_rows(study, wanted)
+    goals = targets(study)
+    rows, strong = _own_rows(study, len(goals))
+    rows += _vae_rows(study, goals)
     if study.classical is not None:
         rows += [
-            (f"{curve.codec}, {_mode(curve.mode)}{_subset(curve.images, study)}", *_cells(curve, wanted))
+            (f"{curve.codec}, {_mode(curve.mode)}{_subset(curve.images, study)}", *_cells(curve, goals))
             for curve in sorted(study.classical.curves, key=lambda curve: (curve.lossless, curve.mode == "each"))
         ]
     return Table(
         "Bytes per image at matched quality, all test images",
-        ("codec", *(target.name for target in wanted)),
+        ("codec", *(target.name for target in goals)),
         tuple(rows),
         "*: even its coarsest setting is better than asked, and the codec can be no cheaper. “never”: its finest "
         "setting measured falls short. Own files: each image its own file; mosaic: all in one image, the codec’s best "
@@ -110,32 +110,24 @@ def _own_rows(study: Study, columns: int) -> tuple[list[tuple[str, ...]], list[i
     runs = study.reference()
     if not runs:
         return [], []
-    size, model = runs[0].codebook_size, summary_of([float(run.archive.bytes.model) for run in runs]).mean
-    coded = summary_of([run.archive.bytes_per_image for run in runs]).mean
+    size, model = runs[0].codebook_size, mean_of(runs, lambda run: run.archive.bytes.model)
+    coded = mean_of(runs, lambda run: run.archive.bytes_per_image)
     fixed = runs[0].fixed_length_bytes_per_image
     model_note = f"and a model of {model / 1e6:.2f} MB"
-    own = [f"{coded:.1f}"] * (columns - 1)
-    counted = [f"{fixed:.1f}"] * (columns - 1)
-    rows: list[tuple[str, ...]] = [(f"VQ-VAE K = {size}, archive {model_note}", *own, "–")]
+    named = [(f"archive {model_note}", coded)]
     if study.amortisation:
         last = study.amortisation[-1]
-        carried = f"{last.archive_bytes / last.images:.1f}"
-        rows.append(
-            (
-                f"VQ-VAE K = {size}, {last.images:,} images and the model (run of median MSE)",
-                *[carried] * (columns - 1),
-                "–",
-            )
-        )
-    rows.append((f"VQ-VAE K = {size}, fixed-length tokens, not coded", *counted, "–"))
+        named.append((f"{last.images:,} images and the model (run of median MSE)", last.archive_bytes / last.images))
+    named.append(("fixed-length tokens, not coded", fixed))
+    rows = [(f"VQ-VAE K = {size}, {name}", *[f"{cost:.1f}"] * (columns - 1), "–") for name, cost in named]
     return rows, [0]
 
 
-def _vae_rows(study: Study, wanted: tuple[Target, ...]) -> list[tuple[str, ...]]:
+def _vae_rows(study: Study, goals: tuple[Target, ...]) -> list[tuple[str, ...]]:
     if study.vae is None:
         return []
     cells = []
-    for target in wanted:
+    for target in goals:
         reached = [target.reached_by(run.points) for run in study.vae.runs]
         found = [each.bytes_per_image for each in reached if each is not None]
         cells.append(with_deviation(found, 1) if len(found) == len(reached) else NOT_REACHED)
@@ -143,10 +135,10 @@ def _vae_rows(study: Study, wanted: tuple[Target, ...]) -> list[tuple[str, ...]]
     return [(f"VAE, {study.vae.settings.latents} latents, and a decoder of {decoder:.2f} MB", *cells)]
 
 
-def _cells(curve: CodecCurve, wanted: tuple[Target, ...]) -> tuple[str, ...]:
+def _cells(curve: CodecCurve, goals: tuple[Target, ...]) -> tuple[str, ...]:
     if curve.lossless:
-        return (f"{curve.points[0].bytes_per_image:.1f}",) * len(wanted)
-    return tuple(_matched(target.reached_by(curve.points)) for target in wanted)
+        return (f"{curve.points[0].bytes_per_image:.1f}",) * len(goals)
+    return tuple(_matched(target.reached_by(curve.points)) for target in goals)
 
 
 def _matched(matched: Matched | None) -> str:

@@ -1,4 +1,4 @@
-"""The paragraph on the study's conclusion, written from the numbers, whatever they say."""
+"""The paragraph on the study's conclusion. The numbers choose every sentence."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -15,7 +15,7 @@ SIGNIFICANT = 0.05
 
 
 def best_verdict(result: SizeComparison) -> Verdict:
-    """Say whether the reference size is best by one measure.
+    """Judge whether the reference size is best by one measure.
 
     "supports" if it is significantly better than every other size, "contradicts" if another is significantly better
     than it, else "undecided".
@@ -30,19 +30,19 @@ def best_verdict(result: SizeComparison) -> Verdict:
 
 
 def degrade_verdict(result: SizeComparison) -> Verdict:
-    """Say whether quality falls with K from the reference size up, by the trend over all runs."""
+    """Judge whether quality falls with K from the reference size up, by the trend over all runs."""
     if result.trend is None or result.trend_p is None or result.trend_p >= SIGNIFICANT:
         return "undecided"
     return "supports" if result.trend < 0 else "contradicts"
 
 
 def _advantage(result: SizeComparison, comparison: VariantComparison) -> float:
-    """Return by how much the other size is better than the reference; below 0 if it is worse."""
+    """Return how much better the other size is than the reference; negative if it is worse."""
     return -comparison.difference if result.measure.less_is_better else comparison.difference
 
 
 def overall(verdicts: list[Verdict]) -> Verdict:
-    """Return what several measures say together: "mixed" if one supports what another contradicts."""
+    """Return the joint verdict of several measures: "mixed" if some support the claim and others contradict it."""
     if "supports" in verdicts and "contradicts" in verdicts:
         return "mixed"
     if "contradicts" in verdicts:
@@ -66,9 +66,9 @@ DEGRADE_SENTENCES: dict[Verdict, str] = {
 
 
 def write_conclusion(runs: tuple[RunResult, ...]) -> str:
-    """Return one paragraph on whether the runs of one variant bear out the study's conclusion, as plain text.
+    """Return one paragraph, as plain text: do the runs of one variant bear out the study's conclusion?
 
-    The verdict is taken from all test images, by MSE and SSIM together; the study's own 100 images are named after.
+    The verdict uses all test images, MSE and SSIM together; the first 100 images, which the study uses, come after it.
     """
     results = [compare_sizes(runs, measure) for measure in MEASURES]
     found = [result for result in results if result is not None]
@@ -112,24 +112,24 @@ def _evidence(results: list[SizeComparison]) -> str:
         worse = [str(comparison.codebook_size) for comparison in clear if _advantage(result, comparison) < 0]
         words = [f"K = {_listed(better)} clearly better"] if better else []
         words += [f"K = {_listed(worse)} clearly worse"] if worse else []
-        told = " and ".join(words) if words else "no size differs from it clearly"
+        found = " and ".join(words) if words else "no size differs from it clearly"
         smallest = min(comparison.p_holm for comparison in result.comparisons)
         parts.append(
-            f"by {result.measure.name} {told} (smallest corrected p {_p(smallest)}; all sizes alike: analysis of "
+            f"by {result.measure.name} {found} (smallest corrected p {_p(smallest)}; all sizes alike: analysis of "
             f"variance p {_p(result.anova_p)}, Kruskal-Wallis p {_p(result.kruskal_p)})"
         )
     return ": on all test images, " + "; ".join(parts) + "."
 
 
 def _trends(results: list[SizeComparison]) -> str:
-    told = [
+    trends = [
         f"by {result.measure.name} {signed(result.trend, 2)}, p {_p(result.trend_p)}"
         for result in results
         if result.trend is not None and result.trend_p is not None
     ]
-    if not told:
+    if not trends:
         return " (no larger codebook was run)."
-    return f" (rank correlation of quality with K: {'; '.join(told)})."
+    return f" (rank correlation of quality with K: {'; '.join(trends)})."
 
 
 def _first_images(results: list[SizeComparison]) -> str:
@@ -144,7 +144,7 @@ def _first_images(results: list[SizeComparison]) -> str:
 
 
 def _noise(result: SizeComparison) -> str:
-    """Set the differences between sizes beside those between seeds."""
+    """Compare the differences between sizes with those between seeds."""
     means = [size.mean for size in result.sizes.values()]
     widest = max(size.most - size.least for size in result.sizes.values())
     return (
@@ -154,7 +154,7 @@ def _noise(result: SizeComparison) -> str:
 
 
 def _published(results: list[SizeComparison]) -> list[str]:
-    """Say where the study's figures lie among these runs."""
+    """Say how the published figures compare with these runs."""
     outside, figures = [], 0
     for result in results:
         for size, values in result.sizes.items():

@@ -1,9 +1,7 @@
-"""What the report says in words, each sentence chosen and filled by the numbers.
+"""The report in words: the numbers choose and fill every sentence.
 
-Every function returns plain text, and says "not run" of what was not measured.
+Every function returns plain text, and "Not run." for what was not measured.
 """
-
-from collections.abc import Callable
 
 from smalti.bench.matching import at_rate
 from smalti.bench.style import signed
@@ -11,7 +9,7 @@ from smalti.study.page.tables import with_deviation
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult, break_even_images
 from smalti.study.runs import ABLATED, CURED, PAPER
 from smalti.study.selection import VARIANT_NAMES, Study, targets
-from smalti.study.statistics import summary_of
+from smalti.study.statistics import mean_of, summary_of
 
 __all__ = [
     "NOT_RUN",
@@ -29,17 +27,17 @@ __all__ = [
 NOT_RUN = "Not run."
 
 SAME_FACTOR = 1.05
-"""Two figures that differ by less than this factor are called about the same."""
+"""The report calls two figures about the same if they differ by less than this factor."""
 
 
 def protocol_words(study: Study) -> str:
-    """Return what was run: how many fits, on how many images, for how long."""
+    """Describe the runs: how many fits, on how many images, for how long."""
     runs = study.of(PAPER)
     if not runs:
         return NOT_RUN
     epochs, images = _numbers({run.epochs for run in runs}), _numbers({run.train_images for run in runs})
     tested = _numbers({run.test.images for run in runs})
-    seconds = _mean(runs, lambda run: run.fit_seconds)
+    seconds = mean_of(runs, lambda run: run.fit_seconds)
     fits = f"{len(runs)} fit{'s' if len(runs) > 1 else ''} of the study's own system"
     others = len(study.runs) - len(runs)
     return (
@@ -53,7 +51,7 @@ def _numbers(values: set[int]) -> str:
 
 
 def reproduction_words(study: Study) -> str:
-    """Return how near the repeated K = 128 (or the smallest size there is) comes to the published figures."""
+    """Compare the repeated K = 128 (or the smallest size) with the published figures."""
     runs = study.reference()
     if not runs:
         return NOT_RUN
@@ -77,7 +75,7 @@ def _percent(value: float, reference: float) -> str:
 
 
 def collapse_words(study: Study) -> str:
-    """Return how many codes of each codebook are used."""
+    """Say how many codes of each codebook are used."""
     runs = study.of(PAPER)
     if not runs:
         return NOT_RUN
@@ -87,28 +85,28 @@ def collapse_words(study: Study) -> str:
     if least == most:
         share = found.mean / most
         return f"{text} of {most}" + ("." if share >= 0.5 else ": most of the codebook is never used.")
-    low = _mean(study.of(PAPER, least), lambda run: run.codes_used)
-    high = _mean(study.of(PAPER, most), lambda run: run.codes_used)
-    told = f"{text} over all runs; on average {low:.0f} of {least} and {high:.0f} of {most}. "
+    low = mean_of(study.of(PAPER, least), lambda run: run.codes_used)
+    high = mean_of(study.of(PAPER, most), lambda run: run.codes_used)
+    whole = f"{text} over all runs; on average {low:.0f} of {least} and {high:.0f} of {most}. "
     if high / most >= 0.5:
-        return told + "The codebook does not collapse here."
+        return whole + "The codebook does not collapse here."
     if high / low < 0.5 * most / least:
-        return told + (
+        return whole + (
             "The codebook collapses: the codes in use hardly grow with K, so that tables of quality against K compare "
             "systems that differ little in what they use."
         )
-    return told + "Most codes of the largest codebook are never used, though more codes do bring more into use."
+    return whole + "Most codes of the largest codebook are never used, though more codes do bring more into use."
 
 
 def rate_words(study: Study) -> str:
-    """Return what entropy coding on disk makes of the study's fixed-length accounting."""
+    """Compare entropy coding on disk with the study's fixed-length accounting."""
     runs = study.reference()
     if not runs:
         return NOT_RUN
     fixed, tokens = runs[0].fixed_length_bytes_per_image, runs[0].tokens_per_image
-    bits = _mean(runs, lambda run: run.entropy_bits_per_token)
-    coded = _mean(runs, lambda run: run.archive.bytes_per_image)
-    whole = _mean(runs, lambda run: run.archive.bytes_per_image_with_model)
+    bits = mean_of(runs, lambda run: run.entropy_bits_per_token)
+    coded = mean_of(runs, lambda run: run.archive.bytes_per_image)
+    whole = mean_of(runs, lambda run: run.archive.bytes_per_image_with_model)
     return (
         f"At K = {runs[0].codebook_size} the study counts {tokens} tokens of fixed length: {fixed:.1f} bytes an image, "
         f"{RAW_IMAGE_BYTES / fixed:.1f}:1. The tokens carry {bits:.2f} bits each, and a real file of "
@@ -117,21 +115,17 @@ def rate_words(study: Study) -> str:
     )
 
 
-def _mean(runs: tuple[RunResult, ...], value: Callable[[RunResult], float]) -> float:
-    return summary_of([value(run) for run in runs]).mean
-
-
 def cured_words(study: Study) -> str:
-    """Return what curing the collapse brings at the reference size: quality, codes, bytes."""
+    """Say how curing the collapse changes quality, codes and bytes at the reference size."""
     reference = study.reference()
     cured = study.of(CURED, reference[0].codebook_size) if reference else ()
     if not cured:
         return NOT_RUN
-    mse, cured_mse = _means(reference, cured, "mse")
-    codes = _mean(cured, lambda run: run.codes_used)
-    old_codes = _mean(reference, lambda run: run.codes_used)
-    rate = _mean(cured, lambda run: run.archive.bytes_per_image)
-    old_rate = _mean(reference, lambda run: run.archive.bytes_per_image)
+    mse, cured_mse = (mean_of(runs, lambda run: run.test.mse) for runs in (reference, cured))
+    codes = mean_of(cured, lambda run: run.codes_used)
+    old_codes = mean_of(reference, lambda run: run.codes_used)
+    rate = mean_of(cured, lambda run: run.archive.bytes_per_image)
+    old_rate = mean_of(reference, lambda run: run.archive.bytes_per_image)
     return (
         f"With all four cures K = {cured[0].codebook_size} uses {codes:.0f} codes in place of {old_codes:.0f}; MSE on "
         f"all test images goes from {mse:.4f} to {cured_mse:.4f} ({_percent(cured_mse, mse)}), bytes per image without "
@@ -139,16 +133,11 @@ def cured_words(study: Study) -> str:
     ).strip()
 
 
-def _means(one: tuple[RunResult, ...], other: tuple[RunResult, ...], attribute: str) -> tuple[float, float]:
-    first, second = (summary_of([getattr(run.test, attribute) for run in runs]).mean for runs in (one, other))
-    return first, second
-
-
 def _cured_trend(study: Study) -> str:
     sizes = study.sizes(CURED)
     if len(sizes) < 2:
         return ""
-    small, large = _means(study.of(CURED, sizes[0]), study.of(CURED, sizes[-1]), "mse")
+    small, large = (mean_of(study.of(CURED, size), lambda run: run.test.mse) for size in (sizes[0], sizes[-1]))
     where = f"From K = {sizes[0]} to {sizes[-1]} the cured system's MSE goes from {small:.4f} to {large:.4f}"
     if large * SAME_FACTOR < small:
         return f"{where}: once codes are used, more of them do help."
@@ -156,13 +145,13 @@ def _cured_trend(study: Study) -> str:
 
 
 def ablation_words(study: Study) -> str:
-    """Return which single cure lowers MSE most at equal K."""
+    """Say which single cure lowers MSE most at equal K."""
     size = study.ablation_size()
     if size is None or not study.of(PAPER, size):
         return NOT_RUN
-    base = _mean(study.of(PAPER, size), lambda run: run.test.mse)
+    base = mean_of(study.of(PAPER, size), lambda run: run.test.mse)
     single = {
-        variant: _mean(study.of(variant, size), lambda run: run.test.mse)
+        variant: mean_of(study.of(variant, size), lambda run: run.test.mse)
         for variant in ABLATED
         if study.of(variant, size)
     }
@@ -176,7 +165,7 @@ def ablation_words(study: Study) -> str:
 
 
 def classical_words(study: Study) -> str:
-    """Return how the classical codecs compare with the VQ-VAE at its MSE and SSIM together."""
+    """Compare the classical codecs with the VQ-VAE at both its MSE and its SSIM."""
     runs = study.reference()
     if study.classical is None or not runs:
         return NOT_RUN
@@ -189,7 +178,7 @@ def classical_words(study: Study) -> str:
             cost, name = min(found)
             parts.append(f"{name} {words} ({cost:.1f} bytes)")
     cheapest = f"the cheapest classical codec is {' and '.join(parts)}" if parts else "no classical codec arrives"
-    coded = _mean(runs, lambda run: run.archive.bytes_per_image)
+    coded = mean_of(runs, lambda run: run.archive.bytes_per_image)
     return (
         f"At the MSE and SSIM of K = {runs[0].codebook_size} {cheapest}. The archive takes {coded:.1f} bytes an image, "
         "and its model once: what that costs is the subject of the next section."
@@ -197,12 +186,12 @@ def classical_words(study: Study) -> str:
 
 
 def vae_words(study: Study) -> str:
-    """Return how the continuous-latent VAE compares at the VQ-VAE's rate and at its MSE."""
+    """Compare the VAE with continuous latents with the VQ-VAE at the rate of the latter."""
     runs = study.reference()
     if study.vae is None or not runs:
         return NOT_RUN
-    rate = _mean(runs, lambda run: run.archive.bytes_per_image)
-    mse, ssim = (summary_of([getattr(run.test, name) for run in runs]).mean for name in ("mse", "ssim"))
+    rate = mean_of(runs, lambda run: run.archive.bytes_per_image)
+    mse, ssim = mean_of(runs, lambda run: run.test.mse), mean_of(runs, lambda run: run.test.ssim)
     own = f"K = {runs[0].codebook_size} has MSE {mse:.4f} and SSIM {ssim:.3f} at {rate:.1f} bytes"
     found = [at_rate(run.points, rate) for run in study.vae.runs]
     known = [each for each in found if each is not None]
@@ -213,7 +202,7 @@ def vae_words(study: Study) -> str:
     else:
         at = f"At the same {rate:.1f} bytes an image"
     vae_mse = summary_of([each[0] for each in known]).mean
-    model = _mean(runs, lambda run: run.archive.bytes.model)
+    model = mean_of(runs, lambda run: run.archive.bytes.model)
     vae_ssim = summary_of([each[1] for each in known]).mean
     return (
         f"{at} the VAE gives MSE {vae_mse:.4f} and SSIM {vae_ssim:.3f}, over {len(known)} seeds: "
@@ -224,7 +213,7 @@ def vae_words(study: Study) -> str:
 
 
 def _compared(vae: tuple[float, float], runs: tuple[RunResult, ...]) -> str:
-    """Say how MSE and SSIM of the VAE compare with those of the runs, no finer than the runs differ by seed."""
+    """Compare MSE and SSIM of the VAE with those of the runs; smaller differences than those of seeds do not count."""
     mse, ssim = summary_of([run.test.mse for run in runs]), summary_of([run.test.ssim for run in runs])
     gains = (mse.mean - vae[0], vae[1] - ssim.mean)
     noise = (mse.deviation or 0.0, ssim.deviation or 0.0)
@@ -238,7 +227,7 @@ def _compared(vae: tuple[float, float], runs: tuple[RunResult, ...]) -> str:
 
 
 def amortisation_words(study: Study) -> str:
-    """Return what the archive's ratio is for few and for many images, and where it starts to compress at all."""
+    """Give the ratio for many images, and the number of images from which the archive is smaller than raw pixels."""
     points = study.amortisation
     if not points:
         return NOT_RUN

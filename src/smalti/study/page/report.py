@@ -1,6 +1,6 @@
-"""The study's report: figures as PNG, tables as Markdown, and everything on one self-contained HTML page.
+"""The study's report: figures as PNG, tables as Markdown, and one self-contained HTML page.
 
-It reads the results in a folder and measures nothing. What was not run is said to be so.
+It reads the results in a folder and measures nothing. Where a part was not run, the page says so.
 """
 
 import base64
@@ -29,7 +29,7 @@ TABLES_NAME = "tables.md"
 
 
 def read_study(folder: Path) -> Study:
-    """Return everything measured in the study's folder; SourceError names a file that is not of this release."""
+    """Return all measurements in the study's folder; SourceError names a file of another release."""
     return Study(
         read_runs(folder),
         ClassicalResult.read(folder),
@@ -80,7 +80,7 @@ def _render(study: Study, sections: tuple[ReportSection, ...]) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """Return text in which no line ends inside "K = 128"."""
+    """Return text with unbreakable spaces in "K = 128"."""
     return text.replace("K = ", "K\u00a0=\u00a0")
 
 
@@ -93,7 +93,7 @@ def _picture(illustration: Illustration) -> Markup:
 
 
 def _facts(study: Study) -> list[tuple[str, str]]:
-    """Return what a reader needs to measure the same again."""
+    """Return the facts that a reader needs to repeat the measurements."""
     machines = sorted({run.machine for run in study.runs})
     facts = [("Training", "; ".join(machines))]
     if study.info is not None:

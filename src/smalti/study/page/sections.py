@@ -1,4 +1,4 @@
-"""The sections of the report: which words, figures and tables belong together."""
+"""The sections of the report: each combines words, figures and tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from smalti.bench.style import Table
 from smalti.study.figures.pictures import draw_atlas, draw_digits
 from smalti.study.figures.quality import draw_collapse, draw_quality
 from smalti.study.figures.rate import draw_amortisation, draw_rate_distortion
-from smalti.study.page.baseline_tables import Rival, break_even_table, matched_table, rivals, vae_table
+from smalti.study.page.baseline_tables import baselines, break_even_table, matched_table, vae_table
 from smalti.study.page.conclusion import write_conclusion
 from smalti.study.page.narrative import (
     NOT_RUN,
@@ -30,7 +30,7 @@ __all__ = ["Illustration", "ReportSection", "write_sections"]
 
 @dataclass(frozen=True)
 class Illustration:
-    """A figure on disk, its caption, and what it shows for those who cannot see it."""
+    """A figure on disk, its caption, and a description for readers who cannot see it."""
 
     path: Path
     caption: str
@@ -39,7 +39,7 @@ class Illustration:
 
 @dataclass(frozen=True)
 class ReportSection:
-    """A section: its words, figures and tables; `verdict` brings the words out."""
+    """A section: its words, figures and tables. `verdict` emphasises the words."""
 
     anchor: str
     heading: str
@@ -100,18 +100,18 @@ def _rate_section(study: Study, figures: Path) -> ReportSection:
 def _cured_section(study: Study) -> ReportSection:
     tables = _present(quality_table(study, CURED), rate_table(study, CURED), ablation_table(study))
     words = (cured_words(study), ablation_words(study))
-    # Where neither was run, once is enough to say it.
+    # If neither was run, say so only once.
     return ReportSection("cured", "The collapse cured", tuple(dict.fromkeys(words)), tables=tables)
 
 
 def _pictures_section(study: Study, folder: Path) -> ReportSection:
     first = {size: study.of(PAPER, size)[0] for size in study.sizes(PAPER)}
     rows = {f"K = {size}": Pictures.read(folder, run.name) for size, run in first.items()}
-    shown = {name: pictures for name, pictures in rows.items() if pictures is not None}
+    drawn = {name: pictures for name, pictures in rows.items() if pictures is not None}
     illustrations = []
-    if shown:
+    if drawn:
         path = folder / "figures" / "digits.png"
-        draw_digits(shown, path)
+        draw_digits(drawn, path)
         illustrations.append(
             Illustration(
                 path,
@@ -157,8 +157,8 @@ def _baselines_section(study: Study, figures: Path) -> ReportSection:
     )
 
 
-SHOWN_RIVALS = (("PNG", "each"), ("WebP", "each"), ("JPEG XL", "mosaic"), ("AVIF", "mosaic"))
-"""The codecs in the figure of amortisation; the table has all."""
+DRAWN_BASELINES = (("PNG", "each"), ("WebP", "each"), ("JPEG XL", "mosaic"), ("AVIF", "mosaic"))
+"""The codecs in the figure of amortisation; the table has all of them."""
 
 
 def _amortisation_section(study: Study, figures: Path) -> ReportSection:
@@ -166,8 +166,8 @@ def _amortisation_section(study: Study, figures: Path) -> ReportSection:
     if not study.amortisation:
         return ReportSection("amortisation", heading, words)
     path = figures / "amortisation.png"
-    shown: tuple[Rival, ...] = tuple(rival for rival in rivals(study) if (rival.name, rival.mode) in SHOWN_RIVALS)
-    draw_amortisation(study.amortisation, shown, path)
+    drawn = tuple(each for each in baselines(study) if (each.name, each.mode) in DRAWN_BASELINES)
+    draw_amortisation(study.amortisation, drawn, path)
     picture = Illustration(
         path,
         "True compression ratio of archives that carry their model, against the number of images in them. Dashed: "

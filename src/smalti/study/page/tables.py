@@ -1,6 +1,6 @@
-"""The study's tables, from its results to rows of text; `markup` renders them.
+"""The study's tables: from its results to rows of text, which `smalti.bench.style` renders.
 
-Means stand with their standard deviation over seeds; a single run stands alone, without one.
+Means have their standard deviation over seeds; a single run has none.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ __all__ = ["ablation_table", "comparison_table", "quality_table", "rate_table", 
 
 
 def with_deviation(values: list[float], digits: int) -> str:
-    """Return "mean ± standard deviation" of values, the mean alone of a single one."""
+    """Return "mean ± standard deviation" of values; of a single value only the mean."""
     found = summary_of(values)
     mean = f"{found.mean:,.{digits}f}"
     return mean if found.deviation is None else f"{mean} ± {found.deviation:,.{digits}f}"
@@ -26,8 +26,8 @@ def _column(runs: tuple[RunResult, ...], value: Callable[[RunResult], float], di
 
 
 def quality_table(study: Study, variant: str = PAPER) -> Table:
-    """Return Table 1: quality and model size by codebook size, beside the study's own figures."""
-    beside = variant == PAPER
+    """Return Table 1: quality and model size by codebook size, next to the published figures."""
+    has_published = variant == PAPER
     rows = []
     for size in study.sizes(variant):
         runs = study.of(variant, size)
@@ -37,21 +37,21 @@ def quality_table(study: Study, variant: str = PAPER) -> Table:
             (_column(runs, lambda run: run.first_100.ssim, 3), f"{published.ssim:.4f}" if published else "–"),
             (f"{runs[0].model_ko:,.0f}", f"{published.model_ko:,}" if published else "–"),
         ]
-        shown = [cell for pair in cells for cell in (pair if beside else pair[:1])]
+        chosen = [cell for pair in cells for cell in (pair if has_published else pair[:1])]
         whole = (_column(runs, lambda run: run.test.mse, 4), _column(runs, lambda run: run.test.ssim, 3))
-        rows.append((f"{size}", f"{len(runs)}", *shown, *whole))
+        rows.append((f"{size}", f"{len(runs)}", *chosen, *whole))
     titles = [("MSE, first 100", "study"), ("SSIM, first 100", "study"), ("model, Ko", "study")]
-    shown = [title for pair in titles for title in (pair if beside else pair[:1])]
+    chosen = [title for pair in titles for title in (pair if has_published else pair[:1])]
     return Table(
         f"Quality by codebook size, {VARIANT_NAMES.get(variant, variant)}",
-        ("K", "seeds", *shown, "MSE, all", "SSIM, all"),
+        ("K", "seeds", *chosen, "MSE, all", "SSIM, all"),
         tuple(rows),
         "Mean ± standard deviation over seeds, on images in [0, 1]. 1 Ko is 1,024 bytes of float32 parameters.",
     )
 
 
 def rate_table(study: Study, variant: str = PAPER) -> Table:
-    """Return what the tokens cost by codebook size: codes used, entropy, bytes counted and bytes on disk."""
+    """Return the cost of tokens by codebook size: codes used, entropy, fixed-length bytes and bytes on disk."""
     rows = []
     for size in study.sizes(variant):
         runs = study.of(variant, size)
@@ -93,7 +93,7 @@ def _counts(images: set[int]) -> str:
 
 
 def ablation_table(study: Study) -> Table | None:
-    """Return what each cure of codebook collapse brings at equal K; None if none was run."""
+    """Return the effect of each cure of codebook collapse at equal K; None if none was run."""
     size = study.ablation_size()
     if size is None:
         return None
@@ -121,7 +121,7 @@ def ablation_table(study: Study) -> Table | None:
 
 
 def comparison_table(study: Study) -> Table | None:
-    """Return each codebook size against K = 128 over seeds; None if there are too few runs to compare."""
+    """Return a comparison of each codebook size with K = 128 over seeds; None if there are too few runs."""
     rows: list[tuple[str, ...]] = []
     for measure in MEASURES:
         result = compare_sizes(study.of(PAPER), measure)
