@@ -1,4 +1,6 @@
+import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +41,19 @@ def test_an_absent_part_names_its_install_command():
 def test_interrupted_work_has_the_code_of_an_interrupt():
     error = WorkInterruptedError.going_on_with("smalti fit x -o y --resume")
     assert error.exit_code == 130 and str(error) == "interrupted; go on with: smalti fit x -o y --resume"
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_an_error_carries_its_file(error):
+    found = error("is cut short", path=Path("a/b.smalti"))
+    assert str(found) == "a/b.smalti: is cut short" and found.message == "is cut short"
+    again = pickle.loads(pickle.dumps(found))
+    assert (type(again), str(again), again.path) == (error, str(found), found.path)
+
+
+def test_a_caller_may_name_the_file_once():
+    error = errors.DamagedArchiveError("is cut short")
+    assert str(error) == "is cut short" and error.path is None
+    error.name_file("a.smalti")
+    error.name_file("b.smalti")
+    assert str(error) == "a.smalti: is cut short"

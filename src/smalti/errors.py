@@ -1,22 +1,24 @@
-"""The errors smalti raises, in one tree, each with the exit code the command line gives it.
+"""The errors smalti raises, in one tree, each with the exit code that the command line gives it.
 
-This is the lowest layer: it imports nothing of smalti. Every message is one line that says what went wrong,
-where, and what to do.
+Every message is one line: the file, if there is one, then what went wrong, and what to do. This is the lowest layer;
+it imports nothing of smalti.
 
     SmaltiError(ValueError)            1
-    ├── UsageError                     2   arguments that cannot be meant
+    ├── UsageError                     2   arguments that make no sense
     │   └── ImageIndexError            2   an index beyond the images of an archive (also an IndexError)
     ├── SourceError                    1   images that cannot be read, or are not what the operation needs
     │   └── DownloadError              1   no mirror of a named set answered
     ├── ModelError                     1   a model file that cannot be read, or does not fit the images
     ├── MissingDependencyError         1   an optional part of smalti is not installed
-    ├── NotAnArchiveError              1   a file that is no smalti archive
-    ├── DamagedArchiveError            4   an archive whose bytes are not those that were written
-    ├── UnsupportedArchiveError        5   a version or a required feature this release does not know
+    ├── NotAnArchiveError              1   a file that is not a smalti archive
+    ├── DamagedArchiveError            4   an archive whose bytes have changed since it was written
+    ├── UnsupportedArchiveError        5   a version or a required feature that this release does not know
     ├── OutputError                    1   an output that cannot be written
     │   └── OutputExistsError          6   an output that would be overwritten
     └── LimitExceededError             7   a file that asks for more than the caller allows
 """
+
+from os import PathLike
 
 __all__ = [
     "DamagedArchiveError",
@@ -36,19 +38,36 @@ __all__ = [
 
 
 class SmaltiError(ValueError):
-    """Root of every error smalti raises on purpose."""
+    """Root of every error that smalti raises on purpose. As text it is `message`, after `path` if there is one.
+
+    message : one line
+    path : the file that the error is about, as it may be printed; None if the message names it, or if there is none
+    """
 
     exit_code = 1
 
+    def __init__(self, message: str = "", *, path: str | PathLike[str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+
+    def __str__(self) -> str:
+        return self.message if self.path is None else f"{self.path}: {self.message}"
+
+    def name_file(self, path: str | PathLike[str]) -> None:
+        """Say which file the error is about, for a caller that knows it; a path that is set already stays."""
+        if self.path is None:
+            self.path = path
+
 
 class UsageError(SmaltiError):
-    """Arguments that cannot be meant: a bad range, options that exclude each other."""
+    """Arguments that make no sense: a bad range, options that exclude each other."""
 
     exit_code = 2
 
 
 class ImageIndexError(UsageError, IndexError):
-    """An index beyond the images of an archive; also an IndexError, so that plain iteration ends as it should."""
+    """An index beyond the images of an archive. It is also an IndexError, so that plain iteration ends as it should."""
 
 
 class SourceError(SmaltiError):
@@ -68,16 +87,16 @@ class MissingDependencyError(SmaltiError):
 
     @classmethod
     def of(cls, what: str, module: str | None, extra: str) -> "MissingDependencyError":
-        """Return the error for `what` needing `module`, which the extra `extra` brings."""
+        """Make the error for `what` that needs `module`, which the extra `extra` installs."""
         return cls(f'{what} needs {module}, which is not installed; pip install "smalti[{extra}]"')
 
 
 class NotAnArchiveError(SmaltiError):
-    """A file that is no smalti archive at all."""
+    """A file that is not a smalti archive at all."""
 
 
 class DamagedArchiveError(SmaltiError):
-    """An archive whose bytes are not those that were written."""
+    """An archive whose bytes have changed since it was written."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""Optional parts of smalti: one line with the install command when the packages of one are absent.
+"""Optional parts of smalti. If a package of one is missing, the user gets one line with the install command.
 
 Layer: above `errors`.
 """
@@ -16,14 +16,14 @@ PACKAGES = {
     "train": _TRAIN,
     "study": _TRAIN | {"skimage", "imagecodecs", "matplotlib", "jinja2", "scipy"},
 }
-"""The modules that an extra of pyproject.toml brings."""
+"""By extra of pyproject.toml, the modules that it installs."""
 
 
 @contextmanager
 def needing(what: str, extra: str) -> Iterator[None]:
-    """Turn a failed import of a package of `extra` into the line that names the extra to install.
+    """Turn a failed import of a package of `extra` into MissingDependencyError, which names the extra to install.
 
-    Any other missing module is a fault of ours or of the installation, and passes through.
+    Any other missing module passes through: it is a fault of smalti or of the installation.
     """
     try:
         yield

@@ -1,10 +1,10 @@
 """Properties that are computed once, without a lock.
 
-`functools.cached_property` has a lock of its class until Python 3.12, one for all instances. A process that is forked
-while a thread of its parent computes such a property would wait for that thread for ever. Here two threads at once may
-both compute a value, which must not matter; then one value is kept.
+Until Python 3.12, `functools.cached_property` has one lock for all instances of a class. If a process forks while one
+of its threads computes such a property, the child waits for that thread for ever. Without a lock, two threads may
+compute a value at the same time, which must do no harm; one of the two values stays.
 
-Layer: beside `errors`, the lowest.
+Layer: the lowest, beside `errors`.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ __all__ = ["cached_property"]
 T = TypeVar("T")
 
 
-class cached_property(Generic[T]):  # noqa: N801 (it stands for the one of functools)
-    """A method without arguments as an attribute, whose value the instance's `__dict__` keeps."""
+class cached_property(Generic[T]):  # noqa: N801 (it replaces the one of functools)
+    """A method without arguments as an attribute. The instance's `__dict__` keeps the value."""
 
     def __init__(self, method: Callable[[Any], T]) -> None:
         self._method = method

@@ -1,13 +1,9 @@
-"""How many threads work takes if nobody says.
+"""How many threads to use, and one pool of threads for all work of a process, made when it is first needed.
 
-Layer: beside `errors`, the lowest.
+The thread that asks works too, and takes the parts that no other thread has begun. So work that asks for more work
+always ends, whatever the size of the pool. A forked process makes a pool of its own.
 
-Work shared among the threads of a process: one pool for all of it, made when it is first needed.
-
-The thread that asks works too, and takes what no other thread has begun. So work that is asked for within work always
-ends, whatever the size of the pool. A process that is forked makes a pool of its own.
-
-Layer: beside `errors`, the lowest.
+Layer: the lowest, beside `errors`.
 """
 
 import os
@@ -22,14 +18,14 @@ __all__ = ["default_threads", "for_each", "threads_of_rank"]
 
 
 def default_threads(asked: int | None = None) -> int:
-    """Return the threads to use: those asked for, else the cores this process may run on."""
+    """Return `asked`, or by default the number of cores that this process may run on."""
     if asked is not None:
         return asked
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_of_rank(asked: int | None = None) -> int:
-    """Return the threads of this process: those asked for, else its share of the cores, if torchrun started several."""
+    """Return `asked`, or by default this process's share of the cores; torchrun may have started several processes."""
     if asked is not None:
         return asked
     return max(1, default_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -38,35 +34,35 @@ def threads_of_rank(asked: int | None = None) -> int:
 T = TypeVar("T")
 
 _pools: dict[int, tuple[int, "ThreadPoolExecutor"]] = {}
-"""By process, of how many threads it is at most, and the pool."""
+"""By process id: the largest number of threads of the pool, and the pool."""
 
 
 def for_each(work: Callable[[T], None], parts: Sequence[T], threads: int) -> None:
-    """Do the work for every part, in up to `threads` threads at once, of which the caller's is one.
+    """Do the work for every part, in up to `threads` threads at once. The caller's thread is one of them.
 
-    The first error, by the order of parts, is raised when what has begun is done; what has not begun is left.
+    After an error no further part is begun. Of all errors, that of the first part is raised, once every thread is done.
     """
     helpers = min(threads, len(parts)) - 1
     if helpers < 1:
         for part in parts:
             work(part)
         return
-    todo = _Todo(work, parts)
+    queue = _PartQueue(work, parts)
     pool = _pool(helpers)
-    jobs = [pool.submit(todo.run) for _ in range(helpers)]
+    jobs = [pool.submit(queue.run) for _ in range(helpers)]
     try:
-        todo.run()
+        queue.run()
     finally:
-        todo.stop()
+        queue.stop()
         for job in jobs:
-            if not job.cancel():  # one that has begun writes to what belongs to the caller
+            if not job.cancel():  # a job that has begun writes to the memory of the caller
                 job.result()
-    if todo.errors:
-        raise todo.errors[min(todo.errors)]
+    if queue.errors:
+        raise queue.errors[min(queue.errors)]
 
 
-class _Todo(Generic[T]):
-    """Parts that threads take one after the other. errors : by the number of the part"""
+class _PartQueue(Generic[T]):
+    """Parts that threads take one after the other. errors : by index of the part"""
 
     def __init__(self, work: Callable[[T], None], parts: Sequence[T]) -> None:
         self._work, self._parts = work, parts
@@ -75,30 +71,30 @@ class _Todo(Generic[T]):
         self.errors: dict[int, Exception] = {}
 
     def run(self) -> None:
-        """Do what is left, until nothing is or something fails."""
-        while (number := self._take()) is not None:
+        """Work on the remaining parts, until there are none or one fails."""
+        while (index := self._next_index()) is not None:
             try:
-                self._work(self._parts[number])
-            except Exception as error:  # noqa: BLE001 (raised by the thread that asked)
-                self.errors[number] = error
+                self._work(self._parts[index])
+            except Exception as error:  # noqa: BLE001 (the thread that asked raises it)
+                self.errors[index] = error
                 self.stop()
 
     def stop(self) -> None:
-        """Leave what has not begun."""
+        """Drop the parts that no thread has begun."""
         with self._lock:
             self._next = len(self._parts)
 
-    def _take(self) -> int | None:
+    def _next_index(self) -> int | None:
         with self._lock:
-            number, self._next = self._next, self._next + 1
-        return number if number < len(self._parts) else None
+            index, self._next = self._next, self._next + 1
+        return index if index < len(self._parts) else None
 
 
 def _pool(threads: int) -> "ThreadPoolExecutor":
-    """The pool of this process, of at least so many threads. One that is too small ends with the work it has."""
+    """The pool of this process, with at least so many threads. A smaller pool finishes its work and is replaced."""
     known = _pools.get(os.getpid())
     if known is None or known[0] < threads:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to import, for threads only)
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (slow to import, needed for threads only)
 
         known = threads, ThreadPoolExecutor(threads, thread_name_prefix="smalti")
         _pools[os.getpid()] = known

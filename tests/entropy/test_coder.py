@@ -29,7 +29,7 @@ def test_groups_come_back_in_order_and_nothing_is_left():
 
 
 def reference_decode(data, groups):
-    """The coder as docs/format.md states it, in plain integers: what a reader in another language would write."""
+    """The coder as docs/format.md states it, in plain integers, as a reader in another language would have it."""
     words = np.frombuffer(data, "<u4").tolist()
     state = 0
 
@@ -42,9 +42,9 @@ def reference_decode(data, groups):
         units = table.frequencies.astype(np.int64) << (24 - table.precision)
         lefts = np.cumsum(units) - units
         for _ in range(count if len(table.symbols) > 1 else 0):
-            place = state & (1 << 24) - 1
-            symbol = int(np.searchsorted(lefts + units, place, side="right"))
-            state = refill((state >> 24) * int(units[symbol]) + place - int(lefts[symbol]))
+            quantile = state & (1 << 24) - 1
+            symbol = int(np.searchsorted(lefts + units, quantile, side="right"))
+            state = refill((state >> 24) * int(units[symbol]) + quantile - int(lefts[symbol]))
             decoded.append(symbol)
     assert state == 0 and not words
     return decoded
@@ -53,13 +53,13 @@ def reference_decode(data, groups):
 SYMBOLS, MORE = [i * i % 7 % 4 for i in range(60)], [1, 4, 4, 1, 4]
 
 
-def test_the_coder_is_the_one_that_is_written_down():
+def test_the_coder_is_the_one_of_the_specification():
     data = encode((SYMBOLS, WIDE), ([2, 2], SINGLE), (MORE, SPARSE))
     assert reference_decode(data, [(60, WIDE), (2, SINGLE), (5, SPARSE)]) == SYMBOLS + MORE
 
 
 def test_golden_words():
-    """Bits of format 0: were these to change, no file written before could be read."""
+    """Bits of format 0. If they changed, no older file could be read."""
     data = encode((SYMBOLS, WIDE), (MORE, SPARSE))
     assert [f"{word:08x}" for word in np.frombuffer(data, "<u4")] == GOLDEN
     decoder = SymbolDecoder(data)

@@ -24,11 +24,11 @@ def test_rounding_keeps_every_seen_symbol_and_no_other(counts, precision):
 
 
 @given(counts_lists)
-def test_rounding_is_within_a_unit_where_nothing_was_lifted(counts):
-    precision, wanted = 24, np.array(counts, np.float64) / sum(counts) * 2**24
-    if (wanted[wanted > 0] >= 1).all():
+def test_rounding_is_within_a_unit_if_no_symbol_is_lifted(counts):
+    precision, exact = 24, np.array(counts, np.float64) / sum(counts) * 2**24
+    if (exact[exact > 0] >= 1).all():
         table = FrequencyTable.from_counts(np.array(counts, np.int64), precision)
-        assert np.abs(table.frequencies - wanted).max() < 1
+        assert np.abs(table.frequencies - exact).max() < 1
 
 
 def test_ties_go_to_the_lower_symbol():
@@ -60,7 +60,7 @@ def test_frequencies_that_make_no_table(frequencies, precision):
 
 
 def symbol_at(model, quantile):
-    """The symbol that constriction's model has at a point of its 24-bit range, asked of the coder itself."""
+    """The symbol at a point of the 24-bit range of constriction's model, as the coder itself decodes it."""
     coder = constriction.stream.stack.AnsCoder(np.array([quantile, 1], np.uint32))
     return int(coder.decode(model))
 

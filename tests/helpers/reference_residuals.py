@@ -1,4 +1,4 @@
-"""Corrections read as docs/format.md says, one value at a time: slow, and nothing shared with smalti.residual."""
+"""Residuals read as docs/format.md says, one value at a time: slow, and without code of smalti.residual."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Crude decoders of digits, and a whole archive's corrections made as a writer makes them."""
+"""A crude decoder of digits, and the residuals of a whole archive, made as a writer makes them."""
 
 from dataclasses import dataclass
 
@@ -21,10 +21,10 @@ def block_means(images):
 
 @dataclass(frozen=True)
 class Packed:
-    """What a writer makes of images, of which a decoder makes `base`; `blocks` are streams of `block_images`."""
+    """The residuals of images as a writer stores them. base : the decoder's images; blocks : coded residuals"""
 
     base: np.ndarray
-    corrections: Residuals
+    residuals: Residuals
     prior: ResidualPrior
     section: bytes
     blocks: list[bytes]
@@ -35,7 +35,7 @@ class Packed:
         return len(self.section) + sum(len(block) for block in self.blocks)
 
     def decode(self, number, rows=None):
-        """Some rows of a block, decoded from bytes alone and the bases that are asked for."""
+        """Some rows of a block, decoded from bytes alone and the bases that this needs."""
         base = self.base[number * self.block_images : (number + 1) * self.block_images]
         prior = ResidualPrior.from_bytes(self.section, self.base.shape[1:])
         rows = np.arange(len(base)) if rows is None else np.asarray(rows, np.intp)
@@ -46,7 +46,7 @@ class Packed:
 
 
 def choose_all(images, base, max_sse):
-    """Corrections of all images, chosen batch by batch, and their counts."""
+    """Residuals of all images, chosen batch by batch, and their counts."""
     estimator, counts, parts = ResidualEstimator(), ResidualCounts(), []
     for start in range(0, len(images), BATCH):
         batch = slice(start, start + BATCH)
@@ -56,11 +56,11 @@ def choose_all(images, base, max_sse):
 
 
 def pack(images, base, max_mse, block_images=48):
-    """Everything an archive stores for its corrections, or None if no image needs any."""
-    corrections, counts = choose_all(images, base, max_squared_error(max_mse, images.shape[1:]))
-    if not len(corrections.rows):
+    """Everything that an archive stores for its residuals, or None if no image needs any."""
+    residuals, counts = choose_all(images, base, max_squared_error(max_mse, images.shape[1:]))
+    if not len(residuals.rows):
         return None
     prior = ResidualPrior.fit(counts, images.shape[1:])
-    pieces = [slice(start, start + block_images) for start in range(0, len(images), block_images)]
-    blocks = [prior.encode(base[piece], corrections.part(piece)) for piece in pieces]
-    return Packed(base, corrections, prior, prior.to_bytes(), blocks, block_images)
+    parts = [slice(start, start + block_images) for start in range(0, len(images), block_images)]
+    blocks = [prior.encode(base[part], residuals.part(part)) for part in parts]
+    return Packed(base, residuals, prior, prior.to_bytes(), blocks, block_images)

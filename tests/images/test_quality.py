@@ -38,7 +38,7 @@ def test_ssim_of_digits_is_that_of_scikit_image(strength: float) -> None:
 def test_ssim_of_colours_is_that_of_scikit_image(height: int, width: int, channels: int, seed: int) -> None:
     metrics = pytest.importorskip("skimage.metrics")
     images = noise(3, height, width, channels, seed=seed)
-    images[0] = 255  # flat and extreme: where sums are largest
+    images[0] = 255  # flat and extreme, so that sums are largest
     decoded = with_noise(images, 30, seed)
     expected = [
         metrics.structural_similarity(a / 255, b / 255, data_range=1.0, channel_axis=-1)
@@ -95,12 +95,12 @@ def test_squared_errors_are_exact_integers() -> None:
 def test_large_images_and_many_chunks_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     images = noise(7, 40, 40, 3)
     decoded = with_noise(images, 9)
-    whole, pieces = QualityMeter(), QualityMeter()
+    whole, parts = QualityMeter(), QualityMeter()
     whole.add(images, decoded)
     monkeypatch.setattr("smalti.images.quality._CHUNK_BYTES", 1)
-    pieces.add(images, decoded)
-    assert pieces.result().mse_mean == whole.result().mse_mean
-    assert pieces.result().ssim_mean == pytest.approx(whole.result().ssim_mean, rel=1e-14)
+    parts.add(images, decoded)
+    assert parts.result().mse_mean == whole.result().mse_mean
+    assert parts.result().ssim_mean == pytest.approx(whole.result().ssim_mean, rel=1e-14)
 
 
 def test_ssim_is_absent_with_a_reason_and_never_zero() -> None:
@@ -146,7 +146,7 @@ def test_images_of_other_shapes_count_alike() -> None:
 def test_16_bits_are_measured_in_units_of_their_own(strength: float) -> None:
     metrics = pytest.importorskip("skimage.metrics")
     images = digits()[:40].astype(np.uint16) * 257
-    images[0] = 65_535  # flat and extreme: where sums are largest
+    images[0] = 65_535  # flat and extreme, so that sums are largest
     noisy = images + np.random.default_rng(1).normal(0, strength, images.shape)
     decoded = noisy.round().clip(0, 65_535).astype(np.uint16)
     expected = [

@@ -1,4 +1,4 @@
-"""Each name of a split, of labels and of metadata means the same for every kind of source."""
+"""Every name of a split, of labels and of metadata means the same for every kind of source."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_a_name_of_a_split_means_the_same_everywhere(tmp_path: Path, read, word:
     assert found == {part, other}
 
 
-def test_splits_are_known_in_any_case_of_letters() -> None:
+def test_splits_are_known_in_upper_and_lower_case() -> None:
     assert is_split("Train") and is_split("VALIDATION") and not is_split("trains")
     assert set(SPLIT_NAMES.values()) == set(SPLIT_ORDER)
 

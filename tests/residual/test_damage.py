@@ -27,7 +27,7 @@ def decode(packed, section, stream):
 
 
 def test_a_flipped_bit_gives_a_clear_error_or_pixels(packed):
-    """What is not noticed here, the checksums of sections and pixels catch."""
+    """Flips that go unnoticed here are caught by the checksums of sections and pixels."""
     noticed = 0
     for number in range(0, 8 * len(packed.blocks[0]), 37):
         stream = bytearray(packed.blocks[0])
@@ -47,12 +47,12 @@ def test_a_flipped_bit_in_the_tables_gives_a_clear_error_or_pixels(packed):
             assert decode(packed, bytes(section), packed.blocks[0]).shape == packed.base.shape
 
 
-@pytest.mark.parametrize("kept", [0, 1, 2, 5, -1])
-def test_cut_bytes_are_refused(packed, kept):
+@pytest.mark.parametrize("size", [0, 1, 2, 5, -1])
+def test_cut_bytes_are_refused(packed, size):
     with pytest.raises(DamagedArchiveError):
-        decode(packed, packed.section, packed.blocks[0][:kept])
+        decode(packed, packed.section, packed.blocks[0][:size])
     with pytest.raises(DamagedArchiveError):
-        decode(packed, packed.section[:kept], packed.blocks[0])
+        decode(packed, packed.section[:size], packed.blocks[0])
 
 
 def test_added_bytes_are_refused(packed):
@@ -103,7 +103,7 @@ def test_a_field_out_of_range_is_refused(packed, changes, message):
         ResidualPrior.from_bytes(with_head(packed.section, **changes), SHAPE)
 
 
-def test_what_a_later_release_wrote_is_named(packed):
+def test_data_of_a_later_release_are_named(packed):
     with pytest.raises(UnsupportedArchiveError, match="kind 3"):
         ResidualPrior.from_bytes(with_head(packed.section, kind=3), SHAPE)
     modes = HEAD.unpack_from(packed.section)[4]

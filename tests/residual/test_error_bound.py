@@ -14,7 +14,7 @@ BASES = {"means of blocks": block_means, "black": np.zeros_like, "white": lambda
 
 @pytest.mark.parametrize("max_mse", [0, 1e-4, 1e-3, 0.005, 0.01, 0.05])
 @pytest.mark.parametrize("base", BASES)
-def test_every_image_keeps_the_promise(digits, base, max_mse):
+def test_every_image_is_within_its_bound(digits, base, max_mse):
     images = digits.images[..., None]
     base = BASES[base](images)
     packed = pack(images, base, max_mse)
@@ -22,32 +22,32 @@ def test_every_image_keeps_the_promise(digits, base, max_mse):
     bound = int(max_mse * 255**2 * 28**2)
     errors = np.sum((decoded.astype(int) - images) ** 2, axis=(1, 2, 3))
     assert (errors <= bound).all()
-    np.testing.assert_array_equal(decoded, apply_residuals(base, packed.corrections))
+    np.testing.assert_array_equal(decoded, apply_residuals(base, packed.residuals))
 
 
 def test_only_images_beyond_the_bound_are_touched(digits):
     images = digits.images[..., None]
     base = block_means(images)
     bound = int(np.median(squared_errors(images, base)))
-    corrections, _ = choose_all(images, base, bound)
-    np.testing.assert_array_equal(corrections.modes != 0, squared_errors(images, base) > bound)
-    assert not (corrections.corrected & corrections.stored).any()
+    residuals, _ = choose_all(images, base, bound)
+    np.testing.assert_array_equal(residuals.modes != 0, squared_errors(images, base) > bound)
+    assert not (residuals.corrected & residuals.stored).any()
 
 
-def test_a_looser_promise_takes_fewer_bytes(digits):
+def test_a_looser_bound_takes_fewer_bytes(digits):
     images = digits.images[..., None]
     sizes = [pack(images, block_means(images), max_mse).stored_bytes for max_mse in (0.02, 0.01, 0.005, 0.001, 0)]
     assert sizes == sorted(sizes)
-    assert 4 * sizes[0] < sizes[-1]  # just beyond the bound, few pixels are corrected
+    assert 4 * sizes[0] < sizes[-1]  # just beyond the bound, few pixels have residuals
 
 
 def test_a_good_base_is_used_and_a_bad_one_is_not(digits):
     images = digits.images[..., None]
     near = np.clip(images.astype(int) + (np.indices(images.shape).sum(axis=0) % 3 - 1), 0, 255).astype(np.uint8)
-    assert not pack(images, near, 0).corrections.stored.any()
+    assert not pack(images, near, 0).residuals.stored.any()
     noise = np.random.default_rng(1).integers(0, 256, images.shape, np.uint8)
-    modes = pack(images, noise, 0).corrections.modes
-    assert (modes <= EXACT).all()  # steps from noise never pay; exact pixels may, for their contexts tell nothing
+    modes = pack(images, noise, 0).residuals.modes
+    assert (modes <= EXACT).all()  # steps from noise never pay; exact pixels may, because their contexts say nothing
     assert np.isin(modes, list(STORED)).mean() > 0.5
 
 
@@ -63,7 +63,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_no_error_at_all_for_anything(case):
+def test_a_bound_of_zero_is_lossless_for_anything(case):
     random = np.random.default_rng(0)
     images = CASES[case](random)
     for base in (np.zeros_like(images), random.integers(0, 256, images.shape, np.uint8), ~images):
@@ -72,7 +72,7 @@ def test_no_error_at_all_for_anything(case):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_the_promise_holds_for_any_images(data):
+def test_the_bound_holds_for_any_images(data):
     shape = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4)))
     images, base = (data.draw(nps.arrays(np.uint8, shape)) for _ in range(2))
     max_mse = data.draw(st.sampled_from([0, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]))

@@ -33,7 +33,7 @@ def test_predictions_of_smooth_images_are_small():
     assert not predict(4, ramp)[:, 1:, 1:].any()
 
 
-def test_levels_and_symbols_are_each_other():
+def test_levels_and_symbols_are_inverse():
     levels = np.arange(-127, 128)
     assert sorted(to_symbols(levels).tolist()) == list(range(255))
     np.testing.assert_array_equal(to_levels(to_symbols(levels)), levels)
@@ -43,7 +43,7 @@ def test_levels_and_symbols_are_each_other():
 
 
 @pytest.mark.parametrize("mode", STEPS)
-def test_levels_are_added_and_held_within_range(mode):
+def test_levels_are_added_and_clipped(mode):
     base = np.array([0, 100, 100, 255], np.uint8).reshape(1, 2, 2, 1)
     symbols = to_symbols(np.array([-127, 1, -1, 127])).reshape(base.shape)
     step = STEPS[mode]
@@ -51,7 +51,7 @@ def test_levels_are_added_and_held_within_range(mode):
     assert rebuild(np.array([mode], np.uint8), symbols, base).ravel().tolist() == expected
 
 
-def test_contexts_of_flat_and_busy_places():
+def test_contexts_of_flat_and_busy_images():
     flat = contexts_of(np.array([0, 128, 255], np.uint8).reshape(3, 1, 1, 1))
     assert flat.ravel().tolist() == [0, 8 * 10, 8 * 15]
     image = np.zeros((1, 5, 5, 2), np.uint8)
@@ -64,14 +64,14 @@ def test_contexts_of_flat_and_busy_places():
     assert CONTEXTS == 128
 
 
-def test_corrections_that_do_not_fit_themselves_are_refused():
+def test_residuals_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match="do not fit"):
         Residuals(np.array([0, EXACT], np.uint8), np.zeros((2, 3, 3, 1), np.uint8))
     with pytest.raises(UsageError, match="below"):
         Residuals(np.array([MODES], np.uint8), np.zeros((1, 3, 3, 1), np.uint8))
 
 
-def test_parts_of_corrections_are_those_of_their_images():
+def test_parts_of_residuals_are_those_of_their_images():
     modes = np.array([0, 5, 0, 1, 7, 0], np.uint8)
     symbols = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)
     whole = Residuals(modes, symbols)

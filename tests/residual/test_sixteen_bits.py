@@ -1,4 +1,4 @@
-"""The promise for pixels of 16 bits; what both depths share is tested with 8 bits."""
+"""The error bound of 16-bit pixels. The parts that both depths share are tested with 8 bits."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ ALL = np.arange(1 << 16).astype(np.uint16)
 
 
 def slopes(count=60, noise=20.0, channels=1, seed=0):
-    """Waves with noise, and what a decoder that knows nothing of the noise makes of them."""
+    """Waves with noise, and the waves alone, as a decoder that knows nothing of the noise gives them."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:16, :16]
     wave = 3_000 + 2_000 * np.sin(rows / 5 + rng.uniform(0, 6, (count, 1, 1))) * np.cos(columns / 7)
@@ -49,9 +49,9 @@ def packed(images, base, max_mse):
         batch = slice(start, start + 16)
         parts.append(choose_residuals(images[batch], base[batch], bound, estimator))
         counts.add(base[batch], parts[-1])
-    corrections = Residuals.join(parts)
+    residuals = Residuals.join(parts)
     prior = ResidualPrior.fit(counts, images.shape[1:])
-    return corrections, prior.to_bytes(), prior.encode(base, corrections)
+    return residuals, prior.to_bytes(), prior.encode(base, residuals)
 
 
 def unpacked(section, stream, base, rows=None):
@@ -81,7 +81,7 @@ def test_exact_symbols_give_any_image_on_any_base():
 
 
 @pytest.mark.parametrize("mode", WIDE_STEPS)
-def test_steps_are_added_and_held_within_range(mode):
+def test_steps_are_added_and_clipped(mode):
     base = np.array([0, 30_000, 30_000, 65_535], np.uint16).reshape(1, 2, 2, 1)
     levels, step = np.array([-32_767, 1, -1, 32_768]), WIDE_STEPS[mode]
     found = rebuild(np.array([mode], np.uint8), to_symbols(levels, WIDE).reshape(base.shape), base)
@@ -99,19 +99,19 @@ def test_contexts_are_numbers_of_digits():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("max_mse", [0, 1e-8, 5e-8, 1e-3])
-def test_every_image_keeps_the_promise(max_mse, channels):
+def test_every_image_is_within_its_bound(max_mse, channels):
     images, base = slopes(channels=channels)
-    images[7], base[9] = 65_535, 0  # far from what the decoder makes of them
-    corrections, section, stream = packed(images, base, max_mse)
+    images[7], base[9] = 65_535, 0  # far from their bases
+    residuals, section, stream = packed(images, base, max_mse)
     decoded = unpacked(section, stream, base)
-    assert (decoded == apply_residuals(base, corrections)).all()
+    assert (decoded == apply_residuals(base, residuals)).all()
     assert (squared_errors(images, decoded) <= max_squared_error(max_mse, images.shape[1:], WIDE)).all()
     assert max_mse or (decoded == images).all()
     some = [0, 7, 9, 40]
     assert (unpacked(section, stream, base, some) == decoded[some]).all()
 
 
-def test_lossless_costs_about_what_the_noise_holds():
+def test_lossless_costs_about_the_entropy_of_the_noise():
     images, base = slopes(count=200, noise=50)
     _, section, stream = packed(images, base, 0)
     entropy = np.log2(50 * np.sqrt(2 * np.pi * np.e))
@@ -124,7 +124,7 @@ def test_noise_costs_hardly_more_than_it_is():
     assert len(section) + len(stream) < 1.02 * images.nbytes
 
 
-def test_bounds_are_of_the_whole_range():
+def test_bounds_cover_the_whole_range():
     assert max_squared_error(1, (2, 3, 4), WIDE) == 65_535**2 * 24
     black, white = np.zeros((1, 300, 300, 1), np.uint16), np.full((1, 300, 300, 1), 65_535, np.uint16)
     assert squared_errors(black, white).tolist() == [65_535**2 * 90_000]

@@ -24,9 +24,9 @@ posix = pytest.mark.skipif(not POSIX, reason="permissions, limits and kill signa
 
 @pytest.fixture(params=["nameless", "hidden", "no links", "no /proc"])
 def any_system(request, monkeypatch):
-    """Linux with nameless files, a system without them, one without links, and one that gives them no name later."""
+    """Linux with nameless files, a system without them, one without links, and one that cannot name them later."""
     if request.param == "nameless" and sys.platform != "linux":
-        pytest.skip("files without a name are known to Linux alone")
+        pytest.skip("only Linux has files without a name")
     if request.param in ("hidden", "no links"):
         monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
     link = os.link
@@ -68,7 +68,7 @@ def test_a_new_file_and_a_replaced_one(tmp_path, any_system):
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, ValueError, SystemExit])
-def test_what_is_raised_inside_leaves_the_old_file(tmp_path, any_system, raised):
+def test_an_error_in_the_block_leaves_the_old_file(tmp_path, any_system, raised):
     (tmp_path / "a").write_bytes(b"old")
     for name in ("a", "b"):
         with pytest.raises(raised), atomic_file(tmp_path / name, overwrite=True) as file:
@@ -87,7 +87,7 @@ def test_nothing_is_seen_before_the_end(tmp_path):
 
 def test_two_writers_without_force_one_wins(tmp_path, any_system):
     if any_system == "no links":
-        pytest.skip("without links only a look just before the rename protects what came into being meanwhile")
+        pytest.skip("without links, only a check just before the rename protects a file that came into being meanwhile")
     first, second = atomic_file(tmp_path / "a"), atomic_file(tmp_path / "a")
     first.__enter__().write(b"first")
     second.__enter__().write(b"second")
@@ -123,7 +123,7 @@ def test_links_are_followed(tmp_path):
     (tmp_path / "real").mkdir()
     target, link = tmp_path / "real" / "a", tmp_path / "link"
     link.symlink_to(target)
-    put(link, b"one")  # a link to nothing: as with open, the target is made
+    put(link, b"one")  # as with open, the missing target of a link is made
     with pytest.raises(OutputExistsError):
         put(link, b"two")
     put(link, b"three", overwrite=True)
@@ -181,7 +181,7 @@ def test_the_owner_is_kept(tmp_path):
 
 @pytest.fixture
 def nobody():
-    """Whoever runs the tests, as a user whom permissions bind."""
+    """Run the test as a user to whom permissions apply."""
     if ROOT:
         os.seteuid(65534)
     yield
@@ -203,7 +203,7 @@ def test_a_folder_without_permission(nobody):
             with pytest.raises(OutputError, match="no permission"):
                 check_output(path, True)
         assert (folder / "a").read_bytes() == b"old" and left(folder) == ["a"]
-        folder.chmod(0o333)  # writable and not readable
+        folder.chmod(0o333)  # writable but not readable
         put(folder / "a", b"new", overwrite=True)
         folder.chmod(0o755)
         assert (folder / "a").read_bytes() == b"new" and left(folder) == ["a"]
@@ -214,7 +214,7 @@ def small_disk(tmp_path):
     """A file system of 200 kB in memory, and a function that makes it read-only."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "smalti-test", str(tmp_path)]
     if not ROOT or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a small file system; the limit of file sizes is tested in its place")
+        pytest.skip("no right to mount a small file system; the limit of file sizes is tested instead")
     yield tmp_path, lambda: subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
     subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -261,7 +261,7 @@ def test_a_limit_of_file_sizes(tmp_path, kind, monkeypatch):
 
 
 def write_for_ever(folder, started):
-    """What a child process does until it is killed."""
+    """The work of a child process, until it is killed."""
     try:
         for number in itertools.count(1):
             with atomic_file(folder / "a", overwrite=True) as file:
@@ -275,7 +275,7 @@ def write_for_ever(folder, started):
 @posix
 @pytest.mark.parametrize("kind", ["nameless", "hidden"])
 def test_kills_at_random_moments(tmp_path, kind, monkeypatch):
-    """The file is whole after each of them, and what a killed writer left is gone when the next one has written."""
+    """After each kill the file is whole, and the next writer removes the leftovers of killed ones."""
     if kind == "hidden":
         monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
     moments, path, left_over = random.Random(1), tmp_path / "a", 0
@@ -297,7 +297,7 @@ def test_kills_at_random_moments(tmp_path, kind, monkeypatch):
         left_over = max(left_over, len(left(tmp_path)) - 1)
     put(path, b"end", overwrite=True)
     assert left(tmp_path) == ["a"]
-    assert kind == "nameless" or left_over  # else nothing was left that could have been removed
+    assert kind == "nameless" or left_over  # else no leftover was there to be removed
 
 
 def test_hidden_files_of_dead_writers_are_removed_and_no_others(tmp_path):
@@ -324,8 +324,8 @@ def test_hidden_files_in_use_stay(tmp_path, monkeypatch):
 
 
 @posix
-def test_a_new_writer_that_is_taken_for_a_dead_one(tmp_path, monkeypatch):
-    """Another process may find a hidden file between its making and its lock, and remove it."""
+def test_a_new_writer_that_seems_stale(tmp_path, monkeypatch):
+    """Another process may find a hidden file after it was made and before it was locked, and remove it."""
     monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
     lock, calls = files._lock, []
 

@@ -1,4 +1,4 @@
-"""A folder output brings its own files to the disk, and does not wait for all disks of the machine."""
+"""A folder output syncs its own files to the disk, and does not wait for all disks of the machine."""
 
 import os
 from pathlib import Path

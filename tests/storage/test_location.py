@@ -40,7 +40,7 @@ def planted_in_memory(root: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("place", "url"),
+    ("location", "url"),
     [
         ("s3://bucket/a", True),
         ("HTTPS://host/a", True),
@@ -54,12 +54,12 @@ def planted_in_memory(root: str) -> str:
         ("://", False),
     ],
 )
-def test_urls_are_told_from_paths(place: str | Path, url: bool) -> None:
-    assert is_url(place) == url
+def test_urls_are_told_from_paths(location: str | Path, url: bool) -> None:
+    assert is_url(location) == url
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("location", "words"),
     [
         ("https://user:secret@host/a/b.npy?token=secret#secret", "https://host/a/b.npy"),
         ("zip://a/b.npy::https://me:secret@host/a.zip?sig=secret", "zip://a/b.npy::https://host/a.zip"),
@@ -69,12 +69,12 @@ def test_urls_are_told_from_paths(place: str | Path, url: bool) -> None:
         ("", "''"),
     ],
 )
-def test_places_are_shown_without_credentials(place: str | Path, words: str) -> None:
-    assert redacted(place) == words
+def test_locations_are_printed_without_credentials(location: str | Path, words: str) -> None:
+    assert redacted(location) == words
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "neighbour", "child"),
+    ("location", "name", "neighbour", "child"),
     [
         ("s3://b/c/a.npy", "a.npy", "s3://b/c/x y", "s3://b/c/a.npy/x y"),
         ("https://h/c/a.npy?q=1", "a.npy", "https://h/c/x%20y?q=1", "https://h/c/a.npy/x%20y?q=1"),
@@ -84,8 +84,8 @@ def test_places_are_shown_without_credentials(place: str | Path, words: str) -> 
         ("https://h/a%20b", "a b", "https://h/x%20y", "https://h/a%20b/x%20y"),
     ],
 )
-def test_names_beside_and_below_a_url(place: str, name: str, neighbour: str, child: str) -> None:
-    assert (name_of(place), beside(place, "x y"), below(place, "x y")) == (name, neighbour, child)
+def test_names_beside_and_below_a_url(location: str, name: str, neighbour: str, child: str) -> None:
+    assert (name_of(location), beside(location, "x y"), below(location, "x y")) == (name, neighbour, child)
 
 
 def test_names_beside_and_below_a_path() -> None:
@@ -121,7 +121,7 @@ def test_a_web_folder_is_listed_by_the_links_of_its_page(tmp_path: Path) -> None
             assert size_bytes(below(url, name)) == size
 
 
-def test_a_web_file_is_read_by_ranges_and_kept_in_part(tmp_path: Path) -> None:
+def test_a_web_file_is_read_by_ranges_and_cached_in_part(tmp_path: Path) -> None:
     data = bytes(range(256)) * (1 << 17)  # 32 MiB
     (tmp_path / "a.bin").write_bytes(data)
     with served(tmp_path) as url, open_binary(url + "a.bin") as file:
@@ -156,7 +156,12 @@ def test_a_server_without_ranges_is_refused_in_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_line_without_credentials(what: str, url: str, words: str) -> None:
-    ask = {"open": open_binary, "list": lambda place: list(list_files(place)), "kind": kind_of, "size": size_bytes}
+    ask = {
+        "open": open_binary,
+        "list": lambda location: list(list_files(location)),
+        "kind": kind_of,
+        "size": size_bytes,
+    }
     with pytest.raises(SourceError, match=words) as raised:
         ask[what](url)
     assert "secret" not in str(raised.value)
@@ -164,11 +169,11 @@ def test_errors_are_one_line_without_credentials(what: str, url: str, words: str
     assert raised.value.__suppress_context__
 
 
-@pytest.mark.parametrize("place", ["memory://places/none", "none/at/all", "a\0b", "x" * 5000])
-def test_what_is_missing_is_a_source_error(place: str) -> None:
+@pytest.mark.parametrize("location", ["memory://places/none", "none/at/all", "a\0b", "x" * 5000])
+def test_a_missing_file_is_a_source_error(location: str) -> None:
     for ask in (open_binary, size_bytes, lambda root: list(list_files(root))):
         with pytest.raises(SourceError) as raised:
-            ask(place)
+            ask(location)
         assert "\n" not in str(raised.value)
 
 
@@ -197,7 +202,7 @@ except MissingDependencyError as error:
         raise MissingDependencyError(found.stdout.strip())
 
 
-def test_local_places_need_no_fsspec(tmp_path: Path) -> None:
+def test_local_files_need_no_fsspec(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     program = f"""
 import sys

@@ -1,4 +1,4 @@
-"""Two changes of one archive at once: one of them is refused, and none is lost."""
+"""Two changes of one archive at once: one is refused, and none is lost."""
 
 import multiprocessing
 import subprocess
@@ -33,7 +33,7 @@ def _path(tmp_path):
 
 @contextmanager
 def locked_elsewhere(path):
-    """The archive while another process is changing it."""
+    """Within, another process is changing the archive."""
     holding = f"with locked({str(path)!r}): print('locked', flush=True); input()"
     script = f"from smalti.storage.locking import locked\n{holding}"
     command = [sys.executable, "-c", script]
@@ -46,7 +46,7 @@ def locked_elsewhere(path):
 
 
 def test_a_change_is_refused_at_once_while_another_process_makes_one(tmp_path, path):
-    """Before: both were made, and that which ended first was lost."""
+    """Without the lock, both are made, and the one that ends first is lost."""
     more, before = made(tmp_path / "more.smalti", 3), path.read_bytes()
     changes = {
         "append": partial(append_archive, path, more),
@@ -62,7 +62,7 @@ def test_a_change_is_refused_at_once_while_another_process_makes_one(tmp_path, p
         assert path.read_bytes() == before
         with open_images(path) as opened:  # readers go on
             assert len(opened) == 6
-        drop_images(path, [0], tmp_path / "less.smalti")  # and so do changes that are written elsewhere
+        drop_images(path, [0], tmp_path / "less.smalti")  # and so do changes that are written to another file
     append_archive(path, more)
     with open_images(path) as opened:
         assert len(opened) == 9

@@ -1,4 +1,4 @@
-"""Archives that are opened from bytes and from file objects."""
+"""Archives opened from bytes and from file objects."""
 
 import io
 import pickle
@@ -12,7 +12,6 @@ from smalti.errors import DamagedArchiveError, NotAnArchiveError, SmaltiError, U
 
 
 def test_bytes_and_file_objects_are_archives(small):
-    """Before: TypeError."""
     data = small.path.read_bytes()
     with small.path.open("rb") as file:
         for given in (data, bytearray(data), memoryview(data), io.BytesIO(data), file):
@@ -30,7 +29,7 @@ def test_a_collection_and_a_pickled_one(small, tmp_path):
         whole[3]
 
 
-def test_what_is_no_archive_is_refused_in_one_line(small, tmp_path):
+def test_anything_else_is_refused_in_one_line(small, tmp_path):
     with pytest.raises(NotAnArchiveError, match="<bytes>: this is not a smalti archive"):
         smalti.open(b"PNG")
     with pytest.raises(DamagedArchiveError, match="<BytesIO>: "):

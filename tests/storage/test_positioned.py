@@ -1,4 +1,4 @@
-"""A stretch of a local file as a file of its own."""
+"""A byte range of a local file as a file of its own."""
 
 import pickle
 

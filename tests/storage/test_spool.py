@@ -71,7 +71,7 @@ with spool_folder(Path({str(out)!r})) as folder:
 
 
 @posix
-def test_what_has_such_a_name_and_is_no_folder_stays(tmp_path):
+def test_other_things_with_such_a_name_stay(tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / ".x.0123456789ab.spool").symlink_to(tmp_path / "kept")
     (tmp_path / ".x.0123456789ac.spool").write_bytes(b"a")
@@ -99,7 +99,7 @@ def test_no_such_folder(tmp_path, make):
 @posix
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_full_disk(tmp_path, monkeypatch, beside):
-    """A limit on the size of files stands for the full disk: the system refuses the write."""
+    """A limit on the size of files stands for the full disk: in both cases the system refuses the write."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     out = tmp_path / "x"
     file = spool_file(out if beside else None)
@@ -111,7 +111,7 @@ def test_a_full_disk(tmp_path, monkeypatch, beside):
         file.write(b"a")
         with pytest.raises(OutputError) as error:
             file.flush()
-        file.close()  # tries again to write what could not be written
+        file.close()  # tries again to write the bytes that could not be written
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)

@@ -1,4 +1,4 @@
-"""Sources on an S3 server (moto's) that is reached by storage options alone: nothing of it is in the environment."""
+"""Sources on an S3 server (moto's) that is reached by storage options alone, without the environment."""
 
 import pickle
 import traceback
@@ -98,15 +98,15 @@ def test_compress(bucket, tmp_path):
     assert SECRET.encode() not in out.read_bytes()
 
 
-def test_what_cannot_be_reached_is_told_without_secrets(bucket):
+def test_errors_of_unreachable_urls_hold_no_secrets(bucket):
     url, options = bucket
     wrong = {**options, "endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"connect_timeout": 1, "retries": {}}}
     cases = [(f"{url}/none.npy", options), (f"{url}/none.zarr", options), (f"{url}/*.none", options)]
     for spec, given in [*cases, (f"{url}/tiles.npy", wrong)]:
         with pytest.raises(SmaltiError) as error:
             open_source(spec, storage_options=given)
-        told = "".join(traceback.format_exception(error.value))
-        assert SECRET not in told and "\n" not in str(error.value)
+        printed = "".join(traceback.format_exception(error.value))
+        assert SECRET not in printed and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("spec", ["a/b.npy", "mnist", PIXELS, None])
@@ -118,7 +118,7 @@ def test_options_are_for_urls(spec, tmp_path):
         smalti.compress(given, tmp_path / "x.smalti", storage_options={"key": SECRET})
 
 
-def test_what_is_beside_and_below_has_the_same_options():
+def test_locations_beside_and_below_have_the_same_options():
     options = {"key": SECRET, "client_kwargs": {"region_name": "x"}}
     url = Url("s3://bucket/a/tiles.npy", options)
     for found in (beside(url, "b"), below(url, "b"), pickle.loads(pickle.dumps(url))):

@@ -1,4 +1,4 @@
-"""Files behind web servers, read as sources read them: how many requests, and what is checked."""
+"""Files behind web servers, read as sources read them: the number of requests, and the checks of answers."""
 
 import pickle
 
@@ -13,7 +13,7 @@ from smalti.sinks.sink import open_image_writer
 from smalti.sources.open import open_source
 from smalti.storage.location import open_binary
 from smalti.storage.ranges import http
-from smalti.storage.ranges.remote_file import BLOCK_BYTES, BLOCKS_KEPT, TAIL_BYTES, RemoteFile, SeekableFile
+from smalti.storage.ranges.remote_file import BLOCK_BYTES, MAX_CACHED_BLOCKS, TAIL_BYTES, RemoteFile, SeekableFile
 
 DATA = np.random.default_rng(0).bytes(5 * BLOCK_BYTES + 2 * TAIL_BYTES)
 
@@ -54,21 +54,21 @@ def test_small_files_are_one_request(web):
         assert len(web.asked) == 1 or name == "empty"
 
 
-def test_blocks_are_kept_up_to_a_number(web):
+def test_blocks_are_cached_up_to_a_number(web):
     with open_binary(web.url + "large") as file:
         for _ in range(3):
-            for block in range(BLOCKS_KEPT):
+            for block in range(MAX_CACHED_BLOCKS):
                 file.seek(block * BLOCK_BYTES + 7)
                 assert file.read(9) == DATA[block * BLOCK_BYTES + 7 :][:9]
-        assert len(web.gets) == 1 + BLOCKS_KEPT
-        file.seek(BLOCKS_KEPT * BLOCK_BYTES)
+        assert len(web.gets) == 1 + MAX_CACHED_BLOCKS
+        file.seek(MAX_CACHED_BLOCKS * BLOCK_BYTES)
         file.read(1)
         file.seek(BLOCK_BYTES)
         file.read(1)
-        assert len(web.gets) == 2 + BLOCKS_KEPT
-        file.seek(0)  # the block that was read longest ago was let go
+        assert len(web.gets) == 2 + MAX_CACHED_BLOCKS
+        file.seek(0)  # the block that was read longest ago was dropped
         file.read(1)
-        assert len(web.gets) == 3 + BLOCKS_KEPT
+        assert len(web.gets) == 3 + MAX_CACHED_BLOCKS
 
 
 def test_positions_are_those_of_a_file(web):
@@ -95,7 +95,7 @@ def test_small_files_are_read_from_a_server_without_ranges(web):
 
 
 @pytest.mark.parametrize("failures", [[503], [500, 429], ["cut"]])
-def test_failures_that_pass_are_tried_again(web, failures):
+def test_failures_that_pass_are_repeated(web, failures):
     with open_binary(web.url + "large") as file:
         web.failures = list(failures)
         assert file.read(100) == DATA[:100] and not web.failures
@@ -114,13 +114,13 @@ def test_a_file_that_changes_is_not_mixed(web):
             file.seek(BLOCK_BYTES) and file.read(100)
 
 
-def test_another_range_than_was_asked_for_is_refused(web, monkeypatch):
+def test_an_answer_with_another_range_is_refused(web, monkeypatch):
     answer = Handler.reply
 
-    def shifted(self, status, body, wanted, with_body, cut=False):
-        if status == 206 and not wanted.startswith("bytes=-"):
+    def shifted(self, status, body, byte_range, with_body, cut=False):
+        if status == 206 and not byte_range.startswith("bytes=-"):
             self.range = f"bytes 0-{len(body) - 1}/{len(DATA)}"
-        answer(self, status, body, wanted, with_body, cut)
+        answer(self, status, body, byte_range, with_body, cut)
 
     with open_binary(web.url + "large") as file:
         monkeypatch.setattr(Handler, "reply", shifted)

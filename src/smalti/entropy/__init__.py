@@ -1,4 +1,4 @@
-"""From tokens to bytes and back: stored integer frequencies and the coder that they drive.
+"""From tokens to bytes and back: integer frequencies that are stored, and the coder that they drive.
 
-Nothing here is learned by gradient and no float decides a symbol. Layer: below `archive`, above `errors`.
+Nothing here is trained by gradients, and no float decides a symbol. Layer: below `archive`, above `storage`.
 """

@@ -1,18 +1,14 @@
-"""Symbols to bytes and back, many symbols of one distribution at a time.
+"""The entropy coder: symbols to bytes and back, many symbols of one distribution at a time; and tables as bytes.
 
-A thin layer over constriction's stack coder (asymmetric numeral systems, Duda 2009; `AnsCoder`): the words are
-stored little-endian, a table of one symbol costs no bit and no call, and a decoder knows when it has been given
-exactly the bytes that were written. It knows nothing of images or tokens.
+It is a thin layer over constriction's stack coder (asymmetric numeral systems, Duda 2009; `AnsCoder`). Words are stored
+little-endian, a table of one symbol costs no bit and no call, and a decoder knows whether it got exactly the bytes that
+were written. It knows nothing of images or tokens.
 
-A group has one table, or a distribution for each of its symbols. Such distributions are rows of weights: the units of
-2**-24 that each symbol takes, less one, in whole numbers. Why the coder's table is then exactly that of the weights is
-in docs/decisions/0002-entropy-coder.md.
+A group of symbols has one table, or a distribution for each symbol. The latter are rows of weights: for each symbol,
+the units of 2**-24 that it gets, less one, in whole numbers. docs/decisions/0002-entropy-coder.md says why the coder's
+table is then exactly that of the weights.
 
-Many frequency tables of one precision as few bytes, and back with every check.
-
-A frequency f is split into its class, bit_length(f), and the class - 1 bits below its leading one. The classes
-of all tables are entropy-coded with one small table of their own; the bits below follow raw, since they are close
-to random. docs/format.md has the layout byte by byte.
+Layer: within `entropy`, above `frequency`.
 """
 
 import struct
@@ -29,14 +25,15 @@ __all__ = ["StackEncoder", "SymbolDecoder", "SymbolEncoder", "Weights", "pack_ta
 
 
 Weights = NDArray[np.float32]
-"""Distributions of symbols, [n, S] with S from 2: units less one, whole numbers, each row summing to 2**24 - S."""
+"""One distribution for each of n symbols, [n, S] with S >= 2: units less one, in whole numbers; each row sums to
+2**24 - S."""
 
-_EACH: Any = constriction.stream.model.Categorical(perfect=False)
-"""A distribution for each symbol."""
+_MODEL_OF_ROWS: Any = constriction.stream.model.Categorical(perfect=False)
+"""A model whose distributions are given with each call, one for each symbol."""
 
 
 class SymbolEncoder:
-    """Collects groups of symbols, each with its table, and codes them into one string of bytes.
+    """Collects groups of symbols, each group with its table, and codes them into one string of bytes.
 
     >>> encoder = SymbolEncoder()
     >>> encoder.add(symbols, table)
@@ -49,45 +46,45 @@ class SymbolEncoder:
         self._groups: list[tuple[NDArray[np.int32], FrequencyTable]] = []
 
     def add(self, symbols: NDArray[np.integer], table: FrequencyTable) -> None:
-        """Append `symbols` (integers [n], each with a frequency > 0 in `table`), else raise UsageError."""
-        self._groups.append((_ranks(symbols, table), table))
+        """Append symbols, integers [n]. UsageError if one has no frequency in `table`."""
+        self._groups.append((_code_indices(symbols, table), table))
 
     def finish(self) -> bytes:
-        """Code everything that was added; the length is a multiple of 4 bytes, 0 if nothing carried information."""
+        """Code all groups. The length is a multiple of 4 bytes, and 0 if no group carried information."""
         encoder = StackEncoder()
-        for ranks, table in reversed(self._groups):
-            encoder.push_ranks(ranks, table)
+        for code_indices, table in reversed(self._groups):
+            encoder.push_code_indices(code_indices, table)
         return encoder.finish()
 
 
 class StackEncoder:
-    """Codes groups of symbols as they come, the last group first: a stack gives them back the other way round."""
+    """Codes groups of symbols as they come. It is a stack: a decoder takes the group first that was pushed last."""
 
     def __init__(self) -> None:
         self._coder = constriction.stream.stack.AnsCoder()
 
     def push(self, symbols: NDArray[np.integer], table: FrequencyTable) -> None:
-        """Put a group before those that were pushed; as `SymbolEncoder.add`."""
-        self.push_ranks(_ranks(symbols, table), table)
+        """Put a group, integers [n], before the pushed ones. UsageError if a symbol has no frequency in `table`."""
+        self.push_code_indices(_code_indices(symbols, table), table)
 
-    def push_ranks(self, ranks: NDArray[np.int32], table: FrequencyTable) -> None:
-        """The same for symbols as places among those of the table that can be coded."""
+    def push_code_indices(self, code_indices: NDArray[np.int32], table: FrequencyTable) -> None:
+        """As `push`, for symbols given as their indices in `table.symbols`."""
         if table.coder_model is not None:
-            self._coder.encode_reverse(ranks, table.coder_model)
+            self._coder.encode_reverse(code_indices, table.coder_model)
 
     def push_each(self, symbols: NDArray[np.integer], weights: Weights) -> None:
-        """Put a group (integers [n] in [0, S)) with a distribution each before those that were pushed."""
-        self._coder.encode_reverse(np.ascontiguousarray(symbols, np.int32), _EACH, weights)
+        """Put a group, integers [n] in [0, S), before the pushed ones. weights : a distribution for each symbol"""
+        self._coder.encode_reverse(np.ascontiguousarray(symbols, np.int32), _MODEL_OF_ROWS, weights)
 
     def finish(self) -> bytes:
-        """What was coded, as `SymbolEncoder.finish`."""
+        """The bytes of all groups, as `SymbolEncoder.finish` returns them."""
         return np.asarray(self._coder.get_compressed()).astype("<u4").tobytes()
 
 
 class SymbolDecoder:
-    """Takes groups of symbols back out, in the order in which `SymbolEncoder` was given them.
+    """Decodes groups of symbols, in the order in which `SymbolEncoder` got them.
 
-    Raises DamagedArchiveError if `data` cannot have come from a `SymbolEncoder`.
+    Raises DamagedArchiveError if `data` cannot come from a `SymbolEncoder`.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -102,22 +99,22 @@ class SymbolDecoder:
         """Decode the next `count` symbols of one table, int32 [count]."""
         if table.coder_model is None or count == 0:
             return np.full(count, table.symbols[0], np.int32)
-        ranks: NDArray[np.int32] = self._coder.decode(table.coder_model, count)
-        return table.symbols[ranks]
+        code_indices: NDArray[np.int32] = self._coder.decode(table.coder_model, count)
+        return table.symbols[code_indices]
 
     def take_each(self, weights: Weights) -> NDArray[np.int32]:
         """Decode the next symbols, one of each row of `weights` [n, S]: int32 [n], each in [0, S)."""
-        symbols: NDArray[np.int32] = self._coder.decode(_EACH, weights)
+        symbols: NDArray[np.int32] = self._coder.decode(_MODEL_OF_ROWS, weights)
         return symbols
 
     def finish(self) -> None:
-        """Check that the data are used up to the last bit, else raise DamagedArchiveError."""
+        """Raise DamagedArchiveError unless all data were used, to the last bit."""
         if not self._coder.is_empty():
             raise DamagedArchiveError("entropy-coded data: something is left after the last symbol")
 
 
-def _ranks(symbols: NDArray[np.integer], table: FrequencyTable) -> NDArray[np.int32]:
-    """Places of symbols among those that can be coded; UsageError if one cannot."""
+def _code_indices(symbols: NDArray[np.integer], table: FrequencyTable) -> NDArray[np.int32]:
+    """Indices of symbols in `table.symbols`; UsageError if a symbol is not in it."""
     if symbols.size and (int(symbols.min()) < 0 or int(symbols.max()) >= len(table.frequencies)):
         raise UsageError(f"symbol outside the alphabet of {len(table.frequencies)}")
     if not table.frequencies[symbols].all():
@@ -125,15 +122,17 @@ def _ranks(symbols: NDArray[np.integer], table: FrequencyTable) -> NDArray[np.in
     return np.searchsorted(table.symbols, symbols).astype(np.int32)
 
 
-# was sibling import
-
-
 _CLASS_PRECISION = 12
-_WORDS = struct.Struct("<I")
+_WORD_COUNT = struct.Struct("<I")
 
 
 def pack_tables(tables: NDArray[np.uint32], precision: int) -> bytes:
-    """Serialise frequencies uint32 [tables, S], each row a table of `precision`; `unpack_tables` is the inverse."""
+    """Serialise frequencies uint32 [tables, S], each row a table of `precision`. `unpack_tables` is the inverse.
+
+    A frequency f is split into its class, bit_length(f), and the class - 1 bits below its leading one. The classes of
+    all tables are entropy-coded with one small table of their own. The bits below follow raw, because they are nearly
+    random. docs/format.md has the layout byte by byte.
+    """
     flat = tables.ravel()
     classes = _bit_length(flat)
     class_table = FrequencyTable.from_counts(
@@ -142,25 +141,25 @@ def pack_tables(tables: NDArray[np.uint32], precision: int) -> bytes:
     encoder = SymbolEncoder()
     encoder.add(classes, class_table)
     coded = encoder.finish()
-    head = class_table.frequencies.astype("<u2").tobytes() + _WORDS.pack(len(coded) // 4)
+    head = class_table.frequencies.astype("<u2").tobytes() + _WORD_COUNT.pack(len(coded) // 4)
     return head + coded + _pack_low_bits(flat, classes)
 
 
 def unpack_tables(data: bytes, tables: int, symbols: int, precision: int) -> NDArray[np.uint32]:
-    """Read back what `pack_tables` wrote: uint32 [tables, symbols].
+    """Read the bytes of `pack_tables`: uint32 [tables, symbols].
 
-    Whether each row sums to 2**precision is for `FrequencyTable` to check. Raises DamagedArchiveError if the
-    bytes cannot have been written by `pack_tables` for this many tables and symbols.
+    `FrequencyTable` checks whether each row sums to 2**precision. Raises DamagedArchiveError if `pack_tables` cannot
+    have written these bytes for so many tables and symbols.
     """
     head = 2 * (precision + 2)
-    if len(data) < head + _WORDS.size:
+    if len(data) < head + _WORD_COUNT.size:
         raise DamagedArchiveError(f"frequency tables: {len(data)} bytes are too few")
     try:
         class_table = FrequencyTable(np.frombuffer(data, "<u2", precision + 2).astype(np.uint32), _CLASS_PRECISION)
     except UsageError as error:
         raise DamagedArchiveError(f"frequency tables: class frequencies: {error}") from error
-    start = head + _WORDS.size
-    end = start + 4 * _WORDS.unpack_from(data, head)[0]
+    start = head + _WORD_COUNT.size
+    end = start + 4 * _WORD_COUNT.unpack_from(data, head)[0]
     if end > len(data):
         raise DamagedArchiveError("frequency tables: the classes end after the data")
     decoder = SymbolDecoder(data[start:end])
@@ -170,12 +169,12 @@ def unpack_tables(data: bytes, tables: int, symbols: int, precision: int) -> NDA
 
 
 def _bit_length(values: NDArray[np.uint32]) -> NDArray[np.int32]:
-    """Binary digits of each value: 0 for 0, 1 for 1, 2 for 2 and 3, ... (frexp is exact below 2**53)."""
+    """Number of binary digits of each value: 0 for 0, 1 for 1, 2 for 2 and 3, ... (frexp is exact below 2**53)."""
     return np.frexp(values.astype(np.float64))[1].astype(np.int32)
 
 
 def _pack_low_bits(values: NDArray[np.uint32], classes: NDArray[np.int32]) -> bytes:
-    """The bits below the leading ones, plane by plane from the lowest; plane p has the values of class > p + 1."""
+    """The bits below the leading ones, plane by plane from the lowest. Plane p holds values of class > p + 1."""
     planes = [
         ((values[classes > plane + 1] >> np.uint32(plane)) & np.uint32(1)).astype(np.uint8)
         for plane in range(int(classes.max()))

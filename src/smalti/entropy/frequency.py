@@ -1,6 +1,8 @@
-"""A distribution over symbols as stored integers, the only kind of probability that ever codes a token.
+"""A distribution over symbols as stored integers. No other kind of probability ever codes a token.
 
-This module makes tables; it neither codes with them (`coding`) nor stores them (`tables`).
+It makes tables. `coder` codes with them and stores them.
+
+Layer: within `entropy`, the lowest.
 """
 
 from dataclasses import dataclass
@@ -15,18 +17,18 @@ from smalti.lazy import cached_property
 
 __all__ = ["MAX_PRECISION", "FrequencyTable"]
 
-MAX_PRECISION = 24  # the fixed-point precision of constriction's models: a finer table could not be honoured
+MAX_PRECISION = 24  # the fixed-point precision of constriction's models; they would round a finer table
 _MAX_SYMBOLS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class FrequencyTable:
-    """How often each symbol is expected, in units of 2**-precision.
+    """The probability of each symbol, in units of 2**-precision.
 
-    frequencies : uint32 [S], S from 1 to 65,536; they sum to 2**precision; a symbol of frequency 0 cannot be coded
+    frequencies : uint32 [S], S from 1 to 65,536; they sum to 2**precision, and symbols of frequency 0 cannot be coded
     precision : int from 0 to 24
 
-    Raises UsageError if the frequencies are not such a table.
+    Raises UsageError if this is not so.
     """
 
     frequencies: NDArray[np.uint32]
@@ -46,14 +48,14 @@ class FrequencyTable:
 
     @classmethod
     def from_counts(cls, counts: NDArray[np.int64], precision: int) -> "FrequencyTable":
-        """Round counts to a table, in integers alone, so that every machine gets the same one.
+        """Round counts to a table, in integers alone, so that every machine makes the same one.
 
-        Every symbol that was counted keeps a frequency of at least 1, and every other gets 0. The rest is the
-        method of largest remainders; ties go to the lower symbol.
+        Every symbol with a count gets a frequency of at least 1, every other gets 0. The rest is shared by the method
+        of largest remainders; ties go to the lower symbol.
 
         counts : int64 [S], each >= 0, not all 0
 
-        Raises UsageError if there is nothing to count, or if the symbols seen are more than 2**precision.
+        Raises UsageError for other counts, or if more than 2**precision symbols have a count.
         """
         if not 0 <= precision <= MAX_PRECISION:
             raise UsageError(f"frequency table: precision {precision} is outside 0..{MAX_PRECISION}")
@@ -73,12 +75,12 @@ class FrequencyTable:
 
     @cached_property
     def coder_model(self) -> Any:
-        """constriction's model over the positions in `symbols`, or None if only one symbol can be coded.
+        """constriction's model over the indices of `symbols`, or None if only one symbol can be coded.
 
-        constriction takes floats, gives each symbol one unit of 2**-24 and shares the rest out in proportion. So
-        each weight handed over is the wanted number of units less one: the weights then sum to exactly the units
-        to be shared, its scale is exactly 1.0, and the fixed-point model is the table itself with no rounding on
-        any machine (docs/decisions/0002-entropy-coder.md).
+        constriction takes floats, gives each symbol one unit of 2**-24 and shares the rest in proportion. So each
+        weight is the number of units that a symbol should get, less one. The weights then sum to exactly the units to
+        share, the scale is exactly 1.0, and the fixed-point model is the table itself, without rounding on any machine
+        (docs/decisions/0002-entropy-coder.md).
         """
         if len(self.symbols) < 2:
             return None
@@ -86,7 +88,7 @@ class FrequencyTable:
         return constriction.stream.model.Categorical(units - 1.0, perfect=False)
 
     def cost_bits(self, counts: NDArray[np.int64]) -> float:
-        """Bits that `counts` symbols (int64 [S]) cost under this table; infinite if one of them has frequency 0."""
+        """Bits that symbols with these counts, int64 [S], cost under this table; infinite if one has frequency 0."""
         seen = np.flatnonzero(counts)
         frequencies = self.frequencies[seen].astype(np.float64)
         if (frequencies == 0).any():
@@ -94,23 +96,23 @@ class FrequencyTable:
         return float(counts[seen] @ (self.precision - np.log2(frequencies)))
 
 
-def _apportion(counts: NDArray[np.int64], seats: int) -> NDArray[np.int64]:
-    """Share `seats` out in proportion to `counts` (all > 0), at least one each, by largest remainders."""
-    while int(counts.sum()) > 1 << (62 - MAX_PRECISION):  # so that counts * seats stays within int64
+def _apportion(counts: NDArray[np.int64], units: int) -> NDArray[np.int64]:
+    """Share `units` in proportion to `counts` (all > 0), at least one each, by largest remainders."""
+    while int(counts.sum()) > 1 << (62 - MAX_PRECISION):  # so that counts * units stays within int64
         counts = np.maximum(counts >> 1, 1)
     total = int(counts.sum())
-    quota = counts * seats
+    quota = counts * units
     shares, remainders = quota // total, quota % total
-    remainders[shares == 0] = -1  # these are lifted to one seat, which is more than their due already
+    remainders[shares == 0] = -1  # these are lifted to one unit, which is more than their share already
     shares = np.maximum(shares, 1)
-    missing = seats - int(shares.sum())
+    missing = units - int(shares.sum())
     if missing > 0:
         shares[np.argsort(-remainders, kind="stable")[:missing]] += 1
-    while missing < 0:  # the lifted symbols took seats that the frequent ones give back, in proportion
+    while missing < 0:  # the lifted symbols took units, which the frequent ones give back in proportion
         spare = shares - 1
         give = np.maximum(spare * -missing // int(spare.sum()), 0)
         if not give.any():
             give[np.argsort(-spare, kind="stable")[:-missing]] = 1
         shares -= give
-        missing = seats - int(shares.sum())
+        missing = units - int(shares.sum())
     return shares

@@ -1,11 +1,13 @@
 """Arrays of integers as entropy-coded symbols, for numbers that are mostly small and now and then large.
 
-A magnitude m is split into a symbol, which a table codes, and the bits below it, which cost a bit each:
+A magnitude m is split into a symbol, which a table codes, and the bits below it, which cost one bit each:
 
     symbol(m) = m                                   for m < 8
     symbol(m) = 4 * (e - 2) + (m >> (e - 3)) % 4    for m of e >= 4 binary digits; e - 3 bits are left
 
-So a table is short whatever the range, and within a symbol the values are nearly alike in frequency.
+So a table is short whatever the range, and the values of one symbol are nearly alike in frequency.
+
+Layer: within `entropy`, above `coder`.
 """
 
 from collections.abc import Iterator
@@ -20,15 +22,15 @@ from smalti.errors import DamagedArchiveError, UsageError
 __all__ = ["MAX_SYMBOLS", "IntegerReader", "IntegerWriter", "bits_below", "to_symbols"]
 
 MAX_SYMBOLS = 96
-"""Symbols of magnitudes of up to 25 binary digits: 2**24 is the largest that a network may hold."""
+"""The number of symbols for magnitudes of up to 25 binary digits. A network holds no magnitude above 2**24."""
 
 _COIN = FrequencyTable(np.ones(2, np.uint32), 1)
 
 
 class IntegerWriter:
-    """Collects arrays of integers; `IntegerReader` gives them back in the same order.
+    """Collects arrays of integers. `IntegerReader` reads them in the same order.
 
-    precision : of every table, see FrequencyTable
+    precision : of every table, as in FrequencyTable
     """
 
     def __init__(self, precision: int) -> None:
@@ -38,18 +40,18 @@ class IntegerWriter:
 
     @property
     def tables(self) -> int:
-        """Tables so far: one for every group."""
+        """The number of tables so far, one for every group."""
         return len(self._tables)
 
     @property
     def symbols(self) -> int:
-        """Symbols of every table."""
+        """The number of symbols of every table."""
         return max(len(table.frequencies) for table in self._tables)
 
     def add(self, values: NDArray[np.integer], groups: NDArray[np.integer] | None = None, signed: bool = False) -> None:
         """Append values (integers [n], n > 0, magnitudes below 2**25).
 
-        groups : integers [n]; values of one group share a table, and ascending groups follow each other
+        groups : integers [n]; the values of a group share a table, and groups are coded in ascending order
         signed : whether values may be negative
         """
         magnitudes = np.abs(values.astype(np.int64))
@@ -73,9 +75,9 @@ class IntegerWriter:
 
 
 class IntegerReader:
-    """Takes arrays of integers back out; DamagedArchiveError if the bytes are not an IntegerWriter's.
+    """Reads the arrays of an IntegerWriter. DamagedArchiveError if the bytes are not its own.
 
-    tables, symbols, precision : of the writer
+    tables, symbols, precision : those of the writer
     """
 
     def __init__(self, packed: bytes, coded: bytes, tables: int, symbols: int, precision: int) -> None:
@@ -87,7 +89,7 @@ class IntegerReader:
         self._decoder = SymbolDecoder(coded)
 
     def take(self, count: int, groups: NDArray[np.integer] | None = None, signed: bool = False) -> NDArray[np.int64]:
-        """The next array, int64 [count]; `groups` and `signed` as they were for the writer."""
+        """The next array, int64 [count]. groups, signed : as the writer got them"""
         symbols = np.empty(count, np.int64)
         for members in _members(groups, count):
             size = count if isinstance(members, slice) else int(members.sum())
@@ -103,7 +105,7 @@ class IntegerReader:
         return values
 
     def finish(self) -> None:
-        """Check that every table and every bit was used, else raise DamagedArchiveError."""
+        """Raise DamagedArchiveError unless every table and every bit was used."""
         if next(self._tables, None) is not None:
             raise DamagedArchiveError("network: a table that codes nothing")
         self._decoder.finish()
@@ -122,12 +124,12 @@ def to_symbols(magnitudes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def bits_below(symbols: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many bits of a magnitude its symbol does not tell."""
+    """The number of bits of a magnitude that its symbol leaves open."""
     return np.maximum(symbols // 4 - 1, 0)
 
 
 def _members(groups: NDArray[np.integer] | None, count: int) -> Iterator[NDArray[np.bool_] | slice]:
-    """The places of each group, in ascending order of groups."""
+    """The positions of each group's values, in ascending order of groups."""
     if groups is None:
         yield slice(0, count)
     else:

@@ -1,20 +1,12 @@
-"""Token priors: what is expected of tokens before they are seen, in stored integers. All kinds of decoder use these.
+"""Token priors, which all kinds of decoder use: probabilities of tokens before they are decoded, in stored integers.
 
     TablePrior      a frequency table for all positions, or one for each
-    NetworkPrior    a small network that looks at what was decoded before
+    NetworkPrior    a small network that looks at tokens decoded before
 
 A prior codes one group of symbols at a time: the tokens of some images at one position. The prior of a decoder kind
-says which groups there are, in which order, and which features a network looks at (`smalti.decoders`).
+decides which groups there are, their order, and the features that a network looks at (`smalti.decoders`).
 
-From the scores of codes to the distribution that codes them, by integers alone.
-
-A score is in units of 1/16 bit. With e the distance to the best score, at most 255, a code weighs EXP[e], which is
-2**16 * 2**(-e / 16) as listed integers and shifts have it; the 2**24 units of the coder are shared out in proportion:
-
-    units_k = 1 + floor(w_k * (2**24 - K) / sum of w)         what is left goes to the first code of the best score
-
-All numbers are whole and held exactly: products below 2**40 in float64, and the floor of their rounded quotient is the
-floor of the true one, since a quotient below 2**24 of such numbers is further than that rounding from a whole number.
+Layer: within `entropy`, above `coder`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +34,6 @@ __all__ = [
     "share_units",
 ]
 
-
 UNITS = 1 << 24
 FARTHEST = 255
 
@@ -53,57 +44,37 @@ _SIXTEENTHS = (
 )  # fmt: skip
 
 EXP: NDArray[np.int64] = np.array([_SIXTEENTHS[e % 16] >> e // 16 for e in range(FARTHEST + 1)], np.int64)
-"""Weights by distance from the best score."""
+"""Weight of a code, by the distance of its score from the best one."""
 
 _EXACT_EXP = EXP.astype(np.float64)
-
-
-def share_units(scores: NDArray[Any]) -> Weights:
-    """Units less one of each code, float32 [n, K], for scores [n, K] (whole numbers within 2**24; K from 2)."""
-    codes = scores.shape[1]
-    distances = scores.max(axis=1, keepdims=True) - scores
-    best = distances.argmin(axis=1)
-    np.minimum(distances, FARTHEST, out=distances)
-    shares = _EXACT_EXP.take(distances.astype(np.intp))
-    total = shares.sum(axis=1, keepdims=True)
-    shares *= UNITS - codes
-    shares /= total
-    np.floor(shares, out=shares)
-    shares[np.arange(len(shares)), best] += (UNITS - codes) - shares.sum(axis=1)
-    weights: Weights = shares.astype(np.float32)
-    return weights
-
-
-# was sibling import
-
 
 MAX_POSITION_CELLS = 1 << 22  # tables x codes of a prior: bounds the memory of a reader and a writer
 MAX_HIDDEN = (1 << 16) - 1
 MOST_HIDDEN = 255
-"""The largest value of a hidden number of a NetworkPrior."""
+"""The largest hidden value of a NetworkPrior."""
 
 MAX_SHIFT = 24
 _EXACT = 1 << 24  # sums of integers up to this magnitude are exact in float32
-_PIECE_NUMBERS = 1 << 14  # of a distribution, features or hidden numbers at a time: they stay in the caches (measured)
+_PIECE_NUMBERS = 1 << 14  # weights, features or hidden values at a time, so that they stay in the caches (measured)
 _PRECISIONS = (8, 10, 12, 14, 16)
 
 Values = NDArray[Any]
-"""Whole numbers, held as floating-point numbers."""
+"""Whole numbers as floating-point numbers."""
 
 Features = Callable[[slice], Values]
-"""Features [k, F] of k of a group's images."""
+"""Given k of a group's images, their features [k, F]."""
 
 
 class PositionPrior(Protocol):
-    """Distributions of the tokens at the positions of a grid. `position` counts them row after row."""
+    """Distributions of the tokens at the positions of a grid. `position` counts them row by row."""
 
     @property
     def codes(self) -> int:
-        """K, the size of the alphabet."""
+        """K, the number of codes."""
 
     @property
     def rows(self) -> int:
-        """1, or positions for which it has numbers of their own."""
+        """P: 1, or the number of positions that have parameters of their own."""
 
     def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
         """Encode a group of symbols, integers [n] in [0, K); UsageError if one cannot be coded."""
@@ -119,10 +90,10 @@ class PositionPrior(Protocol):
 class TablePrior:
     """Stored frequencies: one table for all positions, or one for each.
 
-    tables : uint32 [P, K], P = 1 or positions, each row summing to 2**precision; what has frequency 0 cannot be coded
+    tables : uint32 [P, K], P = 1 or positions; each row sums to 2**precision, and codes of frequency 0 cannot be coded
     precision : 0 to 24
 
-    Raises ModelError if that is not so.
+    Raises ModelError if this is not so.
     """
 
     tables: NDArray[np.uint32]
@@ -138,12 +109,12 @@ class TablePrior:
 
     @classmethod
     def from_counts(cls, counts: NDArray[np.int64], precision: int) -> "TablePrior":
-        """Round counts int64 [P, K] to tables as `FrequencyTable.from_counts` does, which says what it raises."""
+        """Round counts int64 [P, K] to tables, and raise errors, as `FrequencyTable.from_counts` does."""
         return cls(np.stack([FrequencyTable.from_counts(row, precision).frequencies for row in counts]), precision)
 
     @classmethod
     def candidates(cls, counts: NDArray[np.int64], further: Iterable[int] = ()) -> Iterator["TablePrior"]:
-        """Tables for counts int64 [P, K] at each sensible precision. further : precisions to try besides"""
+        """Tables for counts int64 [P, K] at each sensible precision. further : more precisions to try"""
         needed = needed_precision(counts)
         for precision in sorted({*_PRECISIONS, *further}):
             if precision >= needed:
@@ -160,17 +131,17 @@ class TablePrior:
         return len(self.tables)
 
     def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
-        """See PositionPrior."""
+        """Encode a group with the table of its position."""
         del features
         encoder.push(symbols, self._table(position))
 
     def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
-        """See PositionPrior."""
+        """Decode a group with the table of its position."""
         del features
         return decoder.take(count, self._table(position))
 
     def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
-        """See PositionPrior."""
+        """Bits of each symbol under the table of its position."""
         del features
         with np.errstate(divide="ignore"):
             of_code = self.precision - np.log2(self._table(position).frequencies.astype(np.float64))
@@ -182,17 +153,17 @@ class TablePrior:
         return sum(table.cost_bits(row) for table, row in zip(self.frequency_tables, counts, strict=True))
 
     def to_bytes(self) -> bytes:
-        """Serialise the frequencies; `from_bytes` is the inverse. How many they are is stated elsewhere."""
+        """Serialise the frequencies, without their number. `from_bytes` is the inverse."""
         return pack_tables(self.tables, self.precision)
 
     @classmethod
     def from_bytes(cls, data: bytes, rows: int, codes: int, precision: int) -> "TablePrior":
-        """Read what `to_bytes` wrote; DamagedArchiveError, or ModelError if a row is no table."""
+        """Read the bytes of `to_bytes`. DamagedArchiveError, or ModelError if a row is no table."""
         return cls(unpack_tables(data, rows, codes, precision), precision)
 
     @cached_property
     def frequency_tables(self) -> tuple[FrequencyTable, ...]:
-        """The rows, ready to code with."""
+        """The rows as tables to code with."""
         return tuple(FrequencyTable(row, self.precision) for row in self.tables)
 
     def _table(self, position: int) -> FrequencyTable:
@@ -200,13 +171,13 @@ class TablePrior:
 
 
 def needed_precision(counts: NDArray[np.int64]) -> int:
-    """The least precision at which every code that occurs in a row of counts gets a unit."""
+    """The lowest precision at which every code with a count gets a unit in its row."""
     return int(np.count_nonzero(counts, axis=1).max() - 1).bit_length()
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkPrior:
-    """A network of one hidden layer, in integers, from features of what was decoded before to scores of codes.
+    """An integer network with one hidden layer: from features of tokens decoded before to scores of codes.
 
         hidden = min(max(floor((bias1[p] + features @ weight1) / 2**shift1), 0), 255)
         scores = floor((bias2 + hidden @ weight2) / 2**shift2)                              in units of 1/16 bit
@@ -214,7 +185,7 @@ class NetworkPrior:
     weight1 : int16 [F, H], weight2 : int16 [H, K], both within int8
     bias1 : int32 [P, H], P = 1 or positions    bias2 : int32 [K]    shift1, shift2 : 0 to 24
 
-    Raises ModelError if the numbers do not fit each other, or if a sum could leave the range in which it is exact.
+    Raises ModelError if the shapes do not fit each other, or if a sum could leave the range in which it is exact.
     """
 
     weight1: NDArray[np.int16]
@@ -267,7 +238,7 @@ class NetworkPrior:
         return len(self.weight2)
 
     def check(self, magnitudes: NDArray[np.int64]) -> None:
-        """ModelError if it does not fit features of these magnitudes, int64 [F]."""
+        """Raise ModelError if the network does not fit features of these largest magnitudes, int64 [F]."""
         if len(magnitudes) != self.features:
             raise ModelError(f"a prior of {self.features} features, not {len(magnitudes)}")
         sums = magnitudes @ np.abs(self.weight1.astype(np.int64))
@@ -275,30 +246,30 @@ class NetworkPrior:
             raise ModelError("the hidden sums of a prior may exceed 2**24 and would not be exact")
 
     def push(self, encoder: StackEncoder, position: int, symbols: NDArray[np.integer], features: Features) -> None:
-        """See PositionPrior."""
+        """Encode a group with the network's distributions."""
         if self.codes > 1:
-            for piece in reversed(list(self._pieces(len(symbols)))):
-                encoder.push_each(symbols[piece], self.weights(position, features(piece)))
+            for chunk in reversed(list(self._chunks(len(symbols)))):
+                encoder.push_each(symbols[chunk], self.weights(position, features(chunk)))
 
     def take(self, decoder: SymbolDecoder, position: int, count: int, features: Features) -> NDArray[np.int32]:
-        """See PositionPrior."""
+        """Decode a group with the network's distributions."""
         symbols = np.zeros(count, np.int32)
         if self.codes > 1:
-            for piece in self._pieces(count):
-                symbols[piece] = decoder.take_each(self.weights(position, features(piece)))
+            for chunk in self._chunks(count):
+                symbols[chunk] = decoder.take_each(self.weights(position, features(chunk)))
         return symbols
 
     def cost_bits(self, position: int, symbols: NDArray[np.integer], features: Features) -> NDArray[np.float64]:
-        """See PositionPrior."""
+        """Bits of each symbol under the network's distributions."""
         bits = np.zeros(len(symbols))
-        for piece in self._pieces(len(symbols)) if self.codes > 1 else ():
-            weights = self.weights(position, features(piece))
-            units = weights[np.arange(len(weights)), symbols[piece]].astype(np.float64) + 1
-            bits[piece] = np.log2(UNITS / units)
+        for chunk in self._chunks(len(symbols)) if self.codes > 1 else ():
+            weights = self.weights(position, features(chunk))
+            units = weights[np.arange(len(weights)), symbols[chunk]].astype(np.float64) + 1
+            bits[chunk] = np.log2(UNITS / units)
         return bits
 
     def weights(self, position: int, features: Values) -> Weights:
-        """The distribution of each row of features [n, F], float32 [n, K]; K from 2."""
+        """The distribution for each row of features [n, F]: float32 [n, K], K >= 2."""
         weight1, weight2 = self._matrices
         hidden = features @ weight1
         hidden += self.bias1[position if self.rows > 1 else 0].astype(np.float32)
@@ -313,15 +284,41 @@ class NetworkPrior:
     def _matrices(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self.weight1.astype(np.float32), self.weight2.astype(np.float32)
 
-    def _pieces(self, count: int) -> Iterator[slice]:
-        """Cut a group so that what is held at a time is bounded."""
+    def _chunks(self, count: int) -> Iterator[slice]:
+        """Cut a group into chunks of bounded memory."""
         step = max(1, _PIECE_NUMBERS // max(self.codes, self.features, self.hidden))
         for start in range(0, count, step):
             yield slice(start, start + step)
 
 
 def _shift_down(sums: Values, shift: int) -> None:
-    """floor(sums / 2**shift), in place; exact, since it is a product with a power of two."""
+    """Set sums to floor(sums / 2**shift), exactly: it is a product with a power of two."""
     if shift:
         np.multiply(sums, np.float32(2.0**-shift), out=sums)
         np.floor(sums, out=sums)
+
+
+def share_units(scores: NDArray[Any]) -> Weights:
+    """Units less one of each code, float32 [n, K], for scores [n, K]: whole numbers within 2**24, K >= 2.
+
+    A score is in units of 1/16 bit. With e the distance to the best score, at most 255, a code has the weight EXP[e],
+    which is 2**16 * 2**(-e / 16) by listed integers and shifts. The 2**24 units of the coder are shared in proportion:
+
+        units_k = 1 + floor(w_k * (2**24 - K) / sum of w)         the first code of the best score gets the rest
+
+    All numbers are whole and exact. Products are below 2**40 in float64. The floor of their rounded quotient is the
+    floor of the true one, because a quotient below 2**24 of such numbers is further from a whole number than the
+    rounding can move it.
+    """
+    codes = scores.shape[1]
+    distances = scores.max(axis=1, keepdims=True) - scores
+    best = distances.argmin(axis=1)
+    np.minimum(distances, FARTHEST, out=distances)
+    shares = _EXACT_EXP.take(distances.astype(np.intp))
+    total = shares.sum(axis=1, keepdims=True)
+    shares *= UNITS - codes
+    shares /= total
+    np.floor(shares, out=shares)
+    shares[np.arange(len(shares)), best] += (UNITS - codes) - shares.sum(axis=1)
+    weights: Weights = shares.astype(np.float32)
+    return weights

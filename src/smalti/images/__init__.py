@@ -1,7 +1,9 @@
-"""The contract of images: batches, columns, sources, and the measure of how alike two sets are.
+"""The contract of images: batches, columns, sources, and the measure of quality.
 
-It knows no file format, no archive and no framework. Names that have moved to other packages are found here for one
-more release.
+It knows no file format, no archive and no framework. Names that have moved to other packages can be imported from here
+for one more release.
+
+Layer: above `storage`.
 """
 
 from importlib import import_module

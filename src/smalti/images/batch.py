@@ -1,6 +1,6 @@
-"""What every source of images yields, and what every writer of images takes.
+"""The types that sources yield and writers take: batches of images, skipped files, and the spec of an output.
 
-What a writer of images is told before the first of them comes.
+Layer: within `images`, the lowest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,30 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 """Pixels of 8 or 16 bits."""
 
 PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
-"""The dtype of such pixels."""
+"""The dtype of pixels."""
 
 PIXEL_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
 
+UINT8: PixelDtype = PIXEL_DTYPES[0]
+
 NO_LABEL = -1
-"""In an array of labels, the label of an image that has none, where others have some."""
+"""In an array of labels, it stands for an image without a label."""
 
 Scalar = bool | int | float | str
-"""What a source may say of an image besides its label and name."""
+"""A value of a further column of an image, besides its label and name."""
 
 Fields = Mapping[str, Sequence[Scalar | None]]
-"""Further columns: by their names a value for each image, None where an image has none."""
+"""Further columns by name: a value for each image, None for an image without one."""
 
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Some images in a row, with what is known of each.
+    """Some consecutive images with their columns.
 
     pixels : uint8 or uint16 [n, H, W, C], C from 1 to 4
     labels : int64 [n], or None if the source has no labels
     names : n relative POSIX paths, or None if the source has no names
-    fields : further columns, n values each; the same names in every batch of a source
+    fields : further columns, n values each; all batches of a source have the same ones
     """
 
     pixels: Pixels
@@ -74,7 +76,7 @@ class ImageBatch:
         return len(self.pixels)
 
     def part(self, start: int, stop: int) -> "ImageBatch":
-        """Images `start` to `stop` (exclusive) of this batch; pixels and labels are views."""
+        """Images [start, stop) of this batch; pixels and labels are views."""
         labels = None if self.labels is None else self.labels[start:stop]
         names = None if self.names is None else self.names[start:stop]
         fields = {name: values[start:stop] for name, values in self.fields.items()}
@@ -82,7 +84,7 @@ class ImageBatch:
 
     @staticmethod
     def joined(parts: "Sequence[ImageBatch]") -> "ImageBatch":
-        """One batch of the images of all parts, in order; labels, names and fields only if every part has them."""
+        """One batch of the images of all parts, in order. It has the labels, names and fields that every part has."""
         if len(parts) == 1:
             return parts[0]
         labels = [part.labels for part in parts if part.labels is not None]
@@ -98,31 +100,25 @@ class ImageBatch:
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file of a source that was passed over, and why, in words for a person."""
+    """A file of a source that was skipped, and the reason in words for a person."""
 
     name: str
     reason: str
 
 
 def shape_words(shape: tuple[int, int, int]) -> str:
-    """Return (height, width, channels) in words for a message, such as "28x28 pixels and 1 channel"."""
+    """Return (height, width, channels) in words for a message: "28x28 pixels and 1 channel"."""
     height, width, channels = shape
     return f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}"
 
 
-# was sibling import
-
-
-UINT8: PixelDtype = PIXEL_DTYPES[0]
-
-
 @dataclass(frozen=True)
 class OutputSpec:
-    """The images that will be written.
+    """The facts that a writer needs before the first image.
 
-    images : how many
+    images : their number
     image_shape : height, width and channels of all of them; None if they differ in shape or dtype
-    dtype : uint8 or uint16; of no meaning without a shape
+    dtype : uint8 or uint16; meaningless without a shape
     class_names : the name of each label 0, 1, ..., or None
     """
 

@@ -1,4 +1,7 @@
-"""What is known of images that lie in arrays, kept in memory beside them: labels, names and further columns."""
+"""Columns of images that lie in arrays, held in memory: labels, names and further fields, with their checks.
+
+Layer: within `images`, above `batch`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +15,16 @@ from smalti.images.batch import ImageBatch, Pixels, Scalar
 __all__ = ["Columns", "FieldValues", "check_field", "check_labels", "check_names", "plain_texts"]
 
 FieldValues = NDArray[np.generic] | Sequence[Scalar | None]
-"""One column: bool, integers, floats or strings [N], or N Python values, None where there is none."""
+"""One column: an array [N] of bool, integers, floats or strings, or N Python values, None where one is missing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Labels, names and fields of N images, all of them optional.
+    """Labels, names and fields of N images, all optional.
 
-    labels : int64 [N]; names : N relative POSIX paths; fields : N values each, by their names
+    labels : int64 [N]
+    names : N relative POSIX paths
+    fields : further columns by name, N values each
     class_names : the names of labels 0, 1, ...
     """
 
@@ -29,7 +34,7 @@ class Columns:
     class_names: tuple[str, ...] | None = None
 
     def batch(self, pixels: Pixels, start: int) -> ImageBatch:
-        """Images `start`, `start` + 1, ... with what is known of them."""
+        """A batch of these pixels, the images from `start` on, with their columns."""
         rows = slice(start, start + len(pixels))
         return ImageBatch(
             pixels,
@@ -40,7 +45,7 @@ class Columns:
 
 
 def check_labels(labels: NDArray[np.generic], images: int, where: str) -> NDArray[np.int64]:
-    """Labels as int64 [images]; SourceError, naming `where`, if they are not integers, one for each image."""
+    """Labels as int64 [images]. SourceError, which names `where`, if they are not one integer for each image."""
     if labels.dtype.kind not in "iu":
         raise SourceError(f"{where}: holds {labels.dtype}; labels are integers")
     if labels.shape != (images,):
@@ -51,7 +56,7 @@ def check_labels(labels: NDArray[np.generic], images: int, where: str) -> NDArra
 
 
 def check_names(names: Sequence[str], images: int, where: str) -> tuple[str, ...]:
-    """Names as a tuple; SourceError, naming `where`, if they are not strings, one for each image."""
+    """Names as a tuple. SourceError, which names `where`, if they are not one string for each image."""
     if isinstance(names, str) or len(names) != images:
         raise SourceError(f"{where}: give a name for each of the {images} images")
     found = tuple(str(name) if isinstance(name, str) else None for name in names)  # NumPy's strings become plain ones
@@ -61,7 +66,7 @@ def check_names(names: Sequence[str], images: int, where: str) -> tuple[str, ...
 
 
 def check_field(values: FieldValues, images: int, where: str) -> FieldValues:
-    """The values of one column; SourceError, naming `where`, if they are not scalars, one for each image."""
+    """The values of one column. SourceError, which names `where`, if they are not one scalar for each image."""
     if isinstance(values, np.ndarray):
         if values.shape != (images,):
             raise SourceError(f"{where}: has shape {list(values.shape)} beside {images} images; give [{images}]")
@@ -76,7 +81,7 @@ def check_field(values: FieldValues, images: int, where: str) -> FieldValues:
 
 
 def plain_texts(values: NDArray[np.generic], where: str) -> tuple[str, ...]:
-    """The strings of an array: of Unicode, of UTF-8 bytes, or of objects that are these. SourceError for others."""
+    """The strings of an array of Unicode, of UTF-8 bytes, or of objects that are either. Else SourceError."""
     try:
         texts = [value.decode("utf-8") if isinstance(value, bytes) else value for value in values.tolist()]
     except UnicodeDecodeError as error:

@@ -1,7 +1,9 @@
-"""File names for images that are written, from names nobody vouches for.
+"""Safe file names for images, made from names that may come from anybody.
 
-An archive may come from anybody, so its names are data: a name that could lead out of the folder, or that a system
-reads as something else than a file, is refused.
+An archive may come from anybody, so its names are data. A name is refused if it could lead out of the folder, or if a
+system does not read it as the name of a file.
+
+Layer: within `images`, above `errors` alone.
 """
 
 import itertools
@@ -23,8 +25,8 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:"<>|?*]')
 def checked_name(name: str) -> str:
     """The name, if it is a relative POSIX path that stays inside a folder on every system; else SmaltiError.
 
-    Refused are absolute paths, drive letters, backslashes, `..`, empty and hidden parts, control characters, and
-    what Windows reserves: device names such as `aux`, the characters `: " < > | ? *`, a dot or space at the end.
+    It refuses absolute paths, drive letters, backslashes, `..`, empty and hidden parts, control characters, and the
+    names that Windows reserves: devices such as `aux`, the characters `: " < > | ? *`, a dot or space at the end.
     """
     reason = _objection(name)
     if reason is not None:
@@ -33,7 +35,7 @@ def checked_name(name: str) -> str:
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether `checked_name` takes the name."""
+    """Whether `checked_name` accepts the name."""
     return _objection(name) is None
 
 
@@ -44,19 +46,19 @@ def png_name(name: str) -> str:
 
 
 def spare_names(name: str) -> Iterator[str]:
-    """What to call a file whose PNG name is taken, the best first: `b.jpg.png`, then `b.jpg.2.png`, without end."""
+    """Names for a file whose PNG name is in use, the best first: `b.jpg.png`, then `b.jpg.2.png`, without end."""
     yield f"{name}.png"
     yield from (f"{name}.{number}.png" for number in itertools.count(2))
 
 
 def numbered_name(index: int, images: int, folder: str | None) -> str:
-    """`000042.png`, in a folder if one is given; wide enough that the order of names is that of numbers."""
+    """`000042.png`, in a folder if one is given, with enough digits that names sort by their numbers."""
     width = max(6, len(str(max(images, 1) - 1)))
     return f"{index:0{width}}.png" if folder is None else f"{folder}/{index:0{width}}.png"
 
 
 def _objection(name: str) -> str | None:
-    """What is wrong with a name, in words that follow it, or None."""
+    """What is wrong with a name, as words that follow the name in a message, or None."""
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
         return "is an absolute path"
     if _FORBIDDEN.search(name):

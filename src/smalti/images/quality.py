@@ -1,7 +1,9 @@
-"""How alike two sets of images are: MSE, PSNR and SSIM of uint8 or uint16 images seen as values in [0, 1].
+"""How close two sets of images are: MSE, PSNR and SSIM of uint8 or uint16 images, with pixels scaled to [0, 1].
 
-Squared errors are summed in integers, so MSE and PSNR are the same for any order, size of batch or machine. SSIM is
-the formula of scikit-image, in floating point, on window sums that are integers.
+Squared errors are summed in integers, so MSE and PSNR do not depend on the order, the batches or the machine. SSIM is
+scikit-image's formula in floating point, on window sums that are integers.
+
+Layer: within `images`, above `batch`.
 """
 
 import math
@@ -20,7 +22,7 @@ __all__ = ["FIRST_IMAGES", "SSIM_WINDOW", "FirstImages", "Quality", "QualityMete
 FIRST_IMAGES = 100  # the images the study reports on
 SSIM_WINDOW = 7
 _K1, _K2 = 0.01, 0.03
-_CHUNK_BYTES = 1 << 18  # pixels handled at once: what a core's cache holds with the integers made of them
+_CHUNK_BYTES = 1 << 18  # pixels at a time: with the integers made of them they fit in a core's cache
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class FirstImages:
 
 @dataclass(frozen=True)
 class Quality:
-    """How alike images are to their originals; distances are of values in [0, 1], by 1/255 or 1/65535.
+    """How close images are to their originals. Errors are of values in [0, 1]: pixels times 1/255 or 1/65535.
 
     mse_mean : mean squared error per sample (pixel and channel) of an image, mean over images
     mse_max : that of the worst image
-    psnr_db : 10·log10(1 / mse_mean), or None where images are equal and it is infinite
+    psnr_db : 10·log10(1 / mse_mean), or None if all images are equal and it is infinite
     ssim_mean : mean over images of the structural similarity, or None with the reason in `ssim_absent`
     """
 
@@ -51,17 +53,17 @@ class Quality:
 
 
 class QualityMeter:
-    """Adds up the quality of images batch by batch; memory does not grow with their number.
+    """Measures the quality of images batch by batch; memory does not grow with their number.
 
-    Batches may have other shapes and dtypes than each other: each image counts alike.
+    Batches may differ in shape and dtype: every image has the same weight.
 
-    with_ssim : whether to take SSIM as well, which is most of the work
+    with_ssim : whether to measure SSIM as well, which is most of the work
     """
 
     def __init__(self, with_ssim: bool = True) -> None:
         self._ssim_absent = None if with_ssim else "not asked for"
         self._images = 0
-        # Sums of squared errors are exact: integers, by what stands for an MSE of 1 of images of a kind.
+        # exact sums of squared errors: integers, by the unit that stands for an MSE of 1 of images of that shape
         self._squares: Counter[int] = Counter()
         self._first_squares: Counter[int] = Counter()
         self._worst = Fraction(0)
@@ -69,7 +71,7 @@ class QualityMeter:
         self._first_ssims: list[float] = []
 
     def add(self, original: Pixels, decoded: Pixels) -> None:
-        """Compare images uint8 or uint16 [n, H, W, C] with their originals; ValueError if shapes or dtypes differ."""
+        """Add images and their originals, uint8 or uint16 [n, H, W, C]. ValueError if shapes or dtypes differ."""
         _check(original, decoded)
         samples = math.prod(original.shape[1:])
         if min(original.shape[1:3]) < SSIM_WINDOW:
@@ -94,7 +96,7 @@ class QualityMeter:
             self._first_ssims.extend(values[:first])
 
     def result(self) -> Quality:
-        """The quality of all images so far; ValueError if there are none."""
+        """The quality of all images so far. ValueError if there are none."""
         if not self._images:
             raise ValueError("no images were compared")
         first = min(FIRST_IMAGES, self._images)
@@ -115,12 +117,12 @@ class QualityMeter:
 
 
 def _mean(squares: Mapping[int, int], images: int) -> float:
-    """The mean over images of sums of squared errors, each in its unit."""
+    """The mean over images of the sums of squared errors. squares : by unit, the sum in that unit"""
     return float(sum((Fraction(total, unit) for unit, total in squares.items()), Fraction(0)) / images)
 
 
 def squared_errors(original: Pixels, decoded: Pixels) -> NDArray[np.int64]:
-    """Sum of squared differences of each image, in units of 1/255² or 1/65535², exactly.
+    """The exact sum of squared differences of each image, in units of 1/255² or 1/65535².
 
     original, decoded : uint8 or uint16 [n, H, W, C]; returns int64 [n]
     """
@@ -136,10 +138,10 @@ def ssim(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:
 
     original, decoded : uint8 or uint16 [n, H, W, C] with H and W of at least 7; returns float64 [n]
 
-    The variant is that of scikit-image's `structural_similarity(a / M, b / M, data_range=1.0, channel_axis=-1)`, M
-    being 255 or 65,535, with its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean
-    over windows and channels. It equals scikit-image to about 1e-15, without needing it and some 8 times as fast on
-    28x28 images: the sums over windows are exact integers taken of many images at once.
+    It is scikit-image's `structural_similarity(a / M, b / M, data_range=1.0, channel_axis=-1)` with M = 255 or 65,535
+    and its defaults: flat 7x7 windows that lie inside the image, sample covariances, the mean over windows and
+    channels. It equals scikit-image to about 1e-15 and is some 8 times as fast on 28x28 images, because the sums over
+    windows are exact integers of many images at once.
     """
     _check(original, decoded)
     if min(original.shape[1:3]) < SSIM_WINDOW:
@@ -149,33 +151,33 @@ def ssim(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:
     y: NDArray[np.signedinteger] = decoded.astype(wide)
     count = SSIM_WINDOW**2
     sum_x, sum_y = _window_sums(x), _window_sums(y)
-    # Second moments times count², in integers: at most 2 · 49² · 255² < 2^29, and with 65,535 < 2^45.
+    # second moments times count², in integers: at most 2 · 49² · 255² < 2^29, and with 65,535 < 2^45
     product = sum_x * sum_y
     squares = sum_x * sum_x + sum_y * sum_y
     covariance = count * _window_sums(x * y) - product
     variances = count * _window_sums(x * x + y * y) - squares
-    # With means sum / count and sample covariances (.) / (count · (count - 1)), all in units of 1/largest.
+    # means are sum / count and sample covariances (.) / (count · (count - 1)), all in units of 1/largest
     scale = 1.0 / (count * (count - 1))
     c1, c2 = (_K1 * largest) ** 2, (_K2 * largest) ** 2
-    above = (2.0 / count**2 * product + c1) * (2.0 * scale * covariance + c2)
-    below = (1.0 / count**2 * squares + c1) * (scale * variances + c2)
-    above /= below
-    means: NDArray[np.float64] = above.reshape(len(above), -1).mean(axis=1)
+    numerator = (2.0 / count**2 * product + c1) * (2.0 * scale * covariance + c2)
+    denominator = (1.0 / count**2 * squares + c1) * (scale * variances + c2)
+    numerator /= denominator
+    means: NDArray[np.float64] = numerator.reshape(len(numerator), -1).mean(axis=1)
     return means
 
 
 def _wide(pixels: Pixels) -> type[np.int32] | type[np.int64]:
-    """What holds sums of squares of pixels in a window."""
+    """A dtype that holds the sums of squares of pixels in a window."""
     return np.int32 if pixels.dtype == np.uint8 else np.int64
 
 
 def _window_sums(values: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
-    """Sums over all 7x7 windows: integers [n, H, W, C] to [n, H - 6, W - 6, C]."""
+    """Sums over all 7x7 windows: integers [n, H, W, C] -> [n, H - 6, W - 6, C]."""
     return _running_sums(_running_sums(values, 1), 2)
 
 
 def _running_sums(values: NDArray[np.signedinteger], axis: int) -> NDArray[np.signedinteger]:
-    """Sums of 7 neighbours along an axis, as 1 + 1 + 1 ... shifted views: cheaper than a cumulative sum here."""
+    """Sums of 7 neighbours along an axis, by adding shifted views: cheaper here than a cumulative sum."""
     length = values.shape[axis] - SSIM_WINDOW + 1
     views = np.moveaxis(values, axis, 0)
     pairs = views[:-1] + views[1:]  # 2 neighbours

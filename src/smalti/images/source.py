@@ -1,8 +1,9 @@
 """The contract of a source of images: a fixed order, streaming, any number of passes.
 
-Several sources read one after the other as one, and the whole of a source in memory.
+Also here: several sources read as one, a whole source read into memory, and the refusal of skipped files for callers
+that need all of a source. No file format is known here.
 
-What is passed over, refused: for those who want all of a source or nothing.
+Layer: within `images`, above `batch`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,14 +30,13 @@ __all__ = [
 class ImageSource(Protocol):
     """Images of one shape and dtype in a fixed order, read in batches; memory does not grow with their number.
 
-    Opening a source finds its shape and the number of its entries. Entries that turn out unreadable are passed
-    over during a pass and listed in `skipped`, so a pass may yield fewer than `len(source)` images; every pass
-    yields the same ones.
+    Opening a source finds its image shape and the number of its entries. A pass skips entries that cannot be read, and
+    lists them in `skipped`, so it may yield fewer than `len(source)` images. Every pass yields the same images.
     """
 
     @property
     def description(self) -> str:
-        """What the user called it: a path or the name of a set."""
+        """The source as the user named it: a path or the name of a set."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -44,43 +44,40 @@ class ImageSource(Protocol):
 
     @property
     def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
-        """Uint8 or uint16, that of every image."""
+        """The dtype of every image, uint8 or uint16."""
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The name of each label 0, 1, ... if the labels stand for names (class folders), else None."""
+        """The name of each label 0, 1, ... if labels stand for names (class folders), else None."""
 
     @property
     def skipped(self) -> Sequence[SkippedFile]:
-        """The files passed over, complete after a full pass."""
+        """The skipped files; the list is complete after a full pass."""
 
     def __len__(self) -> int:
-        """Entries found: an upper bound of the number of images that a pass yields."""
+        """The number of entries, an upper bound of the number of images that a pass yields."""
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield the images of entries `start` to `stop` (exclusive; None is the end), each once, in order.
+        """Yield the images of entries [start, stop), each once, in order. A `stop` of None is the end.
 
-        Batches are of `batch_images`, the last may be shorter. What lies before `start` is not decoded, and not read
-        where the format allows it.
+        Batches have `batch_images` images, the last one maybe fewer. Entries before `start` are not decoded, and not
+        read where the format allows it.
         """
 
 
 @runtime_checkable
 class RandomAccessSource(Protocol):
-    """A source that decodes some of its entries without the others."""
+    """A source that can decode some of its entries without the others."""
 
     def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        """Yield the readable images of entries, which ascend, each once, in order."""
-
-
-# was sibling import
+        """Yield the readable images of these entries, each once, in order. entries : ascending"""
 
 
 class ChainedSource:
-    """The images of several sources of one shape and dtype, in order.
+    """The images of several sources of one shape and dtype, one source after the other.
 
-    Labels, names and fields are there only if every part has them. Raises SourceError if parts differ in shape,
-    dtype, or the names of their classes.
+    It has labels, names and fields only if every part has them. Raises SourceError if parts differ in shape, dtype, or
+    class names.
     """
 
     def __init__(self, description: str, parts: Sequence[ImageSource]) -> None:
@@ -97,14 +94,14 @@ class ChainedSource:
 
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
-        """The files passed over in any part."""
+        """The skipped files of all parts."""
         return tuple(file for part in self._parts for file in part.skipped)
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield entries `start` to `stop` once, in order; a batch may reach from one part into the next."""
+        """Yield the images of entries [start, stop) once, in order. A batch may reach from one part into the next."""
         pending: list[ImageBatch] = []
         missing = batch_images
         for batch in self._in_parts(batch_images, *slice(start, stop).indices(len(self))[:2]):
@@ -120,12 +117,12 @@ class ChainedSource:
             yield ImageBatch.joined(pending)
 
     def _in_parts(self, batch_images: int, start: int, stop: int) -> Iterator[ImageBatch]:
-        """What the parts yield of these entries, without what some parts lack."""
+        """The batches of the parts with these entries, without the columns that some part lacks."""
         first = 0
         for part in self._parts:
-            span = range(max(start - first, 0), min(stop - first, len(part)))
-            if span:
-                for batch in part.batches(batch_images, span.start, span.stop):
+            entries = range(max(start - first, 0), min(stop - first, len(part)))
+            if entries:
+                for batch in part.batches(batch_images, entries.start, entries.stop):
                     yield ImageBatch(
                         batch.pixels,
                         batch.labels if self._shared.labels is not None else None,
@@ -136,13 +133,13 @@ class ChainedSource:
 
     @cached_property
     def _shared(self) -> ImageBatch:
-        """A batch with the labels, names and fields that every part has: the first images of all, joined."""
+        """The first images of all parts joined: a batch with the labels, names and fields that every part has."""
         firsts = (next(part.batches(1), None) for part in self._parts)
         return ImageBatch.joined([batch for batch in firsts if batch is not None])
 
 
 def read_images(source: ImageSource, limit: int | None = None) -> ImageBatch:
-    """All images of a source, or the first `limit`, in memory as one batch. SourceError if there are none."""
+    """All images of a source, or the first `limit`, as one batch in memory. SourceError if there are none."""
     parts: list[ImageBatch] = []
     missing = len(source) if limit is None else min(limit, len(source))
     for batch in source.batches(min(4096, max(1, missing))):
@@ -156,9 +153,9 @@ def read_images(source: ImageSource, limit: int | None = None) -> ImageBatch:
 
 
 def read_bytes(source: ImageSource, limit: int | None = None) -> NDArray[np.uint8]:
-    """The pixels of all images of a source, or of the first `limit`, for what is made for 8 bits: uint8 [n, H, W, C].
+    """The 8-bit pixels of all images of a source, or of the first `limit`: uint8 [n, H, W, C].
 
-    SourceError if there are none, or if they have 16 bits.
+    Raises SourceError if there are none, or if they have 16 bits.
     """
     pixels = read_images(source, limit).pixels
     if pixels.dtype != np.uint8:
@@ -166,20 +163,20 @@ def read_bytes(source: ImageSource, limit: int | None = None) -> NDArray[np.uint
     return pixels.astype(np.uint8, copy=False)
 
 
-_SHOWN = 3
+_LISTED_FILES = 3
 
 
 def refuse_skipped(description: str, skipped: Sequence[SkippedFile]) -> None:
-    """Raise SourceError, which names the first of them, if anything of a source was passed over."""
+    """Raise SourceError, which names the first files, if any file of a source was skipped."""
     if skipped:
         files = "1 file" if len(skipped) == 1 else f"{len(skipped):,} files"
         raise SourceError(
-            f"{description}: {files} would be passed over ({skipped_words(skipped)}), which --strict refuses; mend or "
-            "remove what is named, or leave it out"
+            f"{description}: {files} would be skipped ({skipped_words(skipped)}), which --strict refuses; mend or "
+            "remove these files, or leave out --strict"
         )
 
 
 def skipped_words(skipped: Sequence[SkippedFile]) -> str:
-    """The first of what was passed over, each with its reason, in one line."""
-    more = "; ..." if len(skipped) > _SHOWN else ""
-    return "; ".join(f"{file.name}: {file.reason}" for file in skipped[:_SHOWN]) + more
+    """The first skipped files, each with its reason, in one line."""
+    more = "; ..." if len(skipped) > _LISTED_FILES else ""
+    return "; ".join(f"{file.name}: {file.reason}" for file in skipped[:_LISTED_FILES]) + more

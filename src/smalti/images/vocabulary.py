@@ -1,4 +1,7 @@
-"""The names by which files of others, and ours, say what is what: splits, labels, names, metadata. Each stands once."""
+"""Names in files, each defined once: of splits, of columns of labels and names, of metadata files, of TAR files.
+
+Layer: within `images`, the lowest.
+"""
 
 import re
 from collections.abc import Iterable
@@ -40,64 +43,64 @@ SPLIT_NAMES = {
     "eval": "test",
     "evaluation": "test",
 }
-"""What a split may be called, lower case, and the part that it is: the same as for Hugging Face `datasets`."""
+"""Names of splits, in lower case, and the part that each means, the same as for Hugging Face `datasets`."""
 
 SPLIT_ORDER = ("train", "val", "test")
 
 LABEL = "label"
-"""The column of labels in what smalti writes, and the field that labels become which are no labels for smalti."""
+"""The column of labels in files that smalti writes. Labels that are no integers become a field of this name."""
 
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "target", "targets", "y")
-"""What labels may be called among arrays beside images and among columns of classes, best first."""
+"""Names of labels among arrays beside images, and among columns of classes; the best first."""
 
 PLAIN_LABEL_NAMES = LABEL_NAMES[:2]
-"""What labels may be called in a table whose columns may be anything, best first."""
+"""Names of labels in a table whose columns may be anything; the best first."""
 
 FILE_NAME = "file_name"
-"""The column of names in what smalti writes."""
+"""The column of names in files that smalti writes."""
 
 NAME_COLUMNS = (FILE_NAME, "filename", "path", "__key__")
-"""What a column of names may be called in a table, best first."""
+"""Names of a column of names in a table; the best first."""
 
 NAMES_ARRAY = "names"
-"""What an array of names beside an array of images is called."""
+"""The name of an array of names beside an array of images."""
 
 TRUE_NAME = "__name__"
-"""The key of an image's own name, where its file had to be called something else."""
+"""The key of an image's own name, if its file needed another one."""
 
 METADATA_FILE = "metadata.jsonl"
-"""What smalti calls a file of rows."""
+"""The name of a file of rows that smalti writes."""
 
 METADATA_PARQUET = "metadata.parquet"
 
 METADATA_NAMES = frozenset({METADATA_FILE, "metadata.csv", METADATA_PARQUET})
-"""What a file of rows in a folder may be called."""
+"""Names of a file of rows in a folder."""
 
 CLASS_NAMES_FILE = "class_names.json"
-"""What a file of the names of classes is called."""
+"""The name of a file with the names of classes."""
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst")
-"""The suffixes of TAR files that are read, and written."""
+"""Suffixes of the TAR files that smalti reads and writes."""
 
 _WEBDATASET_OWN = re.compile(r"__[^/]*__($|/)")
 
 
 def is_split(word: str) -> bool:
-    """Whether a word is the name of a split, in any case of letters."""
+    """Whether a word is the name of a split, in upper or lower case."""
     return word.lower() in SPLIT_NAMES
 
 
 def split_part(word: str) -> str:
-    """The part ("train", "val" or "test") that a name of a split means. KeyError for other words."""
+    """The part that the name of a split means: "train", "val" or "test". KeyError for other words."""
     return SPLIT_NAMES[word.lower()]
 
 
 def first_known(names: Iterable[str], known: tuple[str, ...]) -> str | None:
-    """Of some names, the one that comes first in `known`, in any case of letters; None if there is none."""
-    ranks = {name: known.index(name.lower()) for name in names if name.lower() in known}
-    return min(ranks, key=lambda name: ranks[name], default=None)
+    """The name that comes first in `known`, in upper or lower case; None if none of the names is in it."""
+    positions = {name: known.index(name.lower()) for name in names if name.lower() in known}
+    return min(positions, key=lambda name: positions[name], default=None)
 
 
 def webdataset_ignores(name: str) -> bool:
-    """Whether a member of a TAR file is one of WebDataset's own (`__NAME__`), which it passes over."""
+    """Whether WebDataset ignores a member of a TAR file, because it is one of its own (`__NAME__`)."""
     return _WEBDATASET_OWN.match(name) is not None

@@ -1,5 +1,5 @@
-"""What makes every image of an archive as good as was promised: corrections of what the decoder gives.
+"""Residuals: they bring every image of an archive within its error bound, given what the decoder makes of its tokens.
 
-All of it is integers; which corrections to choose may be decided by floats, since that is the writer's affair alone.
-Layer: below `archive`, above `entropy`.
+Everything that decides pixels is integers. Floats may choose residuals, because only the writer does that. In files and
+in JSON, residuals are called corrections. Layer: below `archive`, above `decoders`.
 """

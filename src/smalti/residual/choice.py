@@ -1,9 +1,9 @@
-"""Which corrections bring an image within a bound in the fewest bits. Only the writer needs this; floats may decide.
+"""Choose the residuals that bring an image within its error bound in the fewest bits, by an estimate of their cost.
 
-Errors of a decoder are heavy-tailed, so the cheapest correction of an image just beyond the bound touches few of
-its pixels: those that take away most squared error per bit.
+The errors of a decoder are heavy-tailed. So the cheapest residuals of an image just beyond the bound touch few of its
+pixels: those that remove most squared error per bit. Only the writer needs this; floats may decide.
 
-Bits that corrections cost, estimated from those chosen so far. Only the writer needs this; floats may decide.
+Layer: within `residual`, above `residuals`.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from smalti.residual.symbol_classes import class_count, classes_of, further_bits
 __all__ = ["ResidualEstimator", "choose_residuals"]
 
 
-_TRIED_IMAGES = 256  # so many images teach all ways that are tried for them, the later ones only the way they take
-_GROWTH = 1.25  # bits are estimated anew when so many times the symbols have been counted
-_EXPECTED_SYMBOLS = 8.0  # weight, in symbols, of what is expected of a cell before anything is counted in it
+_TRIED_IMAGES = 256  # the first images teach the estimator every mode tried for them, later ones their chosen mode
+_GROWTH = 1.25  # bits are estimated anew when the number of counted symbols has grown by this factor
+_EXPECTED_SYMBOLS = 8.0  # weight, in symbols, of the expectation for a cell before anything is counted in it
 
 
 class ResidualEstimator:
-    """Bits that modes and symbols cost, learned from the corrections of the images before.
+    """The bits that modes and symbols cost, learned from the residuals of earlier images.
 
     dtype : of pixels and symbols
-    classes : of symbols
+    classes : number of classes of symbols
     mode_bits : float32 [MODES]
-    bits : float32 [MODES, CONTEXTS * classes], of each class of symbols in each context, its further bits included
+    bits : float32 [MODES, CONTEXTS * classes], of each class of symbols in each context, with its further bits
     """
 
     def __init__(self, dtype: DTypeLike = np.uint8) -> None:
@@ -44,22 +44,22 @@ class ResidualEstimator:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was learned so far."""
+        """Whether nothing has been learned yet."""
         return self._tried_images == 0
 
     @property
     def learns_all(self) -> bool:
-        """Whether to learn from every way that is tried, and not only from the one that is chosen."""
+        """Whether to learn from every mode that is tried, and not only from the chosen one."""
         return self._tried_images < _TRIED_IMAGES
 
     def learn_symbols(self, mode: int, contexts: NDArray[np.uint8], symbols: Pixels) -> None:
-        """Learn from symbols of one mode and their contexts, arrays of one shape."""
+        """Learn from symbols of one mode and their contexts, arrays of the same shape."""
         pairs = contexts.ravel().astype(np.intp) * self.classes + classes_of(symbols).ravel()
         counts = np.bincount(pairs, minlength=CONTEXTS * self.classes).reshape(CONTEXTS, self.classes)
         self._counts.symbols[mode * CONTEXTS : (mode + 1) * CONTEXTS] += counts
 
     def learn_modes(self, modes: NDArray[np.uint8]) -> None:
-        """Learn from the modes that images took, uint8 [n]; their symbols have been learned."""
+        """Learn from the chosen modes of images, uint8 [n], whose symbols have been learned already."""
         self._counts.modes += np.bincount(modes, minlength=MODES)
         self._tried_images += int(np.count_nonzero(modes))
         if self._counts.symbols.sum() > self._learned_symbols * _GROWTH:
@@ -79,33 +79,30 @@ class ResidualEstimator:
 
 
 def _expected_frequencies(classes: int) -> NDArray[np.float64]:
-    """What is expected of each mode's symbols before anything is known: float64 [MODES, classes]."""
+    """The frequencies of each mode's symbols that are expected before any are counted: float64 [MODES, classes]."""
     expected = np.full((MODES, classes), 1.0 / classes)
     falling = 1.0 / (np.arange(classes) + 1.0) ** 2
     expected[EXACT + 1 :] = 0.8 * falling / falling.sum() + 0.2 / classes
     return expected
 
 
-# was sibling import
-
-
-_LEAST_BITS = 0.05  # no level is taken to be cheaper, so that cheap ones are ordered by what they bring
+_LEAST_BITS = 0.05  # assumed least price of a level, so that cheap levels are ordered by their gains
 
 
 def choose_residuals(original: Pixels, base: Pixels, max_sse: int, estimator: ResidualEstimator) -> Residuals:
-    """Bring every image within a sum of squared errors, in the fewest bits that `estimator` knows of.
+    """Choose residuals that bring every image within the error bound, in the fewest bits by the estimator.
 
-    original, base : uint8 or uint16 [n, H, W, C], what the images are and what the decoder makes of their tokens
-    max_sse : int >= 0, see `max_squared_error`
-    estimator : for such pixels
+    original, base : uint8 or uint16 [n, H, W, C], the images and the decoder's images of their tokens
+    max_sse : int >= 0, the error bound as a sum of squared errors, from `max_squared_error`
+    estimator : of the same dtype; it learns from the images
 
-    The result depends on the order and the batches in which an estimator sees images, and on nothing else.
+    The result depends only on the images that the estimator has seen, in their order and batches.
     """
     modes = np.zeros(len(original), np.uint8)
     beyond = np.flatnonzero(squared_errors(original, base) > max_sse)
     if not len(beyond):
         return Residuals(modes, np.zeros((0, *original.shape[1:]), original.dtype))
-    if estimator.is_new:  # it learns from the first images before it chooses for them
+    if estimator.is_new:  # it learns from the first images before it judges them
         _Search(original[beyond], base[beyond], max_sse, estimator)
         estimator.update()
     search = _Search(original[beyond], base[beyond], max_sse, estimator)
@@ -117,7 +114,7 @@ def choose_residuals(original: Pixels, base: Pixels, max_sse: int, estimator: Re
 
 
 class _Search:
-    """Images beyond the bound, and the best that was found for each.
+    """Images beyond the error bound, and the cheapest residuals found for each.
 
     modes : uint8 [r]
     symbols : [r, H, W, C]
@@ -134,13 +131,13 @@ class _Search:
             self._try_dense(mode, predict(mode, original))
         self._try_dense(EXACT, exact(original, base))
         pixels = _Pixels.of(original, base, self._contexts, estimator.classes, max_sse)
-        finest = (max_sse / base[0].size) ** 0.5  # a step below the error that is allowed never pays
+        finest = (max_sse / base[0].size) ** 0.5  # a step below the allowed error never pays
         for mode, step in steps_of(base.dtype).items() if max_sse else ():
             if step >= finest:
                 self._try_sparse(mode, step, pixels)
 
     def learn_chosen(self) -> None:
-        """Teach the estimator what was chosen."""
+        """Teach the estimator the chosen residuals."""
         for mode in np.unique(self.modes).tolist():
             rows = self.modes == mode
             self._estimator.learn_symbols(mode, self._contexts_in(mode)[rows], self.symbols[rows])
@@ -149,7 +146,7 @@ class _Search:
         return self._no_contexts if mode in STORED else self._contexts
 
     def _try_dense(self, mode: int, symbols: Pixels) -> None:
-        """Consider symbols that give every image as it is."""
+        """Try symbols that give every image exactly."""
         contexts = self._contexts_in(mode)
         pairs = contexts.astype(np.intp) * self._estimator.classes + classes_of(symbols)
         bits = self._estimator.bits[mode].take(pairs).reshape(len(symbols), -1).sum(axis=1, dtype=np.float64)
@@ -158,10 +155,10 @@ class _Search:
         self._keep_better(mode, bits, symbols)
 
     def _try_sparse(self, mode: int, step: int, pixels: "_Pixels") -> None:
-        """Consider levels of one step, as few as needed, for the images for which they suffice."""
+        """Try levels of one step, as few as needed, for the images for which they suffice."""
         chosen = _sparse_levels(step, self._estimator.bits[mode].reshape(CONTEXTS, -1), pixels)
         symbols = np.zeros_like(self.symbols)
-        symbols.ravel()[chosen.places] = chosen.symbols
+        symbols.ravel()[chosen.positions] = chosen.symbols
         if self._estimator.learns_all and chosen.sufficient.any():
             self._estimator.learn_symbols(mode, self._contexts[chosen.sufficient], symbols[chosen.sufficient])
         self._keep_better(mode, np.where(chosen.sufficient, chosen.bits, np.inf), symbols)
@@ -176,13 +173,13 @@ class _Search:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Pixels of all images in one row.
+    """The pixels of all images, flattened.
 
     dtype : of the images
     original, base, errors : [r * P], int32, or int64 for 16 bits, whose squares are larger
-    pairs : int32 [r * P], contexts times classes
+    pairs : int32 [r * P], context times the number of classes
     surplus : int64 [r], squared error of each image beyond the bound
-    contexts_seen : float64 [r, CONTEXTS], pixels of each image in each context
+    contexts_seen : float64 [r, CONTEXTS], number of pixels of each image in each context
     """
 
     dtype: np.dtype[Any]
@@ -212,36 +209,37 @@ class _Pixels:
 
 @dataclass(frozen=True)
 class _SparseLevels:
-    """Levels of one step that are not 0: their places among all pixels, and their symbols.
+    """The levels of one step that are not 0: their positions among all pixels, and their symbols.
 
-    bits, sufficient : of each image [r]: all its symbols, and whether they bring it within the bound
+    bits : float64 [r], of all symbols of each image
+    sufficient : bool [r], whether they bring the image within the bound
     """
 
-    places: NDArray[np.intp]
+    positions: NDArray[np.intp]
     symbols: Pixels
     bits: NDArray[np.float64]
     sufficient: NDArray[np.bool_]
 
 
 def _sparse_levels(step: int, bits: NDArray[np.float32], pixels: _Pixels) -> _SparseLevels:
-    """For each image the levels that bring most per bit, the best first, until it is within the bound.
+    """For each image, the levels that gain most per bit, the best first, until it is within the bound.
 
     bits : of a mode, [CONTEXTS, classes]
     """
     largest = int(np.iinfo(pixels.dtype).max)
-    places = np.flatnonzero(2 * np.abs(pixels.errors) > step)
-    errors, pairs = pixels.errors[places], pixels.pairs[places]
+    positions = np.flatnonzero(2 * np.abs(pixels.errors) > step)
+    errors, pairs = pixels.errors[positions], pixels.pairs[positions]
     levels = np.sign(errors) * np.minimum((np.abs(errors) + step // 2) // step, largest // 2)
     symbols = to_symbols(levels, pixels.dtype)
-    left = pixels.original[places] - np.clip(pixels.base[places] + step * levels, 0, largest)
-    gains = np.square(errors) - np.square(left)
+    remaining = pixels.original[positions] - np.clip(pixels.base[positions] + step * levels, 0, largest)
+    gains = np.square(errors) - np.square(remaining)
     price = bits.ravel()[pairs + classes_of(symbols)] - bits.ravel()[pairs]
     images = len(pixels.surplus)
-    image_of = places // (len(pixels.errors) // images)
+    image_of = positions // (len(pixels.errors) // images)
     taken, sufficient = _until_enough(image_of, gains, gains / np.maximum(price, _LEAST_BITS), pixels.surplus)
     spent = np.bincount(image_of[taken], price[taken], minlength=images)
     all_bits = pixels.contexts_seen @ bits[:, 0].astype(np.float64) + spent
-    return _SparseLevels(places[taken], symbols[taken], all_bits, sufficient)
+    return _SparseLevels(positions[taken], symbols[taken], all_bits, sufficient)
 
 
 def _until_enough(
@@ -250,7 +248,7 @@ def _until_enough(
     worth: NDArray[np.floating],
     surplus: NDArray[np.int64],
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Which items to take, the worthiest of each image first, until their gains reach its surplus; and if they do.
+    """The items to take, the worthiest of each image first, until gains reach its surplus; and whether they reach it.
 
     image_of : the image of each item, ascending
     """

@@ -1,17 +1,15 @@
-"""How an image may be corrected, by a number in the file so that later ways can join.
+"""The modes of residuals, and how each turns symbols into pixels. Mode numbers are in files, so that more can follow.
 
-    0        none: the image is what the decoder makes of its tokens, the base
+    0        none: the image is the base, which is what the decoder makes of its tokens
     1 to 4   stored without the base: pixels less their prediction, modulo 256
-    5        exact: pixels as they are (16 bits: less the base), coded with what the base tells of them
-    6 to 21  residual: clip(base + step * level), most levels being 0
+    5        exact: the pixels (16 bits: less the base), coded in contexts that the base gives
+    6 to 21  stepped: clip(base + step * level), most levels being 0
 
-Each way turns one symbol a pixel into a pixel, both uint8 or both uint16, with integers alone. With 16 bits symbols
-stand for signed levels in every mode but 1, so that what is near 0 is a small symbol.
+Every mode has one symbol for each pixel, both uint8 or both uint16, and uses integers alone. With 16 bits, symbols
+stand for signed levels in every mode but 1, so that values near 0 are small symbols. The context of a symbol is a
+small number that the base gives from the surroundings of its pixel.
 
-What the base tells of a pixel before its symbol is seen: a small number from its surroundings.
-
-It depends on the base alone, so the contexts of all pixels are known at once, and all symbols of one context are
-decoded in one call.
+Layer: within `residual`, the lowest.
 """
 
 import numpy as np
@@ -42,12 +40,13 @@ __all__ = [
 
 NONE = 0
 STORED = {1: (), 2: (2,), 3: (1,), 4: (1, 2)}
-"""Mode to the axes of [n, H, W, C] along which pixels are differences: none, left, up, left + up - up left."""
+"""By mode, the axes of [n, H, W, C] along which symbols are differences. The predictions are none, left, up, and
+left + up - up left."""
 PLAIN = 1
-"""The stored mode without a prediction: symbols are pixels."""
+"""The stored mode without a prediction, in which symbols are pixels."""
 
 EXACT = 5
-STEPS = {6 + place: step for place, step in enumerate((2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 255))}
+STEPS = {6 + index: step for index, step in enumerate((2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 255))}
 """Mode to its step, for 8 bits."""
 WIDE_STEPS = {mode: 1 << (mode - EXACT) for mode in range(6, 21)}
 """Mode to its step, for 16 bits."""
@@ -60,12 +59,12 @@ def steps_of(dtype: DTypeLike) -> dict[int, int]:
 
 
 def mode_count(dtype: DTypeLike) -> int:
-    """Modes of pixels of uint8 or uint16; numbers from here on are not known."""
+    """The number of modes for pixels of uint8 or uint16."""
     return 6 + len(steps_of(dtype))
 
 
 def uses_base(modes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether images of these modes are built upon the base, bool [n]: all but the stored ones."""
+    """Whether images of these modes are rebuilt from the base, bool [n]. All but the stored ones are."""
     return ~np.isin(modes, list(STORED))
 
 
@@ -103,7 +102,7 @@ def to_symbols(levels: NDArray[np.integer], dtype: DTypeLike = np.uint8) -> Pixe
 
 
 def to_levels(symbols: Pixels) -> NDArray[np.int32]:
-    """The inverse of `to_symbols`, int32; symbol 255 of uint8 is no level: DamagedArchiveError."""
+    """The inverse of `to_symbols`, int32. DamagedArchiveError for symbol 255 of uint8, which is no level."""
     if symbols.dtype == np.uint8 and symbols.size and int(symbols.max()) == 255:
         raise DamagedArchiveError("corrections: a symbol that is no level")
     wide = symbols.astype(np.int32)
@@ -111,9 +110,10 @@ def to_levels(symbols: Pixels) -> NDArray[np.int32]:
 
 
 def rebuild(modes: NDArray[np.uint8], symbols: Pixels, base: Pixels) -> Pixels:
-    """The pixels of images: modes uint8 [r], none of them 0, symbols and base [r, H, W, C] -> the same shape and type.
+    """The pixels of images from their residuals: an array like `symbols`.
 
-    What `base` holds for stored images, and with 8 bits for exact ones, does not matter.
+    modes : uint8 [r], none of them 0
+    symbols, base : [r, H, W, C]; the base of stored images, and with 8 bits of exact ones, does not matter
     """
     pixels, dtype = symbols.copy(), symbols.dtype
     for mode, axes in STORED.items():
@@ -130,18 +130,18 @@ def rebuild(modes: NDArray[np.uint8], symbols: Pixels, base: Pixels) -> Pixels:
         of_mode = np.zeros(MODES, np.int32)
         of_mode[list(steps_of(dtype))] = list(steps_of(dtype).values())
         steps = of_mode[modes[rows]][:, None, None, None]
-        values = base[rows] + steps * to_levels(symbols[rows])  # below 2**31, as steps and levels are up to 2**15
+        values = base[rows] + steps * to_levels(symbols[rows])  # below 2**31, because steps and levels are up to 2**15
         pixels[rows] = np.clip(values, 0, np.iinfo(dtype).max).astype(dtype)
     return pixels
 
 
 VALUE_BOUNDS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 160, 192, 224, 240, 250)
-"""A pixel's value class is the number of these that it reaches."""
+"""The value class of a pixel is the number of these bounds that it reaches."""
 ACTIVITY_BOUNDS = (2, 6, 16, 40, 90, 150, 210)
-"""The class of the largest less the smallest value among a pixel and its eight neighbours, likewise."""
+"""Bounds of activity: the largest less the smallest value among a pixel and its eight neighbours."""
 CONTEXTS = (len(VALUE_BOUNDS) + 1) * (len(ACTIVITY_BOUNDS) + 1)
 WIDE_ACTIVITIES = 16
-"""Classes of activity with 16 bits; the other factor of CONTEXTS are those of value."""
+"""The number of activity classes with 16 bits. CONTEXTS is this times the number of value classes."""
 
 _VALUE_CLASS = np.searchsorted(VALUE_BOUNDS, np.arange(256), side="right").astype(np.uint8)
 _ACTIVITY_CLASS = np.searchsorted(ACTIVITY_BOUNDS, np.arange(256), side="right").astype(np.uint8)
@@ -149,10 +149,11 @@ _DIGITS = np.frexp(np.arange(1 << 16, dtype=np.float64))[1].astype(np.uint8)
 
 
 def contexts_of(base: Pixels) -> NDArray[np.uint8]:
-    """The context of each pixel of images uint8 or uint16 [n, H, W, C]: uint8 like them, each in [0, CONTEXTS).
+    """The context of each pixel of images uint8 or uint16 [n, H, W, C]: uint8 [n, H, W, C], each in [0, CONTEXTS).
 
-    Channels stand for themselves; beyond the edges the nearest pixel is repeated. With 16 bits the classes are numbers
-    of binary digits, since such images fill any part of their range.
+    A context depends on the base alone, so all contexts are known before any symbol, and one call decodes all symbols
+    of a context. Every channel has contexts of its own. Beyond the edges, the nearest pixel is repeated. With 16 bits,
+    the classes are numbers of binary digits, because such images may fill any part of their range.
     """
     activity = _widen(base, np.maximum) - _widen(base, np.minimum)
     if base.dtype == np.uint16:
@@ -165,7 +166,7 @@ def contexts_of(base: Pixels) -> NDArray[np.uint8]:
 
 
 def _widen(images: Pixels, extreme: np.ufunc) -> Pixels:
-    """The extreme of each 3 x 3 neighbourhood. Repeating edges adds no value that is not in it already."""
+    """The extreme of each 3 x 3 neighbourhood. Repeated edges add no value that it does not have already."""
     down = images.copy()
     down[:, 1:] = extreme(down[:, 1:], images[:, :-1])
     down[:, :-1] = extreme(down[:, :-1], images[:, 1:])

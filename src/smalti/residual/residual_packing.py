@@ -1,4 +1,9 @@
-"""The corrections section: the tables as bytes, and back with every check. docs/format.md has it byte by byte."""
+"""The section of residuals in a file, called corrections there: its tables as bytes, and back with every check.
+
+docs/format.md has the layout byte by byte.
+
+Layer: within `residual`, above `modes` and `symbol_classes`.
+"""
 
 import struct
 import zlib
@@ -16,7 +21,7 @@ __all__ = ["MODE_PRECISION", "NO_TABLE", "pack_map", "pack_prior", "unpack_prior
 
 MODE_PRECISION = 12
 NO_TABLE = 255
-"""In place of a table's number: the cell's mode does not occur."""
+"""Stands for a table where the mode of a cell does not occur."""
 
 _KINDS = (1, 2)
 _HEAD = struct.Struct("<BBHHBBH")  # kind, precision, group images, symbols, modes, tables, bytes of the map
@@ -30,7 +35,7 @@ def pack_prior(
     group_images: int,
     dtype: DTypeLike = np.uint8,
 ) -> bytes:
-    """Serialise the parts of a CorrectionPrior; `unpack_prior` is the inverse."""
+    """Serialise the parts of a ResidualPrior. `unpack_prior` is the inverse."""
     modes = mode_table.symbols.tolist()
     cell_map, precision = pack_map(table_of_cell, tables.rows), tables.precision
     head = _HEAD.pack(_kind(dtype), precision, group_images, tables.codes, len(modes), tables.rows, len(cell_map))
@@ -43,14 +48,15 @@ def _kind(dtype: DTypeLike) -> int:
 
 
 def pack_map(table_of_cell: NDArray[np.uint8], tables: int) -> bytes:
-    """The tables of all cells that can occur; nothing if there is one table."""
+    """The compressed map of all cells that can occur to their tables; empty if there is one table."""
     return zlib.compress(table_of_cell[table_of_cell != NO_TABLE].tobytes(), 9) if tables > 1 else b""
 
 
 def unpack_prior(data: bytes, dtype: DTypeLike = np.uint8) -> tuple[FrequencyTable, TablePrior, NDArray[np.uint8], int]:
-    """Read what `pack_prior` wrote; DamagedArchiveError if it cannot have written these bytes for such pixels.
+    """Read the bytes of `pack_prior`.
 
-    Raises UnsupportedArchiveError if they are of a later kind.
+    Raises DamagedArchiveError if it cannot have written them for such pixels, UnsupportedArchiveError if they are of a
+    later kind.
     """
     if len(data) < _HEAD.size:
         raise DamagedArchiveError(f"corrections: {len(data)} bytes are too few for their tables")
@@ -61,12 +67,8 @@ def unpack_prior(data: bytes, dtype: DTypeLike = np.uint8) -> tuple[FrequencyTab
         raise DamagedArchiveError(f"corrections: of kind {kind}, which is not for pixels of {np.dtype(dtype)}")
     map_start = _HEAD.size + modes * _MODE.size
     map_end = map_start + map_bytes
-    if (
-        precision > MAX_PRECISION
-        or group_images < 1
-        or not 1 <= symbols <= class_count(dtype)
-        or not 1 <= tables <= NO_TABLE
-    ):
+    sizes_fit = 1 <= symbols <= class_count(dtype) and 1 <= tables <= NO_TABLE
+    if precision > MAX_PRECISION or group_images < 1 or not sizes_fit:
         raise DamagedArchiveError("corrections: a field of the head of their tables is out of range")
     if map_end > len(data):
         raise DamagedArchiveError("corrections: their tables end after the data")
@@ -91,7 +93,7 @@ def _unpack_modes(data: bytes, known: int) -> FrequencyTable:
 
 
 def _unpack_map(data: bytes, mode_table: FrequencyTable, tables: int) -> NDArray[np.uint8]:
-    """The table of each cell: a stored mode has one cell, mode 0 none, and the others CONTEXTS."""
+    """The table of each cell. A stored mode has one cell, mode 0 none, every other mode CONTEXTS."""
     modes = [mode for mode in mode_table.symbols.tolist() if mode != NONE]
     cells = np.concatenate([mode * CONTEXTS + np.arange(1 if mode in STORED else CONTEXTS) for mode in modes])
     if tables == 1 and data:

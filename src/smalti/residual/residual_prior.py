@@ -1,4 +1,7 @@
-"""What is expected of corrections before they are seen: frequency tables shared by cells, and the coding with them."""
+"""Probabilities of residuals, as frequency tables that cells share, and the coding of residuals with them.
+
+Layer: within `residual`, above `residual_packing` and `table_fit`.
+"""
 
 import math
 from collections.abc import Callable
@@ -24,7 +27,7 @@ __all__ = ["BaseOf", "ResidualPrior"]
 EIGHT_BITS = np.dtype(np.uint8)
 
 BaseOf = Callable[[NDArray[np.intp]], Pixels]
-"""Given rows of a block, ascending, what the decoder makes of them: [rows, H, W, C]."""
+"""Given rows of a block, ascending, the decoder's images of them: [rows, H, W, C]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +35,16 @@ class ResidualPrior:
     """Distributions of modes, and of symbols in their cells (mode and context).
 
     mode_table : over MODES modes
-    tables : 1 to 255, over classes of symbols
+    tables : 1 to 255 tables over classes of symbols, shared by cells
     table_of_cell : uint8 [MODES * CONTEXTS], the table of each cell, 255 where the mode does not occur
-    group_images : so many images of a block are coded together; at most 2**20 values, or one image
+    group_images : images of a block that are coded together; they have at most 2**20 values, unless it is one image
     image_shape : height, width, channels
-    dtype : of pixels and symbols, uint8 or uint16; tables are of classes of symbols
+    dtype : of pixels and symbols, uint8 or uint16
 
     >>> prior = ResidualPrior.fit(counts, image_shape)
-    >>> data = prior.encode(base, corrections)
-    >>> prior.decode(data, len(base), rows, lambda needed: base[needed])  # apply_corrections(base, corrections)[rows]
-    >>> ResidualPrior.from_bytes(prior.to_bytes(), image_shape)         # the same prior
+    >>> data = prior.encode(base, residuals)
+    >>> prior.decode(data, len(base), rows, lambda needed: base[needed])  # apply_residuals(base, residuals)[rows]
+    >>> ResidualPrior.from_bytes(prior.to_bytes(), image_shape)           # the same prior
     """
 
     mode_table: FrequencyTable
@@ -53,12 +56,12 @@ class ResidualPrior:
 
     @classmethod
     def fit(cls, counts: ResidualCounts, image_shape: tuple[int, int, int]) -> "ResidualPrior":
-        """The prior that codes corrections with these counts in the fewest bytes, its own included.
+        """The prior that codes residuals with these counts in the fewest bytes, including its own.
 
-        Raises UsageError if no image has corrections.
+        Raises UsageError if no image has residuals.
         """
         if not counts.modes[NONE + 1 :].any():
-            raise UsageError("no image has corrections, so there are no tables to make")
+            raise UsageError("no image has residuals, so there are no tables to make")
         mode_table = FrequencyTable.from_counts(counts.modes, MODE_PRECISION)
         fitted = fit_tables(counts)
         bytes_per_image = (fitted.symbols_bytes + counts.further_bits / 8) / int(counts.modes.sum())
@@ -73,29 +76,29 @@ class ResidualPrior:
     def from_bytes(
         cls, data: bytes, image_shape: tuple[int, int, int], dtype: PixelType = EIGHT_BITS
     ) -> "ResidualPrior":
-        """Read a prior for images of a shape and type of pixels.
+        """Read the prior of images of this shape and dtype.
 
-        Raises DamagedArchiveError if the bytes are not one, UnsupportedArchiveError if they are of a later kind.
+        Raises DamagedArchiveError if the bytes are no such prior, UnsupportedArchiveError if they are of a later kind.
         """
         prior = cls(*unpack_prior(data, dtype), image_shape, dtype)
         if prior.group_images > 1 and prior.group_images * math.prod(image_shape) > MAX_GROUP_VALUES:
             raise DamagedArchiveError(f"corrections: {prior.group_images} images of that size are too many for a group")
         return prior
 
-    def encode(self, base: Pixels, corrections: Residuals) -> bytes:
-        """Code the corrections of a block of images, of which the decoder makes `base`, [n, H, W, C]."""
+    def encode(self, base: Pixels, residuals: Residuals) -> bytes:
+        """Code the residuals of a block of images. base : [n, H, W, C], the decoder's images"""
         groups = []
         for start in range(0, len(base), self.group_images):
             images = slice(start, start + self.group_images)
-            groups.append(self._encode_group(base[images], corrections.part(images)))
+            groups.append(self._encode_group(base[images], residuals.part(images)))
         return join_groups(groups)
 
-    def _encode_group(self, base: Pixels, corrections: Residuals) -> bytes:
+    def _encode_group(self, base: Pixels, residuals: Residuals) -> bytes:
         encoder = SymbolEncoder()
-        encoder.add(corrections.modes, self.mode_table)
-        rows = corrections.rows
-        order, counts = self.order(base[rows], corrections.modes[rows])
-        symbols = corrections.symbols.ravel()
+        encoder.add(residuals.modes, self.mode_table)
+        rows = residuals.rows
+        order, counts = self.order(base[rows], residuals.modes[rows])
+        symbols = residuals.symbols.ravel()
         parts = np.split(classes_of(symbols)[order], np.cumsum(counts)[:-1])
         for table, part in zip(self.tables.frequency_tables, parts, strict=True):
             encoder.add(part, table)
@@ -104,21 +107,22 @@ class ResidualPrior:
         return encoder.finish()
 
     def order(self, base: Pixels, modes: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """The order in which pixels of corrected images are coded, table by table, and how many each table has."""
+        """The order in which the symbols of images with residuals are coded, and the number for each table."""
         tables = self.table_of_cell[cells_of(base, modes)].ravel()
         return np.argsort(tables, kind="stable"), np.bincount(tables, minlength=self.tables.rows)
 
     def decode(self, data: bytes, images: int, rows: NDArray[np.intp], base_of: BaseOf) -> Pixels:
-        """The pixels of some images of a block of `images`: rows ascending, each once; [rows, H, W, C].
+        """The pixels of some images of a block of `images`: [rows, H, W, C].
 
-        base_of is called once at most, with those rows and whatever else must be known to decode them, less the
-        images that are stored without the decoder.
+        rows : ascending, each once
+        base_of : is called once at most, with these rows and those that their decoding needs, without the images that
+            are stored without the decoder
 
-        Raises DamagedArchiveError if `data` cannot be the corrections of such a block.
+        Raises DamagedArchiveError if `data` cannot be the residuals of such a block.
         """
         parts = split_groups(data, -(-images // self.group_images))
-        touched = np.unique(rows // self.group_images).tolist()
-        groups = [_ResidualGroup(self, parts[number], number * self.group_images, images) for number in touched]
+        needed_groups = np.unique(rows // self.group_images).tolist()
+        groups = [_ResidualGroup(self, parts[index], index * self.group_images, images) for index in needed_groups]
         modes = np.zeros(images, np.uint8)
         needed = np.zeros(images, np.bool_)
         needed[rows] = True
@@ -134,12 +138,14 @@ class ResidualPrior:
         return pixels if len(rows) == images else pixels[rows]
 
     def read(self, data: bytes, images: int, base_of: BaseOf) -> Residuals:
-        """The corrections themselves of a block of `images`, as `encode` was given them: to code them again elsewhere.
+        """The residuals of a block of `images` as `encode` got them, to code them again elsewhere.
 
-        base_of is called once at most, with the images whose corrections are built upon it. Raises as `decode` does.
+        base_of : is called once at most, with the images whose residuals need their base
+
+        Raises as `decode` does.
         """
         parts = split_groups(data, -(-images // self.group_images))
-        groups = [_ResidualGroup(self, part, number * self.group_images, images) for number, part in enumerate(parts)]
+        groups = [_ResidualGroup(self, part, index * self.group_images, images) for index, part in enumerate(parts)]
         modes = np.concatenate([group.modes for group in groups])
         base: Pixels = np.zeros((images, *self.image_shape), self.dtype)
         from_base = np.flatnonzero((modes != NONE) & uses_base(modes))
@@ -149,7 +155,7 @@ class ResidualPrior:
 
 
 class _ResidualGroup:
-    """A group of images on its way out of the stream: first the modes, then, when the bases are known, the rest."""
+    """A group of images that is being decoded: first the modes, then, when the bases are known, the symbols."""
 
     def __init__(self, prior: ResidualPrior, data: bytes, first: int, images: int) -> None:
         self.images = slice(first, min(first + prior.group_images, images))
@@ -163,7 +169,7 @@ class _ResidualGroup:
         pixels[rows] = rebuild(self.modes[rows], self.symbols(pixels), pixels[rows])
 
     def symbols(self, base: Pixels) -> Pixels:
-        """The symbols of the corrected images, [r, H, W, C], given the bases of all images of the group; once."""
+        """Decode the symbols of the images with residuals, [r, H, W, C], once. base : of all images of the group"""
         rows = np.flatnonzero(self.modes)
         modes, base = self.modes[rows], base[rows]
         order, counts = self._prior.order(base, modes)

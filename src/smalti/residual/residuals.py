@@ -1,6 +1,8 @@
-"""What some images carry so that each is as near to its original as was promised.
+"""Residuals of images, their counts, the error bound in integers, and groups of coded residuals in a block.
 
-The corrections stream of a block: groups of images that decode alone, each with its length.
+A block's stream of residuals is cut into groups of images that decode alone; each group has its length in front.
+
+Layer: within `residual`, above `modes` and `symbol_classes`.
 """
 
 from dataclasses import dataclass
@@ -30,10 +32,12 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """Corrections of n images in a row.
+    """The residuals of n consecutive images.
 
-    modes : uint8 [n], each below MODES; 0 if the image needs none
-    symbols : uint8 or uint16, as pixels are, [r, H, W, C], for the r images whose mode is not 0, in order
+    modes : uint8 [n], each below MODES; 0 for an image without residuals
+    symbols : [r, H, W, C], uint8 or uint16 as the pixels are, of the r images whose mode is not 0, in order
+
+    Raises UsageError if this is not so.
     """
 
     modes: NDArray[np.uint8]
@@ -41,23 +45,23 @@ class Residuals:
 
     def __post_init__(self) -> None:
         if self.modes.ndim != 1 or self.modes.dtype != np.uint8 or (self.modes >= MODES).any():
-            raise UsageError(f"correction modes: expected uint8 [n] below {MODES}")
+            raise UsageError(f"residual modes: expected uint8 [n] below {MODES}")
         if self.symbols.ndim != 4 or self.symbols.dtype not in PIXEL_DTYPES or len(self.symbols) != len(self.rows):
-            raise UsageError(f"corrections: {list(self.symbols.shape)} do not fit {len(self.rows)} corrected images")
+            raise UsageError(f"residuals: {list(self.symbols.shape)} do not fit {len(self.rows)} images with residuals")
 
     @classmethod
     def none(cls, images: int, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> "Residuals":
-        """Of images that need none."""
+        """For images that need none."""
         return cls(np.zeros(images, np.uint8), np.zeros((0, *image_shape), dtype))
 
     @property
     def rows(self) -> NDArray[np.intp]:
-        """The images whose mode is not 0."""
+        """Indices of the images whose mode is not 0."""
         return np.flatnonzero(self.modes)
 
     @property
     def corrected(self) -> NDArray[np.bool_]:
-        """Which images are the decoder's, corrected: bool [n]."""
+        """Which images are the decoder's and have residuals: bool [n]."""
         return self.modes >= EXACT
 
     @property
@@ -67,20 +71,23 @@ class Residuals:
 
     @classmethod
     def join(cls, parts: "list[Residuals]") -> "Residuals":
-        """The corrections of several batches as those of one."""
+        """The residuals of several batches as one."""
         return cls(np.concatenate([part.modes for part in parts]), np.concatenate([part.symbols for part in parts]))
 
     def part(self, images: slice) -> "Residuals":
-        """The corrections of some of the images (a slice of step 1)."""
+        """The residuals of a slice of the images, of step 1."""
         ends = np.concatenate([[0], np.cumsum(self.modes != NONE)])
         start, stop, _ = images.indices(len(self.modes))
         return Residuals(self.modes[images], self.symbols[ends[start] : ends[max(start, stop)]])
 
 
 def max_squared_error(max_mse: float, image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> int:
-    """The largest sum of squared differences of pixels of `dtype` of an image whose MSE is within `max_mse`.
+    """The error bound `max_mse` of an image as the largest sum of squared differences of its pixels.
 
-    The MSE is of pixels scaled to 0..1, by 1/255 or 1/65535.
+    max_mse : mean squared error of pixels scaled to 0..1, by 1/255 or 1/65535
+    dtype : of the pixels
+
+    Raises UsageError if `max_mse` is negative, infinite or no number.
     """
     if not 0 <= max_mse < float("inf"):
         raise UsageError(f"a mean squared error of {max_mse} cannot be promised; give a number from 0 to 1")
@@ -89,29 +96,29 @@ def max_squared_error(max_mse: float, image_shape: tuple[int, int, int], dtype: 
 
 
 def squared_errors(images: Pixels, others: Pixels) -> NDArray[np.int64]:
-    """The sum of squared differences of each pair of images, uint8 or uint16 [n, ...] twice -> int64 [n]."""
+    """The sum of squared differences of each pair of images, uint8 or uint16 [n, ...]: int64 [n]."""
     differences = np.subtract(images, others, dtype=wide_type(images))
     sums: NDArray[np.int64] = np.square(differences).reshape(len(images), -1).sum(axis=1, dtype=np.int64)
     return sums
 
 
 def wide_type(images: Pixels) -> type[np.int32] | type[np.int64]:
-    """What holds squares of differences of such pixels."""
+    """A dtype that holds the squares of differences of such pixels."""
     return np.int32 if images.dtype == np.uint8 else np.int64
 
 
-def apply_residuals(base: Pixels, corrections: Residuals) -> Pixels:
-    """The images that `corrections` make of what the decoder gave: [n, H, W, C] -> a new array like it."""
+def apply_residuals(base: Pixels, residuals: Residuals) -> Pixels:
+    """The images that residuals make of the decoder's, [n, H, W, C]: a new array like `base`."""
     images = base.copy()
-    rows = corrections.rows
-    images[rows] = rebuild(corrections.modes[rows], corrections.symbols, base[rows])
+    rows = residuals.rows
+    images[rows] = rebuild(residuals.modes[rows], residuals.symbols, base[rows])
     return images
 
 
 def cells_of(base: Pixels, modes: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """The cell, mode * CONTEXTS + context, of each pixel of corrected images: uint16 like base [r, H, W, C].
+    """The cell, mode * CONTEXTS + context, of each pixel of images with residuals: uint16 [r, H, W, C], like `base`.
 
-    Stored images know nothing of the base: their context is 0.
+    Stored images do not use the base, so their context is 0.
     """
     contexts = contexts_of(base)
     contexts[~uses_base(modes)] = 0
@@ -119,7 +126,7 @@ def cells_of(base: Pixels, modes: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 class ResidualCounts:
-    """How often each mode, and each class of symbols in each cell (mode and context), occurs in an archive.
+    """The counts of modes, and of classes of symbols in each cell (mode and context), of an archive.
 
     dtype : of pixels and symbols, uint8 or uint16
     modes : int64 [MODES]
@@ -133,14 +140,14 @@ class ResidualCounts:
 
     @property
     def further_bits(self) -> int:
-        """Bits of all symbols that their classes do not tell."""
+        """The number of further bits of all symbols."""
         return int(self.symbols.sum(axis=0) @ further_bits(self.dtype))
 
-    def add(self, base: Pixels, corrections: Residuals) -> None:
-        """Count the corrections of more images, whose bases are [n, H, W, C]."""
-        rows = corrections.rows
-        self.modes += np.bincount(corrections.modes, minlength=MODES)
-        self.add_symbols(cells_of(base[rows], corrections.modes[rows]), corrections.symbols)
+    def add(self, base: Pixels, residuals: Residuals) -> None:
+        """Count the residuals of more images, whose bases are [n, H, W, C]."""
+        rows = residuals.rows
+        self.modes += np.bincount(residuals.modes, minlength=MODES)
+        self.add_symbols(cells_of(base[rows], residuals.modes[rows]), residuals.symbols)
 
     def add_symbols(self, cells: NDArray[np.uint16], symbols: Pixels) -> None:
         """Count symbols in cells, arrays of one shape."""
@@ -150,7 +157,7 @@ class ResidualCounts:
 
 
 def join_groups(groups: list[bytes]) -> bytes:
-    """One byte, the width of a length (1 to 4 bytes); the lengths; the groups, less the zeros that end them."""
+    """Join groups: one byte, the width of a length (1 to 4); the lengths; the groups without trailing zeros."""
     parts = [group.rstrip(b"\0") for group in groups]
     width = max(1, *((len(part).bit_length() + 7) // 8 for part in parts))
     lengths = b"".join(len(part).to_bytes(width, "little") for part in parts)
@@ -158,7 +165,7 @@ def join_groups(groups: list[bytes]) -> bytes:
 
 
 def split_groups(data: bytes, groups: int) -> list[bytes]:
-    """Read `groups` groups of whole words back; DamagedArchiveError if `data` are not so many."""
+    """Split data into `groups` groups of whole words. DamagedArchiveError if it does not consist of so many."""
     width = data[0] if data else 0
     start = 1 + width * groups
     if not 1 <= width <= 4 or len(data) < start:

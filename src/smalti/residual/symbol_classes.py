@@ -1,7 +1,9 @@
-"""What of symbols is coded with tables: 8-bit symbols as they are, of 16-bit ones the class, before further bits.
+"""The classes of symbols, which tables code: an 8-bit symbol is a class, a 16-bit symbol is a class and further bits.
 
-A 16-bit symbol is split as the numbers of a network are (`smalti.entropy.integers`): within a class all symbols are
-nearly alike in frequency, so that the bits below it cost what they are, and tables stay short.
+16-bit symbols are split as the integers of a network are (`smalti.entropy.integers`). The symbols of a class are nearly
+alike in frequency, so its further bits cost about one bit each, and tables stay short.
+
+Layer: within `residual`, the lowest.
 """
 
 from collections.abc import Iterator
@@ -22,28 +24,28 @@ _COIN = FrequencyTable(np.ones(2, np.uint32), 1)
 
 
 def class_count(dtype: DTypeLike) -> int:
-    """How many classes symbols of uint8 or uint16 have: 256 or 60."""
+    """The number of classes of uint8 or uint16 symbols: 256 or 60."""
     return 256 if dtype == np.uint8 else _CLASSES
 
 
 def further_bits(dtype: DTypeLike) -> NDArray[np.int64]:
-    """Bits that each class leaves: int64 [classes]."""
+    """The number of further bits of each class: int64 [classes]."""
     return np.zeros(256, np.int64) if dtype == np.uint8 else _FURTHER
 
 
 def classes_of(symbols: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The class of each symbol, uint8 or uint16: uint8 of the same shape."""
+    """The class of each uint8 or uint16 symbol: uint8 of the same shape."""
     return symbols.astype(np.uint8, copy=False) if symbols.dtype == np.uint8 else _CLASS_OF[symbols]
 
 
 def write_further(encoder: SymbolEncoder, symbols: NDArray[np.integer]) -> None:
-    """Code what the classes of uint16 symbols [n] leave."""
+    """Code the further bits of uint16 symbols [n]."""
     for plane, owners in _planes(_CLASS_OF[symbols]):
         encoder.add(symbols[owners] >> plane & 1, _COIN)
 
 
 def take_further(decoder: SymbolDecoder, classes: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """The uint16 symbols [n] of these classes, read back."""
+    """The uint16 symbols [n] of these classes, with their further bits from the decoder."""
     wide = classes.astype(np.int64)
     symbols = np.where(wide < 8, wide, (4 + wide % 4) << _FURTHER[classes])
     for plane, owners in _planes(classes):
@@ -52,7 +54,7 @@ def take_further(decoder: SymbolDecoder, classes: NDArray[np.uint8]) -> NDArray[
 
 
 def _planes(classes: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Each plane of further bits from the lowest on, with the places of the symbols that have it."""
+    """Each plane of further bits from the lowest on, with the positions of the symbols that have it."""
     below = _FURTHER[classes]
     for plane in range(int(below.max(initial=0))):
         yield plane, np.flatnonzero(below > plane)

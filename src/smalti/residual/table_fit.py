@@ -1,6 +1,8 @@
-"""From counts to the frequency tables that make corrections smallest, the tables' own bytes included.
+"""From counts to the frequency tables that make residuals smallest, including the bytes of the tables.
 
-Cells that share a frequency table: as few tables as pay for themselves. Only the writer needs this.
+Cells share tables: there are as few tables as pay for themselves. Only the writer needs this; floats may decide.
+
+Layer: within `residual`, above `residual_packing` and `residuals`.
 """
 
 from dataclasses import dataclass
@@ -17,19 +19,19 @@ __all__ = ["MAX_GROUP_VALUES", "MAX_TABLES", "FittedTables", "choose_group_image
 
 
 MAX_TABLES = 255
-_BITS_PER_ENTRY = 7.0  # what a table pays for each symbol that it can code
+_BITS_PER_ENTRY = 7.0  # assumed cost of a table for each symbol that it can code
 
 
 def merge_cells(counts: NDArray[np.int64], table_bits: float) -> NDArray[np.intp]:
-    """Put cells together, two groups at a time, as long as tables and symbols together become smaller.
+    """Merge cells into groups, two groups at a time, as long as tables and symbols together become smaller.
 
     counts : int64 [cells, symbols], no row all 0
-    table_bits : what a table costs, besides its entries and the symbols coded with it
+    table_bits : assumed cost of a table, without its entries and the symbols that it codes
 
-    Returns the number of each cell's group, [cells], counted from 0 in the order of their first cells. This is
-    greedy agglomeration by description length, as coders of contexts have long done (JPEG XL's histograms).
+    Returns the index of each cell's group, [cells]; groups are in the order of their first cells. This is greedy
+    agglomeration by description length, as context coders have long done (JPEG XL's histograms).
     """
-    groups = _Groups(counts, table_bits)
+    groups = _CellGroups(counts, table_bits)
     while True:
         first, second, gain = groups.best_pair()
         if gain <= 0 and groups.alive <= MAX_TABLES:
@@ -37,8 +39,8 @@ def merge_cells(counts: NDArray[np.int64], table_bits: float) -> NDArray[np.intp
         groups.join(first, second)
 
 
-class _Groups:
-    """Groups of cells, and what joining each two of them would save in bits (-inf: itself, or gone)."""
+class _CellGroups:
+    """Groups of cells. gains : bits saved by joining each pair of groups; -inf for a group with itself or a gone one"""
 
     def __init__(self, counts: NDArray[np.int64], table_bits: float) -> None:
         self._table_bits = table_bits
@@ -56,7 +58,7 @@ class _Groups:
         return gains
 
     def best_pair(self) -> tuple[int, int, float]:
-        """The two groups to join next, the lower one first, and what it saves."""
+        """The two groups to join next, the lower one first, and the bits that this saves."""
         first, second = divmod(int(np.argmax(self.gains)), len(self.gains))
         return first, second, float(self.gains[first, second])
 
@@ -75,7 +77,7 @@ class _Groups:
 
 
 def _bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bits of each row's symbols under their own frequencies, and of a table's entries for these."""
+    """Bits of each row: of its symbols under their own frequencies, and of the entries of its table."""
     information = _xlogx(counts.sum(axis=1)) - _xlogx(counts).sum(axis=1)
     bits: NDArray[np.float64] = information + _BITS_PER_ENTRY * np.count_nonzero(counts, axis=1)
     return bits
@@ -86,22 +88,19 @@ def _xlogx(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return products
 
 
-# was sibling import
-
-
-_TABLE_BITS = (20.0, 80.0, 400.0)  # how dear a table is taken to be: with few data, few tables are best
+_TABLE_BITS = (20.0, 80.0, 400.0)  # assumed costs of a table, all of them tried: for few data, few tables are best
 _LEAST_GROUP_IMAGES = 16
 _USUAL_GROUP_IMAGES = 64
-_TINY_GROUP_VALUES = 1 << 14  # groups of tiny images may have more of them, up to so many values
-_GROUP_OVERHEAD_BYTES = 7  # a length, and what an entropy coder leaves unused
+_TINY_GROUP_VALUES = 1 << 14  # groups of tiny images may have more images, up to this number of values
+_GROUP_OVERHEAD_BYTES = 7  # a length, and the unused bits of an entropy coder
 _GROUP_OVERHEAD_SHARE = 0.005
 MAX_GROUP_VALUES = 1 << 20
-"""A group of more than one image has no more values than this: it bounds what a reader needs besides the pixels."""
+"""The largest number of values of a group of several images. It bounds a reader's memory besides the pixels."""
 
 
 @dataclass(frozen=True)
 class FittedTables:
-    """Tables, the number of each cell's table (uint8 [MODES * CONTEXTS]), and the bytes of all symbols coded so."""
+    """Tables, the table of each cell (uint8 [MODES * CONTEXTS]), and the bytes of all symbols coded with them."""
 
     tables: TablePrior
     table_of_cell: NDArray[np.uint8]
@@ -109,7 +108,7 @@ class FittedTables:
 
 
 def fit_tables(counts: ResidualCounts) -> FittedTables:
-    """The tables with which symbols, tables and the map of cells take the fewest bytes."""
+    """The tables for which symbols, tables and the map of cells together take the fewest bytes."""
     cells = np.flatnonzero(counts.symbols.any(axis=1))
     symbols = int(np.flatnonzero(counts.symbols.any(axis=0))[-1]) + 1
     seen = counts.symbols[cells, :symbols]
@@ -126,7 +125,7 @@ def fit_tables(counts: ResidualCounts) -> FittedTables:
 
 
 def _best_tables(counts: NDArray[np.int64]) -> tuple[float, TablePrior, float]:
-    """Tables for counts int64 [tables, symbols], all of the precision that pays best; their bytes, the symbols'."""
+    """For counts int64 [tables, symbols]: bytes of tables, tables of the best precision, bytes of symbols."""
     candidates = [
         (float(len(tables.to_bytes())), tables, tables.counted_bits(counts) / 8)
         for tables in TablePrior.candidates(counts)
@@ -135,7 +134,7 @@ def _best_tables(counts: NDArray[np.int64]) -> tuple[float, TablePrior, float]:
 
 
 def _table_of_cell(cells: NDArray[np.intp], numbers: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """The map of all cells: those of a mode that occurs, but never seen, take the table of the one before them."""
+    """The table of each cell. An unseen cell of a mode that occurs shares the table of the seen cell before it."""
     table_of_cell = np.full(MODES * CONTEXTS, NO_TABLE, np.uint8)
     table_of_cell[cells] = numbers
     for mode in np.unique(cells // CONTEXTS).tolist():
@@ -147,7 +146,7 @@ def _table_of_cell(cells: NDArray[np.intp], numbers: NDArray[np.intp]) -> NDArra
 
 
 def choose_group_images(bytes_per_image: float, values_per_image: int) -> int:
-    """The fewest images to a group at which groups cost next to nothing, so that one image is soon decoded."""
+    """The fewest images of a group at which groups cost next to nothing, so that one image decodes fast."""
     most = _USUAL_GROUP_IMAGES
     while most < 1024 and 2 * most * values_per_image <= _TINY_GROUP_VALUES:
         most *= 2

@@ -1,4 +1,4 @@
-"""Where bytes lie: local paths and URLs, positioned reads, files that appear whole, temporary data.
+"""Where bytes lie: local paths and URLs, reads by position, atomic files, temporary data.
 
-Layer: above `errors` and `lazy` alone. It knows nothing of images or archives.
+It knows nothing of images or archives. Layer: above `errors` and `lazy`.
 """

@@ -1,13 +1,15 @@
-"""Paths and URLs as text: what they name, what lies beside and below, and how to print them. Nothing is opened.
+"""Paths and URLs as text: the parts of a location, its neighbours, and how to print it. Nothing is opened.
 
-A location is a `Path` or a `str`; only a `str` can be a URL, because a `Path` folds `//`.
+A location is a `Path` or a `str`. Only a `str` can be a URL, because a `Path` turns `//` into `/`.
+
+Layer: within `storage`, the lowest.
 """
 
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from smalti.errors import UsageError
 
@@ -26,25 +28,26 @@ __all__ = [
 ]
 
 Location = Path | str
-"""A local path, or a URL (never a `Path`)."""
+"""A local path, or a URL. A URL is never a `Path`."""
 
-# Two letters at least, so that C:// of Windows is no scheme. A chain may begin with a bare word: simplecache::s3://b/a
+# A scheme has at least two letters, because C:// is a drive of Windows. A chain may begin with a bare word:
+# simplecache::s3://b/a
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _SECRET_OPTIONS = re.compile(r"key|secret|token|pass|auth|cookie|cred|sas|connection_string", re.IGNORECASE)
-_LEAST_SECRET = 4  # letters; replacing fewer would hide words, and no secret
+_MIN_SECRET_LETTERS = 4  # a shorter text is no secret, and to replace it would hide parts of ordinary words
 
 
 class Url(str):
     """A URL with the options that fsspec needs to reach it. `beside` and `below` pass them on; `str(url)` drops them.
 
-    storage_options : such as {"key": ..., "secret": ..., "endpoint_url": ...}; never printed
+    storage_options : for example {"key": ..., "secret": ..., "endpoint_url": ...}; they are never printed
     """
 
     __slots__ = ("storage_options",)
     storage_options: Mapping[str, Any]
 
     def __new__(cls, url: str, storage_options: Mapping[str, Any] | None = None) -> "Url":
-        """Make the text and keep the options beside it."""
+        """Make the text, and store the options with it."""
         self = super().__new__(cls, url)
         self.storage_options = dict(storage_options or {})
         return self
@@ -53,29 +56,32 @@ class Url(str):
         return str(self), self.storage_options
 
 
-def is_url(location: Location) -> bool:
-    """Whether this is a URL and no local path: it begins with a scheme of two letters or more, and `://`."""
+def is_url(location: Location) -> TypeGuard[str]:
+    """Whether this is a URL rather than a local path: it begins with a scheme of two or more letters and `://`."""
     return isinstance(location, str) and _URL.match(location) is not None
 
 
 def with_options(location: str, storage_options: Mapping[str, Any] | None) -> str:
-    """A URL with storage options; without any, what was given. UsageError for options with a local path."""
+    """The URL with these storage options, or `location` unchanged if there are none.
+
+    Raises UsageError for options with a local path.
+    """
     if not storage_options:
         return location
     if not is_url(location):
-        raise UsageError(f"{location}: storage options are for URLs; leave them out for a local file")
+        raise UsageError("storage options are for URLs; leave them out for a local file", path=location)
     return Url(location, storage_options)
 
 
 def options_of(location: Location) -> Mapping[str, Any]:
-    """The storage options of a location; empty for a path and for a URL without any."""
+    """The storage options of a location. A path, or a URL without options, has none."""
     return location.storage_options if isinstance(location, Url) else {}
 
 
 def options_behind(url: str, storage_options: Mapping[str, Any]) -> dict[str, Any]:
-    """The storage options of a chain that ends with `::url`, of those of the URL alone.
+    """Turn the storage options of `url` into those of a chain that ends with `::url`.
 
-    fsspec takes the options of the first link of a chain as they are, and those of another link under its scheme.
+    In a chain, fsspec takes the options of the first link as they are, and those of each other link under its scheme.
     """
     schemes = [link.partition("://")[0] for link in url.split("::")]
     own = {name: value for name, value in storage_options.items() if name not in schemes}
@@ -84,7 +90,7 @@ def options_behind(url: str, storage_options: Mapping[str, Any]) -> dict[str, An
 
 
 def redacted(location: Location) -> str:
-    """A location as it may be printed: a URL without user, password, query and fragment, which can hold credentials."""
+    """A location as it may be printed: of a URL, without user, password, query and fragment, which may be secret."""
     if not is_url(location):
         text = str(location)
         return text if text.isprintable() and text else repr(text)
@@ -92,7 +98,7 @@ def redacted(location: Location) -> str:
 
 
 def secrets_of(url: str) -> Iterator[str]:
-    """What `redacted` leaves out of a URL, and the values of its storage options that may be secret."""
+    """The parts of a URL that `redacted` removes, and the values of its storage options that may be secret."""
     for link in url.split("::"):
         rest = link.partition("://")[2]
         user = rest.partition("/")[0].rpartition("@")[0]
@@ -104,7 +110,7 @@ def secrets_of(url: str) -> Iterator[str]:
 
 
 def name_of(location: Location) -> str:
-    """The last part of a location's path: `s3://bucket/a/tiles.npy?versionId=3` has `tiles.npy`."""
+    """The last part of a location's path: `tiles.npy` of `s3://bucket/a/tiles.npy?versionId=3`."""
     if not is_url(location):
         return Path(location).name
     path = _first_link(location)[1].rstrip("/").rsplit("/", 1)[-1]
@@ -112,14 +118,14 @@ def name_of(location: Location) -> str:
 
 
 def beside(location: Location, name: str) -> Location:
-    """The location called `name` in the same folder (or server path); query and storage options are kept."""
+    """The location `name` in the same folder or server path, with the same query and storage options."""
     if not is_url(location):
         return Path(location).with_name(name)
     return _with_path(location, _first_link(location)[1].rstrip("/").rpartition("/")[0], name)
 
 
 def below(root: Location, name: str) -> Location:
-    """The location of relative POSIX path `name` under a folder; query and storage options are kept."""
+    """The location of the relative POSIX path `name` in a folder, with the same query and storage options."""
     if not is_url(root):
         return Path(root) / name
     return _with_path(root, _first_link(root)[1].rstrip("/"), name)
@@ -130,9 +136,9 @@ def _is_http(location: Location) -> bool:
 
 
 def _first_link(url: Location) -> tuple[str, str, str]:
-    """Of the first link of a chain: `scheme://`, the path with its host, and all that follows (query, other links)."""
+    """Split a chain after its first link: `scheme://`, the host and path, and the rest (query and other links)."""
     first, joint, rest = str(url).partition("::")
-    if "://" not in first:  # simplecache::s3://bucket/a: the path is that of the next link
+    if "://" not in first:  # simplecache::s3://bucket/a: the next link has the path
         scheme, path, tail = _first_link(rest)
         return f"{first}::{scheme}", path, tail
     scheme, _, path = first.partition("://")
@@ -156,10 +162,10 @@ def _without_secrets(link: str) -> str:
 
 
 def _secret_values(options: Mapping[Any, Any], secret: bool) -> Iterator[str]:
-    """The texts among options, at any depth, whose name or whose group's name speaks of a secret."""
+    """The texts among options, at any depth, whose own name or whose group's name says that they are secret."""
     for name, value in options.items():
         hidden = secret or _SECRET_OPTIONS.search(str(name)) is not None
         if isinstance(value, Mapping):
             yield from _secret_values(value, hidden)
-        elif hidden and isinstance(value, str) and len(value) >= _LEAST_SECRET:
+        elif hidden and isinstance(value, str) and len(value) >= _MIN_SECRET_LETTERS:
             yield value

@@ -1,14 +1,14 @@
 """Files that appear whole or not at all: written where nobody sees them, synced, then named.
 
-On Linux a file has no name until it is whole, so that a kill at any moment leaves nothing behind. To replace a file
-it takes a hidden name for an instant, `.NAME.*.partial`, because the system cannot replace in one step from no name;
-where nameless files are unknown it has that name from the start. A lock on it says that its writer lives: the next
-writer of the same NAME removes those of the dead. Every layer that writes does it through here; this is one of the
-lowest layers, above `errors` alone.
+On Linux a file has no name until it is whole, so that a kill at any moment leaves nothing behind. The system cannot
+replace a file by a nameless one in one step, so for that the new file has a hidden name, `.NAME.*.partial`, for an
+instant. Where nameless files are unknown, it has that name from the start. A lock on the file says that its writer
+lives; the next writer of the same NAME removes the hidden files of dead writers.
 
-An output is never a file that is being read: it would replace its own source.
+`refuse_input` keeps an output from replacing a file that is being read. `sync_files_below` writes a whole folder to
+the disk before the folder takes its name. Every layer that writes outputs does it through this module.
 
-The files of one folder brought to the disk, before the folder takes its name.
+Layer: within `storage`, above `errors` alone.
 """
 
 import ctypes
@@ -63,15 +63,13 @@ _NO_NAMELESS_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
 
 @contextmanager
 def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
-    """A new binary file that takes its name at the end of the `with` block, and only if nothing was raised.
+    """A new binary file that takes its name at the end of the `with` block, unless the block raises.
 
-    A new file gets the permissions that an ordinary `open` gives (0666 less the umask); one that replaces a file
-    keeps that file's permissions and, where the system allows it, its owner and group. A link is followed: its
-    target is replaced.
+    A new file gets the permissions that `open` gives (0666 less the umask). A file that replaces another takes over
+    its permissions and, where the system allows it, its owner and group. A link is followed: its target is replaced.
 
-    Raises OutputExistsError if `path` exists, or comes into being meanwhile, and `overwrite` is not set;
-    OutputError, in one line, if the system refuses to open, sync or rename. Errors of the block pass through (put
-    `writing` around its writes).
+    Raises OutputExistsError if `path` exists, or appears meanwhile, and `overwrite` is not set; OutputError if the
+    system refuses to open, sync or rename. Errors of the block pass through: put `writing` around its writes.
     """
     path = Path(os.path.realpath(path))
     with writing(path):
@@ -88,34 +86,34 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
-    """Raise OutputExistsError or OutputError if `path` cannot become a file; before long work, and touching nothing."""
+    """Raise OutputExistsError or OutputError if `path` cannot become a file; for before long work, changes nothing."""
     with writing(path):
         if path.exists() and not path.is_file():
-            raise OutputError(f"{path}: is a folder or a device; name a file")
+            raise OutputError("is a folder or a device; name a file", path=path)
         refuse_existing(path, overwrite)
     if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+        raise OutputError(f"the folder {path.parent} does not exist; make it first", path=path)
     if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise OutputError(f"{path}: no permission to write in the folder {path.parent}; choose another place")
+        raise OutputError(f"no permission to write in the folder {path.parent}; choose another place", path=path)
 
 
 def partial_path(path: Path) -> Path:
-    """A hidden name beside `path` that nobody else uses, for what is not whole yet."""
+    """A new hidden name beside `path`, for a file or folder that is not whole yet."""
     return path.with_name(f"{_partial_start(path)}{secrets.token_hex(6)}.partial")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise OutputExistsError if there is something at `path`, unless it is a file that may be overwritten."""
+    """Raise OutputExistsError if `path` exists, unless it is a file that may be overwritten."""
     if path.is_dir():
-        raise OutputExistsError(f"{path}: is a folder; name a file, or a place where there is none")
+        raise OutputExistsError("is a folder; name a file, or a place where there is none", path=path)
     if not overwrite and os.path.lexists(path):
-        raise OutputExistsError(f"{path}: exists already; choose another name, or overwrite it (-f)")
-    if path.exists() and not path.is_file():  # a rename would take the place of /dev/null itself
-        raise OutputError(f"{path}: is a device or a pipe; name a file")
+        raise OutputExistsError("exists already; choose another name, or overwrite it (-f)", path=path)
+    if path.exists() and not path.is_file():  # a rename would replace /dev/null itself
+        raise OutputError("is a device or a pipe; name a file", path=path)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames inside a folder last through a loss of power, where the system can."""
+    """Make the renames in a folder survive a loss of power, where the system can."""
     with suppress(OSError):  # Windows and some network file systems cannot open or sync a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -126,17 +124,17 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write at `path` into an OutputError of one line."""
+    """Turn an OSError of writing `path` into an OutputError of one line with advice."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "check the disk and try again")
-        raise OutputError(f"{path}: cannot be written: {reason}; {advice}") from error
+        raise OutputError(f"cannot be written: {reason}; {advice}", path=path) from error
 
 
 class _Draft:
-    """A file on its way to `path`: nameless where the system can, else under a hidden name; locked either way."""
+    """A file that will become `path`. Until then it is locked, and nameless where the system can, else hidden."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -144,26 +142,26 @@ class _Draft:
         self.file = _open_nameless(path.parent) or self._open_hidden()
 
     def place(self, overwrite: bool) -> None:
-        """Sync what was written and give it its name."""
+        """Sync the file and give it its name."""
         if overwrite:
-            _take_after(self.file.fileno(), self._path)
+            _copy_permissions(self.file.fileno(), self._path)
         self.file.flush()
         os.fsync(self.file.fileno())
-        if (self._name is None or not overwrite) and self._link_to_place(overwrite):
+        if (self._name is None or not overwrite) and self._link_at_path(overwrite):
             return
-        if not self._take_hidden_name():
+        if not self._name_hidden():
             self._copy_under_hidden_name()
             self.place(overwrite)
             return
         assert self._name is not None
         if sys.platform == "win32":
-            self.file.close()  # there, an open file cannot be renamed; elsewhere its lock is held to the end
-        os.replace(self._name, self._path)  # noqa: PTH105 (the name that says it is atomic)
+            self.file.close()  # Windows renames no open file; elsewhere the lock is held to the end
+        os.replace(self._name, self._path)  # noqa: PTH105 (known to be atomic)
         self._name = None
 
     def drop(self) -> None:
         """Close the file, and remove its hidden name if it still has one."""
-        with suppress(OSError):  # a full disk fails here once more, which must not hide the first error
+        with suppress(OSError):  # a full disk fails here again, which must not hide the first error
             self.file.close()
         if self._name is not None:
             with suppress(OSError):
@@ -174,23 +172,23 @@ class _Draft:
             os.link(self._name, target)
             return
         descriptor = self.file.fileno()
-        # an absolute source makes src_dir_fd void, but only with it does Python ask for links to be followed
+        # src_dir_fd has no effect on an absolute source, but only with it does Python pass on follow_symlinks
         os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
 
-    def _link_to_place(self, overwrite: bool) -> bool:
-        """Name the file by a link which, unlike a rename, refuses to replace what came into being meanwhile."""
+    def _link_at_path(self, overwrite: bool) -> bool:
+        """Name the file by a link. Unlike a rename, it does not replace a file that appeared meanwhile."""
         try:
             self._link(self._path)
             return True
         except FileExistsError as error:
             if not overwrite:
-                line = f"{self._path}: came into being meanwhile; choose another name (or -f)"
-                raise OutputExistsError(line) from error
+                line = "came into being meanwhile; choose another name (or -f)"
+                raise OutputExistsError(line, path=self._path) from error
         except OSError:  # a file system without links, or a system that gives nameless files no name
             refuse_existing(self._path, overwrite)
         return False
 
-    def _take_hidden_name(self) -> bool:
+    def _name_hidden(self) -> bool:
         """Give a nameless file its hidden name; False if the system refuses."""
         if self._name is None:
             name = partial_path(self._path)
@@ -212,13 +210,13 @@ class _Draft:
             self._name = partial_path(self._path)
             file = self._name.open("x+b")
             _lock(file.fileno())
-            if os.fstat(file.fileno()).st_nlink:  # else it was taken for a dead one, between its making and its lock
+            if os.fstat(file.fileno()).st_nlink:  # else another process took it for stale before it was locked
                 return file
             file.close()
 
 
 def _open_nameless(folder: Path) -> BinaryIO | None:
-    """A file without a name in `folder`, which vanishes when its process ends; None where there is no such thing."""
+    """A file without a name in `folder`, which vanishes when its process ends; None where the system has none."""
     if sys.platform != "linux":
         return None
     try:
@@ -231,13 +229,13 @@ def _open_nameless(folder: Path) -> BinaryIO | None:
     return os.fdopen(descriptor, "w+b")
 
 
-def _take_after(descriptor: int, path: Path) -> None:
-    """Give an open file the permissions of the one at `path`, if there is one, and its owner where that is allowed."""
+def _copy_permissions(descriptor: int, path: Path) -> None:
+    """Give an open file the permissions of the file at `path`, if there is one, and its owner where that is allowed."""
     if sys.platform == "win32" or not path.exists():
         return
     old, new = path.stat(), os.fstat(descriptor)
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        with suppress(PermissionError):  # the file of another user becomes ours, as with any rename
+        with suppress(PermissionError):  # then the file of another user becomes ours, as with any rename
             os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
 
@@ -247,17 +245,17 @@ def _partial_start(path: Path) -> str:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock an open file until it is closed, by a kill too. A system without locks never finds a file abandoned."""
+    """Lock an open file until it is closed or its process is killed. Without locks no file ever counts as stale."""
     if sys.platform != "win32":
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove hidden files of killed writers of `path`: those that nobody holds a lock on."""
+    """Remove the hidden files of killed writers of `path`: those that are not locked."""
     pattern = re.compile(re.escape(_partial_start(path)) + r"[0-9a-f]{12}\.partial")
     stale: list[Path] = []
-    with suppress(OSError), os.scandir(path.parent) as entries:  # a folder may be writable and not readable
+    with suppress(OSError), os.scandir(path.parent) as entries:  # a folder may be writable but not readable
         stale += [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     for partial in stale:
         with suppress(OSError):  # in use, gone by now, or another user's
@@ -278,36 +276,36 @@ def _remove_unlocked(partial: Path) -> None:
 
 
 FileIdentity = tuple[int, int]
-"""Device and inode: the same for all names of one file."""
+"""Device and inode, which all names of one file share."""
 
 
 def identity_of(path: str | PathLike[str]) -> FileIdentity | None:
-    """Return what tells a file from all others, links followed; None if there is ."""
+    """The identity of the file at `path`, links followed; None if there is no such file."""
     try:
         found = os.stat(path)  # noqa: PTH116 (a path may be text)
-    except (OSError, ValueError):  # absent, not to be looked at, or no path at all: then it is not replaced either
+    except (OSError, ValueError):  # absent, forbidden, or no valid path: then no output replaces it either
         return None
     return found.st_dev, found.st_ino
 
 
 def refuse_input(output: str | PathLike[str], inputs: Iterable[str | PathLike[str]]) -> None:
-    """Raise UsageError if `output` is one of the files that are read, under whatever name. Nothing is opened.
+    """Raise UsageError if `output` is one of the input files, by any of its names. Nothing is opened.
 
-    inputs : not looked at unless `output` exists
+    inputs : examined only if `output` exists
     """
     target = identity_of(output)
     if target is None:
         return
     for path in inputs:
         if identity_of(path) == target:
-            raise UsageError(f"{os.fspath(output)}: is one of the files that are read; name another output")
+            raise UsageError("is one of the files that are read; name another output", path=os.fspath(output))
 
 
 def sync_files_below(folder: Path) -> None:
-    """Bring all files and folders below `folder`, and itself, to the disk. OSError if the system cannot.
+    """Write `folder` and all files and folders below it to the disk. OSError if the system cannot.
 
-    On Linux this is one call for the file system that holds the folder, because one for each of many thousand small
-    files takes minutes. Other file systems are left alone. Elsewhere it is one call for each file and folder.
+    On Linux this is one call for the file system that holds the folder, because one call for each of many thousand
+    small files takes minutes. Other file systems are not synced. Elsewhere it is one call for each file and folder.
     """
     sync_file_system = _syncfs()
     if sync_file_system is not None:
@@ -316,12 +314,12 @@ def sync_files_below(folder: Path) -> None:
     for root, _, names in os.walk(folder, topdown=False):
         for name in names:
             _with_descriptor(Path(root) / name, os.fsync)
-        if sys.platform != "win32":  # where a folder cannot be opened
+        if sys.platform != "win32":  # which cannot open a folder
             _with_descriptor(Path(root), os.fsync)
 
 
 def _with_descriptor(path: Path, sync: Callable[[int], None]) -> None:
-    # Windows syncs only what may be written to
+    # Windows syncs only files that are open for writing
     descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         sync(descriptor)
@@ -331,7 +329,7 @@ def _with_descriptor(path: Path, sync: Callable[[int], None]) -> None:
 
 @cache
 def _syncfs() -> Callable[[int], None] | None:
-    """The system call `syncfs` of Linux, which Python does not offer; None where there is none."""
+    """Linux's system call `syncfs`, which Python lacks; None where there is none."""
     if sys.platform != "linux":
         return None
     try:

@@ -1,6 +1,6 @@
-"""Canonical JSON: one value, one string of bytes. What a smalti file says in words is written in it.
+"""Canonical JSON, in which a value has exactly one form in bytes. A smalti file stores its metadata in it.
 
-Layer: beside `files`, above `errors`; what the values mean is for the callers.
+It does not know what the values mean. Layer: within `storage`, above `errors` alone.
 """
 
 import json
@@ -12,13 +12,13 @@ __all__ = ["canonical_json", "parse_canonical_json"]
 
 
 def canonical_json(value: object) -> bytes:
-    """UTF-8, sorted keys, no spaces: one value, one string of bytes."""
+    """Serialise with sorted keys and no spaces, as UTF-8. Equal values give equal bytes."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8")
 
 
 def parse_canonical_json(data: bytes, what: str) -> Any:
-    """Parse canonical JSON; DamagedArchiveError if `data` are anything else (`what` names the place)."""
+    """Parse canonical JSON. Raises DamagedArchiveError, which names `what`, if `data` is anything else."""
     try:
         value = json.loads(data.decode("utf-8"))
         if canonical_json(value) == data:

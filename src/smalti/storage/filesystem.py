@@ -1,8 +1,10 @@
-"""The filesystem of a URL, from fsspec, which is imported when the first URL is met.
+"""The filesystem of a URL, from fsspec, which is imported when the first URL is used.
 
-Credentials come from storage options, or from where each protocol's package looks for them (environment,
-configuration files). Errors name the URL without what may be secret in it, and do not drag the library's own error
-along, which names all of it.
+Credentials come from storage options, or from wherever the package of a protocol looks for them (environment,
+configuration files). Errors name the URL without its secret parts. They do not carry the package's own error along,
+because that one names the whole URL.
+
+Layer: within `storage`, above `address`.
 """
 
 import re
@@ -16,13 +18,13 @@ from smalti.storage.address import options_of, redacted, secrets_of
 __all__ = ["NO_RANGES", "filesystem_of", "is_web", "reading_remote"]
 
 NO_RANGES = "the server gives no ranges of bytes; download the file first, or put simplecache:: in front of the address"
-_SECRET_PARTS = re.compile(r"[a-z][a-z0-9+.-]+://[^\s'\"<>()]+", re.IGNORECASE)
+_URL_IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]+://[^\s'\"<>()]+", re.IGNORECASE)
 
 
 def filesystem_of(url: str) -> tuple[Any, str]:
-    """The filesystem of a URL, with its storage options, and the path of the file in it. Nothing is asked yet.
+    """The filesystem of a URL, with its storage options, and the path of the file in it. No request is made yet.
 
-    Raises SourceError, and MissingDependencyError if the scheme needs a package that is not installed.
+    Raises SourceError, or MissingDependencyError if the scheme needs a package that is not installed.
     """
     with reading_remote(url):
         try:
@@ -35,24 +37,24 @@ def filesystem_of(url: str) -> tuple[Any, str]:
 
 
 def is_web(files: Any) -> bool:
-    """Whether a filesystem is that of web servers."""
-    kind = type(files)  # not what a caching filesystem passes itself off as
+    """Whether a filesystem reads from web servers."""
+    kind = type(files)  # a caching filesystem claims the __class__ of the one that it caches
     protocols = kind.protocol if isinstance(kind.protocol, tuple) else (kind.protocol,)
     return "https" in protocols
 
 
 @contextmanager
 def reading_remote(url: str) -> Iterator[None]:
-    """Turn whatever a protocol's package raises into a SourceError of one line without credentials."""
+    """Turn any error of a protocol's package into a SourceError of one line without credentials."""
     try:
         yield
     except SmaltiError:
         raise
     except ImportError as error:
         raise _missing(url, error) from None
-    except Exception as error:  # noqa: BLE001 (each package has errors of its own, which share no other root)
-        # `from None`, because a printed cause would show the whole URL.
-        raise SourceError(f"{redacted(url)}: {_reason(url, error)}") from None
+    except Exception as error:  # noqa: BLE001 (each package has errors of its own, without another common root)
+        # `from None`, because a printed cause would show the whole URL
+        raise SourceError(_reason(url, error), path=redacted(url)) from None
 
 
 def _missing(url: str, error: ImportError) -> MissingDependencyError:
@@ -65,20 +67,20 @@ def _missing(url: str, error: ImportError) -> MissingDependencyError:
 
 
 def _reason(url: str, error: BaseException) -> str:
-    """What went wrong, in one line, and what to do."""
+    """In one line, what went wrong and what to do."""
     if isinstance(error, FileNotFoundError) and error.__cause__ is not None:
-        error = error.__cause__  # what fsspec calls a missing file may be a server that does not answer
+        error = error.__cause__  # fsspec reports a missing file even if the server does not answer
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return "; check the address"
+        return "no such file; check the address"
     if isinstance(error, PermissionError) or status in (401, 403):
         return "access was refused; check the address and your credentials"
     if isinstance(error, IsADirectoryError):
         return "is a folder; name a file"
-    if isinstance(error, ValueError) and "range requests" in str(error):  # fsspec's, when it asks for a second block
+    if isinstance(error, ValueError) and "range requests" in str(error):  # fsspec's own, on its second request
         return NO_RANGES
     lines = str(error).splitlines() or [""]
-    text = _SECRET_PARTS.sub(lambda match: redacted(match.group()), lines[0])
+    text = _URL_IN_TEXT.sub(lambda match: redacted(match.group()), lines[0])
     for secret in secrets_of(url):
         text = text.replace(secret, "…")
     return f"cannot be read: {type(error).__name__}{': ' if text else ''}{text}; check the address and the network"

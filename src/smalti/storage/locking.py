@@ -1,7 +1,9 @@
-"""One change of an archive at a time: a lock that is held from its reading until the new file has its name.
+"""One change of an archive at a time: a lock from the reading of the archive until the new file has its name.
 
-The lock is the system's own on the file (flock), so it vanishes with its process, and leaves nothing behind. It holds
-between the processes of one machine; docs/collections.md says what holds on file systems of a network.
+It is the system's own lock on the file (flock). So it vanishes with its process and leaves nothing behind. It holds
+between the processes of one machine; docs/collections.md says what holds on network file systems.
+
+Layer: within `storage`, above `errors` alone.
 """
 
 import errno
@@ -20,42 +22,42 @@ if sys.platform != "win32":
 
 __all__ = ["locked"]
 
-_TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+_LOCKED_ELSEWHERE = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
 
-class _Held(threading.local):
-    """The files that this thread has locked, by their real paths."""
+class _ThreadLocks(threading.local):
+    """The real paths of the files that this thread has locked."""
 
     def __init__(self) -> None:
         self.paths: set[str] = set()
 
 
-_held = _Held()
+_locks = _ThreadLocks()
 
 
 @contextmanager
 def locked(path: str | PathLike[str]) -> Iterator[None]:
-    """Within, no other process or thread changes the archive at `path` through smalti. Readers are not held up.
+    """Keep other processes and threads from changing the archive at `path` through smalti. Readers go on.
 
-    A thread that has the lock may take it again. A path without a file, and a system or file system without locks,
-    raise nothing: there is no lock then. Raises OutputError at once if another has it.
+    A thread that has the lock may take it again. Without a file at `path`, or on a system or file system without
+    locks, nothing is locked and nothing is raised. Raises OutputError at once if somebody else has the lock.
     """
     real = os.path.realpath(path)
-    if real in _held.paths:
+    if real in _locks.paths:
         yield
         return
-    descriptor = _lock(real, str(path))
-    _held.paths.add(real)
+    descriptor = _lock(real, path)
+    _locks.paths.add(real)
     try:
         yield
     finally:
-        _held.paths.discard(real)
+        _locks.paths.discard(real)
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _lock(real: str, shown: str) -> int | None:
-    """Open and lock the file that has this path now; None if there is nothing to lock."""
+def _lock(real: str, path: str | PathLike[str]) -> int | None:
+    """Open and lock the file that has this real path now; None if there is nothing to lock. path : for the message"""
     if sys.platform == "win32":
         return None
     while True:
@@ -63,20 +65,20 @@ def _lock(real: str, shown: str) -> int | None:
         if descriptor is None:
             return None
         try:
-            _take(descriptor, shown)
+            _lock_open_file(descriptor, path)
             if _is_at(descriptor, real):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # another file took its name meanwhile, and that one is to be locked
+        os.close(descriptor)  # another file took its name meanwhile; lock that one
 
 
 def _open(path: str) -> int | None:
-    """A descriptor; None if there is no regular file that can be opened, of which the reader knows more to say."""
+    """A descriptor; None if no regular file can be opened, for which the reader of the archive has a better error."""
     if not Path(path).is_file():  # opening a pipe would wait
         return None
-    for mode in (os.O_RDWR, os.O_RDONLY):  # some network file systems lock only what may be written
+    for mode in (os.O_RDWR, os.O_RDONLY):  # some network file systems lock only files that are open for writing
         try:
             return os.open(path, mode)
         except OSError:
@@ -84,13 +86,14 @@ def _open(path: str) -> int | None:
     return None
 
 
-def _take(descriptor: int, shown: str) -> None:
+def _lock_open_file(descriptor: int, path: str | PathLike[str]) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _TAKEN:
-            raise OutputError(f"{shown}: another process is changing it; try again when that one has ended") from error
-        # a file system without locks: then there is none, as the documentation says
+        if error.errno in _LOCKED_ELSEWHERE:
+            line = "another process is changing it; try again when that one has ended"
+            raise OutputError(line, path=path) from error
+        # a file system without locks: nothing is locked, as the documentation says
 
 
 def _is_at(descriptor: int, path: str) -> bool:

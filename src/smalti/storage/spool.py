@@ -1,9 +1,11 @@
-"""Temporary data of a run: beside its output, where there is room for as much, and gone when the run ends.
+"""Temporary data of a run: beside the output, where there is room for as much, and removed when the run ends.
 
-The system's temporary folder is often small or in memory. So what grows with the input is spooled to the folder of
-the output. A spool file has no name: it vanishes when it is closed, by a kill too. A spool folder has a hidden name,
-`.NAME.*.spool`, and a lock that says that its run lives. The next run that writes the same NAME removes those of the
-dead. Where no output is known, in the system's temporary folder, they are called `smalti-*.spool`.
+The system's temporary folder is often small or in memory, so data that grows with the input goes to the folder of the
+output. A spool file has no name: it vanishes when it is closed or its process is killed. A spool folder has a hidden
+name, `.NAME.*.spool`, and a lock that says that its run lives; the next run that writes the same NAME removes the
+folders of dead runs. If no output is known, spool folders are `smalti-*.spool` in the system's temporary folder.
+
+Layer: within `storage`, above `atomic`.
 """
 
 import io
@@ -32,18 +34,18 @@ _HEX_DIGITS = 12
 
 @contextmanager
 def spool_folder(beside: Path | None) -> Iterator[Path]:
-    """A temporary folder, which is removed with all that is in it at the end of the `with` block.
+    """A temporary folder, which is removed with its content at the end of the `with` block.
 
-    beside : the output, a file or a folder that need not exist; the temporary folder lies in the same folder. None
-        takes the system's temporary folder
+    beside : the output, a file or a folder that need not exist; the temporary folder is made in the same folder. None
+        uses the system's temporary folder
 
-    Removes folders that killed runs with the same output left. Raises OutputError if the folder cannot be made; put
-    `writing` around writes to plain files in it.
+    Removes the folders that killed runs with the same output have left. Raises OutputError if the folder cannot be
+    made. Put `writing` around writes to files in it.
     """
-    where, start = _place(beside)
+    parent, prefix = _parent_and_prefix(beside)
     with _writing(beside):
-        _remove_stale(where, start)
-        folder, lock = _make_locked(where, start)
+        _remove_stale(parent, prefix)
+        folder, lock = _make_locked(parent, prefix)
     try:
         yield folder
     finally:
@@ -53,15 +55,15 @@ def spool_folder(beside: Path | None) -> Iterator[Path]:
 
 
 def spool_file(beside: Path | None) -> BinaryIO:
-    """A nameless temporary file to write and read, which vanishes when it is closed or its process ends.
+    """A nameless temporary file to write and read. It vanishes when it is closed or its process ends.
 
     beside : as for `spool_folder`
 
     Raises OutputError if the file cannot be made. Its writes raise OutputError too, with advice, if the disk is full.
-    Closing it drops what is in it and raises nothing.
+    Closing it drops its content and raises nothing.
     """
-    where, _ = _place(beside)
-    with _writing(beside), tempfile.TemporaryFile(dir=where, prefix=".smalti-", buffering=0) as file:
+    parent, _ = _parent_and_prefix(beside)
+    with _writing(beside), tempfile.TemporaryFile(dir=parent, prefix=".smalti-", buffering=0) as file:
         return _SpoolFile(_RawSpool(os.dup(file.fileno()), beside))
 
 
@@ -82,24 +84,24 @@ class _RawSpool(io.FileIO):
 
 
 class _SpoolFile(io.BufferedRandom):
-    """Closing does not fail on a full disk: nobody reads again what was not written."""
+    """A spool file whose closing does not fail on a full disk: nobody will read the missing bytes."""
 
     def close(self) -> None:
         with suppress(OutputError):
             super().close()
 
 
-def _place(beside: Path | None) -> tuple[Path, str]:
-    """The folder for temporary data, and how the names of spool folders begin there."""
+def _parent_and_prefix(beside: Path | None) -> tuple[Path, str]:
+    """The folder for temporary data, and the prefix of the names of spool folders in it."""
     if beside is None:
         return Path(tempfile.gettempdir()), "smalti-"
-    target = Path(os.path.realpath(beside))  # a link's target is what is written
+    target = Path(os.path.realpath(beside))  # the output replaces the target of a link
     return target.parent, f".{os.fsencode(target.name)[:200].decode(errors='ignore')}."
 
 
 @contextmanager
 def _writing(beside: Path | None) -> Iterator[None]:
-    """Turn the system's refusals to write temporary data into an OutputError of one line."""
+    """Turn an OSError of writing temporary data into an OutputError of one line with advice."""
     if beside is not None:
         with writing(beside):
             yield
@@ -107,37 +109,36 @@ def _writing(beside: Path | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"{tempfile.gettempdir()}: temporary data cannot be written: {error.strerror or error}; make room, or set "
-            "TMPDIR to another folder"
-        ) from error
+        reason = error.strerror or str(error)
+        line = f"temporary data cannot be written: {reason}; make room, or set TMPDIR to another folder"
+        raise OutputError(line, path=tempfile.gettempdir()) from error
 
 
-def _make_locked(where: Path, start: str) -> tuple[Path, int | None]:
-    """A new folder for this user alone, and the open lock on it (None where folders cannot be locked)."""
+def _make_locked(parent: Path, prefix: str) -> tuple[Path, int | None]:
+    """A new folder for this user alone, and the descriptor that locks it (None where folders cannot be locked)."""
     while True:
-        folder = where / f"{start}{secrets.token_hex(_HEX_DIGITS // 2)}.spool"
+        folder = parent / f"{prefix}{secrets.token_hex(_HEX_DIGITS // 2)}.spool"
         folder.mkdir(mode=0o700)
         if sys.platform == "win32":
             return folder, None
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:  # taken for a dead one, between its making and its lock
+        except FileNotFoundError:  # another process took it for stale before it was locked
             continue
-        with suppress(OSError):  # a system without locks never finds a folder abandoned
+        with suppress(OSError):  # without locks no folder ever counts as stale
             fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.exists():
             return folder, lock
         os.close(lock)
 
 
-def _remove_stale(where: Path, start: str) -> None:
-    """Remove folders of killed runs: those that nobody holds a lock on."""
+def _remove_stale(parent: Path, prefix: str) -> None:
+    """Remove the folders of killed runs: those that are not locked."""
     if sys.platform == "win32":
         return
-    pattern = re.compile(re.escape(start) + rf"[0-9a-f]{{{_HEX_DIGITS}}}\.spool")
+    pattern = re.compile(re.escape(prefix) + rf"[0-9a-f]{{{_HEX_DIGITS}}}\.spool")
     stale: list[Path] = []
-    with suppress(OSError), os.scandir(where) as entries:  # a folder may be writable and not readable
+    with suppress(OSError), os.scandir(parent) as entries:  # a folder may be writable but not readable
         stale += [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     for folder in stale:
         with suppress(OSError):  # in use, gone by now, or another user's

@@ -16,7 +16,7 @@ from smalti.decoders.layers.integer_network import IntegerNetwork
 
 @dataclass(frozen=True, eq=False)
 class LargeArchive:
-    """An archive that is more than its end, and what it must give back."""
+    """An archive that is longer than the tail that opening fetches, and the pixels that it must give back."""
 
     path: Path
     tokens: np.ndarray
@@ -30,14 +30,14 @@ class LargeArchive:
         return IntegerDecoder(self.network).decode(self.tokens[numbers])[..., 0]
 
     def frames(self, section):
-        """Where the frames of a section begin and end."""
+        """Begin and end of each frame of a section."""
         with open_archive(self.path) as archive:
             return [(entry.offset, entry.end) for entry in archive._file.entries if entry.section == section]
 
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory):
-    """An archive of 2 MB: 80 blocks of 25 KB, so that about ten of them are the gap that is not worth a request."""
+    """An archive of 2 MB: 80 blocks of 25 KB, so that about ten blocks are the largest gap that a request spans."""
     network, tokens = one_layer_network(codes=16), random_tokens(4000, (32, 32), 16)
     path = tmp_path_factory.mktemp("archives") / "large.smalti"
     write(path, tokens, network, np.arange(4000) % 10, batch=500, block_images=50)
@@ -54,8 +54,8 @@ def web(small, large):
 
 @pytest.fixture(scope="session")
 def s3(large):
-    """A real S3 server with one archive, and what it was asked."""
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication  # noqa: PLC0415 (slow, for these tests alone)
+    """A real S3 server with one archive, and the requests that it got."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication  # noqa: PLC0415 (slow to import, for these tests only)
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
     asked, serve_one = [], DomainDispatcherApplication.__call__

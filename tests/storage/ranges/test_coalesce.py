@@ -32,9 +32,9 @@ def test_every_range_comes_back(asked, gap, most, seed):
     requests = requests_for(asked, gap, most)
     assert all(0 < len(request) <= most for request in requests)
     assert all(first.stop <= second.start for first, second in pairwise(requests))
-    wanted = {byte for offset, length in asked for byte in range(offset, offset + length)}
-    assert wanted <= {byte for request in requests for byte in request}
+    needed = {byte for offset, length in asked for byte in range(offset, offset + length)}
+    assert needed <= {byte for request in requests for byte in request}
     gathering = Gathering(asked, requests)
-    for place in np.random.default_rng(seed).permutation(len(requests)).tolist():
-        gathering.deliver(place, data[requests[place].start : requests[place].stop])
+    for index in np.random.default_rng(seed).permutation(len(requests)).tolist():
+        gathering.deliver(index, data[requests[index].start : requests[index].stop])
     assert list(gathering.parts()) == [data[offset : offset + length] for offset, length in asked]

@@ -1,4 +1,4 @@
-"""Which requests a reader of archives makes, and that they give the right bytes."""
+"""The requests that a reader of archives makes, and the bytes that it gets by them."""
 
 import pickle
 
@@ -15,10 +15,10 @@ from smalti.storage.ranges.connection import GAP_BYTES, REQUEST_BYTES
 from smalti.storage.ranges.remote_file import TAIL_BYTES, RemoteFile
 
 
-def requests_needed(places):
-    """How many requests coalescing predicts for these stretches."""
+def requests_needed(byte_ranges):
+    """The number of requests that coalescing predicts for these byte ranges."""
     count, reached, begun = 0, -(10**18), 0
-    for start, stop in sorted(places):
+    for start, stop in sorted(byte_ranges):
         if start - reached > GAP_BYTES:
             count, begun = count + 1, start
         while stop - begun > REQUEST_BYTES:
@@ -47,10 +47,10 @@ def test_model_prior_and_the_first_block_are_one_request(large, web):
     with open_archive(web.url + "large.smalti") as archive:
         web.asked.clear()
         assert (archive[7] == large.pixels([7])[0]).all()
-        (method, wanted, _), *others = web.asked
+        (method, byte_range, _), *others = web.asked
         (model, _), (prior, _), (block, end) = large.frames(2) + large.frames(3)[:1] + large.frames(4)[:1]
-        assert (method, wanted, others) == ("GET", f"bytes={model}-{end - 1}", []) and model < prior < block
-        assert (archive[8] == large.pixels([8])[0]).all() and len(web.asked) == 1  # the block is kept
+        assert (method, byte_range, others) == ("GET", f"bytes={model}-{end - 1}", []) and model < prior < block
+        assert (archive[8] == large.pixels([8])[0]).all() and len(web.asked) == 1  # the block is cached
 
 
 @pytest.mark.parametrize("count", [1, 5, 100, 1000])
@@ -60,7 +60,7 @@ def test_random_images_take_as_many_requests_as_coalescing_predicts(large, web, 
         web.asked.clear()
         assert (archive[numbers] == large.pixels(numbers)).all()
     blocks = [large.frames(4)[number] for number in sorted(set((numbers // 50).tolist()))]
-    blocks = [place for place in blocks if place[0] + FRAME_BYTES < len(large.data) - TAIL_BYTES]
+    blocks = [block for block in blocks if block[0] + FRAME_BYTES < len(large.data) - TAIL_BYTES]
     predicted = requests_needed(blocks + large.frames(2) + large.frames(3)[:1])
     assert len(web.gets) == predicted and not web.heads
     assert count == 1 or len(web.gets) < count / 1.2
@@ -77,18 +77,20 @@ def test_a_slice_is_one_request_per_eight_mebibytes(large, web, monkeypatch):
     with open_archive(web.url + "large.smalti", threads=2) as archive:
         web.asked.clear()
         assert (archive[500:3500] == large.pixels(slice(500, 3500))).all()
-        assert len(web.gets) <= 2  # model and prior, and the blocks: they may be near enough to be one
+        assert len(web.gets) <= 2  # model and prior, and the blocks; one request if they are near enough
         assert (archive.tokens(100, 450) == large.tokens[100:450]).all() and len(web.gets) <= 3
 
 
-def test_what_is_fetched_together_is_bounded(large, web, monkeypatch):
+def test_bytes_fetched_at_once_are_bounded(large, web, monkeypatch):
     monkeypatch.setattr("smalti.archive.read.sections._FETCHED_BYTES", 300_000)
     with open_archive(web.url + "large.smalti") as archive:
-        held = []
+        fetched = []
         read = archive._file.source.read_many
-        monkeypatch.setattr(archive._file.source, "read_many", lambda places: held.append(read(places)) or held[-1])
+        monkeypatch.setattr(
+            archive._file.source, "read_many", lambda ranges: fetched.append(read(ranges)) or fetched[-1]
+        )
         assert (archive[:] == large.pixels(slice(None))).all()
-        assert max(sum(map(len, parts)) for parts in held[1:]) <= 300_000 and len(held) > 5
+        assert max(sum(map(len, parts)) for parts in fetched[1:]) <= 300_000 and len(fetched) > 5
         assert archive._file._held == {}
 
 

@@ -1,5 +1,5 @@
-"""Ranges of bytes of files behind URLs: few requests, each for what is needed (docs/remote.md).
+"""Byte ranges of files behind URLs, with few requests, each for the bytes that are needed (docs/remote.md).
 
-`remote_file` reads by position, `seekable` makes of it a file to seek in; `coalesce` decides which requests a read
-takes; `connection` and `http` make them, through fsspec, which is imported with the first URL that is read.
+`remote_file` reads by position, or as a file to seek in. `connection` decides which requests a read takes, and makes
+them through fsspec; `http` makes those to web servers. fsspec is imported when the first URL is read.
 """

@@ -1,6 +1,6 @@
-"""A file behind a URL, read by position.
+"""A file behind a URL: read by position (`RemoteFile`), or with a position to seek in (`SeekableFile`).
 
-A file behind a URL to read and to seek in, as libraries that read files expect.
+Layer: within `storage`, above `connection`.
 """
 
 import io
@@ -13,21 +13,22 @@ from smalti.errors import DamagedArchiveError, SmaltiError, SourceError
 from smalti.storage.address import Url, options_of, redacted
 from smalti.storage.ranges.connection import Connection, Gathering, Opened, connect, requests_for
 
-__all__ = ["BLOCKS_KEPT", "BLOCK_BYTES", "TAIL_BYTES", "RemoteFile", "SeekableFile"]
+__all__ = ["BLOCK_BYTES", "MAX_CACHED_BLOCKS", "TAIL_BYTES", "ReadOnlyFile", "RemoteFile", "SeekableFile"]
 
 
 TAIL_BYTES = 64 << 10
-"""Fetched from the end of a file on opening, and kept: the trailer, an index of up to 2,300 sections, often columns."""
+"""Opening a file fetches this much from its end and caches it: the trailer, an index of up to 2,300 sections, and
+often the columns."""
 
 
 class RemoteFile:
     """A file behind a URL, read by position (`smalti.storage.positioned.Positioned`).
 
-    Nothing is fetched before the first read or the first look at `size_bytes`. A process that was forked makes
-    connections of its own. Raises SourceError if the file cannot be reached or read, and MissingDependencyError if
-    its scheme needs a package that is not installed; messages name the URL without what may be secret in it.
+    Nothing is fetched before the first read or the first use of `size_bytes`. A forked process makes connections of
+    its own. Raises SourceError if the file cannot be reached or read, and MissingDependencyError if its scheme needs a
+    package that is not installed. Messages name the URL without its secret parts.
 
-    storage_options : what fsspec needs to reach the URL; None takes those that the URL carries
+    storage_options : for fsspec to reach the URL; None uses the options that the URL carries
     strict : see `connect`
     """
 
@@ -46,16 +47,16 @@ class RemoteFile:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes there are, as the server says."""
+        """Length in bytes, as the server says."""
         return self._open().size_bytes
 
     @property
     def tail_start(self) -> int:
-        """From which byte on all bytes were fetched on opening."""
+        """Offset of the bytes that opening has fetched: all from here to the end."""
         return self._open().tail_start
 
     def close(self) -> None:
-        """Forget what is kept; reading afterwards raises SmaltiError."""
+        """Drop the cache and the connection; reading afterwards raises SmaltiError."""
         self._closed = True
         self._connected = self._opened = None
 
@@ -64,29 +65,29 @@ class RemoteFile:
         return self.read_many([(offset, length)])[0]
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each (offset, length), with few requests, some of them at once."""
+        """The bytes of each (offset, length), with few requests, some of them at the same time."""
         connection = self._connection()
         for offset, length in ranges if self._opened is not None else ():
             if offset + length > self.size_bytes:
                 raise DamagedArchiveError(f"the file ends at byte {self.size_bytes}, in the middle of a section")
-        far = [place for place in ranges if not self.at_hand(*place)]
-        requests = requests_for(far)
-        gathering = Gathering(far, requests)
+        uncached = [part for part in ranges if not self.at_hand(*part)]
+        requests = requests_for(uncached)
+        gathering = Gathering(uncached, requests)
         if requests:
             connection.fetch(requests, gathering.deliver, self._opened)
         fetched = gathering.parts()
-        return [self._kept(*place) if self.at_hand(*place) else next(fetched) for place in ranges]
+        return [self._cached(*part) if self.at_hand(*part) else next(fetched) for part in ranges]
 
     def at_hand(self, offset: int, length: int) -> bool:
-        """Whether these bytes were fetched on opening."""
+        """Whether opening has fetched these bytes."""
         return length == 0 or (self._opened is not None and offset >= self._opened.tail_start)
 
     def check_unchanged(self) -> None:
-        """Raise SourceError if the server tells of another file than the one that was opened."""
+        """Raise SourceError if the server has another file now than the one that was opened."""
         if self._opened is not None and self._opened.version != self._connection().version():
-            raise SourceError(f"{self.path}: it was changed while it was being read; open it again")
+            raise SourceError("it was changed while it was being read; open it again", path=self.path)
 
-    def _kept(self, offset: int, length: int) -> bytes:
+    def _cached(self, offset: int, length: int) -> bytes:
         opened = self._opened
         return b"" if opened is None else opened.tail[offset - opened.tail_start :][:length]
 
@@ -97,26 +98,46 @@ class RemoteFile:
 
     def _connection(self) -> Connection:
         if self._closed:
-            raise SmaltiError(f"{self.path}: the archive is closed; open it again")
+            raise SmaltiError("the archive is closed; open it again", path=self.path)
         if self._connected is None or self._connected[0] != os.getpid():
             self._connected = os.getpid(), connect(self._url, strict=self._strict)
         return self._connected[1]
 
 
-# was sibling import
-
-
 BLOCK_BYTES = 4 << 20
-"""Of one request; large enough that its delay does not count."""
+"""Size of one request: large enough that its delay does not matter."""
 
-BLOCKS_KEPT = 4
+MAX_CACHED_BLOCKS = 4
 
 
-class SeekableFile(io.RawIOBase):
-    """A remote file with a position; it keeps the blocks that were read last. Closing it closes the file.
+class ReadOnlyFile(io.RawIOBase):
+    """A base for files to read and to seek in. A subclass has `read`, which returns all bytes that it is asked for."""
 
-    `read` returns all that was asked for, or up to the end. Opening it asks the server for the file's end. Raises what
-    `RemoteFile` raises.
+    def readable(self) -> bool:
+        """Always true."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always true."""
+        return True
+
+    def readall(self) -> bytes:
+        """All bytes that follow."""
+        return self.read() or b""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer as far as the file goes, and return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view)) or b""
+        view[: len(data)] = data
+        return len(data)
+
+
+class SeekableFile(ReadOnlyFile):
+    """A remote file with a position, as libraries that read files expect it. It caches the blocks that were read last.
+
+    `read` returns all bytes that it is asked for, or those up to the end. Making a SeekableFile fetches the end of the
+    file; closing it closes the file. Raises what `RemoteFile` raises.
     """
 
     def __init__(self, file: RemoteFile) -> None:
@@ -125,15 +146,7 @@ class SeekableFile(io.RawIOBase):
         self._file = file
         self._size = file.size_bytes
         self._position = 0
-        self._blocks: dict[int, bytes] = {}  # by their numbers; those that were read last are at the end
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def seekable(self) -> bool:
-        """Always."""
-        return True
+        self._blocks: dict[int, bytes] = {}  # by index; the block that was read last is at the end
 
     def tell(self) -> int:
         """The position, in bytes from the start."""
@@ -141,7 +154,7 @@ class SeekableFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move the position, and return it; beyond the end there is nothing to read."""
+        """Move the position, and return it. It may be beyond the end, where `read` returns nothing."""
         self._check_open()
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         if start + offset < 0:
@@ -150,7 +163,7 @@ class SeekableFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next `size` bytes, fewer at the end of the file; all that follow without a size."""
+        """The next `size` bytes, fewer at the end of the file. Without a size, all bytes that follow."""
         self._check_open()
         start = min(self._position, self._size)
         stop = self._size if size is None or size < 0 else min(start + size, self._size)
@@ -158,19 +171,8 @@ class SeekableFile(io.RawIOBase):
         self._position += len(data)
         return data
 
-    def readall(self) -> bytes:
-        """All bytes that follow."""
-        return self.read()
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer as far as the file goes; how many bytes that were."""
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
     def close(self) -> None:
-        """Close the file, and forget what is kept of it."""
+        """Close the file, and drop the cached blocks."""
         if not self.closed:
             self._file.close()
             self._blocks.clear()
@@ -181,20 +183,20 @@ class SeekableFile(io.RawIOBase):
             return self._file.read(start, stop - start)
         parts = []
         while start < stop:
-            block, begin = divmod(start, BLOCK_BYTES)
-            end = min(stop - block * BLOCK_BYTES, BLOCK_BYTES)
-            parts.append(memoryview(self._block(block))[begin:end])
-            start = block * BLOCK_BYTES + end
+            index, begin = divmod(start, BLOCK_BYTES)
+            end = min(stop - index * BLOCK_BYTES, BLOCK_BYTES)
+            parts.append(memoryview(self._block(index))[begin:end])
+            start = index * BLOCK_BYTES + end
         return b"".join(parts)
 
-    def _block(self, number: int) -> bytes:
-        block = self._blocks.pop(number, None)
+    def _block(self, index: int) -> bytes:
+        block = self._blocks.pop(index, None)
         if block is None:
-            start, stop = number * BLOCK_BYTES, min((number + 1) * BLOCK_BYTES, self._size)
-            tail = min(stop, max(start, self._file.tail_start))  # from here on the bytes are there already
+            start, stop = index * BLOCK_BYTES, min((index + 1) * BLOCK_BYTES, self._size)
+            tail = min(stop, max(start, self._file.tail_start))  # the bytes from here on are cached already
             block = b"".join(self._file.read_many([(start, tail - start), (tail, stop - tail)]))
-        self._blocks[number] = block
-        if len(self._blocks) > BLOCKS_KEPT:
+        self._blocks[index] = block
+        if len(self._blocks) > MAX_CACHED_BLOCKS:
             del self._blocks[next(iter(self._blocks))]
         return block
 
