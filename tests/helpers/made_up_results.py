@@ -3,7 +3,7 @@
 import numpy as np
 
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, RunQuality, RunResult, TestQuality
-from smalti.training.paper.epoch_report import EpochReport
+from smalti.training.reports import EpochReport
 
 
 def made_up_run(variant="paper", codebook_size=128, seed=0, *, mse=None, ssim=None, codes_used=None):

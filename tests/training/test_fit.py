@@ -17,7 +17,7 @@ from helpers.tiny_fits import (
 )
 from smalti.errors import UsageError
 from smalti.training.observer import FitInterruptedError, SilentObserver
-from smalti.training.paper.epoch_report import EpochReport, token_statistics
+from smalti.training.reports import EpochReport, token_statistics
 from smalti.training.paper.fit_grid import _GridLoop, choose_device, fit, validate
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 from smalti.training.paper.vqvae import VQVAE

@@ -161,9 +161,6 @@ def choose_shape(
     return chosen
 
 
-# was sibling import
-
-
 BATCH_IMAGES = 128
 SAMPLE_IMAGES = 4_000
 FULL_OPERATIONS = 1_800_000

@@ -91,9 +91,6 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-# was sibling import
-
-
 CHECKPOINT_FORMAT = "smalti-pyramid-checkpoint"
 CHECKPOINT_SECONDS = 60
 SETTLING_IMAGES, SETTLING_BATCH = 8_192, 512

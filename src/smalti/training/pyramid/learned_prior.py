@@ -65,9 +65,6 @@ def clipped(values: Tensor, low: float, high: float) -> Tensor:
     return values + (values.clamp(low, high) - values).detach()
 
 
-# was sibling import
-
-
 HIDDEN_SHIFT = 4
 LOGIT_SHIFT = 4
 STEPS_PER_BIT = 16
