@@ -34,7 +34,7 @@ class Codebook(nn.Module):
         self.register_buffer("sums", self.weight.detach().clone())
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the index of the nearest code by L2 distance: float [n, D] -> int64 [n]. Ties go to the lower index."""
+        """Return the index of the nearest code by L2 distance: float [n, D] -> int64 [n], the lower one in a tie."""
         with torch.no_grad():
             squares = self.weight.square().sum(1)
             parts = torch.split(vectors, max(1, DISTANCES_AT_ONCE // len(squares)))
