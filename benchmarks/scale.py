@@ -207,7 +207,7 @@ def of_requests(folder: Path, images: np.ndarray) -> dict[str, Any]:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     sys.path.insert(0, str(ROOT / "tests"))
-    from helpers.range_server import Served, serve  # noqa: PLC0415
+    from helpers.web_server import Served, serve  # noqa: PLC0415
 
     packed, rows = io.BytesIO(), []
     with tarfile.open(fileobj=packed, mode="w") as tar:

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.damaged_files import flip, outcome, read_all, rebuild, replace, sections, told_outcome
 from helpers.made_up_archives import random_network
-from helpers.pyramids import random_prior, random_pyramid, random_table_prior, random_tokens
+from helpers.networks import random_prior, random_pyramid, random_table_prior, random_tokens
 from smalti.archive.format.layout import FRAME_BYTES
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.reader import open_archive

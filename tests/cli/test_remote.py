@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.made_up_archives import one_layer_network, random_tokens, write
-from helpers.range_server import Served, serve
+from helpers.web_server import Served, serve
 
 QUERY = "X-Amz-Signature=5ec2e7"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pyramids import SHAPES, random_pyramid, random_tokens
+from helpers.networks import SHAPES, random_pyramid, random_tokens
 from helpers.reference_pyramid import reference_decode
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import ABSENT, TokenLayout

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pyramids import SHAPES, random_prior, random_pyramid, random_tokens
+from helpers.networks import SHAPES, random_prior, random_pyramid, random_tokens
 from smalti.decoders.layers.integer_network import Clip, Layer, PixelTable
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale, TokenLayout

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pyramids import SHAPES, random_prior, random_pyramid, random_tokens
+from helpers.networks import SHAPES, random_prior, random_pyramid, random_tokens
 from helpers.reference_pyramid import B, all_units, units
 from smalti.entropy import priors
 from smalti.entropy.coder import StackEncoder, SymbolDecoder

@@ -1,4 +1,4 @@
-"""The same arrays in each kind of container, written by NumPy, h5py and zarr, for the tests of `smalti.images`."""
+"""The same arrays in each kind of container, written by NumPy, h5py and zarr, for the tests of array sources."""
 
 import shutil
 from collections.abc import Callable, Mapping

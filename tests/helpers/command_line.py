@@ -1,4 +1,4 @@
-"""Run the command line within the test, and look at what it says and leaves."""
+"""The command line, run within the test's process."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from smalti.cli import run
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command ended with and said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -33,22 +33,20 @@ class Smalti:
         self.monkeypatch.setattr(sys, "argv", ["smalti", *typed])
         self.capsys.readouterr()
         code = run(typed)
-        said = self.capsys.readouterr()
-        return Ran(code, said.out, said.err)
+        output = self.capsys.readouterr()
+        return Ran(code, output.out, output.err)
 
     def fails(self, code, *arguments):
         """Run a command that must fail: one line on stderr, and with --json one object on stdout. Return the line."""
         ran = self(*arguments)
         assert ran.code == code, ran
         assert ran.out == "" and ran.err.startswith("smalti: ") and ran.err.count("\n") == 1, ran
-        told = self(*arguments, "--json") if "--" not in arguments else self("--json", *arguments)
-        if told.code == code:
-            assert told.json == {"ok": False, "error": told.err[len("smalti: ") : -1], "exit_code": code}
-        else:
-            raise AssertionError(told)
+        as_json = self(*arguments, "--json") if "--" not in arguments else self("--json", *arguments)
+        assert as_json.code == code, as_json
+        assert as_json.json == {"ok": False, "error": as_json.err[len("smalti: ") : -1], "exit_code": code}
         return ran.err
 
 
 def names(folder):
-    """Every file below a folder."""
+    """Return the paths of all files below a folder."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())

@@ -1,4 +1,4 @@
-"""How the files of conformance/golden were made: formulas alone, no random numbers (conformance/README.md)."""
+"""The makers of the files in conformance/golden: by formulas, without random numbers (conformance/README.md)."""
 
 from dataclasses import replace
 from functools import partial
@@ -27,12 +27,12 @@ CLASS_NAMES = tuple("abcdefghijk")
 
 
 def ramp(shape, modulus, low):
-    """Integers from `low` to `low + modulus - 1`, in no simple order."""
+    """Return integers from `low` to `low + modulus - 1`, in no simple order."""
     return (np.arange(np.prod(shape)) * 13 % modulus + low).reshape(shape)
 
 
 def pixel_table(dtype):
-    """Pixels of 8 bits, or of 16."""
+    """Return a table of 8-bit or 16-bit pixels."""
     squares = np.arange(256) ** 2
     return PixelTable(
         -100, squares.astype(dtype) + dtype(300) if dtype == np.uint16 else (squares // 255).astype(dtype)
@@ -40,7 +40,7 @@ def pixel_table(dtype):
 
 
 def network(channels, dtype=np.uint8):
-    """Every kind of layer and of activation, both signs of hidden values, shifts of 0 and more."""
+    """Return a network with every kind of layer and activation, both signs of hidden values, shifts of 0 and more."""
     table = pixel_table(dtype)
 
     def layer(kind, inputs, kernel, outputs, stride, padding, activation, weights=(33, -16), shift=3):
@@ -62,7 +62,7 @@ def spec(shape, **fields):
 
 
 def corrections(shape=(7, 12, 1)):
-    """Every mode, in turn; symbols that are levels in each, mostly none."""
+    """Return residuals with every mode in turn; symbols are valid in each mode, and mostly 0."""
     modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 20).astype(np.uint8)
     count = np.count_nonzero(modes)
     symbols = np.arange(count * int(np.prod(shape))) ** 2 % 251 % 9
@@ -70,7 +70,7 @@ def corrections(shape=(7, 12, 1)):
 
 
 def wide_corrections(shape=(7, 12, 1)):
-    """The same for 16 bits: every mode, and symbols of all classes, mostly none."""
+    """Return residuals for 16 bits, with every mode, and symbols of all classes, mostly 0."""
     modes = np.where(np.arange(IMAGES) % 4, 0, np.arange(IMAGES) // 4 % 21).astype(np.uint8)
     count = np.count_nonzero(modes)
     numbers = np.arange(count * int(np.prod(shape)))
@@ -85,22 +85,22 @@ def write(path, made, decoder, labels=None, names=None, corrected=None):
 
 
 def plain(path):
-    """Three channels, one block, no columns."""
+    """Write an archive of three channels, with one block and no columns."""
     write(path, spec((8, 11, 3)), network(3))
 
 
 def named(path):
-    """Labels, class names and names; the last block is short."""
+    """Write an archive with labels, class names and names; the last block is short."""
     write(path, spec((7, 12, 2), block_images=128, class_names=CLASS_NAMES), network(2), LABELS, NAMES)
 
 
 def corrected(path):
-    """Images with corrections of every mode, beside images without."""
+    """Write an archive with residuals of every mode, and images without residuals."""
     write(path, spec((7, 12, 1), block_images=100, max_mse=0.25), network(1), LABELS, corrected=corrections())
 
 
 def recoverable(path):
-    """Two recovery sections for every three blocks."""
+    """Write an archive with two recovery sections for every three blocks."""
     write(path, spec((8, 12, 1), block_images=64, recovery=RecoverySpec(2, 3)), network(1), LABELS)
 
 
@@ -108,7 +108,7 @@ CANVAS = (4, 4)
 
 
 def pyramid_network(dtype=np.uint8):
-    """Two scales; levels on the same channels and on others; kernels with and without padding."""
+    """Return a network of two scales, with levels on equal and other channels, kernels with and without padding."""
 
     def layer(kind, inputs, kernel, outputs, stride, activation, shift):
         weight = ramp((inputs, *kernel, outputs), 33, -16).astype(np.int16)
@@ -138,7 +138,7 @@ def pyramid_network(dtype=np.uint8):
 
 
 def pyramid_prior(dtype=np.uint8):
-    """Tables and networks, for all positions and for each, and one for a single code."""
+    """Return priors by tables and by networks, for all positions and for each, and one for a single code."""
 
     def tables(rows, codes):
         counts = ramp((rows, codes), 19, 1)
@@ -159,7 +159,7 @@ def pyramid_prior(dtype=np.uint8):
 
 
 def pyramid_tokens():
-    """Every depth and every code, [IMAGES, 1, T]."""
+    """Return tokens with every depth and every code, [IMAGES, 1, T]."""
     layout = TokenLayout(pyramid_network(), CANVAS)
     columns = np.arange(IMAGES * layout.tokens).reshape(IMAGES, -1) ** 2 % 1009
     tokens = np.full((IMAGES, layout.tokens), ABSENT, np.uint16)
@@ -171,7 +171,7 @@ def pyramid_tokens():
 
 
 def pyramid(path, dtype=np.uint8):
-    """Levels of tokens, with corrections of every mode."""
+    """Write an archive with levels of tokens, and residuals of every mode."""
     prior, tokens, shape = pyramid_prior(dtype), pyramid_tokens(), (7, 8, 1)
     made = ArchiveSpec(
         shape,
@@ -190,25 +190,25 @@ def pyramid(path, dtype=np.uint8):
 
 
 def uint16(path):
-    """Pixels of 16 bits, with corrections of every mode."""
+    """Write an archive of 16-bit pixels, with residuals of every mode."""
     made = spec((7, 12, 1), block_images=100, max_mse=0.25, dtype="uint16")
     write(path, made, network(1, np.uint16), LABELS, corrected=wide_corrections())
 
 
 def uint16_pyramid(path):
-    """The same of levels of tokens."""
+    """Write an archive of 16-bit pixels with levels of tokens."""
     pyramid(path, np.uint16)
 
 
 def few(path):
-    """Some of the images of `named`, of another shape: the same network, and fewer of its codes."""
+    """Write some images of `named` in another shape: with the same network, and fewer of its codes."""
     with ArchiveWriter(path, replace(spec((5, 9, 2)), block_images=16), network(2)) as writer:
         writer.append(TOKENS[5:8], LABELS[5:8])
         writer.commit()
 
 
 def collection(path, folder):
-    """Members that share a model, that share a model and a prior, and that share nothing; made in `folder`."""
+    """Write a collection with members (made in `folder`) that share a model, a model and a prior, or nothing."""
     makers = (named, few, pyramid, uint16, pyramid)
     parts = [Path(folder) / f"part-{number}.smalti" for number in range(len(makers))]
     for make, part in zip(makers, parts, strict=True):
@@ -221,16 +221,16 @@ FILES = {f"format-1-{make.__name__}.smalti": make for make in MAKERS}
 
 
 def tokens_of(name):
-    """The tokens that a file was made with."""
+    """Return the tokens of a golden file."""
     return pyramid_tokens() if "pyramid" in name else TOKENS
 
 
 def decoded(channels, height, width, dtype=np.uint8):
-    """What the decoder makes of all tokens, by the reference implementation."""
+    """Decode all tokens, by the reference implementation."""
     return IntegerDecoder(network(channels, dtype), np.float64).decode(TOKENS)[:, :height, :width]
 
 
 def write_all(folder, names=tuple(FILES)):
-    """Make files anew; never those of a format that was released. `make_expected` records what they hold."""
+    """Write the files anew; never for a released format. `make_expected` records their content."""
     for name in names:
         FILES[name](Path(folder) / name)

@@ -1,4 +1,4 @@
-"""Small images and files for the tests of `smalti.images`."""
+"""Small images, image files, and whole sources as one batch."""
 
 import struct
 import zlib
@@ -25,7 +25,7 @@ def save(path: Path, pixels: NDArray[np.uint8], mode: str | None = None, **optio
 
 
 def png_bytes(colour_type: int, bits: int, row: bytes, width: int, height: int) -> bytes:
-    """A PNG made by hand, for what Pillow does not write (16-bit RGB)."""
+    """Return a PNG of equal rows, for kinds that Pillow does not write (16-bit RGB)."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""Small archives with random networks, for the tests of this folder."""
+"""Small archives of one codebook on a grid, with random networks and tokens."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def layer(rng, kind, inputs, kernel, outputs, stride, padding, activation, low=-
 
 
 def random_network(codes=8, channels=1, hidden=2, seed=0, scale=2):
-    """Two transposed convolutions: `scale`**2 pixels a side for every token."""
+    """Return two transposed convolutions, with `scale`**2 pixels a side for each token."""
     rng = np.random.default_rng(seed)
     table = PixelTable(-128, np.arange(256, dtype=np.uint8))
     kernel, around = (2 * scale,) * 2, {"stride": (scale, scale), "padding": (scale // 2, scale // 2)}
@@ -27,14 +27,14 @@ def random_network(codes=8, channels=1, hidden=2, seed=0, scale=2):
 
 
 def one_layer_network(codes=3, seed=0):
-    """The smallest kind of network: every token is two by two pixels."""
+    """Return the smallest kind of network, with two by two pixels for each token."""
     rng = np.random.default_rng(seed)
     table = PixelTable(-128, np.arange(256, dtype=np.uint8))
     return IntegerNetwork((layer(rng, "tokens", codes, (2, 2), 1, (2, 2), (0, 0), table, -400, 400),))
 
 
 def random_tokens(images, grid=(2, 3), codes=8, seed=1):
-    """Tokens that leave codes 0 and the highest unused when there are more than three."""
+    """Return random tokens. With more than three codes, they do not use code 0 and the highest code."""
     low, high = (1, codes - 1) if codes > 3 else (0, codes)
     return np.random.default_rng(seed).integers(low, high, (images, *grid))
 

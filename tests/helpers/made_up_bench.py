@@ -1,4 +1,4 @@
-"""A result of the bench made up for the tests of what follows from it."""
+"""A made-up result of the bench, for the tests of its tables and figures."""
 
 from smalti.bench.matching import RatePoint
 from smalti.bench.results import ArchiveResult, BaselineCurve, BenchResult
@@ -7,7 +7,7 @@ LADDER = (15.0, 10.0, 5.0)
 
 
 def curve(codec, first_bytes, name=None):
-    """A codec whose MSE halves with each doubling of bytes, from .008 at `first_bytes`."""
+    """Return the curve of a codec whose MSE halves with each doubling of bytes, from .008 at `first_bytes`."""
     points = tuple(
         RatePoint(setting, first_bytes * 2**n, 0.008 / 2**n, 0.8 + 0.05 * n) for n, setting in enumerate(LADDER)
     )

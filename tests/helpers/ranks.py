@@ -1,7 +1,7 @@
-"""What a test of several ranks needs: processes that join one group, and the scenarios that they go through.
+"""Processes that join one group, for tests of several ranks.
 
-A scenario is a function of the group and a folder that returns what JSON can hold. Both ranks run all scenarios of a
-test one after another, since to start a process takes longer than any of them.
+A scenario is a function of the group and a folder that returns JSON. Both ranks run all scenarios of a test one after
+another, since starting a process takes longer than any of them.
 """
 
 import json
@@ -23,7 +23,7 @@ def free_port():
 
 
 def environment(rank, port):
-    """What torchrun tells a rank."""
+    """Return the environment variables that torchrun sets for a rank."""
     return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -41,7 +41,7 @@ def _work(work, rank, port, folder, arguments):
 
 
 def run_ranks(work, folder, *arguments, seconds=120):
-    """Run `work(rank, folder, *arguments)` in two processes; return exit codes and results (None if there is none)."""
+    """Run `work(rank, folder, *arguments)` in two processes; return exit codes and results (None without a result)."""
     port = free_port()
     context = get_context("spawn")
     tasks = [context.Process(target=_work, args=(work, rank, port, folder, arguments)) for rank in range(RANKS)]
@@ -59,7 +59,7 @@ def run_ranks(work, folder, *arguments, seconds=120):
 
 
 def weights_close(path, network, **tolerance):
-    """Assert that the arrays in an .npz are about those of a network."""
+    """Assert that the arrays in an .npz are close to those of a network."""
     with np.load(path) as stored:
         for name, value in network.state_dict().items():
             np.testing.assert_allclose(stored[name], value.numpy(), err_msg=name, **tolerance)

@@ -5,7 +5,7 @@ from math import floor, prod
 
 import numpy as np
 
-from helpers.reference_grid import _activate, _outputs, _source
+from helpers.reference_grid import activate, input_index, outputs_at
 from smalti.decoders.pyramid.pyramid_network import ABSENT
 from smalti.entropy.priors import NetworkPrior
 
@@ -60,7 +60,7 @@ def image_pixels(network, canvas, tokens):
     values = [[canvas_values(network, latents, y, x) for x in range(canvas[1])] for y in range(canvas[0])]
     for layer in network.layers:
         height, width = layer.output_size((len(values), len(values[0])))
-        values = [[_outputs(layer, values, y, x) for x in range(width)] for y in range(height)]
+        values = [[outputs_at(layer, values, y, x) for x in range(width)] for y in range(height)]
     return values
 
 
@@ -70,13 +70,13 @@ def canvas_values(network, latents, y, x):
         layer = scale.layer(network.bias)
         for ky in range(layer.kernel[0]):
             for kx in range(layer.kernel[1]):
-                row, column = _source(layer, 0, y, ky), _source(layer, 1, x, kx)
+                row, column = input_index(layer, 0, y, ky), input_index(layer, 1, x, kx)
                 if row is None or column is None or not (0 <= row < len(grid) and 0 <= column < len(grid[0])):
                     continue
                 for channel, value in enumerate(grid[row][column]):
                     for output, weight in enumerate(scale.stem[channel, ky, kx].tolist()):
                         sums[output] += value * weight
-    return [_activate(network.clip, total >> by) for total, by in zip(sums, network.shift.tolist(), strict=True)]
+    return [activate(network.clip, total >> by) for total, by in zip(sums, network.shift.tolist(), strict=True)]
 
 
 def reach(channels, places):

@@ -1,4 +1,4 @@
-"""Small images, networks and fits: what a test of training needs, in fractions of a second."""
+"""Small images, and fits of the profile `paper` in fractions of a second."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ CURED = QuantizerSettings(codebook_size=12, update="ema", start="kmeans", restar
 
 
 def small_images(count=60, height=8, width=8, channels=1, seed=0):
-    """Smooth blobs in changing places: uint8 [count, height, width, channels]."""
+    """Return smooth blobs at random centres: uint8 [count, height, width, channels]."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     centre = rng.uniform(0, [[height, width]], (count, 2))
@@ -26,7 +26,7 @@ def small_images(count=60, height=8, width=8, channels=1, seed=0):
 
 
 def tiny_settings(quantizer=None, **fields):
-    """Settings of a network with a few hundred weights."""
+    """Return the settings of a network with a few hundred weights."""
     defaults = {"hidden_channels": 8, "latent_channels": 4, "epochs": 2, "batch_images": 16, "learning_rate": 5e-3}
     return FitSettings(quantizer=quantizer or QuantizerSettings(codebook_size=12), **(defaults | fields))
 
@@ -36,19 +36,19 @@ def training_images(pixels):
 
 
 def fit_small(settings, pixels=None, **arguments):
-    """Fit on small images and return the model; validation is on the first 20."""
+    """Fit on small images, with the first 20 for validation; return the model."""
     pixels = small_images() if pixels is None else pixels
     return fit(training_images(pixels), pixels[:20], settings, **arguments)
 
 
 class StopAt(SilentObserver):
-    """Asks the fit to stop after the given number of steps of this sitting."""
+    """Stops a fit of any kind after a number of steps, counted from this call."""
 
     def __init__(self, steps):
         self.left = steps
 
     def on_step(self, stage, done, total):
-        self.left -= 1
+        self.left -= stage == "fit"
 
     def should_stop(self):
         return self.left == 0

@@ -1,4 +1,4 @@
-"""Small pyramids and fits of them: what a test of their training needs, in fractions of a second."""
+"""Small random pyramids, and fits of the profile `compact` in fractions of a second."""
 
 import sys
 
@@ -6,8 +6,7 @@ import torch
 
 from helpers.tiny_fits import small_images, training_images
 from smalti.training.common.training_images import to_unit_range
-from smalti.training.observer import SilentObserver
-from smalti.training.pyramid.build import Sized, make_pyramid
+from smalti.training.pyramid.build import FitSize, make_pyramid
 from smalti.training.pyramid.fit_pyramid import fit_pyramid
 from smalti.training.pyramid.pyramid_settings import PyramidSettings, PyramidShape
 from smalti.training.pyramid.trade_off import Goal
@@ -33,7 +32,7 @@ def torch_generator(seed=0):
 
 
 def random_pyramid(shape, levels=None, codes=7, seed=0, whole=True, conditional=True):
-    """A pyramid whose codes, priors and decoder are random: `codes` of every level, or a list of their numbers."""
+    """Return a pyramid with random codes, priors and decoder. codes : K of every level, or a list of K"""
     levels = levels or (1,) * (len(shape.strides) - 1) + (2,)
     sizes = [codes] * sum(levels) if isinstance(codes, int) else codes
     generator = torch_generator(seed)
@@ -70,7 +69,7 @@ def decoded(pyramid, tokens):
 
 
 def as_bytes(images):
-    """Images float [n, C, H, W] -> uint8 [n, H, W, C]."""
+    """Convert images float [n, C, H, W] to uint8 [n, H, W, C]."""
     return torch.round(255 * images).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
@@ -87,34 +86,21 @@ def pyramid_settings(mse=0.004, **fields):
 
 
 def quick_fits(monkeypatch, steps=STEPS, levels=(1, 1)):
-    """Let every fit be of the shape "two scales", in a few steps of small batches."""
+    """Make every fit have the shape "two scales" and a few steps of small batches."""
 
-    def sized(images, settings):
+    def size(images, settings):
         goal = settings.goal
-        return Sized(SHAPES["two scales"], levels, steps, 64, 0.02, goal.mse, None if goal.mse else 20.0)
+        return FitSize(SHAPES["two scales"], levels, steps, 64, 0.02, goal.mse, None if goal.mse else 20.0)
 
-    monkeypatch.setattr(fit_module, "size_up", sized)
+    monkeypatch.setattr(fit_module, "choose_size", size)
     monkeypatch.setattr(fit_module, "BATCH_IMAGES", BATCH)
 
 
 def fit_blobs(monkeypatch, settings=None, pixels=None, steps=STEPS, levels=(1, 1), **arguments):
-    """Fit blobs as `quick_fits` has it."""
+    """Fit blobs, or other pixels, after `quick_fits`."""
     quick_fits(monkeypatch, steps, levels)
     pixels = blobs() if pixels is None else pixels
     return fit_pyramid(training_images(pixels), settings or pyramid_settings(), **arguments)
-
-
-class StopAt(SilentObserver):
-    """Asks the fit to stop after the given number of steps of this sitting."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def on_step(self, stage, done, total):
-        self.left -= stage == "fit"
-
-    def should_stop(self):
-        return self.left == 0
 
 
 def weights(model):
@@ -123,7 +109,7 @@ def weights(model):
 
 
 def differing(one, other):
-    """Names of the arrays that differ, or that only one model has."""
+    """Return the names of arrays that differ, or that only one model has."""
     first, second = weights(one), weights(other)
     names = sorted(first.keys() | second.keys())
     return [name for name in names if name not in first or name not in second or not first[name].equal(second[name])]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.image_files import everything, noise
-from helpers.range_server import Handler, Served, serve
+from helpers.web_server import Handler, Served, serve
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch
 from smalti.sinks.sink import open_image_writer

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers.made_up_results import made_up_pictures, made_up_run
+from helpers.made_up_study import made_up_pictures, made_up_run
 from smalti.bench.records import from_plain, to_plain
 from smalti.errors import SourceError
 from smalti.study.results import (

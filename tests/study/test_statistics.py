@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.made_up_results import made_up_run
+from helpers.made_up_study import made_up_run
 from smalti.study.statistics import MEASURES, compare_sizes, hedges_g, holm, summary_of
 
 MSE, SSIM = MEASURES[:2]

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.pyramids import SHAPES, random_pyramid, random_tokens
+from helpers.networks import SHAPES, random_pyramid, random_tokens
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import ABSENT, TokenLayout
 from smalti.errors import ModelError, UsageError

@@ -35,7 +35,7 @@ SETTINGS = {
 }
 PIXELS = small_images(IMAGES, 9, 8)
 PYRAMID = pyramid_settings(codes=5, effort=5)
-"""Codebooks that do not size themselves: with so few images their size hangs on the last bit of a sum."""
+"""With codebooks of fixed size: with so few images, the size that they find depends on the last bit of a sum."""
 
 PYRAMID_IMAGES, FLOAT_STEPS = 17, 15
 
@@ -46,14 +46,14 @@ def fit_pyramid_here(**arguments):
 
 
 class StopOn(StopAt):
-    """Asks to stop after some steps, on one rank alone."""
+    """Stops after some steps, on one rank alone."""
 
     def __init__(self, steps, rank, group):
         super().__init__(steps if group.rank == rank else 10**6)
 
 
 def fits(group, folder):
-    """Fit with every settings; the hash of each codebook."""
+    """Fit with each of the settings; return reports and a hash of each codebook."""
     found = {}
     for name, settings in SETTINGS.items():
         model = fit_small(settings, PIXELS, group=group)
@@ -70,14 +70,14 @@ def fits(group, folder):
 
 
 def interruptions(group, folder):
-    """Stop when rank 1 asks, going on from what one process left; then leave a checkpoint for one process."""
+    """Resume the checkpoint of one process, stop when rank 1 asks, and resume; then leave a checkpoint of two ranks."""
     settings = SETTINGS["cured"]
     left = folder / "left by one process"
 
     def go_on():
         fit_small(settings, PIXELS, group=group, checkpoint=left, resume=True, observer=StopOn(5, 1, group))
 
-    told = failure(go_on, FitInterruptedError)
+    first = failure(go_on, FitInterruptedError)
     model = fit_small(settings, PIXELS, group=group, checkpoint=left, resume=True)
     if group.is_main:
         save_weights(folder / "resumed.npz", model.network)
@@ -91,11 +91,11 @@ def interruptions(group, folder):
         ModelError,
         RankError,
     )
-    return [told[0], again[0], other]
+    return [first[0], again[0], other]
 
 
 def disagreements(group, folder):
-    """Ranks with other images, with other weights, and blocks that fail on one rank or on both."""
+    """Fit with different images, compare different weights, and fail in a block on one rank or on both."""
     pixels = small_images(12, seed=group.rank)
     images = failure(lambda: fit_small(SETTINGS["paper"], pixels, group=group), SourceError)
     tensors = {"codes": torch.ones(3) + 1e-7 * group.rank, "others": torch.ones(2)}
@@ -114,7 +114,7 @@ def disagreements(group, folder):
 
 
 def collectives(group, folder):
-    """Each collective on rows of which rank 0 has two and rank 1 has three."""
+    """Run each collective on five rows: two on rank 0 and three on rank 1."""
     whole = torch.arange(10.0).view(5, 2)
     rows = group.part(whole)
     integers, floats = torch.tensor([group.rank + 1]), torch.full((2, 2), 0.5)
@@ -140,15 +140,15 @@ def collectives(group, folder):
 
 
 def pyramid(group, folder):
-    """A fit of hierarchical tokens with refits, interrupted by rank 1; the resumed one, and one that was not."""
-    told = failure(
+    """Fit a pyramid with refits: interrupted by rank 1 and resumed, and without interruption."""
+    interrupted = failure(
         lambda: fit_pyramid_here(group=group, checkpoint=folder / "pyramid", observer=PyramidStop(group)),
         FitInterruptedError,
     )
     resumed = fit_pyramid_here(group=group, checkpoint=folder / "pyramid", resume=True)
     model = fit_pyramid_here(group=group)
     return {
-        "told": told[0],
+        "interrupted": interrupted[0],
         "mse": [report["mse"] for report in model.history],
         "bits": [report["bits"] for report in model.history],
         "fingerprint": model.fingerprint(),
@@ -157,7 +157,7 @@ def pyramid(group, folder):
 
 
 def together(group, folder):
-    """Latents that ranks scale together beside those of the whole batch, with gradients and running means."""
+    """Compare latents that ranks normalise together with those of the whole batch, with gradients and running means."""
     shape = PYRAMID_SHAPES["two scales"]
     torch.manual_seed(0)
     encoder, alone = PyramidEncoder(shape), PyramidEncoder(shape)
@@ -192,19 +192,19 @@ SCENARIOS = (fits, interruptions, disagreements, collectives, together, pyramid)
 
 
 def go_through_all(rank, folder):
-    """All scenarios, in a group that somebody else has initialised."""
+    """Run all scenarios, in a group that is already initialised."""
     dist.init_process_group("gloo", timeout=timedelta(seconds=60))
     with joined() as group:
         assert isinstance(group, Ranks) and (group.rank, group.size) == (rank, 2)
         found = {scenario.__name__: scenario(group, folder) for scenario in SCENARIOS}
-    assert dist.is_initialized(), "a group that was there before must stay"
+    assert dist.is_initialized(), "an earlier group must stay"
     dist.destroy_process_group()
     return found
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """What both ranks found, and the folder that they left their files in."""
+    """The results of both ranks, and the folder of their files."""
     folder = tmp_path_factory.mktemp("ranks")
     with pytest.raises(FitInterruptedError):
         fit_small(SETTINGS["cured"], PIXELS, checkpoint=folder / "left by one process", observer=StopAt(20))
@@ -234,8 +234,8 @@ def test_codebooks_are_the_same_on_both_ranks(name, ran):
 
 def test_a_fit_stops_on_all_ranks_and_goes_on_with_any_number(ran):
     whole = fit_small(SETTINGS["cured"], PIXELS)
-    for told in (ran.main, ran.other):
-        assert told["interruptions"][:2] == ["FitInterruptedError"] * 2
+    for found in (ran.main, ran.other):
+        assert found["interruptions"][:2] == ["FitInterruptedError"] * 2
     weights_close(ran.folder / "resumed.npz", whole.network, rtol=1e-3, atol=1e-5)
     checkpoint = ran.folder / "left by two ranks"
     resumed = fit_small(SETTINGS["cured"], PIXELS, checkpoint=checkpoint, resume=True)
@@ -250,45 +250,45 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_all(ran):
 
 
 def test_ranks_that_disagree_all_fail_with_one_line(ran):
-    for told in (ran.main["disagreements"], ran.other["disagreements"]):
-        assert told["images"][0] == "SourceError" and "different images" in told["images"][1]
-        assert told["weights"][0] == "ModelError" and "numbers in codes;" in told["weights"][1]
-        assert told["one"] == ["RankError", "rank 1: no 1"]
+    for found in (ran.main["disagreements"], ran.other["disagreements"]):
+        assert found["images"][0] == "SourceError" and "different images" in found["images"][1]
+        assert found["weights"][0] == "ModelError" and "numbers in codes;" in found["weights"][1]
+        assert found["one"] == ["RankError", "rank 1: no 1"]
     assert ran.main["disagreements"]["both"] == ["UsageError", "no 0"]
     assert ran.other["disagreements"]["both"] == ["RankError", "rank 0: no 0"]
 
 
 def test_collectives(ran):
     assert [ran.main["collectives"]["sizes"], ran.other["collectives"]["sizes"]] == [[2, 5], [3, 5]]
-    for told in (ran.main["collectives"], ran.other["collectives"]):
-        assert told["gathered"] is True and told["picked"] == [[8, 9], [0, 1], [0, 1]]
-        assert told["summed"] == [3, [[1, 1], [1, 1]]]
-        assert told["gradient"] == 2 * 3 * 1 + 2 * 3 * 2  # both ranks' losses depend on the sum, which is 3
-        assert told["broadcast"] == [0, [True, False], [[pytest.approx(0.1)] * 3]]
-        assert told["state"] == [2.5, [0, 3], "torch.int64", {"of": 0}] and told["nothing"] is None
-        assert told["texts"] == ["", "é"] and told["flags"] == [False, True]
+    for found in (ran.main["collectives"], ran.other["collectives"]):
+        assert found["gathered"] is True and found["picked"] == [[8, 9], [0, 1], [0, 1]]
+        assert found["summed"] == [3, [[1, 1], [1, 1]]]
+        assert found["gradient"] == 2 * 3 * 1 + 2 * 3 * 2  # both ranks' losses depend on the sum, which is 3
+        assert found["broadcast"] == [0, [True, False], [[pytest.approx(0.1)] * 3]]
+        assert found["state"] == [2.5, [0, 3], "torch.int64", {"of": 0}] and found["nothing"] is None
+        assert found["texts"] == ["", "é"] and found["flags"] == [False, True]
 
 
 def test_hierarchical_tokens_are_learned_by_two_ranks_as_by_one(ran):
     model = fit_pyramid_here()
     found = ran.main["pyramid"]
     assert found["fingerprint"] == ran.other["pyramid"]["fingerprint"] == found["resumed"]
-    assert found["told"] == ran.other["pyramid"]["told"] == "FitInterruptedError"
-    # weights that begin 1e-7 apart, relatively, lead one process as far from itself: by 2e-3 while it computes in
-    # floats, and once it rounds to integers by up to a sixth in a step of these
+    assert found["interrupted"] == ran.other["pyramid"]["interrupted"] == "FitInterruptedError"
+    # a single process differs from itself as much if its first weights differ by 1e-7, relatively: by 2e-3 while it
+    # computes in floats, and by up to a sixth in a step once it rounds to integers
     for measure in ("mse", "bits"):
         expected = [report[measure] for report in model.history]
         np.testing.assert_allclose(found[measure][:FLOAT_STEPS], expected[:FLOAT_STEPS], rtol=0.01)
         assert np.mean(found[measure]) == pytest.approx(np.mean(expected), rel=0.1)
 
 
-def test_latents_are_scaled_together_as_in_one_batch(ran):
-    for told in (ran.main["together"], ran.other["together"]):
-        assert len(told) > 20 and all(told)
+def test_latents_are_normalised_together_as_in_one_batch(ran):
+    for close in (ran.main["together"], ran.other["together"]):
+        assert len(close) > 20 and all(close)
 
 
 def fail_in_turn(rank, folder, port):
-    """Rank 1 first comes too late, then dies in the middle of a fit."""
+    """Let rank 1 first answer too late, then die in the middle of a fit."""
     with joined(timeout=timedelta(seconds=3)) as group:
         if rank:
             time.sleep(5)
@@ -308,9 +308,9 @@ def fail_in_turn(rank, folder, port):
 
 
 def test_a_rank_that_hangs_or_dies_ends_the_others_with_one_line(tmp_path):
-    codes, (told, nothing) = run_ranks(fail_in_turn, tmp_path, free_port())
+    codes, (errors, nothing) = run_ranks(fail_in_turn, tmp_path, free_port())
     assert codes == [0, 3] and nothing is None
-    for kind, message in told:
+    for kind, message in errors:
         assert kind == "RankError" and message.startswith("rank 0 of 2 lost the others (") and "\n" not in message
 
 
@@ -325,7 +325,7 @@ def test_one_process_is_alone(monkeypatch):
         assert group is ALONE
 
 
-def test_others_that_cannot_be_found_are_told_in_one_line(monkeypatch):
+def test_ranks_that_cannot_be_found_are_an_error_of_one_line(monkeypatch):
     for name, value in environment(1, free_port()).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(RankError, match="cannot join the other processes"), joined(timeout=timedelta(seconds=1)):
@@ -333,7 +333,7 @@ def test_others_that_cannot_be_found_are_told_in_one_line(monkeypatch):
 
 
 def torchrun(folder, *arguments):
-    """Run a command of smalti under torchrun; return what it says on stdout, its lines on stderr, and its code."""
+    """Run a command of smalti under torchrun; return its exit code, its stdout, and its lines on stderr."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "smalti"]
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=120, check=False
@@ -345,12 +345,12 @@ def test_the_command_line_under_torchrun(tmp_path):
     np.save(tmp_path / "blobs.npy", small_images(64, 12, 12))
     ran = torchrun(tmp_path, "fit", "blobs.npy", "-o", "m.smalti-model", "-k", 8, "--epochs", 1, "--json")
     assert ran.code == 0, ran
-    told = json.loads(ran.out)
-    assert told["provenance"]["ranks"] == 2 and len(told["history"]) == 1
+    fitted = json.loads(ran.out)
+    assert fitted["provenance"]["ranks"] == 2 and len(fitted["history"]) == 1
     assert [line.split(":")[0] for line in ran.lines if "epoch 1" in line] == ["epoch 1"]
     assert Model.load(tmp_path / "m.smalti-model").codebook_size == 8
     assert {path.name for path in tmp_path.iterdir()} == {"blobs.npy", "m.smalti-model", "m.smalti-model.log.json"}
     again = torchrun(tmp_path, "fit", "blobs.npy", "-o", "m.smalti-model")
     assert again.code and again.out == ""
-    said = [line for line in again.lines if line.startswith("smalti: ")]
-    assert said == ["smalti: m.smalti-model: exists already; choose another name, or overwrite it (-f)"]
+    errors = [line for line in again.lines if line.startswith("smalti: ")]
+    assert errors == ["smalti: m.smalti-model: exists already; choose another name, or overwrite it (-f)"]

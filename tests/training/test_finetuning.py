@@ -25,7 +25,7 @@ def test_fine_tuning_makes_it_better_than_rounding_alone(fitted):
     assert report.mse < report.calibrated_mse and report.steps == 60
 
 
-def test_the_report_is_measured_on_what_the_exact_decoder_gives(fitted):
+def test_the_report_is_measured_on_images_of_the_exact_decoder(fitted):
     model, _ = fitted
     network, report = run(fitted, 10)
     images = small_images(120)[:40]
@@ -49,7 +49,7 @@ def test_the_float_network_is_left_as_it_was(fitted):
     assert all(torch.equal(before[name], value) for name, value in fitted[0].network.state_dict().items())
 
 
-def test_what_a_listener_raises_ends_it(fitted):
+def test_an_exception_of_the_callback_ends_the_fine_tuning(fitted):
     steps = []
 
     def stop(step):

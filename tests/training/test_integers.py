@@ -12,11 +12,11 @@ from smalti.training.paper.vqvae import VQVAE
 MANY = QuantizerSettings(codebook_size=300)
 
 
-def random_network(quantizer=None, channels=1, spread=0.4, **settings):
+def random_network(quantizer=None, channels=1, deviation=0.4, **settings):
     network = VQVAE(channels, tiny_settings(quantizer, **settings)).eval()
     with torch.no_grad():
         for weight in network.parameters():
-            weight.normal_(0, spread, generator=torch.Generator().manual_seed(weight.numel()))
+            weight.normal_(0, deviation, generator=torch.Generator().manual_seed(weight.numel()))
     return network
 
 
@@ -43,8 +43,8 @@ def test_calibrated_integers_give_what_the_floats_give(quantizer, channels):
 
 
 @pytest.mark.parametrize("latent_channels", [32, 4], ids=["folded", "unfolded"])
-def test_what_is_trained_is_what_is_stored(latent_channels):
-    network = random_network(spread=0.4 if latent_channels == 4 else 0.15, latent_channels=latent_channels)
+def test_the_stored_network_is_the_trained_one(latent_channels):
+    network = random_network(deviation=0.4 if latent_channels == 4 else 0.15, latent_channels=latent_channels)
     tokens = random_tokens(network.quantizer.settings.codebook_size)
     decoder = calibrate(network, tokens)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_what_is_trained_is_what_is_stored(latent_channels):
 
 
 def test_the_codebook_is_pushed_through_where_that_is_smaller():
-    """12 codes of 32 dimensions: 12 x 4 x 4 x 8 sums are fewer than the 32 x 4 x 4 x 8 weights that make them."""
+    """With 12 codes of 32 dimensions, 12 x 4 x 4 x 8 sums are fewer than the 32 x 4 x 4 x 8 weights for them."""
     folded = calibrate(random_network(latent_channels=32), random_tokens(12)).to_network().layers
     assert [(layer.kind, layer.kernel) for layer in folded] == [("tokens", (4, 4)), ("up", (4, 4))]
     layers = calibrate(random_network(latent_channels=4), random_tokens(12)).to_network().layers
@@ -71,7 +71,7 @@ def test_a_folded_layer_is_the_two_it_stands_for():
 
 
 def test_sums_are_exact_even_for_large_weights():
-    network = random_network(spread=60.0)
+    network = random_network(deviation=60.0)
     layers = calibrate(network, random_tokens(12)).to_network().layers
     assert max(layer.largest_sum(0, 255) for layer in layers) <= EXACT
 

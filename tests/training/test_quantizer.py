@@ -13,7 +13,7 @@ WHOLE = st.integers(-6, 6).map(float)  # whole numbers: squared distances are ex
 
 
 def quantizer_of(codes, **settings):
-    """A quantiser whose codebook is `codes` [K, D]."""
+    """Return a quantiser with the codebook `codes` [K, D]."""
     codes = torch.as_tensor(codes, dtype=torch.float32)
     made = VectorQuantizer(codes.shape[1], QuantizerSettings(codebook_size=len(codes), **settings))
     with torch.no_grad():

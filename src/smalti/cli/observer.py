@@ -9,7 +9,7 @@ from smalti.cli.console import Console
 from smalti.cli.interruption import WorkInterruptedError, command_line, stop_on_interrupt
 
 if TYPE_CHECKING:
-    from smalti.training.observer import Report
+    from smalti.training.reports import Report
 
 __all__ = ["CommandObserver", "resumable"]
 

@@ -18,7 +18,8 @@ from smalti.errors import UsageError
 if TYPE_CHECKING:
     from smalti.bench.results import BenchResult
     from smalti.study.runs import Run
-    from smalti.training.observer import Observer, Report
+    from smalti.training.observer import Observer
+    from smalti.training.reports import Report
 
 __all__ = ["bench_command", "study_command"]
 

@@ -19,7 +19,8 @@ from smalti.storage.atomic import atomic_file, check_output, refuse_input, writi
 from smalti.threads import threads_of_rank
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.kinds import kind_of_profile
-from smalti.training.observer import Observer, Report, SilentObserver
+from smalti.training.observer import Observer, SilentObserver
+from smalti.training.reports import Report
 from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
 
 __all__ = ["FitReport", "checkpoint_path", "fit", "fit_file", "fit_source", "torch_threads"]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from smalti.bench.records import read_json, write_bytes, write_json
 from smalti.errors import SourceError
-from smalti.training.paper.epoch_report import EpochReport
+from smalti.training.reports import EpochReport
 
 __all__ = [
     "STUDY_TABLE",

@@ -21,9 +21,9 @@ from smalti.exchange import compare
 from smalti.images.source import ImageSource
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, RunQuality, RunResult, TestQuality
 from smalti.training.observer import Observer
-from smalti.training.paper.epoch_report import EpochReport, token_statistics
 from smalti.training.paper.grid_model import Model
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
+from smalti.training.reports import EpochReport, token_statistics
 
 __all__ = ["ABLATED", "CURED", "PAPER", "PICTURED_IMAGES", "VARIANTS", "Run", "fit_run", "measure_run", "model_path"]
 

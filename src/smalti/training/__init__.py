@@ -1,4 +1,4 @@
-"""Fitting codecs with PyTorch: network, quantiser, training loop, model files. It knows nothing of archives."""
+"""Fitting with PyTorch: networks, training loops, model files. This layer knows nothing of archives."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""The kinds of models there are, one line each, and a model file of any kind."""
+"""The table of model kinds, one line each, and the reader of model files of any kind."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ PROFILES: dict[str, TrainingKind] = {profile: kind for kind in KINDS for profile
 
 
 def kind_of_profile(profile: str) -> TrainingKind:
-    """Return the kind that a profile fits; UsageError for an unknown profile."""
+    """Return the model kind of a profile; UsageError for an unknown profile."""
     if profile not in PROFILES:
         raise UsageError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     return PROFILES[profile]
@@ -28,7 +28,7 @@ def kind_of_profile(profile: str) -> TrainingKind:
 def load_model(path: Path, device: str = "cpu") -> FittedModel:
     """Read a model that `smalti fit` wrote; ModelError if the file is missing, foreign, damaged or of another version.
 
-    device : where a model that can use it encodes
+    device : the device for encoding, for kinds that can use one
     """
     stored = stored_format(path)
     kind = next((kind for kind in KINDS if kind.model_format == stored), KINDS[0])

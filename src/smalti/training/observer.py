@@ -1,6 +1,6 @@
-"""What a front end hears of long work, and how it stops it: one protocol for fitting and packing.
+"""The observer protocol: how a front end follows a fit or the packing of an archive, and how it stops the work.
 
-Printing and stopping are two things: `on_message` never raises to stop; `should_stop` is asked between two steps.
+Printing and stopping are apart: `on_message` never raises to stop the work; `should_stop` is asked between two steps.
 """
 
 import logging
@@ -8,68 +8,59 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from smalti.training.reports import Report
+
 __all__ = [
     "FitInterruptedError",
     "LoggingObserver",
     "Observer",
     "Progress",
-    "Report",
     "SilentObserver",
     "stop_if_asked",
 ]
 
 Progress = Callable[[str, int, int], None]
-"""Called with a stage of the work, and how many of its steps are done, of how many."""
+"""A callback that gets the stage of the work, the steps done, and the steps in total."""
 
 
 class FitInterruptedError(KeyboardInterrupt):
-    """Work that was asked to stop. `checkpoint` holds its state, so that it can be resumed; None if nothing does."""
+    """The observer stopped the work. `checkpoint` holds the state to resume from; None if no file does."""
 
     def __init__(self, checkpoint: Path | None) -> None:
         super().__init__(f"the work was interrupted; its state is in {checkpoint}")
         self.checkpoint = checkpoint
 
 
-class Report(Protocol):
-    """Figures of a fit."""
-
-    def sentence(self) -> str:
-        """Return the figures in one line."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as a plain dictionary."""
-
-
 class Observer(Protocol):
-    """What a front end may do while a model is fitted or images are packed."""
+    """The calls that a fit or a packing makes to its front end."""
 
     def on_stage(self, title: str, stops: bool) -> None:
-        """A stage of the work begins, such as "fit" or "compress".
+        """Announce a stage of the work, such as "fit" or "compress".
 
         stops : whether the work asks `should_stop` after every step, so that an interruption can wait for it
         """
 
     def on_step(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` steps are done.
+        """Announce that `done` of `total` steps are done.
 
         stage : "fit" for steps of learning; "encode", "search", "refit" for work on tokens; "write" for images written
         """
 
     def on_report(self, report: Report, history: list[dict[str, Any]]) -> None:
-        """New figures of a fit. history : those of the fit so far, one dictionary an epoch or report"""
+        """Announce new figures of a fit. history : all figures so far, one dictionary for each epoch or report"""
 
     def on_message(self, line: str) -> None:
-        """A line on how the work goes."""
+        """Announce how the work goes, in one line."""
 
     def on_warning(self, line: str) -> None:
-        """A line that the user should see even if messages are hidden."""
+        """Warn the user in one line, even where messages are hidden."""
 
     def should_stop(self) -> bool:
-        """Return True to stop after this step; the work then leaves its state and raises FitInterruptedError."""
+        """Return True to stop after this step: the work then saves its state and raises FitInterruptedError."""
 
 
 class SilentObserver:
-    """An Observer that ignores everything and never stops the work. Observers of a few events derive from it."""
+    """An Observer that ignores every call and never stops the work. Observers of a few calls derive from it."""
 
     def on_stage(self, title: str, stops: bool) -> None:
         """Ignore it."""
@@ -92,9 +83,9 @@ class SilentObserver:
 
 
 class LoggingObserver(SilentObserver):
-    """The observer of calls from Python: lines go to the logger "smalti".
+    """The observer of the Python API: lines go to the logger "smalti".
 
-    progress : called with each step as `progress(stage, done, total)`; what it raises ends the work. None calls nothing
+    progress : called at each step as `progress(stage, done, total)`; its exceptions end the work. None for no calls
     """
 
     def __init__(self, progress: Progress | None = None) -> None:

@@ -1,6 +1,7 @@
-"""A kind of model as training has it: its profiles, and how it is set up, fitted and read from its file.
+"""The protocols of a kind of model (`TrainingKind`) and of a fitted model (`FittedModel`).
 
-What every kind of fitted model can do, so that no layer above asks which kind it has.
+The layers above use these protocols alone, so that they never ask which kind a model has. `smalti.training.kinds` lists
+the kinds.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,15 +29,16 @@ __all__ = ["EncodeRequest", "Encoded", "FitOptions", "FittedModel", "FittedSetti
 
 @dataclass(frozen=True)
 class EncodeRequest:
-    """How images become tokens.
+    """How to turn images into tokens.
 
-    goal : what the archive is to come to; None for what the model was fitted for
-    effort : 0 to 9, of the search for better tokens; None for that of the fit
+    goal : the quality or size of the archive; None for the goal of the fit
+    effort : 0 to 9, of the search for better tokens; None for the effort of the fit
     adapt : whether the archive's copy of the model learns from these images
-    fitted_here : whether the model was fitted on these very images
-    strict : whether a file that cannot be read is an error
-    checkpoint, resume : where the state is kept between two steps, and whether to go on from there
-    beside : the output; temporary data lies in its folder. None for the system's temporary folder
+    fitted_here : whether the model was fitted on these same images
+    strict : whether an unreadable file is an error
+    checkpoint : file for the state between two steps; None saves none
+    resume : whether to continue from `checkpoint`
+    beside : the output; temporary data goes into its folder. None for the system's temporary folder
     """
 
     goal: "Goal | None" = None
@@ -51,14 +53,15 @@ class EncodeRequest:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokens of a source, and what an archive needs beside them.
+    """The tokens of a source, and what else an archive stores for them.
 
-    network : the decoder in integers
-    prior : that of the tokens, if it is known before they are written; else None
-    token_grid : rows and columns of an image's tokens    codebook_size : K
+    network : the integer decoder
+    prior : the prior of the tokens, if it is known before they are written; else None
+    token_grid : rows and columns of an image's tokens
+    codebook_size : K
     batches : the images in order, one pass, each batch with its tokens [n, rows, columns]
-    decode : pixels of such tokens, as a reader decodes them, with so many threads; sides may be padded
-    missed : which target is out of reach, in one line; None if none is
+    decode : decodes tokens as a reader does, on the given number of threads; its images may be padded
+    missed : one line on the target that is out of reach; None if there is none
     """
 
     network: IntegerNetwork | PyramidNetwork
@@ -75,70 +78,71 @@ class FittedSettings(Protocol):
 
     @property
     def profile(self) -> str:
-        """The name these settings go by."""
+        """The profile's name."""
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary."""
 
 
 class FittedModel(Protocol):
-    """A model that was fitted: it encodes images of its kind, and has a file."""
+    """A fitted model: it encodes images and can be saved."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of the images that it was fitted on."""
+        """(H, W, C) of the images of the fit."""
 
     @property
     def scale(self) -> PixelScale:
-        """Of the pixels of the images it takes."""
+        """The scale of its pixels."""
 
     @property
     def settings(self) -> FittedSettings:
-        """Those of the fit."""
+        """The settings of the fit."""
 
     @property
     def codebook_size(self) -> int:
-        """Codes of all levels."""
+        """The number of codes, of all levels together."""
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What it was fitted on and with, for people."""
+        """The source and the software of the fit, for people."""
 
     def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
-        """Return whether it encodes images of that shape and type."""
+        """Return whether the model can encode images of this shape and dtype."""
 
     def check_request(self, request: EncodeRequest) -> None:
-        """Raise UsageError if a model of this kind cannot encode as asked."""
+        """Raise UsageError if a model of this kind cannot fulfil the request."""
 
     def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
-        """Return the tokens of a source's images. Raises UsageError as `check_request`, SourceError for no image."""
+        """Return the tokens of a source's images.
+
+        Raises UsageError as `check_request` does, SourceError if there is no image.
+        """
 
     def archive_provenance(self) -> tuple[tuple[str, str], ...]:
-        """Return what an archive says of the model, for people: pairs of strings."""
+        """Return the model's provenance for an archive, for people: pairs of strings."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known of the fit: settings, provenance, history, and what else its kind measures."""
+        """Return a record of the fit: settings, provenance, history, and the measures of its kind."""
 
     def size_words(self) -> str:
-        """Return how large it is, such as "266,817 parameters"."""
+        """Return the size in words, such as "266,817 parameters"."""
 
     def save(self, path: Path) -> None:
-        """Write it to one file, whole or not at all."""
-
-
-# was sibling import
+        """Write the model to one file, whole or not at all."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a fit runs; none of it shapes the model but `validation`'s history.
+    """How a fit runs. Of these options, only `validation` changes the model file: by the history in it.
 
-    validation : images that each epoch is measured on; None for those that the kind chooses
+    validation : images to measure each epoch on; None for the kind's own choice
     device : "cpu", "cuda", "cuda:N", "mps" or "auto"
-    checkpoint, resume : where the state is kept between two steps, and whether to go on from there
-    strict : whether a file that cannot be read is an error
+    checkpoint : file for the state between two steps; None saves none
+    resume : whether to continue from `checkpoint`
+    strict : whether an unreadable file is an error
     group : the ranks that fit together
-    beside : the output; temporary data lies in its folder. None for the system's temporary folder
+    beside : the output; temporary data goes into its folder. None for the system's temporary folder
     """
 
     validation: ImageSource | None = None
@@ -151,19 +155,19 @@ class FitOptions:
 
 
 class TrainingKind(Protocol):
-    """A kind of model. `smalti.training.kinds` lists them."""
+    """A kind of model: its profiles, its settings, its fit and its model files."""
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The profiles that fit such a model."""
+        """The profiles of this kind."""
 
     @property
     def model_format(self) -> str:
-        """What its model files say that they are."""
+        """The "format" entry of its model files."""
 
     @property
     def takes_validation(self) -> bool:
-        """Whether a fit is measured on images that can be chosen."""
+        """Whether the user can choose the validation images."""
 
     def make_settings(
         self,
@@ -175,7 +179,10 @@ class TrainingKind(Protocol):
         goal: "Goal | None",
         effort: int | None,
     ) -> FittedSettings:
-        """Return the settings of a fit; None takes the profile's own. UsageError for what the kind does not take."""
+        """Return the settings of a fit. None stands for the profile's own value.
+
+        Raises UsageError for an option that the kind does not have.
+        """
 
     def fit(
         self, source: ImageSource, settings: FittedSettings, options: FitOptions, observer: Observer
@@ -186,4 +193,4 @@ class TrainingKind(Protocol):
         """
 
     def load(self, path: Path, device: str) -> FittedModel:
-        """Read a model of this kind; ModelError if the file is damaged or of another version."""
+        """Read a model of this kind; ModelError if the file is damaged or has another version."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from helpers.range_server import Served, serve
+from helpers.web_server import Served, serve
 from smalti.archive.read import store as store_module
 from smalti.interop.torch.dataset import ArchiveDataset
 from smalti.interop.torch.sampler import BlockShuffleSampler

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.made_up_archives import one_layer_network, random_tokens, write
-from helpers.range_server import Served, serve
+from helpers.web_server import Served, serve
 from smalti.archive.read.reader import open_archive
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import IntegerNetwork

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.made_up_results import made_up_run
-from helpers.made_up_study import made_up_classical, made_up_runs, made_up_study
+from helpers.made_up_study import made_up_classical, made_up_run, made_up_runs, made_up_study
 from smalti.bench.style import Table, signed, to_html, to_markdown
 from smalti.study.page.baseline_tables import baselines, break_even_table, matched_table, vae_table
 from smalti.study.page.tables import ablation_table, comparison_table, quality_table, rate_table, with_deviation

@@ -13,34 +13,35 @@ def pyramid(request):
     return random_pyramid(SHAPES[request.param])
 
 
-def noise(pyramid, spread=60.0):
+def noise(pyramid, deviation=60.0):
     generator = torch_generator(5)
-    return [spread * torch.randn(scale.shape, generator=generator) for scale in pyramid.empty_latents(IMAGES)]
+    return [deviation * torch.randn(scale.shape, generator=generator) for scale in pyramid.empty_latents(IMAGES)]
 
 
 def weights(pyramid):
     return [torch.linspace(1, 3, latents) for latents in pyramid.shape.latents]
 
 
-def test_at_no_price_each_place_takes_the_nearest_code(pyramid):
-    wanted, weight = noise(pyramid), weights(pyramid)
-    found = assign(pyramid, wanted, weight, 0.0)
-    left = [scale.clone() for scale in wanted]
+def test_at_no_price_each_position_takes_the_nearest_code(pyramid):
+    targets, weight = noise(pyramid), weights(pyramid)
+    found = assign(pyramid, targets, weight, 0.0)
+    left = [scale.clone() for scale in targets]
     for level, form in enumerate(pyramid.forms):
         codes = pyramid.code_values(level)
         points = left[form.scale][:, form.slice].flatten(2).transpose(1, 2)
         far = ((points[:, :, None] - codes).square() * weight[form.scale][form.slice]).sum(-1)
         assert found.tokens[level].equal(far.argmin(-1))
-        left = [want - scale for want, scale in zip(wanted, pyramid.latents_of(found.tokens, level + 1), strict=True)]
+        latents = pyramid.latents_of(found.tokens, level + 1)
+        left = [target - scale for target, scale in zip(targets, latents, strict=True)]
 
 
-def test_each_place_takes_what_is_best_with_its_bits(pyramid):
-    wanted, weight, price = noise(pyramid), weights(pyramid), 900.0
-    found = assign(pyramid, wanted, weight, price)
+def test_each_position_takes_the_code_of_least_distortion_and_bits(pyramid):
+    targets, weight, price = noise(pyramid), weights(pyramid), 900.0
+    found = assign(pyramid, targets, weight, price)
     before = pyramid.empty_latents(IMAGES)
     for level, form in enumerate(pyramid.forms):
         bits, after = pyramid.expected(before, level, found.tokens[level])
-        points = (wanted[form.scale] - before[form.scale])[:, form.slice].flatten(2).transpose(1, 2)
+        points = (targets[form.scale] - before[form.scale])[:, form.slice].flatten(2).transpose(1, 2)
         far = ((points[:, :, None] - pyramid.code_values(level)).square() * weight[form.scale][form.slice]).sum(-1)
         costs = far + price * bits
         own = costs.gather(2, found.tokens[level][..., None])[..., 0]
@@ -75,19 +76,19 @@ def test_contexts_one_by_one_are_contexts_at_once(whole, pyramid):
         growing = [scale.clone() for scale in before]
         one_by_one = _Context(pyramid, growing, form.scale)
         codes = pyramid.code_values(level)
-        for place in range(pyramid.shape.positions[form.scale]):
-            torch.testing.assert_close(one_by_one.at(place)[:, 0], at_once[:, place])
-            one_by_one.add(place, form.slice, codes[tokens[level][:, place]])
+        for position in range(pyramid.shape.positions[form.scale]):
+            torch.testing.assert_close(one_by_one.at(position)[:, 0], at_once[:, position])
+            one_by_one.add(position, form.slice, codes[tokens[level][:, position]])
         torch.testing.assert_close(growing[form.scale], after[form.scale])
         before = after
 
 
 def test_the_use_of_codes_is_counted():
     pyramid = random_pyramid(SHAPES["two scales"], levels=(1, 1), codes=[5, 1])
-    wanted, weight = noise(pyramid), weights(pyramid)
-    found = assign(pyramid, wanted, weight, 0.0, count_use=True)
+    targets, weight = noise(pyramid), weights(pyramid)
+    found = assign(pyramid, targets, weight, 0.0, count_use=True)
     use, tokens, codes = found.uses[0], found.tokens[0][:, 0], pyramid.code_values(0)
-    points = wanted[0][:, :, 0, 0]
+    points = targets[0][:, :, 0, 0]
     far = ((points[:, None] - codes).square() * weight[0]).sum(-1)
     ordered = far.sort(1).values
     for code in range(5):
@@ -99,13 +100,13 @@ def test_the_use_of_codes_is_counted():
     assert found.uses[1].count.tolist() == [4 * IMAGES]
 
 
-def test_use_is_not_looked_into_unless_asked():
+def test_only_counts_are_measured_by_default():
     pyramid = random_pyramid(SHAPES["two scales"])
     use = assign(pyramid, noise(pyramid), weights(pyramid), 1.0).uses[0]
     assert use.count.sum() == IMAGES and not use.spared.any() and not use.distortion.any()
 
 
-def test_curvatures_foretell_what_a_small_change_costs():
+def test_curvatures_predict_the_cost_of_a_small_change():
     pyramid = random_pyramid(SHAPES["two scales"], whole=False)
     latents = [0.3 * scale / 60 for scale in noise(pyramid)]
     generator = torch_generator(1)
@@ -117,4 +118,4 @@ def test_curvatures_foretell_what_a_small_change_costs():
             moved[scale][:, channel, 0, 0] += 1e-3
             cost = float((pyramid.decode(moved) - plain).square().sum((1, 2, 3)).mean()) / 1e-6
             found = float(torch.stack([probe[scale][channel] for probe in probes]).mean())
-            assert cost > 0 and 0.3 < found / cost < 3, "of one place of several, and by a few probes"
+            assert cost > 0 and 0.3 < found / cost < 3, "for one position of several, and by a few probes"

@@ -32,14 +32,14 @@ def model():
 
 @pytest.fixture
 def known(model):
-    """A model of random codes, and images that it can nearly decode to: there is much to choose."""
+    """A model of random codes, and images that it can nearly decode to, so that choices of tokens matter."""
     pyramid = random_pyramid(SHAPES["two scales"], codes=12)
     pixels = as_bytes(decoded(pyramid, random_tokens(pyramid, 48, seed=3)))
     weights = [torch.full((latents,), 1e-4) for latents in pyramid.shape.latents]
     return replace(model, pyramid=pyramid, weights=weights, price=0.01), pixels
 
 
-def silent(what, done, total):
+def silent(stage, done, total):
     pass
 
 
@@ -49,7 +49,7 @@ def encoded(model, pixels, goal=None, rounds=4, refits=0, progress=silent, other
 
 
 def of_depths(pyramid, tokens, depths, images):
-    """Squared error of tokens cut to the levels of each image."""
+    """Return the squared errors of tokens without the levels beyond each image's depth."""
     result = torch.zeros(len(images))
     for depth in depths.unique().tolist():
         rows = depths == depth
@@ -59,7 +59,7 @@ def of_depths(pyramid, tokens, depths, images):
 
 
 @pytest.mark.parametrize("rounds", [0, 4])
-def test_what_is_said_of_the_tokens_is_so(rounds, known):
+def test_errors_and_bits_are_those_of_the_tokens(rounds, known):
     model, pixels = known
     _, found = encoded(model, pixels, rounds=rounds)
     assert all(level.dtype == torch.int16 and len(level) == 48 for level in found.tokens)
@@ -134,7 +134,7 @@ def test_a_refit_learns_and_leaves_the_encoder(known):
     model.pyramid.requires_grad_(True)
     before = replace(model, pyramid=random_pyramid(SHAPES["two scales"], codes=12))
     heard = []
-    encoded(model, pixels, rounds=2, refits=1, progress=lambda *told: heard.append(told))
+    encoded(model, pixels, rounds=2, refits=1, progress=lambda *step: heard.append(step))
     assert ("refit", 3, 3) in heard
     changed = differing(before, model)
     assert changed and all(name.startswith("pyramid.") for name in changed)
@@ -142,7 +142,7 @@ def test_a_refit_learns_and_leaves_the_encoder(known):
 
 def test_progress_ends_at_the_last_image(known):
     heard = []
-    encoded(*known, progress=lambda *told: heard.append(told))
+    encoded(*known, progress=lambda *step: heard.append(step))
     assert heard == [("encode", 48, 48), ("search", 48, 48), ("stop", 48, 48)]
 
 
@@ -152,7 +152,7 @@ def test_a_fitted_model_encodes_its_images(model):
 
 
 def blend(model, pixels, goal):
-    """Two choices of tokens on either side of a goal, and what is made of them."""
+    """Return two choices of tokens, one on each side of a goal, and their blend."""
     encoding = Encoding(model, training_images(pixels), goal, 2, silent)
     encoding.price = 1e-4
     rich = encoding._searched(encoding._first(), 4)

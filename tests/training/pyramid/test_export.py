@@ -9,7 +9,7 @@ from smalti.decoders.pyramid.pyramid_network import ABSENT
 from smalti.decoders.pyramid.pyramid_packing import pack_pyramid, unpack_pyramid
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.entropy.priors import NetworkPrior, TablePrior
-from smalti.training.pyramid.export import global_tokens, local_tokens, to_network, to_prior
+from smalti.training.pyramid.export import global_tokens, to_network, to_prior
 
 IMAGES = 12
 
@@ -54,7 +54,7 @@ def test_bits_are_those_of_the_prior_in_the_file(pyramid):
     for level, learned, found in zip(prior.levels, of_levels, tokens, strict=True):
         if isinstance(level, NetworkPrior):
             expected = expected + learned.sum(1).numpy()
-        else:  # not what was learned, but the counts of these very tokens
+        else:  # not the learned table, but the counts of these tokens
             expected = expected + sum(level.cost_bits(at, codes.numpy(), None) for at, codes in enumerate(found.T))
     assert any(isinstance(level, NetworkPrior) for level in prior.levels)
     np.testing.assert_allclose(prior.cost_bits(numbers), expected, rtol=0.01)
@@ -88,17 +88,19 @@ def test_codes_that_no_image_uses_can_be_coded(pyramid):
     assert np.isfinite(prior.cost_bits(global_tokens(pyramid, tokens))).all()
 
 
-def test_tokens_are_numbered_through_and_back(pyramid):
+def test_tokens_of_all_levels_are_numbered_through(pyramid):
     tokens = random_tokens(pyramid, IMAGES)
     numbers = global_tokens(pyramid, tokens)
     assert numbers.dtype == np.uint16 and numbers.max() < sum(len(codes) for codes in pyramid.codes)
-    for one, other in zip(tokens, local_tokens(pyramid, numbers), strict=True):
-        assert one.equal(other)
+    first, columns = 0, np.split(numbers, np.cumsum([level.shape[1] for level in tokens])[:-1], axis=1)
+    for level, found, codes in zip(tokens, columns, pyramid.codes, strict=True):
+        np.testing.assert_array_equal(found, level.numpy() + first)
+        first += len(codes)
     none = global_tokens(pyramid, tokens, np.zeros(IMAGES, np.int64))
     assert (none == ABSENT).all()
 
 
-def test_numbers_beyond_what_a_file_holds_are_cut_the_same_on_both_sides():
+def test_numbers_beyond_the_bounds_of_a_file_are_clipped_in_learning_and_export_alike():
     pyramid = random_pyramid(SHAPES["two scales"])
     pyramid.weights[2].mul_(12)
     pyramid.codes[1].mul_(20)

@@ -1,6 +1,7 @@
-"""Images that are all alike, of one colour or of one pixel: there is nothing to learn, and a fit must end."""
+"""Fits of images that are all alike, of one colour or of one pixel: there is nothing to learn, but fits must end."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,7 @@ import torch
 import smalti
 from helpers.tiny_pyramids import SHAPES, blobs
 from smalti.training.common.scaling import PixelScale
-from smalti.training.pyramid import build
-from smalti.training.pyramid.build import Spectrum, make_pyramid
+from smalti.training.pyramid.build import Spectrum, choose_size, make_pyramid
 from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 STEPS = 60
@@ -33,14 +33,12 @@ COLLECTIONS = {
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """Let fits of the smallest effort end in a few steps, whatever the images."""
-    real = build.size_up
+    """Make every fit end after a few steps."""
 
-    def sized(images, settings):
-        found = real(images, settings)
-        return type(found)(**{**vars(found), "steps": STEPS})
+    def few(images, settings):
+        return replace(choose_size(images, settings), steps=STEPS)
 
-    monkeypatch.setattr("smalti.training.pyramid.fit_pyramid.size_up", sized)
+    monkeypatch.setattr("smalti.training.pyramid.fit_pyramid.choose_size", few)
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)
@@ -79,13 +77,13 @@ def test_codes_of_zeros_fit_units_that_stay_exact():
     assert math.isfinite(pyramid.fitting_unit()) and 0 < pyramid.fitting_unit() < 1 << 14
 
 
-def test_a_single_code_gets_a_spare_one_that_nothing_needs():
+def test_a_single_code_gets_a_second_unused_one():
     shape: PyramidShape = SHAPES["one cell"]
     pyramid = make_pyramid(shape, (1,), [1], True, 0, PixelScale())
     before = pyramid.code_values(0)
-    pyramid.hold_two_codes()
+    pyramid.ensure_two_codes()
     assert pyramid.code_values(0).equal(before.repeat(2, 1))
     tokens = [torch.zeros(1, shape.positions[0], dtype=torch.int64)]
     assert float(pyramid.bits_of(tokens).sum().detach()) < 0.02
-    pyramid.hold_two_codes()
+    pyramid.ensure_two_codes()
     assert len(pyramid.codes[0]) == 2

@@ -1,1 +1,1 @@
-"""What fits of every kind share: processes, images, scaling, files of tensors."""
+"""The parts of a fit that all kinds of models share: processes, images, scaling, files of tensors."""

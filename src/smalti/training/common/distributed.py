@@ -1,9 +1,9 @@
-"""Several processes that fit one model: each learns from its part of every batch, and what it finds is summed over all.
+"""Several processes fit one model: each learns from its part of every batch, and the results are summed over all.
 
-Training code reads the same for one process and for many: it takes a `ProcessGroup`, of which one process alone is the
-simplest (`ALONE`, which does nothing). A batch is the same set of images however many ranks share it, so a fit differs
-between numbers of ranks only by the order of float sums. Built on torch.distributed: gloo on processors, NCCL on GPUs.
-No pickle goes between ranks: only tensors and JSON.
+Training code is the same for one process and for many: it takes a `ProcessGroup`. The simplest group is one process
+(`ALONE`), for which these methods do nothing. A batch holds the same images for any number of ranks, so fits with
+different numbers of ranks differ only by the order of float sums. Built on torch.distributed: gloo on CPUs, NCCL on
+GPUs. Ranks exchange only tensors and JSON, never pickle.
 """
 
 import json
@@ -19,20 +19,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smalti.errors import SmaltiError
+from smalti.training.common.tensors import State
 
-__all__ = ["ALONE", "TIMEOUT", "ProcessGroup", "RankError", "Ranks", "State", "joined"]
+__all__ = ["ALONE", "TIMEOUT", "ProcessGroup", "RankError", "Ranks", "joined"]
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for the others: ranks may need this long, one more than another, to read their source."""
-
-State = tuple[dict[str, Tensor], dict[str, Any]]
-"""Tensors by name, and what describes them in JSON: what `read_tensors` returns."""
+"""The longest wait for another rank: one rank may read its source this much longer than another."""
 
 Array = TypeVar("Array", Tensor, NDArray[Any])
 
 
 class RankError(SmaltiError):
-    """Another rank failed, or can no longer be reached; the message says which, where that is known."""
+    """Another rank failed or is out of reach. The message names the rank where it is known."""
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
@@ -40,10 +38,12 @@ class RankError(SmaltiError):
 
 
 class ProcessGroup:
-    """The processes that fit a model together; this one is a single process by itself.
+    """The processes that fit a model together. This base class is a group of one process.
 
-    rank : of this process, from 0    size : how many there are
-    Every method but `part` must be called on all ranks, in the same order.
+    rank : this process's number, from 0
+    size : number of processes
+
+    All ranks must call every method except `part`, in the same order.
     """
 
     rank = 0
@@ -51,57 +51,57 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which alone writes and speaks."""
+        """Whether this is rank 0, the only rank that writes files and messages."""
         return self.rank == 0
 
     def part(self, values: Array) -> Array:
-        """Return this rank's rows of what all ranks have: parts follow one another, and differ by a row at most."""
+        """Return this rank's share of rows that all ranks have: adjacent parts, whose lengths differ by at most 1."""
         return values
 
     def own_device(self, device: str) -> str:
-        """Return this rank's own device of a kind."""
+        """Return this rank's device of the given kind."""
         return device
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all ranks: the same bits on every rank."""
+        """Replace each tensor by its sum over all ranks, with the same bits on every rank."""
 
     def summed(self, tensor: Tensor) -> Tensor:
-        """Return a tensor's sum over all ranks, through which gradients pass to every rank."""
+        """Return a tensor's sum over all ranks. Gradients pass through it to every rank."""
         return tensor
 
     def any(self, flag: bool) -> bool:
-        """Return whether a flag is set on any rank."""
+        """Return whether the flag is set on any rank."""
         return flag
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the rows [n, ...] of all ranks, those of rank 0 first."""
+        """Return the rows [n, ...] of all ranks, in rank order."""
         return rows
 
     def pick(self, rows: Tensor, indices: Tensor) -> Tensor:
-        """Return some of the rows [n, ...] of all ranks, by their numbers in what `gather` would return."""
+        """Return some rows [n, ...] of all ranks; the indices are those of `gather`'s result."""
         return rows[indices.to(rows.device)]
 
     def count(self, rows: Tensor) -> int:
-        """Return how many rows all ranks have together."""
+        """Return the number of rows on all ranks together."""
         return len(rows)
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by that of rank 0."""
+        """Replace each tensor by rank 0's."""
 
     def from_main(self, read: Callable[[], State | None]) -> State | None:
-        """Return on every rank what `read` returns on rank 0; the others do not call it."""
+        """Return, on every rank, the result of `read` on rank 0. The other ranks do not call it."""
         return read()
 
     def texts(self, text: str) -> list[str]:
-        """Return the texts of all ranks."""
+        """Return the texts of all ranks, in rank order."""
         return [text]
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """A block that must succeed on every rank: when it fails on any, an error is raised on all.
+        """Run a block that must succeed on every rank: if it fails on one, all ranks raise an error.
 
-        Rank 0 raises its own error. All other ranks, and rank 0 if it has none, raise a RankError that says which rank
-        failed first, and how. The block itself must not wait for other ranks.
+        Rank 0 raises its own error. Every other rank, and rank 0 if it has none, raises a RankError that names the
+        first rank that failed, and its error. The block itself must not wait for other ranks.
         """
         yield
 
@@ -111,18 +111,18 @@ class ProcessGroup:
 
 
 ALONE = ProcessGroup()
-"""One process that fits by itself."""
+"""The group of a process that fits by itself."""
 
 
 class Ranks(ProcessGroup):
     """The default process group of torch.distributed.
 
-    device : where tensors must be to travel
+    device : the device that tensors must be on to be sent
     """
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.device = _travelling_device()
+        self.device = _transfer_device()
 
     def part(self, values: Array) -> Array:
         """Return this rank's rows."""
@@ -130,11 +130,11 @@ class Ranks(ProcessGroup):
         return values[count * self.rank // self.size : count * (self.rank + 1) // self.size]
 
     def own_device(self, device: str) -> str:
-        """Return, of the GPUs of this rank's machine, the one that LOCAL_RANK says; any other device as it is."""
+        """Return the GPU that LOCAL_RANK selects, for "cuda"; any other device as it is."""
         return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum, all of one dtype at once."""
+        """Replace each tensor by its sum, with one collective for each dtype."""
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             alike = [tensor for tensor in tensors if tensor.dtype == dtype]
             bucket = torch.cat([tensor.detach().reshape(-1).to(self.device) for tensor in alike])
@@ -142,12 +142,12 @@ class Ranks(ProcessGroup):
             _put(bucket, alike)
 
     def summed(self, tensor: Tensor) -> Tensor:
-        """Return the sum over all ranks."""
+        """Return the sum over all ranks, with gradients."""
         result: Tensor = _Summed.apply(tensor, self)  # type: ignore[no-untyped-call]
         return result
 
     def any(self, flag: bool) -> bool:
-        """Return whether a flag is set on any rank."""
+        """Return whether the flag is set on any rank."""
         flags = torch.tensor([int(flag)], dtype=torch.int32)
         self.add_up([flags])
         return bool(flags)
@@ -157,7 +157,7 @@ class Ranks(ProcessGroup):
         return torch.cat(self._parts(rows))
 
     def pick(self, rows: Tensor, indices: Tensor) -> Tensor:
-        """Return rows by their numbers over all ranks: a row and zeros of all other ranks sum up to the row."""
+        """Return rows by their indices over all ranks: a row plus the zeros of all other ranks is the row."""
         lengths = self._lengths(rows)
         own = indices - sum(lengths[: self.rank])
         here = (own >= 0) & (own < len(rows))
@@ -167,30 +167,29 @@ class Ranks(ProcessGroup):
         return picked
 
     def count(self, rows: Tensor) -> int:
-        """Return how many rows all ranks have together."""
+        """Return the number of rows on all ranks together."""
         return sum(self._lengths(rows))
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by that of rank 0, byte by byte and all at once."""
+        """Replace each tensor by rank 0's, as bytes and in one transfer."""
         if tensors:
             sent = torch.cat([_bytes_of(tensor) for tensor in tensors]).to(self.device)
             self._call(dist.broadcast, sent, 0)
-            place, received = 0, sent.cpu()
+            start, received = 0, sent.cpu()
             for tensor in tensors:
-                stop = place + tensor.numel() * tensor.element_size()
-                values = received[place:stop].clone().view(tensor.dtype)  # a copy is aligned for any dtype
+                stop = start + tensor.numel() * tensor.element_size()
+                values = received[start:stop].clone().view(tensor.dtype)  # a copy is aligned for any dtype
                 tensor.detach().copy_(values.view(tensor.shape))
-                place = stop
+                start = stop
 
     def from_main(self, read: Callable[[], State | None]) -> State | None:
-        """Return what rank 0 read; if it fails there, all ranks fail as in `agreed`."""
+        """Return rank 0's result; if `read` fails there, all ranks fail as in `agreed`."""
         state: State | None = None
         with self.agreed():
             state = read() if self.is_main else None
         tensors, description = state or ({}, None)
         forms = {name: [str(tensor.dtype), list(tensor.shape)] for name, tensor in tensors.items()}
-        told = json.loads(self.texts(json.dumps([forms, description]))[0])
-        forms, description = told
+        forms, description = json.loads(self.texts(json.dumps([forms, description]))[0])
         if description is None:
             return None
         if not self.is_main:
@@ -202,28 +201,28 @@ class Ranks(ProcessGroup):
         return tensors, description
 
     def texts(self, text: str) -> list[str]:
-        """Return the texts of all ranks."""
+        """Return the texts of all ranks, in rank order."""
         letters = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else torch.empty(0).byte()
         return [part.cpu().numpy().tobytes().decode() for part in self._parts(letters)]
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """A block that must succeed on every rank."""
+        """Run a block that must succeed on every rank."""
         own: Exception | None = None
         try:
             yield
-        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised below, once all ranks know of it)
+        except Exception as error:  # noqa: BLE001 (any error is raised below, once all ranks know of it)
             own = error
-        told = self.texts("" if own is None else json.dumps([getattr(own, "exit_code", 1), str(own)]))
+        errors = self.texts("" if own is None else json.dumps([getattr(own, "exit_code", 1), str(own)]))
         if own is not None and self.is_main:
             raise own
-        failed = [rank for rank in range(self.size) if told[rank]]
+        failed = [rank for rank in range(self.size) if errors[rank]]
         if failed:
-            code, line = json.loads(told[failed[0]])
+            code, line = json.loads(errors[failed[0]])
             raise RankError(f"rank {failed[0]}: {line}", code) from own
 
     def _parts(self, rows: Tensor) -> list[Tensor]:
-        """The rows of each rank."""
+        """Return the rows of each rank."""
         lengths = self._lengths(rows)
         padded = rows.new_zeros(max(lengths), *rows.shape[1:], device=self.device)
         padded[: len(rows)] = rows.detach()
@@ -238,7 +237,7 @@ class Ranks(ProcessGroup):
         return [int(length) for length in received]
 
     def _call(self, collective: Callable[..., Any], *arguments: Any) -> None:
-        """Do a collective; RankError if another rank has gone, or has not come within the time."""
+        """Run a collective; RankError if another rank is gone or does not answer in time."""
         try:
             collective(*arguments)
         except RuntimeError as error:
@@ -250,7 +249,7 @@ class Ranks(ProcessGroup):
 
 
 class _Summed(torch.autograd.Function):
-    """A sum over ranks. All ranks' losses depend on it, so its gradient is the sum of theirs."""
+    """A sum over ranks. The losses of all ranks depend on it, so its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(context: Any, tensor: Tensor, group: Ranks) -> Tensor:
@@ -268,16 +267,16 @@ class _Summed(torch.autograd.Function):
 
 @contextmanager
 def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[ProcessGroup]:
-    """The group that this process belongs to.
+    """Enter the group that this process belongs to.
 
-    A process group that is initialised already is taken, and left as it is. Else one is started from the environment
-    that torchrun makes (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), and ended with the block. Without
-    either, the process is alone.
+    If a process group is already initialised, it is used and left as it is. Else one is started from the environment of
+    torchrun (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT), and ended with the block. Without either, the
+    process is alone.
 
-    device : as `choose_device` takes it; ranks that compute on GPUs talk by NCCL, others by gloo
-    timeout : how long a rank waits for the others
+    device : as for `choose_device`; ranks on GPUs use NCCL, others gloo
+    timeout : the longest wait for another rank
 
-    Raises RankError if the others cannot be found.
+    Raises RankError if the other ranks cannot be found.
     """
     if dist.is_available() and dist.is_initialized():
         yield Ranks() if dist.get_world_size() > 1 else ALONE
@@ -299,13 +298,13 @@ def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Proces
         dist.destroy_process_group()
 
 
-def _travelling_device() -> torch.device:
+def _transfer_device() -> torch.device:
     on_gpu = "gloo" not in dist.get_backend() and torch.cuda.is_available()
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
 def _put(bucket: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy values that lie one after another into tensors."""
+    """Copy concatenated values into tensors."""
     for tensor, values in zip(tensors, torch.split(bucket, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.detach().copy_(values.view(tensor.shape))
 

@@ -1,4 +1,4 @@
-"""How pixels become values in [0, 1] to learn from, and back."""
+"""The map between pixels and the values in [0, 1] that networks learn from."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,12 +21,12 @@ LARGEST = {"uint8": 255, "uint16": 65_535}
 
 @dataclass(frozen=True)
 class PixelScale:
-    """What of a type of pixels is 0 to 1 for a network: 8 bits as they are, of 16 bits the collection's own range.
+    """The pixel range that a network sees as [0, 1]: all of 8 bits; of 16 bits, the collection's own range.
 
     dtype : "uint8" or "uint16"
-    low, high : the pixels that are 0 and 1. `high` may lie a little above all pixels, so that `step` divides the range
+    low, high : the pixels that become 0 and 1. `high` may exceed all pixels a little, so that `step` divides the range
 
-    Raises ValueError if these cannot be.
+    Raises ValueError for impossible values.
     """
 
     dtype: str = "uint8"
@@ -41,33 +41,33 @@ class PixelScale:
 
     @classmethod
     def of(cls, pixels: Pixels) -> "PixelScale":
-        """Return the scale of a collection [N, H, W, C]."""
+        """Return the scale of a collection [N, H, W, C] from its smallest and largest pixel."""
         largest = int(np.iinfo(pixels.dtype).max)
         return cls.of_range(pixels.dtype, int(pixels.min(initial=largest)), int(pixels.max(initial=0)))
 
     @classmethod
     def of_range(cls, dtype: DTypeLike, low: int, high: int) -> "PixelScale":
-        """Return the scale of a collection whose pixels lie from `low` to `high`."""
+        """Return the scale of a collection whose pixels are in [low, high]."""
         if np.dtype(dtype) == np.uint8:
             return EIGHT_BITS
         low = min(low, LARGEST["uint16"] - 1)
-        spread = max(1, high - low)
-        step = -(-spread // MOST_LEVELS)
-        return cls("uint16", low, low + step * -(-spread // step))
+        width = max(1, high - low)
+        step = -(-width // MOST_LEVELS)
+        return cls("uint16", low, low + step * -(-width // step))
 
     @property
     def largest(self) -> int:
-        """The largest pixel of the type: mean squared errors are of pixels divided by it."""
+        """The largest pixel of the dtype. Mean squared errors are of pixels divided by it."""
         return LARGEST[self.dtype]
 
     @property
     def step(self) -> int:
-        """Pixels from one of a decoder's levels to the next."""
+        """The difference, in pixel values, between adjacent levels of a decoder's output."""
         return -(-(self.high - self.low) // MOST_LEVELS)
 
     @property
     def levels(self) -> int:
-        """Levels of a decoder's output above 0, at most 4,095."""
+        """The number of levels of a decoder's output above 0, at most 4,095."""
         return (self.high - self.low) // self.step
 
     @property
@@ -75,15 +75,15 @@ class PixelScale:
         return ((self.high - self.low) / self.largest) ** 2
 
     def true_mse(self, mse: float) -> float:
-        """Return the mean squared error of pixels divided by `largest`, for that of values in [0, 1]."""
+        """Convert a mean squared error of values in [0, 1] to that of pixels divided by `largest`."""
         return mse * self._error_share
 
     def unit_mse(self, mse: float) -> float:
-        """The inverse of `true_mse`."""
+        """Invert `true_mse`."""
         return mse / self._error_share
 
     def to_unit(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Return pixels as float32 of the same shape; those of another collection may come to lie outside [0, 1]."""
+        """Return pixels as float32 of the same shape. Pixels of another collection may fall outside [0, 1]."""
         above = np.subtract(pixels, self.low, dtype=np.float32) if self.low else pixels
         return np.divide(above, self.high - self.low, dtype=np.float32)  # a copy: sources may hand out read-only views
 
@@ -94,24 +94,27 @@ class PixelScale:
         return pixels
 
     def table(self, above: NDArray[np.number[Any]]) -> Pixels:
-        """Return pixels for what is to be above `low` [S], rounded: what a decoder looks up."""
+        """Return the pixels of a decoder's table: `low` plus each value of `above` [S], rounded."""
         pixels: Pixels = np.minimum(np.floor(above + 0.5) + self.low, self.largest).astype(self.dtype)
         return pixels
 
     def check(self, dtype: DTypeLike, of: str) -> None:
-        """Raise ModelError unless pixels of that type fit; `of` names their source."""
+        """Raise ModelError unless the dtype is this scale's; `of` names the source of the pixels."""
         if np.dtype(dtype) != self.dtype:
             raise ModelError(
                 f"the model takes images of {self.dtype}, but {of} has {np.dtype(dtype)}; fit a model on such images"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary that `from_json` turns back."""
+        """Return a plain dictionary, for `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any] | None) -> "PixelScale":
-        """Return a stored scale; None is of models from before there were 16 bits. TypeError or ValueError if none."""
+        """Return a stored scale. None stands for 8 bits: models from before 16 bits store no scale.
+
+        Raises TypeError or ValueError if `stored` is no scale.
+        """
         if stored is None:
             return EIGHT_BITS
         scale = cls(**stored)

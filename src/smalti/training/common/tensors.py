@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -14,16 +15,31 @@ from torch import Tensor
 from smalti.errors import ModelError
 from smalti.storage.atomic import atomic_file, writing
 
-__all__ = ["read_tensors", "stored_format", "write_tensors"]
+__all__ = [
+    "State",
+    "adam_states",
+    "adam_tensors",
+    "read_checkpoint",
+    "read_tensors",
+    "stored_format",
+    "with_prefix",
+    "without_prefix",
+    "write_tensors",
+]
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+"""Tensors by name, and their JSON description: the result of `read_tensors`."""
+
+ADAM_PREFIX = "adam."
 
 METADATA_KEY = "smalti"
 """The one metadata key: with a single key the file's bytes do not depend on a hash map's order."""
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON description to `path` at once: a kill leaves the old file or the new one.
+    """Write tensors and a JSON description to `path` in one step: a kill leaves the old file or the new one.
 
-    Raises SmaltiError in one line if the system refuses.
+    Raises SmaltiError, in one line, if the system refuses.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     checked = {"description": description, "sha256": _digest(plain, description)}
@@ -32,10 +48,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str,
         file.write(data)
 
 
-def read_tensors(path: Path, what: str, advice: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the description in a file that `write_tensors` wrote, checked by its SHA-256.
+def read_tensors(path: Path, what: str, advice: str) -> State:
+    """Return the tensors and the description from a file of `write_tensors`, checked by its SHA-256.
 
-    what, advice : in errors, what the file should be and what to do if it is not; all of them are ModelError
+    what, advice : words for errors: the file's purpose, and a remedy
+
+    Raises ModelError for every fault.
     """
     try:
         data = path.read_bytes()
@@ -58,8 +76,38 @@ def read_tensors(path: Path, what: str, advice: str) -> tuple[dict[str, Tensor],
     return tensors, description
 
 
+def read_checkpoint(path: Path) -> State:
+    """Return the content of a checkpoint; ModelError if it cannot be read."""
+    return read_tensors(path, "checkpoint", "remove it to start anew")
+
+
+def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with a prefix before each name."""
+    return {prefix + name: value for name, value in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names have a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def adam_tensors(optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    """Return the state of an optimiser as tensors by name."""
+    states = optimizer.state_dict()["state"]
+    return {f"{ADAM_PREFIX}{index}.{name}": value for index, state in states.items() for name, value in state.items()}
+
+
+def adam_states(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Return the state of an optimiser, by parameter: the inverse of `adam_tensors`. Other tensors are ignored."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, value in without_prefix(ADAM_PREFIX, tensors).items():
+        index, name = key.split(".")
+        states.setdefault(int(index), {})[name] = value
+    return states
+
+
 def stored_format(path: Path) -> str | None:
-    """Return what a file says it is, or None if it says nothing; `read_tensors` tells what is wrong with it."""
+    """Return the "format" entry of a file, or None if it cannot be read; `read_tensors` then explains the fault."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -70,7 +118,7 @@ def stored_format(path: Path) -> str | None:
 
 
 def _digest(tensors: dict[str, Tensor], description: dict[str, Any]) -> str:
-    """Return the SHA-256 of the description and of all tensors: their names, types, shapes and bytes."""
+    """Return the SHA-256 of the description and of each tensor's name, dtype, shape and bytes."""
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(tensors):
         values = np.ascontiguousarray(tensors[name].numpy())

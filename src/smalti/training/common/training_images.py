@@ -1,8 +1,6 @@
-"""The images of a fit, shuffled by seed and epoch: in memory while they are few, else in a temporary file.
+"""The images of a fit, shuffled by seed and epoch: a small set in memory, a large one in a temporary file.
 
-Pixels of a collection in a temporary file, read row by row.
-
-Whether the ranks of a fit begin with the same images, and end with the same numbers, bit for bit.
+Also here: the checks that the ranks of a fit start from equal images and end with equal numbers, bit for bit.
 """
 
 import hashlib
@@ -27,12 +25,12 @@ __all__ = ["SpooledPixels", "TrainingImages", "check_equal", "check_same_images"
 
 
 class SpooledPixels:
-    """Images [n, H, W, C] in an unnamed temporary file, used like an array of them for what a fit needs.
+    """Images [n, H, W, C] in an unnamed temporary file, with the parts of an array's interface that a fit needs.
 
-    A memory map would do, but the pages that it has shown count as memory of the process, so that a large collection
-    seems to fill it.
+    A memory map would be simpler. But the pages it has read count as memory of the process, so that a large collection
+    seems to fill the memory.
 
-    beside : the output, in whose folder the file lies; None for the system's temporary folder
+    beside : the output; the file goes into its folder. None for the system's temporary folder
     """
 
     def __init__(self, image_shape: tuple[int, int, int], dtype: np.dtype[Any], beside: Path | None = None) -> None:
@@ -45,33 +43,30 @@ class SpooledPixels:
         return self._images
 
     def append(self, pixels: Pixels) -> None:
-        """Add images behind those that are there."""
+        """Add images at the end."""
         self._file.seek(self._images * self._image_bytes)
         plain: NDArray[Any] = np.ascontiguousarray(pixels)
         left = plain.data.cast("B")
-        while left:  # an unbuffered file may take a part at a time
+        while left:  # an unbuffered file may take only a part at a time
             left = left[self._file.write(left) :]
         self._images += len(pixels)
 
     def __getitem__(self, indices: NDArray[np.integer]) -> Pixels:
-        """Return the images of these numbers, in their order: an array of their own."""
+        """Return the images at `indices`, in that order, as a new array."""
         images: NDArray[Any] = np.empty((len(indices), *self.image_shape), self.dtype)
-        for place, index in enumerate(indices.tolist()):
+        for image, index in zip(images, indices.tolist(), strict=True):
             self._file.seek(index * self._image_bytes)
-            left = images[place].data.cast("B")
+            left = image.data.cast("B")
             while left:
-                read = self._file.readinto(left)  # type: ignore[attr-defined]  # typeshed leaves it out of IO
+                read = self._file.readinto(left)  # type: ignore[attr-defined]  # typeshed's IO lacks it
                 if not read:
                     raise IndexError(f"image {index} of {self._images}")
                 left = left[read:]
         return images
 
 
-# was sibling import
-
-
 IN_MEMORY_BYTES = 256 << 20
-"""A set above this size is kept in an unnamed temporary file, so that memory does not grow with it."""
+"""A larger set goes into an unnamed temporary file, so that memory does not grow with it."""
 
 READ_BATCH = 1024
 
@@ -79,10 +74,10 @@ READ_BATCH = 1024
 class TrainingImages:
     """Random access to every image of a source, as float batches [n, C, H, W] in [0, 1].
 
-    scale : what of pixels is 0 to 1, for a model that was fitted before; None for that of these images
-    beside : the output, in whose folder a large set is kept; None for the system's temporary folder
+    scale : the pixel scale of a model that is already fitted; None for the scale of these images
+    beside : the output; a large set goes into its folder. None for the system's temporary folder
     image_shape : height, width, channels
-    fingerprint : SHA-256 of all pixels, so that a resumed fit can tell that its images are the same
+    fingerprint : SHA-256 of all pixels, so that a resumed fit can check that its images are the same
     """
 
     def __init__(self, source: ImageSource, scale: PixelScale | None = None, beside: Path | None = None) -> None:
@@ -96,19 +91,19 @@ class TrainingImages:
         return len(self.pixels)
 
     def steps_per_epoch(self, batch_images: int) -> int:
-        """Return the batches of an epoch; the last may be shorter."""
+        """Return the number of batches in an epoch; the last may be shorter."""
         return -(-len(self) // batch_images)
 
     def batch_size(self, batch_images: int, step: int) -> int:
-        """Return the images of an epoch's batch `step`, from 0, on all ranks together."""
+        """Return the number of images in batch `step` (from 0) of an epoch, on all ranks together."""
         return min(batch_images, len(self) - step * batch_images)
 
     def epoch(
         self, batch_images: int, seed: int, epoch: int, first_step: int = 0, group: ProcessGroup = ALONE
     ) -> Iterator[Tensor]:
-        """Yield an epoch's batches from `first_step` on, in an order that depends on seed and epoch alone.
+        """Yield an epoch's batches from `first_step` on. Their order depends only on seed and epoch.
 
-        group : its ranks share each batch; a rank's part may be empty
+        group : the ranks that share each batch; a rank's part may be empty
         """
         order = np.random.default_rng((seed, epoch)).permutation(len(self))
         for start in range(first_step * batch_images, len(self), batch_images):
@@ -119,7 +114,7 @@ class TrainingImages:
         return to_unit_range(self.pixels[indices], self.scale)
 
     def sample(self, count: int, seed: int) -> Pixels:
-        """Return `count` images (all, if there are fewer), drawn without repeats: [n, H, W, C]."""
+        """Draw `count` images (all, if there are fewer) without repeats: [n, H, W, C]."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:count]
         return self.pixels[np.sort(drawn)]
 
@@ -152,21 +147,18 @@ def _read(source: ImageSource, beside: Path | None) -> tuple[Pixels | SpooledPix
         count += len(batch)
         if dtype != np.uint8:
             low, high = min(low, int(batch.pixels.min())), max(high, int(batch.pixels.max()))
-    kept = pixels[:count] if spool is None else spool
-    return kept, PixelScale.of_range(dtype, low, high), digest.hexdigest()
-
-
-# was sibling import
+    images = pixels[:count] if spool is None else spool
+    return images, PixelScale.of_range(dtype, low, high), digest.hexdigest()
 
 
 def check_same_images(images: TrainingImages, group: ProcessGroup) -> None:
-    """Raise SourceError if a rank has other images than another."""
+    """Raise SourceError if two ranks have different images."""
     if len(set(group.texts(images.fingerprint))) > 1:
         raise SourceError("the ranks have read different images; let every machine read the same source")
 
 
 def check_equal(tensors: dict[str, Tensor], group: ProcessGroup) -> None:
-    """Raise ModelError, naming the tensors, if a tensor has other bits on one rank than on another."""
+    """Raise ModelError, naming the tensors, if any tensor has different bits on two ranks."""
     if group.size == 1:
         return
     own = torch.tensor([[_digest(tensor) for tensor in tensors.values()]])

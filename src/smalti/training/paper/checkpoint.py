@@ -1,6 +1,6 @@
-"""The state of a fit between two steps, in a file: resuming from it gives what no interruption would have given.
+"""The checkpoint file of a fit: a resumed fit gives the same result as one without interruption.
 
-Nothing random is stored: every draw's generator is seeded by the fit's seed and the step or epoch it serves.
+No random state is stored: each generator is seeded by the fit's seed and by the step or epoch of its draw.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -10,26 +10,31 @@ from typing import Any
 import torch
 
 from smalti.errors import ModelError
-from smalti.training.common.distributed import State
-from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.tensors import (
+    State,
+    adam_states,
+    adam_tensors,
+    with_prefix,
+    without_prefix,
+    write_tensors,
+)
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import VQVAE
 
-__all__ = ["Progress", "load_checkpoint", "read_checkpoint", "save_checkpoint"]
+__all__ = ["FitProgress", "load_checkpoint", "save_checkpoint"]
 
 CHECKPOINT_FORMAT = "smalti-checkpoint"
 NETWORK_PREFIX = "network."
-ADAM_PREFIX = "adam."
 
 
 @dataclass
-class Progress:
+class FitProgress:
     """How far a fit is.
 
-    epoch, step : the next step to do is number `step` of epoch `epoch`, both from 0
+    epoch, step : the next step is number `step` of epoch `epoch`, both from 0
     sums : running sums of the loss parts over this epoch's steps
-    seconds : spent on this epoch so far
-    history : reports of the epochs that have ended
+    seconds : time spent on this epoch so far
+    history : reports of the finished epochs
     """
 
     epoch: int = 0
@@ -45,12 +50,10 @@ def save_checkpoint(
     optimizer: torch.optim.Adam,
     settings: FitSettings,
     fingerprint: str,
-    progress: Progress,
+    progress: FitProgress,
 ) -> None:
-    """Write the whole state of a fit to `path`, at once."""
-    tensors = {NETWORK_PREFIX + name: value for name, value in network.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"{ADAM_PREFIX}{index}.{name}": value for name, value in state.items()}
+    """Write the whole state of a fit to `path`, in one step."""
+    tensors = with_prefix(NETWORK_PREFIX, network.state_dict()) | adam_tensors(optimizer)
     description = {
         "format": CHECKPOINT_FORMAT,
         "settings": settings.to_json(),
@@ -60,11 +63,6 @@ def save_checkpoint(
     write_tensors(path, tensors, description)
 
 
-def read_checkpoint(path: Path) -> State:
-    """Return what a checkpoint holds; ModelError if it cannot be read."""
-    return read_tensors(path, "checkpoint", "remove it to start anew")
-
-
 def load_checkpoint(
     path: Path,
     stored: State,
@@ -72,24 +70,26 @@ def load_checkpoint(
     optimizer: torch.optim.Adam,
     settings: FitSettings,
     fingerprint: str,
-) -> Progress:
-    """Put the state that was read from `path` into network and optimiser and return how far the fit was.
+) -> FitProgress:
+    """Put the state that was read from `path` into network and optimiser; return the progress of the fit.
 
-    ModelError if the checkpoint is of other settings or other images: it would not give the result asked for.
+    Raises ModelError if the checkpoint has other settings or other images, which would give another result.
     """
     tensors, description = stored
     if description.get("format") != CHECKPOINT_FORMAT:
         raise ModelError(f"{path} is no checkpoint of a fit; remove it to start anew")
     try:
         _check_same(path, description, settings, fingerprint)
-        _put(tensors, network, optimizer)
-        return Progress(**description["progress"])
+        network.load_state_dict(without_prefix(NETWORK_PREFIX, tensors))
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": adam_states(tensors), "param_groups": groups})
+        return FitProgress(**description["progress"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise ModelError(f"{path} is damaged, or of another release; remove it to start anew") from error
 
 
 def _check_same(path: Path, description: dict[str, Any], settings: FitSettings, fingerprint: str) -> None:
-    """Raise ModelError unless the checkpoint is of a fit with these settings on these images."""
+    """Raise ModelError unless the checkpoint comes from a fit with these settings on these images."""
     stored = FitSettings.from_json(description["settings"])
     if stored != settings:
         raise ModelError(
@@ -100,23 +100,10 @@ def _check_same(path: Path, description: dict[str, Any], settings: FitSettings, 
         raise ModelError(f"{path} is of a fit on other images; give the same source, or remove it to start anew")
 
 
-def _put(tensors: dict[str, torch.Tensor], network: VQVAE, optimizer: torch.optim.Adam) -> None:
-    """Put stored tensors into network and optimiser."""
-    network.load_state_dict(
-        {name.removeprefix(NETWORK_PREFIX): value for name, value in tensors.items() if name.startswith(NETWORK_PREFIX)}
-    )
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith(ADAM_PREFIX):
-            index, name = key.removeprefix(ADAM_PREFIX).split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def _differences(stored: FitSettings, asked: FitSettings) -> str:
-    flat_stored, flat_asked = ({**s.to_json(), **s.to_json()["quantizer"]} for s in (stored, asked))
+def _differences(stored: FitSettings, given: FitSettings) -> str:
+    flat_stored, flat_given = ({**s.to_json(), **s.to_json()["quantizer"]} for s in (stored, given))
     return ", ".join(
-        f"{name.replace('_', ' ')} {flat_stored[name]}, not {flat_asked[name]}"
+        f"{name.replace('_', ' ')} {flat_stored[name]}, not {flat_given[name]}"
         for name in flat_stored
-        if name != "quantizer" and flat_stored[name] != flat_asked[name]
+        if name != "quantizer" and flat_stored[name] != flat_given[name]
     )

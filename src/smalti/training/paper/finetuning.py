@@ -1,7 +1,7 @@
-"""Quantisation-aware fine-tuning: the last part of a fit, after which the decoder is integers and nothing else.
+"""Quantisation-aware fine-tuning: the last part of a fit, which leaves a decoder of integers alone.
 
-Encoder and codebook stay as they are, so that tokens do not change; only the decoder learns, on the images' own
-tokens, through the rounding that it will meet. It starts from the calibrated network, which is kept if it is better.
+Encoder and codebook stay fixed, so that tokens do not change. Only the decoder learns, from the images' own tokens and
+through the rounding of the exact decoder. It starts from the calibrated network; the better of the two is the result.
 """
 
 import math
@@ -22,24 +22,24 @@ from smalti.images.quality import squared_errors
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.training_images import TrainingImages, to_unit_range
-from smalti.training.paper.epoch_report import QuantizationReport
 from smalti.training.paper.integers import QuantizedDecoder, calibrate
 from smalti.training.paper.quantizer import mean_square
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import VQVAE
+from smalti.training.reports import QuantizationReport
 
 __all__ = ["finetune_steps", "quantize_decoder"]
 
 CALIBRATION_IMAGES = 2048
 BATCH_IMAGES = 64
 SHARE_OF_FIT = 5
-"""Fine-tuning takes at most this fraction of the fit's own steps, so that a short fit stays short."""
+"""Fine-tuning takes at most one step for this many steps of the fit, so that a short fit stays short."""
 
 StepCallback = Callable[[int], None]
 
 
 def finetune_steps(settings: FitSettings, steps: int) -> int:
-    """Return the steps of fine-tuning that follow a fit of `steps` steps."""
+    """Return the number of fine-tuning steps after a fit of `steps` steps."""
     return min(settings.finetune_steps, steps // SHARE_OF_FIT)
 
 
@@ -54,9 +54,10 @@ def quantize_decoder(
 ) -> tuple[IntegerNetwork, QuantizationReport]:
     """Turn the decoder of a fitted network into integers.
 
-    validation : pixels [n, H, W, C], what the report is measured on
-    on_step : called after each of `steps` steps; what it raises ends the fine-tuning
-    group : the ranks that share batches and validation images; all of them return the same
+    validation : pixels [n, H, W, C] for the report
+    steps : number of fine-tuning steps
+    on_step : called after each step; its exceptions end the fine-tuning
+    group : the ranks that share batches and validation images; all return the same result
     """
     started = time.monotonic()
     network.eval()
@@ -68,17 +69,17 @@ def quantize_decoder(
     pixels = group.part(validation)
     tokens = _encode(network, pixels, images.scale)
     calibrated_mse = _mse(_exact(calibrated, tokens), pixels, group)
-    kept, mse = calibrated, calibrated_mse
+    best, mse = calibrated, calibrated_mse
     try:
         trained = decoder.to_network()
-    except ModelError:  # its weights grew until sums could be inexact: the calibrated ones are left room for that
+    except ModelError:  # its weights grew until sums could be inexact; calibration leaves room against that
         steps = 0
     else:
         trained_mse = _mse(_exact(trained, tokens), pixels, group)
         if trained_mse < calibrated_mse:
-            kept, mse = trained, trained_mse
+            best, mse = trained, trained_mse
     float_mse = _mse(_float(network, tokens, images.scale), pixels, group)
-    return kept, QuantizationReport(float_mse, calibrated_mse, mse, steps, time.monotonic() - started)
+    return best, QuantizationReport(float_mse, calibrated_mse, mse, steps, time.monotonic() - started)
 
 
 def _train(
@@ -110,7 +111,7 @@ def _train(
 
 
 def _batches(images: TrainingImages, settings: FitSettings, group: ProcessGroup) -> Iterator[tuple[Tensor, float]]:
-    """Yield this rank's parts of batches and their shares, without end, in epochs that follow those of the fit."""
+    """Yield this rank's parts of batches, and their shares, without end. The epochs continue those of the fit."""
     epoch = settings.epochs
     while True:
         for step, batch in enumerate(images.epoch(BATCH_IMAGES, settings.seed, epoch, group=group)):
@@ -132,7 +133,7 @@ def _exact(network: IntegerNetwork, tokens: Tensor) -> Pixels:
 
 @torch.no_grad()
 def _float(network: VQVAE, tokens: Tensor, scale: PixelScale) -> Pixels:
-    """Return the images of tokens by the float decoder, [n, H', W', C]."""
+    """Decode tokens with the float decoder: [n, H', W', C]."""
     device = next(network.parameters()).device
     codes = network.quantizer.code_latents()
     parts: list[NDArray[Any]] = []
@@ -144,7 +145,7 @@ def _float(network: VQVAE, tokens: Tensor, scale: PixelScale) -> Pixels:
 
 
 def _mse(decoded: Pixels, originals: Pixels, group: ProcessGroup) -> float:
-    """Mean squared error of all ranks' images."""
+    """Return the mean squared error over the images of all ranks."""
     height, width = originals.shape[1:3]
     squared = int(squared_errors(originals, decoded[:, :height, :width]).sum())
     totals = torch.tensor([squared, originals.size])

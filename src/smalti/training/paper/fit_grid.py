@@ -1,6 +1,7 @@
-"""The training loop: the study's protocol (section 3.3), interruptible at any step without changing the result.
+"""The training loop of the profile `paper`: the study's protocol (section 3.3).
 
-How a network does on images that it does not learn from, by its own float arithmetic.
+A fit can stop at any step and resume without a change of the result. After each epoch, the network is validated in its
+own float arithmetic.
 """
 
 import time
@@ -19,15 +20,16 @@ from smalti.errors import UsageError
 from smalti.images.batch import Pixels
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
+from smalti.training.common.tensors import read_checkpoint
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images, to_unit_range
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
-from smalti.training.paper.checkpoint import Progress, load_checkpoint, read_checkpoint, save_checkpoint
-from smalti.training.paper.epoch_report import EpochReport, QuantizationReport, token_statistics
+from smalti.training.paper.checkpoint import FitProgress, load_checkpoint, save_checkpoint
 from smalti.training.paper.finetuning import finetune_steps, quantize_decoder
 from smalti.training.paper.grid_model import Model
 from smalti.training.paper.quantizer import mean_square
 from smalti.training.paper.settings import FitSettings
 from smalti.training.paper.vqvae import VQVAE
+from smalti.training.reports import EpochReport, QuantizationReport, token_statistics
 from smalti.version import __version__
 
 __all__ = ["Validation", "choose_device", "fit", "validate"]
@@ -38,7 +40,7 @@ VALIDATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Validation:
-    """How a network does on images, by its own float arithmetic."""
+    """Measures of a network in float arithmetic: its mean squared error, and int64 [K], how often each code occurs."""
 
     mse: float
     token_counts: NDArray[np.int64]
@@ -52,9 +54,9 @@ def validate(
     group: ProcessGroup = ALONE,
     scale: PixelScale = EIGHT_BITS,
 ) -> Validation:
-    """Measure a network on images [n, H, W, C]; its mode (training or not) is as before afterwards.
+    """Measure a network on images [n, H, W, C]. Its mode (training or evaluation) is restored at the end.
 
-    group : its ranks share the images, and all learn the result
+    group : its ranks share the images; all return the same result
     """
     was_training = network.training
     network.eval()
@@ -71,19 +73,16 @@ def validate(
     return Validation(scale.true_mse(float(squares) / pixels.size), counts.numpy())
 
 
-# was sibling import
-
-
 CHECKPOINT_SECONDS = 60
 RESTART_EVERY_STEPS = 50
 RESTART_UNTIL_SHARE = 0.8
-"""Dead codes are restarted in the first four fifths of a fit: a code needs time to settle."""
+"""Dead codes restart only in this first share of a fit: a code needs time to settle."""
 
 KMEANS_IMAGES = 1024
 
 
 def choose_device(name: str) -> str:
-    """Return the device to use for "auto", "cpu", "cuda" (or "cuda:N") or "mps"; UsageError if it is not there."""
+    """Return the device for "auto", "cpu", "cuda" (or "cuda:N") or "mps"; UsageError if the machine lacks it."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return next(device for device in ("cuda", "mps", "cpu") if available[device])
@@ -109,18 +108,17 @@ def fit(
 ) -> Model:
     """Fit a network, turn its decoder into integers, and return both.
 
-    images : what it learns from
-    validation : pixels [n, H, W, C], what each epoch's report is measured on
-    checkpoint : where to leave the state every minute, on interruption and at the end: whoever asked for it removes it
-        once the model is safe
-    resume : whether to go on from the checkpoint, if there is one
+    images : images to learn from
+    validation : pixels [n, H, W, C] for each epoch's report
+    checkpoint : file for the state: written every minute, on interruption and at the end. The caller removes it once
+        the model is safe
+    resume : whether to continue from the checkpoint, if it exists
+    group : the ranks that fit together. Each calls this function with the same images and settings; all return the
+        model. Only rank 0 reads and writes the checkpoint. A fit may resume with another number of ranks
 
-    group : the ranks that fit together, each of which calls this with the same images and settings; all of them
-        return the model. Rank 0 alone reads and writes the checkpoint, which any number of ranks can go on from
-
-    On one machine and with one number of threads and ranks, equal arguments give equal weights, interrupted or not.
-    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have other
-    images, ModelError if they end with other weights, RankError if one of them fails.
+    On one machine, with equal numbers of threads and ranks, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have different
+    images, ModelError if they end with different weights, RankError if one of them fails.
     """
     check_same_images(images, group)
     loop = _GridLoop(images, settings, device, group)
@@ -150,7 +148,7 @@ def fit(
     def on_tuning_step(step: int) -> None:
         observer.on_step("fit", fit_steps + step, fit_steps + tuning_steps)
         if group.any(observer.should_stop()):
-            raise FitInterruptedError(checkpoint)  # the fit itself is done; resuming repeats the fine-tuning alone
+            raise FitInterruptedError(checkpoint)  # the fit itself is done; a resumed fit repeats only the fine-tuning
 
     decoder, report = quantize_decoder(loop.network, images, validation, settings, tuning_steps, on_tuning_step, group)
     observer.on_report(report, loop.progress.history)
@@ -158,7 +156,7 @@ def fit(
 
 
 class _GridLoop:
-    """The moving parts of a fit: network, optimiser, and how far it is."""
+    """The state of a fit: network, optimiser and progress."""
 
     def __init__(self, images: TrainingImages, settings: FitSettings, device: str, group: ProcessGroup = ALONE) -> None:
         self.images, self.settings, self.device, self.group = images, settings, device, group
@@ -167,20 +165,20 @@ class _GridLoop:
         self.network = VQVAE(self.image_shape[2], settings)
         self.network.to(torch.device(device)).train()
         for weight in self.network.parameters():
-            if weight.dim() == 4:  # channels last is the faster layout of these convolutions
+            if weight.dim() == 4:  # channels last is the faster layout for these convolutions
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        group.broadcast(list(self.network.state_dict().values()))  # whatever their generators gave
+        group.broadcast(list(self.network.state_dict().values()))  # in case generators differ between machines
         self.network.quantizer.group = group
         self.learned = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(self.learned, lr=settings.learning_rate)
-        self.progress = Progress()
+        self.progress = FitProgress()
         self.steps_per_epoch = images.steps_per_epoch(settings.batch_images)
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.sums = torch.zeros(3, dtype=torch.float64)
         self.started = time.monotonic()
 
     def step(self, batch: Tensor) -> None:
-        """Learn from one batch, or from this rank's part of it."""
+        """Learn from this rank's part of a batch."""
         number = self.progress.epoch * self.steps_per_epoch + self.progress.step
         batch = batch.to(self.device, memory_format=torch.channels_last)
         warm_up = min(self.settings.quantizer.warm_up_steps, self.total_steps // 4)
@@ -190,7 +188,7 @@ class _GridLoop:
         result = self.network(batch, quantize=not kmeans or number >= warm_up)
         reconstruction = mean_square(result.images, batch)
         codebook, commitment = result.quantized.codebook_loss, result.quantized.commitment_loss
-        # means over a part count by its share of the batch: their sum over ranks is the mean over the batch
+        # the mean over a part, times its share of the batch: the sum over ranks is the mean over the batch
         share = len(batch) / self.images.batch_size(self.settings.batch_images, self.progress.step)
         loss = share * (reconstruction + codebook + self.settings.quantizer.commitment_weight * commitment)
         self.optimizer.zero_grad()
@@ -201,12 +199,12 @@ class _GridLoop:
         if self._is_restart_step(number):
             with torch.no_grad():
                 self.network.quantizer.restart_dead_codes(self.network.latents(batch), self._generator(number))
-        # summed as doubles in step order: a resumed fit reports the same means
+        # summed as doubles, in step order, so that a resumed fit reports the same means
         self.sums += parts.cpu().double()
         self.progress.step += 1
 
     def end_epoch(self, validation: Pixels) -> EpochReport:
-        """Measure the network, add the report to the history, and turn to the next epoch."""
+        """Measure the network, add the report to the history, and move to the next epoch."""
         measured = validate(self.network, validation, self.device, self.group, self.images.scale)
         tokens = token_statistics(measured.token_counts)
         reconstruction, codebook, commitment = (self.sums / self.progress.step).tolist()
@@ -221,13 +219,13 @@ class _GridLoop:
             entropy_bits_per_token=tokens.entropy_bits_per_token,
             seconds=self._seconds(),
         )
-        self.progress = Progress(epoch=report.epoch, history=[*self.progress.history, report.to_json()])
+        self.progress = FitProgress(epoch=report.epoch, history=[*self.progress.history, report.to_json()])
         self.sums.zero_()
         self.started = time.monotonic()
         return report
 
     def save(self, path: Path) -> None:
-        """Write the state to `path`, on rank 0."""
+        """Write the state to `path`, on rank 0 only."""
         if not self.group.is_main:
             return
         self.progress.sums, self.progress.seconds = self.sums.tolist(), self._seconds()
@@ -235,7 +233,7 @@ class _GridLoop:
         save_checkpoint(path, self.network, self.optimizer, self.settings, self.images.fingerprint, self.progress)
 
     def load(self, path: Path) -> None:
-        """Go on from the state in `path`, if rank 0 has it."""
+        """Continue from the state in `path`, if rank 0 has that file."""
         stored = self.group.from_main(lambda: read_checkpoint(path) if path.exists() else None)
         if stored is None:
             return
@@ -246,24 +244,24 @@ class _GridLoop:
         self.sums = torch.tensor(self.progress.sums, dtype=torch.float64)
 
     def model(self, decoder: IntegerNetwork, report: QuantizationReport, provenance: dict[str, Any]) -> Model:
-        """Return the network and its integer decoder as a Model; ModelError if ranks have different ones."""
+        """Return the network and its integer decoder as a Model; ModelError if they differ between ranks."""
         self.network.quantizer.group = ALONE
         packed = torch.frombuffer(bytearray(pack_network(decoder)), dtype=torch.uint8)
         check_equal({**self.network.state_dict(), "the integer decoder": packed}, self.group)
-        known: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "smalti": __version__,
             "torch": torch.__version__,
             "images": len(self.images),
             "parameters": self.network.parameter_count(),
         }
         if self.group.size > 1:
-            known["ranks"] = self.group.size
+            facts["ranks"] = self.group.size
         return Model(
             self.network.eval(),
             decoder,
             self.settings,
             self.image_shape,
-            {**known, **provenance},
+            {**facts, **provenance},
             self.progress.history,
             report.to_json(),
             self.images.scale,

@@ -1,4 +1,4 @@
-"""A fitted model: the network, its decoder in integers, its settings, what it was fitted on, and its file."""
+"""The fitted model of the profile `paper`: network, integer decoder, settings, provenance, and the model file."""
 
 import operator
 from collections.abc import Iterator
@@ -35,19 +35,19 @@ INTEGER_DECODER = "integer_decoder"
 LARGEST_DECODER_BYTES = 1 << 30
 
 ENCODE_VALUES = 64 * 28 * 28
-"""Pixels encoded at a time: the fastest batch of 28x28 images on CPUs, and a bound of memory for larger ones."""
+"""Pixels encoded at a time: the fastest batch of 28x28 images on CPUs, and a memory bound for larger images."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that was fitted, and what is known of the fit: a FittedModel of the profile `paper`.
+    """A fitted network and the record of its fit: a FittedModel of the profile `paper`.
 
-    decoder : the decoder in integers, for all codes: what an archive stores a part of
-    image_shape : height, width, channels of the images it was fitted on
-    provenance : what it was fitted on and with, for people (source, images, versions)
-    history : one dictionary an epoch, see EpochReport
-    quantization : what integers cost, see QuantizationReport
-    scale : of the pixels of the images it takes
+    decoder : the integer decoder for all codes; an archive stores a part of it
+    image_shape : height, width, channels of the images of the fit
+    provenance : source, number of images, software versions, for people
+    history : one EpochReport as a dictionary for each epoch
+    quantization : the QuantizationReport as a dictionary
+    scale : the scale of its pixels
     """
 
     network: VQVAE
@@ -61,22 +61,22 @@ class Model:
 
     @property
     def codebook_size(self) -> int:
-        """K: tokens are in [0, K)."""
+        """K; tokens are in [0, K)."""
         return self.settings.quantizer.codebook_size
 
     def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
-        """Return whether it encodes images of that shape and type: of any height and width, as it is convolutional."""
+        """Return whether the model can encode such images: of any height and width, since it is convolutional."""
         return image_shape[2] == self.image_shape[2] and np.dtype(dtype) == self.scale.dtype
 
     def check_request(self, request: EncodeRequest) -> None:
-        """Raise UsageError if a target, an effort or adapting is asked for."""
-        asked = {
+        """Raise UsageError if the request has a target, an effort, or `adapt`."""
+        options = {
             "the target": request.goal is not None,
             "--effort": request.effort is not None,
             "--adapt": request.adapt,
         }
-        if any(asked.values()):
-            words = " and ".join(option for option, given in asked.items() if given)
+        if any(options.values()):
+            words = " and ".join(option for option, given in options.items() if given)
             raise UsageError(
                 f"a model of the profile paper has no targets, no effort, and cannot be adapted; leave {words} out"
             )
@@ -88,7 +88,7 @@ class Model:
         return self.network.encode(images.to(device)).cpu()
 
     def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
-        """Return the tokens of a source's images, which are encoded as they are asked for."""
+        """Return the tokens of a source's images; each batch is encoded when the caller takes it."""
         self.check_request(request)
         height, width = padded_size(*source.image_shape[:2])
         decoder = IntegerDecoder(self.decoder)
@@ -106,7 +106,7 @@ class Model:
             yield batch, self.tokens(to_unit_range(batch.pixels, self.scale)).numpy()
 
     def archive_provenance(self) -> tuple[tuple[str, str], ...]:
-        """Return what an archive says of the model: settings that shaped it and what it was fitted on."""
+        """Return the model's provenance for an archive: its source and the settings that shaped it."""
         quantizer = self.settings.quantizer
         return (
             ("fitted_on", str(self.provenance.get("source", "unknown"))),
@@ -117,7 +117,7 @@ class Model:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known of the fit."""
+        """Return the record of the fit."""
         return {
             "settings": self.settings.to_json(),
             "provenance": self.provenance,
@@ -126,11 +126,11 @@ class Model:
         }
 
     def size_words(self) -> str:
-        """Return how many parameters it has."""
+        """Return the number of parameters in words."""
         return f"{self.provenance['parameters']:,} parameters"
 
     def save(self, path: Path) -> None:
-        """Write the model to one safetensors file with its description in it as JSON."""
+        """Write the model to one safetensors file that holds its description as JSON."""
         packed = np.frombuffer(pack_network(self.decoder), np.uint8).copy()
         tensors = {**self.network.state_dict(), INTEGER_DECODER: torch.from_numpy(packed)}
         description = {
@@ -147,7 +147,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
-        """Read a model; ModelError if the file is missing, foreign, damaged or of another version."""
+        """Read a model; ModelError if the file is missing, foreign, damaged or has another version."""
         tensors, description = read_tensors(path, "model", "make one with smalti fit")
         if description.get("format") != MODEL_FORMAT:
             raise ModelError(f"{path} holds a {description.get('format', 'foreign file')}, not a model; name a model")
@@ -180,7 +180,7 @@ def _decoder(path: Path, packed: Tensor, dtype: str) -> IntegerNetwork:
 
 
 def _shape(stored: Any) -> tuple[int, int, int]:
-    """Return a stored image shape; ValueError if it is none."""
+    """Return a stored image shape; ValueError if it is not valid."""
     height, width, channels = (operator.index(side) for side in stored)
     if min(height, width) < 1 or not 1 <= channels <= 4:
         raise ValueError(f"image shape {stored}")
@@ -188,11 +188,11 @@ def _shape(stored: Any) -> tuple[int, int, int]:
 
 
 def _check_weights(path: Path, tensors: dict[str, Tensor], channels: int, settings: FitSettings) -> None:
-    """Raise ModelError unless the tensors are the finite weights of such a network; nothing large is made for it."""
+    """Raise ModelError unless the tensors are finite weights of such a network. The check allocates nothing large."""
     try:
         with torch.device("meta"):
             expected = VQVAE(channels, settings).state_dict()
-    except RuntimeError as error:  # sizes that no tensor can have
+    except RuntimeError as error:  # impossible tensor sizes
         raise ModelError(f"{path}: its settings ask for an impossible network; fit it anew") from error
     stored = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     if stored != {name: (tensor.shape, tensor.dtype) for name, tensor in expected.items()}:

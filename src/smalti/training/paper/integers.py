@@ -1,15 +1,12 @@
-"""From a fitted float decoder to integers: calibration, then fine-tuning through the rounding.
+"""A fitted float decoder in integer units: calibration, and the decoder that fine-tuning trains through the rounding.
 
-The decoder's numbers are learned in integer units: the network that is trained is the one that is stored, but for
-rounding, which the forward pass does and the backward pass ignores (the straight-through estimator; Bengio, Léonard
-& Courville 2013, and Jacob et al. 2018 for training with quantised weights and activations).
+`decoder_layers` describes the float decoder as a chain of plain layers; `calibrate` turns them into a
+`QuantizedDecoder`. Its numbers are learned in integer units: the trained network is the stored one, except for
+rounding. The forward pass rounds; the backward pass ignores it (the straight-through estimator; Bengio, Léonard &
+Courville 2013, and Jacob et al. 2018 for training with quantised weights and activations).
 
-Scales are fixed by calibration. A hidden layer's largest activation becomes 255. Weights are as large as int8, the
-shift and 2**24 allow. So no multiplication is left where sums become activations: a shift is exact everywhere.
-
-A decoder as a chain of plain layers, whatever module it was fitted as: what is turned into integers.
-
-A new profile's decoder joins by describing itself here, in `decoder_layers`.
+Calibration fixes the scales. A hidden layer's largest activation becomes 255. Weights are as large as int8, the shift
+and 2**24 allow. So sums become activations without a multiplication: by a shift, which is exact everywhere.
 """
 
 import math
@@ -36,9 +33,9 @@ Activation = Literal["linear", "relu", "sigmoid"]
 
 @dataclass(frozen=True)
 class FloatLayer:
-    """A layer in float32, with the geometry of `smalti.decoders.layers.integer_network.Layer`.
+    """A float32 layer with the geometry of `smalti.decoders.layers.integer_network.Layer`.
 
-    weight : [inputs, outputs, ky, kx]; inputs are codes for the kind "tokens"
+    weight : [inputs, outputs, ky, kx]; for the kind "tokens", inputs are codes
     bias : [outputs]
     """
 
@@ -64,20 +61,20 @@ def apply_layer(
 
     inputs : tokens int64 [n, h, w] for the kind "tokens", else floats [n, inputs, y, x]
 
-    For training: a framework's convolutions may round. What must be exact goes through `smalti.decoders.layers`.
+    For training only: a framework's convolutions may round. `smalti.decoders` computes exactly.
     """
     if kind == "conv":
         return F.conv2d(inputs, weight.transpose(0, 1), bias, padding=padding)
     if kind == "tokens":
-        # only codes that occur take part: a collapsed codebook costs what its few codes cost
-        present, ranks = torch.unique(inputs, return_inverse=True)
+        # only the codes that occur: a collapsed codebook costs no more than its few codes
+        present, code_index = torch.unique(inputs, return_inverse=True)
         weight = weight[present]
-        inputs = F.one_hot(ranks, len(present)).permute(0, 3, 1, 2).to(weight.dtype)
+        inputs = F.one_hot(code_index, len(present)).permute(0, 3, 1, 2).to(weight.dtype)
     return F.conv_transpose2d(inputs, weight, bias, stride=stride, padding=padding)
 
 
 def decoder_layers(network: VQVAE) -> list[FloatLayer]:
-    """Return the decoder of a network, codebook first, as layers whose tensors are detached copies."""
+    """Return the decoder of a network as layers, codebook first, with detached tensors."""
     codes = network.quantizer.code_latents()
     decoder = network.decoder
     lookup = FloatLayer("tokens", codes[:, :, None, None], torch.zeros_like(codes[0]), (1, 1), (0, 0), "linear")
@@ -90,36 +87,39 @@ def decoder_layers(network: VQVAE) -> list[FloatLayer]:
 
 
 def fold(lookup: FloatLayer, following: FloatLayer) -> FloatLayer:
-    """Push a codebook through the transposed convolution after it: one layer that takes tokens.
+    """Merge a codebook and the transposed convolution after it into one layer that takes tokens.
 
-    lookup : a "tokens" layer with a kernel of 1 and no bias; following : an "up" layer
+    lookup : a "tokens" layer with a kernel of 1 and no bias
+    following : an "up" layer
     """
     weight = torch.einsum("ud,dmyx->umyx", lookup.weight[:, :, 0, 0], following.weight)
     return FloatLayer("tokens", weight, following.bias, following.stride, following.padding, following.activation)
 
 
 def _bias(bias: Tensor | None) -> Tensor:
-    assert bias is not None  # every layer of the decoder is made with one
+    assert bias is not None  # every layer of the decoder has one
     return bias.detach()
-
-
-# was sibling import
 
 
 LARGEST_ACTIVATION = 255
 LARGEST_WEIGHT = 127
 LARGEST_TABLE_ENTRY = 32_767
 TABLE_STEPS_PER_UNIT = {"uint8": 128, "uint16": 512}
-"""Entries of the pixel table for 1 of the sigmoid's argument, at least: where it is steep, a grey level is 1/64, and
-of 16 bits 1/2048 of the range passes from entry to entry, an error of 2e-8 of it."""
+"""The fewest entries of the pixel table for a unit of the sigmoid's argument. Where the sigmoid is steep, a grey level
+of 8 bits is 1/64 of a unit. With 16 bits, adjacent entries differ by 1/2048 of the range, an error of 2e-8 of it."""
 
 ROOM = 0.8
-"""Share of 2**24 that calibrated sums may reach, so that fine-tuning does not lead out of the exact range."""
+"""Share of 2**24 that calibrated sums may reach, so that fine-tuning stays in the exact range."""
 
 
 @dataclass(frozen=True)
 class _Form:
-    """What of a layer is not learned. shift : int [outputs]; low, high : of the activation, for hidden layers"""
+    """The fixed part of a layer.
+
+    shift : whole numbers [outputs]
+    limit : the largest magnitude of a weight
+    low, high : bounds of a hidden layer's activation
+    """
 
     layer: FloatLayer
     shift: Tensor
@@ -131,7 +131,8 @@ class _Form:
 class QuantizedDecoder(nn.Module):
     """A decoder whose weights are trained in integer units.
 
-    scale : of the pixels that it makes
+    unit : integer units of the last layer's sums for a unit of the sigmoid's argument
+    scale : the scale of its pixels
     forward : tokens int64 [n, h, w] -> images [n, C, H', W'] in [0, 1], each value that of a pixel
     """
 
@@ -148,7 +149,7 @@ class QuantizedDecoder(nn.Module):
         self.weights = nn.ParameterList(weights)
         self.biases = nn.ParameterList(biases)
         self.scale = scale
-        self.unit = unit  # integer units of the last layer's sums for 1 of the sigmoid's argument
+        self.unit = unit
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the images of tokens."""
@@ -158,17 +159,17 @@ class QuantizedDecoder(nn.Module):
             rounded = _round(weight.clamp(-form.limit, form.limit))
             sums = apply_layer(layer.kind, values, rounded, _round(bias), layer.stride, layer.padding)
             if layer.activation == "sigmoid":
-                spread = self.scale.high - self.scale.low
-                return _round(spread * torch.sigmoid(sums / self.unit)) / spread
-            # the half that makes a shift round is added to the bias when the network is stored
+                width = self.scale.high - self.scale.low
+                return _round(width * torch.sigmoid(sums / self.unit)) / width
+            # `_stored` adds to the bias the half that makes a shift round
             units = torch.exp2(form.shift).to(sums.device)[:, None, None]
             values = _round(sums / units).clamp(form.low, form.high)
         raise AssertionError("a decoder ends in a sigmoid")
 
     def learning_rates(self, rate: float) -> list[dict[str, object]]:
-        """Return Adam's parameter groups: `rate` is for float weights, integer units are that much coarser.
+        """Return Adam's parameter groups: `rate` is for float weights and is scaled to the integer units of each layer.
 
-        The groups have equal steps relative to the weights' size, since Adam's steps do not scale with them.
+        So all groups have equal steps relative to the size of their weights; Adam's steps do not scale with it.
         """
         return [
             {
@@ -179,13 +180,13 @@ class QuantizedDecoder(nn.Module):
         ]
 
     def take_from_main(self, group: ProcessGroup) -> None:
-        """Have the numbers of rank 0: scales come from sums of floats, which processors may round differently."""
+        """Take the numbers of rank 0: scales come from sums of floats, which processors may round differently."""
         unit = torch.tensor([self.unit], dtype=torch.float64)
         group.broadcast([*self.parameters(), *(form.shift for form in self.forms), unit])
         self.unit = float(unit)
 
     def to_network(self) -> IntegerNetwork:
-        """Return the integers. ModelError if sums could leave the exact range."""
+        """Return the integer network; ModelError if sums could leave the exact range."""
         return IntegerNetwork(tuple(map(self._stored, self.forms, self.weights, self.biases)))
 
     def _stored(self, form: _Form, weight: Tensor, bias: Tensor) -> Layer:
@@ -207,15 +208,15 @@ class QuantizedDecoder(nn.Module):
 def calibrate(network: VQVAE, tokens: Tensor, pixels: PixelScale = EIGHT_BITS) -> QuantizedDecoder:
     """Return the decoder of `network` in integer units, with scales that fit `tokens` (int64 [n, h, w]), on the CPU.
 
-    pixels : what its values in [0, 1] stand for
+    pixels : the scale of its pixels
 
-    The codebook is pushed through the first layer if that takes fewer numbers for the codes that `tokens` use.
+    The codebook is merged with the first layer if that takes fewer numbers for the codes in `tokens`.
     """
     layers = [_on_cpu(layer) for layer in decoder_layers(network)]
     if _folding_pays(layers[0], layers[1], len(torch.unique(tokens))):
         layers = [fold(layers[0], layers[1]), *layers[2:]]
     forms, weights, biases = [], [], []
-    values, scale = tokens, 1.0  # integer units of the values that come in for 1.0
+    values, scale = tokens, 1.0  # scale : integer units of an incoming value of 1.0
     for layer in layers:
         values = layer.outputs(values)
         form, factor, scale_out = _scaled(layer, values, scale, pixels)
@@ -227,9 +228,9 @@ def calibrate(network: VQVAE, tokens: Tensor, pixels: PixelScale = EIGHT_BITS) -
 
 
 def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float, pixels: PixelScale) -> tuple[_Form, Tensor, float]:
-    """Return a layer's form, the factor of its weights [outputs], and its scale out.
+    """Return a layer's form, the factor of its weights [outputs], and the scale of its outputs.
 
-    For the last layer, whose sums are looked up, the scale is that of the sums.
+    For the last layer, whose sums go into a table, it is the scale of the sums.
     """
     largest = layer.weight.abs().amax((0, 2, 3)).clamp_min(1e-12)
     if layer.activation == "sigmoid":
@@ -244,7 +245,7 @@ def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float, pixels: PixelSc
         )
     low, high = (0, LARGEST_ACTIVATION) if layer.activation == "relu" else (-LARGEST_WEIGHT, LARGEST_WEIGHT)
     scale = high / float(outputs.abs().max().clamp_min(1e-12))
-    if layer.kind == "tokens":  # entries are already in units of what they add up to
+    if layer.kind == "tokens":  # its weights are in units of its sums already
         shift, limit = torch.zeros_like(largest), LARGEST_TABLE_ENTRY
     else:
         shift, limit = (
@@ -257,7 +258,7 @@ def _scaled(layer: FloatLayer, outputs: Tensor, scale_in: float, pixels: PixelSc
 
 
 def _largest_sum(layer: FloatLayer, factor: float | Tensor, scale_in: float) -> float:
-    """Bound the sums of a layer whose weights are multiplied by `factor`, with inputs of up to 255."""
+    """Return a bound of a layer's sums, if its weights are multiplied by `factor` and its inputs are at most 255."""
     factor = torch.as_tensor(factor)
     stride_y, stride_x = layer.stride
     taps = (layer.weight.abs().sum(0) * LARGEST_ACTIVATION).permute(1, 2, 0)  # [ky, kx, outputs]
@@ -273,18 +274,18 @@ def _folding_pays(lookup: FloatLayer, following: FloatLayer, codes_used: int) ->
 
 
 def _pixel_table(unit: float, shift: int, scale: PixelScale) -> PixelTable:
-    """Return the sigmoid, scaled to pixels and rounded, for sums of `unit` units that are shifted by `shift` bits."""
-    spread = scale.high - scale.low
-    reach = math.ceil((1 + math.log(2 * spread)) * unit / 2**shift)  # sigmoid(-log(2 spread)) is half a pixel's step
-    places = np.arange(-reach, reach)
-    middles = (places + 0.5) * (2**shift / unit)
-    values = scale.table(spread / (1 + np.exp(-middles)))
+    """Return the sigmoid as a table of rounded pixels, for sums in `unit` units after a shift by `shift` bits."""
+    width = scale.high - scale.low
+    reach = math.ceil((1 + math.log(2 * width)) * unit / 2**shift)  # sigmoid(-log(2 width)) is half a pixel's step
+    entries = np.arange(-reach, reach)
+    middles = (entries + 0.5) * (2**shift / unit)
+    values = scale.table(width / (1 + np.exp(-middles)))
     first, last = int(np.flatnonzero(values > values[0])[0]) - 1, int(np.flatnonzero(values < values[-1])[-1]) + 1
-    return PixelTable(int(places[first]), values[first : last + 1])
+    return PixelTable(int(entries[first]), values[first : last + 1])
 
 
 def _round(values: Tensor) -> Tensor:
-    """Round; the gradient passes as if it had not."""
+    """Round values; the gradient passes unchanged."""
     return values + (torch.round(values) - values).detach()
 
 

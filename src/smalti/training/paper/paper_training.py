@@ -1,4 +1,4 @@
-"""The profile `paper`: the study's network and protocol, as a kind of model."""
+"""The profile `paper` as a kind of model: the study's network and protocol, and the choice of validation images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,11 @@ TRAINING_SAMPLE_IMAGES = 2_000
 TRAINING_SAMPLE_SEED = 0
 
 FEW_STEPS = 1_500
-"""Below about this many steps the study's network has not learned its images (it takes 2,814 in the study)."""
+"""With fewer steps, the study's network has not learned its images (the study takes 2,814 steps)."""
 
 
 class PaperTraining:
-    """Models of one codebook on a grid. See TrainingKind."""
+    """The TrainingKind of models with one codebook on a grid of tokens."""
 
     profiles = tuple(PROFILES)
     model_format = MODEL_FORMAT
@@ -55,10 +55,10 @@ class PaperTraining:
     def fit(
         self, source: ImageSource, settings: FittedSettings, options: FitOptions, observer: Observer
     ) -> FittedModel:
-        """Fit a model; its provenance says which images each epoch was measured on.
+        """Fit a model. Its provenance names the validation images.
 
-        These are the first 10,000 of `options.validation`. Without it: of the test part of a named set whose train
-        part is fitted, else 2,000 images of `source` itself.
+        These are the first 10,000 images of `options.validation`. Without that option, they are the first 10,000 of the
+        test part, if `source` is the train part of a named set; else a sample of 2,000 images of `source` itself.
         """
         assert isinstance(settings, FitSettings)
         with options.group.agreed():
@@ -82,12 +82,12 @@ class PaperTraining:
         )
 
     def load(self, path: Path, device: str) -> FittedModel:
-        """Read a model; ModelError if the file is damaged or of another version."""
+        """Read a model; ModelError if the file is damaged or has another version."""
         return Model.load(path, choose_device(device))
 
 
 def _validation(source: ImageSource, validation: ImageSource | None, images: TrainingImages) -> tuple[Pixels, str]:
-    """Return the validation images and what to call them."""
+    """Return the validation images and a description of them."""
     test_part = validation_of(source.description)
     if validation is None and test_part is not None:
         validation = open_source(test_part)

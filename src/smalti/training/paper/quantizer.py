@@ -12,15 +12,15 @@ from smalti.training.paper.settings import QuantizerSettings
 __all__ = ["Codebook", "Quantized", "VectorQuantizer", "mean_square"]
 
 DISTANCES_AT_ONCE = 1 << 23
-"""Distances held in memory at a time (32 MiB as float32), whatever the codebook's size."""
+"""The most distances in memory at a time (32 MiB as float32), for any codebook size."""
 
 KMEANS_ITERATIONS = 10
 DEAD_SHARE = 0.02
-"""A code is dead when its running count is below this share of an even one."""
+"""A code is dead if its running count is below this share of the mean count."""
 
 
 class Codebook(nn.Module):
-    """K codes of D dimensions: `weight` float32 [K, D], with the running statistics that EMA and restarts need."""
+    """K codes of D dimensions: `weight` float32 [K, D], with the running statistics for EMA and restarts."""
 
     weight: nn.Parameter
     counts: Tensor
@@ -34,7 +34,7 @@ class Codebook(nn.Module):
         self.register_buffer("sums", self.weight.detach().clone())
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return the index of the nearest code by L2 distance: float [n, D] -> int64 [n]; ties go to the lower."""
+        """Return the index of the nearest code by L2 distance: float [n, D] -> int64 [n], the lower one in a tie."""
         with torch.no_grad():
             squares = self.weight.square().sum(1)
             parts = torch.split(vectors, max(1, DISTANCES_AT_ONCE // len(squares)))
@@ -43,33 +43,33 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def track(self, vectors: Tensor, tokens: Tensor, decay: float, group: ProcessGroup = ALONE) -> None:
-        """Take a batch into the running counts and sums: vectors [n, D], tokens [n]. group : whose batches it is of."""
+        """Add a batch to the running counts and sums: vectors [n, D], tokens [n]. group : the ranks of the batch"""
         counts, sums = self._totals(vectors, tokens, group)
         self.counts.lerp_(counts, 1 - decay)
         self.sums.lerp_(sums, 1 - decay)
 
     @torch.no_grad()
     def move_to_means(self) -> None:
-        """Put each code at the running mean of the latents that picked it."""
+        """Move each code to the running mean of the latents that picked it."""
         self.weight.copy_(self.sums / self.counts.clamp_min(1e-3)[:, None])
 
     @torch.no_grad()
-    def place(self, which: Tensor, vectors: Tensor, count: float) -> None:
-        """Move the codes `which` (indices) to `vectors`, each with a running count of `count`."""
-        self.weight[which] = vectors
-        self.counts[which] = count
-        self.sums[which] = vectors * count
+    def move(self, indices: Tensor, vectors: Tensor, count: float) -> None:
+        """Move the codes at `indices` to `vectors`, each with a running count of `count`."""
+        self.weight[indices] = vectors
+        self.counts[indices] = count
+        self.sums[indices] = vectors * count
 
     @torch.no_grad()
     def start_from_kmeans(
         self, vectors: Tensor, vectors_per_step: int, generator: torch.Generator, group: ProcessGroup = ALONE
     ) -> None:
-        """Set the codes to the centroids of `vectors` [n, D] by Lloyd's algorithm from random ones of them.
+        """Set the codes to the centroids of `vectors` [n, D], by Lloyd's algorithm from a random sample of them.
 
-        The running counts are set to what a step of `vectors_per_step` vectors would bring, so that the next
-        step moves the codes a little and not all the way.
+        The running counts are set to those of a step with `vectors_per_step` vectors, so that the next step moves the
+        codes a little and not all the way.
 
-        group : whose ranks' vectors these are, all together; each gives its own, and a generator in the same state
+        group : the ranks; each passes its own vectors, and a generator in the same state
         """
         size, population = len(self.weight), group.count(vectors)
         self.weight.copy_(group.pick(vectors, _draw(population, size, generator)))
@@ -82,7 +82,7 @@ class Codebook(nn.Module):
         self.sums.copy_(self.weight * self.counts[:, None])
 
     def _totals(self, vectors: Tensor, tokens: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor]:
-        """How many vectors took each code, [K], and their sums, [K, D], on all ranks together."""
+        """Return how many vectors picked each code, [K], and their sums, [K, D], on all ranks together."""
         counts = torch.bincount(tokens, minlength=len(self.weight)).to(vectors.dtype)
         sums = torch.zeros_like(self.sums).index_add_(0, tokens, vectors)
         group.add_up([counts, sums])
@@ -90,25 +90,24 @@ class Codebook(nn.Module):
 
 
 class Quantized(NamedTuple):
-    """What the quantiser makes of latents [n, D, h, w]."""
+    """The output of the quantiser for latents [n, D, h, w]."""
 
     latents: Tensor
-    """[n, D, h, w], each vector replaced by its code; the gradient passes straight through."""
+    """[n, D, h, w], each vector replaced by its code. The gradient passes straight through."""
     tokens: Tensor
     """int64 [n, h, w], each in [0, K)."""
     codebook_loss: Tensor
-    """Mean squared distance that moves the codes; zero when they move by running means."""
+    """Mean squared distance whose gradient moves the codes; zero if running means move them."""
     commitment_loss: Tensor
-    """Mean squared distance that moves the encoder, not yet weighted."""
+    """Mean squared distance whose gradient moves the encoder, before its weight."""
 
 
 class VectorQuantizer(nn.Module):
     """Replace each latent vector by the nearest code (van den Oord, Vinyals & Kavukcuoglu 2017).
 
-    It does not decide when a k-means start or a restart happens: the fit does, by `start_from_kmeans` and
-    `restart_dead_codes`.
+    The fit decides when a k-means start or a restart happens: it calls `start_from_kmeans` and `restart_dead_codes`.
 
-    group : whose ranks' latents move the codes together, each calling with its part; a fit sets it
+    group : the ranks whose latents move the codes together, each calling with its part; set by a fit
     """
 
     group: ProcessGroup = ALONE
@@ -124,7 +123,7 @@ class VectorQuantizer(nn.Module):
         self.project_out: nn.Module = nn.Linear(code_dim, latent_channels) if low else nn.Identity()
 
     def forward(self, latents: Tensor) -> Quantized:
-        """Quantise latents [n, D, h, w]; in training mode the running statistics move too."""
+        """Quantise latents [n, D, h, w]. In training mode, also update the running statistics."""
         vectors = self.vectors(latents)
         tokens = self.codebook.nearest(vectors)
         if self.training:
@@ -145,35 +144,35 @@ class VectorQuantizer(nn.Module):
         )
 
     def vectors(self, latents: Tensor) -> Tensor:
-        """Return latents [n, D, h, w] as the vectors that are compared with codes: [n * h * w, code_dim]."""
+        """Return latents [n, D, h, w] as vectors to compare with codes: [n * h * w, code_dim]."""
         flat = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
         projected: Tensor = self.project_in(flat)
         return projected
 
     def code_latents(self) -> Tensor:
-        """Return each code as the decoder sees it: float32 [K, latent_channels]."""
+        """Return the decoder's input for each code: float32 [K, latent_channels]."""
         latents: Tensor = self.project_out(self.codebook.weight)
         return latents.detach()
 
     def unquantized(self, latents: Tensor) -> Tensor:
-        """Pass latents through the maps in and out without choosing codes (for a warm-up)."""
+        """Pass latents through the maps in and out, without codes (warm-up)."""
         return self._to_grid(self.project_out(self.vectors(latents)), latents)
 
     @torch.no_grad()
     def restart_dead_codes(self, latents: Tensor, generator: torch.Generator) -> int:
-        """Move dead codes to random vectors of latents [n, D, h, w]; return how many were dead."""
+        """Move dead codes to random vectors of latents [n, D, h, w]; return the number of dead codes."""
         vectors = self.vectors(latents)
         population = self.group.count(vectors)
         even = population / self.settings.codebook_size
         dead = (self.codebook.counts < DEAD_SHARE * even).nonzero().flatten()
         if len(dead):
             picked = _draw(population, len(dead), generator)
-            self.codebook.place(dead, self.group.pick(vectors, picked), 0.2 * even)
+            self.codebook.move(dead, self.group.pick(vectors, picked), 0.2 * even)
         return len(dead)
 
     @torch.no_grad()
     def start_from_kmeans(self, latents: Tensor, vectors_per_step: int, generator: torch.Generator) -> None:
-        """Start the codebook from latents [n, D, h, w]; see `Codebook.start_from_kmeans`."""
+        """Start the codebook from latents [n, D, h, w] by `Codebook.start_from_kmeans`."""
         self.codebook.start_from_kmeans(self.vectors(latents), vectors_per_step, generator, self.group)
 
     def _track(self, vectors: Tensor, tokens: Tensor) -> None:
@@ -189,12 +188,12 @@ class VectorQuantizer(nn.Module):
 
 
 def mean_square(values: Tensor, goals: Tensor) -> Tensor:
-    """Return the mean squared difference; 0 for no values at all, which a rank may have of a small batch."""
+    """Return the mean squared difference; 0 if there are no values, as on a rank without a share of a small batch."""
     return F.mse_loss(values, goals) if values.numel() else (values - goals).square().sum()
 
 
 def _draw(population: int, count: int, generator: torch.Generator) -> Tensor:
-    """Return `count` random indices below `population`, without repeats while there are enough."""
+    """Return `count` random indices below `population`, without repeats if there are enough."""
     if count <= population:
         return torch.randperm(population, generator=generator)[:count]
     return torch.randint(population, (count,), generator=generator)

@@ -1,4 +1,4 @@
-"""Every choice of a fit, in frozen dataclasses that check themselves; profiles are named settings."""
+"""The settings of a fit of the profile `paper`, in frozen dataclasses that check their values."""
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -23,16 +23,16 @@ LARGEST_CODEBOOK = 65_536
 
 @dataclass(frozen=True)
 class QuantizerSettings:
-    """How latents become tokens. The defaults are the study's; the others cure codebook collapse.
+    """How latents become tokens. The defaults are the study's; the other values cure codebook collapse.
 
     codebook_size : K, the number of codes, from 2 to 65,536
     update : "gradient" (codebook loss, van den Oord et al. 2017) or "ema" (their appendix A.1)
     start : "uniform" in [-1/K, 1/K], or "kmeans" on the latents after a warm-up without quantisation
-    restart : whether codes that no latent picks any more move to a latent of the running batch
-    code_dim : dimensions in which codes are compared, through a linear map in and out (Yu et al. 2021); None: all
+    restart : whether dead codes, which no latent picks any more, move to a latent of the current batch
+    code_dim : number of dimensions to compare codes in, by a linear map in and out (Yu et al. 2021); None for all
     commitment_weight : beta, the weight of the commitment loss
     ema_decay : decay of the running counts and sums, per step
-    warm_up_steps : steps without quantisation before a k-means start
+    warm_up_steps : number of steps without quantisation before a k-means start
     """
 
     codebook_size: int = 128
@@ -58,13 +58,13 @@ class QuantizerSettings:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """A fit from start to end: network, quantiser and protocol. The defaults are the study's.
+    """A whole fit: network, quantiser and protocol. The defaults are the study's.
 
-    profile : the name these settings go by
+    profile : the profile's name
     hidden_channels, latent_channels : channels after the first and the second convolution
-    epochs, batch_images, learning_rate : protocol; the optimiser is Adam
-    finetune_steps : steps, at most, in which the decoder then learns to be integers (the study stops before them)
-    seed : of initialisation, shuffling and everything else random
+    epochs, batch_images, learning_rate : the protocol; the optimiser is Adam
+    finetune_steps : the most steps of fine-tuning, in which the decoder becomes integers (the study has no such steps)
+    seed : seeds initialisation, shuffling and every other random choice
     """
 
     profile: str = "paper"
@@ -89,12 +89,12 @@ class FitSettings:
             raise UsageError(f"learning rate must be above 0, not {self.learning_rate}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary that `from_json` turns back into equal settings."""
+        """Return a plain dictionary, from which `from_json` makes equal settings."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "FitSettings":
-        """Return the settings in a dictionary from `to_json`; ModelError if it holds anything else."""
+        """Return the settings in a dictionary of `to_json`; ModelError for anything else."""
         try:
             return cls(**{**stored, "quantizer": QuantizerSettings(**stored["quantizer"])})
         except (TypeError, KeyError, UsageError) as error:
@@ -102,7 +102,7 @@ class FitSettings:
 
 
 PROFILES: dict[str, FitSettings] = {"paper": FitSettings()}
-"""What a user may name with --profile."""
+"""The names for --profile."""
 
 
 def profile_settings(
@@ -112,7 +112,10 @@ def profile_settings(
     epochs: int | None = None,
     seed: int | None = None,
 ) -> FitSettings:
-    """Return a profile's settings with the given ones in place of its own; UsageError for an unknown profile."""
+    """Return a profile's settings. Arguments other than None replace its own values.
+
+    Raises UsageError for an unknown profile.
+    """
     if profile not in PROFILES:
         raise UsageError(f"unknown profile {profile!r}: choose one of {', '.join(PROFILES)}")
     settings = PROFILES[profile]

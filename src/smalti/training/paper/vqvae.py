@@ -12,11 +12,11 @@ from smalti.training.paper.settings import FitSettings
 __all__ = ["DOWNSAMPLING", "VQVAE", "Decoder", "Encoder", "Reconstruction", "padded_size"]
 
 DOWNSAMPLING = 4
-"""Pixels of an image's side to one token, so the side must be a multiple of it: other sides are padded."""
+"""Pixels along a side for each token. Sides that are no multiple of it are padded."""
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
-    """Return the sides the network works on: each rounded up to a multiple of 4."""
+    """Return the sides after padding: each rounded up to a multiple of 4."""
     return -(-height // DOWNSAMPLING) * DOWNSAMPLING, -(-width // DOWNSAMPLING) * DOWNSAMPLING
 
 
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
 
 
 class Reconstruction(NamedTuple):
-    """What a VQVAE makes of images [n, C, H, W]."""
+    """The output of a VQVAE for images [n, C, H, W]."""
 
     images: Tensor
     """[n, C, H, W] in [0, 1]."""
@@ -59,7 +59,7 @@ class VQVAE(nn.Module):
     """Encoder, VectorQuantizer and Decoder.
 
     With one channel and the study's settings it has 266,561 + 64 K parameters. Sides that are no multiple of 4 are
-    padded with the nearest pixel on the way in and cropped on the way out.
+    padded with the nearest pixel before encoding and cropped after decoding.
     """
 
     def __init__(self, channels: int, settings: FitSettings) -> None:
@@ -69,7 +69,7 @@ class VQVAE(nn.Module):
         self.decoder = Decoder(channels, settings.hidden_channels, settings.latent_channels)
 
     def forward(self, images: Tensor, *, quantize: bool = True) -> Reconstruction:
-        """Encode, quantise and decode images; with quantize=False the codes are left out (warm-up)."""
+        """Encode, quantise and decode images; quantize=False skips the codes (warm-up)."""
         latents = self.latents(images)
         if quantize:
             quantized = self.quantizer(latents)
@@ -96,5 +96,5 @@ class VQVAE(nn.Module):
         return self.quantizer.codebook.nearest(self.quantizer.vectors(latents)).view(count, height, width)
 
     def parameter_count(self) -> int:
-        """Return the number of learned values, codebook included."""
+        """Return the number of learned values, including the codebook."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -1,1 +1,1 @@
-"""Hierarchical tokens with the rate in the loop: what the profiles `compact` and `fine` fit. See docs/rate.md."""
+"""The profiles `compact` and `fine`: pyramids of tokens, fitted with the rate in the loop (docs/rate.md)."""

@@ -1,8 +1,8 @@
-"""Codebooks that size themselves: codes are added while they pay for themselves in bytes, and removed when not.
+"""Codebooks that find their own size: codes that pay for their bytes are added, and others are removed.
 
-A code costs bytes of its own, stored once for all images: its numbers, and what the prior stores for it. It stays if
-what it saves over all images, in distortion + price * bits, is more than that (minimum description length; Rissanen
-1978). Codes that serve many and serve them badly are split in two; what did not help is removed the next time.
+A code costs bytes once for all images: its own numbers, and those of the prior for it. It stays if it saves more than
+that over all images, in distortion + price * bits (minimum description length; Rissanen 1978). A code with many tokens
+and a large distortion is split in two. If that does not help, the next change removes it.
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ __all__ = ["CodeChanges", "UseTotals", "distinct", "few_different", "kmeans", "r
 BITS_PER_NUMBER = 6.0
 BITS_PER_WEIGHT = 3.0
 FEW_IMAGES = 8
-"""So many different images have a code each, whatever it costs: there is no other way to tell them apart."""
+"""Up to this many different images get a code each at any cost: nothing else can tell them apart."""
 
 ALIKE = 1e-3
-"""Vectors are copies of each other if they are closer than this share of the longest one."""
+"""Two vectors are copies if their distance is at most this share of the longest vector."""
 
 SPLIT_SHARE = 0.5
-"""Share of a codebook that may be split at a time."""
+"""The largest share of a codebook to split in one change."""
 
 
 @dataclass(frozen=True)
 class CodeChanges:
-    """What becomes of a codebook.
+    """A new codebook, in terms of the old one.
 
     sources : the old code of each new one, int64 [K']
-    offsets : what is added to it, float [K', d]
-    penalties : bits by which it is less likely than the old one, float [K']
+    offsets : the new code minus the old one, float [K', d]
+    penalties : the extra bits of the new code, compared with the old one, float [K']
     """
 
     sources: Tensor
@@ -41,7 +41,7 @@ class CodeChanges:
 
 
 class UseTotals:
-    """How the codes of a level have served since the last change."""
+    """The use of a level's codes since the last change of the codebook: sums of CodeUse over batches."""
 
     def __init__(self, codes: int) -> None:
         self.count, self.spared, self.distortion = torch.zeros(codes), torch.zeros(codes), torch.zeros(codes)
@@ -58,34 +58,34 @@ class UseTotals:
 def resized(
     codes: Tensor, totals: UseTotals, weight: Tensor, price: float, images: int, hidden: int, room: int
 ) -> CodeChanges:
-    """Return which codes stay and which are split.
+    """Choose the codes to keep and the codes to split.
 
     weight : distortion of a squared unit of each channel, [d]
-    images : of the whole collection
-    hidden : units of the prior, each of which has a weight for a code
-    room : codes that may be added
+    images : number of images of the whole collection
+    hidden : number of hidden units of the prior; each has one weight for a code
+    room : the most codes to add
     """
     size, channels = codes.shape
-    copies = images / max(1, totals.images)
+    repeats = images / max(1, totals.images)
     code_cost = price * (BITS_PER_NUMBER * channels + BITS_PER_WEIGHT * (hidden + 2))
-    worth = totals.spared * copies
+    worth = totals.spared * repeats
     keep = worth > code_cost
     if not bool(keep.any()):
         keep[int(worth.argmax())] = True
     kept = torch.nonzero(keep)[:, 0]
     sources, offsets, penalties = [kept], [torch.zeros(len(kept), channels)], [torch.zeros(len(kept))]
     if room:
-        # halving a cell's volume along its longest axis leaves about this share of its distortion
+        # halving a cell's volume along its longest axis removes about this share of its distortion
         gain = (1 - 0.25 ** (1 / channels)) * totals.distortion - 0.5 * price * totals.count
-        pays = kept[(gain[kept] * copies) > 2 * code_cost]
+        pays = kept[(gain[kept] * repeats) > 2 * code_cost]
         order = pays[torch.argsort(gain[pays], descending=True)]
         split = order[: min(len(order), max(1, int(SPLIT_SHARE * size)), room)]
-        spread = (totals.distortion / totals.count.clamp_min(1) / channels).sqrt()[split, None] / weight.sqrt()
+        deviation = (totals.distortion / totals.count.clamp_min(1) / channels).sqrt()[split, None] / weight.sqrt()
         direction = torch.randn(len(split), channels, generator=torch.Generator().manual_seed(size))
-        step = spread * direction / direction.norm(dim=1, keepdim=True) * channels**0.5
-        place = torch.searchsorted(kept, split)
-        offsets[0][place] -= 0.5 * step
-        penalties[0][place] = 1.0
+        step = deviation * direction / direction.norm(dim=1, keepdim=True) * channels**0.5
+        index = torch.searchsorted(kept, split)
+        offsets[0][index] -= 0.5 * step
+        penalties[0][index] = 1.0
         sources.append(split)
         offsets.append(0.5 * step)
         penalties.append(torch.ones(len(split)))
@@ -93,7 +93,7 @@ def resized(
 
 
 def kmeans(points: Tensor, size: int, generator: torch.Generator, rounds: int = 8) -> Tensor:
-    """Return `size` codes [size, d] for points [m, d], by Lloyd's algorithm from points drawn at random."""
+    """Return `size` codes [size, d] for points [m, d], by Lloyd's algorithm from a random sample of the points."""
     size = min(size, len(points))
     codes = points[torch.randperm(len(points), generator=generator)[:size]].clone()
     for _ in range(rounds):
@@ -105,13 +105,13 @@ def kmeans(points: Tensor, size: int, generator: torch.Generator, rounds: int = 
 
 
 def few_different(latents: list[Tensor]) -> bool:
-    """Whether images are copies of a few, by their latents [n, D, rows, columns] of each scale."""
+    """Return whether images are copies of a few, by their latents [n, D, rows, columns] for each scale."""
     images = torch.cat([scale.flatten(1) for scale in latents], 1)
     return len(distinct(images)) <= min(FEW_IMAGES, len(images) / 2)
 
 
 def distinct(vectors: Tensor) -> Tensor:
-    """Return the first of each group of vectors [m, d] that are copies of each other."""
+    """Return vectors [m, d] without those that are copies of an earlier one."""
     distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     alike = distances <= ALIKE * vectors.norm(dim=1).max()
     return vectors[~alike.tril(-1).any(1)]

@@ -1,4 +1,4 @@
-"""The encoder of a pyramid. It is never stored in an archive, so it may be as large as time allows."""
+"""The encoder of a pyramid. No archive stores it, so only the time of a fit limits its size."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from smalti.training.pyramid.pyramid_settings import PyramidShape
 __all__ = ["PyramidEncoder"]
 
 CHANNELS = (64, 96)
-"""After the first layer, and at the resolution of the canvas."""
+"""Channels after the first layer, and at the resolution of the canvas."""
 
 NORMAL_MOMENTUM = 0.01
 
@@ -34,7 +34,7 @@ class _Residual(nn.Module):
 class _Head(nn.Module):
     """Values [n, channels, rows, columns] -> latents of a scale, each from the cells that it covers.
 
-    group : whose ranks' latents are scaled together while they learn
+    group : the ranks that normalise their latents together while they learn
     """
 
     group: ProcessGroup = ALONE
@@ -51,7 +51,7 @@ class _Head(nn.Module):
             nn.SiLU(),
             nn.Linear(hidden, latents),
         )
-        # per channel mean 0 and variance 1: the scale of latents cannot drift while codes follow them
+        # mean 0 and variance 1 in each channel: the scale of latents cannot drift while codes follow them
         self.normal = nn.BatchNorm2d(latents, affine=False, momentum=NORMAL_MOMENTUM)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -62,14 +62,14 @@ class _Head(nn.Module):
         latents = self.layers(cells.reshape(count, *grid, down * across * channels)).permute(0, 3, 1, 2)
         if self.training and self.group.size > 1:
             return self._normed_together(latents)
-        if self.training and latents.numel() == latents.shape[1]:  # one vector has no variance of its own
+        if self.training and latents.numel() == latents.shape[1]:  # a single vector has no variance
             normal = self.normal
             return F.batch_norm(latents, normal.running_mean, normal.running_var, eps=normal.eps)
         normed: Tensor = self.normal(latents)
         return normed
 
     def _normed_together(self, latents: Tensor) -> Tensor:
-        """What `normal` makes of the latents of all ranks at once; gradients pass through mean and variance."""
+        """Apply `normal` to the latents of all ranks at once; gradients pass through mean and variance."""
         normal = self.normal
         own = latents.new_tensor([latents.numel() // latents.shape[1]])
         *sums, count = self.group.summed(torch.cat([latents.sum((0, 2, 3)), own])).unbind()
@@ -89,14 +89,14 @@ class _Head(nn.Module):
 class PyramidEncoder(nn.Module):
     """Images [n, C, H, W] in [0, 1] -> a list of latents [n, D, rows, columns], one for each scale.
 
-    Latents are centred, so that a level that is absent stands for the average.
+    Latents are centred, so that an absent level stands for the average.
     """
 
     def __init__(self, shape: PyramidShape) -> None:
         super().__init__()
         self.shape = shape
         coarse, fine = CHANNELS
-        first = shape.cell // 2  # pixels of a side to one of the first layer's: 4 are cheap on processors
+        first = shape.cell // 2  # stride of the first layer; a stride of 4 is cheap on CPUs
         self.patches = nn.Conv2d(shape.image_shape[2], coarse, 4, stride=first, padding=(4 - first) // 2)
         self.down = nn.Conv2d(coarse, fine, 4, stride=2, padding=1)
         self.residual = _Residual(fine)
@@ -114,16 +114,16 @@ class PyramidEncoder(nn.Module):
         return [head(canvas) for head in self.heads]
 
     def share(self, group: ProcessGroup) -> None:
-        """Scale latents together with the other ranks of a group, while learning."""
+        """Normalise latents together with the other ranks of a group, while learning."""
         for head in self.heads:
             head.group = group  # type: ignore[assignment]
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
-        """Take mean and variance of the latents from these images, once all else has been learned.
+        """Set mean and variance of the latents from these images, at the end of learning.
 
-        The running ones are of encoders of some steps ago. Where latents vary little before they are scaled, that is
-        enough to make other tokens of the same image.
+        The running values come from the encoders of earlier steps. Where latents vary little before normalisation, that
+        difference is enough to change the tokens of an image.
         """
         normals = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         for normal in normals:

@@ -1,8 +1,8 @@
-"""From a model and images to the tokens of an archive: first choice, search, and learning from what was found.
+"""The tokens of a collection: the encoder's choice, the search, and the model's learning from the tokens found.
 
-The price of a bit is led to where the collection just meets its goal. If the model goes into the archive with these
-images alone, decoder and priors then learn from the tokens as they are (no rounding of latents is left to pretend), and
-the tokens are searched again: each step lowers squared error + price * bits of this very collection.
+The price of a bit is adapted until the collection just meets its goal. If the archive is for these images alone,
+decoder and priors learn from the final tokens (no rounding of latents is approximated any more), and the search runs
+again. Each step lowers squared error + price * bits of this collection.
 """
 
 import math
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from smalti.errors import ModelError
 from smalti.images.quality import ssim
-from smalti.training.common.distributed import ALONE, ProcessGroup, State
-from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.distributed import ALONE, ProcessGroup
+from smalti.training.common.tensors import State, read_tensors, with_prefix, without_prefix, write_tensors
 from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.observer import Progress
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
@@ -37,27 +37,28 @@ SAMPLE_IMAGES = 1_024
 REFIT_EPOCHS = 3
 REFIT_BATCH = 128
 REFIT_SHARE = 0.2
-"""Learning rate of a refit, as a share of that of the fit."""
+"""Learning rate of a refit, as a share of the fit's."""
 
 MARGIN = 0.998
-"""Aim a little below a bound of bytes, since what is written is a little more than what is counted."""
+"""The aim, as a share of a bound of bytes: an archive is a little larger than the estimate."""
 
 SLOPE = 2.0
-"""The price of a bit goes about with this power of the error, near the goal."""
+"""Near the goal, the price of a bit is about proportional to this power of the error."""
 
 BYTES_SLOPE = 4.0
-"""... and with this power of the bits, downwards."""
+"""Near the goal, the price of a bit is about proportional to the inverse of this power of the bits."""
 
 TRIES = 5
 CLOSE = 0.002
-"""How far below its bound an error may stay, relatively."""
+"""The accepted relative distance of an error below its bound."""
 
 BEYOND = 1.6
-"""How far the price is moved past where the goal should be met, as a share, for tokens on its other side; twice as far
-at each further try, for a search from the tokens as they are follows the price only in part."""
+"""The move of the price, as a multiple of the move that should meet the goal, to get tokens on its other side. It
+doubles at each further try, since a search that starts from existing tokens follows the price only in part."""
 
 LEAST_MOVE = 0.2
-"""... and at least this far: each try takes minutes, and two choices that lie further apart than need be blend well."""
+"""The least move of the logarithm of the price: each try takes minutes, and a blend works well for two choices that are
+farther apart than necessary."""
 
 MOVING_ROUNDS = 2
 
@@ -67,8 +68,8 @@ class TokenChoice:
     """Tokens of a collection.
 
     tokens : int16 [N, positions] for each level
-    sse, bits : [N]
-    depths : int64 [N], levels of each image that are worth their bits; all of them until `Encoding.run` ends
+    sse, bits : squared error and bits of each image, [N]
+    depths : int64 [N], how many levels of each image are worth their bits; all levels until `Encoding.run` ends
     """
 
     tokens: list[Tensor]
@@ -77,17 +78,17 @@ class TokenChoice:
     depths: Tensor
 
     def part(self, start: int, stop: int) -> SearchState:
-        """Some images' state, tokens as int64."""
+        """Return the state of images [start, stop), with tokens as int64."""
         return SearchState(
             [level[start:stop].long() for level in self.tokens], self.sse[start:stop], self.bits[start:stop]
         )
 
     def copy(self) -> "TokenChoice":
-        """Return the same, to be changed by itself."""
+        """Return an independent copy."""
         return self.replaced(torch.arange(0), self)
 
     def replaced(self, rows: Tensor, other: "TokenChoice") -> "TokenChoice":
-        """Return a copy with some images from another choice."""
+        """Return a copy that takes some images from another choice."""
         tokens = [level.clone() for level in self.tokens]
         result = TokenChoice(tokens, self.sse.clone(), self.bits.clone(), self.depths.clone())
         for level, others in zip(result.tokens, other.tokens, strict=True):
@@ -96,7 +97,7 @@ class TokenChoice:
         return result
 
     def put(self, start: int, state: SearchState) -> None:
-        """Store images from `start` on."""
+        """Store the state of images from `start` on."""
         stop = start + len(state.sse)
         for level, tokens in zip(self.tokens, state.tokens, strict=True):
             level[start:stop] = tokens.to(torch.int16)
@@ -104,14 +105,14 @@ class TokenChoice:
 
 
 class Encoding:
-    """Encodes a collection with a model.
+    """The encoding of a collection with a model.
 
-    goal : what the collection is to come to; None for the model's own price of a bit
-    rounds : of the search; 0 leaves it out
-    state : where to keep tokens and model between two stages; whoever asked for it removes it
-    resume : whether to go on from there
-    other_bits : what the archive takes besides tokens, for a goal in bytes
-    group : the ranks that share the work of `refine`, each with the same model and images; all end with the same
+    goal : the quality or size of the collection; None for the model's own price of a bit
+    rounds : rounds of the search; 0 skips it
+    state : file for tokens and model between two stages; the caller removes it
+    resume : whether to continue from that file
+    other_bits : returns the size of the archive without tokens, for a goal in bytes
+    group : the ranks that share the work of `refine`, each with the same model and images; all end with the same result
     """
 
     def __init__(
@@ -134,43 +135,43 @@ class Encoding:
         self._pixels = math.prod(images.image_shape)
 
     def run(self, refits: int) -> TokenChoice:
-        """Return tokens that meet the goal. refits : how often the model learns from the tokens; it is changed."""
+        """Return tokens that meet the goal. refits : how often the model learns from the tokens, in place"""
         return self._meet(self.refine(refits))
 
     def refine(self, refits: int) -> TokenChoice:
-        """Let the model learn from the tokens of these images, `refits` times; return the tokens after that."""
-        refitted, encoded = self._begun()
+        """Let the model learn from the tokens of these images, `refits` times; return the final tokens."""
+        refitted, encoded = self._start()
         for number in range(refitted, refits):
             self._refit(encoded, number)
-            encoded = self._chosen()
-            self._keep(number + 1, encoded)
+            encoded = self._choose()
+            self._save(number + 1, encoded)
         return encoded
 
-    def _begun(self) -> tuple[int, TokenChoice]:
-        """How many refits are done, and the tokens so far: those that were kept, or else the first ones."""
+    def _start(self) -> tuple[int, TokenChoice]:
+        """Return the number of finished refits, and the tokens: from the state file, or else the first choice."""
         state = self._state
         if state is not None and self._resume:
             stored = self._group.from_main(lambda: _read_state(state) if state.exists() else None)
             if stored is not None:
                 with self._group.agreed():
                     return self._restored(state, *stored)
-        encoded = self._chosen()
-        self._keep(0, encoded)
+        encoded = self._choose()
+        self._save(0, encoded)
         return 0, encoded
 
-    def _chosen(self) -> TokenChoice:
-        """Tokens at the price that about meets the goal, from the encoder's on."""
+    def _choose(self) -> TokenChoice:
+        """Choose tokens at a price that about meets the goal: the encoder's, improved by the search."""
         self._find_price()
         encoded = self._first()
         return self._searched(encoded, self.rounds) if self.rounds else encoded
 
-    def _keep(self, refitted: int, encoded: TokenChoice) -> None:
-        """Keep tokens and model, so that packing can go on from here."""
+    def _save(self, refitted: int, encoded: TokenChoice) -> None:
+        """Write tokens and model to the state file, so that the work can resume here."""
         if self._state is None or not self._group.is_main:
             return
         tensors = {f"tokens.{level}": tokens for level, tokens in enumerate(encoded.tokens)}
         tensors |= {"sse": encoded.sse, "bits": encoded.bits}
-        tensors |= {f"pyramid.{name}": value for name, value in self.model.pyramid.state_dict().items()}
+        tensors |= with_prefix("pyramid.", self.model.pyramid.state_dict())
         numbers = {"format": STATE_FORMAT, "refitted": refitted, "price": self.price, **self._identity()}
         write_tensors(self._state, tensors, numbers)
 
@@ -182,22 +183,19 @@ class Encoding:
         encoded = self._empty(len(self.images))
         encoded.tokens = [tensors[f"tokens.{level}"] for level in range(len(encoded.tokens))]
         encoded.sse, encoded.bits = tensors["sse"], tensors["bits"]
-        prefix = "pyramid."
-        self.model.pyramid.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        )
+        self.model.pyramid.load_state_dict(without_prefix("pyramid.", tensors))
         self.price = float(found["price"])
         return int(found["refitted"]), encoded
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for packing to go on: images, how they are packed, and the model before it learned."""
+        """Return what must be equal to resume: the images, the goal, the search rounds, and the model before refits."""
         goal = None if self.goal is None else asdict(self.goal)
         return {"images": self.images.fingerprint, "goal": goal, "rounds": self.rounds, "model": self._fingerprint}
 
     def _parts(self, images: int) -> Iterator[tuple[slice, int]]:
-        """Yield this rank's parts of so many images, and how many all ranks have done by then.
+        """Yield this rank's parts of `images` images, and the number of images that all ranks have then done.
 
-        Every rank gets as many parts, so that all can speak of their progress; the last may be empty.
+        Every rank gets the same number of parts, so that all report their progress together; the last may be empty.
         """
         step = BATCH_IMAGES * self._group.size
         for first in range(0, images, step):
@@ -205,12 +203,12 @@ class Encoding:
             yield slice(start, min(images, start + BATCH_IMAGES)), min(images, first + step)
 
     def _batches(self) -> Iterator[tuple[slice, Tensor, int]]:
-        """Yield this rank's parts of the collection, with their images."""
+        """Yield this rank's parts of the collection, with their images and the number of images done."""
         for part, done in self._parts(len(self.images)):
             yield part, self.images.batch(np.arange(part.start, part.stop)), done
 
     def _joined(self, encoded: TokenChoice) -> TokenChoice:
-        """Take from each rank what it found for its parts."""
+        """Merge the results of all ranks, each for its own parts."""
         if self._group.size > 1:
             own = torch.zeros(len(encoded.sse), dtype=torch.bool)
             for part, _ in self._parts(len(own)):
@@ -236,7 +234,7 @@ class Encoding:
         return TokenChoice(tokens, torch.zeros(images), torch.zeros(images), depths)
 
     def _searched(self, encoded: TokenChoice, rounds: int) -> TokenChoice:
-        """Search all images' tokens, from those they have."""
+        """Search for better tokens of all images, from the given ones."""
         for part, batch, done in self._batches():
             state = measure(self.model.pyramid, batch, encoded.part(part.start, part.stop).tokens)
             encoded.put(part.start, self._improved(batch, state, rounds, part.start))
@@ -248,7 +246,7 @@ class Encoding:
         return improve(self.model.pyramid, batch, state, self.model.weights, self.price, rounds, generator)
 
     def _find_price(self) -> None:
-        """Lead the price to the goal on a sample."""
+        """Adapt the price to the goal, on a sample."""
         if self.goal is None:
             return
         sample = to_unit_range(self.images.sample(SAMPLE_IMAGES, 1), self.model.scale)
@@ -264,9 +262,10 @@ class Encoding:
     def _correct_price(
         self, encoded: TokenChoice, images: Tensor | None = None, share: float = 1.0, least: float = 0.0
     ) -> bool:
-        """Move the price towards the goal; return whether the goal was missed by more than a little.
+        """Move the price towards the goal; return whether the goal was missed by more than `CLOSE`.
 
-        share : of the way that should lead to the goal    least : that its logarithm moves
+        share : the move, as a multiple of the one that should meet the goal
+        least : the least move of the logarithm of the price
         """
         slack = self._slack(encoded, images)
         if slack is None or self.goal is None:
@@ -277,7 +276,10 @@ class Encoding:
         return abs(slack) > CLOSE
 
     def _slack(self, encoded: TokenChoice, images: Tensor | None) -> float | None:
-        """The logarithm of how much more error, or how many more bits, there may be; below 0 if there is too much."""
+        """Return the logarithm of the allowed error or bits, divided by the actual ones; below 0 if there is too much.
+
+        images : float [n, C, H, W] of the choice; None for the whole collection
+        """
         goal = self.goal
         if goal is None:
             return None
@@ -285,14 +287,14 @@ class Encoding:
         if mse is not None:
             return math.log(mse / max(float(encoded.sse.double().mean()) / self._pixels, LEAST_MEASURE))
         if goal.archive_bytes is not None:
-            left = max(8 * goal.archive_bytes - self._other_bits(), 8.0)  # a model alone may be too large
+            left = max(8 * goal.archive_bytes - self._other_bits(), 8.0)  # the model alone may exceed the goal
             return math.log(MARGIN * left / max(1.0, float(encoded.bits.double().mean()) * len(self.images)))
         assert goal.ssim is not None
         return math.log((1 - goal.ssim) / max(1e-6, 1 - self._ssim(encoded, images)))
 
     @torch.no_grad()
     def _ssim(self, encoded: TokenChoice, images: Tensor | None) -> float:
-        """Mean structural similarity of a thousand images."""
+        """Return the mean structural similarity of about a thousand images."""
         step = max(1, len(encoded.sse) // SAMPLE_IMAGES)
         rows = torch.arange(0, len(encoded.sse), step)[:SAMPLE_IMAGES]
         originals = self.images.batch(rows.numpy()) if images is None else images[rows]
@@ -303,7 +305,7 @@ class Encoding:
         return float(ssim(to_pixels(originals), to_pixels(decoded)).mean())
 
     def _refit(self, encoded: TokenChoice, number: int) -> None:
-        """Let codes, decoder and priors learn from tokens as they are."""
+        """Let codes, decoder and priors learn from fixed tokens."""
         pyramid = self.model.pyramid
         groups = [
             {"params": [p], "highest": REFIT_SHARE * WHOLE_RATE * float(p.detach().abs().mean().clamp_min(0.5))}
@@ -313,10 +315,10 @@ class Encoding:
         per_epoch = -(-len(self.images) // REFIT_BATCH)
         steps = REFIT_EPOCHS * per_epoch
         for done in range(steps):
-            epoch, place = divmod(done, per_epoch)
-            if place == 0:
+            epoch, step = divmod(done, per_epoch)
+            if step == 0:
                 order = np.random.default_rng((number, epoch)).permutation(len(self.images))
-            rows = np.sort(order[place * REFIT_BATCH : (place + 1) * REFIT_BATCH])
+            rows = np.sort(order[step * REFIT_BATCH : (step + 1) * REFIT_BATCH])
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(group["highest"], done, steps)
             self._refit_step(optimizer, rows, encoded)
@@ -339,7 +341,7 @@ class Encoding:
 
     @torch.no_grad()
     def _stopped(self, encoded: TokenChoice) -> TokenChoice:
-        """Leave out the last levels of images that are good enough without: where they cost more than they bring."""
+        """Drop the last levels of each image for which they cost more than they save."""
         pyramid = self.model.pyramid
         starts = np.cumsum([0, *(level.shape[1] for level in encoded.tokens)])
         depths = torch.full_like(encoded.depths, len(pyramid.forms))
@@ -357,14 +359,14 @@ class Encoding:
         return self._joined(stopped)
 
     def missed(self, encoded: TokenChoice) -> str | None:
-        """Return what of the goal was out of reach, in words, or None if it was met."""
+        """Return one line on the goal that is out of reach, or None if it is met."""
         slack, goal = self._slack(encoded, None), self.goal
         if slack is None or goal is None or slack >= (math.log(MARGIN) if goal.archive_bytes else 0):
             return None
         if goal.mse is not None:
             mse, scale = float(encoded.sse.mean()) / self._pixels, self.model.scale
-            wanted = scale.true_mse(goal.mse) if goal.of_range else goal.mse
-            found = f"the mean squared error is {scale.true_mse(mse):.4g}, not {wanted:g}"
+            target = scale.true_mse(goal.mse) if goal.of_range else goal.mse
+            found = f"the mean squared error is {scale.true_mse(mse):.4g}, not {target:g}"
         elif goal.ssim is not None:
             found = f"the mean SSIM is below {goal.ssim:g}"
         else:
@@ -372,7 +374,7 @@ class Encoding:
         return f"{found}: the target is out of reach of this model; a fit with more --effort may reach it"
 
     def _meet(self, encoded: TokenChoice) -> TokenChoice:
-        """Move tokens until the goal lies between two choices of them; then take each image from one of these."""
+        """Change the tokens until the goal lies between two choices; then take each image from one of the two."""
         stopped = self._stopped(encoded)
         slack = self._slack(stopped, None)
         for attempt in range(TRIES):
@@ -388,7 +390,7 @@ class Encoding:
         return stopped
 
     def _blended(self, one: TokenChoice, other: TokenChoice) -> TokenChoice:
-        """Of two choices of tokens, one to either side of the goal, take the richer where it brings most for a bit."""
+        """Blend two choices on either side of the goal: the richer one for the images where it saves most for a bit."""
         rich, lean = (one, other) if one.sse.mean() < other.sse.mean() else (other, one)
         spared, spent = lean.sse - rich.sse, rich.bits - lean.bits
         worth = torch.where(spent > 0, spared / spent.clamp_min(1e-6), torch.where(spared >= 0, 1e9, -1e9))

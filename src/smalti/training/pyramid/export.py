@@ -1,4 +1,4 @@
-"""From a network that learns in integers to the integers themselves: what an archive stores."""
+"""From a pyramid that learns in integers to the integers that an archive stores: network, prior and tokens."""
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from smalti.training.common.scaling import PixelScale
 from smalti.training.pyramid.learned_prior import HIDDEN_SHIFT, LOGIT_SHIFT, LevelPrior
 from smalti.training.pyramid.learned_pyramid import LARGEST_ACTIVATION, LARGEST_CODE, LARGEST_WEIGHT, Pyramid
 
-__all__ = ["bytes_besides_tokens", "global_tokens", "local_tokens", "to_network", "to_prior"]
+__all__ = ["global_tokens", "overhead_bytes", "to_network", "to_prior"]
 
 TABLE_PRECISION = 12
 FRAME_BYTES = 2_500
-"""Of headers, checksums and index, about."""
+"""Approximate bytes of headers, checksums and index."""
 
 
 def to_network(pyramid: Pyramid) -> PyramidNetwork:
@@ -44,14 +44,14 @@ def to_network(pyramid: Pyramid) -> PyramidNetwork:
 
 
 def _pixel_table(scale: PixelScale) -> PixelTable:
-    """Return the pixels of the levels: equal steps, which cost next to nothing."""
+    """Return the pixels of the levels: equal steps, which take next to no bytes."""
     return PixelTable(0, scale.table(scale.step * np.arange(scale.levels + 1)))
 
 
 def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint16]) -> PyramidPrior:
-    """Return the prior for tokens uint16 [n, T] (global numbers or ABSENT), by whose counts its tables are made.
+    """Return the prior for tokens uint16 [n, T] (global numbers or ABSENT), with tables from their counts.
 
-    Every code stays possible, so that other images can be coded too.
+    Every code has a frequency, so that other images can be coded too.
     """
     first, column, levels, depths = 0, 0, [], np.zeros(len(tokens), np.int64)
     for level, form in enumerate(pyramid.forms):
@@ -68,8 +68,8 @@ def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint1
     )
 
 
-def bytes_besides_tokens(pyramid: Pyramid) -> int:
-    """Return about what an archive takes besides tokens and columns, with the pyramid as it is."""
+def overhead_bytes(pyramid: Pyramid) -> int:
+    """Return the approximate size of an archive with this pyramid, without tokens and columns."""
     network = to_network(pyramid)
     prior = to_prior(pyramid, network, global_tokens(pyramid, pyramid.empty_tokens(1)))
     return len(pack_pyramid(network, pyramid.shape.canvas)) + len(prior.to_bytes()) + FRAME_BYTES
@@ -78,7 +78,7 @@ def bytes_besides_tokens(pyramid: Pyramid) -> int:
 def global_tokens(
     pyramid: Pyramid, tokens: list[Tensor], depths: NDArray[np.int64] | None = None
 ) -> NDArray[np.uint16]:
-    """Return tokens (int64 [n, positions] for each level) as global numbers uint16 [n, T], absent beyond `depths`."""
+    """Return tokens (int64 [n, positions] for each level) as global numbers uint16 [n, T]; ABSENT beyond `depths`."""
     parts, first = [], 0
     for level, (found, codes) in enumerate(zip(tokens, pyramid.codes, strict=True)):
         numbers = (found.cpu().numpy() + first).astype(np.uint16)
@@ -87,17 +87,6 @@ def global_tokens(
         parts.append(numbers)
         first += len(codes)
     return np.concatenate(parts, axis=1)
-
-
-def local_tokens(pyramid: Pyramid, tokens: NDArray[np.uint16]) -> list[Tensor]:
-    """Return global numbers, none of them ABSENT, as int64 [n, positions] for each level."""
-    parts, first, column = [], 0, 0
-    for form, codes in zip(pyramid.forms, pyramid.codes, strict=True):
-        positions = pyramid.shape.positions[form.scale]
-        parts.append(torch.from_numpy(tokens[:, column : column + positions].astype(np.int64) - first))
-        first += len(codes)
-        column += positions
-    return parts
 
 
 def _level(prior: LevelPrior, found: NDArray[np.uint16], first: int) -> TablePrior | NetworkPrior:
@@ -111,21 +100,21 @@ def _level(prior: LevelPrior, found: NDArray[np.uint16], first: int) -> TablePri
             LOGIT_SHIFT,
         )
     rows = []
-    for place in range(prior.bias2.shape[0]):
-        present = found[:, place][found[:, place] != ABSENT].astype(np.int64) - first
+    for column in found.T:
+        present = column[column != ABSENT].astype(np.int64) - first
         counts = np.bincount(present, minlength=prior.codes).astype(np.int64)
         rows.append(FrequencyTable.from_counts(16 * counts + 1, TABLE_PRECISION).frequencies)
     return TablePrior(np.stack(rows), TABLE_PRECISION)
 
 
 def _bias(pyramid: Pyramid, number: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-    """Bias, with the half that makes a shift round, and shift of the canvas (0) or a layer after it."""
+    """Return bias and shift of the canvas (0) or a later layer; the bias has the half that makes the shift round."""
     shift = _whole(pyramid.shift(number))
     return (_whole(pyramid.biases[number]) + ((1 << shift) >> 1)).astype(np.int32), shift.astype(np.uint8)
 
 
 def _kernel(weight: Tensor) -> NDArray[np.int16]:
-    """[inputs, outputs, ky, kx] -> int16 [inputs, ky, kx, outputs]."""
+    """Convert a weight [inputs, outputs, ky, kx] to int16 [inputs, ky, kx, outputs]."""
     return np.ascontiguousarray(_whole(weight, LARGEST_WEIGHT).transpose(0, 2, 3, 1), np.int16)
 
 
@@ -134,6 +123,6 @@ def _half(shift: int) -> np.int32:
 
 
 def _whole(values: Tensor, limit: int | None = None) -> NDArray[np.int64]:
-    """As `rounded` has it."""
+    """Clamp and round as the learned network does, by `learned_prior.rounded`."""
     values = values.detach() if limit is None else values.detach().clamp(-limit, limit)
     return torch.floor(values + 0.5).cpu().numpy().astype(np.int64)

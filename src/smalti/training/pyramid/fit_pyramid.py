@@ -1,10 +1,10 @@
-"""The loop of a fit: batches in a fixed order, checkpoints, reports; interruptible at any step.
+"""The training loop of the profiles `compact` and `fine`: batches in a fixed order, checkpoints, reports.
 
-The state of a learner as tensors and plain numbers, so that a fit can end and go on as if it had not.
+A fit can stop at any step and resume without a change of the result. `learner_state` is the state in a checkpoint.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +15,33 @@ from torch import Tensor, nn
 
 from smalti.errors import ModelError
 from smalti.training.common.distributed import ALONE, ProcessGroup
-from smalti.training.common.tensors import write_tensors
+from smalti.training.common.tensors import (
+    State,
+    adam_states,
+    adam_tensors,
+    read_checkpoint,
+    with_prefix,
+    without_prefix,
+    write_tensors,
+)
 from smalti.training.common.training_images import TrainingImages, check_equal, check_same_images
 from smalti.training.observer import FitInterruptedError, Observer, SilentObserver
-from smalti.training.paper.checkpoint import read_checkpoint
-from smalti.training.pyramid.build import BATCH_IMAGES, Sized, make_learner, search_rounds, size_up
+from smalti.training.pyramid.build import BATCH_IMAGES, FitSize, choose_size, make_learner, search_rounds
 from smalti.training.pyramid.encoding import Encoding
-from smalti.training.pyramid.export import bytes_besides_tokens
+from smalti.training.pyramid.export import overhead_bytes
 from smalti.training.pyramid.learner import Learner
 from smalti.training.pyramid.pyramid_model import PyramidModel
 from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings
+from smalti.training.reports import PyramidReport
 from smalti.version import __version__
 
-__all__ = ["PyramidReport", "fit_pyramid", "learner_state", "restore_learner"]
+__all__ = ["fit_pyramid", "learner_state", "restore_learner"]
 
 
-def learner_state(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors by name, and what they do not tell."""
-    tensors = {f"encoder.{name}": value for name, value in learner.encoder.state_dict().items()}
-    tensors |= {f"pyramid.{name}": value for name, value in learner.pyramid.state_dict().items()}
-    for number, state in learner.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
+def learner_state(learner: Learner) -> State:
+    """Return the state of a learner: tensors by name, and the remaining numbers as JSON."""
+    tensors = with_prefix("encoder.", learner.encoder.state_dict())
+    tensors |= with_prefix("pyramid.", learner.pyramid.state_dict()) | adam_tensors(learner.optimizer)
     for level, total in enumerate(learner.totals):
         tensors[f"counts.{level}"], tensors[f"sums.{level}"] = learner.counts[level], learner.sums[level]
         tensors[f"used.{level}"], tensors[f"spared.{level}"] = total.count, total.spared
@@ -55,27 +61,23 @@ def learner_state(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore_learner(learner: Learner, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-    """Put a state into a learner made with the same settings. KeyError or RuntimeError if it is of another."""
+    """Put a state into a learner with the same settings; KeyError or RuntimeError if the state is another learner's."""
     pyramid = learner.pyramid
     for level, codes in enumerate(numbers["codes"]):
         pyramid.codes[level] = nn.Parameter(torch.zeros(codes, pyramid.forms[level].channels))
         pyramid.prior(level).select(torch.zeros(codes, dtype=torch.int64), torch.zeros(codes))
     if numbers["whole"]:
         pyramid.set_whole()
-    learner.encoder.load_state_dict(_part(tensors, "encoder."))
-    pyramid.load_state_dict(_part(tensors, "pyramid."))
+    learner.encoder.load_state_dict(without_prefix("encoder.", tensors))
+    pyramid.load_state_dict(without_prefix("pyramid.", tensors))
     learner.done = int(numbers["done"])
-    learner.copies = bool(numbers.get("copies", False))  # absent from files of releases before this
+    learner.copies = bool(numbers.get("copies", False))  # checkpoints of older releases lack the entry
     learner.trade_off.restore(numbers["trade_off"])
     learner.weights = [tensors[f"weight.{scale}"] for scale in range(pyramid.scales)]
     learner.renew_optimizer()
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, value in _part(tensors, "adam.").items():
-        number, key = name.split(".")
-        states.setdefault(int(number), {})[key] = value
     groups = learner.optimizer.state_dict()["param_groups"]
-    learner.optimizer.load_state_dict({"state": states, "param_groups": groups})
-    for parameter, state in learner.optimizer.state.items():  # moments lie in memory as their parameter does
+    learner.optimizer.load_state_dict({"state": adam_states(tensors), "param_groups": groups})
+    for parameter, state in learner.optimizer.state.items():  # moments get the memory layout of their parameter
         for key, value in state.items():
             if value.shape == parameter.shape:
                 state[key] = torch.empty_like(parameter).copy_(value)
@@ -87,55 +89,17 @@ def restore_learner(learner: Learner, tensors: dict[str, Tensor], numbers: dict[
         total.distortion, total.images = tensors[f"distortion.{level}"], int(numbers["totalled"][level])
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-# was sibling import
-
-
 CHECKPOINT_FORMAT = "smalti-pyramid-checkpoint"
 CHECKPOINT_SECONDS = 60
 SETTLING_IMAGES, SETTLING_BATCH = 8_192, 512
 REPORTS = 20
-"""Reports of a fit."""
+"""Number of reports of a fit."""
 
 REFINING = {
     "encode": "refining: choose tokens",
     "search": "refining: search for better tokens",
     "refit": "refining: decoder and prior learn from the tokens",
 }
-
-
-@dataclass(frozen=True)
-class PyramidReport:
-    """Where a fit is, as means over the last steps.
-
-    mse : of pixels scaled to [0, 1]    bits : of the tokens of an image    price : squared error that a bit is worth
-    codes : of each level    model_bytes : of weights, about    whole : whether all is in integers
-    """
-
-    step: int
-    mse: float
-    bits: float
-    price: float
-    codes: tuple[int, ...]
-    model_bytes: int
-    whole: bool
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as a plain dictionary."""
-        return {**vars(self), "codes": list(self.codes)}
-
-    def sentence(self) -> str:
-        """Return the figures in one line."""
-        stage = "integers" if self.whole else "floats"
-        return (
-            f"step {self.step}: MSE {self.mse:.5f}, {self.bits / 8:.2f} bytes an image, "
-            f"model about {self.model_bytes / 1000:.0f} kB, codes {'+'.join(map(str, self.codes))} ({stage})"
-            f" | {self.seconds:.0f} s"
-        )
 
 
 def fit_pyramid(
@@ -150,21 +114,20 @@ def fit_pyramid(
 ) -> PyramidModel:
     """Fit a pyramid.
 
-    checkpoint : where to leave the state every minute, on interruption and at the end: whoever asked for it removes it
-        once the model is safe
-    resume : whether to go on from the checkpoint, if there is one
+    checkpoint : file for the state: written every minute, on interruption and at the end. The caller removes it once
+        the model is safe
+    resume : whether to continue from the checkpoint, if it exists
+    group : the ranks that fit together, as for `smalti.training.paper.fit_grid.fit`
 
-    group : the ranks that fit together, as for `smalti.training.paper.fit_grid`
-
-    On one machine and with one number of threads and ranks, equal arguments give equal weights, interrupted or not.
-    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have other
-    images, ModelError if they end with other weights, RankError if one of them fails.
+    On one machine, with equal numbers of threads and ranks, equal arguments give equal weights, interrupted or not.
+    Raises FitInterruptedError, on all ranks, when the observer of any asks to stop; SourceError if ranks have different
+    images, ModelError if they end with different weights, RankError if one of them fails.
     """
     check_same_images(images, group)
-    sized = size_up(images, settings)
-    if len(set(group.texts(repr(sized)))) > 1:
+    size = choose_size(images, settings)
+    if len(set(group.texts(repr(size)))) > 1:
         raise ModelError("the ranks would fit networks of different sizes; fit on machines of one kind")
-    loop = _PyramidLoop(images, settings, sized, checkpoint, group)
+    loop = _PyramidLoop(images, settings, size, checkpoint, group)
     if resume and checkpoint is not None:
         loop.load(checkpoint)
     observer = observer or SilentObserver()
@@ -182,7 +145,7 @@ def _refined(
     observer: Observer,
     group: ProcessGroup,
 ) -> PyramidModel:
-    """Let decoder, codes and priors learn from the tokens that a search finds for the images of the fit."""
+    """Let decoder, codes and priors learn from the tokens that the search finds for the images of the fit."""
     state = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.tokens")
     if state is not None and not resume and group.is_main:
         state.unlink(missing_ok=True)
@@ -210,7 +173,7 @@ def _refined(
         progress,
         state,
         resume,
-        lambda: 8.0 * bytes_besides_tokens(model.pyramid),
+        lambda: 8.0 * overhead_bytes(model.pyramid),
         group,
     )
     encoding.refine(refits)
@@ -220,26 +183,26 @@ def _refined(
 
 
 class _PyramidLoop:
-    """A learner, its images, and what was measured on the way."""
+    """The state of a fit: a learner, its images, and the measures so far."""
 
     def __init__(
         self,
         images: TrainingImages,
         settings: PyramidSettings,
-        sized: Sized,
+        size: FitSize,
         checkpoint: Path | None,
         group: ProcessGroup,
     ) -> None:
         self._group = group
-        self._images, self._settings, self._sized, self._checkpoint = images, settings, sized, checkpoint
-        self.learner: Learner = make_learner(images, settings, sized, group)
+        self._images, self._settings, self._size, self._checkpoint = images, settings, size, checkpoint
+        self.learner: Learner = make_learner(images, settings, size, group)
         self.history: list[dict[str, Any]] = []
         self._sums = [0.0, 0.0, 0.0]
         self._seconds = 0.0
 
     def run(self, observer: Observer) -> None:
-        """Do the steps that are left."""
-        steps, per_epoch = self._sized.steps, self._images.steps_per_epoch(BATCH_IMAGES)
+        """Do the remaining steps."""
+        steps, per_epoch = self._size.steps, self._images.steps_per_epoch(BATCH_IMAGES)
         started = saved = time.monotonic()
         while self.learner.done < steps:
             epoch, first = divmod(self.learner.done, per_epoch)
@@ -263,32 +226,32 @@ class _PyramidLoop:
         self._seconds += time.monotonic() - started
 
     def model(self, provenance: dict[str, Any]) -> PyramidModel:
-        """Return what was learned."""
-        known: dict[str, Any] = {
+        """Return the fitted model."""
+        facts: dict[str, Any] = {
             "smalti": __version__,
             "torch": torch.__version__,
             "images": len(self._images),
         }
         if self._group.size > 1:
-            known["ranks"] = self._group.size
+            facts["ranks"] = self._group.size
         learner = self.learner
         learner.encoder.settle(self._images.batch(self._group.part(rows)) for rows in self._settling_rows())
         learner.encoder.share(ALONE)
-        learner.pyramid.hold_two_codes()
+        learner.pyramid.ensure_two_codes()
         learner.pyramid.eval()
         return PyramidModel(
             learner.encoder,
             learner.pyramid,
             [weight.clone() for weight in learner.weights],
             learner.trade_off.price,
-            self._sized.levels,
+            self._size.levels,
             self._settings,
-            {**known, **provenance},
+            {**facts, **provenance},
             self.history,
         )
 
     def _settling_rows(self) -> list[NDArray[np.int64]]:
-        """Images spread evenly over all of them, in parts."""
+        """Return the indices of evenly spaced images, in batches."""
         count = min(len(self._images), SETTLING_IMAGES)
         rows = np.linspace(0, len(self._images) - 1, count).astype(np.int64)
         return np.array_split(rows, -(-count // SETTLING_BATCH))
@@ -328,7 +291,7 @@ class _PyramidLoop:
         write_tensors(self._checkpoint, tensors, description)
 
     def load(self, path: Path) -> None:
-        """Go on from the checkpoint, if rank 0 has it; ModelError if it is of other settings or images."""
+        """Continue from the checkpoint, if rank 0 has it; ModelError if it has other settings or images."""
         stored = self._group.from_main(lambda: read_checkpoint(path) if path.exists() else None)
         if stored is not None:
             with self._group.agreed():

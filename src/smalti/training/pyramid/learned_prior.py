@@ -1,6 +1,6 @@
-"""What is expected of each token, learned in the integers that the file will hold (`smalti.pyramid`, NetworkPrior).
+"""The prior of a level's tokens, learned in the integers of the archive (`smalti.entropy.priors.NetworkPrior`).
 
-Rounding and cutting that gradients pass as if they were not there (Bengio, Léonard & Courville 2013).
+Also here: rounding and clipping with straight-through gradients (Bengio, Léonard & Courville 2013).
 """
 
 import math
@@ -16,7 +16,7 @@ __all__ = ["HIDDEN_SHIFT", "LOGIT_SHIFT", "LevelPrior", "activated", "clipped", 
 
 
 class _Rounded(torch.autograd.Function):
-    """One pass over the values, and none over their gradients."""
+    """Rounding as one pass over the values, without a pass over their gradients."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
@@ -45,15 +45,15 @@ class _Activated(torch.autograd.Function):
 
 
 def rounded(values: Tensor) -> Tensor:
-    """Return the nearest whole numbers, halves rounded up: what adding a half and cutting gives."""
+    """Return the nearest whole numbers, halves rounded up: floor(x + 1/2). Gradients pass unchanged."""
     result: Tensor = _Rounded.apply(values)  # type: ignore[no-untyped-call]
     return result
 
 
 def activated(sums: Tensor, shift: Tensor, high: float) -> Tensor:
-    """Return sums [n, channels, y, x] shifted by `shift` [channels], rounded and cut to 0..high, all at once.
+    """Return sums [n, channels, y, x] shifted by `shift` [channels], rounded and clipped to 0..high, in one step.
 
-    No gradient passes where a value is cut.
+    No gradient passes where a value is at a bound.
     """
     scale = torch.exp2(-shift)[:, None, None]
     result: Tensor = _Activated.apply(sums, scale, high)  # type: ignore[no-untyped-call]
@@ -61,11 +61,8 @@ def activated(sums: Tensor, shift: Tensor, high: float) -> Tensor:
 
 
 def clipped(values: Tensor, low: float, high: float) -> Tensor:
-    """Return values cut to low..high; gradients pass everywhere, so that what was cut can come back."""
+    """Return values clipped to low..high. Gradients pass everywhere, so that clipped values can come back."""
     return values + (values.clamp(low, high) - values).detach()
-
-
-# was sibling import
 
 
 HIDDEN_SHIFT = 4
@@ -80,12 +77,12 @@ Numbers = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class LevelPrior(nn.Module):
-    """A network of one hidden layer from a token's context to the bits of each code; a table where nothing is known.
+    """A network with one hidden layer, from a token's context to the bits of each code; without a context, a table.
 
-    features : numbers of a context; 0 makes it a table
-    hidden : units between
+    features : numbers in a context; 0 makes the prior a table
+    hidden : hidden units
     codes : K
-    positions : places of the level, each with a bias of its own
+    positions : positions of the level; each has its own bias
 
     Its numbers are in integer units from the start, but rounded only once it is `whole`.
     """
@@ -108,7 +105,7 @@ class LevelPrior(nn.Module):
         return int(self.bias2.shape[-1])
 
     def numbers(self) -> Numbers:
-        """Return weight1, bias1, weight2 and bias2 as they count now: rounded and cut, once `whole`."""
+        """Return weight1, bias1, weight2 and bias2 as `bits` uses them: weights clipped, all rounded once `whole`."""
         number = rounded if self.whole else _unrounded
         first, second = (w.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) for w in (self.weight1, self.weight2))
         return number(first), number(self.bias1), number(second), number(self.bias2)
@@ -116,7 +113,7 @@ class LevelPrior(nn.Module):
     def bits(self, context: Tensor, positions: slice = slice(None), numbers: Numbers | None = None) -> Tensor:
         """Return the bits of every code: [n, p, K] for contexts [n, p, features] of these positions.
 
-        numbers : what `numbers` gave, so as not to round again for every position
+        numbers : the result of `numbers`, so as not to round again for each position
         """
         if not self.features:
             table = F.log_softmax(self.bias2[positions] * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
@@ -129,7 +126,7 @@ class LevelPrior(nn.Module):
         return F.log_softmax(steps * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
 
     def select(self, codes: Tensor, penalties: Tensor) -> None:
-        """Make code k what code `codes[k]` was, `penalties[k]` bits less likely."""
+        """Replace the codes: code k becomes the old code `codes[k]`, with `penalties[k]` more bits."""
         steps = STEPS_PER_BIT * (2**LOGIT_SHIFT if self.features else 1)
         self.bias2 = nn.Parameter(self.bias2.detach()[..., codes] - steps * penalties)
         if self.features:
@@ -137,7 +134,7 @@ class LevelPrior(nn.Module):
 
 
 def context_size(latents: tuple[int, ...], positions: tuple[int, ...], scale: int) -> int:
-    """Numbers of a context of a level on `scale`: the places around it, and the coarser latents at its place."""
+    """Return the size of a context on `scale`: latents of the positions around, and coarser latents at the position."""
     far = reach(latents[scale], positions[scale])
     return latents[scale] * (2 * far + 1) ** 2 + sum(latents[:scale])
 
@@ -145,11 +142,11 @@ def context_size(latents: tuple[int, ...], positions: tuple[int, ...], scale: in
 def contexts(
     before: list[Tensor], after: Tensor, scale: int, strides: tuple[tuple[int, int], ...], empty: bool = False
 ) -> Tensor:
-    """Return the contexts of all places of a scale: [n, positions, features].
+    """Return the contexts of all positions of a scale: [n, positions, features].
 
     before : latents of each scale before the level
-    after : those of the level's own scale with the level's tokens in, from which earlier places are taken
-    empty : whether the level is the first of its scale, so that later places hold nothing yet
+    after : latents of the level's own scale with the level's tokens; the context takes earlier positions from these
+    empty : whether the level is the first of its scale, so that later positions are still zero
     """
     own = before[scale]
     channels, rows, columns = own.shape[1:]
@@ -160,7 +157,7 @@ def contexts(
         around = (early * causal if empty else torch.where(causal, early, _windows(own, far))).flatten(2)
     else:
         around = own.flatten(1)[:, None]
-    coarser = [_at_places(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]
+    coarser = [_at_positions(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]
     return torch.cat([around, *coarser], 2)
 
 
@@ -169,14 +166,14 @@ def _unrounded(values: Tensor) -> Tensor:
 
 
 def _windows(latents: Tensor, far: int) -> Tensor:
-    """The places around each place, zeros outside: [n, positions, places around, channels]."""
+    """Return the vectors around each position, zeros outside: [n, positions, positions around, channels]."""
     count, channels = latents.shape[:2]
-    side, places = 2 * far + 1, latents.shape[2] * latents.shape[3]
-    return F.unfold(latents, side, padding=far).view(count, channels, side**2, places).permute(0, 3, 2, 1)
+    side, positions = 2 * far + 1, latents.shape[2] * latents.shape[3]
+    return F.unfold(latents, side, padding=far).view(count, channels, side**2, positions).permute(0, 3, 2, 1)
 
 
-def _at_places(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """A coarser scale's vectors at the places of a finer grid: [n, positions, channels]."""
+def _at_positions(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Return a coarser scale's vectors at the positions of a finer grid: [n, positions, channels]."""
     rows = torch.arange(grid[0], device=latents.device) * fine[0] // stride[0]
     columns = torch.arange(grid[1], device=latents.device) * fine[1] // stride[1]
     return latents[:, :, rows][:, :, :, columns].flatten(2).transpose(1, 2)

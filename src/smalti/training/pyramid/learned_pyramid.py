@@ -1,9 +1,9 @@
-"""Codes, priors and decoder of a pyramid, as one network that learns first in floats and then in the file's integers.
+"""Codes, priors and decoder of a pyramid as one network, which learns in floats and then in the archive's integers.
 
-Once `whole`, the numbers that are learned are those that are stored, but for rounding, which the forward pass does and
-the backward pass ignores. A hidden layer's largest activation is 255; sums become activations by a shift. Few bits for
-a weight are bought by a small shift: weights lie within `WEIGHT_LIMIT` at first, and each shrinks while that saves more
-bytes than it costs in distortion.
+Once `whole`, the learned numbers are the stored ones, except for rounding: the forward pass rounds, and the backward
+pass ignores it. A hidden layer's largest activation is 255; sums become activations by a shift. A small shift gives
+weights of few bits: they are within `WEIGHT_LIMIT` at first, and each shrinks while that saves more bytes than it costs
+in distortion.
 """
 
 import math
@@ -24,18 +24,18 @@ LARGEST_WEIGHT = 127
 LARGEST_ACTIVATION = 255
 WEIGHT_LIMIT = 31
 LARGEST_FIRST_CODE = 120.0
-"""What the largest code becomes in integers: fine enough that rounding a code costs nothing."""
+"""The largest code in integer units: fine enough that rounding a code costs nothing."""
 
 LEAST_LARGEST_CODE = 1e-2
-"""Stands for the largest code where all are as good as zeros: larger units would leave the exact range."""
+"""Replaces the largest code if all codes are nearly zero: larger units would leave the exact range."""
 
 SPARE_PENALTY = 8.0
-"""Bits by which a code that nothing needs is less likely than the one it is a copy of."""
+"""Extra bits of an unused code, compared with the code that it copies."""
 
 
 @dataclass(frozen=True)
 class LevelForm:
-    """A level: the scale it stands on, the first of its channels and their number."""
+    """A level: its scale, the first of its channels there, and the number of its channels."""
 
     scale: int
     start: int
@@ -43,18 +43,18 @@ class LevelForm:
 
     @property
     def slice(self) -> slice:
-        """Its channels."""
+        """The level's channels."""
         return slice(self.start, self.start + self.channels)
 
 
 class Pyramid(nn.Module):
     """Codes, priors and decoder.
 
-    shape : sizes
-    forms : levels in the order of coding
+    shape : sizes of the network
+    forms : levels in coding order
     codes : float [K, d] for each level
-    priors : LevelPrior of each level, in integer units from the start
-    scale : of pixels; once whole, outputs are its levels
+    priors : one LevelPrior for each level, in integer units from the start
+    scale : the scale of the pixels; once whole, outputs are its levels
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Pyramid(nn.Module):
         self.shape, self.scale = shape, scale
         self.forms = forms
         self.whole = False
-        self.sharpness = 1.0  # of the activation in floats: x * sigmoid(sharpness * x), which becomes a ReLU
+        self.sharpness = 1.0  # the activation in floats is x * sigmoid(sharpness * x); it approaches a ReLU
         self.codes = nn.ParameterList(codes)
         self.priors = nn.ModuleList(priors)
         stems = [
@@ -77,9 +77,9 @@ class Pyramid(nn.Module):
             * (2 / sum(shape.latents) / (9 if max(padding) else 1)) ** 0.5
             for latents, (kernel, padding) in zip(shape.latents, shape.stem_kernels, strict=True)
         ]
-        # [inputs, outputs, ky, kx] of the stems of all scales, then of the layers
+        # [inputs, outputs, ky, kx]: stems of all scales, then layers
         self.weights = nn.ParameterList([*stems, *map(_first_weight, shape.layers)])
-        # of the canvas, then of the layers
+        # canvas, then layers
         self.biases = nn.ParameterList(
             [torch.zeros(shape.widths[0]), *(torch.zeros(layer.outputs) for layer in shape.layers)]
         )
@@ -89,17 +89,17 @@ class Pyramid(nn.Module):
 
     @property
     def scales(self) -> int:
-        """Number of scales."""
+        """The number of scales."""
         return len(self.shape.strides)
 
     def shift(self, number: int) -> Tensor:
-        """Shifts of the canvas (0) and of the layers after it (1, 2, ...): whole numbers [outputs]."""
+        """Return the shifts of the canvas (0) or of a layer (1, 2, ...): whole numbers [outputs]."""
         value: Tensor = getattr(self, f"shift{number}")
         return value
 
     @property
     def unit_value(self) -> float:
-        """Integer units of a latent of 1."""
+        """The integer units of a latent of 1."""
         unit: Tensor = self.unit  # type: ignore[assignment]
         return float(unit)
 
@@ -109,7 +109,7 @@ class Pyramid(nn.Module):
         stored.fill_(unit)
 
     def prior(self, level: int) -> LevelPrior:
-        """The prior of a level."""
+        """Return the prior of a level."""
         prior: LevelPrior = self.priors[level]  # type: ignore[assignment]
         return prior
 
@@ -118,7 +118,7 @@ class Pyramid(nn.Module):
         return rounded(self.codes[level].clamp(-LARGEST_CODE, LARGEST_CODE)) if self.whole else self.codes[level]
 
     def empty_latents(self, images: int) -> list[Tensor]:
-        """Return latents of nothing: zeros [n, D, rows, columns] for each scale."""
+        """Return latents before the first token: zeros [n, D, rows, columns] for each scale."""
         device = self.biases[0].device
         return [
             torch.zeros(images, latents, *self.shape.grid(scale), device=device)
@@ -150,7 +150,7 @@ class Pyramid(nn.Module):
         return sums
 
     def _sums(self, values: Tensor, number: int) -> Tensor:
-        """Sums of the layer `number`, from 1 on."""
+        """Return the sums of layer `number`, from 1."""
         weight = self._weight(self.weights[self.scales + number - 1])
         bias = self._number(self.biases[number])
         if self.shape.layers[number - 1].kind == "conv":
@@ -169,7 +169,7 @@ class Pyramid(nn.Module):
         return activated(sums, self.shift(number), LARGEST_ACTIVATION)
 
     def latents_of(self, tokens: list[Tensor], levels: int | None = None) -> list[Tensor]:
-        """Return the latents of tokens (int64 [n, positions] for each level), of the first `levels` only."""
+        """Return the latents of tokens (int64 [n, positions] for each level), or of the first `levels` levels only."""
         latents = self.empty_latents(len(tokens[0]))
         for level in range(len(self.forms) if levels is None else levels):
             latents = self.added(latents, level, tokens[level])
@@ -184,21 +184,21 @@ class Pyramid(nn.Module):
         return torch.cat(parts, 1)
 
     def expected(self, before: list[Tensor], level: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the bits of every code at every place of a level [n, positions, K], and the latents after it.
+        """Return the bits of every code at every position of a level [n, positions, K], and the latents after it.
 
-        tokens : int64 [n, positions]; places see those before them. No gradient passes through what is seen
+        tokens : int64 [n, positions]; the context of a position has the earlier ones. Contexts pass no gradient
         """
         scale = self.forms[level].scale
         with torch.no_grad():
             after = self.added(before, level, tokens)
             empty = all(form.scale != scale for form in self.forms[:level])
-            seen = contexts(before, after[scale], scale, self.shape.strides, empty)
+            context = contexts(before, after[scale], scale, self.shape.strides, empty)
             if not self.whole:
-                seen = seen * self.unit_value
-        return self.prior(level).bits(seen), after
+                context = context * self.unit_value
+        return self.prior(level).bits(context), after
 
     def added(self, latents: list[Tensor], level: int, tokens: Tensor) -> list[Tensor]:
-        """Return the latents with a level's codes added."""
+        """Return the latents plus the codes of a level's tokens."""
         form = self.forms[level]
         values = self.code_values(level)[tokens]  # [n, positions, d]
         own = values.transpose(1, 2).reshape(len(values), form.channels, *self.shape.grid(form.scale))
@@ -208,7 +208,7 @@ class Pyramid(nn.Module):
         return [before + padded if scale == form.scale else each for scale, each in enumerate(latents)]
 
     def stored_weights(self) -> list[Tensor]:
-        """Return the arrays of weights whose bytes are on the bill."""
+        """Return the weights that `weight_bits` counts."""
         learned: list[Tensor] = [*self.weights] if self.whole else []
         for level in range(len(self.forms)):
             prior = self.prior(level)
@@ -217,7 +217,7 @@ class Pyramid(nn.Module):
         return learned
 
     def weight_bits(self) -> Tensor:
-        """Return about what the weights cost, in bits: that of a two-sided geometric distribution learned with them."""
+        """Return the approximate bits of the weights, coded by a two-sided geometric distribution fitted to them."""
         total = torch.zeros((), device=self.biases[0].device)
         for weight in self.stored_weights():
             magnitude = weight.abs().mean().clamp_min(0.05)
@@ -225,23 +225,23 @@ class Pyramid(nn.Module):
         return total
 
     def fitting_unit(self) -> float:
-        """Return the units of a latent of 1 that make the largest code `LARGEST_FIRST_CODE`.
+        """Return the integer units of a latent of 1 for which the largest code is `LARGEST_FIRST_CODE`.
 
-        Codes of zeros, as images that are all alike have, fit any unit.
+        If all images are alike, codes are zeros, which fit any unit.
         """
         largest = max(float(codes.detach().abs().max()) for codes in self.codes)
         return LARGEST_FIRST_CODE / max(largest, LEAST_LARGEST_CODE)
 
     @torch.no_grad()
-    def hold_two_codes(self) -> None:
-        """Give a pyramid of a single code a second one, which nothing needs: an archive has two codes at least."""
+    def ensure_two_codes(self) -> None:
+        """Give a pyramid with a single code a second, unused one: an archive has at least two codes."""
         if sum(len(codes) for codes in self.codes) < 2:
             self.codes[0] = nn.Parameter(self.codes[0].detach().repeat(2, 1))
             self.prior(0).select(torch.tensor([0, 0]), torch.tensor([0.0, SPARE_PENALTY]))
 
     @torch.no_grad()
     def make_whole(self, latents: list[Tensor]) -> float:
-        """Turn to integer units, with scales that fit `latents` (as tokens come to); return units of a latent of 1."""
+        """Change to integer units, with scales that fit `latents` of tokens; return the units of a latent of 1."""
         unit = self.fitting_unit()
         sums, inputs, scale_in = self.canvas_sums(latents), None, unit
         first = torch.stack([stem.abs().amax((0, 2, 3)) for stem in list(self.weights)[: self.scales]]).amax(0)
@@ -255,8 +255,8 @@ class Pyramid(nn.Module):
             factor = scale / scale_in * torch.exp2(shift)
             own = range(self.scales) if number == 0 else [self.scales + number - 1]
             inputs = F.relu(sums)  # before the weights of this layer change
-            for place in own:
-                self.weights[place].mul_(factor[:, None, None])
+            for index in own:
+                self.weights[index].mul_(factor[:, None, None])
             self.biases[number].mul_(factor * scale_in)
             self.shift(number).copy_(shift)
             scale_in = scale
@@ -278,7 +278,7 @@ class Pyramid(nn.Module):
 
 
 def _first_weight(layer: LayerShape) -> Tensor:
-    """Weights that leave the spread of values about as it is (He et al. 2015): [inputs, outputs, ky, kx]."""
+    """Return random weights [inputs, outputs, ky, kx] that roughly keep the variance of values (He et al. 2015)."""
     taps = layer.kernel[0] * layer.kernel[1] / (1 if layer.kind == "conv" else 4)
-    spread = math.sqrt(2 / (layer.inputs * taps))
-    return torch.randn(layer.inputs, layer.outputs, *layer.kernel) * spread
+    deviation = math.sqrt(2 / (layer.inputs * taps))
+    return torch.randn(layer.inputs, layer.outputs, *layer.kernel) * deviation

@@ -1,9 +1,9 @@
-"""The fit of a pyramid: encoder, codebooks, priors and decoder learn together, with the rate in the loop.
+"""One step of a pyramid's fit after another: encoder, codebooks, priors and decoder learn together, rate included.
 
-warm-up     encoder and decoder alone, latents as they are
-floats      tokens by distortion + price * bits; codes follow the latents they serve (van den Oord et al. 2017, A.1)
-            and are added and removed as they pay; the price of a bit rises until the goal is met
-integers    the same in the file's integers, codes by gradient; weights shrink while that saves bytes
+warm-up     encoder and decoder alone, without codes
+floats      tokens by distortion + price * bits; codes follow their latents (van den Oord et al. 2017, A.1), are added
+            while they pay, and removed when they do not; the price of a bit rises until the goal is met
+integers    the same in the archive's integers; codes learn by gradient; weights shrink while that saves bytes
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from smalti.training.common.distributed import ALONE, ProcessGroup
-from smalti.training.pyramid.assign import assign, curvatures
+from smalti.training.pyramid.assign import CodeUse, assign, curvatures
 from smalti.training.pyramid.codebooks import UseTotals, distinct, few_different, kmeans, resized
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.learned_pyramid import Pyramid
@@ -24,39 +24,39 @@ __all__ = ["FitPlan", "Learner", "StepMeasure", "gradients", "mean_part"]
 LEARNING_RATE = 1.5e-3
 PRIOR_RATE = 2e-2
 WHOLE_RATE = 1.5e-2
-"""Steps of priors, and of whole weights, relative to the mean size of their arrays."""
+"""Learning rates of priors, and of weights once whole, relative to the mean magnitude of their arrays."""
 
 COMMITMENT = 1.0
 LARGE_CHANGES = 1.5
-"""What a change from what is wanted to a code adds to the error, to one of what a small change lets expect: 1.4 to 1.5
-in fits of digits, since pixels that were cut off at black and white come into play."""
+"""The error that a change from latents to a code adds, divided by the prediction from small changes: 1.4 to 1.5 in fits
+of digits, since pixels that were clipped to black or white then change too."""
 
 LEAST_WEIGHT = 1e-12
-"""Distortion of a squared unit of a channel that changes nothing, as where images are cut off at black or white."""
+"""The least distortion of a squared unit, for channels without effect, as if pixels are clipped to black or white."""
 
 CODE_DECAY = 0.99
 PROBE_EVERY = 20
 COUNT_EVERY = 4
-"""Steps between two that count how codes serve."""
+"""Steps from one count of the use of codes to the next."""
 
 LARGEST_GRADIENT = 50.0
 LEAST_WARM_UP = 150
 LEAST_BETWEEN_CHANGES = 80
 SHARPEST = 20.0
-"""Activations are smooth at first, which learns faster, and all but ReLUs when integers begin."""
+"""The final sharpness. Activations are smooth at first, which learns faster, and nearly ReLUs when integers begin."""
 
 FIRST_CODES = 64
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """Steps of a fit.
+    """The schedule of a fit, in steps.
 
-    steps : all of them
-    warm_up : those before there are codes
-    whole : the first in integers
-    resize_every : between changes of the codebooks
-    grow_until : after which none grows any more
+    steps : number of all steps
+    warm_up : number of steps before the first codes
+    whole : the first step in integers
+    resize_every : steps from one change of the codebooks to the next
+    grow_until : the step from which codebooks no longer grow
     """
 
     steps: int
@@ -66,13 +66,13 @@ class FitPlan:
     grow_until: int
 
     def resizes(self, step: int) -> bool:
-        """Whether codebooks change before a step: not in the last tenth, where priors settle."""
+        """Return whether codebooks change before a step: never in the last tenth, where priors settle."""
         since = step - self.warm_up
         return since > 0 and since % self.resize_every == 0 and step < 0.9 * self.steps
 
     @classmethod
     def of(cls, steps: int, steps_per_epoch: int) -> "FitPlan":
-        """A plan of so many steps."""
+        """Return the plan for a number of steps."""
         warm_up = min(steps // 12, max(LEAST_WARM_UP, steps_per_epoch))
         resize_every = max(LEAST_BETWEEN_CHANGES, steps // 25)
         return cls(steps, warm_up, steps * 65 // 100, resize_every, steps // 2)
@@ -80,26 +80,27 @@ class FitPlan:
 
 @dataclass(frozen=True)
 class StepMeasure:
-    """Squared error and bits of an image, means over a batch."""
+    """The squared error and the bits of an image, as means over a batch."""
 
     sse: float
     bits: float
 
 
 class Learner:
-    """What learns, and how far it is.
+    """The state of a fit between two steps: networks, optimiser, use of codes, price of a bit.
 
-    images : of the collection, over which the model's own bits are shared out
-    likely_price : squared error of an image that a bit is about worth
-    goal_sse : squared error of an image to be met (pixels scaled to 0..1), or None with
-    goal_bits : the bits of an image to be met
-    most_codes : of a level, if codebooks size themselves
-    codes : K of every level if codebooks are not to size themselves
+    images : number of images of the collection, which share the model's own bits
+    likely_price : estimated squared error of an image that one bit is worth
+    goal_sse : squared error of an image to reach (pixels scaled to 0..1); None if the goal is in bits
+    goal_bits : bits of an image to reach; None if the goal is an error
+    most_codes : the most codes of a level, if codebooks find their own size
+    codes : K of every level; None for codebooks that find their own size
     rate_aware, shrink_weights : as in PyramidSettings
-    group : the ranks that learn the same together, each from its part of every batch
+    group : the ranks that learn together, each from its part of every batch
 
-    Copies of a few images (`copies`, known from the first codes on) keep a code each at the first price of a bit: codes
-    that are alike spare each other, so that all would be removed together, and there is no rate to trade for error.
+    If the images are copies of a few (`copies`, known from the first codes on), each of these keeps a code at the first
+    price of a bit. Codes that are alike can replace each other, so that all would be removed at once; and there is no
+    rate to trade for error.
     """
 
     def __init__(
@@ -134,21 +135,21 @@ class Learner:
         self.optimizer = self._new_optimizer()
 
     def step(self, batch: Tensor, images: int) -> StepMeasure:
-        """Learn from images float [n, C, H, W]: of the `images` of a batch, this rank's part."""
-        self._turn(batch)
+        """Learn from float [n, C, H, W], this rank's part of a batch of `images` images, and measure the batch."""
+        self._change_stage(batch)
         self.pyramid.sharpness = SHARPEST ** min(1.0, self.done / max(1, self.plan.whole))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(group["highest"], self.done, self.plan.steps)
         batch = batch.contiguous(memory_format=torch.channels_last)
-        wanted = self.encoder(batch)
+        targets = self.encoder(batch)
         if self.pyramid.whole:
-            wanted = [self.pyramid.unit_value * scale for scale in wanted]
+            targets = [self.pyramid.unit_value * scale for scale in targets]
         if self.done < self.plan.warm_up:
-            passed, bits, extra = wanted, torch.zeros(()), torch.zeros(())
+            latents, bits, commitment = targets, torch.zeros(()), torch.zeros(())
         else:
-            passed, bits, extra = self._quantised(wanted, images)
-        sse = mean_part((self.pyramid.decode(passed) - batch).square().sum((1, 2, 3)), images)
-        loss = sse + self.trade_off.price * bits + extra
+            latents, bits, commitment = self._quantised(targets, images)
+        sse = mean_part((self.pyramid.decode(latents) - batch).square().sum((1, 2, 3)), images)
+        loss = sse + self.trade_off.price * bits + commitment
         if self.shrink_weights:
             loss = loss + self.trade_off.price / self.images / self.group.size * self.pyramid.weight_bits()
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,46 +159,45 @@ class Learner:
         nn.utils.clip_grad_norm_(self.encoder.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
         if self.done % PROBE_EVERY == 0:
-            self._probe(passed, images)
+            self._probe(latents, images)
         self.done += 1
         measured = StepMeasure(float(measures[0]), float(measures[1]))
         self._observe(measured)
         return measured
 
-    def _quantised(self, wanted: list[Tensor], images: int) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Latents that are decoded, bits of an image, and what keeps the encoder near its codes."""
+    def _quantised(self, targets: list[Tensor], images: int) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the latents to decode, the bits of an image, and the loss that holds the encoder near its codes."""
         price = self.trade_off.price if self.rate_aware else 0.0
         counted = self.done % COUNT_EVERY == 0
-        found = assign(self.pyramid, [scale.detach() for scale in wanted], self.weights, price, counted)
+        found = assign(self.pyramid, [scale.detach() for scale in targets], self.weights, price, counted)
         if counted or not self.pyramid.whole:
             self.group.add_up([values for use in found.uses for values in vars(use).values()])
         for total, use in zip(self.totals, found.uses, strict=True):
             if counted:
                 total.add(use, images)
         if not self.pyramid.whole:
-            self._follow(found.uses)
+            self._move_codes(found.uses)
         latents = self.pyramid.latents_of(found.tokens) if self.pyramid.whole else found.latents
-        passed = [want - want.detach() + scale for want, scale in zip(wanted, latents, strict=True)]
+        through = [target - target.detach() + scale for target, scale in zip(targets, latents, strict=True)]
         bits = mean_part(self.pyramid.bits_of(found.tokens).sum(1), images)
         commitment = [
-            mean_part(((want - scale.detach()).square() * weight[:, None, None]).sum((1, 2, 3)), images)
-            for want, scale, weight in zip(wanted, latents, self.weights, strict=True)
+            mean_part(((target - scale.detach()).square() * weight[:, None, None]).sum((1, 2, 3)), images)
+            for target, scale, weight in zip(targets, latents, self.weights, strict=True)
         ]
-        return passed, bits, COMMITMENT * torch.stack(commitment).sum()
+        return through, bits, COMMITMENT * torch.stack(commitment).sum()
 
     @torch.no_grad()
-    def _follow(self, uses: list[Any]) -> None:
-        """Move codes to the running means of what they serve."""
+    def _move_codes(self, uses: list[CodeUse]) -> None:
+        """Move codes to the running means of their latents."""
         for level, use in enumerate(uses):
-            self.counts[level].lerp_(use.count, 1 - CODE_DECAY)
-            self.sums[level].lerp_(use.sums, 1 - CODE_DECAY)
-            used = self.counts[level] > 1e-3
-            self.pyramid.codes[level].data[used] = (self.sums[level] / self.counts[level].clamp_min(1e-3)[:, None])[
-                used
-            ]
+            counts, sums = self.counts[level], self.sums[level]
+            counts.lerp_(use.count, 1 - CODE_DECAY)
+            sums.lerp_(use.sums, 1 - CODE_DECAY)
+            used = counts > 1e-3
+            self.pyramid.codes[level].data[used] = (sums / counts.clamp_min(1e-3)[:, None])[used]
 
-    def _turn(self, batch: Tensor) -> None:
-        """What is due before a step: codebooks, integers, changes of the codebooks."""
+    def _change_stage(self, batch: Tensor) -> None:
+        """Do the changes that the plan has before this step: first codes, integers, or new sizes of codebooks."""
         if self.done == self.plan.warm_up:
             self._start_codes(batch)
         elif self.done == self.plan.whole:
@@ -207,7 +207,7 @@ class Learner:
 
     @torch.no_grad()
     def _start_codes(self, batch: Tensor) -> None:
-        """Begin with the centres of a sample's latents."""
+        """Set the first codes: the centres of a batch's latents."""
         generator = torch.Generator().manual_seed(self.done)
         left = [self.group.gather(scale).clone() for scale in self.encoder(batch)]
         self.copies = self.fixed_codes is None and few_different(left)
@@ -228,8 +228,7 @@ class Learner:
 
     @torch.no_grad()
     def _become_whole(self, batch: Tensor) -> None:
-        wanted = self.encoder(batch)
-        found = assign(self.pyramid, wanted, self.weights, self.trade_off.price)
+        found = assign(self.pyramid, self.encoder(batch), self.weights, self.trade_off.price)
         unit = self.pyramid.make_whole([self.group.gather(scale) for scale in found.latents])
         shared = torch.tensor([unit], dtype=torch.float64)
         self.group.broadcast([shared, *self.pyramid.state_dict().values()])
@@ -238,7 +237,7 @@ class Learner:
 
     @torch.no_grad()
     def _resize(self, grow: bool) -> None:
-        """Add and remove codes as they pay."""
+        """Add codes that pay, if `grow`, and remove codes that do not."""
         for level, form in enumerate(self.pyramid.forms):
             codes, prior = self.pyramid.codes[level].detach(), self.pyramid.prior(level)
             hidden = prior.bias1.shape[1] if prior.features else prior.bias2.shape[0]
@@ -258,16 +257,16 @@ class Learner:
         self.pyramid.prior(level).select(sources, penalties)
 
     def renew_optimizer(self, keep_moments: bool = True) -> None:
-        """Begin the optimiser anew with the arrays as they are now, and count uses from 0.
+        """Make a new optimiser for the current arrays, and count uses from 0.
 
-        keep_moments : whether arrays that are the same go on as they were; not where their units have changed
+        keep_moments : whether arrays that are still the same keep their moments; False if their units have changed
         """
         old = self.optimizer
         self.optimizer = self._new_optimizer()
         if keep_moments:
-            kept = {id(weight) for group in self.optimizer.param_groups for weight in group["params"]}
+            current = {id(weight) for group in self.optimizer.param_groups for weight in group["params"]}
             for parameter, state in old.state.items():
-                if id(parameter) in kept:
+                if id(parameter) in current:
                     self.optimizer.state[parameter] = state
         self._begin_counting()
 
@@ -275,7 +274,7 @@ class Learner:
         self.totals = [UseTotals(len(codes)) for codes in self.pyramid.codes]
 
     def _new_optimizer(self) -> torch.optim.Adam:
-        """Return an optimiser of all that is learned now, its steps relative to the size of what they change."""
+        """Return an optimiser of all arrays that learn now, with rates relative to the magnitude of each array."""
         whole = self.pyramid.whole
         groups: list[dict[str, Any]] = [{"params": list(self.encoder.parameters()), "highest": LEARNING_RATE}]
         for parameter in [*self.pyramid.weights, *self.pyramid.biases]:
@@ -313,11 +312,11 @@ class Learner:
 
 
 def gradients(optimizer: torch.optim.Adam) -> list[Tensor]:
-    """Return the gradients that an optimiser is about to follow."""
+    """Return the gradients of all arrays of an optimiser."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def mean_part(values: Tensor, images: int) -> Tensor:
-    """A rank's share of the mean over a batch: of values [n] for some of its `images`."""
+    """Return a rank's share of the mean over a batch of `images` images, from its own values [n]."""
     return values.mean() * (len(values) / images) if len(values) else values.sum()

@@ -1,4 +1,4 @@
-"""A pyramid that was fitted: what encodes other images of its kind, and its file."""
+"""The fitted model of the profiles `compact` and `fine`: encoder, pyramid, record of the fit, and the model file."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 from smalti.errors import ModelError, UsageError
 from smalti.images.source import ImageSource, refuse_skipped
 from smalti.training.common.scaling import PixelScale
-from smalti.training.common.tensors import read_tensors, write_tensors
+from smalti.training.common.tensors import read_tensors, with_prefix, without_prefix, write_tensors
 from smalti.training.common.training_images import TrainingImages
 from smalti.training.observer import Observer
 from smalti.training.pyramid.assign import assign
@@ -32,13 +32,13 @@ PYRAMID_VERSION = 1
 
 @dataclass(frozen=True)
 class PyramidModel:
-    """Encoder and pyramid, in the file's integers: a FittedModel of the profiles `compact` and `fine`.
+    """Encoder and pyramid, in the archive's integers: a FittedModel of the profiles `compact` and `fine`.
 
     weights : distortion of a squared unit of each latent, [D] for each scale
-    price : squared error of an image that a bit was worth at the end of the fit
-    levels : of each scale
-    provenance : what it was fitted on and with, for people
-    history : figures of the fit
+    price : squared error of an image that one bit was worth at the end of the fit
+    levels : number of levels of each scale
+    provenance : source, number of images, software versions, for people
+    history : one PyramidReport as a dictionary for each report
     """
 
     encoder: PyramidEncoder
@@ -52,28 +52,28 @@ class PyramidModel:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of the images it takes."""
+        """(H, W, C) of the images it can encode."""
         return self.pyramid.shape.image_shape
 
     @property
     def scale(self) -> PixelScale:
-        """Of the pixels of the images it takes."""
+        """The scale of its pixels."""
         return self.pyramid.scale
 
     @property
     def codebook_size(self) -> int:
-        """Codes of all levels."""
+        """The number of codes, of all levels together."""
         return sum(len(codes) for codes in self.pyramid.codes)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of the pyramid's numbers."""
+        """Return the SHA-256 of the pyramid's numbers."""
         digest = hashlib.sha256()
         for name, value in sorted(self.pyramid.state_dict().items()):
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
-        """Return whether it encodes images of that shape and type: those of the fit alone."""
+        """Return whether the model can encode such images: only those with the shape and dtype of the fit."""
         return image_shape == self.image_shape and np.dtype(dtype) == self.scale.dtype
 
     def check_request(self, request: EncodeRequest) -> None:
@@ -83,27 +83,27 @@ class PyramidModel:
 
     @torch.no_grad()
     def tokens(self, images: Tensor, price: float | None = None) -> list[Tensor]:
-        """Return tokens of images float [n, C, H, W] in [0, 1]: int64 [n, positions] for each level.
+        """Return the tokens of images float [n, C, H, W] in [0, 1]: int64 [n, positions] for each level.
 
-        price : squared error of an image that a bit is worth; None for the model's own
+        price : squared error of an image that one bit is worth; None for the model's own
         """
-        wanted = [self.pyramid.unit_value * scale for scale in self.encoder(images)]
+        targets = [self.pyramid.unit_value * scale for scale in self.encoder(images)]
         used = self.price if price is None else price
-        return assign(self.pyramid, wanted, self.weights, used if self.settings.rate_aware else 0.0).tokens
+        return assign(self.pyramid, targets, self.weights, used if self.settings.rate_aware else 0.0).tokens
 
     def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
-        """Return the tokens of a source's images; all of them are chosen before the first is handed out.
+        """Return the tokens of a source's images. All are chosen before the first batch is returned.
 
-        If the model goes into the archive with these images alone, it learns from their tokens, in place.
+        If the archive is for these images alone, the model also learns from their tokens, in place.
         """
         self.check_request(request)
         images = TrainingImages(source, self.scale, request.beside)
         if request.strict:
-            refuse_skipped(source.description, source.skipped)  # all images were read, the long work has not begun
+            refuse_skipped(source.description, source.skipped)  # now, before the long work begins
         return encode_pyramid(self, images, source, request, observer)
 
     def archive_provenance(self) -> tuple[tuple[str, str], ...]:
-        """Return what an archive says of the model, as sorted pairs of strings."""
+        """Return the model's provenance for an archive, as sorted pairs of strings."""
         pairs = {
             "fitted_on": str(self.provenance.get("source", "unknown")),
             "fitted_images": str(self.provenance.get("images", "unknown")),
@@ -114,17 +114,17 @@ class PyramidModel:
         return tuple(sorted(pairs.items()))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is known of the fit."""
+        """Return the record of the fit."""
         return {"settings": self.settings.to_json(), "provenance": self.provenance, "history": self.history}
 
     def size_words(self) -> str:
-        """Return how many codes it has."""
+        """Return the number of codes in words."""
         return f"{self.codebook_size:,} codes"
 
     def save(self, path: Path) -> None:
-        """Write the model to one safetensors file with its description in it as JSON."""
-        tensors = {f"encoder.{name}": value for name, value in self.encoder.state_dict().items()}
-        tensors |= {f"pyramid.{name}": value for name, value in self.pyramid.state_dict().items()}
+        """Write the model to one safetensors file that holds its description as JSON."""
+        tensors = with_prefix("encoder.", self.encoder.state_dict())
+        tensors |= with_prefix("pyramid.", self.pyramid.state_dict())
         tensors |= {f"weight.{scale}": value for scale, value in enumerate(self.weights)}
         shape = self.pyramid.shape
         description = {
@@ -148,7 +148,7 @@ class PyramidModel:
 
     @classmethod
     def load(cls, path: Path) -> "PyramidModel":
-        """Read a model; ModelError if the file is missing, foreign, damaged or of another version."""
+        """Read a model; ModelError if the file is missing, foreign, damaged or has another version."""
         tensors, found = read_tensors(path, "model", "make one with smalti fit")
         if found.get("format") != PYRAMID_FORMAT or found.get("version") != PYRAMID_VERSION:
             raise ModelError(f"{path} is no model that this release reads; fit it anew")
@@ -162,21 +162,17 @@ class PyramidModel:
                 tuple(found["latents"]),
                 tuple(found["widths"]),
                 bool(found["mixing"]),
-                bool(found.get("sliced", False)),  # models of version 1 were written before there was a choice
+                bool(found.get("sliced", False)),  # the first models of version 1 lack the entry
             )
             levels = tuple(found["levels"])
             scale = PixelScale.from_json(found.get("scale"))
             pyramid = make_pyramid(shape, levels, found["codes"], settings.conditional, settings.seed, scale)
-            pyramid.load_state_dict(_part(tensors, "pyramid."))
+            pyramid.load_state_dict(without_prefix("pyramid.", tensors))
             encoder = PyramidEncoder(shape)
-            encoder.load_state_dict(_part(tensors, "encoder."))
+            encoder.load_state_dict(without_prefix("encoder.", tensors))
             weights = [tensors[f"weight.{scale}"] for scale in range(len(strides))]
             price, provenance, history = float(found["price"]), dict(found["provenance"]), list(found["history"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: what it says of itself cannot be read ({error}); fit it anew") from error
         pyramid.set_whole()
         return cls(encoder.eval(), pyramid.eval(), weights, price, levels, settings, provenance, history)
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

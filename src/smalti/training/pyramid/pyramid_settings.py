@@ -1,16 +1,14 @@
-"""What a fit of a pyramid is asked for, and the effort that goes into it.
+"""The settings of a fit of a pyramid, its efforts, and the geometry of the network.
 
-The geometry of a pyramid: canvas, scales of latents, and the layers that take the canvas to pixels.
-
-The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. Transposed convolutions of stride 2 lead from it
-to the pixels (with `mixing`, a convolution of 3 x 3 comes first, so that cells know of their neighbours). Where a side
-is odd on the way, a kernel of 3 instead of 4 makes it so, and nothing is cropped. Latents stand on scales: one that
-covers a block of cells by one vector (the whole canvas, if it is small), for what images have in common as wholes, and
-one with a vector at each cell, for detail.
+The canvas has one cell for each 8 (or 4) pixels of a side, rounded up. Transposed convolutions of stride 2 lead from
+the canvas to the pixels. With `mixing`, a convolution of 3 x 3 comes first, so that cells see their neighbours. Where a
+layer's output has an odd side, its kernel is 3 instead of 4, so that nothing is cropped. Latents have scales: a coarse
+one, with one vector for a block of cells (the whole canvas, if it is small), for what images have in common; and a fine
+one, with one vector for each cell, for detail.
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,17 +20,17 @@ __all__ = ["DEFAULT_EFFORT", "DEFAULT_MSE", "EFFORTS", "Effort", "LayerShape", "
 
 DEFAULT_EFFORT = 5
 DEFAULT_MSE = {"compact": 0.0094, "fine": 0.002}
-"""What the profiles aim at if nothing is asked for: the study's own quality, and about a fifth of its error."""
+"""The goals of the profiles, if the user gives none: the study's own quality, and about a fifth of its error."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a fit may take.
+    """The work of a fit.
 
-    steps : of a fit of images of 28 x 28, in batches of 128; larger images cost more and see fewer
-    rounds : of the search for better tokens
-    refits : how often, at the end of a fit, decoder and prior learn from tokens that were searched for; a model that is
-        adapted to other images does so too, and one that packs its own images once more
+    steps : steps of a fit of 28 x 28 images, in batches of 128; larger images cost more and get fewer steps
+    rounds : rounds of the search for better tokens
+    refits : how often decoder and prior learn from the tokens of a search: at the end of a fit, when a model is adapted
+        to other images, and once more when it packs the images of its fit
     """
 
     steps: int
@@ -58,16 +56,16 @@ EFFORTS = (
 class PyramidSettings:
     """A fit of the profile `compact` or `fine`.
 
-    goal : what the collection is to come to
+    goal : the quality or size of the collection
     effort : 0 to 9
-    codes : None for codebooks that size themselves, else K for every level
+    codes : K of every level; None for codebooks that find their own size
 
-    The remaining ones switch a part off or on, to measure what it brings (`benchmarks/ablation.py`):
+    The others switch one part on or off, to measure its effect (`benchmarks/ablation.py`):
 
-    coarse : whether there is a scale above the finest one
-    mixing : whether the decoder's cells see their neighbours before they grow
-    rate_aware : whether tokens are chosen by rate too, or by distortion alone
-    conditional : whether the prior looks at what was decoded before
+    coarse : whether there is a coarse scale
+    mixing : whether the decoder's cells see their neighbours on the canvas
+    rate_aware : whether tokens are chosen by distortion and rate, or by distortion alone
+    conditional : whether the prior sees earlier tokens
     shrink_weights : whether weights shrink where that saves bytes
     """
 
@@ -89,12 +87,12 @@ class PyramidSettings:
             raise UsageError(f"seed must not be negative, not {self.seed}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary that `from_json` turns back into equal settings."""
+        """Return a plain dictionary, from which `from_json` makes equal settings."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "PyramidSettings":
-        """Return the settings in a dictionary from `to_json`; ModelError if it holds anything else."""
+        """Return the settings in a dictionary of `to_json`; ModelError for anything else."""
         try:
             return cls(**{**stored, "goal": Goal(**stored["goal"])})
         except (TypeError, KeyError, UsageError) as error:
@@ -102,16 +100,16 @@ class PyramidSettings:
 
 
 WHOLE = (1, 2, 3, 4, 5, 6, 7, 8)
-"""Sides of a canvas that one vector covers."""
+"""Sides of a canvas that one vector of the coarse scale covers."""
 
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """A layer from the canvas to the pixels, of padding 1.
+    """A layer between canvas and pixels, with a padding of 1.
 
-    kind : "conv" (3 x 3, stride 1) or "up", a transposed convolution of stride 2 and a kernel of 3 or 4 along each axis
+    kind : "conv" (3 x 3, stride 1), or "up": a transposed convolution of stride 2, with a kernel of 3 or 4 on each axis
     """
 
     kind: Literal["conv", "up"]
@@ -125,13 +123,13 @@ class PyramidShape:
     """All sizes of a pyramid network.
 
     image_shape : (H, W, C)
-    strides : of each scale, in cells of the canvas, coarse to fine
-    latents : channels of each scale, as many as `strides`
-    widths : channels of the canvas, and after each transposed convolution but the last: a cell of the canvas is
+    strides : the stride of each scale in cells of the canvas, coarse to fine
+    latents : the channels of each scale
+    widths : channels of the canvas, then after each transposed convolution except the last; a cell of the canvas is
         2**len(widths) pixels wide
-    mixing : whether cells see their neighbours before they grow: by stems of 3 x 3, and a convolution of 3 x 3
-    sliced : whether the levels of a scale share its channels out (product quantisation; Jégou, Douze & Schmid 2011),
-        instead of each adding to all of them (residual quantisation)
+    mixing : whether cells see their neighbours on the canvas, by stems of 3 x 3 and a convolution of 3 x 3
+    sliced : whether the levels of a scale divide its channels among them (product quantisation; Jégou, Douze & Schmid
+        2011), or each adds to all channels (residual quantisation)
     """
 
     image_shape: tuple[int, int, int]
@@ -150,32 +148,35 @@ class PyramidShape:
 
     @property
     def cell(self) -> int:
-        """Pixels of a side to one cell of the canvas."""
+        """The side of a canvas cell in pixels."""
         return int(2 ** len(self.widths))
 
     @property
     def canvas(self) -> Pair:
-        """Rows and columns of the canvas."""
+        """The rows and columns of the canvas."""
         return self._sides(0)[0], self._sides(1)[0]
 
     @property
     def padded(self) -> Pair:
-        """Rows and columns that an encoder pads images to."""
+        """The rows and columns of images after an encoder's padding."""
         return self.canvas[0] * self.cell, self.canvas[1] * self.cell
 
     def grid(self, scale: int) -> Pair:
-        """Rows and columns of a scale."""
+        """Return the rows and columns of a scale."""
         (rows, columns), (down, across) = self.canvas, self.strides[scale]
         return rows // down, columns // across
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Places of each scale."""
+        """The number of positions of each scale."""
         return tuple(math.prod(self.grid(scale)) for scale in range(len(self.strides)))
 
     @property
     def stem_kernels(self) -> tuple[tuple[Pair, Pair], ...]:
-        """Kernel and padding of what brings each scale to the canvas; along sides of stride 1 neighbours join in."""
+        """The kernel and padding of each scale's stem, which maps it to the canvas.
+
+        With `mixing`, neighbours take part along axes of stride 1.
+        """
         near = (3, 1) if self.mixing else (1, 0)
         sides = [[near if step == 1 else (step, 0) for step in stride] for stride in self.strides]
         return tuple(((down[0], across[0]), (down[1], across[1])) for down, across in sides)
@@ -194,14 +195,14 @@ class PyramidShape:
 
     @property
     def weights(self) -> int:
-        """Weights of the decoder."""
+        """The number of weights of the decoder."""
         stems = zip(self.latents, self.stem_kernels, strict=True)
         stem_weights = sum(latents * math.prod(kernel) * self.widths[0] for latents, (kernel, _) in stems)
         return stem_weights + sum(layer.inputs * layer.outputs * math.prod(layer.kernel) for layer in self.layers)
 
     @property
     def operations(self) -> int:
-        """Multiplications that decoding an image takes."""
+        """The number of multiplications to decode an image."""
         total = math.prod(self.canvas) * (9 if self.mixing else 1) * sum(self.latents) * self.widths[0]
         rows, columns = self._sides(0), self._sides(1)
         for number, layer in enumerate(self.layers):
@@ -209,20 +210,14 @@ class PyramidShape:
             total += rows[step] * columns[step] * layer.inputs * layer.outputs * math.prod(layer.kernel)
         return total
 
-    def with_latents(self, latents: tuple[int, ...]) -> "PyramidShape":
-        """The same shape with other channels of latents; scales of none are left out."""
-        kept = [scale for scale, channels in enumerate(latents) if channels]
-        strides = tuple(self.strides[scale] for scale in kept)
-        return replace(self, strides=strides, latents=tuple(latents[scale] for scale in kept))
-
     @staticmethod
     def strides_for(image_shape: tuple[int, int, int], cell: int) -> tuple[Pair, ...]:
-        """The strides of the scales for images of a shape: one scale if a vector covers a single cell, else two."""
+        """Return the strides of the scales for images of a shape: one scale if the canvas is one cell, else two."""
         coarse = _coarse(-(-image_shape[0] // cell)), _coarse(-(-image_shape[1] // cell))
         return (coarse, (1, 1)) if coarse != (1, 1) else ((1, 1),)
 
     def _sides(self, axis: int) -> list[int]:
-        """A side after all halvings, each rounded up, and then after one fewer each, up to the image's own."""
+        """Return the sides of an axis from the canvas to the image: each is half of the next, rounded up."""
         sides = [self.image_shape[axis]]
         for _ in self.widths:
             sides.insert(0, -(-sides[0] // 2))
@@ -234,5 +229,5 @@ def _kernel(sides: list[int], step: int) -> int:
 
 
 def _coarse(cells: int) -> int:
-    """The coarse stride along a side: it divides the side, so that no vector reaches beyond the canvas."""
+    """Return the coarse stride for a side of the canvas: it divides the side, so that no vector reaches beyond."""
     return cells if cells in WHOLE else next((stride for stride in (8, 7, 6, 5, 4, 3, 2) if cells % stride == 0), 1)

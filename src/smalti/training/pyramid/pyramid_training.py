@@ -1,4 +1,4 @@
-"""The profiles `compact` and `fine`: pyramids, as a kind of model."""
+"""The profiles `compact` and `fine` as a kind of model."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["PyramidTraining"]
 
 
 class PyramidTraining:
-    """Models of several levels of tokens. See TrainingKind."""
+    """The TrainingKind of models with several levels of tokens."""
 
     profiles = tuple(DEFAULT_MSE)
     model_format = PYRAMID_FORMAT
@@ -47,7 +47,7 @@ class PyramidTraining:
     def fit(
         self, source: ImageSource, settings: FittedSettings, options: FitOptions, observer: Observer
     ) -> FittedModel:
-        """Fit a pyramid; UsageError for images to measure on."""
+        """Fit a pyramid; UsageError for validation images."""
         assert isinstance(settings, PyramidSettings)
         if options.validation is not None:
             raise UsageError("--validation is for the profile paper")
@@ -67,5 +67,5 @@ class PyramidTraining:
         )
 
     def load(self, path: Path, device: str) -> FittedModel:
-        """Read a model; it encodes on the CPU, whatever the device. ModelError if the file is damaged or foreign."""
+        """Read a model, which encodes on the CPU for any device; ModelError if the file is damaged or foreign."""
         return PyramidModel.load(path)

@@ -1,9 +1,9 @@
-"""Searching for better tokens, image by image, against the decoder and the prior that the file will hold.
+"""The search for better tokens, image by image, with the archive's decoder and prior.
 
-A gradient tells how the squared error would change with each latent, the diagonal of the Gauss-Newton matrix how fast
-the gradient itself does. So the outcome of every single change of a token can be foretold; the most promising changes
-are decoded, and the best one stays if it lowers squared error + price * bits. (Analysis by synthesis: the encoder is
-not stored, so it may take its time.)
+The gradient predicts how the squared error changes with each latent; the diagonal of the Gauss-Newton matrix predicts
+how the gradient itself changes. Together they predict the effect of every change of a single token. The most promising
+changes are decoded, and the best one stays if it lowers squared error + price * bits. (Analysis by synthesis: only the
+encoder searches, so a slow search costs readers nothing.)
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from smalti.training.pyramid.learned_pyramid import Pyramid
 __all__ = ["SearchState", "improve", "measure"]
 
 SINGLE_CHANGES = 2
-"""Foretold changes that are decoded in a round, each by itself; many changes at once are one more."""
+"""Predicted changes to decode in a round, each alone. One more candidate makes many changes at once."""
 
 PATIENCE = 2
-"""Rounds without a better outcome after which an image is left as it is."""
+"""Rounds without improvement after which the search skips an image."""
 
 
 @dataclass
 class SearchState:
-    """Tokens of some images and what they come to. sse, bits : [n]"""
+    """Tokens of some images, int64 [n, positions] for each level, with their squared errors and bits, [n] each."""
 
     tokens: list[Tensor]
     sse: Tensor
@@ -34,14 +34,14 @@ class SearchState:
         """Squared error + price * bits, [n]."""
         return self.sse + price * self.bits
 
-    def rows(self, which: Tensor) -> "SearchState":
-        """Return some of the images."""
-        return SearchState([level[which] for level in self.tokens], self.sse[which], self.bits[which])
+    def rows(self, indices: Tensor) -> "SearchState":
+        """Return the state of some images."""
+        return SearchState([level[indices] for level in self.tokens], self.sse[indices], self.bits[indices])
 
 
 @torch.no_grad()
 def measure(pyramid: Pyramid, images: Tensor, tokens: list[Tensor]) -> SearchState:
-    """Decode tokens and count their bits."""
+    """Return the state of tokens: decode them and count their bits."""
     decoded = pyramid.decode(pyramid.latents_of(tokens))
     return SearchState(tokens, (decoded - images).square().sum((1, 2, 3)), pyramid.bits_of(tokens).sum(1))
 
@@ -59,7 +59,7 @@ def improve(
 
     images : [n, C, H, W] in [0, 1]
     weights : distortion of a squared unit of each channel, [D] for each scale
-    rounds : changes that an image may see
+    rounds : the most changes of an image
     """
     state = SearchState([level.clone() for level in state.tokens], state.sse.clone(), state.bits.clone())
     failures = torch.zeros(len(images), dtype=torch.int64)
@@ -67,8 +67,7 @@ def improve(
         active = torch.nonzero(failures < PATIENCE)[:, 0]
         if not len(active):
             break
-        part, here = state.rows(active), images[active]
-        better, found = _round(pyramid, here, part, weights, price, number, generator)
+        better, found = _round(pyramid, images[active], state.rows(active), weights, price, number, generator)
         failures[active] += 1
         rows = active[better]
         failures[rows] = 0
@@ -87,11 +86,11 @@ def _round(
     number: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, SearchState]:
-    """Try the most promising changes; return which images are better, and the best outcome of each."""
-    foretold = _foretold(pyramid, images, state.tokens, weights, price)
+    """Try the most promising changes; return which images improve, and the best state of each."""
+    predicted = _predicted_costs(pyramid, images, state.tokens, weights, price)
     best, best_cost = state, state.cost(price)
     better = torch.zeros(len(images), dtype=torch.bool)
-    for tokens in _candidates(foretold, state.tokens, number, generator):
+    for tokens in _candidates(predicted, state.tokens, number, generator):
         trial = measure(pyramid, images, tokens)
         cost = trial.cost(price)
         improved = cost < best_cost - 1e-6
@@ -104,10 +103,10 @@ def _round(
     return better, best
 
 
-def _foretold(
+def _predicted_costs(
     pyramid: Pyramid, images: Tensor, tokens: list[Tensor], weights: list[Tensor], price: float
 ) -> list[Tensor]:
-    """What each change of one token would add to the cost, about: [n, positions, K] for each level."""
+    """Predict the change of the cost for each change of a single token: [n, positions, K] for each level."""
     with torch.no_grad():
         latents = pyramid.latents_of(tokens)
     inputs = [scale.requires_grad_() for scale in latents]
@@ -131,16 +130,16 @@ def _foretold(
 
 
 def _candidates(
-    foretold: list[Tensor], tokens: list[Tensor], number: int, generator: torch.Generator
+    predicted: list[Tensor], tokens: list[Tensor], number: int, generator: torch.Generator
 ) -> list[list[Tensor]]:
-    """Return tokens to try: the best single changes, and about half of all places' changes at once."""
-    best = [change.min(2) for change in foretold]
+    """Return tokens to try: each of the best single changes, and the changes of about half of all positions at once."""
+    best = [change.min(2) for change in predicted]
     gains = torch.cat([least.values for least in best], 1)  # [n, T]
     codes = torch.cat([least.indices for least in best], 1)
     flat = torch.cat(tokens, 1)
     sizes = [level.shape[1] for level in tokens]
     order = torch.topk(gains, min(SINGLE_CHANGES, gains.shape[1]), dim=1, largest=False).indices
-    tries = [flat.scatter(1, place, codes.gather(1, place)) for place in order.T[..., None]]
+    tries = [flat.scatter(1, position, codes.gather(1, position)) for position in order.T[..., None]]
     if flat.shape[1] > SINGLE_CHANGES:
         some = torch.rand(gains.shape, generator=generator) < 0.5 / (1 + number // 4)
         tries.append(torch.where(some & (gains < 0), codes, flat))

@@ -1,4 +1,4 @@
-"""What a pyramid makes of a whole source: tokens that meet a goal, the decoder in integers, and the prior."""
+"""The encoding of a whole source with a pyramid: tokens that meet a goal, the integer decoder, and the prior."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from smalti.training.common.training_images import TrainingImages
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.pyramid.build import search_rounds
 from smalti.training.pyramid.encoding import Encoding
-from smalti.training.pyramid.export import bytes_besides_tokens, global_tokens, to_network, to_prior
+from smalti.training.pyramid.export import global_tokens, overhead_bytes, to_network, to_prior
 from smalti.training.pyramid.pyramid_settings import EFFORTS
 from smalti.training.training_kind import Encoded, EncodeRequest
 
@@ -24,16 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["encode_pyramid"]
 
 BATCH_IMAGES = 4_096
-"""Images that are read again at a time, to be written with their tokens."""
+"""Images in a batch of the second pass over the source, which pairs them with their tokens."""
 
 
 def encode_pyramid(
     model: "PyramidModel", images: TrainingImages, source: ImageSource, request: EncodeRequest, observer: Observer
 ) -> Encoded:
-    """Choose tokens for all images of a source. The rest is as for `PyramidModel.encode`.
-
-    images : those of the source
-    """
+    """Choose tokens for all images of a source, as `PyramidModel.encode` does. images : the images of the source"""
     learns = request.fitted_here or request.adapt
     goal = request.goal or (model.settings.goal if learns and model.settings.rate_aware else None)
     effort = model.settings.effort if request.effort is None else request.effort
@@ -51,9 +48,9 @@ def encode_pyramid(
         progress,
         request.checkpoint,
         request.resume,
-        lambda: 8.0 * bytes_besides_tokens(model.pyramid),
+        lambda: 8.0 * overhead_bytes(model.pyramid),
     )
-    # a model that was fitted on these images has learned from their tokens already
+    # a model that was fitted on these images has already learned from their tokens
     chosen = encoding.run(min(1, refits) if request.fitted_here else refits)
     network = to_network(model.pyramid)
     tokens = global_tokens(model.pyramid, chosen.tokens, chosen.depths.numpy())

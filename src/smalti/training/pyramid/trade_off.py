@@ -1,7 +1,4 @@
-"""Finding the price of a bit that meets a goal, while a fit runs.
-
-How the learning rate runs through a stage.
-"""
+"""The goal of a fit, the price of a bit that meets it (adapted while the fit runs), and the learning rate schedule."""
 
 import math
 from dataclasses import dataclass
@@ -13,32 +10,32 @@ __all__ = ["LEAST_MEASURE", "Goal", "TradeOff", "learning_rate"]
 
 
 REACH = 3.0
-"""How far the logarithm of the price can move from what was likely, if the goal is missed all the while."""
+"""The farthest that the logarithm of the price can move from the likely price, if all steps miss the goal."""
 
 GAIN = 4.0
 FIRST = 0.15
 """The first price, as a share of the likely one: a network first learns to describe images at all."""
 
 RISEN = 0.4
-"""Share of the steps after which the price is the likely one, and is led to the goal from then on."""
+"""The share of the steps in which the price rises to the likely one; after them it adapts to the goal."""
 
 LEAST_MEASURE = 1e-12
-"""Stands for a measure of zero where a logarithm is taken: images of one colour are met without error."""
+"""Replaces a measure of zero in logarithms: images of one colour are decoded without error."""
 
 SLACK, EARLY_SLACK = 0.1, 0.6
-"""Squared error above the goal that is taken for nothing wrong: what the search for tokens and the refits will mend at
-the end of a fit, and what learning will, halfway."""
+"""Tolerated squared error above the goal, as a share: the token search and the refits remove it at the end of a fit
+(SLACK), and further learning removes it halfway (EARLY_SLACK)."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a user asks of a collection: exactly one of these.
+    """The target for a collection: exactly one of `mse`, `ssim` and `archive_bytes`.
 
     mse : mean squared error over all images, of pixels scaled to 0..1 (by 1/255 or 1/65535)
     ssim : mean structural similarity over all images
-    archive_bytes : size of the whole archive, with the best quality within it
-    of_range : whether `mse` is of pixels scaled by the collection's own range, as the aims of profiles are. With 8 bits
-        that is the same
+    archive_bytes : size of the whole archive, with the best quality for it
+    of_range : whether `mse` is of pixels scaled by the collection's own range, as the goals of profiles are. With 8
+        bits both are the same
     """
 
     mse: float | None = None
@@ -56,19 +53,20 @@ class Goal:
             raise UsageError(f"a mean SSIM of {self.ssim} is out of reach: choose one below 1")
 
     def unit_mse(self, scale: PixelScale) -> float | None:
-        """Return `mse` as an error of values in [0, 1]."""
+        """Return `mse` as an error of the network's values in [0, 1]."""
         return self.mse if self.mse is None or self.of_range else scale.unit_mse(self.mse)
 
 
 class TradeOff:
-    """The price of a bit, in squared error of an image (pixels scaled to 0..1), led to where a measure meets its goal.
+    """The price of a bit, in squared error of an image (pixels scaled to 0..1). It adapts until a measure meets a goal.
 
-    A network must learn with the price that its tokens will be chosen by: one that learned with a lower price spends
-    bits on what it could do without. But early in a fit no image is good yet, at any price. So the price first rises to
-    what is likely, and is then led to a goal that draws nearer as the fit goes on.
+    A network must learn with the price that later chooses its tokens: with a lower price, it learns to spend bits that
+    it could save. But early in a fit, no image is good yet at any price. So the price first rises to the likely one;
+    then it follows a goal that becomes stricter during the fit.
 
-    likely : the price that the images' spread lets expect
-    steps : of the fit    rises : whether the measure rises with the price, as distortion does; bits fall
+    likely : the price expected from the variances of the images
+    steps : number of steps of the fit
+    rises : whether the measure rises with the price, as distortion does; bits fall
     """
 
     def __init__(self, likely: float, steps: int, rises: bool = True) -> None:
@@ -79,12 +77,12 @@ class TradeOff:
 
     @property
     def price(self) -> float:
-        """The price of a bit now."""
+        """The current price of a bit."""
         risen = min(1.0, self._step / (RISEN * self._steps))
         return float(self._likely * FIRST ** (1 - risen) * math.exp(self._moved))
 
     def observe(self, measured: float, goal: float) -> None:
-        """Take a batch's measure, and move the price a little towards the goal."""
+        """Move the price a little towards the goal, by the measure of a batch."""
         self._smooth = measured if self._smooth is None else 0.98 * self._smooth + 0.02 * measured
         self._step += 1
         if self._step <= RISEN * self._steps:
@@ -96,12 +94,12 @@ class TradeOff:
         self._moved += REACH / ((1 - RISEN) * self._steps) * sign * max(-1.0, min(1.0, error))
 
     def state(self) -> dict[str, float]:
-        """Return what `restore` takes."""
+        """Return the state, for `restore`."""
         smooth = -1.0 if self._smooth is None else self._smooth
         return {"moved": self._moved, "smooth": smooth, "step": float(self._step)}
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self._moved, self._step = state["moved"], int(state["step"])
         self._smooth = None if state["smooth"] < 0 else state["smooth"]
 
@@ -111,7 +109,11 @@ LAST_SHARE = 0.003
 
 
 def learning_rate(highest: float, step: int, steps: int) -> float:
-    """Return a rate that rises for some steps and then falls along half a cosine (Loshchilov & Hutter 2017)."""
+    """Return the learning rate of a step: it rises at first, then falls along half a cosine (Loshchilov & Hutter 2017).
+
+    highest : the rate at the top
+    steps : number of steps of the stage
+    """
     warm_up = min(WARM_UP_STEPS, steps // 10)
     if step < warm_up:
         return highest * (step + 1) / warm_up

@@ -17,10 +17,10 @@ from helpers.tiny_fits import (
 )
 from smalti.errors import UsageError
 from smalti.training.observer import FitInterruptedError, SilentObserver
-from smalti.training.paper.epoch_report import EpochReport, token_statistics
 from smalti.training.paper.fit_grid import _GridLoop, choose_device, fit, validate
 from smalti.training.paper.settings import FitSettings, QuantizerSettings
 from smalti.training.paper.vqvae import VQVAE
+from smalti.training.reports import EpochReport, token_statistics
 
 fit_module = sys.modules["smalti.training.paper.fit_grid"]  # the package's `fit` is the function
 
@@ -36,7 +36,7 @@ def many_steps(quantizer):
 
 
 def slow_fit(settings, pixels):
-    """The study's protocol written out: distances in full, loss as one sum, Adam; returns network and loss parts."""
+    """Fit by the study protocol, written out: full distances, loss as one sum, Adam. Return network and losses."""
     torch.manual_seed(settings.seed)
     network = VQVAE(pixels.shape[3], settings)
     optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
@@ -98,7 +98,7 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(quantizer):
 @BOTH
 def test_an_interrupted_fit_ends_as_if_nothing_had_happened(quantizer, tmp_path):
     whole = fit_small(many_steps(quantizer))
-    # at the warm-up's end, an epoch's end, a restart of dead codes, while the decoder learns to be integers
+    # at the warm-up's end, an epoch's end, a restart of dead codes, and during the fine-tuning of integers
     for stops in ([1], [15, 1], [30], [49, 1, 8], [65, 1]):
         checkpoint = tmp_path / "checkpoint"
         for stop in stops:
@@ -137,7 +137,7 @@ def test_a_killed_fit_goes_on_from_the_last_checkpoint(tmp_path, monkeypatch):
     heard = StopAt(99)
     resumed = fit_small(many_steps(None), checkpoint=tmp_path / "c", resume=True, observer=heard)
     assert same_weights(fit_small(many_steps(None)), resumed)
-    assert 99 - heard.left == 60 - 19 + TUNING_STEPS  # the step that was under way was done again
+    assert 99 - heard.left == 60 - 19 + TUNING_STEPS  # the interrupted step is done again
 
 
 def test_without_resume_a_checkpoint_is_not_read(tmp_path):
@@ -225,7 +225,7 @@ def test_the_model_knows_what_it_was_fitted_on():
     assert not model.network.training
 
 
-def test_the_learned_values_leave_running_means_out():
+def test_running_means_are_not_learned_by_gradient():
     loop = _GridLoop(training_images(small_images()), tiny_settings(CURED), "cpu")
     learned = {id(parameter) for group in loop.optimizer.param_groups for parameter in group["params"]}
     assert id(loop.network.quantizer.codebook.weight) not in learned

@@ -13,7 +13,7 @@ def test_goals_that_cannot_be_are_refused(given):
 
 
 @pytest.mark.parametrize("rises", [True, False])
-def test_the_price_is_led_to_the_goal(rises):
+def test_the_price_adapts_to_the_goal(rises):
     trade_off = TradeOff(1.0, 500, rises)
     for _ in range(500):
         trade_off.observe(trade_off.price if rises else 1 / trade_off.price, 0.5 if rises else 2.0)
@@ -28,7 +28,7 @@ def test_the_price_stays_within_bounds(measured):
     assert trade_off.price == pytest.approx(0.01 * math.exp(REACH if measured < 1 else -REACH))
 
 
-def test_the_price_first_rises_to_what_is_likely_whatever_is_measured():
+def test_the_price_first_rises_to_the_likely_one_for_any_measure():
     prices = []
     for measured in (1e-9, 1e9):
         trade_off = TradeOff(0.01, 1000)
@@ -41,7 +41,7 @@ def test_the_price_first_rises_to_what_is_likely_whatever_is_measured():
     assert prices[0][0] == pytest.approx(0.01 * FIRST)
 
 
-def test_more_error_than_asked_moves_nothing_while_it_will_be_mended():
+def test_a_tolerated_excess_of_error_moves_nothing():
     trade_off = TradeOff(0.01, 1000)
     for _ in range(1000):
         trade_off.observe(1 + SLACK, 1.0)

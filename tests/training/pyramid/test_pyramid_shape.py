@@ -34,7 +34,7 @@ def test_images_are_encoded_to_the_grids_of_the_scales(height, width, cell):
     shape = shape_of(height, width, 1, cell)
     with torch.no_grad():
         latents = PyramidEncoder(shape)(torch.rand(2, 1, height, width))
-    assert [tuple(scale.shape[2:]) for scale in latents] == [shape.grid(at) for at in range(len(shape.strides))]
+    assert [tuple(scale.shape[2:]) for scale in latents] == [shape.grid(scale) for scale in range(len(shape.strides))]
     assert [scale.shape[1] for scale in latents] == list(shape.latents)
 
 
@@ -52,11 +52,6 @@ def test_strides_must_divide_the_canvas_and_be_of_the_scales():
         PyramidShape((24, 24, 1), ((2, 2),), (4,), (8, 8, 8))
     with pytest.raises(UsageError, match="2 strides for 1 scales"):
         PyramidShape((16, 16, 1), ((2, 2), (1, 1)), (4,), (8, 8, 8))
-
-
-def test_scales_of_no_latents_are_left_out():
-    shape = PyramidShape((16, 16, 1), ((2, 2), (1, 1)), (4, 3), (8, 8, 8))
-    assert shape.with_latents((0, 5)) == PyramidShape((16, 16, 1), ((1, 1),), (5,), (8, 8, 8))
 
 
 def test_real_collections_get_cells_of_4_pixels_too():

@@ -5,23 +5,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers.tiny_fits import without_seconds
-from helpers.tiny_pyramids import BATCH, STEPS, StopAt, blobs, differing, fit_blobs, pyramid_settings
+from helpers.tiny_fits import StopAt, without_seconds
+from helpers.tiny_pyramids import BATCH, STEPS, blobs, differing, fit_blobs, pyramid_settings
 from smalti.errors import ModelError
 from smalti.training.common.training_images import to_unit_range
 from smalti.training.observer import FitInterruptedError
-from smalti.training.pyramid.fit_pyramid import PyramidReport
 from smalti.training.pyramid.learner import FitPlan
 from smalti.training.pyramid.pyramid_model import PyramidModel
+from smalti.training.reports import PyramidReport
 
 CHANGES = 5
-"""Steps between two changes of the codebooks, here."""
+"""Steps between two changes of the codebooks, in these tests."""
 
 WARM_UP, WHOLE = 2, 20
 
 
 def change_often(monkeypatch):
-    """Let codebooks change within a few steps, and codes be so cheap that few images pay for some."""
+    """Make codebooks change within a few steps, and codes so cheap that few images pay for some."""
     monkeypatch.setattr("smalti.training.pyramid.learner.LEAST_BETWEEN_CHANGES", CHANGES)
     monkeypatch.setattr("smalti.training.pyramid.codebooks.BITS_PER_NUMBER", 0.0)
     monkeypatch.setattr("smalti.training.pyramid.codebooks.BITS_PER_WEIGHT", 0.005)
@@ -34,7 +34,7 @@ def many_changes(monkeypatch):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What the checkpoint of a fit holds: of one that ended, and of one that was interrupted after 3 steps."""
+    """A fitted model, the checkpoint of its fit, and the checkpoint of a fit that was interrupted after 3 steps."""
     folder = tmp_path_factory.mktemp("checkpoints")
     with pytest.MonkeyPatch.context() as patch:
         change_often(patch)
@@ -47,7 +47,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def whole(made):
-    """A fit that nothing interrupted."""
+    """The model of a fit without interruption."""
     return made.model
 
 
@@ -67,7 +67,7 @@ def test_what_is_fitted_here_has_every_phase(whole):
     assert whole.history[-1]["mse"] < whole.history[0]["mse"]
 
 
-# after steps 1, 2, 7, 20, 27: just before codes start, change, and turn to integers; after 3, 9, 21, 25: within phases
+# after steps 1, 2, 7, 20, 27: just before codes start, change, and become integers; after 3, 9, 21, 25: within phases
 @pytest.mark.parametrize("stops", [[1, 1, 5, 13, 7], [3, 6, 12, 4]], ids=str)
 def test_an_interrupted_fit_ends_as_if_nothing_had_happened(stops, whole, tmp_path, monkeypatch):
     checkpoint = tmp_path / "checkpoint"
@@ -184,7 +184,7 @@ REFINED = pyramid_settings(effort=5)
 
 
 class StopRefining(StopAt):
-    """Asks to stop once so much was heard of what comes after the last step."""
+    """Stops after a number of calls that follow the last step of the fit."""
 
     def __init__(self, times):
         super().__init__(-1)
@@ -201,7 +201,7 @@ class StopRefining(StopAt):
 def test_a_fit_ends_with_learning_from_the_tokens_that_were_found(made, tmp_path, monkeypatch):
     heard = StopRefining(-1)
     refined = fit_blobs(monkeypatch, REFINED, checkpoint=tmp_path / "anew", observer=heard)
-    stages = [what for what, done, total in heard.heard if done == total]
+    stages = [stage for stage, done, total in heard.heard if done == total]
     assert stages == ["encode", "search", "refit", "encode", "search"]
     changed = differing(made.model, refined)
     assert changed and all(name.startswith("pyramid.") for name in changed), "refits leave the encoder"

@@ -88,6 +88,6 @@ GOOD = FitSettings().to_json()
     ],
     ids=str,
 )
-def test_stored_settings_that_are_none_of_ours_are_a_model_error(stored):
+def test_stored_settings_that_are_not_valid_are_a_model_error(stored):
     with pytest.raises(ModelError, match="not of this release"):
         FitSettings.from_json(stored)

@@ -3,7 +3,14 @@ import pytest
 
 from helpers.tiny_fits import small_images, training_images
 from helpers.tiny_pyramids import pyramid_settings
-from smalti.training.pyramid.build import MOST_OPERATIONS, Spectrum, choose_shape, learned_share, make_pyramid, size_up
+from smalti.training.pyramid.build import (
+    MOST_OPERATIONS,
+    Spectrum,
+    choose_shape,
+    choose_size,
+    learned_share,
+    make_pyramid,
+)
 from smalti.training.pyramid.pyramid_settings import PyramidShape
 
 
@@ -16,7 +23,7 @@ def test_bits_and_price_follow_the_error_and_nothing_takes_none():
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (40, 40, 3)], ids=str)
-def test_what_is_likely_at_bits_is_what_is_likely_at_their_error(shape):
+def test_estimates_by_bits_and_by_their_error_agree(shape):
     spectrum = Spectrum(small_images(40, *shape[:2], shape[2]))
     likely = spectrum.at_mse(0.001)
     again = spectrum.at_bits(likely.bits)
@@ -52,10 +59,10 @@ def test_sliced_levels_share_the_channels_of_their_scale():
     assert [(form.scale, form.start, form.channels) for form in forms] == [(0, 0, 3), (1, 0, 3), (1, 3, 3), (1, 6, 4)]
 
 
-def test_a_coarse_scale_can_be_left_out():
+def test_a_coarse_scale_can_be_switched_off():
     assert len(choose_shape((28, 28, 1), 1_000, 40.0).strides) == 2
     assert choose_shape((28, 28, 1), 1_000, 40.0, coarse=False).strides == ((1, 1),)
 
 
 def test_sizes_are_found_for_one_image():
-    assert size_up(training_images(small_images(1, 12, 12)), pyramid_settings()).steps > 0
+    assert choose_size(training_images(small_images(1, 12, 12)), pyramid_settings()).steps > 0

@@ -38,6 +38,6 @@ def test_damaged_files_are_refused(model, tmp_path):
             PyramidModel.load(tmp_path / name)
 
 
-def test_it_takes_images_of_its_own_shape_and_type_alone(model):
+def test_it_takes_only_images_of_its_own_shape_and_dtype(model):
     assert model.takes((16, 16, 1), np.uint8)
     assert not model.takes((8, 8, 1), np.uint8) and not model.takes((16, 16, 1), np.uint16)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from smalti.training.paper.epoch_report import token_statistics
+from smalti.training.reports import token_statistics
 
 
 def test_even_use_has_as_much_perplexity_as_codes():

@@ -25,12 +25,12 @@ def test_integers_keep_bits_close():
     assert float((pyramid.bits_of(tokens) - before).abs().mean()) < 0.3
 
 
-def test_places_see_only_what_is_coded_before_them():
+def test_positions_see_only_earlier_tokens():
     pyramid = random_pyramid(SHAPES["blocks"])
     tokens = random_tokens(pyramid, 1)
     bits, level = pyramid.bits_of(tokens)[0], len(pyramid.forms) - 1
-    first, places = sum(part.shape[1] for part in tokens[:level]), tokens[level].shape[1]
-    for place in range(places):
+    first = sum(part.shape[1] for part in tokens[:level])
+    for position in range(tokens[level].shape[1]):
         changed = [part.clone() for part in tokens]
-        changed[level][0, place] = (changed[level][0, place] + 1) % 7
-        assert pyramid.bits_of(changed)[0, : first + place].equal(bits[: first + place])
+        changed[level][0, position] = (changed[level][0, position] + 1) % 7
+        assert pyramid.bits_of(changed)[0, : first + position].equal(bits[: first + position])

@@ -59,7 +59,7 @@ def test_many_images_live_in_a_file_and_are_the_same(monkeypatch):
 
 
 class NothingReadable:
-    """A source all of whose entries turn out unreadable."""
+    """A source with no readable entry."""
 
     description, image_shape, dtype = "nothing", (4, 4, 1), np.dtype(np.uint8)
     class_names, skipped = None, ()
