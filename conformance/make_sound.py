@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from smalti.decoders.pyramid.level_prior import NetworkPrior, TablePrior
 
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.read.reader import open_archive
@@ -21,6 +20,7 @@ from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, 
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.residual.residuals import Residuals
 
 SOUND = Path(__file__).parent / "sound"

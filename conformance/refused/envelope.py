@@ -21,6 +21,7 @@ from conformance.refused.files import (
 
 GRID = sound("grid")
 FRAMES = frames(GRID)
+SECTION = "Header (canonical JSON, an object with exactly these keys)"
 INDEX_AT = int.from_bytes(GRID[-TRAILER:][:8], "little")
 
 
@@ -43,6 +44,9 @@ def preludes() -> Cases:
     for bit in (3, 31):
         data = prelude(required=1 << bit) + rest
         yield case(f"prelude-feature-{bit}", "Versions", f"required feature bit {bit}, which nobody knows", data)
+    for features in (1, 2, 4):
+        data = prelude(required=features) + rest
+        yield case(f"prelude-features-{features}", SECTION, "other required features than in the header", data)
     yield case("prelude-crc", "Prelude (24 bytes)", "its checksum does not hold", flipped(GRID, 20))
 
 

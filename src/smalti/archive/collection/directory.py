@@ -95,6 +95,8 @@ def read_directory(payload: bytes) -> list[MemberFacts]:
     if not 0 <= found["required_features"] < 1 << 32:
         raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, which cannot be")
     check_version(found["format_version"], found["required_features"])
+    if found["required_features"] != COLLECTION:
+        raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, not {COLLECTION}")
     facts = [_facts(_fields_of(member, "directory", _MEMBER)) for member in found["members"]]
     check_sum(facts)
     return facts

@@ -190,7 +190,7 @@ class Members:
 
     def _note(self, number: int, archive: Archive) -> None:
         """Keep what a member says; what costs no look at its model is noted too, before it is asked for."""
-        if archive.sections.header.decoder == "integer":
+        if not archive.sections.header.kind.has_levels:
             self._infos[number], self._levels[number] = archive.info(), archive.levels
         self._summaries[number] = summary_of(archive)
 

@@ -1,19 +1,29 @@
 """From a file that holds archives, or a manifest that lists them, to a collection."""
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.collection.directory import Listed, MemberFacts, read_directory, read_manifest
 from smalti.archive.collection.members import Members, SharedSections
-from smalti.archive.format.layout import FRAME_BYTES, Entry, Section, crc32c
+from smalti.archive.format.layout import (
+    COLLECTION,
+    FIRST_ANCILLARY,
+    FRAME_BYTES,
+    PRELUDE_BYTES,
+    Entry,
+    Section,
+    check_prelude,
+    crc32c,
+)
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.reader import Archive, open_positioned
 from smalti.archive.read.section_table import SectionTable, find_sections
 from smalti.archive.read.sections import SectionFile
-from smalti.errors import DamagedArchiveError, SmaltiError
+from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveError
 from smalti.storage.positioned import Positioned, PositionedWindow, file_at
 
 __all__ = ["is_collection", "open_collection", "open_manifest"]
@@ -32,6 +42,8 @@ def open_collection(file: Positioned, limits: Limits, threads: int, places: Sect
     Raises DamagedArchiveError if no member is left, UnsupportedArchiveError, LimitExceededError.
     """
     places = places or find_sections(file, limits)
+    if not places.scanned:
+        _check_structure(file, places.entries)
     entries = [entry for entry in places.entries if entry.section == Section.MEMBER]
     if not entries:
         raise DamagedArchiveError(f"{file.path}: no archive is left in this collection; fetch it again")
@@ -54,7 +66,7 @@ def open_collection(file: Positioned, limits: Limits, threads: int, places: Sect
         sum(entry.frame_bytes for entry in shared),
         (open_collection, (file, limits, threads)),
         file.close,
-        (*places.damage, *damage),
+        (*places.damage, *_prelude_damage(places.required_features), *damage),
         lambda: _frame_damage(file, places),
         limits,
     )
@@ -115,9 +127,44 @@ def _beside(manifest: str | os.PathLike[str], member: Listed) -> str | Path:
     return Path(manifest).parent / member.path
 
 
+def _check_structure(file: Positioned, entries: Sequence[Entry]) -> None:
+    """The sections that the index lists are those of a collection, in order."""
+    ordinals: Counter[int] = Counter()
+    for entry in entries:
+        known = entry.section in set(Section)
+        if not known and entry.section < FIRST_ANCILLARY:
+            raise UnsupportedArchiveError(
+                f"{file.path}: holds a section of type {entry.section}, unknown here: use a newer smalti"
+            )
+        if known and entry.section not in (Section.MEMBER, Section.SHARED, Section.DIRECTORY):
+            raise DamagedArchiveError(
+                f"{file.path}: {entry.name}: sections of an archive are mixed with those of a collection; fetch it again"
+            )
+        if entry.ordinal != ordinals[entry.section] or (entry.section == Section.DIRECTORY and entry.ordinal):
+            raise DamagedArchiveError(f"{file.path}: index: {entry.name} is out of order")
+        ordinals[entry.section] += 1
+
+
+def _prelude_damage(features: int | None) -> tuple[str, ...]:
+    """What is wrong with the required features of the prelude, None if they are not known."""
+    if features in (None, COLLECTION):
+        return ()
+    return (f"the prelude states required features {features}, a collection needs {COLLECTION}",)
+
+
+def _start_damage(file: Positioned, places: SectionTable) -> tuple[str, ...]:
+    """What is wrong with a prelude that was not looked at on opening."""
+    if places.start_seen:
+        return ()
+    try:
+        return _prelude_damage(check_prelude(file.read(0, min(file.size_bytes, PRELUDE_BYTES))))
+    except DamagedArchiveError as error:
+        return (str(error),)
+
+
 def _frame_damage(file: Positioned, places: SectionTable) -> tuple[str, ...]:
     """What is wrong with the frames around members, and with what these share; members know of themselves."""
-    found = []
+    found = [*_start_damage(file, places)]
     heads = file.read_many([(entry.offset, FRAME_BYTES) for entry in places.entries])
     for entry, head in zip(places.entries, heads, strict=True):
         try:

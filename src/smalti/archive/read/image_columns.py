@@ -85,6 +85,18 @@ class ImageColumns(Mapping[str, ColumnValues]):
             numbers=numbers,
         )
 
+    def check(self, name: str) -> None:
+        """Read a column that the header lists; DamagedArchiveError if it is damaged or does not fit the images.
+
+        Columns of unknown names and of unknown kinds fit any images.
+        """
+        if name == "labels":
+            _ = self.labels
+        elif name in ("names", "class_names"):
+            self.texts(name, self._header.images if name == "names" else None)
+        else:
+            self._values(name, self._header.images if name.startswith(FIELD_PREFIX) else None)
+
     def lost(self) -> tuple[str, ...]:
         """Names of the columns that the archive was written with and that cannot be read any more."""
         return tuple(name for name in self._header.columns if self._is_lost(name))
@@ -111,7 +123,7 @@ class ImageColumns(Mapping[str, ColumnValues]):
 
     def _is_lost(self, name: str) -> bool:
         try:
-            self._store.column(self._header.columns.index(name))
+            self.check(name)
         except DamagedArchiveError:
             return True
         return False

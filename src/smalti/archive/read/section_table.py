@@ -151,12 +151,14 @@ class SectionTable:
     scanned : whether they were found by a scan, so that some may be missing
     damage : what is wrong with the prelude, trailer and index
     start_seen : whether the prelude was looked at
+    required_features : those of the prelude; None if it is damaged or was not looked at
     """
 
     entries: tuple[Entry, ...]
     scanned: bool
     damage: tuple[str, ...]
     start_seen: bool = True
+    required_features: int | None = None
 
 
 def find_sections(file: Positioned, limits: Limits) -> SectionTable:
@@ -172,18 +174,19 @@ def find_sections(file: Positioned, limits: Limits) -> SectionTable:
         with suppress(DamagedArchiveError):  # then all of it is looked at, what tells the most first
             return SectionTable(_read_index(file, limits), False, (), start_seen=False)
     damage: list[str] = []
+    features = None
     start = file.read(0, min(file.size_bytes, PRELUDE_BYTES))
     try:
-        check_prelude(start)
+        features = check_prelude(start)
     except DamagedArchiveError as error:
         _refuse_foreign(file, start)
         damage.append(str(error))
     try:
-        return SectionTable(_read_index(file, limits), False, tuple(damage))
+        return SectionTable(_read_index(file, limits), False, tuple(damage), required_features=features)
     except DamagedArchiveError as error:
         damage.append(f"{error}; the sections were found by scanning")
     try:
-        return SectionTable(_scanned(file, limits), True, tuple(damage))
+        return SectionTable(_scanned(file, limits), True, tuple(damage), required_features=features)
     except _TooFarError as error:
         raise DamagedArchiveError(f"{damage[-1].partition(';')[0]}; {error}") from None
 

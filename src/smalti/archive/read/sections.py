@@ -80,6 +80,8 @@ class SectionFile:
             if isinstance(error, SmaltiError) and not str(error).startswith(str(self.path)):
                 raise type(error)(f"{self.path}: {error}") from error
             raise
+        if places.required_features is not None:
+            damage += self._contradictions(places.required_features)
         self.damage = (*places.damage, *damage)
 
     def close(self) -> None:
@@ -135,9 +137,21 @@ class SectionFile:
             raise DamagedArchiveError("it is not the section that the index lists there")
 
     def check_start(self) -> None:
-        """DamagedArchiveError if the prelude is not intact and that is not known yet; UnsupportedArchiveError."""
+        """Check the prelude, unless that was done on opening.
+
+        Raises DamagedArchiveError if it is not intact or contradicts the header, UnsupportedArchiveError.
+        """
         if not self._start_seen:
-            check_prelude(self._file.read(0, min(self.archive_bytes, PRELUDE_BYTES)))
+            for contradiction in self._contradictions(self._read_start()):
+                raise DamagedArchiveError(contradiction)
+
+    def _read_start(self) -> int:
+        return check_prelude(self._file.read(0, min(self.archive_bytes, PRELUDE_BYTES)))
+
+    def _contradictions(self, features: int) -> list[str]:
+        """How the required features of the prelude contradict those of the header: in no way, or in one."""
+        stated = self.header.required_features
+        return [] if features == stated else [f"the prelude states required features {features}, the header {stated}"]
 
     def together(
         self, entries: Sequence[Entry | None], before: Sequence[Entry] = (), heads_only: bool = False
@@ -188,7 +202,8 @@ class SectionFile:
                 continue
             header.check_limits(self.limits, self.archive_bytes)
             return header, damage
-        self.check_start()  # another version may have headers of another kind, and is refused by name
+        if not self._start_seen:
+            self._read_start()  # another version may have headers of another kind, and is refused by name
         raise DamagedArchiveError(f"nothing can be read without a header: {'; '.join(damage)}; fetch the file again")
 
     def _is_at_hand(self, ordinal: int) -> bool:

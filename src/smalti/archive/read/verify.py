@@ -8,6 +8,7 @@ import numpy as np
 from smalti.archive.format.layout import Entry, Section, crc32c
 from smalti.archive.read.block_decoder import plain_bytes
 from smalti.archive.read.damage import damaged_block, reason_of
+from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import SectionStore, section_name
 from smalti.archive.report import DamagedBlock, Level, VerifyReport, perplexity
@@ -30,6 +31,7 @@ class Verifier:
     def __init__(self, file: SectionFile, level: Level, threads: int, progress: Progress) -> None:
         self._file, self._level, self._threads, self._progress = file, level, threads, progress
         self._store = SectionStore(file)  # of its own, so that everything is read again
+        self._columns = ImageColumns(file.header, self._store, str(file.path))
         self._sections: list[str] = list(file.damage)
         self._blocks: list[DamagedBlock] = []
         self._counts = np.zeros(file.header.codebook_size, np.int64)
@@ -126,7 +128,7 @@ class Verifier:
             section = entry.section
             try:
                 if section == Section.COLUMN:
-                    self._store.column(entry.ordinal)
+                    self._columns.check(self._file.header.columns[entry.ordinal])
                 elif section == Section.PRIOR:
                     self._store.parse_prior(entry.ordinal)
                 elif section == Section.HEADER:

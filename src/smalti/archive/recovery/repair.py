@@ -219,13 +219,14 @@ class _Repair:
         return Entry(*key, offset, member.payload_bytes, member.payload_crc)
 
     def _prelude(self) -> bytes:
-        """That of the file, since it may state optional features, or a new one if it is damaged."""
+        """The prelude of the file, since it may state optional features; a new one if it is damaged or contradicts the
+        header."""
         start = self._file.read(0, min(self._file.size_bytes, PRELUDE_BYTES))
+        features = self._header.required_features
         try:
-            check_prelude(start)
+            return start if check_prelude(start) == features else pack_prelude(features)
         except DamagedArchiveError:
-            return pack_prelude()
-        return start
+            return pack_prelude(features)
 
     def _compare(self, prelude: bytes, entries: list[Entry], trailer: bytes) -> list[str]:
         """What of the file's frame was not as it is written now."""
