@@ -26,7 +26,7 @@ INDEX_AT = int.from_bytes(GRID[-TRAILER:][:8], "little")
 
 
 def case(name: str, section: str, reason: str, data: bytes) -> Case:
-    """A file made of `grid`."""
+    """A case made from `grid`."""
     return Case(name, "grid", data, reason, section)
 
 
@@ -51,7 +51,7 @@ def preludes() -> Cases:
 
 
 def trailers() -> Cases:
-    """The last 28 bytes, and where a file ends."""
+    """The last 28 bytes, and the end of the file."""
     section, body = "Trailer (28 bytes, at the end of the file)", GRID[:-TRAILER]
     yield case("trailer-size", section, "it states another size of the file", body + trailer(INDEX_AT, len(GRID) + 1))
     beyond = body + trailer(1 << 63, len(GRID))
@@ -87,7 +87,7 @@ def indexes() -> Cases:
 
 
 def frame_heads() -> Cases:
-    """A frame's own 28 bytes, and what kinds of frames there are."""
+    """The 28 bytes before a payload, and types of frames."""
     model_at = PRELUDE + FRAME + len(payload_of(FRAMES, HEADER))
     yield case("frame-marker", "Frame", "the marker of the model's frame is another", flipped(GRID, model_at))
     yield case("frame-crc", "Frame", "the checksum of a frame's head does not hold", flipped(GRID, model_at + 24))
@@ -126,6 +126,6 @@ def sets_of_sections() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     for some in (preludes, trailers, indexes, frame_heads, sets_of_sections):
         yield from some()

@@ -165,6 +165,6 @@ def collections() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     for some in (corrections, streams, pyramids, collections):
         yield from some()

@@ -34,7 +34,7 @@ def priors() -> Cases:
 
 
 def tables_of(frequencies: Sequence[int], precision: int) -> bytes:
-    """A table of this precision, whatever it sums to."""
+    """A table of this precision, with any sum."""
     return pack_tables([frequencies], precision)
 
 
@@ -67,7 +67,7 @@ def tokens() -> Cases:
 
 
 def stream(words: bytes) -> bytes:
-    """The first block with these words."""
+    """The first block, with other words."""
     return BLOCK[:20] + struct.pack("<I", len(words)) + words
 
 
@@ -120,6 +120,6 @@ def columns() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     for some in (priors, tokens, columns):
         yield from some()

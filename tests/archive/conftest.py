@@ -9,7 +9,7 @@ from smalti.decoders.grid.integer_decoder import IntegerDecoder
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """An archive of 50 images of 7x11 in blocks of 20, with labels and names, and what it must give back."""
+    """An archive of 50 images of 7x11 in blocks of 20, with labels and names, and its expected contents."""
     network, tokens = random_network(), random_tokens(50)
     labels = np.arange(50) % 3 - 1
     names = [f"ordner/{'äß日'[i % 3]}{i}.png" for i in range(50)]
@@ -21,7 +21,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """The smallest archive with three blocks, labels and names, for damage to every single byte of it."""
+    """The smallest archive with three blocks, labels and names, for damage to every byte."""
     network, tokens = one_layer_network(), random_tokens(8, (1, 2), 3)
     labels, names = np.arange(8) % 3, tuple(f"{i}.png" for i in range(8))
     path = tmp_path_factory.mktemp("archives") / "tiny.smalti"

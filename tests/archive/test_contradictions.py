@@ -18,7 +18,7 @@ SOUND = REFUSED.parent / "sound"
 
 
 class FarStart(MemoryFile):
-    """A file of which the start is not read on opening, as that of a URL."""
+    """A file whose first bytes are not read on opening, like those of a URL."""
 
     def at_hand(self, offset, length):
         return offset > 0

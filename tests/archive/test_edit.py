@@ -242,7 +242,7 @@ def test_files_of_a_manifest_are_not_kept_open_beyond_need(tmp_path):
 
 
 def test_merging_to_the_name_of_a_manifest_makes_one(tmp_path, path):
-    """Before: the bytes of a collection under that name, which nothing could open."""
+    """Before: the output had the bytes of a collection under a manifest's name, and nothing could open it."""
     other = write(tmp_path / "b.smalti", random_tokens(9), NETWORK)
     merge_archives([path, other], tmp_path / "all.smalti-manifest")
     assert (tmp_path / "all.smalti-manifest").stat().st_size < 1000

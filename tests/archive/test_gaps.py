@@ -1,4 +1,4 @@
-"""Archives put together, of which some have labels, names, classes and fields and others none: nothing is hidden."""
+"""Collections in which some archives have labels, names, classes and fields and others do not: nothing is hidden."""
 
 import json
 import tarfile
@@ -36,7 +36,7 @@ def _bare(tmp_path):
 
 @pytest.fixture(name="both", params=["merged", "appended", "before"])
 def _both(request, tmp_path, named, bare):
-    """The two together, and where the images without labels begin."""
+    """The two archives as a collection, and the number of the first image without a label."""
     path = tmp_path / "m.smalti"
     merge_archives({"merged": [named, bare], "appended": [named], "before": [bare, named]}[request.param], path)
     if request.param == "appended":

@@ -1,4 +1,4 @@
-"""How much work reading takes, counted in steps: it must grow with the size of a file, not with its square."""
+"""The work of reading, counted in steps, grows with the size of a file, not with its square."""
 
 import numpy as np
 import pytest

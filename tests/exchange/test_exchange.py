@@ -1,4 +1,4 @@
-"""Images out of archives: what is known of them goes along, and images of several shapes go where they can."""
+"""Extracting images with their columns, also images of several shapes, and comparing them with originals."""
 
 from functools import partial
 

@@ -124,7 +124,7 @@ class VerifyReport:
     level : the depth of the check: "quick", "tokens" or "pixels"
     damaged_blocks : token blocks whose images are lost
     damaged_sections : all other damage, as "section: reason"
-    damaged_images : the number of images that cannot be read; all if the model, or the prior in all its copies, is damaged
+    damaged_images : the number of images that cannot be read; all if the model, or each copy of the prior, is damaged
     codes_used, perplexity : counted again from the tokens that could be read; None if none were read
     stored_sha256 : the digest of the pixels that the file states; None if it was not read or is damaged
     pixels_sha256 : the digest of all decoded pixels in order, at level "pixels"; None if some could not be decoded
@@ -181,7 +181,7 @@ def _is_column(section: int) -> bool:
 
 
 def break_even_images(parts: SectionBytes, images: int, raw_bytes: int) -> int | None:
-    """The smallest n with fixed bytes + n * growing bytes of an image < n * raw bytes of an image; None if there is none."""
+    """The smallest n with fixed bytes + n * growing bytes < n * raw bytes of an image; None if there is none."""
     fixed = parts.header + parts.model + parts.prior
     saved = raw_bytes - (parts.tokens + parts.columns + parts.index)  # of all images together
     return None if saved <= 0 else fixed * images // saved + 1

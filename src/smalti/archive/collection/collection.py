@@ -187,7 +187,7 @@ class Collection:
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], read-only, numbered by `class_names`; -1 for an image without a label. None if no image has one."""
+        """int64 [N], read-only, numbered by `class_names`; -1 for an image without label. None if no image has one."""
         return self._columns.labels
 
     @property
@@ -211,7 +211,7 @@ class Collection:
     def batches(
         self, batch_images: int, on_error: Literal["raise", "skip"] = "raise", start: int = 0, stop: int | None = None
     ) -> Iterator[ArchiveBatch]:
-        """Yield images in order, as `Archive.batches`. A batch belongs to one member, so that its images have one shape.
+        """Yield images in order, as `Archive.batches`. A batch belongs to one member: its images have one shape.
 
         Batches of a member without labels or names have none, even if batches of other members have them.
         """
@@ -274,7 +274,7 @@ class Collection:
         return min(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds)
 
     def _by_member(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
-        """Yield for each member with selected images: its position, their positions in `numbers`, their numbers in it."""
+        """Yield each member with selected images: its position, their positions in `numbers`, their numbers in it."""
         owners = np.searchsorted(self.members.starts, numbers, side="right") - 1
         for member in np.unique(owners).tolist():
             positions = np.flatnonzero(owners == member)

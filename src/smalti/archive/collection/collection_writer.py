@@ -131,7 +131,7 @@ class _Sharing:
 
 
 def _join(known: list[_Network], number: int, header: Header, model: ImageModel) -> None:
-    """Add a member to those with the same network. It starts a network of its own if a code of it differs from theirs."""
+    """Add a member to a network that has the same weights and codes, or start a network for it."""
     for network in known:
         if network.shared.add(model):
             network.members.append(number)

@@ -31,7 +31,7 @@ _MAX_BYTES = 1 << 62  # of the files of a manifest together
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """The facts about a member that are known before it is opened. Raises DamagedArchiveError if one is out of range."""
+    """The facts about a member that are known before it is opened. DamagedArchiveError if one is out of range."""
 
     images: int
     image_shape: tuple[int, int, int]

@@ -70,7 +70,7 @@ class JoinedColumns(Mapping[str, ColumnValues]):
 
     @cached_property
     def class_names(self) -> tuple[str, ...] | None:
-        """The union of the members' class names. None if no member has any, or if one has labels without class names."""
+        """The union of the members' class names. None if no member has any, or one has labels without class names."""
         union: dict[str, None] = {}
         any_names = False
         for number, summary in enumerate(self._summaries):

@@ -35,7 +35,7 @@ class MemberSummary:
     labels : integers [n] of the smallest type that holds them; None if it has no labels
     class_names : None if it has none    has_names : whether its images have names
     fields : the names of its fields    lost_columns : as `Archive.lost_columns`
-    unreadable : those of labels, class_names, names, fields and lost_columns that raise when the member is asked for them
+    unreadable : those of labels, class_names, names, fields and lost_columns that the member raises an error for
     """
 
     block_bounds: NDArray[np.int64]
@@ -220,7 +220,7 @@ class Members:
 
 
 class SharedSections:
-    """Payloads of the shared sections by SHA-256, all read when one is first asked for. Safe to use from several threads.
+    """Payloads of the shared sections by SHA-256. All are read when one is first asked for. Safe to use from threads.
 
     byte_ranges : offset and length of each payload
     """

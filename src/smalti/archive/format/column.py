@@ -41,8 +41,8 @@ ColumnValues = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_] | tup
 class Column:
     """A named column.
 
-    values : int64, float64 or bool [rows], read-only; or a tuple of strings. A column with gaps is a tuple of int, float,
-        bool or str, with None where a row has no value
+    values : int64, float64 or bool [rows], read-only; or a tuple of strings. A column with gaps is a tuple of int,
+        float, bool or str, with None where a row has no value
     """
 
     name: str

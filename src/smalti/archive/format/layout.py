@@ -126,7 +126,7 @@ def check_version(version: int, required_features: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An index entry: the type and ordinal of a section, the offset of its frame, the size and crc32c of its payload."""
+    """An index entry: type and ordinal of a section, offset of its frame, size and crc32c of its payload."""
 
     section: int
     ordinal: int

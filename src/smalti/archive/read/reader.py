@@ -48,7 +48,7 @@ def open_archive(
     threads: int = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> "Archive":
-    """Open a file of one archive. `smalti.archive.open.open_images` also opens collections; parameters and errors are its."""
+    """Open a file of one archive. Parameters and errors are those of `open_images`, which also opens collections."""
     if threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")
     return open_positioned(file_at(path, storage_options), limits, threads)
@@ -149,7 +149,7 @@ class Archive:
 
     @property
     def prior(self) -> Prior:
-        """The prior that the tokens are coded with, for code that puts archives together. Raises DamagedArchiveError."""
+        """The prior that the tokens are coded with, for code that merges archives. Raises DamagedArchiveError."""
         return self._store.prior
 
     @property
@@ -181,13 +181,12 @@ class Archive:
     def __getitem__(self, selection: Selection) -> Pixels:
         """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]. Other token blocks are not read.
 
-        Raises ImageIndexError (also an IndexError) for a number that is out of range, UsageError for anything that is no
-        index.
+        Raises ImageIndexError (also an IndexError) for a number out of range, UsageError for anything that is no index.
         """
         return self._pixels(selection, None)
 
     def images(self, selection: Selection) -> list[Pixels]:
-        """A list of the images of a selection, each as `self[number]`. Collections have it too, for images of any shapes."""
+        """A list of the images of a selection, each as `self[number]`. In a collection they may have several shapes."""
         numbers, _ = resolve(selection, len(self), self._check_request)
         return list(self[numbers])
 
@@ -267,8 +266,8 @@ class Archive:
 
         start, stop : the range of images, 0 to N; all images by default
         on_error : "skip" omits the images of token blocks that cannot be read (`missing` names them), so that some
-            batches are shorter or absent; it also omits columns that are lost. "raise" raises DamagedArchiveError at the
-            first damaged part. Damage to the model or to all priors raises either way
+            batches are shorter or absent; it also omits columns that are lost. "raise" raises DamagedArchiveError at
+            the first damaged part. Damage to the model or to all priors raises either way
         """
         if batch_images < 1 or on_error not in ("raise", "skip"):
             raise UsageError(f"batches of {batch_images} with on_error={on_error!r} cannot be")
@@ -292,7 +291,7 @@ class Archive:
 
     @property
     def damage(self) -> tuple[str, ...]:
-        """Damage that was found when the file was opened, in words. Reading goes on in spite of it; `verify` finds the rest."""
+        """Damage found when the file was opened, in words. Reading goes on in spite of it; `verify` finds the rest."""
         return self._file.damage
 
     @property

@@ -148,8 +148,8 @@ class SectionTable:
 def find_sections(file: Positioned, limits: Limits) -> SectionTable:
     """Find the sections of a file.
 
-    If the prelude would cost a request and the end of the file is sound, the prelude is not read: the trailer has a magic
-    and the size of the file, and the header repeats version and features.
+    If the prelude would cost a request and the end of the file is sound, the prelude is not read: the trailer has a
+    magic and the size of the file, and the header repeats version and features.
 
     Raises NotAnArchiveError, UnsupportedArchiveError for another version, LimitExceededError for an index that is
     too large, DamagedArchiveError if no section is left or if those of two archives are mixed.

@@ -210,7 +210,7 @@ class SectionFile:
         return self._file.read(entry.offset + start, length) if fetched is None else fetched
 
     def _read_header(self) -> tuple[Header, list[str]]:
-        """The header, or its copy, and the damage of the one tried before. The one that costs no request is tried first."""
+        """The header or its copy, and the damage of the one tried before. One that costs no request is tried first."""
         damage = []
         for ordinal in sorted(range(2), key=lambda ordinal: not self._is_at_hand(ordinal)):
             try:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class SectionStore:
-    """Parses sections, and caches them: the token blocks used last, and all others. Safe to use from several threads."""
+    """Parses sections and caches them: the token blocks used last, and all others. Safe to use from several threads."""
 
     def __init__(self, file: SectionFile) -> None:
         self._file = file

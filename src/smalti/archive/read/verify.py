@@ -65,7 +65,7 @@ class Verifier:
         )
 
     def _check_payloads(self) -> str | None:
-        """Check all heads and payloads. Returns the damage to a section that all images need, None if these are sound."""
+        """Check heads and payloads. Returns the damage to a section that all images need, None if these are sound."""
         header = self._file.header
         self._check_sections()
         lost = self._model_lost()
@@ -80,7 +80,7 @@ class Verifier:
         return lost
 
     def _absent_for_all(self) -> str | None:
-        """Report missing token blocks. Returns the name of a missing section that all images need, None if all are there."""
+        """Report missing token blocks. Returns which section that all images need is missing, None if all are there."""
         for number in range(self._file.header.blocks):
             if not self._file.has(Section.TOKENS, number):
                 self._blocks.append(damaged_block(self._file, self._store, number, "it is missing"))

@@ -113,7 +113,7 @@ class ParitySection:
 
     @classmethod
     def unpack(cls, payload: bytes) -> "ParitySection":
-        """Read a payload. DamagedArchiveError if it is no recovery section, UnsupportedArchiveError for another code."""
+        """Read a payload. DamagedArchiveError if its fields cannot be, UnsupportedArchiveError for another code."""
         if len(payload) < _HEAD.size:
             raise DamagedArchiveError("too short for a recovery section")
         code, members, parity, row, group, count = _HEAD.unpack_from(payload)

@@ -1,7 +1,7 @@
 """The Reed-Solomon code over GF(256), as matrices that are applied to whole sections at once.
 
-The library reedsolo encodes unit vectors: the parity of each is a column of the generator matrix. A matrix is applied to
-sections by table look-ups and XORs, with one table of 256 products for each coefficient.
+The library reedsolo encodes unit vectors: the parity of each is a column of the generator matrix. A matrix is applied
+to sections by table look-ups and XORs, with one table of 256 products for each coefficient.
 """
 
 import importlib

@@ -41,7 +41,7 @@ _DIGEST: Key = (Section.DIGEST, 0)
 class RepairReport:
     """The result of a repair.
 
-    ok : whether nothing is lost: the written file is sound. Unless recovery_lost is set, it has the same bytes as the file
+    ok : whether nothing is lost: the written file is sound. Unless recovery_lost is set, it has the bytes that the file
         had before it was damaged
     written : whether a file was written
     repaired : parts that were damaged and are restored, such as "token block 3" or "trailer"
@@ -76,7 +76,7 @@ def repair_archive(
 
     partial : also write a file if something stays lost. Readers name what is lost in it, and serve the rest
 
-    Raises DamagedArchiveError if no header is left, OutputExistsError, OutputError, and the errors of opening an archive;
+    Raises DamagedArchiveError if no header is left, OutputExistsError, OutputError, and the errors of opening a file;
     MissingDependencyError if recovery sections are needed and the extra `recovery` is not installed.
     """
     path, out, limits = Path(path), Path(out), limits or Limits()

@@ -37,7 +37,7 @@ class Salvage:
     found : the result of a scan of the file
     spool : an empty temporary file, for restored payloads
 
-    Raises the errors of `find_sections`, UnsupportedArchiveError for an unknown recovery code, and MissingDependencyError
+    Raises the errors of `find_sections`, UnsupportedArchiveError for an unknown recovery code, MissingDependencyError
     if recovery sections are needed and the extra `recovery` is not installed.
     """
 
@@ -116,7 +116,7 @@ class Salvage:
         return self._parity(entry).parity
 
     def _choose(self, indexed: Iterable[Entry]) -> dict[Key, _Payload]:
-        """For each key the section that index and recovery sections describe; the first one found if they do not describe it."""
+        """For each key the section that index or recovery sections describe, or the first one found if neither does."""
         payloads: dict[Key, _Payload] = {}
         for entry in (*self.found.sound, *self._behind_damaged_heads(self.found, indexed)):
             key = (entry.section, entry.ordinal)

@@ -41,8 +41,8 @@ def pack_columns(
 class FieldBuilder:
     """Collects the values of one field. Memory: little more than their bytes in the file.
 
-    The column gets the narrowest kind that holds all values exactly: bool, int, float, or text. Text has numbers as Python
-    writes them, and booleans as true and false. None is a gap.
+    The column gets the narrowest kind that holds all values exactly: bool, int, float, or text. Text has numbers as
+    Python writes them, and booleans as true and false. None is a gap.
     """
 
     def __init__(self, name: str) -> None:

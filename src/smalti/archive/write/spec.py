@@ -27,7 +27,7 @@ class ArchiveSpec:
         decoder is a pyramid, whose blocks are smaller), or as many as have 64 MB of pixels
     class_names : the name of each label 0, 1, ..., or None
     provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
-    max_mse : the error bound that residuals ensure for every image (mean squared error of pixels scaled to 0..1), or None
+    max_mse : the error bound that every image keeps (mean squared error of pixels scaled to 0..1), or None
     recovery : how many lost sections are recoverable, None for none
     dtype : of pixels, "uint8" or "uint16"
 

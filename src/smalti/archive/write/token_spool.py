@@ -1,4 +1,4 @@
-"""Tokens and residuals of an archive being written, kept on disk until all are known: memory does not grow with them."""
+"""Tokens and residuals of an archive being written, on disk until all are known, so that memory does not grow."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,11 +99,11 @@ class ResidualSpool:
         self._file.seek(0)
         modes = np.concatenate(self._modes)
         for start in range(0, len(modes), piece_images):
-            piece = modes[start : start + piece_images]
-            shape = (int(np.count_nonzero(piece)), *self._image_shape)
+            part = modes[start : start + piece_images]
+            shape = (int(np.count_nonzero(part)), *self._image_shape)
             data = self._file.read(self._dtype.itemsize * int(np.prod(shape)))
             symbols = np.frombuffer(data, self._dtype).reshape(shape)
-            yield Residuals(piece, symbols)
+            yield Residuals(part, symbols)
 
     def close(self) -> None:
         """Close the file, which frees its space."""
