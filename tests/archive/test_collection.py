@@ -1,3 +1,5 @@
+"""Collections in one file: reading, sharing of models, pickling, damage."""
+
 import pickle
 from functools import partial
 

@@ -59,8 +59,8 @@ def test_every_truncation_keeps_the_blocks_before_it(tiny, path):
     blocks = [places[f"token block {number}"].stop for number in range(3)]
     for length in range(len(data)):
         noticed, lost = (told_outcome if length % 40 else outcome)(tiny, path, data[:length])
-        kept = 0 if length < places["prior"].stop else min(8, 3 * sum(end <= length for end in blocks))
-        assert noticed and lost == 8 - kept, length
+        left = 0 if length < places["prior"].stop else min(8, 3 * sum(end <= length for end in blocks))
+        assert noticed and lost == 8 - left, length
 
 
 def test_heads_copies_columns_index_and_ends_cost_no_image(tiny, path):
@@ -127,7 +127,7 @@ def test_parts_of_two_archives_are_refused(small, path, data):
         open_archive(path)
 
 
-def test_a_removed_or_doubled_stretch_is_never_a_wrong_image(small, path, data):
+def test_a_removed_or_doubled_byte_range_is_never_a_wrong_image(small, path, data):
     rng = np.random.default_rng(0)
     for _ in range(60):
         start, stop = sorted(rng.integers(0, len(data), 2).tolist())

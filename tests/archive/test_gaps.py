@@ -97,8 +97,8 @@ def test_a_folder_has_them(tmp_path, both, chosen):
     order = chosen or list(range(7))
     assert [row.get("label") for row in rows] == [None if labels[one] < 0 else labels[one] for one in order]
     assert [row["age"] for row in rows] == [ages[one] for one in order]
-    told = [row["file_name"] if names[one] is not None else None for row, one in zip(rows, order, strict=True)]
-    assert told == [names[one] for one in order]
+    stored = [row["file_name"] if names[one] is not None else None for row, one in zip(rows, order, strict=True)]
+    assert stored == [names[one] for one in order]
     assert all((tmp_path / "out" / row["file_name"]).is_file() for row in rows)
 
 

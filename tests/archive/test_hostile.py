@@ -135,7 +135,7 @@ def test_blocks_in_each_others_places(small, reopen):
         return payloads[1 - ordinal] if section == 4 and ordinal < 2 else payload
 
     with reopen(rebuild(small.path, swap)) as archive:
-        with pytest.raises(DamagedArchiveError, match="not those of its place"):
+        with pytest.raises(DamagedArchiveError, match="not those of this block"):
             archive[0]
         assert (archive[45] == small.pixels[45]).all()
         assert archive.verify().damaged_images == 40

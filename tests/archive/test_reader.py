@@ -1,3 +1,5 @@
+"""Reading an open archive: selections, tokens, columns, limits, threads."""
+
 import hashlib
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -312,11 +314,11 @@ def test_skipping_damaged_blocks(small, tmp_path):
             archive[20]
         with pytest.raises(DamagedArchiveError):
             list(archive.batches(8))
-        kept = [*range(20), *range(40, 50)]
+        readable = [*range(20), *range(40, 50)]
         batches = list(archive.batches(8, on_error="skip"))
-        assert (np.concatenate([batch.pixels for batch in batches])[..., 0] == small.pixels[kept]).all()
-        assert sum((batch.names for batch in batches), ()) == tuple(small.names[k] for k in kept)
-        assert np.concatenate([batch.numbers for batch in batches]).tolist() == kept
+        assert (np.concatenate([batch.pixels for batch in batches])[..., 0] == small.pixels[readable]).all()
+        assert sum((batch.names for batch in batches), ()) == tuple(small.names[k] for k in readable)
+        assert np.concatenate([batch.numbers for batch in batches]).tolist() == readable
         assert [block.names for block in archive.missing()] == [small.names[20:40]] and archive.lost_columns == ()
         report = archive.verify()
     assert (report.ok, report.damaged_images, len(report.damaged_blocks)) == (False, 20, 1)

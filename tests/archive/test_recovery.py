@@ -1,3 +1,5 @@
+"""Recovery sections: their parity, and an archive with them."""
+
 import random
 import tracemalloc
 

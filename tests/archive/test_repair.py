@@ -1,3 +1,5 @@
+"""Repairing damaged archives, with and without recovery sections."""
+
 import sys
 
 import pytest

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from helpers.damaged_files import scanned
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, Entry, crc32c
-from smalti.archive.read import section_table as scanning
+from smalti.archive.read import section_table
 from smalti.archive.read.section_table import scan
 from smalti.errors import DamagedArchiveError, LimitExceededError
 
@@ -54,7 +54,7 @@ def test_a_damaged_payload_is_told_apart():
 
 @pytest.mark.parametrize("window", [32, 33, 61, 100])
 def test_pieces_that_are_read_do_not_matter(monkeypatch, window):
-    monkeypatch.setattr(scanning, "_WINDOW_BYTES", window)
+    monkeypatch.setattr(section_table, "_WINDOW_BYTES", window)
     data, entries = made(*[b"\xf5SE" * number for number in range(20)])
     assert scanned(data).sound == tuple(entries)
     cut = entries[9].offset
@@ -80,7 +80,7 @@ def test_overlapping_heads_end_the_scan_in_linear_time(monkeypatch):
         checked.append(len(data))
         return crc32c(data, before)
 
-    monkeypatch.setattr(scanning, "crc32c", counted)
+    monkeypatch.setattr(section_table, "crc32c", counted)
     with pytest.raises(DamagedArchiveError, match="overlap"):
         scanned(b"".join(heads))
     assert sum(checked) < 6 * size + (1 << 21)

@@ -74,8 +74,8 @@ def test_the_readers_run_without_smalti(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT.parent)])}
     command = [sys.executable, "-m", "conformance.readers", str(ROOT / "sound" / "grid.smalti")]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    told, expected = json.loads(ran.stdout), EXPECTED["sound/grid.smalti"]
-    assert told["pixels_sha256"] == expected["pixels_sha256"] and told["images"] == expected["images"]
+    found, expected = json.loads(ran.stdout), EXPECTED["sound/grid.smalti"]
+    assert found["pixels_sha256"] == expected["pixels_sha256"] and found["images"] == expected["images"]
     command[-1] = str(ROOT / "must_refuse" / "digest-wrong.smalti")
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ran.returncode == 1 and ran.stderr.strip().endswith("digest-wrong.smalti: digest")

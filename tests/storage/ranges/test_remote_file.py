@@ -89,7 +89,7 @@ def test_what_is_fetched_together_is_bounded(large, web, monkeypatch):
         monkeypatch.setattr(archive._file.source, "read_many", lambda places: held.append(read(places)) or held[-1])
         assert (archive[:] == large.pixels(slice(None))).all()
         assert max(sum(map(len, parts)) for parts in held[1:]) <= 300_000 and len(held) > 5
-        assert archive._file._held == {}
+        assert archive._file._fetched._runs == {}
 
 
 def test_batches_and_verify_read_the_file_once(large, web):

@@ -126,7 +126,7 @@ class Members:
             opening = self._opening.setdefault((os.getpid(), number), threading.Lock())
         with opening:
             archive = self._cached(number)  # another thread may have opened it
-            return self._cache(number, self._open(number)) if archive is None else archive
+            return self._add(number, self._open(number)) if archive is None else archive
 
     def summaries(self) -> tuple[MemberSummary, ...]:
         """The summaries of all members. Each member is opened once for this; summaries are cached."""
@@ -197,7 +197,7 @@ class Members:
                 self._opened.move_to_end(number)
             return archive
 
-    def _cache(self, number: int, archive: Archive) -> Archive:
+    def _add(self, number: int, archive: Archive) -> Archive:
         with self._lock:
             self._opening.pop((os.getpid(), number), None)
             if self._closed:
@@ -205,9 +205,8 @@ class Members:
                 raise SmaltiError(f"{self._path}: the archive is closed; open it again")
             self._opened[number] = archive
             while len(self._opened) > _OPEN_MEMBERS:
-                self._opened.popitem(
-                    last=False
-                )  # another thread may be reading it: it closes when its last user is done
+                # not closed here: another thread may be reading it. It closes when its last user is done
+                self._opened.popitem(last=False)
         return archive
 
     def _open(self, number: int) -> Archive:

@@ -103,7 +103,7 @@ def unpack_block(data: bytes, images: range, prior: Prior, code_ids: NDArray[np.
         raise DamagedArchiveError("too short for a token block")
     first, count, tokens_crc, pixels_crc, tokens_bytes = _HEAD.unpack_from(data)
     if (first, count) != (images.start, len(images)):
-        raise DamagedArchiveError(f"it says it holds {count} images from {first}, not those of its place")
+        raise DamagedArchiveError(f"it states {count} images from {first}, not those of this block")
     end = _HEAD.size + tokens_bytes
     if end > len(data):
         raise DamagedArchiveError("its tokens end after its data")

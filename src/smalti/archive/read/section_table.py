@@ -196,7 +196,7 @@ class _TooFarError(DamagedArchiveError):
 
 
 def _refuse_foreign(file: Positioned, start: bytes) -> None:
-    """Raise NotAnArchiveError if nothing tells of an archive; a large foreign file is not searched to its end."""
+    """Raise NotAnArchiveError if there is no sign of an archive. A large foreign file is not searched to its end."""
     end = file.read(max(0, file.size_bytes - len(END_MAGIC)), min(file.size_bytes, len(END_MAGIC)))
     if start.startswith(MAGIC) or end == END_MAGIC:
         return
