@@ -126,7 +126,7 @@ def run_limited(tmp_path, body, **options):
         import numpy as np
         from pathlib import Path
         from smalti.archive import ArchiveSpec, ArchiveWriter
-        from smalti.integer import IntegerNetwork, Layer, PixelTable
+        from smalti.decoders.layers.integer_network import IntegerNetwork, Layer, PixelTable
         zeros = np.zeros(1, np.int32), np.zeros(1, np.uint8)
         weight, table = np.zeros((8, 4, 4, 1), np.int16), PixelTable(0, zeros[1])
         network = IntegerNetwork((Layer("tokens", weight, *zeros, (4, 4), (0, 0), table),))

@@ -128,7 +128,7 @@ def _member_location(manifest: str | os.PathLike[str], member: Listed) -> str | 
 
 
 def _check_structure(file: Positioned, entries: Sequence[Entry]) -> None:
-    """Check that the sections that the index lists are those of a collection, in order."""
+    """Check that the index lists sections of a collection alone, in order."""
     ordinals: Counter[int] = Counter()
     for entry in entries:
         known = entry.section in set(Section)

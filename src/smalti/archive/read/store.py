@@ -80,13 +80,13 @@ class SectionStore:
 
     @property
     def prior(self) -> Prior:
-        """The distributions that the tokens were coded with."""
+        """The prior that the tokens are coded with."""
         with self._lock:
             return self._prior
 
     @property
     def residuals(self) -> ResidualPrior | None:
-        """The distributions that the corrections were coded with, None if no image has any."""
+        """The prior that the residuals are coded with; None if no image has residuals."""
         with self._lock:
             return self._residuals
 

@@ -57,7 +57,7 @@ class RecoverySpec:
 
     @classmethod
     def parse(cls, text: str) -> "RecoverySpec":
-        """Read "m/n", such as "1/16"; UsageError, in one line, for anything else."""
+        """Read "m/n", such as "1/16". UsageError for anything else."""
         parity, slash, members = text.partition("/")
         if not (slash and all(part.isascii() and part.isdigit() and len(part) <= 3 for part in (parity, members))):
             raise UsageError(f"recovery {text!r} is not m/n, such as 1/16: 1 block in every 16 may be lost")
