@@ -118,7 +118,7 @@ def by_decoder(path: Path, way: Way) -> Pixels:
     from smalti.storage.positioned import file_at  # noqa: PLC0415
 
     file = SectionFile(file_at(path), Limits())
-    if file.header.has_corrections:
+    if file.header.has_residuals:
         sys.exit(f"{path}: has corrections, which a decoder alone does not apply; give an archive without a promise")
     store = SectionStore(file)
     decode = _decode_function(store.model.network, way)

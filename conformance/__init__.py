@@ -1,1 +1,1 @@
-"""What a reader of the format in any language starts from: see README.md."""
+"""Files and readers with which a reader of the format in any language starts (README.md)."""

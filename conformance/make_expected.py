@@ -1,4 +1,4 @@
-"""Make conformance/expected.json: what the files in golden and sound hold, as the readers of the page alone say.
+"""Make conformance/expected.json: the contents of the files in golden and sound, as the page-only readers find them.
 
 python -m conformance.make_expected
 """
@@ -15,7 +15,7 @@ RECORD = ROOT / "expected.json"
 
 
 def files() -> list[Path]:
-    """Every file that is described."""
+    """All files that expected.json describes."""
     return sorted([*(ROOT / "golden").glob("*.smalti"), *(ROOT / "sound").glob("*.smalti")])
 
 
@@ -25,7 +25,7 @@ def name_of(path: Path) -> str:
 
 
 def facts_of(data: bytes) -> dict[str, Any]:
-    """What is expected of a file."""
+    """The facts about a file."""
     facts: dict[str, Any] = {
         "file_bytes": len(data),
         "file_sha256": hashlib.sha256(data).hexdigest(),
@@ -43,7 +43,7 @@ def facts_of(data: bytes) -> dict[str, Any]:
 
 
 def member_facts(member: Images) -> dict[str, Any]:
-    """What is expected of an archive."""
+    """The facts about an archive."""
     header = member.header
     return {
         "required_features": header["required_features"],
@@ -74,14 +74,14 @@ def digest(data: bytes) -> str:
 
 
 def main() -> None:
-    """Write what all files hold."""
+    """Write expected.json."""
     found = {name_of(path): facts_of(path.read_bytes()) for path in files()}
     text = json.dumps(found, indent=1, ensure_ascii=False)
     RECORD.write_text(compact_lists(text) + "\n", encoding="utf-8")
 
 
 def compact_lists(text: str) -> str:
-    """JSON in which a list of numbers or strings stands in one line."""
+    """JSON with each list of numbers or strings on one line."""
     lines: list[str] = []
     inside = False
     for line in text.splitlines():

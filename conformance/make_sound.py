@@ -1,8 +1,8 @@
-"""Make conformance/sound: small files that a reader reads, each the base of files that it must refuse.
+"""Make conformance/sound: small files that a reader reads. The files that it must refuse are made from them.
 
     python -m conformance.make_sound
 
-Formulas alone, no random numbers. Needs smalti, which writes them; what they hold is checked by the readers.
+They come from formulas, without random numbers. Smalti writes them; the page-only readers check their contents.
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ def ramp(shape: tuple[int, ...], modulus: int, low: int) -> np.ndarray:
 
 
 def numbers(shape: tuple[int, ...], modulus: int, low: int) -> np.ndarray:
-    """The same as int16, as weights are."""
+    """The same as int16, the dtype of weights."""
     return ramp(shape, modulus, low).astype(np.int16)
 
 
@@ -60,7 +60,7 @@ def pixels(dtype: type = np.uint8) -> PixelTable:
 
 
 def network(dtype: type = np.uint8) -> IntegerNetwork:
-    """Two by two pixels for each token, looked over by a convolution."""
+    """Two by two pixels for each token, then a convolution."""
     return IntegerNetwork(
         (
             layer("tokens", CODES, (2, 2), (2, 2), Clip(0, 255)),
@@ -70,7 +70,7 @@ def network(dtype: type = np.uint8) -> IntegerNetwork:
 
 
 def corrections(images: int, dtype: type = np.uint8) -> Residuals:
-    """Images without, one stored, and others that are corrected."""
+    """Residuals of images: some without, one stored, others corrected."""
     some = np.array([0, 1, 0, 5, 0, 7, 0, 4, 0, 12], np.uint8)
     modes = np.where(np.arange(images) < len(some), np.resize(some, images), 0).astype(np.uint8)
     count = np.count_nonzero(modes)
@@ -86,7 +86,7 @@ def write(path: Path, spec: ArchiveSpec) -> None:
 
 
 def write_corrected(path: Path, dtype: type) -> None:
-    """Corrections; so many images that their decoder pays, since a writer would else leave it out."""
+    """Residuals for so many images that the decoder pays: a writer omits one that does not."""
     images = 30 * IMAGES
     spec = replace(SPEC, block_images=100, max_mse=0.25, dtype=np.dtype(dtype).name)
     with ArchiveWriter(path, spec, network(dtype), overwrite=True) as writer:

@@ -1,4 +1,4 @@
-"""Readers of the format, written from docs/format.md and docs/collections.md alone: nothing of smalti is imported.
+"""Readers of the format, written from docs/format.md and docs/collections.md alone. They do not import smalti.
 
 They are slow and plain. `archive` reads an archive, `pyramid` the tokens of one whose decoder is a pyramid, and
 `collection` several archives in one file. `python -m conformance.readers FILE...` tells what files hold.
@@ -14,6 +14,6 @@ COLLECTION = 1
 
 
 def read_members(data: bytes) -> list[Images]:
-    """What a file holds: one item for an archive, one for each member of a collection."""
+    """The contents of a file: one item for an archive, one for each member of a collection."""
     is_collection = int.from_bytes(data[12:16], "little") & COLLECTION
     return read_collection(data) if is_collection else [read_archive(data)]

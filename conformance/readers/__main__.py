@@ -1,4 +1,4 @@
-"""Tell what files hold: images, shapes, and the SHA-256 of all pixels.
+"""Print the contents of files: images, shapes, and the SHA-256 of all pixels.
 
     python -m conformance.readers FILE...
 

@@ -1,4 +1,4 @@
-"""An archive as docs/format.md states it, read with nothing of smalti: slow, and plainly what the page says."""
+"""A reader of archives, written from docs/format.md without smalti. It is slow, and follows the page word for word."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from conformance.readers.sections import CORRECTIONS, DIGEST, MODEL, PRIOR, TOKE
 
 
 def read_model(payload: bytes, header: dict[str, Any]) -> tuple[np.ndarray, list[Layer]]:
-    """The numbers of the codes in use, and the decoder network."""
+    """The codes in use, and the decoder network."""
     source = Bytes(payload)
     used, size = header["codes_used"], header["codebook_size"]
     numbers = np.array(source.fields(f"{used}H") if used < size else range(size), np.int64)
@@ -50,7 +50,7 @@ class GridTokens:
         self.grid = header["token_grid"]
 
     def read(self, coder: Coder, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the tokens [n, T] of a block, and what the network makes of them."""
+        """The codes [n, T] of the tokens of a block, and the network's output for them."""
         tables = self.tables if len(self.tables) > 1 else self.tables * prod(self.grid)
         tokens = np.array([coder.group(table, self.precision, count) for table in tables], np.int64).T
         padded = [run_network(self.layers, image.reshape(self.grid)) for image in tokens]
@@ -59,7 +59,7 @@ class GridTokens:
 
 @dataclass(frozen=True)
 class Images:
-    """What an archive holds.
+    """The contents of an archive.
 
     tokens : uint16 [N, T], numbers of codes, 65,535 where a token is absent
     pixels : uint8 or little-endian uint16 [N, H, W, C]
@@ -74,20 +74,20 @@ class Images:
 
 
 def read_archive(data: bytes) -> Images:
-    """All that an archive holds."""
+    """Read an archive."""
     sections = read_sections(data)
     return decode_sections(sections, read_header(sections))
 
 
 def read_pixels(data: bytes) -> np.ndarray:
-    """All images, uint8 or little-endian uint16 [N, H, W, C]."""
+    """The pixels of all images, uint8 or little-endian uint16 [N, H, W, C]."""
     return read_archive(data).pixels
 
 
 def decode_sections(
     sections: dict[int, list[bytes]], header: dict[str, Any], model: tuple[np.ndarray, list[Layer]] | None = None
 ) -> Images:
-    """The same from sections; `model` is that of the decoder "integer", if it is not in them."""
+    """Decode sections. model : of the decoder "integer", if the sections do not hold it"""
     demand(len(sections[PRIOR]) == (1 if header["decoder"] == "pyramid" else 2), "number of priors")
     if header["decoder"] == "pyramid":
         reader: Any = PyramidTokens(sections, header)
@@ -133,7 +133,7 @@ def read_block(
 
 
 def check_perplexity(header: dict[str, Any], tokens: np.ndarray) -> None:
-    """The perplexity is that of the tokens."""
+    """Check that the perplexity is that of the tokens."""
     present = tokens[tokens != ABSENT] if header["decoder"] == "pyramid" else tokens
     _, counts = np.unique(present, return_counts=True)
     demand(len(counts) == header["codes_used"], "codes used")

@@ -12,11 +12,11 @@ import numpy as np
 
 
 class BadArchiveError(Exception):
-    """The file is not what the page says."""
+    """The file is not as the page says."""
 
 
 def demand(holds: object, what: str) -> None:
-    """Refuse the file unless this holds."""
+    """Refuse the file unless the condition holds."""
     if not holds:
         raise BadArchiveError(what)
 
@@ -35,7 +35,7 @@ CRC_TABLE = _crc_table()
 
 
 def crc32c(data: bytes) -> int:
-    """The Castagnoli CRC."""
+    """CRC-32C (Castagnoli)."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -43,7 +43,7 @@ def crc32c(data: bytes) -> int:
 
 
 def canonical_json(data: bytes) -> dict[str, Any]:
-    """An object in canonical JSON."""
+    """Parse an object in canonical JSON."""
     try:
         text = data.decode("utf-8")
         value = json.loads(text)
@@ -55,7 +55,7 @@ def canonical_json(data: bytes) -> dict[str, Any]:
 
 
 def are_integers(values: object, count: int) -> bool:
-    """Whether this is a list of so many integers, none of them a truth value."""
+    """Whether a value is a list of `count` integers, none of them a boolean."""
     return isinstance(values, list) and len(values) == count and all(type(value) is int for value in values)
 
 
@@ -67,7 +67,7 @@ class Bytes:
         self.place = 0
 
     def take(self, length: int) -> bytes:
-        """So many bytes."""
+        """The next bytes."""
         demand(self.place + length <= len(self.data), "too short")
         self.place += length
         return self.data[self.place - length : self.place]
@@ -77,7 +77,7 @@ class Bytes:
         return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout)))
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """All bytes that are left."""
         return self.take(len(self.data) - self.place)
 
 
@@ -97,7 +97,7 @@ class Coder:
             self.state = self.state << 32 | self.words.pop()
 
     def group(self, frequencies: Sequence[int], precision: int, count: int) -> list[int]:
-        """A group of symbols of one table."""
+        """Decode a group of symbols with one table."""
         possible = [symbol for symbol, frequency in enumerate(frequencies) if frequency]
         if len(possible) == 1:
             return possible * count
@@ -106,7 +106,7 @@ class Coder:
         return [possible[self._next(units, lefts)] for _ in range(count)]
 
     def each(self, units: Sequence[int]) -> int:
-        """A symbol with units of its own."""
+        """Decode a symbol with units of its own."""
         return self._next(units, [0, *accumulate(units)])
 
     def _next(self, units: Sequence[int], lefts: Sequence[int]) -> int:
@@ -118,12 +118,12 @@ class Coder:
         return at
 
     def end(self) -> None:
-        """Nothing may be left."""
+        """Check that nothing is left."""
         demand(self.state == 0 and not self.words, "the coder does not end")
 
 
 def read_tables(source: Bytes, rows: int, symbols: int, precision: int) -> list[list[int]]:
-    """Tables of frequencies, as in a prior."""
+    """Read tables of frequencies, as a prior has them."""
     class_frequencies = source.fields(f"{precision + 2}H")
     demand(sum(class_frequencies) == 4096, "class frequencies")
     (words,) = source.fields("I")
@@ -142,7 +142,7 @@ def read_tables(source: Bytes, rows: int, symbols: int, precision: int) -> list[
 
 
 def unpack(packed: bytes, limit: int) -> bytes:
-    """A zlib stream of at most `limit` bytes, and nothing after it."""
+    """Unpack a zlib stream to at most `limit` bytes. Nothing may follow it."""
     stream = zlib.decompressobj()
     try:
         unpacked = stream.decompress(packed, limit + 1)

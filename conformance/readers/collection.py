@@ -1,4 +1,4 @@
-"""Collections as docs/collections.md states them, read with nothing of smalti."""
+"""A reader of collections, written from docs/collections.md without smalti."""
 
 import hashlib
 from dataclasses import replace
@@ -15,7 +15,7 @@ SHARES_MODEL, SHARES_PRIOR = 2, 4
 
 
 def read_collection(data: bytes) -> list[Images]:
-    """What each member holds."""
+    """The contents of each member."""
     sections = read_frames(data, 1, DIRECTORY)
     kinds = {kind for kind in sections if kind < 128}
     demand({MEMBER, DIRECTORY} <= kinds <= {MEMBER, SHARED, DIRECTORY}, "frames of a collection")
@@ -36,7 +36,7 @@ def read_collection(data: bytes) -> list[Images]:
 
 
 def read_member(data: bytes, shared: dict[bytes, bytes]) -> Images:
-    """What a member holds."""
+    """The contents of a member."""
     features = int.from_bytes(data[12:16], "little")
     demand(not features & ~(SHARES_MODEL | SHARES_PRIOR), "features of a member")
     sections = read_sections(data, features)
@@ -67,7 +67,7 @@ def shared_payload(shared: dict[bytes, bytes], digest: bytes) -> bytes:
 
 
 def split(payload: bytes) -> tuple[dict[str, Any], bytes]:
-    """What a shared model says of itself, and the model."""
+    """The head of a shared model, and the model."""
     source = Bytes(payload)
     facts = canonical_json(source.take(source.fields("I")[0]))
     demand(sorted(facts) == ["codebook_size", "codes", "decoder", "dtype"], "keys of a shared model")

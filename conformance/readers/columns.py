@@ -1,4 +1,4 @@
-"""Labels, names of images and names of classes, as docs/format.md states them."""
+"""A reader of labels, names and class names, written from docs/format.md."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ MOST_TEXT = 1 << 30
 def read_column(
     sections: dict[int, list[bytes]], header: dict[str, Any], name: str, kind: str
 ) -> tuple[dict[str, Any], bytes] | None:
-    """The head and the data of a column, or None if the header does not list it."""
+    """The head and the data of a column; None if the header does not list it."""
     if name not in header["columns"]:
         return None
     source = Bytes(sections[COLUMN][header["columns"].index(name)])

@@ -1,4 +1,4 @@
-"""Corrections of images of 8 and 16 bits, as docs/format.md states them."""
+"""A reader of corrections of 8 and 16 bits, written from docs/format.md."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Corrections:
 
 
 def read_corrections(payload: bytes, shape: Sequence[int], wide: bool) -> Corrections:
-    """The corrections section from its payload."""
+    """Read the corrections section from its payload."""
     last_mode, most_symbols = (20, 60) if wide else (21, 256)
     source = Bytes(payload)
     kind, precision, group_images, symbols, mode_count, table_count, map_bytes = source.fields("BBHHBBH")
@@ -51,7 +51,7 @@ def read_corrections(payload: bytes, shape: Sequence[int], wide: bool) -> Correc
 
 
 def contexts(base: np.ndarray, wide: bool) -> np.ndarray:
-    """The context of each value of an image, of its base [H, W, C] alone."""
+    """The context of each value of an image, which depends on its base [H, W, C] alone."""
     found = np.zeros(base.shape, np.int64)
     height, width, channels = base.shape
     for r in range(height):

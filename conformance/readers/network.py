@@ -1,4 +1,4 @@
-"""The decoder network as docs/format.md states it: its bytes, its ranges, and what it makes of tokens."""
+"""A reader of the decoder network, written from docs/format.md: its bytes, its ranges, its output for tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +49,7 @@ class Layer:
         return self.values[np.clip(v - self.activation["low"], 0, len(self.values) - 1)]
 
     def check(self, before: dict[str, Any] | None) -> None:
-        """The ranges, and the bound below which sums are exact."""
+        """Check the ranges, and the bound below which sums are exact."""
         limit = 1 << 15 if self.kind == "tokens" else 1 << 7
         demand(self.weight.min() >= -limit and self.weight.max() < limit, "weights")
         demand(self.bias.min() >= -(1 << 31) and self.bias.max() < 1 << 31 and self.shift.max() <= 24, "bias, shift")
@@ -65,7 +65,7 @@ class Layer:
 
 
 class Arrays:
-    """The arrays of a network, from its words."""
+    """Reads the arrays of a network from its words."""
 
     def __init__(self, coder: Coder, tables: list[list[int]], precision: int) -> None:
         self.wide = False  # whether pixels have 16 bits
@@ -75,7 +75,7 @@ class Arrays:
         self.used = 0
 
     def array(self, groups: np.ndarray, signed: bool = False) -> np.ndarray:
-        """An array whose elements are of these groups."""
+        """Read an array. groups : the group of each element"""
         flat = groups.ravel()
         symbols = np.zeros(flat.size, np.int64)
         for group in np.unique(flat):
@@ -94,7 +94,7 @@ class Arrays:
         return numbers.reshape(groups.shape)
 
     def weights(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Levels of rows, levels of columns, and the numbers that these group."""
+        """Read levels of rows, levels of columns, and the numbers that these group."""
         rows, columns = (self.array(np.zeros(size, int)) for size in (shape[0], shape[-1]))
         demand(rows.max() <= 15 and columns.max() <= 15, "levels")
         groups = rows.reshape(-1, *[1] * (len(shape) - 1)) + columns
@@ -105,7 +105,7 @@ class Arrays:
 
 
 def check_description(layer: dict[str, Any], first: bool, last: bool) -> None:
-    """The ranges of a layer's description."""
+    """Check the ranges of a layer's description."""
     demand(sorted(layer) == LAYER_KEYS and layer["kind"] in ("tokens", "up", "conv"), "layer")
     demand((layer["kind"] == "tokens") == first, "tokens are the first layer, and no other")
     demand(1 <= layer["inputs"] <= 65536 and 1 <= layer["outputs"] <= 65536, "channels")
@@ -125,7 +125,7 @@ def check_description(layer: dict[str, Any], first: bool, last: bool) -> None:
 
 
 def read_layer(arrays: Arrays, fields: dict[str, Any]) -> Layer:
-    """The numbers of a layer that is described by `fields`."""
+    """Read the numbers of the layer that `fields` describe."""
     inputs, outputs = fields["inputs"], fields["outputs"]
     weight = arrays.weights((inputs, *fields["kernel"], outputs))
     bias = arrays.array(np.zeros(outputs, int), signed=True)
@@ -150,7 +150,7 @@ def read_values(arrays: Arrays, one_group: np.ndarray) -> np.ndarray:
 
 
 def read_network(data: bytes, wide: bool) -> list[Layer]:
-    """The decoder network from its bytes. wide : whether its pixels have 16 bits"""
+    """Read the decoder network from its bytes. wide : whether its pixels have 16 bits"""
     source = Bytes(data)
     text = source.take(source.fields("I")[0])
     description = canonical_json(text)

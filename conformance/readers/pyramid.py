@@ -1,4 +1,4 @@
-"""The pyramid network and its prior as docs/format.md states them, read with nothing of smalti."""
+"""A reader of the pyramid network and its prior, written from docs/format.md without smalti."""
 
 from math import prod
 from typing import Any
@@ -24,7 +24,7 @@ def open_arrays(source: Bytes, tables: int, symbols: int, precision: int, size: 
 
 
 def close_arrays(arrays: Arrays) -> None:
-    """Nothing is left."""
+    """Check that nothing is left."""
     arrays.coder.end()
     demand(arrays.used == len(arrays.tables), "tables left over")
 
@@ -43,7 +43,7 @@ class Scale:
         self.largest = np.zeros(0)
 
     def sums(self, z: np.ndarray) -> np.ndarray:
-        """What the stem makes of latents [rows, columns, D]: [h, w, C]."""
+        """The stem's output for latents [rows, columns, D]: [h, w, C]."""
         (ky, kx), (sy, sx), (py, px), (rows, columns) = self.kernel, self.stride, self.padding, self.grid
         full = np.zeros(((rows - 1) * sy + ky, (columns - 1) * sx + kx, self.stem.shape[3]), np.int64)
         for y in range(ky):
@@ -73,7 +73,7 @@ class Level:
 
 
 class Network:
-    """The pyramid network from its bytes. wide : whether its pixels have 16 bits"""
+    """Read the pyramid network from its bytes. wide : whether its pixels have 16 bits"""
 
     def __init__(self, data: bytes, wide: bool) -> None:
         source = Bytes(data)
@@ -101,7 +101,7 @@ class Network:
         self.check()
 
     def read_numbers(self, arrays: Arrays, described: list[dict[str, Any]], channels: int) -> None:
-        """All arrays."""
+        """Read all arrays."""
         for scale in self.scales:
             scale.stem = arrays.weights((scale.latents, *scale.kernel, channels))
         self.bias = arrays.array(np.zeros(channels, int), signed=True)
@@ -111,7 +111,7 @@ class Network:
         self.layers: list[Layer] = [read_layer(arrays, fields) for fields in described]
 
     def check(self) -> None:
-        """Ranges, and the bounds below which sums are exact."""
+        """Check ranges, and the bounds below which sums are exact."""
         demand(self.shift.max() <= 24 and np.abs(self.bias).max() < 1 << 31, "bias, shift")
         demand(all(np.abs(level.codes).max() <= 2048 for level in self.levels), "codes")
         sums = np.abs(self.bias)
@@ -141,7 +141,7 @@ class Network:
 
 
 def describe_layer(source: Bytes, inputs: int, last: bool) -> dict[str, Any]:
-    """A layer's description, as the decoder network has it."""
+    """Read a layer's description, as in the decoder network."""
     kind, ky, kx, sy, sx, py, px, outputs = source.fields("BBBBBBBH")
     demand(kind in (2, 3), "kind of layer")
     if last:
@@ -164,7 +164,7 @@ def describe_layer(source: Bytes, inputs: int, last: bool) -> dict[str, Any]:
 
 
 class LevelPrior:
-    """What a level's tokens are coded with."""
+    """The prior that a level's tokens are coded with."""
 
     def __init__(self, fields: tuple[int, ...], network: Network, number: int) -> None:
         self.kind, own, self.one, self.two, self.hidden = fields
@@ -182,7 +182,7 @@ class LevelPrior:
         return 3 if 49 * self.scale.latents <= 300 else 2 if 25 * self.scale.latents <= 300 else 1
 
     def read_numbers(self, arrays: Arrays) -> None:
-        """The level's arrays."""
+        """Read the level's arrays."""
         codes = self.level.size
         if self.kind == 1:
             self.tables = arrays.array(np.zeros((self.rows, codes), int))
@@ -201,7 +201,7 @@ class LevelPrior:
         demand((np.abs(self.bias2) + 255 * np.abs(self.weight2).sum(axis=0) <= 1 << 24).all(), "scores")
 
     def features(self, latents: list[np.ndarray], y: int, x: int) -> np.ndarray:
-        """The features of a place."""
+        """The features of a position."""
         r, here = self.reach, self.level.scale
         framed = np.pad(latents[here], ((r, r), (r, r), (0, 0)))
         found = [framed[y : y + 2 * r + 1, x : x + 2 * r + 1].ravel()]
@@ -210,7 +210,7 @@ class LevelPrior:
         return np.concatenate(found)
 
     def units(self, latents: list[np.ndarray], y: int, x: int) -> list[int]:
-        """The units of each code at a place."""
+        """The units of each code at a position."""
         place = y * self.scale.grid[1] + x if self.rows > 1 else 0
         hidden = np.clip(self.bias1[place] + self.features(latents, y, x) @ self.weight1 >> self.one, 0, 255)
         scores = (self.bias2 + hidden @ self.weight2 >> self.two).tolist()
@@ -221,7 +221,7 @@ class LevelPrior:
         return units
 
     def read(self, coder: Coder, images: list[list[np.ndarray]], y: int, x: int) -> list[int]:
-        """The codes of some images at a place, given their latents."""
+        """Decode the codes of some images at a position, given their latents."""
         if not images:
             return []
         if self.kind == 1:
@@ -257,7 +257,7 @@ class PyramidTokens:
         close_arrays(arrays)
 
     def read(self, coder: Coder, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the tokens [n, T] of a block, and what the network makes of them."""
+        """The codes [n, T] of the tokens of a block, and the network's output for them."""
         depths = coder.group(self.depths, self.precision, count)
         tokens = np.full((count, len(self.places)), ABSENT)
         latents = [self.network.zeros() for _ in range(count)]

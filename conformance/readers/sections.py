@@ -1,4 +1,4 @@
-"""Prelude, frames, index, trailer and header of an archive, as docs/format.md states them."""
+"""A reader of prelude, frames, index, trailer and header, written from docs/format.md."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ INTEGERS = ["block_images", "codebook_size", "codes_used", "format_version", "im
 
 
 def read_sections(data: bytes, features: int = 0) -> dict[int, list[bytes]]:
-    """The payloads of each type in the order of their ordinals, every checksum verified; of an archive."""
+    """The payloads of an archive by type, in the order of their ordinals. Every checksum is verified."""
     sections = read_frames(data, features, RECOVERY)
     counts = {kind: len(sections.get(kind, [])) for kind in (HEADER, MODEL, PRIOR, DIGEST)}
     demand(counts[PRIOR] in (1, 2) and counts == {HEADER: 2, MODEL: 1, PRIOR: counts[PRIOR], DIGEST: 1}, "sections")
@@ -36,7 +36,7 @@ def read_sections(data: bytes, features: int = 0) -> dict[int, list[bytes]]:
 
 
 def read_frames(data: bytes, features: int, last: int) -> dict[int, list[bytes]]:
-    """The payloads of each type up to `last`, of a file with these required features."""
+    """The payloads by type, up to type `last`, of a file with these required features."""
     prelude = Bytes(data[:24])
     demand(prelude.take(8) == b"\x89SML\r\n\x1a\n", "magic")
     version, reserved, required, _, crc = prelude.fields("HHIII")
@@ -76,7 +76,7 @@ def read_frame(data: bytes, offset: int) -> tuple[tuple[int, int, int, int], byt
 
 
 def read_header(sections: dict[int, list[bytes]], features: int = 0) -> dict[str, Any]:
-    """The header, compared with what sections there are."""
+    """Read the header, and compare it with the sections."""
     header = canonical_json(sections[HEADER][0])
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     check_types(header)
@@ -101,7 +101,7 @@ def read_header(sections: dict[int, list[bytes]], features: int = 0) -> dict[str
 
 
 def check_types(header: dict[str, Any]) -> None:
-    """Integers, lists of them, and strings."""
+    """Check which fields are integers, lists of integers, and strings."""
     single = [header[key] for key in INTEGERS]
     demand(are_integers(single, len(INTEGERS)), "type of a field")
     lengths = {"image_shape": 3, "padded_shape": 2, "token_grid": 2}
@@ -113,7 +113,7 @@ def check_types(header: dict[str, Any]) -> None:
 
 
 def promised(promise: Any, images: int) -> int:
-    """How many images the corrections section speaks of."""
+    """The number of images that have corrections."""
     if promise is None:
         return 0
     demand(isinstance(promise, dict) and sorted(promise) == ["corrected", "max_mse", "stored"], "promise")

@@ -1,1 +1,1 @@
-"""How the files that a reader must refuse are made from sound ones; nothing of smalti is imported."""
+"""Makes the files that a reader must refuse from sound ones. Nothing of smalti is imported."""

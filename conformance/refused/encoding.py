@@ -1,6 +1,6 @@
-"""The entropy coder, tables of frequencies and networks written as docs/format.md states them, whatever they hold.
+"""Encoders of entropy-coded groups, tables of frequencies and networks, written from docs/format.md.
 
-Nothing is checked: these bytes decode, and what they decode to may be what a reader must refuse.
+They check nothing: the bytes decode, and a reader must refuse what some of them decode to.
 """
 
 import struct
@@ -13,13 +13,13 @@ PRECISION, CLASS_PRECISION = 12, 12
 
 
 class Encoder:
-    """Groups of symbols, kept until all are known: the coder is a stack, which is filled from the end."""
+    """Collects all groups of symbols before it encodes them: the coder is a stack, filled from the end."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int]] = []
 
     def group(self, frequencies: Sequence[int], precision: int, symbols: Sequence[int]) -> None:
-        """Symbols of one table."""
+        """Add symbols of one table."""
         lefts, left = {}, 0
         for symbol, frequency in enumerate(frequencies):
             if frequency:
@@ -44,7 +44,7 @@ class Encoder:
 
 
 def frequencies_of(symbols: Sequence[int], size: int, precision: int = PRECISION) -> list[int]:
-    """Frequencies that sum to 2^precision and are not 0 for what occurs."""
+    """Frequencies that sum to 2^precision, above 0 for each symbol that occurs."""
     counts = [symbols.count(symbol) for symbol in range(size)]
     counts = counts if any(counts) else [1, *counts[1:]]
     occurring = sum(count > 0 for count in counts)
@@ -55,7 +55,7 @@ def frequencies_of(symbols: Sequence[int], size: int, precision: int = PRECISION
 
 
 def pack_tables(tables: Sequence[Sequence[int]], precision: int = PRECISION) -> bytes:
-    """Tables as in a prior: class frequencies, coded classes, planes of bits."""
+    """Pack tables as a prior has them: class frequencies, coded classes, planes of bits."""
     values = [frequency for table in tables for frequency in table]
     classes = [value.bit_length() for value in values]
     class_frequencies = frequencies_of(classes, precision + 2, CLASS_PRECISION)
@@ -91,18 +91,18 @@ class ArrayEncoder:
             self.bits([int(number < 0) for number in numbers if number])
 
     def weights(self, rows: int, columns: int, numbers: Sequence[int], level: int = 0) -> None:
-        """Weights whose levels are all the same, so that they are one group."""
+        """Pack weights whose levels are all the same, so that they are one group."""
         self.array([level] * rows)
         self.array([0] * columns)
         self.array(numbers, signed=True)
 
     def bits(self, bits: Sequence[int]) -> None:
-        """Bits of two equal frequencies."""
+        """Pack bits with two equal frequencies."""
         self.coder.group([1, 1], 1, bits)
 
 
 def split(magnitude: int) -> tuple[int, int]:
-    """The symbol of a magnitude, and how many further bits it has."""
+    """The symbol of a magnitude, and the number of its further bits."""
     if magnitude < 8:
         return magnitude, 0
     digits = magnitude.bit_length()

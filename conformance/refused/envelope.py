@@ -21,11 +21,12 @@ from conformance.refused.files import (
 
 GRID = sound("grid")
 FRAMES = frames(GRID)
+SECTION = "Header (canonical JSON, an object with exactly these keys)"
 INDEX_AT = int.from_bytes(GRID[-TRAILER:][:8], "little")
 
 
 def case(name: str, section: str, reason: str, data: bytes) -> Case:
-    """A file made of `grid`."""
+    """A case made from `grid`."""
     return Case(name, "grid", data, reason, section)
 
 
@@ -43,11 +44,14 @@ def preludes() -> Cases:
     for bit in (3, 31):
         data = prelude(required=1 << bit) + rest
         yield case(f"prelude-feature-{bit}", "Versions", f"required feature bit {bit}, which nobody knows", data)
+    for features in (1, 2, 4):
+        data = prelude(required=features) + rest
+        yield case(f"prelude-features-{features}", SECTION, "other required features than in the header", data)
     yield case("prelude-crc", "Prelude (24 bytes)", "its checksum does not hold", flipped(GRID, 20))
 
 
 def trailers() -> Cases:
-    """The last 28 bytes, and where a file ends."""
+    """The last 28 bytes, and the end of the file."""
     section, body = "Trailer (28 bytes, at the end of the file)", GRID[:-TRAILER]
     yield case("trailer-size", section, "it states another size of the file", body + trailer(INDEX_AT, len(GRID) + 1))
     beyond = body + trailer(1 << 63, len(GRID))
@@ -83,7 +87,7 @@ def indexes() -> Cases:
 
 
 def frame_heads() -> Cases:
-    """A frame's own 28 bytes, and what kinds of frames there are."""
+    """The 28 bytes before a payload, and types of frames."""
     model_at = PRELUDE + FRAME + len(payload_of(FRAMES, HEADER))
     yield case("frame-marker", "Frame", "the marker of the model's frame is another", flipped(GRID, model_at))
     yield case("frame-crc", "Frame", "the checksum of a frame's head does not hold", flipped(GRID, model_at + 24))
@@ -122,6 +126,6 @@ def sets_of_sections() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     for some in (preludes, trailers, indexes, frame_heads, sets_of_sections):
         yield from some()

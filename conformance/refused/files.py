@@ -1,4 +1,4 @@
-"""Files taken apart and put together again, with right checksums around whatever payloads there are."""
+"""Takes files apart and puts them together again, with right checksums around any payloads."""
 
 import json
 import struct
@@ -23,8 +23,8 @@ class Case:
 
     name : of the file, without its suffix
     base : the sound file that it was, or none
-    reason : what is wrong with it
-    page, section : where the format says so
+    reason : its fault
+    page, section : of the format, where this is stated
     """
 
     name: str
@@ -79,9 +79,9 @@ def build(
     change_index: Callable[[list[list[Any]]], None] | None = None,
     count: int | None = None,
 ) -> bytes:
-    """A file of these frames: every checksum is right.
+    """Make a file of these frames. Every checksum is right.
 
-    change_index : what is done to the entries of the index
+    change_index : changes the entries of the index
     count : the number of entries that the index states
     """
     data, entries = prelude(required=features), []
@@ -99,7 +99,7 @@ def build(
 def with_payload(
     payloads: Payloads, kind: int, change: Callable[[bytes], bytes], ordinal: int | None = None
 ) -> Payloads:
-    """The frames, with the payload of a section changed, and that of its copies; of one ordinal if it is given."""
+    """The frames with the payloads of a section type changed: of all ordinals, or of the one given."""
     return [
         (of, number, change(payload) if of == kind and ordinal in (None, number) else payload)
         for of, number, payload in payloads
@@ -112,7 +112,7 @@ def payload_of(payloads: Payloads, kind: int, ordinal: int = 0) -> bytes:
 
 
 def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
-    """Put `new` in the place of `old`, which stands in the payload once."""
+    """A change that replaces `old`, which occurs once in the payload, by `new`."""
 
     def change(payload: bytes) -> bytes:
         assert payload.count(old) == 1, old
@@ -122,7 +122,7 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 
 def patched(at: int, fields: str, *values: Any) -> Callable[[bytes], bytes]:
-    """Put little-endian fields at a place of the payload."""
+    """A change that overwrites the payload at an offset with little-endian fields."""
     packed = struct.pack("<" + fields, *values)
     return lambda payload: payload[:at] + packed + payload[at + len(packed) :]
 
@@ -133,7 +133,7 @@ def canonical(value: Any) -> bytes:
 
 
 def flipped(data: bytes, at: int) -> bytes:
-    """The bytes with those at a place inverted."""
+    """The bytes with the one at an offset inverted."""
     changed = bytearray(data)
     changed[at] ^= 0xFF
     return bytes(changed)

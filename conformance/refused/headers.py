@@ -62,7 +62,7 @@ CHANGES = {
 
 
 def cases() -> Cases:
-    """All of these, in both copies of the header."""
+    """All cases; each changes both copies of the header."""
     payloads = frames(sound("grid"))
     for name, (old, new, reason) in CHANGES.items():
         data = build(with_payload(payloads, HEADER, replaced(old, new)))

@@ -16,7 +16,7 @@ CODES = (1, 2, 3, 5)
 
 
 def layers_of(name: str) -> Layers:
-    """The layers of a sound file, as pack_network takes them."""
+    """The layers of a sound file, in the form that pack_network takes."""
     wide, found = name == "wide", []
     for layer in read_network(payload_of(frames(sound(name)), MODEL)[2 * len(CODES) :], wide):
         keys = ("activation", "inputs", "kernel", "kind", "outputs", "padding", "stride")
@@ -31,7 +31,7 @@ def layers_of(name: str) -> Layers:
 
 
 def with_network(network: bytes, codes: tuple[int, ...] | None = None, base: str = "grid") -> bytes:
-    """A file with this network, and these numbers of codes."""
+    """A file with this network and these codes."""
     payloads = frames(sound(base))
     numbers = payload_of(payloads, MODEL)[: 2 * len(CODES)] if codes is None else struct.pack(f"<{len(codes)}H", *codes)
     return build(with_payload(payloads, MODEL, lambda _: numbers + network))
@@ -46,7 +46,7 @@ def activation(number: int, **values: Any) -> Change:
 
 
 def field(number: int, name: str, value: Any) -> Change:
-    """Change what a layer's description says, or all its numbers of a kind."""
+    """Change a layer's description, or all its numbers of a kind."""
     return lambda layers: layers[number].__setitem__(name, value)
 
 
@@ -109,7 +109,7 @@ def networks() -> Cases:
 
 
 def described(network: bytes, layers: Layers) -> bytes:
-    """The network with these descriptions, and the numbers that it has."""
+    """The network with these descriptions and unchanged numbers."""
     length = int.from_bytes(network[:4], "little")
     text = pack_network(layers_of("grid"), description={"layers": [without_numbers(layer) for layer in layers]})
     new_length = int.from_bytes(text[:4], "little")
@@ -117,12 +117,12 @@ def described(network: bytes, layers: Layers) -> bytes:
 
 
 def without_numbers(layer: dict[str, Any]) -> dict[str, Any]:
-    """What the description says of a layer."""
+    """The description of a layer."""
     return {key: value for key, value in layer.items() if key not in ("weight", "bias", "shift", "values", "wide")}
 
 
 def codes() -> Cases:
-    """The numbers of the codes in use, and what follows the model."""
+    """The codes in use, and bytes after the model."""
     network = payload_of(frames(sound("grid")), MODEL)[2 * len(CODES) :]
     for name, numbers, reason in (
         ("not-ascending", (1, 3, 2, 5), "numbers of codes are not ascending"),
@@ -139,6 +139,6 @@ def codes() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     yield from networks()
     yield from codes()

@@ -125,6 +125,10 @@ def collections() -> Cases:
     section = "A collection in a file"
     yield directory("images", b'"images":8', b'"images":9', "the directory states other images than a member")
     yield directory("images-0", b'"images":8', b'"images":0', "the directory states 0 images")
+    large = with_payload(COLLECTION, DIRECTORY, lambda of: of.replace(b'"images":8', b'"images":%d' % (1 << 62)))
+    yield directory("images-huge", b'"images":8', b'"images":%d' % 10**30, "the directory states 10^30 images")
+    yield case("images-sum", large, "the members have more than 2^63 images together")
+    yield directory("features", b'"required_features":1', b'"required_features":3', "other required features than 1")
     yield directory("shape", b"[3,5,1]", b"[5,3,1]", "the directory states another shape")
     yield directory("dtype", b'"uint8"', b'"uint16"', "the directory states another dtype")
     yield directory("version", b'"format_version":1', b'"format_version":2', "version 2 in the directory")
@@ -132,6 +136,14 @@ def collections() -> Cases:
     yield case("no-directory", [of for of in COLLECTION if of[0] != DIRECTORY], "the directory is missing")
     yield case("no-members", [of for of in COLLECTION if of[0] != MEMBER], "the members are missing")
     nested = with_payload(COLLECTION, MEMBER, lambda _: sound("collection"), 0)
+    tokens = (TOKENS, 0, payload_of(PYRAMID, TOKENS))
+    yield case("tokens", [COLLECTION[0], tokens, *COLLECTION[1:]], "a token block stands among the members")
+    yield case("directories", [*COLLECTION, (DIRECTORY, 1, payload_of(COLLECTION, DIRECTORY))], "two directories")
+    yield case("type-77", [*COLLECTION, (77, 0, b"?")], "a section of type 77, which nobody knows")
+    for features in (0, 3):
+        data = build(COLLECTION, features)
+        reason = "the prelude states other required features than those of a collection"
+        yield Case(f"collection-prelude-{features}", "collection", data, reason, section, "collections.md")
     yield case("nested", nested, "a member is a collection")
     broken = with_payload(COLLECTION, MEMBER, lambda of: flipped(of, len(of) - 40), 0)
     yield case("member-damaged", broken, "a member's own index is damaged")
@@ -140,6 +152,8 @@ def collections() -> Cases:
     yield case("shared-other", with_payload(COLLECTION, SHARED, lambda of: of + b"\0", 0), "it has another SHA-256")
     member = payload_of(COLLECTION, MEMBER)
     alone = build(frames(member), 2)
+    other = with_payload(COLLECTION, MEMBER, lambda _: build(frames(member), 4), 0)
+    yield case("member-features", other, "the prelude of a member states other required features than its header")
     yield Case(
         "collection-member-alone", "collection", alone, "a member outside its collection", section, "collections.md"
     )
@@ -151,6 +165,6 @@ def collections() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     for some in (corrections, streams, pyramids, collections):
         yield from some()

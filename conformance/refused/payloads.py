@@ -34,7 +34,7 @@ def priors() -> Cases:
 
 
 def tables_of(frequencies: Sequence[int], precision: int) -> bytes:
-    """A table of this precision, whatever it sums to."""
+    """A table of this precision, with any sum."""
     return pack_tables([frequencies], precision)
 
 
@@ -67,7 +67,7 @@ def tokens() -> Cases:
 
 
 def stream(words: bytes) -> bytes:
-    """The first block with these words."""
+    """The first block, with other words."""
     return BLOCK[:20] + struct.pack("<I", len(words)) + words
 
 
@@ -95,6 +95,10 @@ def columns() -> Cases:
         "name": (0, labels(name="label"), "its name is not the one in the header"),
         "bits-65": (0, labels(bytes(65), bits=65), "65 bits a value"),
         "rows": (0, labels(bytes(3), rows=9), "more rows than images"),
+        "rows-fewer": (0, labels(bytes(2), rows=7), "fewer rows than images"),
+        "rows-names": (2, names(struct.pack("<9I", *[1] * 9) + b"abcdefghi", rows=9), "more names than images"),
+        "labels-text": (0, names(texts, name="labels"), "labels that are strings"),
+        "names-int": (2, labels(name="names"), "names that are integers"),
         "short": (0, labels(bytes(1)), "a byte of the values is missing"),
         "filling": (0, labels(b"\0\1", rows=7), "filling bits are not 0"),
         "minimum": (0, labels(minimum=1 << 63), "a minimum beyond int64"),
@@ -116,6 +120,6 @@ def columns() -> Cases:
 
 
 def cases() -> Cases:
-    """All of these."""
+    """All cases."""
     for some in (priors, tokens, columns):
         yield from some()

@@ -1,17 +1,16 @@
-"""Images out of an archive: all of them, or some by number.
+"""Extracting images from an archive, and comparing decoded images with their originals.
 
-How an archive's images, as the decoder really gives them, compare with their originals.
+Layer: above `archive`, `sources` and `sinks`, below `codec`. Nothing is encoded here.
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.read.block_decoder import plain_bytes
@@ -29,15 +28,18 @@ from smalti.storage.atomic import refuse_input
 
 __all__ = ["Comparison", "Extracted", "compare", "extract", "pixels_sha256"]
 
+Progress = Callable[[int, int], None]
+"""Called with the number of images done, and of all images."""
+
 
 @dataclass(frozen=True)
 class Extracted:
-    """What was written, and what could not be.
+    """The result of an extraction.
 
-    images : number of images written
-    missing_images : numbers of those that were asked for and are lost, each once, ascending
+    images : the number of images written
+    missing_images : the numbers of requested images that are lost, each once, ascending
     missing : the damaged blocks that held them
-    lost_columns : labels, names, class names or fields that could not be read
+    lost_columns : names of the columns that could not be read
     """
 
     images: int
@@ -47,7 +49,7 @@ class Extracted:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing."""
+        """True if nothing is missing."""
         return not self.missing_images and not self.lost_columns
 
 
@@ -58,17 +60,18 @@ def extract(
     *,
     overwrite: bool = False,
     skip_damaged: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Extracted:
-    """Write images of an archive or a collection, with all that is known of them, to a folder or file by its name.
+    """Write images of an archive or a collection, with their labels, names and fields, to a folder or a file.
 
-    out : what `open_image_writer` takes; images of several shapes go to a folder or .tar
-    indices : which images, in this order; None for all. An index from the end is negative
-    skip_damaged : write what can be read and tell what is missing; else damage raises before anything is in place
-    progress : called with the images done and those to do
+    out : an output of `open_image_writer`, whose kind follows from its name; images of several shapes need a folder or
+        .tar
+    indices : the numbers of the images, in this order; negative ones count from the end. None for all images
+    skip_damaged : skip what cannot be read, and report it in the result. Else damage raises, and no output appears
+    progress : called with the number of images done, and of all images
 
-    Raises ImageIndexError for an index outside before anything is written, DamagedArchiveError, and what
-    `open_image_writer` raises; UsageError if `out` is the archive itself.
+    Raises ImageIndexError for an index out of range before anything is written, DamagedArchiveError, the errors of
+    `open_image_writer`, and UsageError if `out` is the archive itself.
     """
     refuse_input(out, [archive.path])
     image_shape, dtype = _common(archive)
@@ -76,7 +79,7 @@ def extract(
     numbers = None if indices is None else resolve(indices, len(archive))[0]
     result = _plan(archive, numbers, skip_damaged)
     batches = _all(archive, result, skip_damaged) if numbers is None else _chosen(archive, numbers, result)
-    # the first batch is decoded before the output is begun, so that a damaged model leaves no trace
+    # the first batch is decoded before the output is created, so that a damaged model leaves no trace
     first = next(batches, None)
     class_names = None if "class_names" in result.lost_columns else archive.class_names
     own_numbers = makes_names(out) and (numbers is not None or not result.whole)
@@ -92,33 +95,33 @@ def extract(
 
 
 def _common(archive: Archive | Collection) -> tuple[tuple[int, int, int] | None, PixelDtype]:
-    """Shape and dtype of all images; no shape if they differ in one of them."""
+    """The shape and dtype of all images; None and uint8 if shapes or dtypes differ."""
     if isinstance(archive, Collection) and len({(each.image_shape, each.dtype) for each in archive.members.facts}) > 1:
         return None, UINT8
     return archive.image_shape, archive.dtype
 
 
 def _plan(archive: Archive | Collection, numbers: NDArray[np.int64] | None, skip_damaged: bool) -> Extracted:
-    """What will be written, and what is known to be missing before that."""
-    asked = len(archive) if numbers is None else len(numbers)
+    """The result that the extraction will have: missing images are known before it starts."""
+    images = len(archive) if numbers is None else len(numbers)
     if not skip_damaged:
-        return Extracted(asked)
+        return Extracted(images)
     lost = [
         block
         for block in archive.missing()
         if numbers is None or ((numbers >= block.first_image) & (numbers < block.first_image + block.images)).any()
     ]
-    images = [number for block in lost for number in range(block.first_image, block.first_image + block.images)]
+    missing = [number for block in lost for number in range(block.first_image, block.first_image + block.images)]
     if numbers is not None:
-        images = sorted(set(images) & set(numbers.tolist()))
-        asked -= int(np.isin(numbers, images).sum())
+        missing = sorted(set(missing) & set(numbers.tolist()))
+        images -= int(np.isin(numbers, missing).sum())
     else:
-        asked -= len(images)
-    return Extracted(asked, tuple(images), tuple(lost), archive.lost_columns)
+        images -= len(missing)
+    return Extracted(images, tuple(missing), tuple(lost), archive.lost_columns)
 
 
 def _all(archive: Archive | Collection, plan: Extracted, skip_damaged: bool) -> Iterator[ArchiveBatch]:
-    for batch in archive.batches(_batch_images(archive), on_error="skip" if skip_damaged else "raise"):
+    for batch in archive.batches(_images_per_batch(archive, np.uint16), on_error="skip" if skip_damaged else "raise"):
         yield _without_lost(batch, plan.lost_columns)
 
 
@@ -128,10 +131,10 @@ def _chosen(archive: Archive | Collection, numbers: NDArray[np.int64], plan: Ext
     labels = None if "labels" in lost else archive.labels
     names = None if "names" in lost else archive.names
     fields = {name: archive.fields[name] for name in archive.fields if FIELD_PREFIX + name not in lost}
-    kept = numbers[~np.isin(numbers, plan.missing_images)]
-    step = _batch_images(archive)
-    for start in range(0, len(kept), step):
-        for pixels, part in _decoded(archive, kept[start : start + step]):
+    readable = numbers[~np.isin(numbers, plan.missing_images)]
+    step = _images_per_batch(archive, np.uint16)
+    for start in range(0, len(readable), step):
+        for pixels, part in _decoded(archive, readable[start : start + step]):
             rows = part.tolist()
             no_label, no_name = _lacks(archive, part)[0]
             yield ArchiveBatch(
@@ -143,16 +146,15 @@ def _chosen(archive: Archive | Collection, numbers: NDArray[np.int64], plan: Ext
             )
 
 
-def _batch_images(archive: Archive | Collection) -> int:
-    """How many images to take at a time, by the largest of them."""
-    shapes = archive.image_shapes if isinstance(archive, Collection) else (archive.image_shape,)
-    return batch_images(max(shapes, key=math.prod), np.uint16)
+def _images_per_batch(archive: Archive | Collection, dtype: DTypeLike) -> int:
+    """Images per batch, by the largest shape. dtype : of pixels"""
+    return min(batch_images(shape, dtype) for shape in archive.image_shapes)
 
 
 def _decoded(archive: Archive | Collection, numbers: NDArray[np.int64]) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
     """Yield the images of these numbers in runs: pixels [n, H, W, C], and their numbers.
 
-    Those of a run are of one shape and dtype, and all have labels or none has; the same holds of names.
+    The images of a run have one shape and dtype. Either all have labels or none has; the same holds for names.
     """
     if isinstance(archive, Archive):
         yield archive[numbers].reshape(len(numbers), *archive.image_shape), numbers
@@ -168,14 +170,14 @@ def _decoded(archive: Archive | Collection, numbers: NDArray[np.int64]) -> Itera
 
 
 def _lacks(archive: Archive | Collection, numbers: NDArray[np.int64]) -> list[tuple[bool, bool]]:
-    """Whether each of these images lacks a label that others of the archive have, and whether it lacks a name."""
+    """For each image: whether it lacks a label, and whether it lacks a name, that other images of the archive have."""
     if isinstance(archive, Archive):
         return [(False, False)] * len(numbers)
     return archive.columns.lack(numbers)
 
 
 def _without_lost(batch: ArchiveBatch, lost: Sequence[str]) -> ArchiveBatch:
-    """A batch without the columns that are lost for some images, if only for those of another member."""
+    """Remove the columns that are lost for some images, even if only for images of another member."""
     return replace(
         batch,
         labels=None if "labels" in lost else batch.labels,
@@ -185,29 +187,26 @@ def _without_lost(batch: ArchiveBatch, lost: Sequence[str]) -> ArchiveBatch:
 
 
 def _named(batch: ArchiveBatch, images: int, class_names: tuple[str, ...] | None) -> ArchiveBatch:
-    """Name images without names by their numbers in the archive, since a count would shift after a gap."""
+    """Name images without names by their numbers in the archive, since a running count would shift after a gap."""
     if batch.names is not None:
         return batch
 
-    def folder(position: int) -> str | None:
+    def folder(row: int) -> str | None:
         if batch.labels is None:
             return None
-        label = int(batch.labels[position])
+        label = int(batch.labels[row])
         return class_names[label] if class_names is not None and 0 <= label < len(class_names) else str(label)
 
-    names = tuple(numbered_name(int(number), images, folder(place)) for place, number in enumerate(batch.numbers))
+    names = tuple(numbered_name(int(number), images, folder(row)) for row, number in enumerate(batch.numbers))
     return replace(batch, names=names)
-
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Quality against a source, and whether labels and names are the source's too.
+    """The quality of an archive's images against a source, and whether labels and names are equal.
 
-    labels_equal, names_equal : None if archive or source has none
-    pixels_sha256 : of all decoded pixels in order, in C order, 16 bits little-endian
+    labels_equal, names_equal : None if the archive or the source has no labels, or no names
+    pixels_sha256 : of all decoded pixels, image after image in C order, 16 bits little-endian
     """
 
     quality: Quality
@@ -217,9 +216,9 @@ class Comparison:
 
 
 def pixels_sha256(archive: Archive | Collection, progress: Progress = lambda done, total: None) -> str:
-    """Return the SHA-256 of all decoded pixels in order, in C order and little-endian."""
+    """Return the SHA-256 of all decoded pixels, image after image in C order, little-endian."""
     digest, done = hashlib.sha256(), 0
-    for batch in archive.batches(_step(archive)):
+    for batch in archive.batches(_images_per_batch(archive, archive.dtypes[-1])):
         digest.update(plain_bytes(batch.pixels))
         done += len(batch)
         progress(done, len(archive))
@@ -231,16 +230,16 @@ def compare(
     source: ImageSource | Sequence[ImageSource],
     progress: Progress = lambda done, total: None,
 ) -> Comparison:
-    """Decode every image and compare it with the source's image of the same number.
+    """Decode every image and compare it with the image of the same number in a source.
 
-    source : the originals; of images of several shapes those of each, as `open_groups` gives them
+    source : the originals; for images of several shapes one source for each shape, as from `open_groups`
 
-    Raises SourceError if they have another shape, type of pixels or number of images; DamagedArchiveError.
+    Raises SourceError if shape, dtype or number of images differ; DamagedArchiveError.
     """
     sources = [source] if not isinstance(source, Sequence) else list(source)
     meter, digest, done = QualityMeter(), hashlib.sha256(), 0
     labels, names = _Equality(), _Equality()
-    step = _step(archive)
+    step = _images_per_batch(archive, archive.dtypes[-1])
     originals = _Cursor(sources, step)
     for decoded in archive.batches(step):
         original = originals.take(decoded)
@@ -257,12 +256,6 @@ def compare(
     return Comparison(meter.result(), labels.result, names.result, digest.hexdigest())
 
 
-def _step(archive: Archive | Collection) -> int:
-    """How many images to take at a time: as many as fit memory of the largest."""
-    dtype = archive.dtypes[-1]
-    return min(batch_images(shape, dtype) for shape in archive.image_shapes)
-
-
 def _other_number(sources: Sequence[ImageSource], found: int, archive: Archive | Collection) -> SourceError:
     return SourceError(
         f"{sources[0].description} has {found} images, the archive {len(archive)}; name the source it was made from"
@@ -270,7 +263,7 @@ def _other_number(sources: Sequence[ImageSource], found: int, archive: Archive |
 
 
 class _Cursor:
-    """The images of sources, one source after the other, in pieces as long as is asked for."""
+    """Reads the images of sources, one source after the other, in parts of any length."""
 
     def __init__(self, sources: Sequence[ImageSource], step: int) -> None:
         self._batches = (batch for source in sources for batch in source.batches(step))
@@ -278,7 +271,7 @@ class _Cursor:
         self._rest: ImageBatch | None = None
 
     def take(self, like: ImageBatch) -> ImageBatch:
-        """The next images, as many as `like` has, fewer at the end; SourceError if they are of another kind."""
+        """The next images, as many as `like` has, fewer at the end. SourceError if their shape or dtype differs."""
         parts: list[ImageBatch] = []
         missing = len(like)
         while missing:
@@ -293,7 +286,7 @@ class _Cursor:
         return ImageBatch.joined(parts) if parts else like.part(0, 0)
 
     def count_rest(self) -> int:
-        """How many images were never taken."""
+        """The number of images that were not taken."""
         return sum(len(batch) for batch in (*([self._rest] if self._rest else []), *self._batches))
 
     def _check(self, found: ImageBatch, like: ImageBatch) -> None:
@@ -316,7 +309,7 @@ def _words(batch: ImageBatch) -> str:
 
 
 class _Equality:
-    """Whether two columns are equal throughout; None if either is absent."""
+    """Whether two columns are equal, batch after batch; None if either is absent."""
 
     result: bool | None = None
 

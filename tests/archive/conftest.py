@@ -9,7 +9,7 @@ from smalti.decoders.grid.integer_decoder import IntegerDecoder
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """The smallest archive with three blocks, labels and names, for damage to every single byte of it."""
+    """The smallest archive with three blocks, labels and names, for damage to every byte."""
     network, tokens = one_layer_network(), random_tokens(8, (1, 2), 3)
     labels, names = np.arange(8) % 3, tuple(f"{i}.png" for i in range(8))
     path = tmp_path_factory.mktemp("archives") / "tiny.smalti"

@@ -1,3 +1,5 @@
+"""Collections in one file: reading, sharing of models, pickling, damage."""
+
 import pickle
 from functools import partial
 
@@ -18,7 +20,7 @@ GRIDS = [(2, 3), (2, 3), (1, 2)]
 
 @pytest.fixture(name="parts")
 def _parts(tmp_path):
-    """Three archives of one network, whose images have two shapes and which use other codes than each other."""
+    """Three archives of one network, with two shapes of images. Each uses other codes."""
     network = random_network(codes=8)
     paths = []
     for number, grid in enumerate(GRIDS):

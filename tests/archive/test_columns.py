@@ -1,3 +1,5 @@
+"""Packing and unpacking of columns."""
+
 import zlib
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Whatever happens to a file, it is noticed, it stays where it is, and what is served is what was written."""
+"""Any damage to a file is noticed and stays local, and all that is served is what was written."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def path(tmp_path):
 
 
 def places_of(made):
-    """Where each section is: ranges of bytes by name, frames included."""
+    """The byte range of each section by name, frames included."""
     return {entry.name: range(entry.offset, entry.end) for entry, _ in sections(made.path)}
 
 
@@ -32,7 +32,7 @@ def places(small):
 
 
 def allowed(places, start, stop, images, block_images):
-    """How many images damage to these bytes may cost at most: a block for each block, all for the model."""
+    """The most images that damage to these bytes may cost: a block for each block, all for the model."""
     touched = {name for name, place in places.items() if place.start < stop and start < place.stop}
     return images if "model" in touched else block_images * sum(name.startswith("token block") for name in touched)
 
@@ -59,8 +59,8 @@ def test_every_truncation_keeps_the_blocks_before_it(tiny, path):
     blocks = [places[f"token block {number}"].stop for number in range(3)]
     for length in range(len(data)):
         noticed, lost = (told_outcome if length % 40 else outcome)(tiny, path, data[:length])
-        kept = 0 if length < places["prior"].stop else min(8, 3 * sum(end <= length for end in blocks))
-        assert noticed and lost == 8 - kept, length
+        left = 0 if length < places["prior"].stop else min(8, 3 * sum(end <= length for end in blocks))
+        assert noticed and lost == 8 - left, length
 
 
 def test_heads_copies_columns_index_and_ends_cost_no_image(tiny, path):
@@ -93,7 +93,7 @@ def test_zeroed_cut_and_inserted_bytes_stay_where_they_are(small, path, data, pl
 
 
 def test_cut_at_the_front_the_copies_serve(small, path, data, places):
-    """Header and prior lost with the first bytes; the model is there."""
+    """Header and prior are lost with the first bytes; the model is left."""
     with_model = data[places["model"].start :]
     assert outcome(small, path, with_model) == (True, 0)
     without_priors = data[: places["prior"].start] + data[places["prior"].stop : places["copy of the prior"].start]
@@ -101,7 +101,7 @@ def test_cut_at_the_front_the_copies_serve(small, path, data, places):
 
 
 def test_bytes_cut_here_and_put_in_there_cost_what_they_hit(small, path, data, places):
-    """The index holds, and what lies between is not where it says."""
+    """The index is intact, and the sections are not at its offsets."""
     first, last = places["token block 0"], places["column 2"]
     for start, stop in ((first[40], last[60]), (last[60], first[40])):
         cut = data[:start] + data[start + 7 :]
@@ -127,7 +127,7 @@ def test_parts_of_two_archives_are_refused(small, path, data):
         open_archive(path)
 
 
-def test_a_removed_or_doubled_stretch_is_never_a_wrong_image(small, path, data):
+def test_a_removed_or_doubled_byte_range_is_never_a_wrong_image(small, path, data):
     rng = np.random.default_rng(0)
     for _ in range(60):
         start, stop = sorted(rng.integers(0, len(data), 2).tolist())
@@ -217,7 +217,7 @@ def test_quick_sees_heads_and_gaps_only(small, path, data, places):
 
 
 def test_a_frame_inside_a_payload_is_not_taken_for_a_section(small, path, data):
-    """A column that holds a whole token block as text is skipped with its frame, even by a scan."""
+    """A scan skips a token block inside the text of a column together with the frame of the column."""
     block = next(payload for entry, payload in sections(small.path) if entry.name == "token block 0")
     hidden = frame((4, bytes(3), 1), block)
     content = rebuild(small.path, unchanged, extra=[(200, 0, hidden)])

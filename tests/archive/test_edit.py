@@ -1,3 +1,5 @@
+"""Merging, appending, dropping and relabeling archives and collections."""
+
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -38,12 +40,12 @@ def contents(path):
 
 def test_dropped_images_are_gone_and_the_rest_is_what_it_was(path):
     images, labels, classes, names, fields = contents(path)
-    kept = [number for number in range(20) if number not in (0, 7, 19)]
+    left = [number for number in range(20) if number not in (0, 7, 19)]
     assert drop_images(path, [0, 7, -1]) == 17
     now = contents(path)
-    assert all(map(np.array_equal, now[0], [images[number] for number in kept])) and len(now[0]) == 17
-    assert now[1].tolist() == labels[kept].tolist() and now[2] == classes and now[3] == tuple(np.array(names)[kept])
-    assert now[4]["site"] == tuple(np.array(fields["site"])[kept]) and now[4]["age"].tolist() == kept
+    assert all(map(np.array_equal, now[0], [images[number] for number in left])) and len(now[0]) == 17
+    assert now[1].tolist() == labels[left].tolist() and now[2] == classes and now[3] == tuple(np.array(names)[left])
+    assert now[4]["site"] == tuple(np.array(fields["site"])[left]) and now[4]["age"].tolist() == left
     assert b"19.png" not in path.read_bytes()
 
 
@@ -79,8 +81,8 @@ def test_to_drop_from_a_collection(tmp_path, path):
     before = both.read_bytes()
     images = contents(both)[0]
     assert drop_images(both, [2, 22], tmp_path / "fewer.smalti") == 27 and both.read_bytes() == before
-    kept = [image for number, image in enumerate(images) if number not in (2, 22)]
-    assert all(map(np.array_equal, contents(tmp_path / "fewer.smalti")[0], kept))
+    left = [image for number, image in enumerate(images) if number not in (2, 22)]
+    assert all(map(np.array_equal, contents(tmp_path / "fewer.smalti")[0], left))
     assert drop_images(both, slice(20, None)) == 20
     with open_archive(both) as alone:  # what is left of a collection of one is an archive
         assert len(alone) == 20
@@ -242,7 +244,7 @@ def test_files_of_a_manifest_are_not_kept_open_beyond_need(tmp_path):
 
 
 def test_merging_to_the_name_of_a_manifest_makes_one(tmp_path, path):
-    """Before: the bytes of a collection under that name, which nothing could open."""
+    """Before: the output had the bytes of a collection under a manifest's name, and nothing could open it."""
     other = write(tmp_path / "b.smalti", random_tokens(9), NETWORK)
     merge_archives([path, other], tmp_path / "all.smalti-manifest")
     assert (tmp_path / "all.smalti-manifest").stat().st_size < 1000

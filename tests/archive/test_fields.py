@@ -1,3 +1,5 @@
+"""Fields: further columns of an archive, from a writer to a reader."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,7 +51,7 @@ def test_floats_come_back_bit_for_bit():
 
 
 @pytest.mark.parametrize(
-    ("values", "kept"),
+    ("values", "stored"),
     [
         ([1, 2.5], [1.0, 2.5]),
         ([2**53 + 1, 0.5], ["9007199254740993", "0.5"]),
@@ -60,9 +62,9 @@ def test_floats_come_back_bit_for_bit():
         ([np.int32(4), np.int64(5)], [4, 5]),
     ],
 )
-def test_values_of_several_kinds_widen_without_loss(values, kept):
+def test_values_of_several_kinds_widen_without_loss(values, stored):
     found = packed(values).values
-    assert (found.tolist() if isinstance(found, np.ndarray) else list(found)) == kept
+    assert (found.tolist() if isinstance(found, np.ndarray) else list(found)) == stored
 
 
 def test_what_is_no_scalar_is_refused():

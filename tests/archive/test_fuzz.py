@@ -1,4 +1,4 @@
-"""Sections changed at random under right checksums: nothing but SmaltiErrors of one line, and no more memory.
+"""Random changes to sections under right checksums cause SmaltiErrors of one line alone, and take no more memory.
 
 `fuzz/search.py` looks for longer, guided by coverage.
 """
@@ -25,7 +25,7 @@ SMALL = Limits(network_operations=1 << 24, **{f"{name}_bytes": 1 << 22 for name 
 
 @st.composite
 def changes(draw):
-    """How a payload is changed: some bytes set, then perhaps cut, or a part of it repeated."""
+    """Draw a change of a payload: some bytes set, then perhaps a cut, or a repeated part."""
     places = draw(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=4))
     cut, repeated = draw(st.tuples(st.integers(0, 1 << 16), st.integers(0, 1 << 16)))
     kind = draw(st.sampled_from(["set", "set", "cut", "repeat", "insert"]))
@@ -47,7 +47,7 @@ def changes(draw):
 
 
 def attempt(step):
-    """Do it; an error must be one line of ours."""
+    """Call it. An error must be a SmaltiError of one line."""
     try:
         step()
     except SmaltiError as error:

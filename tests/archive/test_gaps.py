@@ -1,4 +1,4 @@
-"""Archives put together, of which some have labels, names, classes and fields and others none: nothing is hidden."""
+"""Collections in which some archives have labels, names, classes and fields and others do not: nothing is hidden."""
 
 import json
 import tarfile
@@ -36,7 +36,7 @@ def _bare(tmp_path):
 
 @pytest.fixture(name="both", params=["merged", "appended", "before"])
 def _both(request, tmp_path, named, bare):
-    """The two together, and where the images without labels begin."""
+    """The two archives as a collection, and the number of the first image without a label."""
     path = tmp_path / "m.smalti"
     merge_archives({"merged": [named, bare], "appended": [named], "before": [bare, named]}[request.param], path)
     if request.param == "appended":
@@ -97,8 +97,8 @@ def test_a_folder_has_them(tmp_path, both, chosen):
     order = chosen or list(range(7))
     assert [row.get("label") for row in rows] == [None if labels[one] < 0 else labels[one] for one in order]
     assert [row["age"] for row in rows] == [ages[one] for one in order]
-    told = [row["file_name"] if names[one] is not None else None for row, one in zip(rows, order, strict=True)]
-    assert told == [names[one] for one in order]
+    stored = [row["file_name"] if names[one] is not None else None for row, one in zip(rows, order, strict=True)]
+    assert stored == [names[one] for one in order]
     assert all((tmp_path / "out" / row["file_name"]).is_file() for row in rows)
 
 

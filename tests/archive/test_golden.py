@@ -1,4 +1,4 @@
-"""Files of every version of the format, which every later release reads to the same pixels (conformance/README.md)."""
+"""Every release reads the files of all earlier versions of the format to the same pixels (conformance/README.md)."""
 
 import hashlib
 import json
@@ -102,7 +102,7 @@ def test_what_those_of_16_bits_hold():
 
 @pytest.mark.parametrize("name", FILES)
 def test_writing_gives_the_same_bytes(name, tmp_path):
-    """On another machine zlib may pack names otherwise; all else must be the same bytes."""
+    """On another machine zlib may pack names otherwise; all other bytes must be the same."""
     if name.endswith("recoverable.smalti"):
         pytest.importorskip("reedsolo", reason="writing recovery sections needs the extra smalti[recovery]")
     FILES[name](tmp_path / name)

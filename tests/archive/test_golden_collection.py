@@ -1,4 +1,4 @@
-"""The collection of conformance/golden, which every later release reads to the same pixels (conformance/README.md)."""
+"""Every release reads the collection of conformance/golden to the same pixels (conformance/README.md)."""
 
 import hashlib
 import json

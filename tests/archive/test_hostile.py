@@ -1,4 +1,4 @@
-"""Files whose checksums are right and whose contents are not: what a hostile or another writer could make."""
+"""Files with right checksums and wrong contents, as a hostile writer or another program could make them."""
 
 import numpy as np
 import pytest
@@ -135,14 +135,14 @@ def test_blocks_in_each_others_places(small, reopen):
         return payloads[1 - ordinal] if section == 4 and ordinal < 2 else payload
 
     with reopen(rebuild(small.path, swap)) as archive:
-        with pytest.raises(DamagedArchiveError, match="not those of its place"):
+        with pytest.raises(DamagedArchiveError, match="not those of this block"):
             archive[0]
         assert (archive[45] == small.pixels[45]).all()
         assert archive.verify().damaged_images == 40
 
 
 def test_other_tokens_under_a_right_checksum(small, reopen):
-    """A block whose words decode well, to other tokens, as if the entropy coder had changed."""
+    """A block whose words decode to other tokens, as if the entropy coder had changed."""
 
     def other(section, ordinal, payload):
         return flip(payload, 12) if (section, ordinal) == (4, 0) else payload
@@ -204,7 +204,7 @@ def test_models_that_cannot_be(small, reopen, name):
 
 
 def test_a_network_that_would_take_for_ever(tmp_path):
-    """Sums that no reader should begin: large layers, few bytes."""
+    """Large layers in few bytes: a reader must refuse the cost before it computes."""
     rng, bits, black = np.random.default_rng(0), Clip(0, 1), PixelTable(0, np.zeros(1, np.uint8))
     network = IntegerNetwork(
         (
@@ -223,7 +223,7 @@ def test_a_network_that_would_take_for_ever(tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_any_byte_changed_under_right_checksums_is_an_error_of_ours_or_readable(tiny, reopen):
-    """What a hostile writer could do to any payload: the parsers stand alone, without the help of checksums."""
+    """Random payloads under right checksums: the parsers must hold without the help of checksums."""
     for entry, payload in sections(tiny.path):
         for place in range(0, len(payload), 2):
 

@@ -1,4 +1,4 @@
-"""What a directory or a manifest may say of its members: every number is bounded as those of a header are."""
+"""Every number in a directory or a manifest is bounded like those of a header."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How often the members of a collection are opened, by whom, and what is left open."""
+"""How often the members of a collection are opened, by which thread, and how many stay open."""
 
 import gc
 import os
@@ -24,7 +24,7 @@ NETWORK = one_layer_network()
 
 @pytest.fixture(name="manifest")
 def _manifest(tmp_path, monkeypatch):
-    """A manifest of more members than are kept open; each has its own classes and fields."""
+    """A manifest of more members than stay open. Each has its own classes and fields."""
     monkeypatch.setattr(members_module, "_OPEN_MEMBERS", 4)
     paths = []
     for number in range(MEMBERS):
@@ -39,7 +39,7 @@ def _manifest(tmp_path, monkeypatch):
 
 @pytest.fixture(name="opens")
 def _opens(monkeypatch):
-    """Paths of members, as they are opened."""
+    """The paths of members, in the order in which they are opened."""
     opened = []
     file_at = opening.file_at
 
@@ -137,7 +137,7 @@ def open_files():
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files where the system lists them")
 def test_a_member_that_is_another_file_is_closed_at_once(manifest):
-    """Before: it was left to the garbage collector."""
+    """Before: members were closed by the garbage collector."""
     longer = manifest.parent / "2.smalti"
     longer.write_bytes(longer.read_bytes() + b"x")
     gc.collect()
@@ -154,7 +154,7 @@ def test_a_member_that_is_another_file_is_closed_at_once(manifest):
 
 
 def test_after_close_nothing_is_read(tmp_path, manifest):
-    """Before: a manifest opened its members again, and an archive served what it had in memory."""
+    """Before: a closed manifest opened its members again, and a closed archive served cached blocks."""
     merged = tmp_path / "merged.smalti"
     merge_archives([tmp_path / "0.smalti", tmp_path / "1.smalti"], merged)
     for path in (manifest, merged, tmp_path / "0.smalti"):
@@ -171,7 +171,7 @@ def test_after_close_nothing_is_read(tmp_path, manifest):
 
 
 def test_a_read_that_goes_on_keeps_its_file(tmp_path, manifest, monkeypatch):
-    """Before: the number of a closed file could be another file's while a thread still read from it."""
+    """Before: a thread could still read from a closed descriptor, whose number another file had by then."""
     file = reader.file_at(tmp_path / "0.smalti")
     expected = file.read(0, 40)
     foreign = tmp_path / "foreign"

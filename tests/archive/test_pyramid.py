@@ -1,4 +1,4 @@
-"""Archives whose decoder is a pyramid: all that archives can do, and what only these can."""
+"""Archives with a pyramid decoder: the features of all archives, and those of pyramids alone."""
 
 from types import SimpleNamespace
 
@@ -50,7 +50,7 @@ def write(path, prior, tokens, shape, labels=None, names=None, originals=None, b
 
 
 def made_up(path, seed, images, cut=1, **fields):
-    """An archive of a random pyramid, and what it must give back."""
+    """An archive of a random pyramid, and its expected contents."""
     rng = np.random.default_rng(seed)
     network = random_pyramid(rng, ((4, 4), (2, 2)), hidden=4)
     prior, tokens = random_prior(rng, network, GRID), random_tokens(rng, network, GRID, images)
@@ -66,7 +66,7 @@ def made_up(path, seed, images, cut=1, **fields):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """50 images in blocks of 20, most of them different."""
+    """50 images in blocks of 20, most of them distinct."""
     found = made_up(tmp_path_factory.mktemp("pyramids") / "made.smalti", 0, 50, block_images=20)
     assert len(np.unique(found.pixels.reshape(50, -1), axis=0)) > 10
     return found
@@ -74,7 +74,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """The smallest archive with three blocks, for damage to every single byte of it."""
+    """The smallest archive with three blocks, for damage to every byte."""
     layer = Layer("up", np.ones((1, 1, 1, 1), np.int16), np.zeros(1, np.int32), np.zeros(1, np.uint8), (1, 1), (0, 0),
                   PixelTable(0, np.arange(256, dtype=np.uint8)))  # fmt: skip
     levels = (Level(0, 0, np.array([[10], [99]], np.int16)), Level(0, 0, np.array([[0], [5], [9]], np.int16)))
@@ -135,7 +135,7 @@ def test_an_archive_of_one_level_has_previews_too(tmp_path):
 
 
 def near(made, times, seed=3):
-    """Originals that the network meets, except for some."""
+    """Originals that the network decodes exactly, except for some."""
     rng = np.random.default_rng(seed)
     images = np.tile(made.pixels[..., None], (times, 1, 1, 1))
     rows = np.flatnonzero(rng.random(len(images)) < 0.05)

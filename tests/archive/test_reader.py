@@ -1,3 +1,5 @@
+"""Reading an open archive: selections, tokens, columns, limits, threads."""
+
 import hashlib
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -64,7 +66,7 @@ def test_a_few_images_of_many_blocks_are_decoded_together(small, archive, monkey
     numbers = [45, 3, 21, 3, 5]
     assert (archive[numbers] == small.pixels[numbers]).all()
     assert calls == [5]
-    monkeypatch.setattr("smalti.archive.read.pixels._TOGETHER_IMAGES", 4)
+    monkeypatch.setattr("smalti.archive.read.pixels._GATHERED_IMAGES", 4)
     calls.clear()
     assert (archive[numbers] == small.pixels[numbers]).all()
     assert calls == [4, 1]  # no fewer than four, but for what is left
@@ -239,7 +241,7 @@ def test_images_may_be_any_multiple_of_the_grid(tmp_path, scale):
 
 
 def test_the_size_of_pieces_changes_no_pixel(small, archive, monkeypatch):
-    monkeypatch.setattr(blockdecoder, "_PIECE_BYTES", 300)
+    monkeypatch.setattr(blockdecoder, "_PART_BYTES", 300)
     assert (archive[:] == small.pixels).all() and archive.verify("pixels").ok
 
 
@@ -252,7 +254,7 @@ def test_one_image_of_one_code(tmp_path):
 
 
 def test_real_tokens_cost_their_entropy(tmp_path):
-    """Quadrant brightness of real digits as tokens: coded within 2% + 100 bytes of the entropy per position."""
+    """Quadrant brightness of real digits as tokens is coded within 2% + 100 bytes of the entropy per position."""
     with np.load(Path(__file__).parents[1] / "data" / "mnist_slice.npz") as slices:
         images, labels = slices["images"], slices["labels"]
     tokens = images.reshape(500, 7, 4, 7, 4).mean(axis=(2, 4)).astype(np.int64) // 16
@@ -312,11 +314,11 @@ def test_skipping_damaged_blocks(small, tmp_path):
             archive[20]
         with pytest.raises(DamagedArchiveError):
             list(archive.batches(8))
-        kept = [*range(20), *range(40, 50)]
+        readable = [*range(20), *range(40, 50)]
         batches = list(archive.batches(8, on_error="skip"))
-        assert (np.concatenate([batch.pixels for batch in batches])[..., 0] == small.pixels[kept]).all()
-        assert sum((batch.names for batch in batches), ()) == tuple(small.names[k] for k in kept)
-        assert np.concatenate([batch.numbers for batch in batches]).tolist() == kept
+        assert (np.concatenate([batch.pixels for batch in batches])[..., 0] == small.pixels[readable]).all()
+        assert sum((batch.names for batch in batches), ()) == tuple(small.names[k] for k in readable)
+        assert np.concatenate([batch.numbers for batch in batches]).tolist() == readable
         assert [block.names for block in archive.missing()] == [small.names[20:40]] and archive.lost_columns == ()
         report = archive.verify()
     assert (report.ok, report.damaged_images, len(report.damaged_blocks)) == (False, 20, 1)

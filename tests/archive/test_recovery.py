@@ -1,3 +1,5 @@
+"""Recovery sections: their parity, and an archive with them."""
+
 import random
 import tracemalloc
 
@@ -22,7 +24,7 @@ from smalti.errors import DamagedArchiveError, UnsupportedArchiveError, UsageErr
 
 
 def build(spec, folder, payloads, section=Section.TOKENS):
-    """Recovery sections of payloads of one type, as they come back from their bytes."""
+    """Recovery sections of payloads of one type, packed and unpacked again."""
     with RecoveryBuilder(spec, folder) as builder:
         for number, payload in enumerate(payloads):
             builder.add(Entry(section, number, 0, len(payload), crc32c(payload)), payload)
@@ -59,7 +61,7 @@ def test_the_worked_examples_of_the_format(tmp_path):
 
 
 def times(a, b):
-    """The product of two numbers of the field, digit by digit."""
+    """The product of two elements of the field, bit by bit."""
     product = 0
     for bit in range(8):
         product ^= (a << bit) if b >> bit & 1 else 0
@@ -70,7 +72,7 @@ def times(a, b):
 
 @pytest.mark.parametrize("spec", [RecoverySpec(1, 1), RecoverySpec(3, 4), RecoverySpec(20, 30), RecoverySpec(1, 254)])
 def test_words_are_multiples_of_the_generator(tmp_path, spec):
-    """As docs/format.md defines them, without the library."""
+    """Parity as docs/format.md defines it, without the library."""
     payloads = [random.Random(number).randbytes(5) for number in range(spec.members)]
     parity = [section.parity for section in build(spec, tmp_path, payloads)]
     for column in range(5):
@@ -166,7 +168,7 @@ def test_payloads_that_cannot_be():
 
 
 def test_memory_is_that_of_the_open_groups(tmp_path):
-    """Sections go by: what is held is two open groups, not the archive."""
+    """Memory holds two open groups, not the archive."""
     spec, payload = RecoverySpec(2, 16), bytes(100_000)
     code.erasure_code(16, 2)
     tracemalloc.start()

@@ -1,15 +1,17 @@
+"""Repairing damaged archives, with and without recovery sections."""
+
 import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.damaged_files import scanned
 from helpers.made_up_archives import random_network, random_tokens, write
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, Section, crc32c
 from smalti.archive.read.reader import open_archive
-from smalti.archive.read.section_table import scan_frames
 from smalti.archive.recovery import reed_solomon as code
 from smalti.archive.recovery.parity import RecoveryBuilder, RecoverySpec
 from smalti.archive.recovery.repair import repair_archive
@@ -25,12 +27,11 @@ from smalti.errors import (
 
 
 def entries_of(path):
-    with path.open("rb") as file:
-        return scan_frames(file, path.stat().st_size).sound
+    return scanned(path.read_bytes()).sound
 
 
 def with_recovery(path, out, text):
-    """The same archive with recovery sections."""
+    """Write the same archive with recovery sections."""
     data, spec = path.read_bytes(), RecoverySpec.parse(text)
     with out.open("wb") as file, RecoveryBuilder(spec, out.parent) as recovery:
         frames = FrameWriter(file)
@@ -53,7 +54,7 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def protected(plain, tmp_path_factory):
-    """The same with recovery 2/5."""
+    """The same archive with recovery 2/5."""
     return with_recovery(plain, tmp_path_factory.mktemp("protected") / "a.smalti", "2/5")
 
 
@@ -62,7 +63,7 @@ def offsets(path):
 
 
 def broken(path, out, keys, head=False):
-    """A copy in which a byte of each of these sections is changed: in the middle of the payload, or in the head."""
+    """Write a copy with one byte of each of these sections changed: in the middle of the payload, or in the head."""
     data, places = bytearray(path.read_bytes()), offsets(path)
     for key in keys:
         entry = places[key]
@@ -125,7 +126,7 @@ def test_partial_serves_the_rest(protected, tmp_path):
 
 
 def test_parity_that_is_damaged_is_lost(protected, tmp_path):
-    """Of group 2 (blocks 5 to 9) with rows 4 and 5 of the recovery sections."""
+    """Parity of group 2 (blocks 5 to 9): recovery sections 4 and 5."""
     one = [(Section.RECOVERY, 4), (Section.TOKENS, 7)]
     report = repaired(broken(protected, tmp_path / "bad", one), tmp_path)
     assert report.ok and set(report.repaired) == {"recovery 4", "token block 7"}
@@ -181,7 +182,7 @@ def test_ends_that_are_damaged(protected, tmp_path):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damage_of_every_kind(protected, tmp_path_factory, data):
-    """A few bytes flipped, zeroed, cut out or inserted anywhere cost two sections at most: all of it comes back."""
+    """A few bytes flipped, zeroed, cut out or inserted anywhere cost at most two sections: all are restored."""
     tmp_path = tmp_path_factory.mktemp("kinds")
     good = protected.read_bytes()
     place = data.draw(st.integers(0, len(good) - 1), "place")
@@ -237,9 +238,8 @@ def test_what_is_refused(plain, tmp_path):
 
 def test_a_header_that_promises_too_many_blocks(tmp_path):
     path = write(tmp_path / "a", random_tokens(3), random_network(), block_images=1)
-    with path.open("rb") as file:
-        entries = scan_frames(file, path.stat().st_size).sound
     data = path.read_bytes()
+    entries = scanned(data).sound
     header = Header.from_bytes(data[entries[0].offset + FRAME_BYTES : entries[0].end])
     many = Header(**{field: getattr(header, field) for field in header.__dataclass_fields__} | {"images": 1 << 47})
     with (tmp_path / "hostile").open("wb") as file:
@@ -263,7 +263,7 @@ def test_another_recovery_code(protected, tmp_path):
 
 @pytest.mark.parametrize("index_too", [False, True])
 def test_sections_of_other_types(plain, tmp_path, index_too):
-    """Ancillary ones stay, others are refused."""
+    """Ancillary sections stay; others are refused."""
     data = plain.read_bytes()
     for kind in (200, 100):
         with (tmp_path / "a").open("wb") as file:

@@ -1,4 +1,4 @@
-"""Archives that promise something of every image."""
+"""Archives with residuals and an error bound."""
 
 import hashlib
 from pathlib import Path
@@ -21,7 +21,7 @@ from smalti.residual.residuals import Residuals, max_squared_error
 
 
 def write_promised(path, tokens, originals, network, max_mse, names=None, batch=9, **fields):
-    """Write an archive with the corrections that the originals (uint8 [n, H, W, C]) need."""
+    """Write an archive with the residuals that the originals (uint8 [n, H, W, C]) need."""
     shape = originals.shape[1:]
     settings = {"image_shape": shape, "token_grid": tokens.shape[1:], "codebook_size": network.codes, "profile": "test"}
     spec = ArchiveSpec(**settings | {"max_mse": max_mse} | fields)
@@ -41,7 +41,7 @@ def mse(images, originals):
 
 
 def near(network, tokens, shape, seed=3, wrong=0.3):
-    """Originals that the network meets, except for some."""
+    """Originals that the network decodes exactly, except for some."""
     rng = np.random.default_rng(seed)
     images = IntegerDecoder(network).decode(tokens)[:, : shape[0], : shape[1]].copy()
     rows = np.flatnonzero(rng.random(len(images)) < wrong)
@@ -105,7 +105,7 @@ def test_noise_without_loss_costs_its_bytes_and_drops_the_decoder(tmp_path, chan
 
 
 def test_same_input_same_bytes_whatever_the_batches(case, tmp_path):
-    """Of writing: what is chosen may depend on batches, what is written of it may not."""
+    """The choice of residuals may depend on batches; the bytes written for a choice do not."""
     _, tokens, _ = case
     rng, network = np.random.default_rng(0), random_network()
     modes = rng.integers(0, 6, 60).astype(np.uint8)
@@ -169,7 +169,7 @@ def test_lost_tables_of_corrections_cost_all_images_and_say_so(case, tmp_path):
 
 
 def test_a_corrections_stream_that_is_none_is_named(case, tmp_path):
-    """Under right checksums; and corrections in a file whose header knows of none."""
+    """Wrong residuals under right checksums, and residuals in a file whose header states none."""
 
     def other(section, ordinal, payload):
         return payload[:-9] if (section, ordinal) == (4, 1) else payload
@@ -197,7 +197,7 @@ def test_a_corrections_stream_that_is_none_is_named(case, tmp_path):
 
 
 def test_flips_cost_one_block_at_most(tmp_path):
-    """Every byte of the corrections and of the blocks that hold some."""
+    """Damage to every byte of the residuals' prior and of the blocks with residuals."""
 
     network, tokens = one_layer_network(), random_tokens(9, (1, 2), 3)
     originals = near(network, tokens, (2, 4), wrong=0.6)
@@ -223,7 +223,7 @@ def test_real_digits_without_loss(tmp_path):
 
 
 def test_a_decoder_that_only_costs_is_left_out(tmp_path):
-    """Noise of which some images were corrected upon the decoder's images all the same."""
+    """Noise, with some images corrected from the decoder's output all the same."""
     noise = np.random.default_rng(1).integers(0, 256, (40, 8, 8, 1), np.uint8)
     network, tokens = random_network(16), random_tokens(40, (2, 2), 16)
     exact = Residuals(np.full(40, EXACT, np.uint8), noise)

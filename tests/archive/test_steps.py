@@ -1,4 +1,4 @@
-"""How much work reading takes, counted in steps: it must grow with the size of a file, not with its square."""
+"""The work of reading, counted in steps, grows with the size of a file, not with its square."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,7 @@ from smalti.archive.format.column import Column, unpack_column
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.layout import Entry, Section
 from smalti.archive.open import open_images
-from smalti.archive.read import section_table as placing
-from smalti.archive.read import store
+from smalti.archive.read import section_table, store
 from smalti.archive.read.reader import open_archive
 from smalti.archive.read.section_table import Scan
 from smalti.errors import SmaltiError
@@ -61,7 +60,7 @@ def test_sections_inside_members_are_told_from_those_outside(monkeypatch):
             tuple(entry for entry, is_sound in zip(entries, sound, strict=True) if is_sound),
             tuple(entry for entry, is_sound in zip(entries, sound, strict=True) if not is_sound),
         )
-        assert placing._outermost(found) == slow(found)
+        assert section_table._outermost(found) == slow(found)
 
 
 def test_names_are_checked_once_and_not_for_each_batch(tmp_path, monkeypatch):
@@ -92,14 +91,14 @@ def test_merging_reads_the_index_of_a_collection_once(tmp_path, monkeypatch):
     network, count = random_network(), 9
     parts = [write(tmp_path / f"{n}.smalti", random_tokens(3, seed=n), network) for n in range(count)]
     merge_archives(parts, tmp_path / "all.smalti")
-    read, read_index = [], placing._read_index
+    read, read_index = [], section_table._read_index
 
     def counted(file, limits):
         entries = read_index(file, limits)
         read.append(any(entry.section == Section.DIRECTORY for entry in entries))
         return entries
 
-    monkeypatch.setattr(placing, "_read_index", counted)
+    monkeypatch.setattr(section_table, "_read_index", counted)
     merge_archives([tmp_path / "all.smalti", parts[0]], tmp_path / "more.smalti")
     assert sum(read) <= 3  # to count the members, to find what they share, to copy them
     assert len(read) <= 4 * count

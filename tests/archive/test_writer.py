@@ -1,3 +1,5 @@
+"""Writing archives: the same bytes each time, checks of arguments, whole files or none."""
+
 import errno
 import hashlib
 import os

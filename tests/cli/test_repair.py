@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from helpers.command_line import names
+from helpers.damaged_files import scanned
 from smalti.archive.format.layout import FRAME_BYTES, Section
 from smalti.archive.read.reader import open_archive
-from smalti.archive.read.section_table import scan_frames
 from smalti.errors import DamagedArchiveError
 
 
@@ -19,10 +19,9 @@ def plain(tmp_path_factory):
 
 def broken(path, out, *keys):
     data = bytearray(path.read_bytes())
-    with path.open("rb") as file:
-        for entry in scan_frames(file, len(data)).sound:
-            if (entry.section, entry.ordinal) in keys:
-                data[entry.offset + FRAME_BYTES] ^= 1
+    for entry in scanned(path.read_bytes()).sound:
+        if (entry.section, entry.ordinal) in keys:
+            data[entry.offset + FRAME_BYTES] ^= 1
     out.write_bytes(data)
     return out
 

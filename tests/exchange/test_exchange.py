@@ -1,4 +1,4 @@
-"""Images out of archives: what is known of them goes along, and images of several shapes go where they can."""
+"""Extracting images with their columns, also images of several shapes, and comparing them with originals."""
 
 from functools import partial
 
@@ -80,9 +80,9 @@ def test_damage_leaves_nothing_and_is_left_out_on_demand(fielded, tmp_path, way)
             extract(archive, tmp_path / way)
         assert [found.name for found in tmp_path.iterdir()] == ["bad.smalti"]
         result = extract(archive, tmp_path / way, skip_damaged=True)
-    kept = [*range(6), *range(12, 20)]
+    readable = [*range(6), *range(12, 20)]
     assert result.images == 14 and result.missing_images == tuple(range(6, 12))
-    assert list(read(tmp_path / way).fields["n"]) == kept
+    assert list(read(tmp_path / way).fields["n"]) == readable
 
 
 @pytest.fixture(name="mixed")

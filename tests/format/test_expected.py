@@ -1,4 +1,4 @@
-"""The files in conformance/golden and conformance/sound hold what expected.json says: for the page, and for smalti."""
+"""The page-only readers and smalti find in conformance/golden and conformance/sound what expected.json says."""
 
 import hashlib
 import json
@@ -43,7 +43,7 @@ def test_smalti_reads_what_is_expected(name):
 
 
 def compare(archive, expected):
-    """An archive, and what is expected of it."""
+    """Compare an archive with the facts that are expected."""
     pixels, tokens, info = archive[:], archive.tokens(), archive.info()
     assert list(pixels.reshape(expected["shape"]).shape) == expected["shape"]
     assert pixels.dtype.name == expected["dtype"] and info.decoder == expected["decoder"]
@@ -69,20 +69,20 @@ def test_the_checksum_is_the_one_the_page_names():
 
 
 def test_the_readers_run_without_smalti(tmp_path):
-    """As somebody runs them who has NumPy and these files: on the command line, and smalti cannot be imported."""
+    """The readers run on the command line with NumPy alone; smalti cannot be imported."""
     (tmp_path / "smalti.py").write_text("raise ImportError('the readers must not need smalti')")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT.parent)])}
     command = [sys.executable, "-m", "conformance.readers", str(ROOT / "sound" / "grid.smalti")]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    told, expected = json.loads(ran.stdout), EXPECTED["sound/grid.smalti"]
-    assert told["pixels_sha256"] == expected["pixels_sha256"] and told["images"] == expected["images"]
+    found, expected = json.loads(ran.stdout), EXPECTED["sound/grid.smalti"]
+    assert found["pixels_sha256"] == expected["pixels_sha256"] and found["images"] == expected["images"]
     command[-1] = str(ROOT / "must_refuse" / "digest-wrong.smalti")
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert ran.returncode == 1 and ran.stderr.strip().endswith("digest-wrong.smalti: digest")
 
 
 def test_sound_files_are_made_of_formulas(tmp_path):
-    """On another machine zlib may pack names otherwise; the pixels are the same."""
+    """On another machine zlib may pack names otherwise; the pixels must be the same."""
     from conformance.make_sound import MAKERS  # noqa: PLC0415 (it needs smalti, which the readers do not)
 
     for make in MAKERS:

@@ -1,4 +1,4 @@
-"""Every file in conformance/must_refuse is refused, by the page alone and by smalti, as must_refuse.json says."""
+"""The page-only readers and smalti refuse every file in conformance/must_refuse, as must_refuse.json says."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_there_is_a_record_of_every_file():
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_file_is_refused(name):
-    """By smalti with one of its errors, for anything else would pass through; by the readers with theirs."""
+    """Smalti and the readers each raise an error of their own; any other exception fails the test."""
     facts = RECORDED[name]
     assert verdict(FOLDER / name) == {key: facts[key] for key in ("when", "error", "exit_code")}
     with pytest.raises(BadArchiveError):
@@ -30,7 +30,7 @@ def test_a_file_is_refused(name):
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_file_is_made_of_a_sound_one(name):
-    """Those with texts are packed by zlib, which need not give the same bytes on another machine."""
+    """Columns of texts are packed by zlib, whose bytes may differ on another machine."""
     case = CASES[name]
     assert name.startswith("column-") or (FOLDER / name).read_bytes() == case.data
     assert (case.base or None, case.reason) == (RECORDED[name]["base"], RECORDED[name]["reason"])
@@ -47,7 +47,7 @@ def test_every_reason_stands_on_its_page():
 
 
 def test_the_encoder_of_these_files_is_right():
-    """What it makes of unchanged numbers is read to the same pixels: so a file is refused for what was changed."""
+    """A network encoded again without changes gives the same pixels: so a file is refused for its change alone."""
     for name in ("grid", "wide"):
         data = with_network(pack_network(layers_of(name)), base=name)
         sound = (FOLDER.parent / "sound" / f"{name}.smalti").read_bytes()

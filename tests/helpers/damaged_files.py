@@ -8,7 +8,7 @@ import numpy as np
 from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, crc32c
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.reader import open_archive
-from smalti.archive.read.section_table import find_sections
+from smalti.archive.read.section_table import find_sections, scan
 from smalti.errors import DamagedArchiveError, SmaltiError
 from smalti.storage.positioned import file_at
 
@@ -18,6 +18,15 @@ def sections(path):
     data = path.read_bytes()
     entries = find_sections(file_at(path), Limits()).entries
     return [(entry, data[entry.offset + FRAME_BYTES : entry.end]) for entry in entries]
+
+
+def scanned(data, archive_bytes=None, **options):
+    """The result of a scan of bytes. archive_bytes : the size that the file is said to have"""
+
+    def read(offset, length):
+        return data[offset : offset + length]
+
+    return scan(read, len(data) if archive_bytes is None else archive_bytes, **options)
 
 
 def flip(data, position, change=0xFF):

@@ -1,8 +1,8 @@
-"""The `.smalti` file: writing it, reading images back by number, checking it (docs/format.md).
+"""The `.smalti` file: writing it, reading images by number, checking it (docs/format.md).
 
-No framework is imported here or below. Layer: below `codec`, above `residual`, `entropy` and `integer`.
+Layer: below `codec`, above `residual`, `decoders` and `entropy`. No deep-learning framework is imported here or below.
 
-A name is imported when it is first asked for: to open an archive needs neither the writer nor what images go out by.
+Each name is imported when it is first asked for, so that opening an archive does not import the writer.
 """
 
 from importlib import import_module
@@ -71,5 +71,5 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found  # so that it is asked for once
+    globals()[name] = found  # so that this is called once for each name
     return found

@@ -1,4 +1,4 @@
-"""From what a user names to an open archive or collection."""
+"""Opens what a user names: an archive, a collection, or a manifest."""
 
 from collections.abc import Mapping
 from os import PathLike, fspath
@@ -20,7 +20,7 @@ __all__ = ["is_archive", "open_images"]
 
 
 def is_archive(path: str | PathLike[str]) -> bool:
-    """Whether `open_images` is for what is there: by the first bytes of a local file, by the name of any other."""
+    """Whether a path or URL is one for `open_images`: by the first bytes of a local file, else by the name."""
     if fspath(path).endswith((".smalti", MANIFEST_SUFFIX)):
         return True
     if not Path(path).is_file():
@@ -40,14 +40,14 @@ def open_images(
 ) -> Archive | Collection:
     """Open an archive, a collection of archives in one file, or a manifest that lists archives.
 
-    Its ends, index and header are checked now, the rest when it is read.
+    Prelude, trailer, index and header are checked now, all other sections when they are read.
 
     path : a local path, or the URL of a file that fsspec reaches (`s3://bucket/a.smalti`, `https://...`, `memory://...`;
-        needs the extra `smalti[remote]` or `smalti[s3]`). Opening a URL takes one GET of its last 64 KiB (and for what
-        is not a web server one HEAD); requests for images fetch the blocks they need together (docs/remote.md).
-        Or the bytes of a file, or a file object, of which all bytes are read into memory
-    threads : how many threads may decode pixels; the pixels do not depend on it
-    storage_options : what fsspec is to be told to reach a URL, such as {"key": ..., "endpoint_url": ...}
+        needs the extra `smalti[remote]` or `smalti[s3]`). Opening a URL takes one GET of its last 64 KiB, and one HEAD
+        unless it is a web server's. A request for images fetches the blocks it needs together (docs/remote.md).
+        Also the bytes of a file, or a file object, which is read into memory
+    threads : the number of threads that decode pixels; the pixels do not depend on it
+    storage_options : options of fsspec for a URL, such as {"key": ..., "endpoint_url": ...}
 
     Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError; SmaltiError if the
     file is missing or cannot be read; MissingDependencyError; UsageError if threads < 1, or for storage options with
@@ -68,12 +68,12 @@ def open_images(
 
 
 def _opened(file: Positioned, limits: Limits, threads: int) -> Archive | Collection:
-    """What lies in an open file, which is closed with it, and closed if this raises."""
+    """Open the archive or collection in an open file. Closing it closes the file; so does an error here."""
     try:
-        places = find_sections(file, limits)
-        if is_collection(places):
-            return open_collection(file, limits, threads, places)
-        return Archive(SectionFile(file, limits, places), threads)
+        table = find_sections(file, limits)
+        if is_collection(table):
+            return open_collection(file, limits, threads, table)
+        return Archive(SectionFile(file, limits, table), threads)
     except BaseException as error:
         file.close()
         if isinstance(error, SmaltiError) and not str(error).startswith(str(file.path)):

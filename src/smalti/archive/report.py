@@ -1,4 +1,4 @@
-"""What an archive is, in numbers: the results of `Archive.info` and `Archive.verify`."""
+"""The results of `Archive.info` and `Archive.verify`: facts about an archive, and the damage found in it."""
 
 import math
 from collections import Counter
@@ -34,17 +34,17 @@ _OLDER_KEYS = {"fitted on": "fitted_on", "fitted images": "fitted_images"}
 
 
 def known_provenance(stored: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return provenance by the keys of this release; archives of the profile `paper` once spelled two with spaces."""
+    """Return provenance with the keys of this release. Older archives of the profile `paper` spell two with spaces."""
     return {_OLDER_KEYS.get(key, key): value for key, value in stored}
 
 
 @dataclass(frozen=True)
 class SectionBytes:
-    """Bytes of the file by what they are for, frames included; they sum to the size of the file.
+    """Bytes of the file by purpose, frames included. They sum to the size of the file.
 
-    header : prelude and both headers    model : decoder and codes in use    prior : it, and its copy if there is one
-    tokens : token blocks and tables of corrections    columns : columns and ancillary sections
-    index : index, trailer, digest, recovery sections, and in a damaged file what belongs to no section
+    header : prelude and both headers    model : decoder and codes in use    prior : the prior, and its copy if any
+    tokens : token blocks and tables of the residuals    columns : columns and ancillary sections
+    index : index, trailer, digest and recovery sections; in a damaged file also bytes that belong to no section
     """
 
     header: int
@@ -57,20 +57,20 @@ class SectionBytes:
 
 @dataclass(frozen=True)
 class ArchiveInfo:
-    """An archive in numbers.
+    """Facts about an archive.
 
     shape : (N, H, W) or (N, H, W, C)
-    ratio : raw_bytes / archive_bytes, with everything in the file counted
-    ratio_without_model : the same without the model's bytes, which are shared by all images
+    ratio : raw_bytes / archive_bytes, the whole file counted
+    ratio_without_model : the same without the bytes of the model, which all images share
     bits_per_pixel : 8 * archive_bytes / (N * H * W), all channels of a pixel together
     bytes_per_image : archive_bytes / N
-    perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled; absent ones are left out
-    levels : of the tokens; None if the decoder has no levels, or if the model is damaged
-    promise : what it promises of every image, or None
-    recovery_bytes : of `bytes.index`, what serves to repair the file
-    damage : what was found to be wrong on opening
-    break_even_images : the number of images from which a file of this kind, with everything in it, is smaller than
-        the raw pixels, if tokens, columns and index grow with the images and the rest does not; None if never
+    perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled, absent ones excluded
+    levels : the levels of the tokens; None if the decoder has none, or if the model is damaged
+    promise : the error bound that every image keeps, or None
+    recovery_bytes : the part of `bytes.index` that serves to repair the file
+    damage : what was found damaged on opening, in words
+    break_even_images : from this number of images on, a whole file of this kind is smaller than the raw pixels, if
+        tokens, columns and index grow with the images and the rest does not; None if it never is
     """
 
     images: int
@@ -104,9 +104,10 @@ class ArchiveInfo:
 
 @dataclass(frozen=True)
 class DamagedBlock:
-    """A token block that cannot be read: images first_image to first_image + images - 1, and why.
+    """A token block that cannot be read, with the images first_image to first_image + images - 1.
 
-    names : of these images, or None if the file has no names or has lost them
+    names : of these images; None if the file has no names or has lost them
+    reason : why it cannot be read
     """
 
     block: int
@@ -118,15 +119,15 @@ class DamagedBlock:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `Archive.verify` found.
+    """The result of `Archive.verify`.
 
-    level : how much was checked: "quick", "tokens" or "pixels"
+    level : the depth of the check: "quick", "tokens" or "pixels"
     damaged_blocks : token blocks whose images are lost
     damaged_sections : all other damage, as "section: reason"
-    damaged_images : images that cannot be read (all of them if the model or the prior, in all its copies, is damaged)
+    damaged_images : the number of images that cannot be read; all if the model, or each copy of the prior, is damaged
     codes_used, perplexity : counted again from the tokens that could be read; None if none were read
-    stored_sha256 : what the file states of its pixels; None if it was not read or is damaged
-    pixels_sha256 : of all decoded pixels in order, at level "pixels", if all could be decoded; else None
+    stored_sha256 : the digest of the pixels that the file states; None if it was not read or is damaged
+    pixels_sha256 : the digest of all decoded pixels in order, at level "pixels"; None if some could not be decoded
     """
 
     ok: bool
@@ -143,9 +144,9 @@ class VerifyReport:
 
 
 def perplexity(counts: NDArray[np.int64]) -> float:
-    """2 to the entropy in bits of a distribution given by counts (int64 [K]), to 6 decimals; 0.0 if all are 0.
+    """2 to the entropy, in bits, of a distribution given by counts (int64 [K]), to 6 decimals. 0.0 if all counts are 0.
 
-    The seen counts are sorted and summed exactly, so that the order of codes cannot change the result.
+    Counts above 0 are sorted and summed exactly, so that the order of codes does not change the result.
     """
     total = int(counts.sum())
     if total == 0:
@@ -156,7 +157,7 @@ def perplexity(counts: NDArray[np.int64]) -> float:
 
 
 def section_bytes(file: SectionFile) -> SectionBytes:
-    """Add the frames of a file up by what they are for."""
+    """Sum the bytes of a file's frames by purpose."""
     totals: Counter[int] = Counter()
     for entry in file.entries:
         totals[entry.section] += min(entry.frame_bytes, file.archive_bytes - entry.offset)
@@ -180,7 +181,7 @@ def _is_column(section: int) -> bool:
 
 
 def break_even_images(parts: SectionBytes, images: int, raw_bytes: int) -> int | None:
-    """Smallest n with fixed bytes + n * bytes that grow < n * raw bytes of an image; None if there is none."""
+    """The smallest n with fixed bytes + n * growing bytes < n * raw bytes of an image; None if there is none."""
     fixed = parts.header + parts.model + parts.prior
-    saved = raw_bytes - (parts.tokens + parts.columns + parts.index)  # by all images together
+    saved = raw_bytes - (parts.tokens + parts.columns + parts.index)  # of all images together
     return None if saved <= 0 else fixed * images // saved + 1

@@ -42,4 +42,4 @@ def test_threads_share_a_remote_archive(large, web):
         numbers = list(range(0, 4000, 500))
         for number, image in zip(numbers, pool.map(archive.__getitem__, numbers), strict=True):
             assert (image == large.pixels([number])[0]).all()
-        assert archive._file._held == {}
+        assert archive._file._fetched._runs == {}

@@ -91,7 +91,7 @@ def test_bytes_fetched_at_once_are_bounded(large, web, monkeypatch):
         )
         assert (archive[:] == large.pixels(slice(None))).all()
         assert max(sum(map(len, parts)) for parts in fetched[1:]) <= 300_000 and len(fetched) > 5
-        assert archive._file._held == {}
+        assert archive._file._fetched._runs == {}
 
 
 def test_batches_and_verify_read_the_file_once(large, web):

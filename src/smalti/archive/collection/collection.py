@@ -1,4 +1,4 @@
-"""A collection that is open: several archives read as one, by the numbers of their images."""
+"""An open collection: several archives that are read as one."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -26,12 +26,12 @@ __all__ = ["Collection"]
 
 
 class Collection:
-    """Images of several archives, numbered through; used as an `Archive` is, and safe from several threads.
+    """The images of several archives, numbered consecutively. Has the interface of `Archive`; safe to use from threads.
 
     members : the archives, opened when they are needed
-    damage : what was found to be wrong when the collection was opened, and was overcome
+    damage : what was found damaged when the collection was opened, in words; reading goes on in spite of it
 
-    What is asked for with brackets must be of one shape and dtype; `images` takes any. Made by `smalti.open`.
+    Images that are selected with brackets must have one shape and dtype; `images` takes any. Made by `smalti.open`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Collection:
         self.close()
 
     def close(self) -> None:
-        """Close all files; reading afterwards raises SmaltiError."""
+        """Close all files. Reading afterwards raises SmaltiError."""
         self.members.close()
         self._close()
 
@@ -69,7 +69,7 @@ class Collection:
         return int(self.members.starts[-1])
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as an order to open the same file, for worker processes."""
+        """Pickle as a call that opens the same file, for worker processes."""
         return self._reopen
 
     def __repr__(self) -> str:
@@ -77,96 +77,96 @@ class Collection:
 
     @property
     def columns(self) -> JoinedColumns:
-        """The columns of all members, for those who copy them; `labels`, `names`, `fields` are for everybody else."""
+        """The columns of all members, for code that copies them. All other code uses `labels`, `names` and `fields`."""
         return self._columns
 
     @property
     def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """(H, W, C) of the images, each shape once, in the order in which they come."""
+        """The distinct (H, W, C) of the images, in order of appearance."""
         return tuple(dict.fromkeys(facts.image_shape for facts in self.members.facts))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of every image; UsageError if they are of several shapes."""
+        """(H, W, C) of every image. UsageError if there are several shapes."""
         if len(self.image_shapes) > 1:
-            shown = ", ".join(map(shape_words, self.image_shapes[:3]))
+            first = ", ".join(map(shape_words, self.image_shapes[:3]))
             raise UsageError(
-                f"{self.path}: its images have several shapes ({shown} ...): ask image_shapes, or a member"
+                f"{self.path}: its images have several shapes ({first} ...): ask image_shapes, or a member"
             )
         return self.image_shapes[0]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, H, W) for one channel, (N, H, W, C) for more; UsageError if the images are of several shapes."""
+        """(N, H, W) for one channel, (N, H, W, C) for more. UsageError if the images have several shapes."""
         height, width, channels = self.image_shape
         return (len(self), height, width) if channels == 1 else (len(self), height, width, channels)
 
     @property
     def dtypes(self) -> tuple[PixelType, ...]:
-        """What pixels are, each once, 8 bits before 16."""
+        """The distinct dtypes of pixels, uint8 before uint16."""
         kinds: list[PixelType] = [np.dtype(np.uint8), np.dtype(np.uint16)]
         return tuple(kind for kind in kinds if kind.name in {facts.dtype for facts in self.members.facts})
 
     @property
     def dtype(self) -> PixelType:
-        """uint8 or uint16; UsageError if members differ."""
+        """The dtype of pixels: uint8 or uint16. UsageError if members differ."""
         if len(self.dtypes) > 1:
             raise UsageError(f"{self.path}: its images have 8 and 16 bits: use dtypes, or ask a member")
         return self.dtypes[0]
 
     def __getitem__(self, selection: Selection) -> Pixels:
-        """As `Archive.__getitem__`; UsageError if images of several shapes are asked for at once."""
+        """Pixels, as from an `Archive`. Raises UsageError if the selected images have several shapes or dtypes."""
         numbers, single = resolve(selection, len(self), self._check_request)
         if single:
             found: Pixels = self.images(numbers)[0]
             return found
         pixels: Pixels | None = None
-        for member, places, own in self._by_member(numbers):
+        for member, positions, own in self._by_member(numbers):
             part = self.members[member][own]
             if pixels is None:
                 pixels = np.empty((len(numbers), *part.shape[1:]), part.dtype)
             if part.shape[1:] != pixels.shape[1:] or part.dtype != pixels.dtype:
                 raise UsageError(f"{self.path}: images of several shapes make no array; use .images(...) for a list")
-            pixels[places] = part
+            pixels[positions] = part
         return np.empty((0, *self.shape[1:]), self.dtype) if pixels is None else pixels
 
     def images(self, selection: Selection) -> list[Pixels]:
-        """The images of a selection, each as `self[number]` gives it, whatever their shapes."""
+        """A list of the images of a selection, each as `self[number]`, of any shapes."""
         numbers, _ = resolve(selection, len(self), self._check_request)
         images: list[Pixels] = [np.empty(0, np.uint8)] * len(numbers)
-        for member, places, own in self._by_member(numbers):
-            for place, image in zip(places.tolist(), self.members[member][own], strict=True):
-                images[place] = image
+        for member, positions, own in self._by_member(numbers):
+            for position, image in zip(positions.tolist(), self.members[member][own], strict=True):
+                images[position] = image
         return images
 
     def __iter__(self) -> Iterator[Pixels]:
-        """Every image in order."""
+        """Iterate over all images in order."""
         for member in range(len(self.members)):
             yield from self.members[member]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.generic]:
-        """As `Archive.__array__`."""
+        """All images, for `np.asarray(collection)`. Raises ValueError for copy=False, UsageError for several shapes."""
         if copy is False:
             raise ValueError(f"{self.path}: images are decoded, so an array of them is always a new one")
         return np.asarray(self[:], dtype)
 
     @property
     def levels(self) -> int:
-        """Levels of tokens that every member has."""
+        """The number of token levels that every member has."""
         return min(map(self.members.levels, range(len(self.members))))
 
     def preview(self, selection: Selection, levels: int) -> Pixels:
-        """As `Archive.preview`, for images of one shape."""
+        """Decode the first levels of the tokens alone, as `Archive.preview`, for images of one shape."""
         numbers, single = resolve(selection, len(self), self._check_request)
         self._check_request(len(numbers))
         pixels: Pixels = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        for member, places, own in self._by_member(numbers):
-            pixels[places] = self.members[member].preview(own, levels)
+        for member, positions, own in self._by_member(numbers):
+            pixels[positions] = self.members[member].preview(own, levels)
         first: Pixels = pixels[0] if single else pixels
         return first
 
     def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:
-        """As `Archive.tokens`; UsageError if the images asked for have other grids of tokens than each other."""
+        """Tokens of images start to stop - 1, as from an `Archive`. UsageError if their token grids differ."""
         self._limits.check("request_bytes", 2 * len(range(*slice(start, stop).indices(len(self)))), "this request")
         numbers = np.arange(*slice(start, stop).indices(len(self)), dtype=np.int64)
         parts = [
@@ -180,40 +180,40 @@ class Collection:
 
     @property
     def block_bounds(self) -> NDArray[np.int64]:
-        """Numbers of images at which token blocks begin, and N at the end: int64 [blocks + 1]."""
+        """int64 [blocks + 1]: the number of the first image of each token block, ascending, and N."""
         starts = self.members.starts
         bounds = [own.block_bounds[:-1] + start for own, start in zip(self.members.summaries(), starts, strict=False)]
         return np.concatenate([*bounds, starts[-1:]])
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], read-only, numbered by `class_names`; None if no image has a label, -1 for those without."""
+        """int64 [N], read-only, numbered by `class_names`; -1 for an image without label. None if no image has one."""
         return self._columns.labels
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The members' class names, each once, in the order in which they come.
+        """The distinct class names of the members, in order of appearance.
 
-        None if no member has any, or if a member has labels without names.
+        None if no member has class names, or if a member has labels without class names.
         """
         return self._columns.class_names
 
     @property
     def names(self) -> tuple[str | None, ...] | None:
-        """The N names of the images, None for those without; None if no image has one."""
+        """The N names of the images, None for an image without a name. None if no image has one."""
         return self._columns.names
 
     @property
     def fields(self) -> Mapping[str, ColumnValues]:
-        """As `Archive.fields`; images of a member that does not have a field have None there."""
+        """Further columns by name, as of an `Archive`. Images of a member that lacks a field have None there."""
         return self._columns
 
     def batches(
         self, batch_images: int, on_error: Literal["raise", "skip"] = "raise", start: int = 0, stop: int | None = None
     ) -> Iterator[ArchiveBatch]:
-        """As `Archive.batches`; a batch is of one member, so that its images have one shape.
+        """Yield images in order, as `Archive.batches`. A batch belongs to one member: its images have one shape.
 
-        Batches of a member without labels or names have none, also where those of other members do.
+        Batches of a member without labels or names have none, even if batches of other members have them.
         """
         start, stop, _ = slice(start, stop).indices(len(self))
         lost = self.lost_columns if on_error == "skip" else ()
@@ -227,7 +227,7 @@ class Collection:
                     yield self._columns.batch(number, batch, lost)
 
     def missing(self) -> tuple[DamagedBlock, ...]:
-        """As `Archive.missing`, blocks numbered through."""
+        """The token blocks that cannot be read, as `Archive.missing`. Blocks are numbered consecutively."""
         found: list[DamagedBlock] = []
         blocks = 0
         for number, first in enumerate(self.members.starts[:-1].tolist()):
@@ -241,7 +241,7 @@ class Collection:
 
     @property
     def lost_columns(self) -> tuple[str, ...]:
-        """As `Archive.lost_columns`, of all members."""
+        """Names of the columns that a member was written with and that cannot be read."""
         found: dict[str, None] = {}
         for number, summary in enumerate(self.members.summaries()):
             known = "lost_columns" not in summary.unreadable
@@ -249,14 +249,14 @@ class Collection:
         return tuple(found)
 
     def info(self) -> CollectionInfo:
-        """What the members are, and what all of it costs."""
+        """Facts about the collection and its members, and the bytes of each part."""
         infos = [self.members.info(number) for number in range(len(self.members))]
         return collection_info(infos, self.archive_bytes, self._shared_bytes, self.damage, self._columns.gaps())
 
     def verify(
         self, level: Level = "tokens", progress: Callable[[int, int], None] = lambda done, total: None
     ) -> VerifyReport:
-        """As `Archive.verify`, member after member."""
+        """Check all members, as `Archive.verify`, and the frames around them."""
         reports = []
         for number, first in enumerate(self.members.starts[:-1].tolist()):
             reports.append(self.members[number].verify(level, _from(first, len(self), progress)))
@@ -264,7 +264,7 @@ class Collection:
         return joined_reports(reports, self.members.starts.tolist(), damage)
 
     def _check_request(self, images: int) -> None:
-        """LimitExceededError if so many images may not be asked for at once; by the smallest image there is."""
+        """Raise LimitExceededError if one request may not have so many images, even of the smallest shape."""
         self._limits.check("request_bytes", images * self._smallest_bytes, "this request")
 
     @cached_property
@@ -274,13 +274,13 @@ class Collection:
         return min(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds)
 
     def _by_member(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
-        """The members that hold images: which, the places in `numbers`, and their own numbers of these."""
+        """Yield each member with selected images: its position, their positions in `numbers`, their numbers in it."""
         owners = np.searchsorted(self.members.starts, numbers, side="right") - 1
         for member in np.unique(owners).tolist():
-            places = np.flatnonzero(owners == member)
-            yield member, places, numbers[places] - self.members.starts[member]
+            positions = np.flatnonzero(owners == member)
+            yield member, positions, numbers[positions] - self.members.starts[member]
 
 
 def _from(first: int, images: int, progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """Progress of a member whose first image is `first`, as that of all images."""
+    """Convert the progress of a member whose first image is `first` to that of all images."""
     return lambda done, _: progress(first + done, images)

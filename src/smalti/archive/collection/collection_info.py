@@ -1,4 +1,4 @@
-"""What a collection is, in numbers, and what a check of its members found, as one report."""
+"""Facts about a collection, and the reports on its members joined to one."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MemberInfo:
-    """A member of a collection, in few numbers."""
+    """The main facts about a member of a collection."""
 
     images: int
     shape: tuple[int, ...]
@@ -27,12 +27,12 @@ class MemberInfo:
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """A collection in numbers; those of the name of an `ArchiveInfo`'s mean the same of all members together.
+    """Facts about a collection. Fields with the names of `ArchiveInfo` mean the same for all members together.
 
-    shape, dtype, codebook_size, codes_used, perplexity, profile : None if members differ in them
-    bytes : of all members together; models that are shared are counted as model, directory and frames as index
-    columns_with_gaps : those of `columns` that some images have and others lack
-    members : what it is made of, in order
+    shape, dtype, codebook_size, codes_used, perplexity, profile : None if members differ
+    bytes : of all members together; shared models count as model, directory and frames as index
+    columns_with_gaps : the part of `columns` that some images lack
+    members : facts about each member, in order
     """
 
     images: int
@@ -67,9 +67,9 @@ def collection_info(
     damage: tuple[str, ...],
     gaps: tuple[str, ...] = (),
 ) -> CollectionInfo:
-    """Add the members' figures up.
+    """Join the facts about members.
 
-    archive_bytes : of the file, or of all files of a manifest    shared_bytes : of models that several members need
+    archive_bytes : of the file, or of all files of a manifest    shared_bytes : of models that several members share
     gaps : the columns that some members lack
     """
     images, raw = sum(info.images for info in infos), sum(info.raw_bytes for info in infos)
@@ -106,9 +106,11 @@ def collection_info(
 
 
 def joined_reports(reports: Sequence[VerifyReport], starts: Sequence[int], damage: tuple[str, ...]) -> VerifyReport:
-    """What checks of the members found, with images and blocks numbered through.
+    """Join the reports on members. Images and blocks are numbered consecutively.
 
-    There is no digest of all pixels together, so pixels_sha256 is that of one member alone, else None.
+    starts : the number of the first image of each member    damage : of the collection itself
+
+    There is no digest of all pixels together: digests and token statistics are None unless there is one member.
     """
     blocks: list[DamagedBlock] = []
     sections, before = list(damage), 0
@@ -143,5 +145,5 @@ def _bytes(infos: Sequence[ArchiveInfo], archive_bytes: int, shared_bytes: int) 
 
 
 def _same(values: Sequence[T]) -> T | None:
-    """The value that all have, None if they differ."""
+    """The value that all items have; None if they differ."""
     return values[0] if all(value == values[0] for value in values) else None

@@ -1,4 +1,4 @@
-"""Putting archives together as one collection: their blocks are copied, a model that several have is stored once."""
+"""Writing archives as one collection. Their blocks are copied; a model that several archives have is stored once."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 _SHARED = SHARED_MODEL | SHARED_PRIOR
 
 Opener = Callable[[], AbstractContextManager[Archive]]
-"""Opens a member; it is closed soon after, so that thousands of them need few files at once."""
+"""Opens a member. It is closed soon after, so that thousands of members need few open files."""
 
 
 def write_collection(
@@ -39,11 +39,11 @@ def write_collection(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write the collection of archives, in this order, whole or not at all.
+    """Write a collection of archives, in this order. It appears whole, or not at all.
 
-    progress : called with the members that are done, and all of them
+    progress : called with the number of members done, and of all members
 
-    Raises UsageError for no members, DamagedArchiveError if one is not intact, OutputExistsError, OutputError.
+    Raises UsageError for no members, DamagedArchiveError if a member is not intact, OutputExistsError, OutputError.
     """
     if not members:
         raise UsageError(f"{out}: a collection needs at least one archive")
@@ -57,16 +57,16 @@ def write_collection(
             with member() as archive, spool_file(out) as spool:
                 facts.append(MemberFacts.of(archive.sections.header))
                 _write_member(archive, sharing.plans[number], spool, out)
-                frames.add_pieces(Section.MEMBER, _pieces(spool), spool.tell(), _checksum(spool))
+                frames.add_chunks(Section.MEMBER, _chunks(spool), spool.tell(), _checksum(spool))
             progress(number + 1, len(members))
         frames.add(Section.DIRECTORY, pack_directory(facts))
         frames.finish()
 
 
 def write_images(out: Path, members: Sequence[Opener], *, overwrite: bool = False) -> None:
-    """Write the collection of archives, or the archive itself if it is one, whole or not at all.
+    """Write a collection of archives, or the archive itself if there is one. The output appears whole, or not at all.
 
-    Raises what `write_collection` raises.
+    Raises the errors of `write_collection`.
     """
     if len(members) != 1:
         write_collection(out, members, overwrite=overwrite)
@@ -77,7 +77,7 @@ def write_images(out: Path, members: Sequence[Opener], *, overwrite: bool = Fals
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a member has of its own: the payloads that take the place of a model or prior that is shared."""
+    """The payloads of a member that replace a shared model or prior; None if it is not shared."""
 
     model: bytes | None = None
     prior: bytes | None = None
@@ -85,7 +85,7 @@ class _Plan:
 
 @dataclass
 class _Network:
-    """A network, the members that have it, the header of the first of them, and what they share."""
+    """A network: the members that have it, the header of the first of these, and the model that they share."""
 
     members: list[int]
     header: Header
@@ -93,7 +93,7 @@ class _Network:
 
 
 class _Sharing:
-    """Which models and priors are stored once.
+    """Decides which models and priors are stored once.
 
     payloads : of the shared sections    plans : of the members, in order
     """
@@ -107,7 +107,7 @@ class _Sharing:
         for number, member in enumerate(members):
             with member() as archive:
                 if recovery_spec(archive.sections) is not None:
-                    continue  # it protects the bytes of a model that is its own
+                    continue  # its recovery sections protect the bytes of its own model
                 header, model = archive.sections.header, archive.model
                 code_ids[number] = model.code_ids
                 _join(networks.setdefault(network_key(header, model), []), number, header, model)
@@ -131,7 +131,7 @@ class _Sharing:
 
 
 def _join(known: list[_Network], number: int, header: Header, model: ImageModel) -> None:
-    """Put a member to those with the same network, unless one of its codes is another than theirs."""
+    """Add a member to a network that has the same weights and codes, or start a network for it."""
     for network in known:
         if network.shared.add(model):
             network.members.append(number)
@@ -139,8 +139,8 @@ def _join(known: list[_Network], number: int, header: Header, model: ImageModel)
     known.append(_Network([number], header, model.sharing()))
 
 
-def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, spool_beside: Path) -> None:
-    """Write a member as the collection holds it."""
+def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, out_path: Path) -> None:
+    """Write a member as it is stored in the collection."""
     file = archive.sections
     features = file.header.required_features & ~_SHARED
     features |= SHARED_MODEL * (plan.model is not None) | SHARED_PRIOR * (plan.prior is not None)
@@ -153,17 +153,17 @@ def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, spool_beside: 
     header = replace(file.header, required_features=features)
     if recovery_spec(file) is not None:
         replaced = {}
-    rewrite_archive(file, spool, spool_beside, header=header, replaced=replaced)
+    rewrite_archive(file, spool, out_path, header=header, replaced=replaced)
 
 
-def _pieces(spool: BinaryIO) -> Iterator[bytes]:
+def _chunks(spool: BinaryIO) -> Iterator[bytes]:
     spool.seek(0)
-    while piece := spool.read(_CHUNK_BYTES):
-        yield piece
+    while chunk := spool.read(_CHUNK_BYTES):
+        yield chunk
 
 
 def _checksum(spool: BinaryIO) -> int:
     checksum = 0
-    for piece in _pieces(spool):
-        checksum = crc32c(piece, checksum)
+    for chunk in _chunks(spool):
+        checksum = crc32c(chunk, checksum)
     return checksum

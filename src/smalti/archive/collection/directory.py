@@ -1,4 +1,4 @@
-"""What a collection says of its members: the directory of a file, and the manifest that stands for one."""
+"""The lists of a collection's members: the directory of a file, and the manifest (docs/collections.md)."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from smalti.archive.format.header import Header
+from smalti.archive.format.header import DTYPES, Header
 from smalti.archive.format.layout import COLLECTION, VERSION, check_version
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
@@ -24,15 +24,14 @@ __all__ = [
 
 MANIFEST_SUFFIX = ".smalti-manifest"
 _FORMAT = "smalti-manifest"
-_DTYPES = ("uint8", "uint16")
-_MAX_IMAGES = 1 << 48  # of a member as of a header, and of all members together
-_MAX_VALUES = 1 << 48  # of one image, so that the size of an array of it is an int64
+_MAX_IMAGES = 1 << 48  # of a member, as in a header, and of all members together
+_MAX_VALUES = 1 << 48  # of one image, so that an int64 holds the size of an array
 _MAX_BYTES = 1 << 62  # of the files of a manifest together
 
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """What is known of a member before it is opened."""
+    """The facts about a member that are known before it is opened. DamagedArchiveError if one is out of range."""
 
     images: int
     image_shape: tuple[int, int, int]
@@ -45,7 +44,7 @@ class MemberFacts:
             and min(height, width) >= 1
             and 1 <= channels <= 4
             and math.prod(self.image_shape) < _MAX_VALUES
-            and self.dtype in _DTYPES
+            and self.dtype in DTYPES
         )
         if not sound:
             raise DamagedArchiveError(
@@ -54,13 +53,13 @@ class MemberFacts:
 
     @classmethod
     def of(cls, header: Header) -> "MemberFacts":
-        """What a header says."""
+        """Return the facts that a header states."""
         return cls(header.images, header.image_shape, header.dtype)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A member of a manifest. path : relative, within the manifest's folder    archive_bytes : of that file"""
+    """A member of a manifest. path : relative, inside the manifest's folder    archive_bytes : the size of that file"""
 
     path: str
     archive_bytes: int
@@ -76,38 +75,40 @@ class Listed:
 
 
 def check_sum(members: Sequence[MemberFacts]) -> None:
-    """DamagedArchiveError if members hold more images together than can be numbered."""
+    """Raise DamagedArchiveError if the members together hold more images than can be numbered."""
     images = sum(facts.images for facts in members)
     if images >= _MAX_IMAGES:
         raise DamagedArchiveError(f"its members cannot hold {images} images together")
 
 
 def pack_directory(members: list[MemberFacts]) -> bytes:
-    """The payload of the directory section."""
+    """The payload of the directory section. `read_directory` is the inverse."""
     return canonical_json(
         {"format_version": VERSION, "members": [asdict(facts) for facts in members], "required_features": COLLECTION}
     )
 
 
 def read_directory(payload: bytes) -> list[MemberFacts]:
-    """The inverse; DamagedArchiveError, UnsupportedArchiveError."""
+    """Read a directory. Raises DamagedArchiveError, UnsupportedArchiveError."""
     found = _fields(payload, "directory", {"format_version": int, "members": list, "required_features": int})
     if not 0 <= found["required_features"] < 1 << 32:
         raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, which cannot be")
     check_version(found["format_version"], found["required_features"])
+    if found["required_features"] != COLLECTION:
+        raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, not {COLLECTION}")
     facts = [_facts(_fields_of(member, "directory", _MEMBER)) for member in found["members"]]
     check_sum(facts)
     return facts
 
 
 def pack_manifest(members: list[Listed]) -> bytes:
-    """The bytes of a manifest."""
+    """The bytes of a manifest. `read_manifest` is the inverse."""
     listed = [{"archive_bytes": one.archive_bytes, "path": one.path, **asdict(one.facts)} for one in members]
     return canonical_json({"format": _FORMAT, "members": listed, "version": 1}) + b"\n"
 
 
 def read_manifest(data: bytes) -> list[Listed]:
-    """The inverse; DamagedArchiveError, UnsupportedArchiveError."""
+    """Read a manifest. Raises DamagedArchiveError, UnsupportedArchiveError."""
     found = _fields(data.removesuffix(b"\n"), "manifest", {"format": str, "members": list, "version": int})
     if found["format"] != _FORMAT:
         raise DamagedArchiveError("it does not say that it is a manifest")

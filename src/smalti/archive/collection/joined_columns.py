@@ -1,4 +1,4 @@
-"""What members say of their images, as columns of the collection."""
+"""The columns of a collection, joined from those of its members."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,10 +17,10 @@ __all__ = ["JoinedColumns"]
 
 
 class JoinedColumns(Mapping[str, ColumnValues]):
-    """Labels, names and fields of all members; as a mapping, the fields by their names.
+    """Labels, names and fields of all members. As a mapping, the fields by name.
 
-    Labels are numbered anew by the union of the members' class names, in the order in which these come, if all members
-    with labels name their classes. What some members lack has gaps: -1 in labels, None in names and fields.
+    If all members with labels have class names, labels are renumbered by the union of these names, in order of
+    appearance. A column that a member lacks has gaps: -1 in labels, None in names and fields.
     """
 
     def __init__(self, members: Members) -> None:
@@ -53,7 +53,7 @@ class JoinedColumns(Mapping[str, ColumnValues]):
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], read-only, -1 for images of members without labels; None if no member has any."""
+        """int64 [N], read-only; -1 for images of members without labels. None if no member has labels."""
         if not self.has_labels:
             return None
         parts = []
@@ -62,7 +62,7 @@ class JoinedColumns(Mapping[str, ColumnValues]):
                 parts.append(np.full(facts.images, NO_LABEL, np.int64))
                 continue
             own = self._members[number].labels if summary.labels is None else summary.labels
-            assert own is not None  # it raises if they cannot be read
+            assert own is not None  # reading raised if it is damaged
             parts.append(self._renumbered(number, own.astype(np.int64)))
         labels = np.concatenate(parts)
         labels.setflags(write=False)
@@ -70,22 +70,22 @@ class JoinedColumns(Mapping[str, ColumnValues]):
 
     @cached_property
     def class_names(self) -> tuple[str, ...] | None:
-        """The union of the members' class names; None if none has any, or if labels of one have no names."""
+        """The union of the members' class names. None if no member has any, or one has labels without class names."""
         union: dict[str, None] = {}
-        some = False
+        any_names = False
         for number, summary in enumerate(self._summaries):
             own = summary.class_names
             if own is None and "class_names" in summary.unreadable:
-                own = self._members[number].class_names  # which raises
+                own = self._members[number].class_names  # raises
             if own is None and summary.has_labels:
                 return None
-            some |= own is not None
+            any_names |= own is not None
             union |= dict.fromkeys(own or ())
-        return tuple(union) if some else None
+        return tuple(union) if any_names else None
 
     @cached_property
     def names(self) -> tuple[str | None, ...] | None:
-        """All names, None for images of members without names; None if no member has any."""
+        """The N names, None for images of members without names. None if no member has names."""
         if not self.has_names:
             return None
         names: list[str | None] = []
@@ -95,12 +95,12 @@ class JoinedColumns(Mapping[str, ColumnValues]):
         return tuple(names)
 
     def lack(self, numbers: NDArray[np.int64]) -> list[tuple[bool, bool]]:
-        """Of images by their numbers: whether each lacks a label, and whether it lacks a name."""
+        """For each image number: whether the image lacks a label, and whether it lacks a name."""
         owners = np.searchsorted(self._members.starts, numbers, side="right") - 1
         return [(not self._summaries[own].has_labels, not self._summaries[own].has_names) for own in owners.tolist()]
 
     def gaps(self) -> tuple[str, ...]:
-        """Names of the columns that some members have and others lack, as a header lists them."""
+        """Names, as in a header, of the columns that some members have and others lack."""
         of_members = [
             {
                 *(["labels"] if summary.has_labels else []),
@@ -113,18 +113,19 @@ class JoinedColumns(Mapping[str, ColumnValues]):
         return tuple(sorted(name for name in every if not all(name in own for own in of_members)))
 
     def batch(self, number: int, batch: ArchiveBatch, lost: Collection[str] = ()) -> ArchiveBatch:
-        """A batch of a member as one of the collection: with its numbers, labels and fields.
+        """Convert a batch of a member to one of the collection, with its image numbers, labels and fields.
 
-        lost : names of columns to leave out, because a member has lost them
+        number : the position of the member
+        lost : names of columns to omit, because a member has lost them
 
-        Images of a member without labels have none here, also where others do; the same holds of names.
+        Images of a member without labels or names have none here, even if other members have them.
         """
         labels = None if "labels" in lost else batch.labels
         if labels is not None and "class_names" not in lost:
             labels = self._renumbered(number, labels)
         gaps = [None] * len(batch)
-        kept = [name for name in self._field_names if FIELD_PREFIX + name not in lost]
-        fields = {name: batch.fields.get(name, gaps) for name in kept}
+        readable = [name for name in self._field_names if FIELD_PREFIX + name not in lost]
+        fields = {name: batch.fields.get(name, gaps) for name in readable}
         names = None if "names" in lost else batch.names
         return ArchiveBatch(batch.pixels, labels, names, fields, numbers=batch.numbers + self._members.starts[number])
 
@@ -132,10 +133,10 @@ class JoinedColumns(Mapping[str, ColumnValues]):
         own = self._summaries[number].class_names
         if self.class_names is None or own is None or own == self.class_names[: len(own)]:
             return labels
-        places = {name: place for place, name in enumerate(self.class_names)}
-        new = np.array([places[name] for name in own], np.int64)
+        new_labels = {name: label for label, name in enumerate(self.class_names)}
+        new = np.array([new_labels[name] for name in own], np.int64)
         known = (labels >= 0) & (labels < len(own))
-        # a label without a name keeps its number, unless that is the number of a class now
+        # a label without a name keeps its number, even if a class has this number now
         return np.where(known, new[np.where(known, labels, 0)], labels)
 
     @cached_property
@@ -146,12 +147,12 @@ class JoinedColumns(Mapping[str, ColumnValues]):
     def _field_names(self) -> tuple[str, ...]:
         for number, summary in enumerate(self._summaries):
             if "fields" in summary.unreadable:
-                tuple(self._members[number].fields)  # which raises
+                tuple(self._members[number].fields)  # raises
         return tuple(dict.fromkeys(name for summary in self._summaries for name in summary.fields))
 
 
 def _joined(parts: Sequence[ColumnValues]) -> ColumnValues:
-    """Columns one after the other: an array if all are of one dtype, else a tuple."""
+    """Concatenate columns: an array if all have one dtype, else a tuple."""
     arrays = [part for part in parts if isinstance(part, np.ndarray)]
     if len(arrays) == len(parts) and len({part.dtype for part in arrays}) == 1:
         joined: NDArray[Any] = np.concatenate(arrays)

@@ -1,8 +1,6 @@
-"""The members of a collection, opened when they are needed, and not all at once.
+"""The members of an open collection, a cached summary of each, and the sections that members share.
 
-The shared sections of an open collection, found by the SHA-256 that members name them by.
-
-What a member of a collection says of itself, kept after one look at it.
+Members are opened when they are needed, and a limited number stays open. `open_collection` knows how to open one.
 """
 
 import hashlib
@@ -26,19 +24,18 @@ from smalti.storage.positioned import Positioned
 
 __all__ = ["MemberSummary", "Members", "SharedSections", "summary_of"]
 
-
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class MemberSummary:
-    """What a collection needs to know of a member to put its columns together with those of others.
+    """The facts about a member with which a collection joins its columns to those of others.
 
     block_bounds : int64 [blocks + 1], as `Archive.block_bounds`
-    labels : integers [n] in as few bytes as hold them, None if it has none
+    labels : integers [n] of the smallest type that holds them; None if it has no labels
     class_names : None if it has none    has_names : whether its images have names
-    fields : the names of its further columns    lost_columns : as `Archive.lost_columns`
-    unreadable : which of labels, class_names, names, fields and lost_columns cannot be told; the member says why
+    fields : the names of its fields    lost_columns : as `Archive.lost_columns`
+    unreadable : those of labels, class_names, names, fields and lost_columns that the member raises an error for
     """
 
     block_bounds: NDArray[np.int64]
@@ -56,7 +53,7 @@ class MemberSummary:
 
 
 def summary_of(archive: Archive) -> MemberSummary:
-    """Look at an open member. Damage to a column is noted, not raised."""
+    """Summarise an open member. Damage to a column is noted, not raised."""
     unreadable: set[str] = set()
 
     def read(name: str, ask: Callable[[], T]) -> T | None:
@@ -81,25 +78,22 @@ def summary_of(archive: Archive) -> MemberSummary:
 
 
 def _narrow(labels: NDArray[np.int64]) -> NDArray[np.integer]:
-    """The same integers in the smallest type that holds them."""
+    """Convert integers to the smallest type that holds them."""
     kind = np.result_type(np.min_scalar_type(int(labels.min())), np.min_scalar_type(int(labels.max())))
     return labels.astype(kind if kind.kind in "iu" else np.int64)
 
 
-# was sibling import
-
-
 _OPEN_MEMBERS = 64
-"""Decoders and files that are kept: a system has a limit of open files, and memory one of decoders."""
+"""Members that stay open: a system limits the number of open files, and each holds a decoder in memory."""
 
 
 class Members:
-    """Archives in a row, as a sequence that opens them; safe to use from several threads.
+    """A sequence of archives, opened when they are needed. Safe to use from several threads.
 
-    facts : of each, before it is opened
-    starts : int64 [M + 1], the number of the first image of each, and of all images
+    facts : of each member, known before it is opened
+    starts : int64 [M + 1], the number of the first image of each member, and the number of all images
 
-    Raises DamagedArchiveError if they hold more images together than can be numbered.
+    Raises DamagedArchiveError if the members together hold more images than can be numbered.
     """
 
     def __init__(self, facts: Sequence[MemberFacts], open_member: Callable[[int], Archive], path: Path | str) -> None:
@@ -120,81 +114,81 @@ class Members:
         return len(self.facts)
 
     def __getitem__(self, number: int) -> Archive:
-        """The member of this number; DamagedArchiveError if it is not the one that is listed.
+        """The member at this position. DamagedArchiveError if it does not have the listed facts.
 
-        Opening one does not hold up threads that ask for others.
+        Opening a member does not block threads that ask for others.
         """
         number = range(len(self))[number]
-        archive = self._kept(number)
+        archive = self._cached(number)
         if archive is not None:
             return archive
-        with self._lock:  # by process: one that was forked meanwhile must not wait for a thread that it does not have
+        with self._lock:  # by process: a forked process must not wait for a thread that it does not have
             opening = self._opening.setdefault((os.getpid(), number), threading.Lock())
         with opening:
-            archive = self._kept(number)  # another thread may have opened it
-            return self._keep(number, self._open(number)) if archive is None else archive
+            archive = self._cached(number)  # another thread may have opened it
+            return self._add(number, self._open(number)) if archive is None else archive
 
     def summaries(self) -> tuple[MemberSummary, ...]:
-        """What every member says of itself. Each is opened once for it, then its words are kept."""
+        """The summaries of all members. Each member is opened once for this; summaries are cached."""
         for number in range(len(self)):
             self.summary(number)
         return tuple(self._summaries[number] for number in range(len(self)))
 
     def summary(self, number: int) -> MemberSummary:
-        """What a member says of itself."""
+        """The summary of a member."""
         if number not in self._summaries:
-            with self._at_hand(number):
+            with self._borrowed(number):
                 pass
         return self._summaries[number]
 
     def info(self, number: int) -> ArchiveInfo:
-        """What a member's `info` is."""
+        """The `info` of a member."""
         if number not in self._infos:
-            with self._at_hand(number) as archive:
+            with self._borrowed(number) as archive:
                 self._infos[number] = archive.info()
         return self._infos[number]
 
     def levels(self, number: int) -> int:
-        """How many levels the tokens of a member have."""
+        """The number of token levels of a member."""
         if number not in self._levels:
-            with self._at_hand(number) as archive:
+            with self._borrowed(number) as archive:
                 self._levels[number] = archive.levels
         return self._levels[number]
 
     def adopt(self, other: Sequence[MemberSummary]) -> None:
-        """Take over what members said to another process, so that they need not be asked again."""
+        """Take over the summaries of another process, so that members need not be opened for them."""
         self._summaries = dict(enumerate(other))
 
     def close(self) -> None:
-        """Close what is open; asking for a member afterwards raises SmaltiError."""
+        """Close all open members. Asking for a member afterwards raises SmaltiError."""
         with self._lock:
             self._closed = True
             while self._opened:
                 self._opened.popitem()[1].close()
 
     @contextmanager
-    def _at_hand(self, number: int) -> Iterator[Archive]:
-        """A member to look at. It stays open only if there is room, so that a look at all of them moves none away."""
-        archive, kept = self._kept(number), True
+    def _borrowed(self, number: int) -> Iterator[Archive]:
+        """Open a member for a short time. It stays open only if there is room, so that a pass over all evicts none."""
+        archive, stays_open = self._cached(number), True
         if archive is None and len(self._opened) < _OPEN_MEMBERS:
             archive = self[number]
         elif archive is None:
-            archive, kept = self._open(number), False
+            archive, stays_open = self._open(number), False
         try:
             if number not in self._summaries:
                 self._note(number, archive)
             yield archive
         finally:
-            if not kept:
+            if not stays_open:
                 archive.close()
 
     def _note(self, number: int, archive: Archive) -> None:
-        """Keep what a member says; what costs no look at its model is noted too, before it is asked for."""
-        if archive.sections.header.decoder == "integer":
+        """Cache the summary of a member, and also its info and levels if these need no model."""
+        if not archive.sections.header.kind.has_levels:
             self._infos[number], self._levels[number] = archive.info(), archive.levels
         self._summaries[number] = summary_of(archive)
 
-    def _kept(self, number: int) -> Archive | None:
+    def _cached(self, number: int) -> Archive | None:
         with self._lock:
             if self._closed:
                 raise SmaltiError(f"{self._path}: the archive is closed; open it again")
@@ -203,7 +197,7 @@ class Members:
                 self._opened.move_to_end(number)
             return archive
 
-    def _keep(self, number: int, archive: Archive) -> Archive:
+    def _add(self, number: int, archive: Archive) -> Archive:
         with self._lock:
             self._opening.pop((os.getpid(), number), None)
             if self._closed:
@@ -211,7 +205,8 @@ class Members:
                 raise SmaltiError(f"{self._path}: the archive is closed; open it again")
             self._opened[number] = archive
             while len(self._opened) > _OPEN_MEMBERS:
-                self._opened.popitem(last=False)  # another thread may be reading it: it closes with its last user
+                # not closed here: another thread may be reading it. It closes when its last user is done
+                self._opened.popitem(last=False)
         return archive
 
     def _open(self, number: int) -> Archive:
@@ -224,24 +219,24 @@ class Members:
 
 
 class SharedSections:
-    """Payloads by their SHA-256, read when one is first asked for; safe from several threads, and pickled by its file.
+    """Payloads of the shared sections by SHA-256. All are read when one is first asked for. Safe to use from threads.
 
-    places : offset and length in bytes of each payload
+    byte_ranges : offset and length of each payload
     """
 
-    def __init__(self, file: Positioned, places: tuple[tuple[int, int], ...]) -> None:
-        self._file, self._places = file, places
+    def __init__(self, file: Positioned, byte_ranges: tuple[tuple[int, int], ...]) -> None:
+        self._file, self._byte_ranges = file, byte_ranges
         self._lock = threading.Lock()
         self._payloads: dict[bytes, bytes] | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return SharedSections, (self._file, self._places)
+        return SharedSections, (self._file, self._byte_ranges)
 
     def __call__(self, digest: bytes) -> bytes:
-        """The payload of this SHA-256; DamagedArchiveError if no shared section has it."""
+        """The payload of this SHA-256. DamagedArchiveError if no shared section has it."""
         with self._lock:
             if self._payloads is None:
-                payloads = self._file.read_many(self._places)
+                payloads = self._file.read_many(self._byte_ranges)
                 self._payloads = {hashlib.sha256(payload).digest(): payload for payload in payloads}
         if digest not in self._payloads:
             raise DamagedArchiveError("the model that it shares with others is damaged or missing")

@@ -1,6 +1,6 @@
-"""The model section: a model of its own, or the name of one that several members of a collection share.
+"""The model section: a model, or the SHA-256 of a model that several members of a collection share.
 
-Models that are shared are stored once (docs/collections.md, "What members share"). No pickle, no code.
+A shared model is stored once (docs/collections.md, "What members share"). No pickle, no code.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ DIGEST_BYTES = 32
 
 
 def unpack_model(data: bytes, header: Header, limits: Limits) -> ImageModel:
-    """Read the model section of an archive with a model of its own.
+    """Read a model section that holds a model.
 
-    Raises DamagedArchiveError if it is not the model of `header`, LimitExceededError, UnsupportedArchiveError.
+    Raises DamagedArchiveError if the model does not fit the header, LimitExceededError, UnsupportedArchiveError.
     """
     try:
         return header.kind.unpack(data, header.decoder_facts, limits)
@@ -39,13 +39,13 @@ def unpack_model(data: bytes, header: Header, limits: Limits) -> ImageModel:
 
 
 def network_key(header: Header, model: ImageModel) -> bytes:
-    """Equal for archives whose models are the same but for the codes in use: a SHA-256."""
+    """A SHA-256 that is equal for archives whose models differ at most in their codes in use."""
     kind = f"{header.decoder} {header.dtype} {header.codebook_size} ".encode()
     return hashlib.sha256(kind + model.share_key()).digest()
 
 
 def pack_shared(header: Header, model: ImageModel) -> bytes:
-    """The payload of a shared model. header : of an archive that has it"""
+    """The payload of a shared model. header : of an archive with this model"""
     facts = {
         "codebook_size": header.codebook_size,
         "codes": model.network.codes,
@@ -57,9 +57,9 @@ def pack_shared(header: Header, model: ImageModel) -> bytes:
 
 
 def model_reference(shared: bytes, own: bytes) -> bytes:
-    """What the model section of a member holds.
+    """The model section of a member with a shared model.
 
-    shared : the payload of the shared section    own : what the member keeps of its own (`SharedModel.reference`)
+    shared : the payload of the shared section    own : the member's own part (`SharedModel.reference`)
     """
     return hashlib.sha256(shared).digest() + own
 
@@ -75,7 +75,7 @@ class _Facts:
 def unpack_referenced(data: bytes, header: Header, limits: Limits, shared: SharedPayloads) -> ImageModel:
     """Read a model section that names a shared model.
 
-    Raises DamagedArchiveError if it does not fit it, LimitExceededError, UnsupportedArchiveError.
+    Raises DamagedArchiveError if the model does not fit the header, LimitExceededError, UnsupportedArchiveError.
     """
     facts, model = _split(shared(data[:DIGEST_BYTES]), limits)
     if (facts.codebook_size, facts.decoder, facts.dtype) != (header.codebook_size, header.decoder, header.dtype):

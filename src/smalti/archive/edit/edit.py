@@ -1,6 +1,6 @@
-"""Changing archives and collections: putting them together, dropping images, giving other labels, names and fields.
+"""Changing archives and collections: merging and appending, dropping images, replacing labels, names and fields.
 
-No image is encoded anew. The result takes its place whole, or what was there before stays.
+No image is encoded anew. The output appears whole, or the file that was there before stays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,13 +44,13 @@ def merge_archives(
     overwrite: bool = False,
     limits: Limits | None = None,
 ) -> None:
-    """Write one file that holds the images of several, in this order; a model that several have is stored once.
+    """Write one file with the images of several files, in this order. A model that several have is stored once.
 
     paths : archives, collections, manifests
-    out : where to; NAME.smalti-manifest becomes a list of the archives, as `write_manifest` makes it
+    out : the output; NAME.smalti-manifest becomes a list of the archives (`write_manifest`)
 
-    Raises UsageError for no paths, DamagedArchiveError if one is not intact, OutputExistsError, OutputError, and what
-    opening raises.
+    Raises UsageError for no paths, DamagedArchiveError if an archive is not intact, OutputExistsError, OutputError, and
+    the errors of opening.
     """
     if not paths:
         raise UsageError(f"{fspath(out)}: name at least one archive")
@@ -58,13 +58,13 @@ def merge_archives(
         write_manifest(paths, out, overwrite=overwrite)
         return
     check_output(Path(out), overwrite)
-    refuse_input(out, paths[1:])  # the first may be it: that is how images are appended in place
+    refuse_input(out, paths[1:])  # the first path may be the output: images are then appended in place
     with locked(out), _Files(limits) as files:
         write_images(Path(out), [member for path in paths for member in files.members(path)], overwrite=overwrite)
 
 
 def write_manifest(paths: Sequence[PathText], out: PathText, *, overwrite: bool = False) -> None:
-    """Write a manifest that lists archives, in this order, as one collection; they stay where they are.
+    """Write a manifest, which lists archives in this order as one collection. The archives stay where they are.
 
     paths : archives in the folder of `out` or below it
 
@@ -89,9 +89,9 @@ def write_manifest(paths: Sequence[PathText], out: PathText, *, overwrite: bool 
 
 
 def append_archive(path: PathText, added: PathText, *, limits: Limits | None = None) -> None:
-    """Put the images of another archive behind those of `path`, in place.
+    """Append the images of another archive to `path`, in place.
 
-    Raises OutputError if another process is changing `path`, and what `merge_archives` raises.
+    Raises OutputError if another process is changing `path`, and the errors of `merge_archives`.
     """
     _refuse_manifest(path)
     merge_archives([path, added], path, overwrite=True, limits=limits)
@@ -106,13 +106,13 @@ def drop_images(
     threads: int = 1,
     limits: Limits | None = None,
 ) -> int:
-    """Write an archive or a collection without some images, and return how many it has then.
+    """Write an archive or a collection without some images. Returns the number of images that remain.
 
-    selection : numbers, a slice or a mask
-    out : where to; None replaces `path`
+    selection : the images to drop: numbers, a slice or a mask
+    out : the output; None replaces `path`
 
     Raises ImageIndexError, UsageError if no image would be left, DamagedArchiveError, OutputExistsError, OutputError
-    (also if another process is changing what is to be replaced).
+    (also if another process is changing the output).
     """
     target = _target(path, out, overwrite)
     with (
@@ -151,19 +151,19 @@ def relabel(
     overwrite: bool = False,
     limits: Limits | None = None,
 ) -> None:
-    """Give the images of an archive or a collection other labels, names or fields; pixels are not touched.
+    """Replace labels, names or fields of an archive or a collection. Pixels are not touched.
 
-    out : where to; None replaces `path`
+    out : the output; None replaces `path`
     labels : integers [N]    class_names : the name of each label 0, 1, ...    names : N relative paths
-    fields : columns of N values to add or to replace; None in the place of one drops it
+    fields : columns of N values to add or to replace; None drops a field
 
-    What is not given stays. Raises UsageError if a column does not fit, DamagedArchiveError, OutputExistsError,
-    OutputError (also if another process is changing what is to be replaced).
+    Columns that are not given stay. Raises UsageError if a column does not fit, DamagedArchiveError, OutputExistsError,
+    OutputError (also if another process is changing the output).
     """
     target = _target(path, out, overwrite)
     with locked(target), open_images(path, limits) as opened, spool_folder(target) as folder:
         if labels is not None and class_names is None:
-            class_names = opened.class_names  # by which the labels of a collection are numbered
+            class_names = opened.class_names  # the labels of a collection are numbered by these
         given = NewColumns(
             None if labels is None else _integers(labels, fspath(path)),
             None if class_names is None else tuple(class_names),
@@ -176,20 +176,20 @@ def relabel(
         for number, (archive, start) in enumerate(_parts(opened)):
             part = folder / f"{number}.smalti"
             with part.open("xb") as file, writing(part):
-                own = _without_filling(given.part(start, start + len(archive)), archive)
-                write_relabelled(archive, own.over(_beside(archive), dropped), file, part)
+                own = _without_empty_labels(given.part(start, start + len(archive)), archive)
+                write_relabelled(archive, own.over(_columns(archive), dropped), file, part)
             members.append(partial(_reopened, part, archive))
         write_images(target, members, overwrite=True)
 
 
-def _without_filling(given: NewColumns, archive: Archive) -> NewColumns:
-    """What is given to a member, without labels that only say that its images have none, as they did before."""
+def _without_empty_labels(given: NewColumns, archive: Archive) -> NewColumns:
+    """The columns given to a member, without labels if the member has none and all given labels mean "no label"."""
     if given.labels is None or archive.labels is not None or (given.labels != NO_LABEL).any():
         return given
     return replace(given, labels=None)
 
 
-def _beside(archive: Archive) -> NewColumns:
+def _columns(archive: Archive) -> NewColumns:
     return NewColumns(archive.labels, archive.class_names, archive.names, dict(archive.fields))
 
 
@@ -206,7 +206,7 @@ def _refuse_manifest(path: PathText) -> None:
 
 
 def _parts(opened: Archive | Collection) -> Iterator[tuple[Archive, int]]:
-    """The archives of a file, and the number of the first image of each."""
+    """Yield the archives of a file, and the number of the first image of each."""
     if isinstance(opened, Archive):
         yield opened, 0
         return
@@ -215,9 +215,9 @@ def _parts(opened: Archive | Collection) -> Iterator[tuple[Archive, int]]:
 
 
 class _Files:
-    """Opens members of files one after the other, and keeps the file open that the last one came from.
+    """Opens members of files one after the other. The file of the last member stays open.
 
-    Members of one file in a row need its index once, and thousands of files need few open ones.
+    So the index of a file is read once for its members in a row, and thousands of files need few open ones.
     """
 
     def __init__(self, limits: Limits | None) -> None:
@@ -230,10 +230,10 @@ class _Files:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._let_go()
+        self._close_last()
 
     def members(self, path: PathText) -> list[Opener]:
-        """What opens each archive of a file."""
+        """Openers of the archives of a file."""
         opened = self._open(path)
         count = 1 if isinstance(opened, Archive) else len(opened.members)
         return [partial(self._member, path, number) for number in range(count)]
@@ -245,11 +245,11 @@ class _Files:
 
     def _open(self, path: PathText) -> Archive | Collection:
         if self._last is None or self._last[0] != path:
-            self._let_go()
+            self._close_last()
             self._last = path, open_images(path, self._limits)
         return self._last[1]
 
-    def _let_go(self) -> None:
+    def _close_last(self) -> None:
         if self._last is not None:
             self._last[1].close()
             self._last = None
@@ -257,13 +257,13 @@ class _Files:
 
 @contextmanager
 def _borrowed(archive: Archive) -> Iterator[Archive]:
-    """An archive that stays open."""
+    """Yield an archive that is not closed afterwards."""
     yield archive
 
 
 @contextmanager
 def _reopened(part: Path, like: Archive) -> Iterator[Archive]:
-    """A member that was written by itself, with the payloads that it shares in the collection it is of."""
+    """Open a member that was written to a file of its own, with the shared payloads of its collection."""
     with open_positioned(PositionedFile(part), like.sections.limits, shared=like.sections.shared) as archive:
         yield archive
 

@@ -1,8 +1,6 @@
-"""An archive copied section by section, with some of them changed: no image is decoded for it.
+"""Rewriting one archive: copying its sections, replacing its columns, or dropping images.
 
-An archive with other labels, names or fields: its columns are written anew, and everything else is copied.
-
-An archive without some of its images: the tokens of the others are written again, and decode to the same pixels.
+No image is encoded anew. A copy and new columns decode no image; dropping images decodes the rest for checksums.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.column import ColumnValues, TextBuilder, pack_integers
+from smalti.archive.format.column import ColumnValues, TextBuilder
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import Section
@@ -22,7 +20,7 @@ from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.recovery.parity import Key, ParitySection, RecoveryBuilder, RecoverySpec
-from smalti.archive.write.fields import FIELD_PREFIX, FieldsBuilder
+from smalti.archive.write.fields import FIELD_PREFIX, FieldsBuilder, pack_columns
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.errors import DamagedArchiveError, SmaltiError, UsageError
@@ -35,20 +33,20 @@ __all__ = ["NewColumns", "recovery_spec", "rewrite_archive", "write_relabelled",
 def rewrite_archive(
     file: SectionFile,
     out: BinaryIO,
-    spool_beside: Path,
+    out_path: Path,
     *,
     header: Header | None = None,
     replaced: Mapping[Key, bytes] | None = None,
     columns: Sequence[bytes] | None = None,
 ) -> None:
-    """Write an archive like the one that is open.
+    """Copy an open archive section by section, and replace some sections.
 
-    spool_beside : the output, beside which a temporary file for recovery sections may be
-    header : instead of the old one, in both its places
-    replaced : payloads of other sections, by type and ordinal
-    columns : payloads of all columns, in the order of the header; None leaves them as they are
+    out_path : the output; a temporary file for recovery sections lies beside it
+    header : replaces the header and its copy
+    replaced : new payloads of other sections, by type and ordinal
+    columns : new payloads of all columns, in the order of the header; None copies the columns
 
-    Raises DamagedArchiveError if the archive is not intact.
+    Recovery sections are made anew. Raises DamagedArchiveError if the archive is not intact.
     """
     if file.damage:
         raise DamagedArchiveError(f"{file.path}: {file.damage[0]}; smalti repair it first")
@@ -57,7 +55,7 @@ def rewrite_archive(
         new |= {(Section.HEADER, ordinal): header.to_bytes() for ordinal in range(2)}
     features = (header or file.header).required_features
     spec = recovery_spec(file)
-    with nullcontext() if spec is None else RecoveryBuilder(spec, spool_beside) as recovery:
+    with nullcontext() if spec is None else RecoveryBuilder(spec, out_path) as recovery:
         copy = _Copy(file, FrameWriter(out, features), recovery)
         for entry in file.entries:
             key = entry.section, entry.ordinal
@@ -71,13 +69,13 @@ def rewrite_archive(
 
 
 def recovery_spec(file: SectionFile) -> RecoverySpec | None:
-    """How much of an archive is recoverable, None if nothing is."""
+    """The recovery specification of an archive; None if it has no recovery sections."""
     entry = next((entry for entry in file.entries if entry.section == Section.RECOVERY), None)
     return None if entry is None else ParitySection.unpack(file.read(entry)).spec
 
 
 class _Copy:
-    """An archive on its way out, and the recovery sections that it will have."""
+    """An archive being written, and its recovery sections."""
 
     def __init__(self, file: SectionFile, frames: FrameWriter, recovery: RecoveryBuilder | None) -> None:
         self._file, self._frames, self._recovery = file, frames, recovery
@@ -101,12 +99,9 @@ def _read(file: SectionFile, key: Key) -> bytes:
         raise DamagedArchiveError(f"{file.path}: {entry.name}: {error}; smalti repair it first") from error
 
 
-# was sibling import
-
-
 @dataclass(frozen=True)
 class NewColumns:
-    """All that is said of N images besides their pixels.
+    """The columns of N images.
 
     labels : int64 [N], or None    class_names : the name of each label 0, 1, ..., or None
     names : N relative paths, or None    fields : further columns of N values
@@ -125,7 +120,7 @@ class NewColumns:
                 raise UsageError(f"{where}: {len(values):,} values of {name} for {images:,} images")
 
     def part(self, start: int, stop: int) -> "NewColumns":
-        """What is said of images `start` to `stop` (exclusive)."""
+        """The columns of images [start, stop)."""
         return NewColumns(
             None if self.labels is None else self.labels[start:stop],
             self.class_names,
@@ -134,58 +129,50 @@ class NewColumns:
         )
 
     def over(self, other: "NewColumns", dropped: Collection[str] = ()) -> "NewColumns":
-        """What this says, and what `other` says where this says nothing, but for fields that are dropped."""
-        kept = {name: values for name, values in (other.fields or {}).items() if name not in dropped}
+        """These columns, completed by those of `other` that are missing here. dropped : names of its fields to omit"""
+        fields = {name: values for name, values in (other.fields or {}).items() if name not in dropped}
         return NewColumns(
             other.labels if self.labels is None else self.labels,
             other.class_names if self.class_names is None else self.class_names,
             other.names if self.names is None else self.names,
-            {**kept, **(self.fields or {})},
+            fields | dict(self.fields or {}),
         )
 
-    def columns(self) -> Iterator[tuple[str, bytes]]:
-        """Names and payloads of the columns, in the order of a file."""
-        if self.labels is not None:
-            yield "labels", pack_integers("labels", self.labels)
-        for name, texts in (("class_names", self.class_names), ("names", self.names)):
-            if texts is not None:
-                builder = TextBuilder(name)
-                builder.extend(texts)
-                yield name, builder.to_bytes()
+    def payloads(self) -> Iterator[tuple[str, bytes]]:
+        """Yield names and payloads of the columns, in the order of the file."""
         fields = FieldsBuilder()
         for name, values in (self.fields or {}).items():
             plain = values.tolist() if isinstance(values, np.ndarray) else values
             fields.extend_field(name, plain)
-        yield from fields.columns()
+        names = None if self.names is None else TextBuilder.of("names", self.names)
+        yield from pack_columns(self.labels, self.class_names, names, fields)
 
 
-def write_relabelled(archive: Archive, beside: NewColumns, out: BinaryIO, spool_beside: Path) -> None:
-    """Write an archive like the one that is open, of which `beside` says all there is to say.
+def write_relabelled(archive: Archive, columns: NewColumns, out: BinaryIO, out_path: Path) -> None:
+    """Copy an open archive with other columns.
 
-    spool_beside : the output, beside which a temporary file for recovery sections may be
+    columns : all columns of the copy
+    out_path : the output; a temporary file for recovery sections lies beside it
 
     Raises UsageError if a column does not fit the images, DamagedArchiveError if the archive is not intact.
     """
-    beside.check(len(archive), str(archive.path))
-    columns = dict(beside.columns())
-    header = replace(archive.sections.header, columns=tuple(columns))
-    rewrite_archive(archive.sections, out, spool_beside, header=header, columns=list(columns.values()))
-
-
-# was sibling import
+    columns.check(len(archive), str(archive.path))
+    payloads = dict(columns.payloads())
+    header = replace(archive.sections.header, columns=tuple(payloads))
+    rewrite_archive(archive.sections, out, out_path, header=header, columns=list(payloads.values()))
 
 
 _KNOWN_COLUMNS = ("labels", "class_names", "names")
 
 
 def write_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threads: int = 1) -> None:
-    """Write the archive `out` of the images that are not dropped, in their order.
+    """Write an archive of the images that are not dropped, in their order.
 
-    dropped : bool [N], not all of them
-    threads : how many may decode pixels, for their checksums
+    dropped : bool [N], not all True
+    threads : the number of threads that decode pixels, for checksums
 
-    Nothing is encoded anew: tokens and corrections are those of the archive, coded with a prior that fits what is left
-    (that of a pyramid stays). Raises DamagedArchiveError if a block cannot be read, OutputExistsError, OutputError.
+    Tokens and residuals stay; they are coded with a prior that is fitted to them anew (the prior of a pyramid stays).
+    Raises DamagedArchiveError if a block cannot be read, OutputExistsError, OutputError.
     """
     if dropped.all():
         raise UsageError(f"{archive.path}: no image would be left; delete the file instead")
@@ -194,18 +181,18 @@ def write_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threa
     network = archive.model.whole_network()
     prior = None if header.kind.fits_prior else archive.prior
     with ArchiveWriter(out, _spec(archive, header), network, threads=threads, prior=prior) as writer:
-        for numbers, corrections in _blocks(archive, threads):
-            kept = ~dropped[numbers.start : numbers.stop]
-            if not kept.any():
+        for numbers, residuals in _blocks(archive, threads):
+            remaining = ~dropped[numbers.start : numbers.stop]
+            if not remaining.any():
                 continue
-            rows = np.flatnonzero(kept) + numbers.start
-            beside = archive.besides.batch(np.zeros((len(rows), *header.image_shape), archive.dtype), rows)
+            rows = np.flatnonzero(remaining) + numbers.start
+            columns = archive.columns.batch(np.zeros((len(rows), *header.image_shape), archive.dtype), rows)
             writer.append(
-                archive.tokens(numbers.start, numbers.stop)[kept],
-                beside.labels,
-                beside.names,
-                None if corrections is None else _kept(corrections, kept),
-                beside.fields,
+                archive.tokens(numbers.start, numbers.stop)[remaining],
+                columns.labels,
+                columns.names,
+                None if residuals is None else _part(residuals, remaining),
+                columns.fields,
             )
         writer.commit()
 
@@ -228,16 +215,17 @@ def _spec(archive: Archive, header: Header) -> ArchiveSpec:
 def _blocks(archive: Archive, threads: int) -> Iterator[tuple[range, Residuals | None]]:
     header = archive.sections.header
     for block in range(header.blocks):
-        yield header.block_range(block), archive.block_corrections(block, threads)
+        yield header.block_range(block), archive.block_residuals(block, threads)
 
 
-def _kept(corrections: Residuals, kept: NDArray[np.bool_]) -> Residuals:
-    return Residuals(corrections.modes[kept], corrections.symbols[kept[corrections.rows]])
+def _part(residuals: Residuals, chosen: NDArray[np.bool_]) -> Residuals:
+    """The residuals of the chosen images. chosen : bool [n]"""
+    return Residuals(residuals.modes[chosen], residuals.symbols[chosen[residuals.rows]])
 
 
 def _refuse_unknown(archive: Archive) -> None:
-    """A column that cannot be read could not be written again either."""
-    known: ImageColumns = archive.besides
+    """Raise SmaltiError for a column of an unknown kind: it could not be written again."""
+    known: ImageColumns = archive.columns
     for name in archive.sections.header.columns:
         if name not in _KNOWN_COLUMNS and name.removeprefix(FIELD_PREFIX) not in set(known):
             raise SmaltiError(f"{archive.path}: column {name} is of a kind unknown here: use a newer smalti")

@@ -1,1 +1,1 @@
-"""What the bytes of a file mean: its fixed pieces, header, frames, columns and limits (docs/format.md)."""
+"""The bytes of an archive: fixed-size parts, header, frames, columns and limits (docs/format.md)."""

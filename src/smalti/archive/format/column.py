@@ -1,4 +1,8 @@
-"""Columns beside the images: integers in as few bits as they need, texts, floats, booleans, and gaps in any of them."""
+"""Columns of values, one for each image: packing and unpacking (docs/format.md, "Columns").
+
+Integers take as few bits as they need. Texts, floats and booleans have kinds of their own; any column may have gaps.
+Nothing here knows which columns an archive has.
+"""
 
 import struct
 import zlib
@@ -35,9 +39,10 @@ ColumnValues = NDArray[np.int64] | NDArray[np.float64] | NDArray[np.bool_] | tup
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A named column: `values` is int64, float64 or bool [rows], read-only, or a tuple.
+    """A named column.
 
-    A tuple holds strings; or, if some rows have no value, None in these and int, float, bool or str in the others.
+    values : int64, float64 or bool [rows], read-only; or a tuple of strings. A column with gaps is a tuple of int,
+        float, bool or str, with None where a row has no value
     """
 
     name: str
@@ -45,12 +50,12 @@ class Column:
 
 
 def pack_integers(name: str, values: NDArray[np.int64]) -> bytes:
-    """Serialise int64 [rows], at least one row; `unpack_column` is the inverse."""
+    """Serialise int64 [rows], at least one row. `unpack_column` is the inverse."""
     minimum = int(values.min())
     bits = (int(values.max()) - minimum).bit_length()
     data = []
     for start in range(0, len(values), _CHUNK):
-        # uint64 arithmetic wraps, which makes the difference right even from one end of int64 to the other
+        # uint64 arithmetic wraps: the difference is right even from one end of int64 to the other
         above = values[start : start + _CHUNK].astype(np.uint64) - np.uint64(minimum % (1 << 64))
         big_endian = above.astype(">u8").view(np.uint8).reshape(len(above), 8)
         data.append(np.packbits(np.unpackbits(big_endian, axis=1)[:, 64 - bits :]).tobytes())
@@ -59,36 +64,43 @@ def pack_integers(name: str, values: NDArray[np.int64]) -> bytes:
 
 
 def pack_floats(name: str, values: NDArray[np.float64]) -> bytes:
-    """Serialise float64 [rows]; `unpack_column` is the inverse, bit for bit."""
-    # first bytes together, then second ones: alike numbers share their high bytes
+    """Serialise float64 [rows]. `unpack_column` is the inverse, bit for bit."""
+    # all first bytes, then all second bytes: similar numbers share their high bytes
     planes = np.ascontiguousarray(values, "<f8").view(np.uint8).reshape(len(values), 8).T
     return _pack({"kind": "float", "name": name, "rows": len(values)}, zlib.compress(planes.tobytes(), 9))
 
 
 def pack_booleans(name: str, values: NDArray[np.bool_]) -> bytes:
-    """Serialise bool [rows]; `unpack_column` is the inverse."""
+    """Serialise bool [rows]. `unpack_column` is the inverse."""
     return _pack({"kind": "bool", "name": name, "rows": len(values)}, np.packbits(values).tobytes())
 
 
 def pack_optional(name: str, present: NDArray[np.bool_], column: bytes) -> bytes:
     """Serialise a column with gaps.
 
-    present : bool [rows], which rows have a value
-    column : the serialised column of these values, of the same name; empty if there are none
+    present : bool [rows], True where a row has a value
+    column : the serialised column of these values, under the same name; empty if there are no values
     """
     return _pack({"kind": "optional", "name": name, "rows": len(present)}, np.packbits(present).tobytes() + column)
 
 
 class TextBuilder:
-    """Collects strings for a column in little more memory than their bytes."""
+    """Collects the strings of a column. Memory: little more than their bytes."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lengths = array("L")
         self._encoded = bytearray()
 
+    @classmethod
+    def of(cls, name: str, texts: Sequence[str]) -> "TextBuilder":
+        """Return a builder that holds these strings; UsageError as from `extend`."""
+        builder = cls(name)
+        builder.extend(texts)
+        return builder
+
     def extend(self, texts: Sequence[str]) -> None:
-        """Add strings; UsageError if one cannot be UTF-8, such as a file name that is none."""
+        """Add strings. Raises UsageError for a string without a UTF-8 form, such as a file name in another encoding."""
         for text in texts:
             try:
                 encoded = text.encode("utf-8")
@@ -98,7 +110,7 @@ class TextBuilder:
             self._encoded += encoded
 
     def to_bytes(self) -> bytes:
-        """Serialise; `unpack_column` is the inverse."""
+        """Serialise the column. `unpack_column` is the inverse."""
         lengths = np.array(self._lengths, "<u4").tobytes()
         packer = zlib.compressobj(9)
         body = packer.compress(lengths) + packer.compress(self._encoded) + packer.flush()
@@ -108,9 +120,11 @@ class TextBuilder:
 
 
 def unpack_column(data: bytes, limits: Limits, gaps: bool = True) -> Column | None:
-    """Read a column; None if it is of a kind this release does not know. DamagedArchiveError if it cannot be.
+    """Read a column. Returns None for a kind that this release does not know.
 
-    gaps : whether it may be one with gaps, within which there is none
+    gaps : whether the column may have gaps; the values of a column with gaps have none themselves
+
+    Raises DamagedArchiveError if these bytes are no column, LimitExceededError.
     """
     if len(data) < _LENGTH.size:
         raise DamagedArchiveError("too short for a column")
@@ -173,7 +187,7 @@ def _unpack_optional(head: dict[str, Any], body: bytes, limits: Limits) -> tuple
 
 
 def _bits(body: bytes, rows: int) -> NDArray[np.bool_]:
-    """The first `rows` bits, read-only; those that fill the last byte must be zero."""
+    """The first `rows` bits, read-only. The bits that fill the last byte must be zero."""
     if rows < 0 or len(body) < (rows + 7) // 8:
         raise DamagedArchiveError(f"{len(body)} bytes do not hold {rows} bits")
     bits = np.unpackbits(np.frombuffer(body, np.uint8, (rows + 7) // 8))
@@ -185,7 +199,7 @@ def _bits(body: bytes, rows: int) -> NDArray[np.bool_]:
 
 
 def _inflate(body: bytes, raw_bytes: int) -> bytes:
-    """Unpack a zlib stream of exactly this length, and no more."""
+    """Unpack a zlib stream of exactly `raw_bytes`. No more than that is unpacked."""
     try:
         inflater = zlib.decompressobj()
         raw = inflater.decompress(body, raw_bytes + 1)
@@ -197,7 +211,7 @@ def _inflate(body: bytes, raw_bytes: int) -> bytes:
 
 
 def _fields(head: dict[str, Any], names: tuple[str, ...]) -> list[int]:
-    """The integers of these names; the head must have no other keys."""
+    """The integers under these names. The head must have no other keys."""
     if set(head) != {"kind", "name", *names} or not all(type(head[name]) is int for name in names):
         raise DamagedArchiveError(f"its head does not have the fields {', '.join(names)}")
     return [head[name] for name in names]
@@ -225,7 +239,7 @@ def _unpack_integers(head: dict[str, Any], body: bytes, limits: Limits) -> NDArr
         if int(above.max()) > largest:
             raise DamagedArchiveError("a value is beyond int64")
         values[start : start + count] = (above + np.uint64(minimum % (1 << 64))).astype(np.int64)
-    values.setflags(write=False)  # the archive keeps them, and a caller must not change what others read
+    values.setflags(write=False)  # the archive caches them: a caller must not change what others read
     return values
 
 

@@ -1,6 +1,7 @@
-"""Writing sections one after the other: the prelude, their frames, and at the end the index and the trailer.
+"""Writing the frames of a file one after the other, and the payload of a token block.
 
-Token blocks: some images' tokens and corrections, decodable with the model and the priors alone.
+A file is the prelude, frames, the index and the trailer. A token block holds the tokens and residuals of some images;
+the model and the priors are enough to decode it.
 """
 
 import struct
@@ -12,7 +13,16 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.layout import PRELUDE_BYTES, TRAILER_BYTES, Entry, Section, Trailer, crc32c, pack_prelude
+from smalti.archive.format.layout import (
+    PRELUDE_BYTES,
+    TRAILER_BYTES,
+    Entry,
+    Section,
+    Trailer,
+    crc32c,
+    pack_index,
+    pack_prelude,
+)
 from smalti.decoders.contract import Prior
 from smalti.errors import DamagedArchiveError
 
@@ -20,7 +30,7 @@ __all__ = ["Block", "FrameWriter", "pack_block", "unpack_block"]
 
 
 class FrameWriter:
-    """Puts sections into a file from its beginning, and remembers them for the index.
+    """Writes sections to a file from its beginning, and collects their index entries.
 
     >>> frames = FrameWriter(file)
     >>> frames.add(Section.HEADER, header.to_bytes())
@@ -35,23 +45,22 @@ class FrameWriter:
         file.write(pack_prelude(required_features))
 
     def add(self, section: int, payload: bytes) -> Entry:
-        """Write a section after the last one, with the next ordinal of its type."""
-        return self.add_pieces(section, [payload], len(payload), crc32c(payload))
+        """Write a section after the last one. It gets the next ordinal of its type."""
+        return self.add_chunks(section, [payload], len(payload), crc32c(payload))
 
-    def add_pieces(self, section: int, pieces: Iterable[bytes], payload_bytes: int, payload_crc: int) -> Entry:
-        """The same for a payload that comes in pieces, of a length and crc32c known before."""
+    def add_chunks(self, section: int, chunks: Iterable[bytes], payload_bytes: int, payload_crc: int) -> Entry:
+        """Write a section whose payload comes in chunks. Its length and crc32c must be known before."""
         entry = Entry(int(section), self._ordinals[section], self._offset, payload_bytes, payload_crc)
         self._ordinals[section] += 1
         self._file.write(entry.pack_frame_head())
-        self._file.writelines(pieces)
+        self._file.writelines(chunks)
         self.entries.append(entry)
         self._offset = entry.end
         return entry
 
     def finish(self) -> None:
         """Write the index and the trailer."""
-        count = len(self.entries).to_bytes(4, "little")
-        index = self.add(Section.INDEX, count + b"".join(entry.pack() for entry in self.entries))
+        index = self.add(Section.INDEX, pack_index(self.entries))
         self._file.write(Trailer(index.offset, index.end + TRAILER_BYTES).pack())
 
 
@@ -60,41 +69,41 @@ _HEAD = struct.Struct("<QIIII")  # first image, images, crc32c of tokens, crc32c
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """A token block that was read.
+    """A token block.
 
-    indices : uint16 [n, T], each among the codes in use, or absent
-    pixels_crc : crc32c of the pixels that its images must come to
-    corrections : the corrections stream of its images, still coded
+    indices : uint16 [n, T], positions among the codes in use, or absent
+    pixels_crc : crc32c of the decoded pixels of its images
+    residuals : the coded residuals of its images (the format's "corrections stream")
     """
 
     indices: NDArray[np.uint16]
     pixels_crc: int
-    corrections: bytes
+    residuals: bytes
 
     @property
-    def kept_bytes(self) -> int:
-        """What it takes to keep it in memory."""
-        return self.indices.nbytes + len(self.corrections)
+    def cache_bytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return self.indices.nbytes + len(self.residuals)
 
 
 def pack_block(first: int, code_ids: NDArray[np.uint16], block: Block, prior: Prior) -> bytes:
-    """Serialise a block that begins with image `first`; `code_ids` [U] are the numbers of the indices."""
+    """Serialise a block that begins with image `first`. code_ids : uint16 [U], the code of each index"""
     tokens = prior.encode(block.indices)
     checksum = _tokens_crc(code_ids[block.indices])
     head = _HEAD.pack(first, len(block.indices), checksum, block.pixels_crc, len(tokens))
-    return head + tokens + block.corrections
+    return head + tokens + block.residuals
 
 
 def unpack_block(data: bytes, images: range, prior: Prior, code_ids: NDArray[np.uint16]) -> Block:
-    """Read the block that must hold `images`.
+    """Read a block that must hold `images`. `pack_block` is the inverse.
 
-    Raises DamagedArchiveError if it holds others, or if its tokens are not those that were written.
+    Raises DamagedArchiveError if it holds other images, or if its tokens are not those that were written.
     """
     if len(data) < _HEAD.size:
         raise DamagedArchiveError("too short for a token block")
     first, count, tokens_crc, pixels_crc, tokens_bytes = _HEAD.unpack_from(data)
     if (first, count) != (images.start, len(images)):
-        raise DamagedArchiveError(f"it says it holds {count} images from {first}, not those of its place")
+        raise DamagedArchiveError(f"it states {count} images from {first}, not those of this block")
     end = _HEAD.size + tokens_bytes
     if end > len(data):
         raise DamagedArchiveError("its tokens end after its data")

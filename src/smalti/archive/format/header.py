@@ -1,4 +1,7 @@
-"""What an archive holds, in canonical JSON, with the meaning of every field checked."""
+"""The header of an archive: canonical JSON, every field checked (docs/format.md, "Header").
+
+The header says how many images there are, of which shape and dtype, and which sections the file must have.
+"""
 
 import math
 from dataclasses import asdict, dataclass, fields
@@ -24,9 +27,10 @@ MAX_GRID = (1 << 16) - 1
 
 @dataclass(frozen=True)
 class ErrorBound:
-    """No image differs from its original by a mean squared error above `max_mse`, of pixels scaled to 0..1.
+    """A bound on the error of every image: its mean squared error, of pixels scaled to 0..1, is at most `max_mse`.
 
-    corrected : images that carry corrections of what the decoder gives    stored : images kept without the decoder
+    corrected : images with residuals, which are added to the decoder's output
+    stored : images stored without the decoder
     """
 
     max_mse: float
@@ -36,9 +40,11 @@ class ErrorBound:
 
 @dataclass(frozen=True)
 class Header:
-    """The header section; fields as in docs/format.md. `provenance` is sorted pairs of strings.
+    """The fields of the header section, named as in docs/format.md.
 
-    Raises DamagedArchiveError if the fields contradict each other.
+    promise : the error bound    provenance : sorted pairs of strings
+
+    Raises DamagedArchiveError if a field is out of range or if fields contradict each other.
     """
 
     images: int
@@ -85,17 +91,17 @@ class Header:
 
     @property
     def kind(self) -> DecoderKind:
-        """The kind of the decoder."""
+        """The kind of its decoder."""
         return KINDS[self.decoder]
 
     @property
     def priors(self) -> int:
-        """Times the prior is in the file."""
+        """Copies of the prior in the file."""
         return self.kind.prior_copies
 
     @property
     def decoder_facts(self) -> DecoderFacts:
-        """What it says of the decoder."""
+        """The fields that describe the decoder."""
         return DecoderFacts(
             channels=self.image_shape[2],
             dtype=self.pixel_type,
@@ -112,12 +118,12 @@ class Header:
 
     @property
     def tokens_per_image(self) -> int:
-        """T."""
+        """T, the tokens of an image."""
         return self.token_grid[0] * self.token_grid[1]
 
     @property
-    def has_corrections(self) -> bool:
-        """Whether any image is more than what the decoder gives."""
+    def has_residuals(self) -> bool:
+        """Whether any image has residuals or is stored without the decoder, so that there is a corrections section."""
         return self.promise is not None and self.promise.corrected + self.promise.stored > 0
 
     @property
@@ -127,7 +133,7 @@ class Header:
 
     @property
     def pixel_type(self) -> PixelType:
-        """`dtype` as NumPy has it."""
+        """`dtype` as a NumPy dtype."""
         return np.dtype(np.uint8) if self.dtype == "uint8" else np.dtype(np.uint16)
 
     @property
@@ -145,12 +151,12 @@ class Header:
         return range(block * self.block_images, min((block + 1) * self.block_images, self.images))
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON; `from_bytes` is the inverse."""
+        """Canonical JSON. `from_bytes` is the inverse."""
         return canonical_json(asdict(self) | {"provenance": dict(self.provenance)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Header":
-        """Parse and check; DamagedArchiveError, or UnsupportedArchiveError for what this release does not know."""
+        """Parse and check. Raises DamagedArchiveError; UnsupportedArchiveError for what this release does not know."""
         found = parse_canonical_json(data, "header")
         if not isinstance(found, dict):
             raise DamagedArchiveError("header: not an object")
@@ -168,7 +174,7 @@ class Header:
         pixels = math.prod(self.padded_shape) * self.image_shape[2]
         limits.check("image_bytes", self.pixel_type.itemsize * pixels, "an image")
         limits.check("block_bytes", 2 * self.tokens_per_image * min(self.block_images, self.images), "a token block")
-        if self.has_corrections:
+        if self.has_residuals:
             limits.check("corrected_bytes", self.image_bytes * min(self.block_images, self.images), "a token block")
         limits.check("expansion", self.raw_bytes // archive_bytes, "the expansion of this file")
 
@@ -179,7 +185,7 @@ _PROMISE = {"max_mse": float, "corrected": int, "stored": int}
 
 
 def _check_known(found: dict[str, Any]) -> None:
-    """What other releases may have written, refused by name."""
+    """Refuse by name what another release may have written."""
     version, features = found.get("format_version"), found.get("required_features")
     if type(version) is not int or type(features) is not int or not 0 <= features < 1 << 32:
         raise DamagedArchiveError("header: it does not state the version of the format")
@@ -192,7 +198,7 @@ def _check_known(found: dict[str, Any]) -> None:
 
 
 def _check_types(found: dict[str, Any]) -> None:
-    """JSON types only; what the values mean is for Header itself."""
+    """Check the JSON types alone. `Header` checks the ranges."""
     provenance, promise, columns = found["provenance"], found["promise"], found["columns"]
     fits = (
         all(type(found[name]) is int for name in _INTEGERS)

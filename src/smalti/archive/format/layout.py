@@ -1,9 +1,10 @@
-"""The fixed-size pieces of the format: prelude, frame heads, index entries, trailer (docs/format.md).
+"""The fixed-size parts of the format: prelude, frame heads, index and trailer (docs/format.md).
 
-Each is a small dataclass with `pack` beside `unpack`. Nothing here knows what a section means.
+`pack` stands beside `unpack`. Nothing here knows the meaning of a section's payload.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -30,7 +31,9 @@ __all__ = [
     "check_prelude",
     "check_version",
     "crc32c",
+    "pack_index",
     "pack_prelude",
+    "unpack_index",
 ]
 
 MAGIC = b"\x89SML\r\n\x1a\n"
@@ -40,11 +43,11 @@ VERSION = 1
 FIRST_ANCILLARY = 128
 
 COLLECTION = 1 << 0
-"""Required feature: the file holds whole archives (docs/collections.md)."""
+"""Required feature: the file is a collection of archives (docs/collections.md)."""
 SHARED_MODEL = 1 << 1
-"""Required feature: the model section names a model that the collection holds for several of its archives."""
+"""Required feature: the model section names a model that several archives of the collection share."""
 SHARED_PRIOR = 1 << 2
-"""Required feature: the same for the prior."""
+"""Required feature: the prior section names a prior that several archives of the collection share."""
 _KNOWN_FEATURES = COLLECTION | SHARED_MODEL | SHARED_PRIOR
 
 _PRELUDE = struct.Struct("<8sHHII")
@@ -52,6 +55,7 @@ _FRAME = struct.Struct("<4sB3sIQI")
 _ENTRY = struct.Struct("<B3sIQQI")
 _TRAILER = struct.Struct("<QQ")
 _CRC = struct.Struct("<I")
+_COUNT = struct.Struct("<I")  # entries of the index
 _ZEROS = bytes(3)
 
 PRELUDE_BYTES = _PRELUDE.size + 4
@@ -61,7 +65,7 @@ TRAILER_BYTES = _TRAILER.size + 4 + len(END_MAGIC)
 
 
 class Section(IntEnum):
-    """Types of sections; 128 and above are ancillary, and skipped when not known."""
+    """Types of sections. 128 and above are ancillary: a reader skips those it does not know."""
 
     HEADER = 1
     MODEL = 2
@@ -81,20 +85,21 @@ _NUMBERED = (Section.COLUMN, Section.RECOVERY, Section.MEMBER, Section.SHARED)
 
 
 def crc32c(data: bytes | memoryview, before: int = 0) -> int:
-    """CRC-32C (Castagnoli, RFC 3720) of `data`; `before` is that of the bytes that come before them."""
+    """CRC-32C (Castagnoli, RFC 3720) of `data`. before : the checksum of the bytes that precede `data`"""
     return int(google_crc32c.extend(before, bytes(data)))
 
 
 def pack_prelude(required_features: int = 0) -> bytes:
-    """The first bytes of every file this release writes."""
+    """The first 24 bytes of a file."""
     head = _PRELUDE.pack(MAGIC, VERSION, 0, required_features, 0)
     return head + _CRC.pack(crc32c(head))
 
 
 def check_prelude(start: bytes) -> int:
-    """Check the first 24 bytes of a file; its required features.
+    """Check the first 24 bytes of a file and return its required features.
 
-    Raises DamagedArchiveError if they are not intact, UnsupportedArchiveError if this release may not read on.
+    Raises DamagedArchiveError if they are not intact, UnsupportedArchiveError for another version or for features that
+    this release does not know.
     """
     if len(start) < PRELUDE_BYTES or not start.startswith(MAGIC):
         raise DamagedArchiveError("the first bytes are damaged: they are not those of a smalti archive")
@@ -121,7 +126,7 @@ def check_version(version: int, required_features: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One section as the index lists it: where its frame starts and what its payload must be."""
+    """An index entry: type and ordinal of a section, offset of its frame, size and crc32c of its payload."""
 
     section: int
     ordinal: int
@@ -141,7 +146,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """What to call it in a message, such as "token block 3"."""
+        """The section's name in messages, such as "token block 3"."""
         if self.section == Section.TOKENS:
             return f"token block {self.ordinal}"
         if self.section in (Section.HEADER, Section.PRIOR) and self.ordinal:
@@ -169,7 +174,7 @@ class Entry:
 
     @classmethod
     def unpack_frame_head(cls, data: bytes, offset: int) -> "Entry":
-        """Read the 28 bytes before a payload, found at `offset`; DamagedArchiveError if they are not intact."""
+        """Read the 28 bytes before a payload, found at `offset`. DamagedArchiveError if they are not intact."""
         if len(data) != FRAME_BYTES or _CRC.unpack_from(data, _FRAME.size)[0] != crc32c(data[: _FRAME.size]):
             raise DamagedArchiveError(f"the head of the section at byte {offset} is damaged: wrong checksum")
         marker, section, reserved, ordinal, payload_bytes, payload_crc = _FRAME.unpack_from(data)
@@ -178,9 +183,22 @@ class Entry:
         return cls(section, ordinal, offset, payload_bytes, payload_crc)
 
 
+def pack_index(entries: Sequence[Entry]) -> bytes:
+    """The payload of the index section: the number of entries, then each entry."""
+    return _COUNT.pack(len(entries)) + b"".join(entry.pack() for entry in entries)
+
+
+def unpack_index(payload: bytes) -> tuple[Entry, ...]:
+    """The inverse of `pack_index`; DamagedArchiveError if the payload is no index."""
+    if len(payload) < _COUNT.size or len(payload) != _COUNT.size + ENTRY_BYTES * _COUNT.unpack_from(payload)[0]:
+        raise DamagedArchiveError("index: its length does not fit its number of entries")
+    starts = range(_COUNT.size, len(payload), ENTRY_BYTES)
+    return tuple(Entry.unpack(payload[start : start + ENTRY_BYTES]) for start in starts)
+
+
 @dataclass(frozen=True)
 class Trailer:
-    """The last bytes of the file: where the index is and how long the file must be."""
+    """The last bytes of a file: the offset of the index and the size of the file."""
 
     index_offset: int
     archive_bytes: int
@@ -192,7 +210,7 @@ class Trailer:
 
     @classmethod
     def unpack(cls, end: bytes, archive_bytes: int) -> "Trailer":
-        """Read the last 28 bytes of a file of `archive_bytes`; DamagedArchiveError if they do not fit it."""
+        """Read the last 28 bytes of a file of `archive_bytes`. DamagedArchiveError if they do not fit it."""
         if len(end) != TRAILER_BYTES or not end.endswith(END_MAGIC):
             raise DamagedArchiveError("its end is missing: the file was cut short or added to; fetch it again")
         if _CRC.unpack_from(end, _TRAILER.size)[0] != crc32c(end[: _TRAILER.size]):

@@ -1,4 +1,4 @@
-"""How much a file may ask for before anything is allocated."""
+"""Limits on what a file may make its reader allocate, checked before anything is allocated."""
 
 from dataclasses import dataclass, fields
 
@@ -9,16 +9,16 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps on what an archive may make its reader allocate; raise one with Limits(name=value).
+    """Limits on what an archive may make its reader allocate. Raise one with Limits(name=value).
 
     header_bytes : the header, and the head of a column
     index_bytes : the index, and 28 bytes for each section that a scan finds
     model_bytes : the decoder network and its codes, stored and unpacked
     prior_bytes : the stored prior
-    corrections_bytes : the stored tables of the corrections
+    corrections_bytes : the stored tables of the residuals ("corrections")
     column_bytes : one column, stored or unpacked
     block_bytes : one token block stored, and its tokens unpacked (2 bytes each)
-    corrected_bytes : the pixels of a token block, if any image is corrected
+    corrected_bytes : the pixels of a token block, if any image has residuals
     image_bytes : the pixels of one image, padding included
     network_operations : products and sums that one image takes in the decoder network
     request_bytes : the pixels of one request, such as archive[:]
@@ -44,7 +44,7 @@ class Limits:
                 raise UsageError(f"limit {field.name} must be at least 1")
 
     def check(self, limit: str, asked: int, what: str) -> None:
-        """Raise LimitExceededError if `asked` is above the limit of this name; `what` says what asks for it."""
+        """Raise LimitExceededError if `asked` is above the named limit. what : names in the message what asks for it"""
         allowed: int = getattr(self, limit)
         if asked > allowed:
             raise LimitExceededError(

@@ -1,4 +1,4 @@
-"""Damage in words: which images a token block that cannot be read takes with it."""
+"""Reports of damage: the token blocks that cannot be read, and the images that are lost with them."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ __all__ = ["damaged_block", "missing_blocks", "reason_of"]
 
 
 def damaged_block(file: SectionFile, store: SectionStore, number: int, reason: str) -> DamagedBlock:
-    """A block that cannot be read, with the names of its images if they are known."""
+    """Report a block that cannot be read, with the names of its images if they are known."""
     images = file.header.block_range(number)
     return DamagedBlock(number, images.start, len(images), _block_names(store, file, images), reason)
 
 
 def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple[str, ...] | None:
-    """Names of some images, None if the file has none or has lost them."""
+    """Names of some images; None if the file has no names or has lost them."""
     if "names" not in file.header.columns:
         return None
     try:
@@ -30,8 +30,8 @@ def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple
 
 
 def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBlock]:
-    """The blocks whose tokens cannot be read; all of them if what all images need is lost."""
-    for run in store.together(range(file.header.blocks)):
+    """Yield the blocks whose tokens cannot be read: all blocks if the model or the priors are lost."""
+    for run in store.fetch_blocks(range(file.header.blocks)):
         for number in range(run.start, run.stop):
             try:
                 store.block(number)
@@ -40,5 +40,5 @@ def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBl
 
 
 def reason_of(file: SectionFile, error: Exception) -> str:
-    """What is wrong, without the path."""
+    """The message of an error without the path."""
     return str(error).removeprefix(f"{file.path}: ")

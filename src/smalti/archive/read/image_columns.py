@@ -1,4 +1,4 @@
-"""What an archive says of its images besides pixels: labels, names and further fields, each read when asked for."""
+"""The columns of an archive: labels, names, class names and fields of its images. Each is read when it is asked for."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -17,14 +17,14 @@ __all__ = ["ImageColumns"]
 
 
 class ImageColumns(Mapping[str, ColumnValues]):
-    """The columns of an archive. As a mapping, its fields by their names: see `Archive.fields`.
+    """The columns of an archive. As a mapping, its fields by name.
 
     Reading a column raises DamagedArchiveError if it is damaged or does not fit the images.
     """
 
     def __init__(self, header: Header, store: SectionStore, path: str) -> None:
         self._header, self._store, self._path = header, store, path
-        self._checked: dict[str, tuple[str, ...]] = {}  # columns that hold strings alone
+        self._checked: dict[str, tuple[str, ...]] = {}  # columns found to hold strings alone
 
     def __getitem__(self, name: str) -> ColumnValues:
         values = self._values(FIELD_PREFIX + name, self._header.images)
@@ -45,7 +45,7 @@ class ImageColumns(Mapping[str, ColumnValues]):
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """As `Archive.labels`."""
+        """int64 [N], read-only; None if there are no labels."""
         values = self._values("labels", self._header.images)
         if values is None:
             return None
@@ -54,9 +54,9 @@ class ImageColumns(Mapping[str, ColumnValues]):
         return values.view(np.int64)
 
     def texts(self, name: str, rows: int | None) -> tuple[str, ...] | None:
-        """A column of strings, None if it is certain that there is none.
+        """A column of strings; None if the archive was written without it.
 
-        rows : how many there must be, None for any number
+        rows : how many there must be; None for any number
         """
         values = self._values(name, rows)
         if values is None:
@@ -68,11 +68,11 @@ class ImageColumns(Mapping[str, ColumnValues]):
         return self._checked[name]
 
     def batch(self, pixels: Pixels, numbers: NDArray[np.int64], lost: Collection[str] = ()) -> ArchiveBatch:
-        """Images with all that is known of them.
+        """Make a batch of images with their columns.
 
         pixels : [n, H, W, C]
-        numbers : int64 [n], which images these are
-        lost : names of columns to leave out
+        numbers : int64 [n], the images' numbers in the archive
+        lost : names of columns to omit
         """
         labels = None if "labels" in lost else self.labels
         names = None if "names" in lost else self.texts("names", self._header.images)
@@ -85,8 +85,20 @@ class ImageColumns(Mapping[str, ColumnValues]):
             numbers=numbers,
         )
 
+    def check(self, name: str) -> None:
+        """Read a column that the header lists; DamagedArchiveError if it is damaged or does not fit the images.
+
+        Columns of unknown names and of unknown kinds fit any images.
+        """
+        if name == "labels":
+            _ = self.labels
+        elif name in ("names", "class_names"):
+            self.texts(name, self._header.images if name == "names" else None)
+        else:
+            self._values(name, self._header.images if name.startswith(FIELD_PREFIX) else None)
+
     def lost(self) -> tuple[str, ...]:
-        """Names of the columns that the archive was written with and that cannot be read any more."""
+        """Names of the columns that the header lists and that cannot be read."""
         return tuple(name for name in self._header.columns if self._is_lost(name))
 
     def _values(self, name: str, rows: int | None) -> ColumnValues | None:
@@ -103,7 +115,7 @@ class ImageColumns(Mapping[str, ColumnValues]):
         return DamagedArchiveError(f"{self._path}: column {name} does not fit the {self._header.images} images")
 
     def _is_unknown(self, name: str) -> bool:
-        """Whether a column is of a kind that this release does not know; a damaged one is known to be there."""
+        """Whether this release does not know the kind of a column. A damaged column counts as known."""
         try:
             return self._store.column(self._header.columns.index(name)) is None
         except DamagedArchiveError:
@@ -111,14 +123,14 @@ class ImageColumns(Mapping[str, ColumnValues]):
 
     def _is_lost(self, name: str) -> bool:
         try:
-            self._store.column(self._header.columns.index(name))
+            self.check(name)
         except DamagedArchiveError:
             return True
         return False
 
 
 def _rows(values: ColumnValues, rows: list[int]) -> Sequence[Scalar | None]:
-    """The values of some rows as Python's own."""
+    """The values of some rows as Python objects."""
     if isinstance(values, np.ndarray):
         plain: list[Scalar] = values[rows].tolist()
         return plain

@@ -1,4 +1,4 @@
-"""Images by their numbers: which blocks a request needs, what of them is decoded, and where the pixels go."""
+"""Reading images by number: finds the blocks of a request, decodes the rows it needs, and puts them in order."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,18 +13,19 @@ from smalti.threads import for_each
 
 __all__ = ["read_pixels"]
 
-_TOGETHER_IMAGES = 512  # of small parts of blocks that the network decodes at once: it is slow for a few (measured)
+_GATHERED_IMAGES = 512  # images that the network decodes at once if each block gives a few: few are slow (measured)
 
-Places = NDArray[np.intp]
-"""Where, among the images asked for, those of one block stand."""
+Positions = NDArray[np.intp]
+"""Positions of one block's images in a request."""
 
 
 def read_pixels(
     file: SectionFile, store: SectionStore, numbers: NDArray[np.int64], threads: int, levels: int | None = None
 ) -> Pixels:
-    """Pixels [n, H, W, C] of images `numbers` (int64 [n], each in [0, N), any order, repeats allowed).
+    """Read the pixels of images: [n, H, W, C].
 
-    levels : decode the first levels of their tokens alone, without corrections
+    numbers : int64 [n], each in [0, N), in any order; repeats are allowed
+    levels : decode the first levels of their tokens alone, without residuals
     """
     header = file.header
     file.limits.check("request_bytes", len(numbers) * header.image_bytes, "this request")
@@ -33,40 +34,41 @@ def read_pixels(
     cuts = np.flatnonzero(np.diff(numbers[order] // header.block_images)) + 1
     parts = np.split(order, cuts) if len(order) else []
     blocks = [int(numbers[part[0]]) // header.block_images for part in parts]
-    few = len(parts) > 1 and len(numbers) < _TOGETHER_IMAGES // 2 * len(parts)  # of each block
-    gathers = few and (levels is not None or not header.has_corrections)  # corrections are a block's own
-    inner = 1 if len(parts) >= threads and not gathers else threads  # many blocks: a thread each; few: all for each
+    few = len(parts) > 1 and len(numbers) < _GATHERED_IMAGES // 2 * len(parts)  # images of each block
+    gathers = few and (levels is not None or not header.has_residuals)  # residuals belong to one block
+    # many blocks: a thread for each; few blocks: all threads for each
+    inner = 1 if len(parts) >= threads and not gathers else threads
 
-    def rows_of(places: Places) -> tuple[int, NDArray[np.int64]]:
-        number = int(numbers[places[0]]) // header.block_images
-        return number, numbers[places] - number * header.block_images
+    def rows_of(positions: Positions) -> tuple[int, NDArray[np.int64]]:
+        number = int(numbers[positions[0]]) // header.block_images
+        return number, numbers[positions] - number * header.block_images
 
-    def fill(places: Places) -> None:
-        number, rows = rows_of(places)
+    def fill(positions: Positions) -> None:
+        number, rows = rows_of(positions)
         with store.naming_block(number):
             for part, decoded in store.decoder.rows(store.block(number), rows, inner, levels):
-                pixels[as_slice(places[part])] = decoded
+                pixels[as_slice(positions[part])] = decoded
 
-    def fill_together(parts: Sequence[Places]) -> None:
+    def fill_gathered(parts: Sequence[Positions]) -> None:
         indices = [store.block(number).indices[rows] for number, rows in map(rows_of, parts)]
-        places = np.concatenate(parts)
-        for part, decoded in store.decoder.together(np.concatenate(indices), inner, levels):
-            pixels[places[part]] = decoded
+        positions = np.concatenate(parts)
+        for part, decoded in store.decoder.token_rows(np.concatenate(indices), inner, levels):
+            pixels[positions[part]] = decoded
 
-    for run in store.together(blocks):
+    for run in store.fetch_blocks(blocks):
         if gathers:
             for gathered in _gathered(parts[run]):
-                fill_together(gathered)
+                fill_gathered(gathered)
         else:
             for_each(fill, parts[run], threads if inner == 1 else 1)
     return pixels
 
 
-def _gathered(parts: Sequence[Places]) -> Iterator[Sequence[Places]]:
-    """Parts of blocks in a row, so many that they are worth decoding together."""
+def _gathered(parts: Sequence[Positions]) -> Iterator[Sequence[Positions]]:
+    """Group parts of successive blocks until each group is large enough to decode at once."""
     start, images = 0, 0
     for stop, part in enumerate(parts, 1):
         images += len(part)
-        if images >= _TOGETHER_IMAGES or stop == len(parts):
+        if images >= _GATHERED_IMAGES or stop == len(parts):
             yield parts[start:stop]
             start, images = stop, 0

@@ -1,7 +1,6 @@
-"""An open archive: images by number, tokens, columns, and what the file is made of.
+"""An open archive: images by number, tokens, columns, and facts about the file.
 
-Which tokens and pixels are decoded for a request is in `pixels`; where sections lie, in `sections`; what is in
-them, in `model`, `blocks` and `columns`.
+`sections` reads and checks sections, `store` parses and caches them, `pixels` decodes the images of a request.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +48,7 @@ def open_archive(
     threads: int = 1,
     storage_options: Mapping[str, Any] | None = None,
 ) -> "Archive":
-    """Open a file of one archive; the rest is as for `smalti.archive.open.open_images`, which opens collections too."""
+    """Open a file of one archive. Parameters and errors are those of `open_images`, which also opens collections."""
     if threads < 1:
         raise UsageError(f"threads is {threads}; it must be at least 1")
     return open_positioned(file_at(path, storage_options), limits, threads)
@@ -58,27 +57,27 @@ def open_archive(
 def open_positioned(
     file: Positioned, limits: Limits | None = None, threads: int = 1, shared: SharedPayloads | None = None
 ) -> "Archive":
-    """The same for bytes that are open already, such as a window of a file; closing the archive closes them.
+    """Open an archive in a file that is open already, such as a window of a file. Closing the archive closes it.
 
-    shared : of a member of a collection, the payloads that it shares with others
+    shared : for a member of a collection, the payloads that members share
     """
     return Archive(SectionFile(file, limits or Limits(), shared=shared), threads)
 
 
 class Archive:
-    """Images of one shape, read by number; a context manager, and safe to use from several threads.
+    """Images of one shape, read by number. A context manager, and safe to use from several threads.
 
     >>> with open_archive("digits.smalti") as archive:
     ...     archive[3], archive[10:20], archive[[5, 900, 7]], archive[mask]
 
-    Made by `open_archive`. Reading damaged parts raises DamagedArchiveError, which names them.
+    Made by `smalti.open`. Reading a damaged part raises DamagedArchiveError, which names it.
     """
 
     def __init__(self, file: SectionFile, threads: int) -> None:
         self._file = file
         self._header = file.header
         self._store = SectionStore(file)
-        self._besides = ImageColumns(file.header, self._store, str(file.path))
+        self._columns = ImageColumns(file.header, self._store, str(file.path))
         self._threads = threads
 
     def __enter__(self) -> "Archive":
@@ -90,14 +89,14 @@ class Archive:
         self.close()
 
     def close(self) -> None:
-        """Close the file; reading afterwards raises SmaltiError."""
+        """Close the file. Reading afterwards raises SmaltiError."""
         self._file.close()
 
     def __len__(self) -> int:
         return self._header.images
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as an order to open the same file, for worker processes; storage options are part of it."""
+        """Pickle as a call that opens the same file, for worker processes. Storage options are part of it."""
         return open_positioned, (self._file.source, self._file.limits, self._threads, self._file.shared)
 
     def __repr__(self) -> str:
@@ -105,7 +104,7 @@ class Archive:
 
     @property
     def path(self) -> Path | str:
-        """Where the archive is; a URL without what may be secret in it."""
+        """The path or URL of the archive; a URL without user, password and query."""
         return self._file.path
 
     @property
@@ -121,28 +120,28 @@ class Archive:
 
     @property
     def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """(H, W, C) of the images, each shape once: of an archive one, of a collection one or more."""
+        """The distinct (H, W, C) of the images: one for an archive, one or more for a collection."""
         return (self.image_shape,)
 
     @property
     def dtypes(self) -> tuple[PixelType, ...]:
-        """What pixels are, each once, 8 bits before 16: of an archive one, of a collection one or both."""
+        """The distinct dtypes of pixels, uint8 before uint16: one for an archive, one or two for a collection."""
         return (self.dtype,)
 
     @property
     def dtype(self) -> PixelType:
-        """Of pixels: uint8 or uint16."""
+        """The dtype of pixels: uint8 or uint16."""
         return self._header.pixel_type
 
     @property
     def block_bounds(self) -> NDArray[np.int64]:
-        """The numbers of the images that token blocks begin with, ascending, and N at the end: int64 [blocks + 1]."""
+        """int64 [blocks + 1]: the number of the first image of each token block, ascending, and N."""
         starts = np.arange(self._header.blocks + 1, dtype=np.int64) * self._header.block_images
         return np.minimum(starts, len(self))
 
     @property
     def model(self) -> ImageModel:
-        """The decoder network and what its tokens mean: for those who decode tokens by other means.
+        """The decoder network and the codes of its tokens, for code that decodes tokens by other means.
 
         Raises DamagedArchiveError if it cannot be read.
         """
@@ -150,25 +149,25 @@ class Archive:
 
     @property
     def prior(self) -> Prior:
-        """What the tokens of its blocks are coded with, for those who put archives together. DamagedArchiveError."""
+        """The prior that the tokens are coded with, for code that merges archives. Raises DamagedArchiveError."""
         return self._store.prior
 
     @property
     def sections(self) -> SectionFile:
-        """The checked sections that it is read from, for those who copy or change archives."""
+        """The checked sections of the file, for code that copies or changes archives."""
         return self._file
 
     @property
-    def besides(self) -> ImageColumns:
-        """Its columns, for those who copy or change archives; `labels`, `names` and `fields` are for everybody else."""
-        return self._besides
+    def columns(self) -> ImageColumns:
+        """Its columns, for code that copies or changes archives. All other code uses `labels`, `names` and `fields`."""
+        return self._columns
 
-    def block_corrections(self, number: int, threads: int = 1) -> Residuals | None:
-        """What the images of a token block carry besides tokens, None if no image of the archive carries anything.
+    def block_residuals(self, number: int, threads: int = 1) -> Residuals | None:
+        """The residuals of the images of a token block; None if the archive has no residuals.
 
         Raises DamagedArchiveError.
         """
-        prior = self._store.corrections
+        prior = self._store.residuals
         if prior is None:
             return None
         block = self._store.block(number)
@@ -177,22 +176,22 @@ class Archive:
             return self._store.decoder.base(block.indices[rows], threads)
 
         with self._store.naming_block(number):
-            return prior.read(block.corrections, len(block.indices), base_of)
+            return prior.read(block.residuals, len(block.indices), base_of)
 
     def __getitem__(self, selection: Selection) -> Pixels:
-        """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]; only what holds them is decoded.
+        """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]. Other token blocks are not read.
 
-        Raises ImageIndexError (also an IndexError) for a number outside, UsageError for anything that is no index.
+        Raises ImageIndexError (also an IndexError) for a number out of range, UsageError for anything that is no index.
         """
         return self._pixels(selection, None)
 
     def images(self, selection: Selection) -> list[Pixels]:
-        """The images of a selection, each as `self[number]` gives it, in a list: what collections of any shape have."""
+        """A list of the images of a selection, each as `self[number]`. In a collection they may have several shapes."""
         numbers, _ = resolve(selection, len(self), self._check_request)
         return list(self[numbers])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.generic]:
-        """All images, as `np.asarray(archive)` asks for them; they must fit in memory.
+        """All images, for `np.asarray(archive)`. They must fit in memory.
 
         Raises ValueError for copy=False, since decoded images are always new.
         """
@@ -206,29 +205,29 @@ class Archive:
         return len(self._store.model.levels or ()) if self._header.kind.has_levels else 1
 
     def preview(self, selection: Selection, levels: int) -> Pixels:
-        """What the first `levels` levels of the tokens give alone, 1 to `self.levels`, without corrections.
+        """Decode the first levels of the tokens alone, without residuals. Shapes are those of `self[selection]`.
 
-        The shapes are those of `self[selection]`. Raises UsageError for levels that are not there.
+        levels : 1 to `self.levels`; UsageError for any other number
         """
         if not 1 <= levels <= self.levels:
             raise UsageError(f"{levels} levels, the archive has 1 to {self.levels}")
         return self._pixels(selection, levels)
 
     def __iter__(self) -> Iterator[Pixels]:
-        """Every image in order, each as `archive[i]` gives it."""
+        """Iterate over all images in order, each as `archive[i]`."""
         for batch in self.batches(256):
             yield from batch.pixels.reshape(len(batch), *self.shape[1:])
 
     def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:
-        """Tokens of images start to stop - 1: uint16 [n, h, w], numbers of codes in [0, codebook_size).
+        """Tokens of images start to stop - 1: uint16 [n, h, w], codes in [0, codebook_size).
 
-        If the decoder is a pyramid, they are [n, 1, T], level by level, and 65,535 where a level is absent.
+        A pyramid has [n, 1, T], level by level; 65,535 where a level is absent.
         """
         numbers = range(*slice(start, stop).indices(len(self)))
         self._file.limits.check("request_bytes", 2 * len(numbers) * self._header.tokens_per_image, "this request")
         tokens = np.empty((len(numbers), self._header.tokens_per_image), np.uint16)
         parts = list(self._parts(numbers))
-        for run in self._store.together([block for block, _ in parts]):
+        for run in self._store.fetch_blocks([block for block, _ in parts]):
             for block, part in parts[run]:
                 first = self._header.block_range(block).start
                 rows = self._store.tokens(block)[part.start - first : part.stop - first]
@@ -237,38 +236,38 @@ class Archive:
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
-        """int64 [N], read-only, or None if the archive has no labels; no image is decoded for it."""
-        return self._besides.labels
+        """int64 [N], read-only; None if the archive has no labels. No image is decoded."""
+        return self._columns.labels
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The name of each label 0, 1, ..., or None if the labels have no names."""
-        return self._besides.texts("class_names", None)
+        """The name of each label 0, 1, ...; None if the labels have no names."""
+        return self._columns.texts("class_names", None)
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """The N names of the images, relative POSIX paths, or None if they have none."""
-        return self._besides.texts("names", len(self))
+        """The N names of the images, relative POSIX paths; None if they have no names."""
+        return self._columns.texts("names", len(self))
 
     @property
     def fields(self) -> Mapping[str, ColumnValues]:
-        """Further columns, by their names.
+        """Further columns, by name.
 
-        Values are int64, float64 or bool [N], read-only, or a tuple of N strings; of a field that some images do not
-        have, a tuple with None for these. Fields of kinds that this release does not know are left out. Each is read
-        when it is first asked for.
+        Values are int64, float64 or bool [N], read-only, or a tuple of N strings. A field that some images lack is a
+        tuple with None for these. Fields of kinds that this release does not know are omitted. Each field is read when
+        it is first asked for.
         """
-        return self._besides
+        return self._columns
 
     def batches(
         self, batch_images: int, on_error: Literal["raise", "skip"] = "raise", start: int = 0, stop: int | None = None
     ) -> Iterator[ArchiveBatch]:
         """Yield images in order with their numbers, labels, names and fields, in batches of `batch_images`.
 
-        start, stop : which images, 0 to N; all of them by default
-        on_error : "skip" leaves out the images of token blocks that cannot be read (`missing` names them), so that
-            some batches are shorter or absent, and labels, names or fields if their column is lost; "raise" raises
-            DamagedArchiveError at the first. What all images need is raised either way
+        start, stop : the range of images, 0 to N; all images by default
+        on_error : "skip" omits the images of token blocks that cannot be read (`missing` names them), so that some
+            batches are shorter or absent; it also omits columns that are lost. "raise" raises DamagedArchiveError at
+            the first damaged part. Damage to the model or to all priors raises either way
         """
         if batch_images < 1 or on_error not in ("raise", "skip"):
             raise UsageError(f"batches of {batch_images} with on_error={on_error!r} cannot be")
@@ -280,28 +279,28 @@ class Archive:
                 numbers = numbers[self._readable(numbers)]
             if len(numbers):
                 pixels = read_pixels(self._file, self._store, numbers, self._threads)
-                yield self._besides.batch(pixels, numbers, lost)
+                yield self._columns.batch(pixels, numbers, lost)
 
     def missing(self) -> tuple[DamagedBlock, ...]:
-        """The token blocks that cannot be read, with the images and names that are lost with each.
+        """The token blocks that cannot be read, each with the numbers and names of its images.
 
-        Every block is decoded up to its tokens. If the model is lost, or the prior and its copy, every block is
+        The tokens of every block are decoded for this. If the model is lost, or the prior and its copy, every block is
         missing.
         """
         return tuple(missing_blocks(self._file, self._store))
 
     @property
     def damage(self) -> tuple[str, ...]:
-        """What was found to be wrong when the file was opened, and was overcome, in words; `verify` finds the rest."""
+        """Damage found when the file was opened, in words. Reading goes on in spite of it; `verify` finds the rest."""
         return self._file.damage
 
     @property
     def lost_columns(self) -> tuple[str, ...]:
-        """Names of the columns that the archive was written with and that cannot be read any more."""
-        return self._besides.lost()
+        """Names of the columns that the archive was written with and that cannot be read."""
+        return self._columns.lost()
 
     def info(self) -> ArchiveInfo:
-        """What the file is and what each part of it costs; no token and no pixel is read for it."""
+        """Facts about the file, and the bytes of each part. No token and no pixel is decoded."""
         header, size = self._header, self._file.archive_bytes
         parts = section_bytes(self._file)
         pixels = header.images * header.image_shape[0] * header.image_shape[1]
@@ -338,11 +337,11 @@ class Archive:
     def verify(
         self, level: Level = "tokens", progress: Callable[[int, int], None] = lambda done, total: None
     ) -> VerifyReport:
-        """Check the file; damage is reported, not raised.
+        """Check the file. Damage is reported, not raised.
 
         level : "quick" for the index and the heads of all sections, "tokens" for every checksum and every token,
-            "pixels" for the pixels too, against the checksums stored with them
-        progress : called with the images done and those to do
+            "pixels" also for the pixels, against the checksums stored with them
+        progress : called with the number of images done, and of all images
         """
         if level not in ("quick", "tokens", "pixels"):
             raise UsageError(f"level {level!r} is none of quick, tokens, pixels")
@@ -355,11 +354,11 @@ class Archive:
         return pixels[0] if single else pixels
 
     def _check_request(self, images: int) -> None:
-        """LimitExceededError if so many images may not be asked for at once."""
+        """Raise LimitExceededError if one request may not have so many images."""
         self._file.limits.check("request_bytes", images * self._header.image_bytes, "this request")
 
     def _level_infos(self) -> tuple[LevelInfo, ...] | None:
-        """Only the model says what levels there are; without it there is still the rest to tell."""
+        """The levels, which the model states; None if there are none, or if the model cannot be read."""
         if not self._header.kind.has_levels:
             return None
         try:
@@ -368,20 +367,20 @@ class Archive:
             return None
 
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which images lie in token blocks that can be decoded; a damaged model or prior raises all the same."""
+        """bool [n]: whether each image's token block can be decoded. A damaged model or prior raises."""
         found, inverse = np.unique(numbers // self._header.block_images, return_inverse=True)
         blocks, readable = found.tolist(), np.ones(len(found), np.bool_)
-        for run in self._store.together(blocks):
-            _, _, _ = self._store.model, self._store.prior, self._store.corrections
-            for place in range(run.start, run.stop):
+        for run in self._store.fetch_blocks(blocks):
+            _, _, _ = self._store.model, self._store.prior, self._store.residuals
+            for position in range(run.start, run.stop):
                 try:
-                    self._store.block(blocks[place])
+                    self._store.block(blocks[position])
                 except DamagedArchiveError:
-                    readable[place] = False
+                    readable[position] = False
         return readable[inverse]
 
     def _parts(self, numbers: range) -> Iterator[tuple[int, range]]:
-        """Cut a run of images (step 1) where token blocks end."""
+        """Cut a range of images (step 1) at the bounds of token blocks."""
         for block in range(numbers.start // self._header.block_images, self._header.blocks if numbers else 0):
             images = self._header.block_range(block)
             part = range(max(images.start, numbers.start), min(images.stop, numbers.stop))

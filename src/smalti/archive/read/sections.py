@@ -1,10 +1,11 @@
-"""An archive file as checked sections: reads one at a time, verifies before it returns.
+"""The sections of an open archive file: each is read alone, and its checksum is verified before it is returned.
 
-It knows that sections are there and intact, and nothing of what they mean, except the header.
+Only the header is parsed here. `smalti.archive.read.store` parses the others.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from smalti.archive.format.header import Header
@@ -26,7 +27,7 @@ from smalti.storage.positioned import Positioned
 
 __all__ = ["SectionFile", "SharedPayloads"]
 
-_FETCHED_BYTES = 32 << 20  # of sections of a remote file that are fetched together and kept while they are decoded
+_FETCHED_BYTES = 32 << 20  # frames of a remote file that are fetched at once, and cached while they are decoded
 
 _OF_COLLECTIONS = (Section.MEMBER, Section.SHARED, Section.DIRECTORY)
 _LIMITS = {
@@ -39,48 +40,75 @@ _LIMITS = {
 
 
 SharedPayloads = Callable[[bytes], bytes]
-"""Given a SHA-256, the payload that has it; DamagedArchiveError if there is none."""
+"""Gives the payload of a SHA-256. DamagedArchiveError if there is none."""
+
+
+class _FetchedFrames:
+    """Frames that were fetched together, by offset, each for the time of one run. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._runs: dict[object, dict[int, bytes]] = {}
+
+    @contextmanager
+    def cached(self, frames: dict[int, bytes]) -> Iterator[None]:
+        """Serve these frames within the block."""
+        key = object()
+        self._runs[key] = frames
+        try:
+            yield
+        finally:
+            del self._runs[key]
+
+    def get(self, offset: int, start: int, length: int) -> bytes | None:
+        """Bytes of the frame at `offset`, from its byte `start` on; None if they are not here."""
+        for frames in list(self._runs.values()):
+            frame = frames.get(offset, b"")
+            if len(frame) >= start + length:
+                return frame[start : start + length]
+        return None
 
 
 class SectionFile:
-    """One open archive file, safe to use from several threads. Closing it closes the file that it was given.
+    """One open archive file. Safe to use from several threads. Closing it closes the file that it was given.
 
     source : the file
-    places : where its sections are, if that is known already
-    shared : of a member of a collection, the payloads that it shares with others
+    table : its sections, if they were found already
+    shared : for a member of a collection, the payloads that members share
     entries : every section, in file order
     header, header_bytes : the header, and the payload it was read from
-    damage : what was found to be wrong on opening, in words
+    damage : what was found damaged on opening, in words
 
     Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError, and SmaltiError
     if the file cannot be read at all. Every message begins with the path.
     """
 
     def __init__(
-        self, file: Positioned, limits: Limits, places: SectionTable | None = None, shared: SharedPayloads | None = None
+        self, file: Positioned, limits: Limits, table: SectionTable | None = None, shared: SharedPayloads | None = None
     ) -> None:
         self.source = self._file = file
         self.shared = shared
         self.path: Path | str = file.path
         self.limits = limits
-        self._held: dict[object, dict[int, bytes]] = {}
+        self._fetched = _FetchedFrames()
         self._closed = False
         try:
             self.archive_bytes = file.size_bytes
-            places = places or find_sections(file, limits)
-            self.entries, self._scanned = places.entries, places.scanned
-            self._start_seen = places.start_seen
-            self._by_place = {(entry.section, entry.ordinal): entry for entry in places.entries}
-            if (Section.HEADER, 0) not in self._by_place and (Section.MEMBER, 0) in self._by_place:
+            table = table or find_sections(file, limits)
+            self.entries, self._scanned = table.entries, table.scanned
+            self._start_seen = table.start_seen
+            self._by_key = {(entry.section, entry.ordinal): entry for entry in table.entries}
+            if (Section.HEADER, 0) not in self._by_key and (Section.MEMBER, 0) in self._by_key:
                 raise UnsupportedArchiveError("is a collection of archives, not one: open it with smalti.open")
             self.header, damage = self._read_header()
-            self._check_structure(whole=not places.scanned)
+            self._check_structure(whole=not table.scanned)
         except BaseException as error:
             self.close()
             if isinstance(error, SmaltiError) and not str(error).startswith(str(self.path)):
                 raise type(error)(f"{self.path}: {error}") from error
             raise
-        self.damage = (*places.damage, *damage)
+        if table.required_features is not None:
+            damage += self._contradictions(table.required_features)
+        self.damage = (*table.damage, *damage)
 
     def close(self) -> None:
         """Close the file; reading from it afterwards raises SmaltiError."""
@@ -88,26 +116,26 @@ class SectionFile:
         self._file.close()
 
     def require_open(self) -> None:
-        """Raise SmaltiError if it was closed, so that what is kept is not served when the rest is not."""
+        """Raise SmaltiError if it was closed: then cached sections are not served either."""
         if self._closed:
             raise SmaltiError(f"{self.path}: the archive is closed; open it again")
 
     def entry(self, section: int, ordinal: int = 0) -> Entry:
-        """Where a section is; DamagedArchiveError if the file has lost it."""
+        """The entry of a section. DamagedArchiveError if the file has lost it."""
         try:
-            return self._by_place[section, ordinal]
+            return self._by_key[section, ordinal]
         except KeyError:
             raise DamagedArchiveError("it is missing") from None
 
     def has(self, section: int, ordinal: int = 0) -> bool:
-        """Whether a section was found, intact or not."""
-        return (section, ordinal) in self._by_place
+        """Whether a section was found, intact or damaged."""
+        return (section, ordinal) in self._by_key
 
     def read(self, entry: Entry) -> bytes:
         """The payload of a section, its checksum verified.
 
-        The checksum is that of the index, if that is intact: damage to the head of a section costs nothing then. A
-        section that is not where the index says is looked for in the whole file, once for all sections.
+        An intact index gives the checksum, so that a damaged head costs nothing. If a section is not at the offset that
+        the index states, the whole file is scanned for it, once for all sections.
         """
         payload = self._read(entry, FRAME_BYTES, entry.payload_bytes)
         if crc32c(payload) == entry.payload_crc:
@@ -120,32 +148,46 @@ class SectionFile:
 
     @cached_property
     def _moved(self) -> dict[tuple[int, int, int, int], Entry]:
-        """Sections by what they are, wherever they are: bytes may be cut out in one place and put in at another."""
+        """Sections that a scan finds: their offsets change if bytes are cut out here and put in there."""
         if self._scanned:
             return {}
         try:
             found = scan_file(self._file, self.limits)
-        except (DamagedArchiveError, LimitExceededError):  # then the index is all there is to go by
+        except (DamagedArchiveError, LimitExceededError):  # then there is the index alone
             return {}
         return {(entry.section, entry.ordinal, entry.payload_bytes, entry.payload_crc): entry for entry in found.sound}
 
     def check_head(self, entry: Entry) -> None:
-        """DamagedArchiveError if the head of a section is not what the index says it is."""
+        """Raise DamagedArchiveError if the head of a section is not the one that the index states."""
         if Entry.unpack_frame_head(self._read(entry, 0, FRAME_BYTES), entry.offset) != entry:
             raise DamagedArchiveError("it is not the section that the index lists there")
 
     def check_start(self) -> None:
-        """DamagedArchiveError if the prelude is not intact and that is not known yet; UnsupportedArchiveError."""
-        if not self._start_seen:
-            check_prelude(self._file.read(0, min(self.archive_bytes, PRELUDE_BYTES)))
+        """Check the prelude, unless that was done on opening.
 
-    def together(
+        Raises DamagedArchiveError if it is not intact or contradicts the header, UnsupportedArchiveError.
+        """
+        if not self._start_seen:
+            for contradiction in self._contradictions(self._read_start()):
+                raise DamagedArchiveError(contradiction)
+
+    def _read_start(self) -> int:
+        return check_prelude(self._file.read(0, min(self.archive_bytes, PRELUDE_BYTES)))
+
+    def _contradictions(self, features: int) -> list[str]:
+        """The contradiction between the required features of the prelude and those of the header, if there is one."""
+        stated = self.header.required_features
+        return [] if features == stated else [f"the prelude states required features {features}, the header {stated}"]
+
+    def fetch_runs(
         self, entries: Sequence[Entry | None], before: Sequence[Entry] = (), heads_only: bool = False
     ) -> Iterator[slice]:
-        """Cut `entries` into runs; those of a run are fetched together, and kept until the next run is asked for.
+        """Cut `entries` into runs, and yield each run once its sections are fetched, with as few requests as possible.
 
-        before : sections to be fetched with the first run
-        heads_only : without their payloads
+        Reads within the loop's body are served from the fetched frames; these are dropped before the next run.
+
+        before : sections to fetch with the first run
+        heads_only : fetch heads without payloads
 
         For a local file there is one run, and nothing is fetched before it is read.
         """
@@ -154,27 +196,21 @@ class SectionFile:
             return
         lengths = [0 if entry is None else FRAME_BYTES if heads_only else entry.frame_bytes for entry in entries]
         for run in _runs(lengths, _FETCHED_BYTES):
-            wanted = [(entry.offset, size) for entry, size in zip(entries[run], lengths[run], strict=True) if entry]
-            wanted += [(entry.offset, entry.frame_bytes) for entry in (before if run.start == 0 else ())]
-            # what goes beyond the end is found damaged when it is read
-            places = [(offset, length) for offset, length in wanted if offset + length <= self.archive_bytes]
-            frames, key = self._file.read_many(places), object()
-            self._held[key] = {offset: frame for (offset, _), frame in zip(places, frames, strict=True)}
-            try:
+            ranges = [(entry.offset, size) for entry, size in zip(entries[run], lengths[run], strict=True) if entry]
+            ranges += [(entry.offset, entry.frame_bytes) for entry in (before if run.start == 0 else ())]
+            # a frame that goes beyond the end is found damaged when it is read
+            inside = [(offset, length) for offset, length in ranges if offset + length <= self.archive_bytes]
+            frames = self._file.read_many(inside)
+            with self._fetched.cached({offset: frame for (offset, _), frame in zip(inside, frames, strict=True)}):
                 yield run
-            finally:
-                del self._held[key]
 
     def _read(self, entry: Entry, start: int, length: int) -> bytes:
-        """Bytes of a frame, from those that were fetched together if they are among them."""
-        for held in list(self._held.values()):
-            frame = held.get(entry.offset, b"")
-            if len(frame) >= start + length:
-                return frame[start : start + length]
-        return self._file.read(entry.offset + start, length)
+        """Bytes of a frame, from the fetched frames if they hold them."""
+        fetched = self._fetched.get(entry.offset, start, length)
+        return self._file.read(entry.offset + start, length) if fetched is None else fetched
 
     def _read_header(self) -> tuple[Header, list[str]]:
-        """The header, or its copy, and what is wrong with those before it. That which is at hand comes first."""
+        """The header or its copy, and the damage of the one tried before. One that costs no request is tried first."""
         damage = []
         for ordinal in sorted(range(2), key=lambda ordinal: not self._is_at_hand(ordinal)):
             try:
@@ -188,15 +224,19 @@ class SectionFile:
                 continue
             header.check_limits(self.limits, self.archive_bytes)
             return header, damage
-        self.check_start()  # another version may have headers of another kind, and is refused by name
+        if not self._start_seen:
+            self._read_start()  # another version may have headers of another kind, and is refused by name
         raise DamagedArchiveError(f"nothing can be read without a header: {'; '.join(damage)}; fetch the file again")
 
     def _is_at_hand(self, ordinal: int) -> bool:
-        entry = self._by_place.get((Section.HEADER, ordinal))
+        entry = self._by_key.get((Section.HEADER, ordinal))
         return entry is not None and self._file.at_hand(entry.offset, entry.frame_bytes)
 
     def _check_structure(self, whole: bool) -> None:
-        """The sections are those that the header implies, each within its limit; all of them, if the index holds."""
+        """Check that the sections are those that the header implies, each within its limit.
+
+        whole : whether the index is intact, so that none may be missing
+        """
         header = self.header
         counts = Counter(entry.section for entry in self.entries)
         for section in counts:
@@ -211,7 +251,7 @@ class SectionFile:
             Section.TOKENS: header.blocks,
             Section.COLUMN: len(header.columns),
             Section.INDEX: 0,
-            Section.CORRECTIONS: int(header.has_corrections),
+            Section.CORRECTIONS: int(header.has_residuals),
             Section.DIGEST: 1,
         }
         ordinals: Counter[int] = Counter()
@@ -229,7 +269,7 @@ class SectionFile:
 
 
 def _runs(lengths: Sequence[int], most: int) -> Iterator[slice]:
-    """Runs of neighbours that sum to no more than `most`, or are one alone."""
+    """Cut lengths into runs of neighbours: each sums to at most `most`, or is one length alone."""
     start, total = 0, 0
     for stop, length in enumerate(lengths):
         if stop > start and total + length > most:

@@ -1,7 +1,4 @@
-"""What a caller may put in the brackets of an archive, as plain image numbers.
-
-Images read from an archive, with the numbers that they have in it.
-"""
+"""Indices, slices and masks as image numbers, and batches of images with their numbers in the archive."""
 
 import math
 import operator
@@ -17,7 +14,6 @@ from smalti.images.batch import ImageBatch
 
 __all__ = ["ArchiveBatch", "Selection", "batch_images", "resolve"]
 
-
 _EXPECTED = "an archive is indexed by an integer, a slice, a list of integers or a boolean mask"
 
 Selection = int | slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_]
@@ -26,11 +22,11 @@ Selection = int | slice | Sequence[int] | NDArray[np.integer] | NDArray[np.bool_
 def resolve(
     selection: Selection, images: int, check: Callable[[int], None] = lambda count: None
 ) -> tuple[NDArray[np.int64], bool]:
-    """Image numbers int64 [n], each in [0, images), and whether a single image was asked for.
+    """Return the image numbers of a selection, int64 [n], each in [0, images), and whether it is one integer.
 
-    check : called with the number of images of a slice before they are numbered; it raises if they are too many
+    check : called with the number of images of a slice before they are numbered; raises if they are too many
 
-    Raises ImageIndexError for an index outside, UsageError for anything that is no index.
+    Raises ImageIndexError for a number that is out of range, UsageError for anything that is no index.
     """
     if isinstance(selection, slice):
         try:
@@ -39,7 +35,7 @@ def resolve(
             raise UsageError(f"{selection} is no slice of integers: {error}") from error
         check(len(numbers))
         return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64), False
-    if isinstance(selection, bool | np.bool_ | tuple):  # archive[3, 5] would mean a pixel to some, images to others
+    if isinstance(selection, bool | np.bool_ | tuple):  # archive[3, 5] could mean a pixel or two images
         raise UsageError(f"{selection!r} has no one meaning here; {_EXPECTED}")
     try:
         return _checked(np.array([operator.index(selection)], object), images), True  # type: ignore[arg-type]
@@ -56,7 +52,7 @@ def resolve(
     if array.ndim == 1 and array.size == 0:
         return np.empty(0, np.int64), False
     if array.ndim == 1 and array.dtype == object and all(isinstance(index, int) for index in array):
-        return _checked(array, images), False  # integers too large for NumPy: outside, and told so
+        return _checked(array, images), False  # integers too large for NumPy are out of range
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise UsageError(f"index of {array.dtype} with {array.ndim} dimensions; {_EXPECTED}")
     return _checked(array, images), False
@@ -78,12 +74,12 @@ _BATCH_BYTES = 16 << 20
 class ArchiveBatch(ImageBatch):
     """A batch of an archive's images.
 
-    numbers : int64 [n], which images these are, ascending; there are gaps where damaged ones were left out
+    numbers : int64 [n], the images' numbers, ascending; damaged images that were skipped leave gaps
     """
 
     numbers: NDArray[np.int64] = field(kw_only=True, default_factory=lambda: np.empty(0, np.int64))
 
 
 def batch_images(image_shape: tuple[int, int, int], dtype: DTypeLike = np.uint8) -> int:
-    """How many images to take at a time where all are gone through: many, and not more than fit 16 MB."""
+    """Images per batch for a full pass: at most 4,096, capped at 16 MB."""
     return max(1, min(_BATCH_IMAGES, _BATCH_BYTES // (np.dtype(dtype).itemsize * math.prod(image_shape))))

@@ -1,4 +1,4 @@
-"""The tokens, the decoder and the columns of an open archive, read when they are first needed."""
+"""Parsed sections of an open archive: token blocks, model, priors and columns, read when they are first needed."""
 
 import threading
 from collections import OrderedDict
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class SectionStore:
-    """Parses sections: keeps the token blocks last used, and all of the others; safe to use from several threads."""
+    """Parses sections and caches them: the token blocks used last, and all others. Safe to use from several threads."""
 
     def __init__(self, file: SectionFile) -> None:
         self._file = file
@@ -38,7 +38,7 @@ class SectionStore:
         self._columns: dict[int, Column | None] = {}
 
     def block(self, number: int) -> Block:
-        """A token block, decoded up to its tokens; DamagedArchiveError names it and its images."""
+        """A token block, its tokens decoded. DamagedArchiveError names the block and its images."""
         self._file.require_open()
         with self._lock:
             if number in self._cache:
@@ -48,65 +48,68 @@ class SectionStore:
         with self._lock:
             if number not in self._cache:  # another thread may have been faster
                 self._cache[number] = block
-                self._cache_bytes += block.kept_bytes
+                self._cache_bytes += block.cache_bytes
             while len(self._cache) > 1 and self._cache_bytes > _CACHE_BYTES:
-                self._cache_bytes -= self._cache.popitem(last=False)[1].kept_bytes
+                self._cache_bytes -= self._cache.popitem(last=False)[1].cache_bytes
         return block
 
-    def together(self, numbers: Sequence[int]) -> Iterator[slice]:
-        """Cut block numbers into runs; the blocks of a run that are not kept yet, and what all blocks need, are fetched
-        together from a remote file, and held until the next run is asked for."""
+    def fetch_blocks(self, numbers: Sequence[int]) -> Iterator[slice]:
+        """Cut block numbers into runs, and yield each run once its blocks are fetched from a remote file.
+
+        With the first run the model, the priors and the residuals' prior are fetched, which all blocks need. Nothing is
+        fetched that is cached. See `SectionFile.fetch_runs` for how long fetched bytes stay.
+        """
         if not self._file.source.is_remote:
             return iter((slice(0, len(numbers)),))
-        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_corrections"}
+        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_residuals"}
         shared = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
         with self._lock:
-            kept = set(self._cache)
-        blocks = [None if number in kept else self._entry(Section.TOKENS, number) for number in numbers]
-        return self._file.together(blocks, [entry for entry in shared if entry is not None])
+            cached = set(self._cache)
+        blocks = [None if number in cached else self._entry(Section.TOKENS, number) for number in numbers]
+        return self._file.fetch_runs(blocks, [entry for entry in shared if entry is not None])
 
     def tokens(self, number: int) -> NDArray[np.uint16]:
-        """The tokens of a block as numbers of codes in [0, K), or absent: uint16 [n, T]."""
+        """The tokens of a block: uint16 [n, T], codes in [0, K), or absent."""
         return self.model.code_ids[self.block(number).indices]
 
     @property
     def model(self) -> ImageModel:
-        """The decoder, and what indices mean."""
+        """The decoder, and the codes of the indices."""
         with self._lock:
             return self._model
 
     @property
     def prior(self) -> Prior:
-        """The distributions that the tokens were coded with."""
+        """The prior that the tokens are coded with."""
         with self._lock:
             return self._prior
 
     @property
-    def corrections(self) -> ResidualPrior | None:
-        """The distributions that the corrections were coded with, None if no image has any."""
+    def residuals(self) -> ResidualPrior | None:
+        """The prior that the residuals are coded with; None if no image has residuals."""
         with self._lock:
-            return self._corrections
+            return self._residuals
 
     @property
     def decoder(self) -> BlockDecoder:
-        """What makes pixels of blocks."""
+        """Decodes blocks to pixels."""
         with self._lock:
             return self._decoder
 
     def column(self, ordinal: int) -> Column | None:
-        """A column, None if it is of a kind not known; kept once it has been read."""
+        """A column, cached once it was read; None if this release does not know its kind."""
         with self._lock:
             if ordinal not in self._columns:
                 self._columns[ordinal] = self.parse(Section.COLUMN, ordinal, lambda data: self._column(ordinal, data))
             return self._columns[ordinal]
 
     def parse(self, section: int, ordinal: int, parser: Callable[[bytes], T], where: str = "") -> T:
-        """Read a section and give its payload to `parser`; errors are told with the path and the section."""
+        """Read a section and give its payload to `parser`. Messages of errors name the path and the section."""
         with self._naming(section_name(section, ordinal) + (f" ({where})" if where else "")):
             return parser(self._file.read(self._file.entry(section, ordinal)))
 
     def parse_prior(self, ordinal: int) -> Prior:
-        """Read the prior (0) or its copy (1); the model comes first, for it says what a prior is of."""
+        """Read the prior (0) or its copy (1). The model is read first, since it parses priors."""
         model = self.model
 
         def parser(data: bytes) -> Prior:
@@ -118,18 +121,18 @@ class SectionStore:
 
     @contextmanager
     def naming_block(self, number: int) -> Iterator[None]:
-        """Tell errors with the path, the block and its images."""
+        """Put path, block and images into the messages of errors."""
         with self._naming(f"{section_name(Section.TOKENS, number)} ({self._images_of(number)})"):
             yield
 
     @contextmanager
-    def _naming(self, place: str) -> Iterator[None]:
+    def _naming(self, section: str) -> Iterator[None]:
         try:
             yield
         except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
             if str(error).startswith(f"{self._file.path}: "):
                 raise
-            raise type(error)(f"{self._file.path}: {place}: {str(error).removeprefix(f'{place}: ')}") from error
+            raise type(error)(f"{self._file.path}: {section}: {str(error).removeprefix(f'{section}: ')}") from error
 
     def _entry(self, section: int, ordinal: int) -> Entry | None:
         return self._file.entry(section, ordinal) if self._file.has(section, ordinal) else None
@@ -154,7 +157,7 @@ class SectionStore:
         return bool(self._file.header.required_features & feature)
 
     def _shared(self) -> SharedPayloads:
-        """What finds payloads that are shared; a member by itself has none."""
+        """Finds shared payloads. UnsupportedArchiveError for a member outside its collection."""
         if self._file.shared is None:
             raise UnsupportedArchiveError(
                 "its model is in the collection that it was taken from; open the collection instead"
@@ -172,7 +175,7 @@ class SectionStore:
     def _prior(self) -> Prior:
         last = self._file.header.priors - 1
         for ordinal in range(last):
-            with suppress(DamagedArchiveError):  # the copy may be whole
+            with suppress(DamagedArchiveError):  # the copy may be intact
                 return self.parse_prior(ordinal)
         try:
             return self.parse_prior(last)
@@ -181,12 +184,12 @@ class SectionStore:
 
     @cached_property
     def _decoder(self) -> BlockDecoder:
-        return BlockDecoder(self._model, self._corrections, self._file.header)
+        return BlockDecoder(self._model, self._residuals, self._file.header)
 
     @cached_property
-    def _corrections(self) -> ResidualPrior | None:
+    def _residuals(self) -> ResidualPrior | None:
         header = self._file.header
-        if not header.has_corrections:
+        if not header.has_residuals:
             return None
 
         def parser(data: bytes) -> ResidualPrior:
@@ -203,12 +206,12 @@ class SectionStore:
         return DamagedArchiveError(f"{error}; no image can be decoded without it: {advice}")
 
     def _decode(self, number: int) -> Block:
-        prior, code_ids, corrected = self.prior, self.model.code_ids, self.corrections is not None
+        prior, code_ids, has_residuals = self.prior, self.model.code_ids, self.residuals is not None
         images = self._file.header.block_range(number)
 
         def parser(data: bytes) -> Block:
             block = unpack_block(data, images, prior, code_ids)
-            if block.corrections and not corrected:
+            if block.residuals and not has_residuals:
                 raise DamagedArchiveError("it holds corrections, of which the header knows nothing")
             return block
 
@@ -216,5 +219,5 @@ class SectionStore:
 
 
 def section_name(section: int, ordinal: int) -> str:
-    """What to call a section in a message, whether it is there or not."""
+    """The name of a section in messages, whether it is in the file or not."""
     return Entry(section, ordinal, 0, 0, 0).name

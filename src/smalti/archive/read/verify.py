@@ -1,4 +1,4 @@
-"""Go through a whole archive and report what is damaged instead of raising."""
+"""Checks a whole archive, and reports damage instead of raising it."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -8,6 +8,7 @@ import numpy as np
 from smalti.archive.format.layout import Entry, Section, crc32c
 from smalti.archive.read.block_decoder import plain_bytes
 from smalti.archive.read.damage import damaged_block, reason_of
+from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import SectionStore, section_name
 from smalti.archive.report import DamagedBlock, Level, VerifyReport, perplexity
@@ -22,14 +23,15 @@ Progress = Callable[[int, int], None]
 
 
 class Verifier:
-    """One check of an open file; `run` gives the report.
+    """One check of an open file. `run` returns the report.
 
-    What is not damage is raised all the same: a file that can no longer be read, a limit, an unknown kind of prior.
+    Errors other than damage are raised: a file that cannot be read any more, a limit, an unknown kind of prior.
     """
 
     def __init__(self, file: SectionFile, level: Level, threads: int, progress: Progress) -> None:
         self._file, self._level, self._threads, self._progress = file, level, threads, progress
-        self._store = SectionStore(file)  # of its own, so that everything is read again
+        self._store = SectionStore(file)  # a new one, so that everything is read again
+        self._columns = ImageColumns(file.header, self._store, str(file.path))
         self._sections: list[str] = list(file.damage)
         self._blocks: list[DamagedBlock] = []
         self._counts = np.zeros(file.header.codebook_size, np.int64)
@@ -37,12 +39,12 @@ class Verifier:
         self._stored_sha256: str | None = None
 
     def run(self) -> VerifyReport:
-        """Check what the level asks for."""
+        """Check all that the level includes."""
         header, quick = self._file.header, self._level == "quick"
         self._check_start()
-        self._sections += [f"{section_name(*place)}: it is missing" for place in self._absent_sections()]
+        self._sections += [f"{section_name(*key)}: it is missing" for key in self._absent_sections()]
         if quick:
-            for run in self._file.together(self._file.entries, heads_only=True):
+            for run in self._file.fetch_runs(self._file.entries, heads_only=True):
                 self._check_heads(self._file.entries[run])
         lost = self._absent_for_all() if quick else self._check_payloads()
         decoded = self._level == "pixels" and lost is None and not self._blocks
@@ -63,11 +65,11 @@ class Verifier:
         )
 
     def _check_payloads(self) -> str | None:
-        """Check everything but heads; what is lost that all images need, if anything is."""
+        """Check heads and payloads. Returns the damage to a section that all images need, None if these are sound."""
         header = self._file.header
         self._check_sections()
         lost = self._model_lost()
-        for run in self._store.together(range(header.blocks)):
+        for run in self._store.fetch_blocks(range(header.blocks)):
             for number in range(run.start, run.stop):
                 if self._file.has(Section.TOKENS, number):
                     self._check_heads([self._file.entry(Section.TOKENS, number)])
@@ -78,11 +80,11 @@ class Verifier:
         return lost
 
     def _absent_for_all(self) -> str | None:
-        """The same for what is missing altogether, which heads tell alone."""
+        """Report missing token blocks. Returns which section that all images need is missing, None if all are there."""
         for number in range(self._file.header.blocks):
             if not self._file.has(Section.TOKENS, number):
                 self._blocks.append(damaged_block(self._file, self._store, number, "it is missing"))
-        needed = [Section.MODEL, Section.PRIOR] + [Section.CORRECTIONS] * self._file.header.has_corrections
+        needed = [Section.MODEL, Section.PRIOR] + [Section.CORRECTIONS] * self._file.header.has_residuals
         for section in needed:
             if not any(self._file.has(section, ordinal) for ordinal in range(2)):
                 return f"{section_name(section, 0)}: it is missing"
@@ -105,19 +107,19 @@ class Verifier:
                 self._sections.append(f"{entry.name}: head: {error}")
 
     def _absent_sections(self) -> Iterator[tuple[Section, int]]:
-        """Sections other than token blocks that must be there and are not."""
+        """Yield the sections that are missing, other than token blocks."""
         header = self._file.header
         counts = {Section.HEADER: 2, Section.MODEL: 1, Section.PRIOR: header.priors, Section.DIGEST: 1}
-        counts |= {Section.CORRECTIONS: int(header.has_corrections), Section.COLUMN: len(header.columns)}
+        counts |= {Section.CORRECTIONS: int(header.has_residuals), Section.COLUMN: len(header.columns)}
         for section, count in counts.items():
             for ordinal in range(count):
                 if not self._file.has(section, ordinal):
                     yield section, ordinal
 
     def _check_sections(self) -> None:
-        """Heads of all sections but token blocks, and payloads of those that not all images need."""
+        """Check the heads of all sections but token blocks, and the payloads of those that not all images need."""
         entries = [entry for entry in self._file.entries if entry.section != Section.TOKENS]
-        for run in self._file.together(entries):
+        for run in self._file.fetch_runs(entries):
             self._check_heads(entries[run])
             self._check_some(entries[run])
 
@@ -126,7 +128,7 @@ class Verifier:
             section = entry.section
             try:
                 if section == Section.COLUMN:
-                    self._store.column(entry.ordinal)
+                    self._columns.check(self._file.header.columns[entry.ordinal])
                 elif section == Section.PRIOR:
                     self._store.parse_prior(entry.ordinal)
                 elif section == Section.HEADER:
@@ -143,16 +145,16 @@ class Verifier:
             raise DamagedArchiveError("it differs from the other one")
 
     def _model_lost(self) -> str | None:
-        """What all images need, if it cannot be read."""
+        """The damage to a section that all images need; None if all of these can be read."""
         try:
-            _, _, _ = self._store.model, self._store.prior, self._store.corrections
+            _, _, _ = self._store.model, self._store.prior, self._store.residuals
         except DamagedArchiveError as error:
             return reason_of(self._file, error)
         return None
 
     def _check_block(self, number: int, model_lost: bool) -> None:
         try:
-            if model_lost:  # its tokens cannot be decoded, but its bytes can be checked
+            if model_lost:  # tokens cannot be decoded; bytes can be checked
                 self._store.parse(Section.TOKENS, number, len)
                 return
             tokens = self._store.tokens(number)

@@ -1,4 +1,4 @@
-"""Recovery sections: parity by which lost sections are made again (docs/format.md, "Recovery").
+"""Recovery sections: parity, from which lost sections are restored (docs/format.md, "Recovery").
 
-Writing and using them needs the extra `smalti[recovery]`; reading and testing an archive never does.
+Writing and using recovery sections needs the extra `smalti[recovery]`. Reading and testing an archive does not.
 """

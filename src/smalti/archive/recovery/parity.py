@@ -1,8 +1,7 @@
-"""What a recovery section holds: one row of parity, and the table of the sections it was made of.
+"""Recovery sections: their payload, their making while an archive is written, and the restoring of lost sections.
 
-Making lost sections of a group again from the others and its parity.
-
-Making recovery sections while an archive is written, without holding the sections themselves.
+A recovery section is one row of parity and the table of the sections that the parity covers. The code itself is in
+`reed_solomon`; which sections of a damaged file are left is in `salvage`.
 """
 
 import struct
@@ -29,7 +28,6 @@ __all__ = [
     "restore_group",
 ]
 
-
 _CODE = 1
 _HEAD = struct.Struct("<BBBBII")
 _MEMBER = struct.Struct("<B3sIQI")
@@ -37,12 +35,12 @@ _ZEROS = bytes(3)
 _MOST = 255  # symbols of a word of the code
 
 Key = tuple[int, int]
-"""Type and ordinal of a section, which name it within a file."""
+"""Type and ordinal of a section, which identify it within a file."""
 
 
 @dataclass(frozen=True)
 class RecoverySpec:
-    """How much is made recoverable: any `parity` sections of every `members` that follow each other.
+    """How much is recoverable: any `parity` sections out of every `members` in a row.
 
     Raises UsageError unless both are at least 1 and at most 255 together.
     """
@@ -59,7 +57,7 @@ class RecoverySpec:
 
     @classmethod
     def parse(cls, text: str) -> "RecoverySpec":
-        """Read "m/n", such as "1/16"; UsageError, in one line, for anything else."""
+        """Read "m/n", such as "1/16". UsageError for anything else."""
         parity, slash, members = text.partition("/")
         if not (slash and all(part.isascii() and part.isdigit() and len(part) <= 3 for part in (parity, members))):
             raise UsageError(f"recovery {text!r} is not m/n, such as 1/16: 1 block in every 16 may be lost")
@@ -82,7 +80,7 @@ class ParityMember:
 
     @classmethod
     def of(cls, entry: Entry) -> "ParityMember":
-        """Return the member that a section is."""
+        """Return the member for an index entry."""
         return cls(entry.section, entry.ordinal, entry.payload_bytes, entry.payload_crc)
 
 
@@ -90,7 +88,7 @@ class ParityMember:
 class ParitySection:
     """Row `row` of the parity of group `group`.
 
-    parity : as many bytes as the longest member has
+    parity : as many bytes as the longest member
     """
 
     spec: RecoverySpec
@@ -105,7 +103,7 @@ class ParitySection:
         return self.group * self.spec.parity + self.row
 
     def pack(self) -> bytes:
-        """The payload; `unpack` is the inverse."""
+        """The payload. `unpack` is the inverse."""
         head = _HEAD.pack(_CODE, self.spec.members, self.spec.parity, self.row, self.group, len(self.members))
         table = (
             _MEMBER.pack(member.section, _ZEROS, member.ordinal, member.payload_bytes, member.payload_crc)
@@ -115,7 +113,7 @@ class ParitySection:
 
     @classmethod
     def unpack(cls, payload: bytes) -> "ParitySection":
-        """Read a payload; DamagedArchiveError if it cannot be one, UnsupportedArchiveError for another code."""
+        """Read a payload. DamagedArchiveError if its fields cannot be, UnsupportedArchiveError for another code."""
         if len(payload) < _HEAD.size:
             raise DamagedArchiveError("too short for a recovery section")
         code, members, parity, row, group, count = _HEAD.unpack_from(payload)
@@ -126,16 +124,19 @@ class ParitySection:
             raise DamagedArchiveError("recovery: its numbers cannot be")
         if len(payload) < start:
             raise DamagedArchiveError("recovery: too short for its members")
-        table = tuple(_unpack_member(payload, place) for place in range(_HEAD.size, start, _MEMBER.size))
+        table = tuple(_unpack_member(payload, offset) for offset in range(_HEAD.size, start, _MEMBER.size))
         if max(member.payload_bytes for member in table) != len(payload) - start:
             raise DamagedArchiveError("recovery: its parity is not as long as its longest member")
         return cls(RecoverySpec(parity, members), group, row, table, payload[start:])
 
 
 def groups_of(keys: Iterable[Key], spec: RecoverySpec) -> list[tuple[Key, ...]]:
-    """The groups of a file, in the order of their numbers, from the types and ordinals of its sections in file order.
+    """Return the groups of a file, in the order of their numbers.
 
-    First the sections that all images need and the columns, then the token blocks. Copies are in no group.
+    keys : of all sections, in file order
+
+    The first groups have the sections that all images need, and the columns; the others have the token blocks. Copies
+    are in no group.
     """
     found = [key for key in keys if is_member(key)]
     fixed = [key for key in found if key[0] != Section.TOKENS]
@@ -145,28 +146,25 @@ def groups_of(keys: Iterable[Key], spec: RecoverySpec) -> list[tuple[Key, ...]]:
 
 
 def is_member(key: Key) -> bool:
-    """Whether a section of this type and ordinal is protected by parity."""
+    """Whether parity protects a section."""
     section, ordinal = key
     if section in (Section.HEADER, Section.PRIOR):
         return ordinal == 0
     return section in (Section.MODEL, Section.CORRECTIONS, Section.TOKENS, Section.COLUMN, Section.DIGEST)
 
 
-def _unpack_member(payload: bytes, place: int) -> ParityMember:
-    section, reserved, ordinal, payload_bytes, payload_crc = _MEMBER.unpack_from(payload, place)
+def _unpack_member(payload: bytes, offset: int) -> ParityMember:
+    section, reserved, ordinal, payload_bytes, payload_crc = _MEMBER.unpack_from(payload, offset)
     if reserved != _ZEROS:
         raise DamagedArchiveError("recovery: reserved bytes are not zero")
     return ParityMember(section, ordinal, payload_bytes, payload_crc)
 
 
-# was sibling import
-
-
 @dataclass(frozen=True)
 class ParityGroup:
-    """The sections that are protected together, and where their parity can be had.
+    """Sections that are protected together, and their parity.
 
-    rows : what reads the parity of each row that was not lost
+    rows : by row, a function that reads its parity; rows that are lost are missing
     """
 
     spec: RecoverySpec
@@ -177,27 +175,27 @@ class ParityGroup:
 def restore_group(
     group: ParityGroup, lost: set[ParityMember], read: Callable[[ParityMember], bytes]
 ) -> dict[ParityMember, bytes]:
-    """Make the `lost` members of a group again: all of them, or none if they are more than its rows of parity.
+    """Restore the lost members of a group: all of them, or none if there are fewer rows of parity than lost members.
 
-    read : gives the payload of a member that is not lost
+    read : returns the payload of a member that is not lost
 
-    Members whose checksum does not come out right, because the parity was made of other sections, are left out.
+    A member with a wrong checksum is omitted: the parity was made of other sections.
     """
     if len(lost) > len(group.rows):
         return {}
     code = erasure_code(group.spec.members, group.spec.parity)
     rows = sorted(group.rows)[: len(lost)]
-    places = [place for place, member in enumerate(group.members) if member in lost]
-    rest = Mixture(code.generator[rows])  # the parity less the part of what is known: what the lost ones add to it
-    for place, member in enumerate(group.members):
+    positions = [position for position, member in enumerate(group.members) if member in lost]
+    rest = Mixture(code.generator[rows])  # the parity less the known members: the lost members' part of it
+    for position, member in enumerate(group.members):
         if member not in lost:
-            rest.add(place, read(member))
+            rest.add(position, read(member))
     for number, row in enumerate(rows):
         rest.add_to_row(number, group.rows[row]())
-    solved = Mixture(code.inverse(places, rows))
+    solved = Mixture(code.inverse(positions, rows))
     for number, part in enumerate(rest.rows()):
         solved.add(number, part)
-    made = {group.members[place]: row for place, row in zip(places, solved.rows(), strict=True)}
+    made = {group.members[position]: row for position, row in zip(positions, solved.rows(), strict=True)}
     cut = {member: payload[: member.payload_bytes] for member, payload in made.items()}
     return {member: payload for member, payload in cut.items() if crc32c(payload) == member.payload_crc}
 
@@ -205,34 +203,31 @@ def restore_group(
 def make_parity(
     spec: RecoverySpec, group: int, members: tuple[ParityMember, ...], read: Callable[[ParityMember], bytes]
 ) -> list[ParitySection]:
-    """Make all recovery sections of a group whose members are all there."""
+    """Make all recovery sections of a group. No member may be lost."""
     mixture = Mixture(erasure_code(spec.members, spec.parity).generator)
-    for place, member in enumerate(members):
-        mixture.add(place, read(member))
+    for position, member in enumerate(members):
+        mixture.add(position, read(member))
     return [ParitySection(spec, group, row, members, parity) for row, parity in enumerate(mixture.rows())]
 
 
-# was sibling import
-
-
 class RecoveryBuilder:
-    """Takes every section as it is written, and gives the payloads of the recovery sections at the end.
+    """Makes the recovery sections of an archive while its sections are written.
 
     >>> with RecoveryBuilder(RecoverySpec.parse("1/16"), out) as recovery:
     ...     recovery.add(entry, payload)                   # for each section, in file order
     ...     for payload in recovery.payloads(): ...        # in the order of the file
 
-    Memory: for each of the two open groups, m times its longest section. Finished parity waits in a nameless
-    temporary file beside the output, which vanishes when this is closed.
+    Memory: for each of the two open groups, m times its longest section. Finished parity is spooled to a nameless
+    temporary file beside the output `out_path`, which vanishes when this is closed.
 
     Raises MissingDependencyError if the extra `recovery` is not installed.
     """
 
-    def __init__(self, spec: RecoverySpec, spool_beside: Path) -> None:
+    def __init__(self, spec: RecoverySpec, out_path: Path) -> None:
         erasure_code(spec.members, spec.parity)
         self._spec = spec
-        self._fixed = _Kind(spec, spool_beside)
-        self._blocks = _Kind(spec, spool_beside)
+        self._fixed = _Kind(spec, out_path)
+        self._blocks = _Kind(spec, out_path)
 
     def __enter__(self) -> "RecoveryBuilder":
         return self
@@ -244,13 +239,13 @@ class RecoveryBuilder:
         self._blocks.close()
 
     def add(self, entry: Entry, payload: bytes) -> None:
-        """Add a section; those that need no protection, such as copies, are passed over."""
+        """Add a section. Sections without protection, such as copies, are skipped."""
         if is_member((entry.section, entry.ordinal)):
             kind = self._blocks if entry.section == Section.TOKENS else self._fixed
             kind.add(ParityMember.of(entry), payload)
 
     def payloads(self) -> Iterator[bytes]:
-        """The payloads of all recovery sections; nothing may be added after this."""
+        """Yield the payloads of all recovery sections. Nothing may be added after this."""
         group = 0
         for kind in (self._fixed, self._blocks):
             for members, rows in kind.groups():
@@ -260,11 +255,11 @@ class RecoveryBuilder:
 
 
 class _Kind:
-    """The groups of one kind of section: the open one in memory, the finished ones in a file."""
+    """The groups of one kind of section: the open group in memory, finished groups in a file."""
 
-    def __init__(self, spec: RecoverySpec, spool_beside: Path) -> None:
+    def __init__(self, spec: RecoverySpec, out_path: Path) -> None:
         self._spec = spec
-        self._file = spool_file(spool_beside)
+        self._file = spool_file(out_path)
         self._finished: list[tuple[ParityMember, ...]] = []
         self._start()
 
@@ -275,7 +270,7 @@ class _Kind:
             self._finish()
 
     def groups(self) -> Iterator[tuple[tuple[ParityMember, ...], list[bytes]]]:
-        """The members and the parity rows of each group."""
+        """Yield the members and the parity rows of each group."""
         if self._members:
             self._finish()
         self._file.seek(0)

@@ -1,7 +1,7 @@
 """The Reed-Solomon code over GF(256), as matrices that are applied to whole sections at once.
 
-reedsolo encodes unit vectors alone: the parity of each is a column of the generator matrix. Applying a matrix to
-sections is table look-ups and XORs, one table of 256 products for each coefficient.
+The library reedsolo encodes unit vectors: the parity of each is a column of the generator matrix. A matrix is applied
+to sections by table look-ups and XORs, with one table of 256 products for each coefficient.
 """
 
 import importlib
@@ -20,17 +20,17 @@ _POLYNOMIAL = 0x11D  # of the field; its generator is 2
 
 
 def require_reedsolo() -> ModuleType:
-    """Return the library; MissingDependencyError, in one line, if it is not installed (ask before long work)."""
+    """Return the library. MissingDependencyError if it is not installed: call this before long work."""
     try:
         reedsolo = importlib.import_module("reedsolo")
     except ModuleNotFoundError as error:
         raise MissingDependencyError.of("recovery", error.name, "recovery") from error
-    reedsolo.init_tables(_POLYNOMIAL)  # tables of the module, which another user of it may have changed
+    reedsolo.init_tables(_POLYNOMIAL)  # the module's own tables, which another user of it may have changed
     return reedsolo
 
 
 class ErasureCode:
-    """The systematic code of n members and m parity rows, n + m <= 255; any n of the n + m give all of them.
+    """The systematic code of n members and m parity rows, n + m <= 255. Any n of the n + m determine the others.
 
     generator : uint8 [m, n]; row r of the parity is the sum over i of generator[r, i] * member i
     """
@@ -44,9 +44,9 @@ class ErasureCode:
             self.generator[:, column] = list(word[members:])
 
     def inverse(self, lost: Sequence[int], rows: Sequence[int]) -> NDArray[np.uint8]:
-        """uint8 [e, e]: what gives the e `lost` members from e `rows` of parity less the part of all other members.
+        """uint8 [e, e]: the matrix that restores e lost members from e rows of parity less the other members' part.
 
-        By Gauss and Jordan; every square part of the generator has an inverse, which is what makes the code one.
+        By Gauss-Jordan elimination. Every square part of the generator has an inverse: this is what the code needs.
         """
         count = len(lost)
         work = np.concatenate([self.generator[np.ix_(rows, lost)], np.eye(count, dtype=np.uint8)], axis=1)
@@ -62,12 +62,12 @@ class ErasureCode:
 
 @lru_cache(maxsize=4)
 def erasure_code(members: int, parity: int) -> ErasureCode:
-    """The code of n members and m parity rows; made once, since large ones take seconds."""
+    """The code of n members and m parity rows, cached: making a large one takes seconds."""
     return ErasureCode(members, parity)
 
 
 class Mixture:
-    """Sums of products of a matrix and sections that come one at a time: memory of the sums alone.
+    """The product of a matrix and sections, which are added one at a time. Memory: that of the product.
 
     coefficients : uint8 [rows, n]; sections are padded with zeros to the longest
     """
@@ -83,12 +83,12 @@ class Mixture:
             total[: len(section)] ^= np.frombuffer(section.translate(_times(coefficient)), np.uint8)
 
     def add_to_row(self, row: int, data: bytes) -> None:
-        """Add bytes as they are to one row."""
+        """Add bytes to one row."""
         self._lengthen(len(data))
         self._sums[row, : len(data)] ^= np.frombuffer(data, np.uint8)
 
     def rows(self) -> list[bytes]:
-        """The sums, all of the length of the longest section."""
+        """The rows of the product, each as long as the longest section."""
         return [total.tobytes() for total in self._sums]
 
     def _lengthen(self, length: int) -> None:
@@ -99,7 +99,7 @@ class Mixture:
 
 @lru_cache(maxsize=256)
 def _times(coefficient: int) -> bytes:
-    """The products of a number with 0 to 255."""
+    """The products of a number with 0, 1, ..., 255."""
     library = require_reedsolo()
     return bytes(library.gf_mul(coefficient, number) for number in range(256))
 
@@ -112,7 +112,7 @@ def _product(row: NDArray[np.uint8], coefficient: int) -> NDArray[np.uint8]:
     return np.frombuffer(row.tobytes().translate(_times(coefficient)), np.uint8)
 
 
-def _unit(length: int, place: int) -> bytearray:
+def _unit(length: int, position: int) -> bytearray:
     vector = bytearray(length)
-    vector[place] = 1
+    vector[position] = 1
     return vector

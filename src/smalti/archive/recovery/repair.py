@@ -1,4 +1,4 @@
-"""Writing a sound file from a damaged archive: the same bytes as the file that was written, if nothing stays lost."""
+"""Repairs a damaged archive: writes the same bytes as the original file, unless something stays lost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from smalti.archive.format.layout import (
     Trailer,
     check_prelude,
     crc32c,
+    pack_index,
     pack_prelude,
 )
 from smalti.archive.format.limits import Limits
@@ -32,20 +33,20 @@ from smalti.storage.spool import spool_file
 
 __all__ = ["RepairReport", "repair_archive"]
 
-_NO_PAYLOAD_CRC = 1  # of no bytes the checksum is 0: a section without payload says in this way that it is lost
+_NO_PAYLOAD_CRC = 1  # no bytes have the checksum 0: a lost section is written with no payload and this one
 _DIGEST: Key = (Section.DIGEST, 0)
 
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What a repair did.
+    """The result of a repair.
 
-    ok : whether nothing is lost, so that the file written is sound and, if recovery_lost is not set, the same bytes
-        as the file that was damaged
+    ok : whether nothing is lost: the written file is sound. Unless recovery_lost is set, it has the bytes that the file
+        had before it was damaged
     written : whether a file was written
-    repaired : what was not intact and is again, such as "token block 3" or "trailer"
-    lost : what cannot be made again
-    lost_images : first and last number of each run of images that are lost: all, if what they need is lost
+    repaired : parts that were damaged and are restored, such as "token block 3" or "trailer"
+    lost : sections that cannot be restored
+    lost_images : first and last number of each run of lost images; all images if a section that all need is lost
     recovery_lost : whether all recovery sections are lost, so that the new file has none
     """
 
@@ -59,7 +60,7 @@ class RepairReport:
 
     @property
     def images_lost(self) -> int:
-        """How many images are lost."""
+        """The number of lost images."""
         return sum(last + 1 - first for first, last in self.lost_images)
 
 
@@ -71,13 +72,12 @@ def repair_archive(
     partial: bool = False,
     limits: Limits | None = None,
 ) -> RepairReport:
-    """Read the archive `path`, make lost sections again, and write all of it to `out`, which may be `path` itself.
+    """Restore the lost sections of the archive `path`, and write the whole archive to `out`, which may be `path`.
 
-    partial : write a file even if something stays lost; readers name what is lost in it, and serve the rest.
-        Without it nothing is written then.
+    partial : also write a file if something stays lost. Readers name what is lost in it, and serve the rest
 
-    Raises DamagedArchiveError if there is no header left, OutputExistsError, OutputError, and what opening an
-    archive raises; MissingDependencyError if recovery sections are needed and the extra `recovery` is not installed.
+    Raises DamagedArchiveError if no header is left, OutputExistsError, OutputError, and the errors of opening a file;
+    MissingDependencyError if recovery sections are needed and the extra `recovery` is not installed.
     """
     path, out, limits = Path(path), Path(out), limits or Limits()
     check_output(out, overwrite)
@@ -99,7 +99,7 @@ def _repaired(path: Path, out: Path, overwrite: bool, partial: bool, limits: Lim
 
 
 class _Repair:
-    """One repair: what the file is to hold, what is there, and what of it is not intact."""
+    """One repair: the sections that the file must have, and the payloads that are left or restored."""
 
     def __init__(self, file: PositionedFile, limits: Limits, spool: BinaryIO) -> None:
         self._file, self._limits = file, limits
@@ -134,7 +134,7 @@ class _Repair:
         )
 
     def _plan(self) -> list[Key]:
-        """Every section of the file before its index, in order: as the index says, else as the header implies."""
+        """The keys of all sections before the index, in order: from the index, or else from the header."""
         header, salvage = self._header, self._salvage
         self._limits.check("index_bytes", ENTRY_BYTES * (header.blocks + len(header.columns)), "the index")
         if salvage.index is not None:
@@ -142,7 +142,7 @@ class _Repair:
             _refuse_unknown(listed)
             return [key for key in listed if key[0] != Section.RECOVERY or salvage.spec is not None]
         keys: list[Key] = [(Section.HEADER, 0), (Section.MODEL, 0), (Section.PRIOR, 0)]
-        keys += [(Section.CORRECTIONS, 0)] * header.has_corrections
+        keys += [(Section.CORRECTIONS, 0)] * header.has_residuals
         keys += [(Section.TOKENS, block) for block in range(header.blocks)]
         keys += [(Section.COLUMN, column) for column in range(len(header.columns))]
         keys += [_DIGEST, (Section.HEADER, 1)]
@@ -155,7 +155,7 @@ class _Repair:
         return keys + sorted({key for key in found if key[0] >= FIRST_ANCILLARY})
 
     def _make_digest(self) -> None:
-        """A lost digest is computed again, if every image decodes to the pixels that its block states."""
+        """Compute a lost digest again, if every image decodes to the pixels that its block states."""
         needed = [key for key in self._sections if key[0] not in (Section.DIGEST, Section.RECOVERY, Section.COLUMN)]
         if self._salvage.has(_DIGEST) or not all(self._salvage.has(key) for key in needed):
             return
@@ -165,7 +165,7 @@ class _Repair:
             self._salvage.put(_DIGEST, bytes.fromhex(digest))
 
     def _make_parity(self) -> None:
-        """Recovery sections that are lost are made again for groups that are whole."""
+        """Make lost recovery sections again for groups without lost members."""
         salvage, spec = self._salvage, self._salvage.spec
         if spec is None:
             return
@@ -191,13 +191,13 @@ class _Repair:
         return [self._header.block_range(ordinal) for section, ordinal in lost if section == Section.TOKENS]
 
     def _repaired(self) -> list[str]:
-        """Sections that were not intact in the file, and can be had."""
+        """Names of the sections that were damaged or missing in the file and are restored."""
         intact = {(entry.section, entry.ordinal, entry.payload_crc) for entry in self._salvage.found.sound}
         members = [self._salvage.member(key) for key in self._sections if self._salvage.has(key)]
         return [section_name(*member.key) for member in members if (*member.key, member.payload_crc) not in intact]
 
     def _write(self, file: BinaryIO) -> list[str]:
-        """Write the file; what besides sections was not intact."""
+        """Write the file. Returns the names of other parts that were damaged."""
         prelude, entries, offset = self._prelude(), [], PRELUDE_BYTES
         file.write(prelude)
         for key in self._sections:
@@ -206,7 +206,7 @@ class _Repair:
             file.write(self._salvage.read(key) if entry.payload_bytes else b"")
             entries.append(entry)
             offset = entry.end
-        listed = len(entries).to_bytes(4, "little") + b"".join(entry.pack() for entry in entries)
+        listed = pack_index(entries)
         index = Entry(Section.INDEX, 0, offset, len(listed), crc32c(listed))
         trailer = Trailer(index.offset, index.end + TRAILER_BYTES).pack()
         file.write(index.pack_frame_head() + listed + trailer)
@@ -219,16 +219,17 @@ class _Repair:
         return Entry(*key, offset, member.payload_bytes, member.payload_crc)
 
     def _prelude(self) -> bytes:
-        """That of the file, since it may state optional features, or a new one if it is damaged."""
+        """The prelude of the file, since it may state optional features; a new one if it is damaged or contradicts the
+        header."""
         start = self._file.read(0, min(self._file.size_bytes, PRELUDE_BYTES))
+        features = self._header.required_features
         try:
-            check_prelude(start)
+            return start if check_prelude(start) == features else pack_prelude(features)
         except DamagedArchiveError:
-            return pack_prelude()
-        return start
+            return pack_prelude(features)
 
     def _compare(self, prelude: bytes, entries: list[Entry], trailer: bytes) -> list[str]:
-        """What of the file's frame was not as it is written now."""
+        """Names of the parts other than sections that differ from those written now."""
         size, sound = self._file.size_bytes, set(self._salvage.found.sound)
         differs = {
             "prelude": self._file.read(0, min(size, PRELUDE_BYTES)) != prelude,
@@ -247,7 +248,7 @@ def _refuse_unknown(keys: list[Key]) -> None:
 
 
 def _runs(ranges: list[range]) -> Iterator[tuple[int, int]]:
-    """First and last number of ranges in ascending order, where neighbours are joined."""
+    """Yield first and last number of ranges in ascending order. Adjacent ranges are joined."""
     start = None
     for number, images in enumerate(ranges):
         start = images.start if start is None else start

@@ -1,11 +1,12 @@
-"""What of a damaged archive is still there, or can be made again: from copies, and from recovery sections."""
+"""Finds the payloads that are left in a damaged archive, and restores others from copies and recovery sections."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
-from smalti.archive.format.layout import ENTRY_BYTES, FRAME_BYTES, Entry, Section, crc32c
+from smalti.archive.format.layout import ENTRY_BYTES, FRAME_BYTES, Entry, Section, crc32c, unpack_index
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.section_table import Scan, find_sections, scan
 from smalti.archive.recovery.parity import Key, ParityGroup, ParityMember, ParitySection, restore_group
@@ -16,8 +17,8 @@ __all__ = ["Salvage"]
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A payload, and where it can be read."""
+class _Payload:
+    """A payload that can be read: its offset, size and checksum."""
 
     read: Callable[[int, int], bytes]
     offset: int
@@ -29,74 +30,73 @@ class _Piece:
 
 
 class Salvage:
-    """The payloads of a damaged file that can be had, by type and ordinal.
+    """The payloads of a damaged file that are left or can be restored, by type and ordinal.
 
-    index : the sections that the index lists, whether or not they are still where it says; None if it is lost
-    spec : of the recovery sections, None if none is left
-    found : what a scan of the file gives
-    spool : an empty temporary file, for payloads that are made again
+    index : the entries of the index, whether or not the sections are still at these offsets; None if the index is lost
+    spec : of the recovery sections; None if none of these is left
+    found : the result of a scan of the file
+    spool : an empty temporary file, for restored payloads
 
-    Raises what `find_sections` raises, UnsupportedArchiveError for a recovery code that is not known, and
-    MissingDependencyError if recovery sections are needed and the extra `recovery` is not installed.
+    Raises the errors of `find_sections`, UnsupportedArchiveError for an unknown recovery code, MissingDependencyError
+    if recovery sections are needed and the extra `recovery` is not installed.
     """
 
     def __init__(self, file: PositionedFile, limits: Limits, spool: BinaryIO) -> None:
         self._file, self._spool = file, spool
-        places = find_sections(file, limits)
+        table = find_sections(file, limits)
         self.found = scan(file.read, file.size_bytes, limits.index_bytes // ENTRY_BYTES)
-        self.index = self._moved_index(limits) if places.scanned else places.entries
+        self.index = self._moved_index(limits) if table.scanned else table.entries
         groups = self._read_groups()
         self.spec = next((group.spec for group in groups), None)
         known = [ParityMember.of(entry) for entry in self.index or ()] + [m for group in groups for m in group.members]
-        self._known = {member.key: member for member in reversed(known)}  # the index goes before the others
-        self._pieces = self._choose(() if places.scanned else places.entries)
+        self._known = {member.key: member for member in reversed(known)}  # the index overrides the others
+        self._payloads = self._choose(() if table.scanned else table.entries)
         self._copy()
         for group in groups:
             self._restore(group)
         self._copy()
 
     def has(self, key: Key) -> bool:
-        """Whether the payload of a section can be had."""
-        return key in self._pieces
+        """Whether the payload of a section is there or was restored."""
+        return key in self._payloads
 
     def member(self, key: Key) -> ParityMember:
-        """Length and checksum of a payload that can be had."""
-        piece = self._pieces[key]
-        return ParityMember(*key, piece.payload_bytes, piece.payload_crc)
+        """Size and checksum of a payload that is there or was restored."""
+        payload = self._payloads[key]
+        return ParityMember(*key, payload.payload_bytes, payload.payload_crc)
 
     def read(self, key: Key) -> bytes:
-        """The payload of a section that can be had."""
-        piece = self._pieces[key]
-        payload = piece.read(piece.offset, piece.payload_bytes)
-        if crc32c(payload) != piece.payload_crc:
+        """A payload that is there or was restored."""
+        source = self._payloads[key]
+        payload = source.read(source.offset, source.payload_bytes)
+        if crc32c(payload) != source.payload_crc:
             raise DamagedArchiveError("it changed while it was read; try again")
         return payload
 
     def put(self, key: Key, payload: bytes) -> None:
-        """Keep a payload that was made again, unless it is known to have been another."""
+        """Add a restored payload, unless its checksum is known to be another."""
         offset = self._spool.seek(0, 2)
         self._spool.write(payload)
-        piece = _Piece(self._read_spool, offset, len(payload), crc32c(payload))
-        if piece.matches(self._known.get(key)):
-            self._pieces[key] = piece
+        spooled = _Payload(self._read_spool, offset, len(payload), crc32c(payload))
+        if spooled.matches(self._known.get(key)):
+            self._payloads[key] = spooled
 
     def _read_spool(self, offset: int, length: int) -> bytes:
         self._spool.seek(offset)
         return self._spool.read(length)
 
     def _moved_index(self, limits: Limits) -> tuple[Entry, ...] | None:
-        """An intact index that is not where the end of the file says, because bytes were lost or added."""
+        """An intact index at another offset than the trailer states, because bytes were lost or added."""
         for entry in self.found.sound:
             if entry.section == Section.INDEX:
                 limits.check("index_bytes", entry.payload_bytes, "the index")
                 payload = self._file.read(entry.offset + FRAME_BYTES, entry.payload_bytes)
-                if len(payload) == 4 + ENTRY_BYTES * int.from_bytes(payload[:4], "little"):
-                    starts = range(4, len(payload), ENTRY_BYTES)
-                    return tuple(Entry.unpack(payload[start : start + ENTRY_BYTES]) for start in starts)
+                with suppress(DamagedArchiveError):  # another index may be there
+                    return unpack_index(payload)
         return None
 
     def _read_groups(self) -> list[ParityGroup]:
-        """The groups of which at least one recovery section is left; sections that contradict the first are none."""
+        """The groups with a recovery section left. Recovery sections that contradict the first one are ignored."""
         groups: dict[int, ParityGroup] = {}
         spec = None
         for entry in self.found.sound:
@@ -115,18 +115,18 @@ class Salvage:
     def _parity_bytes(self, entry: Entry) -> bytes:
         return self._parity(entry).parity
 
-    def _choose(self, indexed: Iterable[Entry]) -> dict[Key, _Piece]:
-        """Of the sections found, those that are what the index or a recovery section says, else the first."""
-        pieces: dict[Key, _Piece] = {}
+    def _choose(self, indexed: Iterable[Entry]) -> dict[Key, _Payload]:
+        """For each key the section that index or recovery sections describe, or the first one found if neither does."""
+        payloads: dict[Key, _Payload] = {}
         for entry in (*self.found.sound, *self._behind_damaged_heads(self.found, indexed)):
             key = (entry.section, entry.ordinal)
-            piece = _Piece(self._file.read, entry.offset + FRAME_BYTES, entry.payload_bytes, entry.payload_crc)
-            if key not in pieces and piece.matches(self._known.get(key)):
-                pieces[key] = piece
-        return pieces
+            payload = _Payload(self._file.read, entry.offset + FRAME_BYTES, entry.payload_bytes, entry.payload_crc)
+            if key not in payloads and payload.matches(self._known.get(key)):
+                payloads[key] = payload
+        return payloads
 
     def _behind_damaged_heads(self, found: Scan, indexed: Iterable[Entry]) -> Iterable[Entry]:
-        """Sections that a scan cannot find, but whose payload is intact where the index says."""
+        """Yield sections with a damaged head and an intact payload, at the offset that the index states."""
         sound = set(found.sound)
         for entry in indexed:
             if entry not in sound:
@@ -135,12 +135,12 @@ class Salvage:
                     yield entry
 
     def _copy(self) -> None:
-        """Header and prior are in the file twice."""
+        """Restore header and prior from their copies, and the copies from them."""
         for section in (Section.HEADER, Section.PRIOR):
             for here, there in ((0, 1), (1, 0)):
-                piece = self._pieces.get((section, there))
-                if piece is not None and piece.matches(self._known.get((section, here))):
-                    self._pieces.setdefault((section, here), piece)
+                payload = self._payloads.get((section, there))
+                if payload is not None and payload.matches(self._known.get((section, here))):
+                    self._payloads.setdefault((section, here), payload)
 
     def _restore(self, group: ParityGroup) -> None:
         lost = {member for member in group.members if not self.has(member.key)}

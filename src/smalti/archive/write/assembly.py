@@ -1,4 +1,4 @@
-"""The sections of an archive, made from what a writer has collected, in the order of the format."""
+"""Writes the sections of an archive from collected tokens, residuals and columns, in the order of the format."""
 
 import hashlib
 import math
@@ -12,14 +12,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.column import TextBuilder, pack_integers
+from smalti.archive.format.column import TextBuilder
 from smalti.archive.format.frames import Block, FrameWriter, pack_block
 from smalti.archive.format.header import ErrorBound, Header
 from smalti.archive.format.layout import Section, crc32c
 from smalti.archive.read.block_decoder import BlockDecoder, plain_bytes
 from smalti.archive.recovery.parity import RecoveryBuilder
 from smalti.archive.report import perplexity
-from smalti.archive.write.fields import FieldsBuilder
+from smalti.archive.write.fields import FieldsBuilder, pack_columns
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.token_spool import BlankTokens, PlainImages, ResidualSpool
 from smalti.decoders.blank import blank_grid, blank_writer
@@ -31,50 +31,50 @@ from smalti.version import __version__
 
 __all__ = ["Collected", "write_archive"]
 
-_NUMBERS = 1 << 16
+_ALL_TOKENS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """All that an archive is made of.
+    """The contents of an archive.
 
     model : the decoder, with all K codes
-    corrections : of all images, or None if nothing was promised of them
+    residuals : of all images, or None without an error bound
     labels : int64 [N], or None    names : N names, or None
     """
 
     spec: ArchiveSpec
     model: WriterModel
     tokens: Tokens
-    corrections: ResidualSpool | PlainImages | None
+    residuals: ResidualSpool | PlainImages | None
     labels: NDArray[np.int64] | None
     names: TextBuilder | None
     fields: FieldsBuilder = dataclass_field(default_factory=FieldsBuilder)
 
 
-def write_archive(file: BinaryIO, spool_beside: Path, collected: Collected, threads: int) -> None:
-    """Write the whole file. Every block is decoded as a reader will, for the checksums of its pixels.
+def write_archive(file: BinaryIO, out_path: Path, collected: Collected, threads: int) -> None:
+    """Write the whole file. Every block is decoded as a reader decodes it, for the checksums of its pixels.
 
-    spool_beside : the output, beside which a temporary file for recovery sections may be
+    out_path : the output; a temporary file for recovery sections lies beside it
     """
     recovery = collected.spec.recovery
-    with nullcontext() if recovery is None else RecoveryBuilder(recovery, spool_beside) as builder:
+    with nullcontext() if recovery is None else RecoveryBuilder(recovery, out_path) as builder:
         assembly = _Assembly(FrameWriter(file), builder, _without_decoder(collected), threads)
         assembly.write()
-    if collected.corrections is None or assembly.image_bytes <= assembly.raw_bytes:
+    if collected.residuals is None or assembly.image_bytes <= assembly.raw_bytes:
         return
-    # Such images are no gain for a decoder, however well it was fitted: they are stored as they would have been read.
+    # A decoder makes such images larger, however well it was fitted: the pixels that it would have given are stored.
     file.seek(0)
     file.truncate()
-    plain = _without_decoder(replace(collected, corrections=PlainImages(collected.tokens.images, assembly.pixels)))
-    with nullcontext() if recovery is None else RecoveryBuilder(recovery, spool_beside) as builder:
+    plain = _without_decoder(replace(collected, residuals=PlainImages(collected.tokens.images, assembly.pixels)))
+    with nullcontext() if recovery is None else RecoveryBuilder(recovery, out_path) as builder:
         _Assembly(FrameWriter(file), builder, plain, threads).write()
 
 
 def _without_decoder(collected: Collected) -> Collected:
-    """Leave the network out if no image needs it; one that knows nothing but black takes its place."""
-    tokens, corrections = collected.tokens, collected.corrections
-    if corrections is None or corrections.stored < tokens.images:
+    """Replace the network if no image needs it: by one that decodes everything to black."""
+    tokens, residuals = collected.tokens, collected.residuals
+    if residuals is None or residuals.stored < tokens.images:
         return collected
     spec = replace(collected.spec, token_grid=blank_grid(collected.spec.image_shape))
     blank = BlankTokens(tokens.images, math.prod(spec.token_grid), spec.codebook_size)
@@ -82,20 +82,21 @@ def _without_decoder(collected: Collected) -> Collected:
 
 
 class _Assembly:
-    """One archive on its way into a file."""
+    """One archive being written to a file."""
 
     def __init__(
         self, frames: FrameWriter, recovery: RecoveryBuilder | None, collected: Collected, threads: int
     ) -> None:
         self._frames, self._recovery, self._collected, self._threads = frames, recovery, collected, threads
         self._model, self._prior = collected.model.stored(collected.tokens)
-        self._ranks = np.zeros(_NUMBERS, np.uint16)
-        self._ranks[self._model.code_ids] = np.arange(len(self._model.code_ids))
-        self._columns = dict(_columns(collected))
+        self._code_index = np.zeros(_ALL_TOKENS, np.uint16)
+        self._code_index[self._model.code_ids] = np.arange(len(self._model.code_ids))
+        class_names = collected.spec.class_names
+        self._columns = dict(pack_columns(collected.labels, class_names, collected.names, collected.fields))
         self._header = self._make_header()
         self._decoder = BlockDecoder(self._model, None, self._header)
         self._digest = hashlib.sha256()
-        self.image_bytes = 0  # of all sections but columns and recovery
+        self.image_bytes = 0  # of all sections but columns and recovery sections
 
     def write(self) -> None:
         """Write all sections."""
@@ -103,7 +104,7 @@ class _Assembly:
         self._add(Section.HEADER, header)
         self._add(Section.MODEL, self._model.to_bytes())
         self._add(Section.PRIOR, prior)
-        self._add_blocks(self._add_corrections())
+        self._add_blocks(self._add_residuals_prior())
         for payload in self._columns.values():
             self._add(Section.COLUMN, payload)
         self._add(Section.DIGEST, self._digest.digest())
@@ -120,10 +121,10 @@ class _Assembly:
         return self._header.raw_bytes
 
     def pixels(self, piece_images: int) -> Iterator[Pixels]:
-        """All images as they would be read, block by block (which are the pieces), [n, H, W, C]."""
+        """Yield the pixels of all images as a reader decodes them, block by block: [n, H, W, C]."""
         assert piece_images == self._header.block_images
-        for indices, corrections in self._blocks():
-            yield apply_residuals(self._decoder.base(indices, self._threads), corrections)
+        for indices, residuals in self._blocks():
+            yield apply_residuals(self._decoder.base(indices, self._threads), residuals)
 
     def _add(self, section: Section, payload: bytes) -> None:
         entry = self._frames.add(section, payload)
@@ -132,56 +133,56 @@ class _Assembly:
         if self._recovery is not None:
             self._recovery.add(entry, payload)
 
-    def _add_corrections(self) -> ResidualPrior | None:
-        """Write the tables of the corrections, if there are any; what they are for depends on the decoded images."""
-        if not self._header.has_corrections:
+    def _add_residuals_prior(self) -> ResidualPrior | None:
+        """Write the residuals' prior, if there are residuals. It is fitted to these and to the decoded images."""
+        if not self._header.has_residuals:
             return None
         counts = ResidualCounts(self._header.pixel_type)
-        for indices, corrections in self._blocks():
-            counts.add(self._decoder.base(indices, self._threads), corrections)
+        for indices, residuals in self._blocks():
+            counts.add(self._decoder.base(indices, self._threads), residuals)
         prior = ResidualPrior.fit(counts, self._header.image_shape)
         self._add(Section.CORRECTIONS, prior.to_bytes())
         return prior
 
-    def _add_blocks(self, corrections_prior: ResidualPrior | None) -> None:
+    def _add_blocks(self, residuals_prior: ResidualPrior | None) -> None:
         first = 0
-        for indices, corrections in self._blocks():
-            block = self._block(indices, corrections, corrections_prior)
+        for indices, residuals in self._blocks():
+            block = self._block(indices, residuals, residuals_prior)
             self._add(Section.TOKENS, pack_block(first, self._model.code_ids, block, self._prior))
             first += len(indices)
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Residuals]]:
-        """Indices and corrections of each block; the latter are of no images if there are none."""
-        step, spool = self._header.block_images, self._collected.corrections
+        """Yield indices and residuals of each block. Without an error bound the residuals are of no images."""
+        step, spool = self._header.block_images, self._collected.residuals
         none = Residuals.none(0, self._header.image_shape, self._header.pixel_type)
         parts = iter(()) if spool is None else spool.read(step)
         for tokens in self._collected.tokens.read(step):
-            yield self._ranks[tokens], next(parts, none)
+            yield self._code_index[tokens], next(parts, none)
 
-    def _block(self, indices: NDArray[np.uint16], corrections: Residuals, prior: ResidualPrior | None) -> Block:
-        """A block with its corrections and the checksum of its pixels, which go into the digest too."""
+    def _block(self, indices: NDArray[np.uint16], residuals: Residuals, prior: ResidualPrior | None) -> Block:
+        """Make a block with its residuals and the checksum of its pixels. The pixels are added to the digest."""
         block = Block(indices, 0, b"")
         if prior is None:
-            pieces = self._decoder.rows(block, np.arange(len(indices)), self._threads)
-            return replace(block, pixels_crc=self._digested(pixels for _, pixels in pieces))
+            parts = self._decoder.rows(block, np.arange(len(indices)), self._threads)
+            return replace(block, pixels_crc=self._digested(pixels for _, pixels in parts))
         base = self._decoder.base(indices, self._threads)
-        pixels_crc = self._digested([apply_residuals(base, corrections)])
-        return replace(block, pixels_crc=pixels_crc, corrections=prior.encode(base, corrections))
+        pixels_crc = self._digested([apply_residuals(base, residuals)])
+        return replace(block, pixels_crc=pixels_crc, residuals=prior.encode(base, residuals))
 
-    def _digested(self, pieces: Iterator[Pixels] | list[Pixels]) -> int:
-        """Crc32c of pixels, which are added to the digest of all."""
+    def _digested(self, parts: Iterator[Pixels] | list[Pixels]) -> int:
+        """Compute the crc32c of pixels, and add them to the digest of all pixels."""
         checksum = 0
-        for pixels in pieces:
+        for pixels in parts:
             plain = plain_bytes(pixels)
             checksum = crc32c(plain, checksum)
             self._digest.update(plain)
         return checksum
 
     def _make_header(self) -> Header:
-        spec, tokens, corrections = self._collected.spec, self._collected.tokens, self._collected.corrections
-        promise = None
-        if spec.max_mse is not None and corrections is not None:
-            promise = ErrorBound(float(spec.max_mse), corrections.corrected, corrections.stored)
+        spec, tokens, residuals = self._collected.spec, self._collected.tokens, self._collected.residuals
+        bound = None
+        if spec.max_mse is not None and residuals is not None:
+            bound = ErrorBound(float(spec.max_mse), residuals.corrected, residuals.stored)
         return Header(
             images=tokens.images,
             image_shape=spec.image_shape,
@@ -192,22 +193,9 @@ class _Assembly:
             perplexity=perplexity(tokens.counts),
             block_images=spec.images_per_block,
             columns=tuple(self._columns),
-            promise=promise,
+            promise=bound,
             profile=spec.profile,
             dtype=spec.dtype,
             decoder=self._model.kind,
             provenance=tuple(sorted({"smalti": __version__, **dict(spec.provenance)}.items())),
         )
-
-
-def _columns(collected: Collected) -> Iterator[tuple[str, bytes]]:
-    """Names and payloads of the columns, in the order of the file."""
-    if collected.labels is not None:
-        yield "labels", pack_integers("labels", collected.labels)
-    if collected.spec.class_names is not None:
-        class_names = TextBuilder("class_names")
-        class_names.extend(collected.spec.class_names)
-        yield "class_names", class_names.to_bytes()
-    if collected.names is not None:
-        yield "names", collected.names.to_bytes()
-    yield from collected.fields.columns()

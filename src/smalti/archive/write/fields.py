@@ -1,6 +1,6 @@
-"""Fields: what a source says of its images besides labels and names, collected value by value and kept as columns.
+"""Packing the columns of an archive, and collecting fields: further columns that a source gives its images.
 
-A field is the column `field:NAME` of the file, so that no name of a user's can be that of a column of ours.
+The field NAME is stored as the column `field:NAME`, so that a user's name cannot collide with another column.
 """
 
 from array import array
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smalti.archive.format.column import TextBuilder, pack_booleans, pack_floats, pack_integers, pack_optional
 from smalti.errors import UsageError
 from smalti.images.batch import Scalar
 
-__all__ = ["FIELD_PREFIX", "FieldBuilder", "FieldsBuilder"]
+__all__ = ["FIELD_PREFIX", "FieldBuilder", "FieldsBuilder", "pack_columns"]
 
 FIELD_PREFIX = "field:"
 
@@ -21,11 +22,27 @@ _EXACT = 1 << 53  # integers up to here are doubles without loss
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-class FieldBuilder:
-    """Collects the values of one field in little more memory than they take in the file.
+def pack_columns(
+    labels: NDArray[np.int64] | None,
+    class_names: Sequence[str] | None,
+    names: TextBuilder | None,
+    fields: "FieldsBuilder",
+) -> Iterator[tuple[str, bytes]]:
+    """Yield names and payloads of the columns of an archive, in the order of the file; None where there is none."""
+    if labels is not None:
+        yield "labels", pack_integers("labels", labels)
+    if class_names is not None:
+        yield "class_names", TextBuilder.of("class_names", class_names).to_bytes()
+    if names is not None:
+        yield "names", names.to_bytes()
+    yield from fields.columns()
 
-    The column is of the narrowest kind that holds all values exactly: bool, int, float, else text, in which numbers
-    stand as Python writes them and booleans as true and false. A None is a gap.
+
+class FieldBuilder:
+    """Collects the values of one field. Memory: little more than their bytes in the file.
+
+    The column gets the narrowest kind that holds all values exactly: bool, int, float, or text. Text has numbers as
+    Python writes them, and booleans as true and false. None is a gap.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,7 +54,7 @@ class FieldBuilder:
         self._texts = TextBuilder(self._column)
 
     def extend(self, values: Iterable[Scalar | None]) -> None:
-        """Add values; UsageError for anything that is no scalar."""
+        """Add values. UsageError for anything that is no scalar."""
         for value in values:
             self._present.append(value is not None)
             if value is not None:
@@ -61,7 +78,7 @@ class FieldBuilder:
             self._numbers.append(value)
 
     def _widen(self, kind: type[Any]) -> None:
-        """Keep what is there as values of a wider kind."""
+        """Convert the values so far to a wider kind."""
         if kind is self._kind:
             return
         if kind is str:
@@ -85,13 +102,13 @@ class FieldBuilder:
 
 
 class FieldsBuilder:
-    """The fields of all images of an archive; the first images say which there are."""
+    """Collects the fields of all images of an archive. The first images decide which fields there are."""
 
     def __init__(self) -> None:
         self._builders: dict[str, FieldBuilder] | None = None
 
     def extend(self, fields: Mapping[str, Sequence[Scalar | None]], images: int) -> None:
-        """Add values for more images; UsageError if they are not for each of them, or of other fields than before."""
+        """Add values for more images. UsageError if a field lacks values, or if the fields are not those of before."""
         if self._builders is None:
             self._builders = {name: FieldBuilder(name) for name in fields}
         if set(fields) != set(self._builders):
@@ -102,18 +119,18 @@ class FieldsBuilder:
             self._builders[name].extend(values)
 
     def extend_field(self, name: str, values: Sequence[Scalar | None]) -> None:
-        """Add the values of one field alone, of which there need be none before."""
+        """Add values of one field, which may be a new one."""
         self._builders = self._builders or {}
         self._builders.setdefault(name, FieldBuilder(name)).extend(values)
 
     def columns(self) -> Iterator[tuple[str, bytes]]:
-        """Names and payloads of the columns, by name."""
+        """Yield names and payloads of the columns, sorted by name."""
         for name, builder in sorted((self._builders or {}).items()):
             yield FIELD_PREFIX + name, builder.to_bytes()
 
 
 def _kind_of(value: object) -> type[Any] | None:
-    """What kind a value is of: NumPy's numbers are taken as what they stand for."""
+    """The kind of a value, None if it is no scalar. NumPy scalars count as Python ones."""
     if isinstance(value, bool | np.bool_):
         return bool
     if isinstance(value, int | np.integer):
@@ -124,7 +141,7 @@ def _kind_of(value: object) -> type[Any] | None:
 
 
 def _joint(before: type[Any] | None, kind: type[Any], value: Scalar, numbers: "array[Any]") -> type[Any]:
-    """The narrowest kind for the values so far and this one."""
+    """The narrowest kind that holds the values so far and this one."""
     if before is None or before is kind:
         return kind
     if {before, kind} == {int, float}:

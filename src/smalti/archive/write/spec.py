@@ -1,4 +1,4 @@
-"""What an archive is to hold, known before its first image."""
+"""The specification of an archive to be written."""
 
 import math
 from dataclasses import dataclass, replace
@@ -17,19 +17,18 @@ _BLOCK_PIXEL_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class ArchiveSpec:
-    """What an archive is to hold, known before its first image.
+    """What is known of an archive before its first image.
 
-    image_shape : (H, W, C), C from 1 to 4: the top left of what the network makes of the token grid
+    image_shape : (H, W, C), C from 1 to 4: the top left part of the network's output for a token grid
     token_grid : (h, w) tokens of an image; (1, T) if the decoder is a pyramid
-    codebook_size : K, 2 to 65,536; the codes of all levels if the decoder is a pyramid
-    profile : name of the settings it was made with, for people
+    codebook_size : K, 2 to 65,536; for a pyramid the codes of all levels together
+    profile : the name of the settings it is made with, for people
     block_images : images per token block, the unit of damage and of random access; None for 1,024 (4,096 if the
         decoder is a pyramid, whose blocks are smaller), or as many as have 64 MB of pixels
     class_names : the name of each label 0, 1, ..., or None
     provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
-    max_mse : what the corrections promise of every image (mean squared error of pixels scaled to 0..1), or None
-
-    recovery : how many lost sections are to be recoverable, or None for none
+    max_mse : the error bound that every image keeps (mean squared error of pixels scaled to 0..1), or None
+    recovery : how many lost sections are recoverable, None for none
     dtype : of pixels, "uint8" or "uint16"
 
     Raises UsageError if a number is out of range.
@@ -69,18 +68,18 @@ class ArchiveSpec:
 
     @property
     def tokens(self) -> TokenSpec:
-        """What a decoder is told of it."""
+        """The part that a decoder needs."""
         return TokenSpec(self.image_shape, self.token_grid, self.codebook_size, self.dtype)
 
     @property
     def images_per_block(self) -> int:
-        """`block_images`, or what stands for None."""
+        """`block_images`, or its default."""
         if self.block_images is not None:
             return self.block_images
         return self._within_bytes(_BLOCK_IMAGES)
 
     def with_blocks(self, images: int) -> "ArchiveSpec":
-        """The same spec with at most so many images per block, if it leaves that open."""
+        """The same spec with at most `images` per block, unless it states `block_images`."""
         return self if self.block_images is not None else replace(self, block_images=self._within_bytes(images))
 
     @property
@@ -88,5 +87,5 @@ class ArchiveSpec:
         return (1 if self.dtype == "uint8" else 2) * math.prod(self.image_shape)
 
     def _within_bytes(self, images: int) -> int:
-        """As many images as have 64 MB of pixels, at most `images`."""
+        """The number of images that have 64 MB of pixels, at most `images`."""
         return max(1, min(images, _BLOCK_PIXEL_BYTES // self._image_bytes))

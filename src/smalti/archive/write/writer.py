@@ -1,4 +1,4 @@
-"""Writing an archive: images come in batches of tokens, and the file appears whole at the end, or not at all."""
+"""Writing an archive: tokens are appended in batches, and the file appears whole on commit, or not at all."""
 
 from array import array
 from collections.abc import Sequence
@@ -25,15 +25,15 @@ __all__ = ["ArchiveWriter"]
 
 
 class ArchiveWriter:
-    """Collects tokens, labels and names, and writes the archive on `commit`; leaving without it writes nothing.
+    """Collects tokens, labels and names, and writes the archive on `commit`. Without `commit` nothing is written.
 
     >>> with ArchiveWriter("digits.smalti", spec, network) as writer:
     ...     writer.append(tokens, labels)
     ...     writer.commit()
 
-    network : the decoder with all K codes; codes that no token uses are not stored, unless it is a pyramid
-    prior : made for the network, if it is a pyramid; other tokens have theirs fitted on commit
-    threads : how many may decode pixels on commit, for their checksums; the bytes do not depend on it
+    network : the decoder with all K codes. Codes that no token uses are not stored, unless it is a pyramid
+    prior : for a pyramid, the prior made for it; for other networks None, since the prior is fitted on commit
+    threads : the number of threads that decode pixels on commit, for checksums; the bytes do not depend on it
 
     Raises OutputExistsError at once if the file exists and `overwrite` is not given, OutputError if it cannot be
     written, UsageError if `network` does not fit `spec`.
@@ -55,11 +55,11 @@ class ArchiveWriter:
         self._labels = array("q")  # 8 bytes an image, without an object for each batch
         self._names = TextBuilder("names")
         self._fields = FieldsBuilder()
-        self._has: dict[str, bool] = {}  # whether labels and names are given: the first images decide
+        self._has: dict[str, bool] = {}  # whether there are labels and names: the first images decide
         with writing(self._path):
             self._spool = TokenSpool(self._path, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
-            promised = spec.max_mse is not None
-            self._corrections = ResidualSpool(self._path, spec.image_shape, spec.dtype) if promised else None
+            bounded = spec.max_mse is not None
+            self._residuals = ResidualSpool(self._path, spec.image_shape, spec.dtype) if bounded else None
         self._open = True
 
     def __enter__(self) -> "ArchiveWriter":
@@ -71,11 +71,11 @@ class ArchiveWriter:
         self.close()
 
     def close(self) -> None:
-        """Drop what was collected; does nothing after `commit`."""
+        """Discard what was collected. Does nothing after `commit`."""
         self._open = False
         self._spool.close()
-        if self._corrections is not None:
-            self._corrections.close()
+        if self._residuals is not None:
+            self._residuals.close()
 
     def append(
         self,
@@ -85,16 +85,17 @@ class ArchiveWriter:
         corrections: Residuals | None = None,
         fields: Fields | None = None,
     ) -> None:
-        """Add images: tokens integers [n, h, w], each in [0, K); labels int64 [n] and n names, for all or for none.
+        """Add n images.
 
-        Tokens of a pyramid are [n, 1, T], numbers of codes of all levels or ABSENT.
+        tokens : integers [n, h, w], each in [0, K); for a pyramid [n, 1, T], codes of all levels or ABSENT
+        labels : integers [n]; for all images of the archive or for none
+        names : n strings; for all images or for none
+        corrections : the residuals of these images, from the output of the exact decoder cropped to the images' size;
+            None if no image needs any
+        fields : further columns, by name, n values each; the same names each time
 
-        corrections : of these n images, chosen by `choose_corrections` against what the exact decoder makes of their
-            tokens, cut to the size of the images; None if none of them needs any
-        fields : further columns, by their names n values each; the same names each time
-
-        Raises UsageError if shapes, ranges or the presence of labels and names do not fit what came before; the
-        writer is closed then, since half of a batch may not stay.
+        Raises UsageError if shapes, ranges, or the presence of labels and names do not fit earlier batches. The writer
+        is closed then, since half of a batch may not stay.
         """
         self._require_open()
         try:
@@ -110,10 +111,10 @@ class ArchiveWriter:
         tokens: NDArray[np.integer],
         labels: NDArray[np.integer] | None,
         names: Sequence[str] | None,
-        corrections: Residuals | None,
+        residuals: Residuals | None,
     ) -> None:
         self._check_tokens(tokens)
-        self._check_corrections(corrections, len(tokens))
+        self._check_residuals(residuals, len(tokens))
         count = len(tokens)
         if not count:
             return
@@ -130,11 +131,11 @@ class ArchiveWriter:
             self._names.extend(names)
         with writing(self._path):
             self._spool.append(tokens.reshape(count, -1))
-            if self._corrections is not None:
-                self._corrections.append(corrections or self._no_corrections(count))
+            if self._residuals is not None:
+                self._residuals.append(residuals or self._no_residuals(count))
 
     def commit(self) -> None:
-        """Write the archive. Until this returns, what was at the path before is still there."""
+        """Write the archive. Until this returns, a file that was at the path before is still there."""
         self._require_open()
         if not self._spool.images:
             raise UsageError(f"{self._path}: there are no images to write")
@@ -152,23 +153,23 @@ class ArchiveWriter:
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [{expected}]")
         self._model.check(tokens.reshape(len(tokens), tokens.shape[1] * tokens.shape[2]))
 
-    def _check_corrections(self, corrections: Residuals | None, images: int) -> None:
-        if corrections is None:
+    def _check_residuals(self, residuals: Residuals | None, images: int) -> None:
+        if residuals is None:
             return
-        if self._corrections is None:
+        if self._residuals is None:
             raise UsageError("corrections without a promise: give max_mse in the spec")
-        if corrections.symbols.dtype != self._spec.dtype:
-            raise UsageError(f"corrections of {corrections.symbols.dtype} for pixels of {self._spec.dtype}")
-        if len(corrections.modes) != images or corrections.symbols.shape[1:] != self._spec.image_shape:
+        if residuals.symbols.dtype != self._spec.dtype:
+            raise UsageError(f"corrections of {residuals.symbols.dtype} for pixels of {self._spec.dtype}")
+        if len(residuals.modes) != images or residuals.symbols.shape[1:] != self._spec.image_shape:
             raise UsageError(
-                f"corrections of {len(corrections.modes)} images {list(corrections.symbols.shape[1:])} for {images} "
+                f"corrections of {len(residuals.modes)} images {list(residuals.symbols.shape[1:])} for {images} "
                 f"images {list(self._spec.image_shape)}"
             )
 
-    def _no_corrections(self, images: int) -> Residuals:
+    def _no_residuals(self, images: int) -> Residuals:
         return Residuals.none(images, self._spec.image_shape, self._spec.dtype)
 
     def _collected(self) -> Collected:
         labels = np.frombuffer(self._labels, np.int64) if self._has["labels"] else None
         names = self._names if self._has["names"] else None
-        return Collected(self._spec, self._model, self._spool, self._corrections, labels, names, self._fields)
+        return Collected(self._spec, self._model, self._spool, self._residuals, labels, names, self._fields)

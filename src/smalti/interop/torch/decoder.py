@@ -97,7 +97,7 @@ def _common_model(archive: Archive | Collection) -> ImageModel:
     shared = first.model.sharing()
     for member in (members[number] for number in range(len(members))):
         header = member.sections.header
-        if header.has_corrections:
+        if header.has_residuals:
             raise UsageError(
                 f"{member.path}: residuals keep its error bound, and tokens alone do not hold them; read images, with "
                 "tokens=False"
