@@ -141,7 +141,7 @@ def _whole(root: Path, images: int, handler: type[RangeHandler]) -> Iterator[Mad
 @contextmanager
 def _http_none(root: Path) -> Iterator[Made]:
     with served(root) as address:
-        yield Made(f"{address}none.npy", error="")
+        yield Made(f"{address}none.npy", error="no such file")
 
 
 @contextmanager

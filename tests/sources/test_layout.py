@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from smalti.errors import SourceError, UsageError
-from smalti.sources.arrays.layout import ArrayFacts, find_parts, split_selector
+from smalti.sources.arrays.layout import ArrayFacts, find_parts
+from smalti.sources.spec import split_selector
 
 
 def facts(*shape: int, dtype: str = "u1") -> ArrayFacts:

@@ -34,7 +34,7 @@ __all__ = ["PNG", "png_bytes"]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS_OF = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type; 3 is a palette
 _ORIENTATION = 0x0112
-_PIECE_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 # Chunks that change nothing of shape and values as they are read here.
 _PLAIN = frozenset(
     {b"IDAT", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"hIST", b"PLTE"}
@@ -108,7 +108,7 @@ def _orientation_behind(file: BinaryIO, first_data: int) -> int | None:
 
     first_data : where the data of the first IDAT chunk begin
     """
-    place = file.tell()
+    position = file.tell()
     try:
         file.seek(first_data - 8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
@@ -120,7 +120,7 @@ def _orientation_behind(file: BinaryIO, first_data: int) -> int | None:
                 return found if isinstance(found, int) else None
             file.seek(size + 4, 1)
     finally:
-        file.seek(place)
+        file.seek(position)
     return None
 
 
@@ -140,8 +140,8 @@ def _has_damaged_pixels(file: BinaryIO) -> bool:
                 file.seek(left + 4, 1)
                 continue
             crc = zlib.crc32(b"IDAT")
-            while left and (piece := file.read(min(left, _PIECE_BYTES))):
-                crc, left = zlib.crc32(piece, crc), left - len(piece)
+            while left and (block := file.read(min(left, _BLOCK_BYTES))):
+                crc, left = zlib.crc32(block, crc), left - len(block)
             if left:
                 return False  # cut off, as Pillow tells
             if file.read(4) != crc.to_bytes(4):

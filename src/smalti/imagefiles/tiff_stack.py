@@ -19,7 +19,7 @@ _KIND, _WIDTH, _HEIGHT, _COMPRESSION, _DESCRIPTION = 254, 256, 257, 259, 270
 _SAMPLES, _STRIP_BYTES, _TILE_BYTES, _CHILDREN, _DEPTH = 277, 279, 325, 330, 32997
 _EXIF, _GPS = 34665, 34853
 _REDUCED = 1  # the bit of the kind of a page that is a smaller copy of another one
-_MOST_CHILDREN = 64
+_MAX_CHILDREN = 64
 _ONLY_ONE = "only single images are read"
 
 
@@ -104,7 +104,7 @@ def _children(
     """The directories below a page that hold images."""
     offsets = tags.get(_CHILDREN, ())
     children = []
-    for offset in (offsets if isinstance(offsets, tuple) else (offsets,))[:_MOST_CHILDREN]:
+    for offset in (offsets if isinstance(offsets, tuple) else (offsets,))[:_MAX_CHILDREN]:
         file.seek(0)
         head = file.read(16)
         child = TiffImagePlugin.ImageFileDirectory_v2(head if head[2] == ord("+") else head[:8])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from smalti.errors import SmaltiError
 from smalti.images.batch import NO_LABEL, ImageBatch, OutputSpec, Pixels
 from smalti.images.vocabulary import FILE_NAME
-from smalti.sources.arrays.idx import idx_header, labels_beside
+from smalti.sources.arrays.idx import idx_header, label_paths_of
 from smalti.sources.folder.sidecar import (
     check_field_names,
     class_names_bytes,
@@ -37,12 +37,12 @@ __all__ = ["IdxWriter", "NpyWriter", "OneFileWriter", "one_file"]
 class OneFileWriter(ABC):
     """A header, then pixels of one shape; labels are kept until the end, names and fields written as they come."""
 
-    def __init__(self, file: BinaryIO, out: Path, coming: OutputSpec, open_beside: Callable[[Path], BinaryIO]) -> None:
+    def __init__(self, file: BinaryIO, out: Path, spec: OutputSpec, open_sidecar: Callable[[Path], BinaryIO]) -> None:
         self._file = file
-        self._open_beside = open_beside
+        self._open_sidecar = open_sidecar
         self._rows: BinaryIO | None = None
         self._out = out
-        self._coming = coming
+        self._spec = spec
         self._written = 0
         self._labels: list[NDArray[np.int64]] = []
         with writing(out):
@@ -50,9 +50,9 @@ class OneFileWriter(ABC):
 
     def write(self, batch: ImageBatch) -> None:
         """Append the images of a batch."""
-        if batch.pixels.shape[1:] != self._coming.image_shape or batch.pixels.dtype != self._coming.dtype:
+        if batch.pixels.shape[1:] != self._spec.image_shape or batch.pixels.dtype != self._spec.dtype:
             found = f"{batch.pixels.dtype} {batch.pixels.shape[1:]}"
-            raise ValueError(f"images of {found} for an output of {self._coming.dtype} {self._coming.image_shape}")
+            raise ValueError(f"images of {found} for an output of {self._spec.dtype} {self._spec.image_shape}")
         has_rows = batch.names is not None or bool(batch.fields) or self._rows is not None
         with writing(self._out):
             self._append(batch.pixels)
@@ -73,10 +73,10 @@ class OneFileWriter(ABC):
         labels = np.concatenate(self._labels) if self._labels else None
         if labels is not None:
             path = self.label_paths(self._out)[0]
-            beside.append(self._write_beside(path, self._label_bytes(labels, path)))
-        if self._coming.class_names is not None:
+            beside.append(self._write_sidecar(path, self._label_bytes(labels, path)))
+        if self._spec.class_names is not None:
             path = self._out.with_name(class_names_name(self._out.name))
-            beside.append(self._write_beside(path, class_names_bytes(self._coming.class_names)))
+            beside.append(self._write_sidecar(path, class_names_bytes(self._spec.class_names)))
         return beside
 
     def _write_rows(self, batch: ImageBatch) -> None:
@@ -84,7 +84,7 @@ class OneFileWriter(ABC):
         if batch.names is not None:
             check_field_names(batch.fields, FILE_NAME)
         if self._rows is None:
-            self._rows = self._open_beside(path)
+            self._rows = self._open_sidecar(path)
             with writing(path):
                 self._rows.write(json_line({}) * self._written)  # of images before, without names and fields
         with writing(path):
@@ -92,8 +92,8 @@ class OneFileWriter(ABC):
                 named = {} if batch.names is None else {FILE_NAME: batch.names[position]}
                 self._rows.write(json_line(named | row))
 
-    def _write_beside(self, path: Path, data: bytes) -> Path:
-        file = self._open_beside(path)
+    def _write_sidecar(self, path: Path, data: bytes) -> Path:
+        file = self._open_sidecar(path)
         with writing(path):
             file.write(data)
         return path
@@ -121,7 +121,7 @@ class OneFileWriter(ABC):
 
 
 @contextmanager
-def one_file(kind: type[OneFileWriter], out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[OneFileWriter]:
+def one_file(kind: type[OneFileWriter], out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[OneFileWriter]:
     """A writer of `kind`, whose file and the files beside it are in place at the end, the file of pixels last.
 
     Files beside `out` are refused as `out` is, and old ones that are not replaced are removed: images without labels
@@ -138,9 +138,7 @@ def one_file(kind: type[OneFileWriter], out: Path, coming: OutputSpec, overwrite
     try:
         with atomic_file(out, overwrite=overwrite) as file:
             with ExitStack() as files:
-                writer = kind(
-                    file, out, coming, lambda path: files.enter_context(atomic_file(path, overwrite=overwrite))
-                )
+                writer = kind(file, out, spec, lambda path: files.enter_context(atomic_file(path, overwrite=overwrite)))
                 yield writer
                 written = writer.finish()
             placed += [path for path in written if path not in old]
@@ -154,9 +152,6 @@ def one_file(kind: type[OneFileWriter], out: Path, coming: OutputSpec, overwrite
         raise
 
 
-# was sibling import
-
-
 class NpyWriter(OneFileWriter):
     """uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; 16 bits are little-endian."""
 
@@ -166,17 +161,17 @@ class NpyWriter(OneFileWriter):
         return [out.with_suffix(".labels.npy")]
 
     def _begin(self) -> None:
-        self._file.write(self._header(self._coming.images))
+        self._file.write(self._header(self._spec.images))
 
     def _append(self, pixels: Pixels) -> None:
         self._file.write(np.ascontiguousarray(pixels, self._stored_dtype).data)
 
     def _end(self) -> None:
-        if self._written == self._coming.images:
+        if self._written == self._spec.images:
             return
         header = self._header(self._written)
-        if len(header) != len(self._header(self._coming.images)):
-            raise SmaltiError(f"{self._out}: {self._written} images came, {self._coming.images} were announced")
+        if len(header) != len(self._header(self._spec.images)):
+            raise SmaltiError(f"{self._out}: {self._written} images came, {self._spec.images} were announced")
         self._file.seek(0)
         self._file.write(header)
 
@@ -187,10 +182,10 @@ class NpyWriter(OneFileWriter):
 
     @property
     def _stored_dtype(self) -> "np.dtype[np.unsignedinteger]":
-        return self._coming.dtype.newbyteorder("<")
+        return self._spec.dtype.newbyteorder("<")
 
     def _header(self, images: int) -> bytes:
-        image_shape = self._coming.image_shape
+        image_shape = self._spec.image_shape
         assert image_shape is not None
         shape = image_shape[:2] if image_shape[2] == 1 else image_shape
         buffer = io.BytesIO()
@@ -199,21 +194,18 @@ class NpyWriter(OneFileWriter):
         return buffer.getvalue()
 
 
-# was sibling import
-
-
 class IdxWriter(OneFileWriter):
     """uint8 [N, H, W], packed by gzip without a time stamp if the name ends with .gz."""
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:
-        """As `labels_beside`."""
-        return labels_beside(out)
+        """As `label_paths_of`."""
+        return label_paths_of(out)
 
     def _begin(self) -> None:
         packed = self._out.name.endswith(".gz")
         self._stream = cast(BinaryIO, gzip.GzipFile("", "wb", 6, self._file, mtime=0)) if packed else self._file
-        self._stream.write(self._header(self._coming.images))
+        self._stream.write(self._header(self._spec.images))
 
     def _append(self, pixels: Pixels) -> None:
         self._stream.write(np.ascontiguousarray(pixels).data)
@@ -221,11 +213,11 @@ class IdxWriter(OneFileWriter):
     def _end(self) -> None:
         if self._stream is not self._file:
             self._stream.close()
-        if self._written == self._coming.images:
+        if self._written == self._spec.images:
             return
         if self._stream is not self._file:
             raise SmaltiError(
-                f"{self._out}: {self._written} images came, {self._coming.images} were announced, which .gz cannot "
+                f"{self._out}: {self._written} images came, {self._spec.images} were announced, which .gz cannot "
                 "take back; write without .gz"
             )
         self._file.seek(0)
@@ -238,6 +230,6 @@ class IdxWriter(OneFileWriter):
         return gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data
 
     def _header(self, images: int) -> bytes:
-        image_shape = self._coming.image_shape
+        image_shape = self._spec.image_shape
         assert image_shape is not None
         return idx_header((images, *image_shape[:2]))

@@ -42,11 +42,11 @@ _INT64 = range(-(1 << 63), 1 << 63)
 _log = logging.getLogger("smalti")
 
 
-def check_depth(image_shape: tuple[int, int, int], dtype: np.dtype[Any], shown: str) -> None:
+def check_depth(image_shape: tuple[int, int, int], dtype: np.dtype[Any], where: str) -> None:
     """Raise SmaltiError for images of 16 bits and several channels, which `datasets` would cut to 8 bits unasked."""
     if dtype == np.uint16 and image_shape[2] > 1:
         raise SmaltiError(
-            f"{shown}: images of 16 bits and {image_shape[2]} channels are cut to 8 bits by Hugging Face datasets; "
+            f"{where}: images of 16 bits and {image_shape[2]} channels are cut to 8 bits by Hugging Face datasets; "
             "write a folder, .tar or .npy"
         )
 
@@ -181,9 +181,6 @@ def _are_classes(labels: NDArray[np.int64], names: tuple[str, ...]) -> bool:
     return inside and len(set(names)) == len(names)
 
 
-# was sibling import
-
-
 _GROUP_BYTES = 16 << 20
 _GROUP_ROWS = 10_000
 
@@ -263,16 +260,16 @@ class ParquetWriter:
 
 
 @contextmanager
-def parquet_file(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[ParquetWriter]:
+def parquet_file(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[ParquetWriter]:
     """A writer of a Parquet file that is in place at the end of the `with` block, if nothing was raised.
 
     Raises MissingDependencyError without pyarrow, SmaltiError for images of 16 bits and several channels,
     OutputExistsError, OutputError.
     """
     pyarrow_for(str(out))
-    if coming.image_shape is not None:
-        check_depth(coming.image_shape, coming.dtype, str(out))
+    if spec.image_shape is not None:
+        check_depth(spec.image_shape, spec.dtype, str(out))
     with atomic_file(out, overwrite=overwrite) as file:
-        writer = ParquetWriter(file, out, coming.class_names)
+        writer = ParquetWriter(file, out, spec.class_names)
         yield writer
         writer.finish()

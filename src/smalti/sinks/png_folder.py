@@ -121,9 +121,6 @@ class FolderMetadata:
             (self._folder / CLASS_NAMES_FILE).write_bytes(class_names_bytes(self._class_names))
 
 
-# was sibling import
-
-
 _SPARE_NAMES = 100  # each is tried in turn, so many images of one name would take for ever
 
 
@@ -134,14 +131,14 @@ class PngFolderWriter:
         of images without names
     """
 
-    def __init__(self, folder: Path, shown: Path, coming: OutputSpec) -> None:
+    def __init__(self, folder: Path, shown: Path, spec: OutputSpec) -> None:
         self._folder = folder
         self._shown = shown  # the place that messages name: where the files will be
-        self._images = coming.images
-        self._class_names = coming.class_names
+        self._images = spec.images
+        self._class_names = spec.class_names
         self._written = 0
         self._made: set[Path] = set()
-        self._metadata = FolderMetadata(folder, shown, coming.class_names)
+        self._metadata = FolderMetadata(folder, shown, spec.class_names)
 
     def write(self, batch: ImageBatch) -> None:
         """Write the images of a batch. SmaltiError if a name is unsafe or the system refuses to write."""
@@ -197,7 +194,7 @@ class PngFolderWriter:
 
 
 @contextmanager
-def png_folder(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[PngFolderWriter]:
+def png_folder(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[PngFolderWriter]:
     """A writer of PNG files whose folder takes its place at the end of the `with` block, if nothing was raised.
 
     A new folder appears whole. An existing empty one is filled, or stays empty. With `overwrite`, files of an
@@ -209,7 +206,7 @@ def png_folder(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[PngFo
     with writing(out):
         stage.mkdir()
     try:
-        with closing(PngFolderWriter(stage, out, coming)) as writer:
+        with closing(PngFolderWriter(stage, out, spec)) as writer:
             yield writer
             writer.finish()
         with writing(out):

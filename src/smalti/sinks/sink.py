@@ -31,38 +31,38 @@ class ImageWriter(Protocol):
 # Each opener imports its own module, so that an output needs what it is made of and no more.
 
 
-def _npy(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _npy(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.array_files import NpyWriter, one_file  # noqa: PLC0415
 
-    return one_file(NpyWriter, out, coming, overwrite)
+    return one_file(NpyWriter, out, spec, overwrite)
 
 
-def _idx(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _idx(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.array_files import IdxWriter, one_file  # noqa: PLC0415
 
-    return one_file(IdxWriter, out, coming, overwrite)
+    return one_file(IdxWriter, out, spec, overwrite)
 
 
-def _tar(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _tar(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.tar_file import tar_file  # noqa: PLC0415
 
-    return tar_file(out, coming, overwrite)
+    return tar_file(out, spec, overwrite)
 
 
-def _parquet(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _parquet(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.parquet_file import parquet_file  # noqa: PLC0415
 
-    return parquet_file(out, coming, overwrite)
+    return parquet_file(out, spec, overwrite)
 
 
-def _folder(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _folder(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.png_folder import png_folder  # noqa: PLC0415
 
-    return png_folder(out, coming, overwrite)
+    return png_folder(out, spec, overwrite)
 
 
 @dataclass(frozen=True)
-class _WayOut:
+class _OutputKind:
     """A kind of output: which file names mean it, what opens it, which images it cannot hold.
 
     makes_names : whether images without names get some, because each is a file of its own
@@ -75,13 +75,13 @@ class _WayOut:
     makes_names: bool = False
 
 
-_WAYS = (
-    _WayOut(lambda name: name.endswith(".npy"), _npy, one_shape=True),
-    _WayOut(is_idx_name, _idx, one_shape=True, grey_bytes=True),
-    _WayOut(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
-    _WayOut(lambda name: name.lower().endswith(".parquet"), _parquet),
+_OUTPUT_KINDS = (
+    _OutputKind(lambda name: name.endswith(".npy"), _npy, one_shape=True),
+    _OutputKind(is_idx_name, _idx, one_shape=True, grey_bytes=True),
+    _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
+    _OutputKind(lambda name: name.lower().endswith(".parquet"), _parquet),
 )
-_FOLDER = _WayOut(lambda name: True, _folder, makes_names=True)  # all other names
+_FOLDER = _OutputKind(lambda name: True, _folder, makes_names=True)  # all other names
 
 
 @contextmanager
@@ -110,8 +110,8 @@ def open_image_writer(
     pyarrow, SmaltiError if the system refuses to write or something of the images cannot be kept in this output.
     """
     check_output_name(out, image_shape, dtype)
-    coming = OutputSpec(images, image_shape, dtype, None if class_names is None else tuple(class_names))
-    with _way_out(out).open(out, coming, overwrite) as writer:
+    spec = OutputSpec(images, image_shape, dtype, None if class_names is None else tuple(class_names))
+    with _output_kind(out).open(out, spec, overwrite) as writer:
         yield writer
 
 
@@ -121,20 +121,20 @@ def check_output_name(
     dtype: PixelDtype = UINT8,
 ) -> None:
     """Raise UsageError unless `out` is a name that such images (see `open_image_writer`) can be written to."""
-    way = _way_out(out)
-    if way is _FOLDER and out.suffix and not out.is_dir() and _is_foreign(out.suffix.lower()):
+    kind = _output_kind(out)
+    if kind is _FOLDER and out.suffix and not out.is_dir() and _is_foreign(out.suffix.lower()):
         raise UsageError(f"{out}: {out.suffix} cannot be written; give {_KINDS}")
-    if way.one_shape and image_shape is None:
+    if kind.one_shape and image_shape is None:
         raise UsageError(f"{out}: holds images of one shape, these have several; write a folder, .tar or .parquet")
-    if way.grey_bytes and image_shape is not None and image_shape[2] != 1:
+    if kind.grey_bytes and image_shape is not None and image_shape[2] != 1:
         raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
-    if way.grey_bytes and dtype != UINT8:
+    if kind.grey_bytes and dtype != UINT8:
         raise UsageError(f"{out}: IDX holds images of 8 bits, these have 16; write .npy or PNG")
 
 
 def makes_names(out: Path) -> bool:
     """Whether images without names get some in an output of this name; else their number is their place in it."""
-    return _way_out(out).makes_names
+    return _output_kind(out).makes_names
 
 
 def _is_foreign(suffix: str) -> bool:
@@ -144,5 +144,5 @@ def _is_foreign(suffix: str) -> bool:
     return suffix in _FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES
 
 
-def _way_out(out: Path) -> _WayOut:
-    return next((way for way in _WAYS if way.is_meant(out.name)), _FOLDER)
+def _output_kind(out: Path) -> _OutputKind:
+    return next((kind for kind in _OUTPUT_KINDS if kind.is_meant(out.name)), _FOLDER)

@@ -34,15 +34,15 @@ class TarWriter:
     key (it is not KEY.png) is kept in the fields, as `__name__`.
     """
 
-    def __init__(self, stream: BinaryIO, out: Path, coming: OutputSpec) -> None:
+    def __init__(self, stream: BinaryIO, out: Path, spec: OutputSpec) -> None:
         self._stream = stream
         self._out = out
-        self._images = coming.images
+        self._images = spec.images
         self._written = 0
         self._keys: set[str] = set()
         self._bytes = 0
-        if coming.class_names is not None:
-            self._add(CLASS_NAMES_MEMBER, class_names_bytes(coming.class_names))
+        if spec.class_names is not None:
+            self._add(CLASS_NAMES_MEMBER, class_names_bytes(spec.class_names))
 
     def write(self, batch: ImageBatch) -> None:
         """Write the images of a batch. SmaltiError if the system refuses to write."""
@@ -98,14 +98,14 @@ def key_of(name: str) -> str | None:
 
 
 @contextmanager
-def tar_file(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[TarWriter]:
+def tar_file(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[TarWriter]:
     """A writer whose TAR file is in place at the end of the `with` block; its suffix says how it is packed.
 
     Raises MissingDependencyError for .tar.zst without zstandard, and what `atomic_file` raises.
     """
     with atomic_file(out, overwrite=overwrite) as file:
         stream = _packing(file, out.name.lower())
-        writer = TarWriter(stream, out, coming)
+        writer = TarWriter(stream, out, spec)
         yield writer
         writer.finish()
         if stream is not file:

@@ -21,15 +21,15 @@ from smalti.storage.location import Location, options_of, redacted
 __all__ = ["ArchiveSource", "archive_sources"]
 
 
-def archive_sources(place: Location) -> list["ArchiveSource"]:
+def archive_sources(location: Location) -> list["ArchiveSource"]:
     """The images of a `.smalti` file, a local path or a URL. Errors are those of `smalti.open`.
 
     A collection of several shapes is a source for each run of members of one shape, in order.
     """
-    opened = open_images(place, storage_options=options_of(place))
+    opened = open_images(location, storage_options=options_of(location))
     if isinstance(opened, Archive) or len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1:
-        return [ArchiveSource(opened, redacted(place))]
-    return [ArchiveSource(opened.members[number], redacted(place)) for number in range(len(opened.members))]
+        return [ArchiveSource(opened, redacted(location))]
+    return [ArchiveSource(opened.members[number], redacted(location)) for number in range(len(opened.members))]
 
 
 class ArchiveSource:

@@ -22,7 +22,7 @@ from smalti.sources.arrays.layout import ArrayFacts, ImagePart, find_parts
 __all__ = ["ArrayContainer", "chunk_spans", "container_sources"]
 
 _CHUNKS_BYTES = 256 << 20  # read at once so that no chunk is unpacked twice; above, in pieces
-_MOST_LABELS = 1024  # of one image, as columns
+_MAX_LABELS = 1024  # of one image, as columns
 _TEXT_BYTES = 4096  # of one value of a column of strings of fixed length
 
 _log = logging.getLogger("smalti")
@@ -100,7 +100,7 @@ def _beside(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: I
         _log.warning(words, f"{container.description}::{part.images}", found.images, shown)
     for name, key in part.beside.items():
         where, facts, columns = f"{container.description}::{key}", arrays[key], _values_of_each(arrays[key])
-        several_labels = name.lower() in LABEL_NAMES and len(facts.shape) == 2 and columns <= _MOST_LABELS
+        several_labels = name.lower() in LABEL_NAMES and len(facts.shape) == 2 and columns <= _MAX_LABELS
         if not _is_scalar(facts.dtype) or not (columns == 1 or several_labels):
             _log.warning("%s: %s %s is no column of images; left out", where, facts.dtype, list(facts.shape))
             continue

@@ -21,13 +21,13 @@ from smalti.storage.location import Location, is_url, open_binary, redacted
 
 __all__ = ["Hdf5File", "hdf5_sources"]
 
-_MOST_OBJECTS = 10_000
+_MAX_OBJECTS = 10_000
 _OPAQUE = np.dtype("V1")  # stands for what no column can hold
 
 
-def hdf5_sources(place: Location, key: str | None = None) -> list[ImageSource]:
+def hdf5_sources(location: Location, key: str | None = None) -> list[ImageSource]:
     """The images of an HDF5 file, one source for each shape and dtype; see `container_sources`."""
-    container = Hdf5File(place)
+    container = Hdf5File(location)
     container.refuse_foreign(key)
     return container_sources(container, key)
 
@@ -35,9 +35,9 @@ def hdf5_sources(place: Location, key: str | None = None) -> list[ImageSource]:
 class Hdf5File:
     """The datasets of an HDF5 file. SourceError if it is none or cannot be read; opened anew for each pass."""
 
-    def __init__(self, place: Location) -> None:
-        self.description = redacted(place)
-        self._place = place
+    def __init__(self, location: Location) -> None:
+        self.description = redacted(location)
+        self._location = location
         self._arrays: dict[str, ArrayFacts] = {}
         self._class_names: dict[str, Mapping[int, str]] = {}
         self._foreign: dict[str, str] = {}  # what leads to other files
@@ -76,10 +76,10 @@ class Hdf5File:
             import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
         except ImportError as error:
             raise MissingDependencyError.of("an HDF5 file", "h5py", "hdf5") from error
-        remote = open_binary(self._place) if is_url(self._place) else None
+        remote = open_binary(self._location) if is_url(self._location) else None
         try:
             # Locks are of no use to who only reads, and many network file systems have none.
-            with h5py.File(remote or Path(self._place), "r", locking=None if remote else "best-effort") as file:
+            with h5py.File(remote or Path(self._location), "r", locking=None if remote else "best-effort") as file:
                 atexit.register(file.close)  # HDF5 crashes if it outlives the Python file that it reads from
                 try:
                     yield file
@@ -108,8 +108,8 @@ class Hdf5File:
             if _address(found) in seen:
                 continue
             seen.add(_address(found))
-            if len(seen) > _MOST_OBJECTS:
-                raise SourceError(f"{self.description}: holds more than {_MOST_OBJECTS} objects; store one array")
+            if len(seen) > _MAX_OBJECTS:
+                raise SourceError(f"{self.description}: holds more than {_MAX_OBJECTS} objects; store one array")
             if isinstance(found, h5py.Group):
                 self._survey(found, f"{path}/", seen)
             elif isinstance(found, h5py.Dataset) and found.shape is not None:

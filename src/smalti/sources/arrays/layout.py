@@ -13,7 +13,7 @@ from smalti.errors import SourceError, UsageError
 from smalti.images.vocabulary import LABEL_NAMES, SPLIT_NAMES, SPLIT_ORDER, first_known, split_part
 from smalti.sources.arrays.array_source import pixel_dtype
 
-__all__ = ["ArrayFacts", "ImagePart", "find_parts", "split_selector"]
+__all__ = ["ArrayFacts", "ImagePart", "find_parts"]
 
 _SPLIT_FIRST = re.compile(rf"({'|'.join(SPLIT_NAMES)})[_/](.+)", re.IGNORECASE)
 _SPLIT_LAST = re.compile(rf"(.+)_({'|'.join(SPLIT_NAMES)})", re.IGNORECASE)
@@ -42,17 +42,6 @@ class ImagePart:
     beside: Mapping[str, str]
     split: str | None = None
     other_lengths: tuple[str, ...] = ()
-
-
-def split_selector(spec: str) -> tuple[str, str | None]:
-    """Split `tiles.h5::/train/images` into the place and the key of the array in it, None if no key is given.
-
-    A `::` before a further URL (`zip://a.npy::s3://bucket/a.zip`) is one of fsspec's chains and no selector.
-    """
-    place, mark, key = spec.rpartition("::")
-    if not mark or not place or "://" in key:
-        return spec, None
-    return place, key.strip("/")
 
 
 def find_parts(arrays: Mapping[str, ArrayFacts], key: str | None, where: str) -> tuple[ImagePart, ...]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.columns import check_labels
 from smalti.sources.arrays.array_source import RowsSource
-from smalti.sources.folder.metadata import columns_beside
+from smalti.sources.folder.metadata import sidecar_columns
 from smalti.storage.location import Location, beside, is_url, kind_of, name_of, open_binary, redacted, size_bytes
 
 __all__ = ["NpyRows", "NpySource"]
@@ -29,20 +29,20 @@ _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, struct.error)
 
 
 class NpySource(RowsSource):
-    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there, and what `columns_beside` finds.
+    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there, and what `sidecar_columns` finds.
 
     Raises SourceError if the file is none, is truncated, or holds no images.
     """
 
-    def __init__(self, place: Location) -> None:
-        rows = _rows_of(place)
-        neighbour = beside(place, name_of(place)[: -len(".npy")] + ".labels.npy")
+    def __init__(self, location: Location) -> None:
+        rows = _rows_of(location)
+        neighbour = beside(location, name_of(location)[: -len(".npy")] + ".labels.npy")
         images = rows.shape[0] if rows.shape else 0
         labels = None
         if kind_of(neighbour) == "file":
             stored = _rows_of(neighbour).whole()
             labels = check_labels(stored[:, 0] if stored.shape == (images, 1) else stored, images, redacted(neighbour))
-        super().__init__(redacted(place), rows, columns_beside(place, images, labels))
+        super().__init__(redacted(location), rows, sidecar_columns(location, images, labels))
 
 
 class NpyRows:
@@ -178,9 +178,9 @@ class _Counted:
         return data
 
 
-def _rows_of(place: Location) -> NpyRows:
-    path = None if is_url(place) else Path(place)
-    return NpyRows(lambda: open_binary(place), size_bytes(place), redacted(place), path)
+def _rows_of(location: Location) -> NpyRows:
+    path = None if is_url(location) else Path(location)
+    return NpyRows(lambda: open_binary(location), size_bytes(location), redacted(location), path)
 
 
 def _state(file: BinaryIO) -> tuple[int, int] | None:

@@ -26,25 +26,25 @@ __all__ = ["NpzFile", "npz_sources"]
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, in front of a member's data
 _SKIP_BYTES = 1 << 20
-_MOST_MEMBERS = 1000  # each is opened for its header
+_MAX_MEMBERS = 1000  # each is opened for its header
 _UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError, struct.error, NotImplementedError)
 
 
-def npz_sources(place: Location, key: str | None = None) -> list[ImageSource]:
+def npz_sources(location: Location, key: str | None = None) -> list[ImageSource]:
     """The images of an `.npz` file, one source for each shape and dtype; see `container_sources`."""
-    return container_sources(NpzFile(place), key)
+    return container_sources(NpzFile(location), key)
 
 
 class NpzFile:
     """The arrays of an `.npz` file. SourceError if it is none, is damaged, or holds Python objects."""
 
-    def __init__(self, place: Location) -> None:
-        self.description = redacted(place)
-        self._place = place
-        with self._reading(), open_binary(place) as file, zipfile.ZipFile(file) as packed:
+    def __init__(self, location: Location) -> None:
+        self.description = redacted(location)
+        self._location = location
+        with self._reading(), open_binary(location) as file, zipfile.ZipFile(file) as packed:
             members = packed.infolist()
         self._members = {info.filename.removesuffix(".npy"): info for info in members if not info.is_dir()}
-        if len(self._members) > _MOST_MEMBERS:
+        if len(self._members) > _MAX_MEMBERS:
             advice = "save the images as one array [N, H, W] or [N, H, W, C]"
             raise SourceError(f"{self.description}: holds {len(self._members)} arrays; {advice}")
         self._rows: dict[str, NpyRows] = {}
@@ -72,7 +72,7 @@ class NpzFile:
 
     def _opened(self, info: zipfile.ZipInfo) -> BinaryIO:
         with self._reading():
-            return cast(BinaryIO, _Member(self._place, info))
+            return cast(BinaryIO, _Member(self._location, info))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -92,10 +92,10 @@ class _Member(io.RawIOBase):
     seeks to, and so not verified.
     """
 
-    def __init__(self, place: Location, info: zipfile.ZipInfo) -> None:
+    def __init__(self, location: Location, info: zipfile.ZipInfo) -> None:
         super().__init__()
         self._info = info
-        self._file = open_binary(place)
+        self._file = open_binary(location)
         self._zip: zipfile.ZipFile | None = None
         try:
             self._zip = zipfile.ZipFile(self._file)

@@ -26,26 +26,26 @@ from smalti.storage.location import Location, below, is_url, kind_of, options_of
 __all__ = ["ZarrStore", "is_zarr_folder", "zarr_sources"]
 
 _ROOT_FILES = ("zarr.json", ".zgroup", ".zarray")
-_MOST_MEMBERS = 10_000
+_MAX_MEMBERS = 10_000
 _OPAQUE = np.dtype("V1")  # stands for what no column can hold
 
 
-def is_zarr_folder(place: Location) -> bool:
+def is_zarr_folder(location: Location) -> bool:
     """Whether a folder is a Zarr store."""
-    return any(kind_of(below(place, name)) == "file" for name in _ROOT_FILES)
+    return any(kind_of(below(location, name)) == "file" for name in _ROOT_FILES)
 
 
-def zarr_sources(place: Location, key: str | None = None) -> list[ImageSource]:
+def zarr_sources(location: Location, key: str | None = None) -> list[ImageSource]:
     """The images of a Zarr store, one source for each shape and dtype; see `container_sources`."""
-    return container_sources(ZarrStore(place), key)
+    return container_sources(ZarrStore(location), key)
 
 
 class ZarrStore:
     """The arrays of a Zarr store; the array itself has the key "". SourceError if it is none or cannot be read."""
 
-    def __init__(self, place: Location) -> None:
-        self.description = redacted(place)
-        self._place = place
+    def __init__(self, location: Location) -> None:
+        self.description = redacted(location)
+        self._location = location
         self._arrays: dict[str, ArrayFacts] = {}
         with self._opened() as store, _without_warnings():
             for key, array in _all_arrays(store, self.description):
@@ -95,18 +95,18 @@ class ZarrStore:
     def _store(self) -> Any:
         from zarr.storage import FsspecStore, LocalStore, ZipStore  # noqa: PLC0415 (optional)
 
-        if is_url(self._place):
-            url, options = str(self._place), dict(options_of(self._place))
+        if is_url(self._location):
+            url, options = str(self._location), dict(options_of(self._location))
             if url.endswith(".zip"):
                 url, options = f"zip://::{url}", options_behind(url, options)
             return FsspecStore.from_url(url, storage_options=options, read_only=True)
-        path = Path(self._place)
+        path = Path(self._location)
         return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        if is_url(self._place):
-            with reading_remote(str(self._place)):
+        if is_url(self._location):
+            with reading_remote(str(self._location)):
                 yield
             return
         try:
@@ -146,15 +146,15 @@ def _all_arrays(store: Any, where: str) -> list[tuple[str, Any]]:
     node = zarr.open(store=store, mode="r")
     if isinstance(node, zarr.Array):
         return [("", node)]
-    found = islice(node.members(max_depth=None), _MOST_MEMBERS + 1)
+    found = islice(node.members(max_depth=None), _MAX_MEMBERS + 1)
     members = sorted(found, key=lambda member: str(member[0]))
-    if len(members) > _MOST_MEMBERS:
-        raise SourceError(f"{where}: holds more than {_MOST_MEMBERS} arrays and groups; store one of all images")
+    if len(members) > _MAX_MEMBERS:
+        raise SourceError(f"{where}: holds more than {_MAX_MEMBERS} arrays and groups; store one of all images")
     return [(path, member) for path, member in members if isinstance(member, zarr.Array)]
 
 
 def _without_warnings() -> AbstractContextManager[Any]:
-    """Inside, zarr does not warn of dtypes whose place in the format is not settled: they are read all the same."""
+    """Inside, zarr does not warn of dtypes whose location in the format is not settled: they are read all the same."""
     return warnings.catch_warnings(action="ignore")
 
 

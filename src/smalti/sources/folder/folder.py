@@ -104,9 +104,6 @@ def _tables(root: Location, metadata: Sequence[str], skipped: list[SkippedFile])
     return tables
 
 
-# was sibling import
-
-
 class FolderRecords:
     """The image files of a folder at any depth, behind a URL too, in the order of `rows_of_files`.
 
@@ -143,13 +140,13 @@ class FolderRecords:
         """Yield the entries of these numbers; their data are paths or URLs, so nothing is read here."""
         for entry in entries:
             name = self._names[self._rows.files[entry]]
-            place = below(self._root, name)
+            location = below(self._root, name)
             values = self._rows.values(entry)
             yield (
                 entry,
                 Record(
                     _true_name(values, name),
-                    place if is_url(self._root) else Path(place),
+                    location if is_url(self._root) else Path(location),
                     self._label(values, name),
                     self._fields(values, name),
                 ),

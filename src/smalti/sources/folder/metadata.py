@@ -37,12 +37,12 @@ __all__ = [
     "CsvError",
     "MetadataTable",
     "class_names_from",
-    "columns_beside",
     "csv_rows",
     "jsonl_columns",
     "read_class_names",
     "read_metadata",
     "scalars_of",
+    "sidecar_columns",
 ]
 
 
@@ -76,9 +76,9 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split(text: str) -> Iterator[tuple[int, list[str]]]:
-    place, line, row = 0, 0, list[str]()
-    while place < len(text) or row:
-        found = _CELL.match(text, place)
+    position, line, row = 0, 0, list[str]()
+    while position < len(text) or row:
+        found = _CELL.match(text, position)
         if found is None:
             raise CsvError(line + 1, "a quotation mark inside a cell, or one that is never closed")
         quoted, plain, end = found.groups()
@@ -86,7 +86,7 @@ def _split(text: str) -> Iterator[tuple[int, list[str]]]:
         if len(cell) > _MAX_CELL_CHARS:
             raise CsvError(line + 1, f"a cell of more than {_MAX_CELL_CHARS:,} characters")
         row.append(cell)
-        place = found.end()
+        position = found.end()
         line += _lines(quoted or "")
         if end != ",":
             line += 1
@@ -97,9 +97,6 @@ def _split(text: str) -> Iterator[tuple[int, list[str]]]:
 def _lines(text: str) -> int:
     """How many line ends a quoted cell holds."""
     return text.count("\n") + text.count("\r") - text.count("\r\n")
-
-
-# was sibling import
 
 
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, whose zeros are to be kept
@@ -121,23 +118,23 @@ class MetadataTable:
     columns: Mapping[str, Sequence[Scalar | None]]
 
 
-def read_metadata(place: Location) -> MetadataTable | None:
+def read_metadata(location: Location) -> MetadataTable | None:
     """Read a file of rows, of the kind its suffix says; None if it has no column `file_name`, so is of another use.
 
     Raises SourceError, with the line where there are lines, if it cannot be read; MissingDependencyError for Parquet
     without pyarrow.
     """
-    suffix = str(place).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
+    suffix = str(location).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
     reader: Callable[[BinaryIO, str], dict[str, list[Scalar | None]]] = {
         "csv": _csv_columns,
         "jsonl": jsonl_columns,
         "parquet": _parquet_columns,
     }[suffix]
     try:
-        with open_binary(place) as file:
-            columns = reader(file, redacted(place))
+        with open_binary(location) as file:
+            columns = reader(file, redacted(location))
     except OSError as error:
-        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"{redacted(location)}: cannot be read: {error.strerror or error}") from error
     if FILE_NAME not in columns:
         return None
     return MetadataTable([None if file is None else str(file) for file in columns.pop(FILE_NAME)], columns)
@@ -237,7 +234,7 @@ def _parquet_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None
                     columns.setdefault(name, []).extend(table_scalars(column))
                 else:
                     left_out.add(name)
-    _tell_left_out(left_out, where)
+    _warn_of_skipped(left_out, where)
     return columns
 
 
@@ -252,12 +249,12 @@ def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list
             columns.setdefault(name, [None] * (count - 1))
         for name, values in columns.items():
             values.append(kept.get(name))
-    _tell_left_out(left_out, where)
-    _tell_mixed(columns, where)
+    _warn_of_skipped(left_out, where)
+    _warn_of_mixed(columns, where)
     return columns
 
 
-def _tell_mixed(columns: Mapping[str, Sequence[Scalar | None]], where: str) -> None:
+def _warn_of_mixed(columns: Mapping[str, Sequence[Scalar | None]], where: str) -> None:
     """Warn of columns that will be texts, because their values are of kinds that no other column holds."""
     mixed = [name for name, values in columns.items() if len({_kind(value) for value in values} - {None}) > 1]
     if mixed:
@@ -270,7 +267,7 @@ def _kind(value: Scalar | None) -> str | None:
     return "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
 
 
-def _tell_left_out(names: set[str], where: str) -> None:
+def _warn_of_skipped(names: set[str], where: str) -> None:
     if names:
         _log.warning("%s: left out what is no number, text or truth value: %s", where, ", ".join(sorted(names)))
 
@@ -283,28 +280,25 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-# was sibling import
-
-
-def columns_beside(place: Location, images: int, labels: NDArray[np.int64] | None) -> Columns:
+def sidecar_columns(location: Location, images: int, labels: NDArray[np.int64] | None) -> Columns:
     """Labels of a `.npy` or IDX file of so many images, and what else stands beside it, if anything does.
 
     Raises SourceError for a file that cannot be read, or whose rows are not one for each image.
     """
-    metadata, classes = (beside(place, called(name_of(place))) for called in (metadata_name, class_names_name))
+    metadata, classes = (beside(location, called(name_of(location))) for called in (metadata_name, class_names_name))
     fields = _fields(metadata, images) if kind_of(metadata) == "file" else {}
     names = _names(fields.pop(FILE_NAME, None), metadata)
     return Columns(labels, names, fields, read_class_names(classes) if kind_of(classes) == "file" else None)
 
 
-def read_class_names(place: Location) -> tuple[str, ...]:
+def read_class_names(location: Location) -> tuple[str, ...]:
     """The names in a JSON list of strings; SourceError if the file is anything else."""
     try:
-        with open_binary(place) as file:
+        with open_binary(location) as file:
             data = file.read()
     except OSError as error:
-        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
-    return class_names_from(data, redacted(place))
+        raise SourceError(f"{redacted(location)}: cannot be read: {error.strerror or error}") from error
+    return class_names_from(data, redacted(location))
 
 
 def class_names_from(data: bytes, where: str) -> tuple[str, ...]:

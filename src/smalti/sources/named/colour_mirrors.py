@@ -71,8 +71,8 @@ class EmojiNpmMirror:
     def _images(self, packed: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         with tarfile.open(packed) as tar:
             for member in tar:
-                place, _, name = member.name.rpartition("/")
-                file = tar.extractfile(member) if place == self.folder and name.endswith(".png") else None
+                folder, _, name = member.name.rpartition("/")
+                file = tar.extractfile(member) if folder == self.folder and name.endswith(".png") else None
                 if file is not None:
                     yield name, _on_white(file)
 

@@ -170,9 +170,6 @@ class RawFile:
         return found == self.size_bytes and digest.hexdigest() == self.sha256
 
 
-# was sibling import
-
-
 class Mirror(Protocol):
     """A place to fetch raw files from."""
 

@@ -223,9 +223,6 @@ def validation_of(name: str) -> str | None:
     return None
 
 
-# was sibling import
-
-
 _log = logging.getLogger("smalti")
 
 
@@ -251,8 +248,8 @@ def open_named(name: str, report: Callable[[str], None] | None = None) -> ImageS
 def open_set(named: NamedSet, parts: Sequence[SetPart], report: Callable[[str], None]) -> ImageSource:
     """Open parts of a named set, one after the other."""
     folder = os.environ.get("SMALTI_DATA")
-    wanted = [file for part in parts for file in part.files]
-    found = _find_in(Path(folder), named, wanted) if folder else _find_in_cache(named, wanted, report)
+    files = [file for part in parts for file in part.files]
+    found = _find_in(Path(folder), named, files) if folder else _find_in_cache(named, files, report)
     sources = [_open_part(named, part, found) for part in parts]
     return sources[0] if len(sources) == 1 else ChainedSource(named.name, sources)
 
@@ -269,12 +266,12 @@ def _read_names(path: Path) -> tuple[str, ...]:
         return tuple(file.read().decode().splitlines())
 
 
-def _find_in(folder: Path, named: NamedSet, wanted: Sequence[RawFile]) -> dict[RawFile, Path]:
+def _find_in(folder: Path, named: NamedSet, files: Sequence[RawFile]) -> dict[RawFile, Path]:
     """Where the files are in the user's own folder, plain or .gz, in a subfolder of the set's name or directly."""
     found: dict[RawFile, Path] = {}
-    for file in wanted:
-        places = [folder / named.name / file.name, folder / file.name]
-        here = [path for place in places for path in (place, place.with_name(f"{place.name}.gz")) if path.is_file()]
+    for file in files:
+        candidates = [folder / named.name / file.name, folder / file.name]
+        here = [path for plain in candidates for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()]
         right = next((path for path in here if file.is_at(path)), None)
         if right is None and here:
             raise SourceError(f"{here[0]}: is not {file.name} of {named.name} (SHA-256 differs); replace it")
@@ -287,14 +284,14 @@ def _find_in(folder: Path, named: NamedSet, wanted: Sequence[RawFile]) -> dict[R
     return found
 
 
-def _find_in_cache(named: NamedSet, wanted: Sequence[RawFile], report: Callable[[str], None]) -> dict[RawFile, Path]:
+def _find_in_cache(named: NamedSet, files: Sequence[RawFile], report: Callable[[str], None]) -> dict[RawFile, Path]:
     """Where the files are in the user's cache, after fetching those that are missing or damaged."""
     cache = platformdirs.user_cache_path("smalti") / named.name
-    if not all(file.is_at(cache / file.name) for file in wanted):
+    if not all(file.is_at(cache / file.name) for file in files):
         # All of the set at once: packages hold the whole, and the mirror that answers need be found only once.
-        files = [file for part in named.parts for file in part.files if not file.is_at(cache / file.name)]
-        _fetch(named, files, cache, report)
-    return {file: cache / file.name for file in wanted}
+        missing = [file for part in named.parts for file in part.files if not file.is_at(cache / file.name)]
+        _fetch(named, missing, cache, report)
+    return {file: cache / file.name for file in files}
 
 
 def _fetch(named: NamedSet, missing: list[RawFile], cache: Path, report: Callable[[str], None]) -> None:

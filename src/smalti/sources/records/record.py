@@ -9,7 +9,7 @@ An entry's data to what its header says, or to pixels: a file's bytes, its path,
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,18 +23,19 @@ from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.imagefiles.table import DECODER_FIELDS, read_header, read_image
 from smalti.images.batch import PIXEL_DTYPES, Pixels, Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, PLAIN_LABEL_NAMES, first_known
-from smalti.storage.location import open_binary
+from smalti.storage.location import Location, open_binary
 
 __all__ = [
     "EntryData",
     "Record",
+    "RecordFiles",
     "Records",
     "ShapeGroup",
     "Survey",
     "Unreadable",
+    "entry_name",
     "header_of",
     "image_of",
-    "shown_name",
     "survey",
 ]
 
@@ -94,9 +95,6 @@ def _header_of_array(pixels: NDArray[np.generic]) -> ImageHeader:
     return ImageHeader((height, width, channels), cast(np.dtype[np.uint8], pixels.dtype))
 
 
-# was sibling import
-
-
 _UNREADABLE = -1  # in place of a group's number
 
 _log = logging.getLogger("smalti")
@@ -154,6 +152,24 @@ ShapeGroup = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16
 
 
 @dataclass(frozen=True)
+class RecordFiles:
+    """A kind of file that holds entries. One file is a source, and so are several, or a folder of them.
+
+    suffixes : lower case, each with its dot
+    open_files : opens files as one source, in the order given; the text is what messages call the source
+    is_folder : whether a folder consists of such files
+    files_in : the relative names of the files of such a folder, in the order in which they are read
+    open_folder : opens these files of such a folder as one source
+    """
+
+    suffixes: tuple[str, ...]
+    open_files: Callable[[Sequence[Location], str], Records]
+    is_folder: Callable[[Location], bool]
+    files_in: Callable[[Location], tuple[str, ...]]
+    open_folder: Callable[[Location, Sequence[str]], Records]
+
+
+@dataclass(frozen=True)
 class Survey:
     """What the headers of all entries say.
 
@@ -198,7 +214,7 @@ def survey(records: Records) -> Survey:
             if group not in groups:
                 image_of(record.data)
         except UnreadableImageError as error:
-            unreadable[entry] = SkippedFile(shown_name(record, entry, len(records)), str(error))
+            unreadable[entry] = SkippedFile(entry_name(record, entry, len(records)), str(error))
             continue
         group_of[entry] = groups.setdefault(group, len(groups))
         images += 1
@@ -206,7 +222,7 @@ def survey(records: Records) -> Survey:
         labelled += record.label is not None
         contributed.update(header.fields)
         if header.unread is not None:
-            more_inside.append(SkippedFile(shown_name(record, entry, len(records)), header.unread))
+            more_inside.append(SkippedFile(entry_name(record, entry, len(records)), header.unread))
     partial = [name for name, having in (("name", named), (LABEL, labelled)) if 0 < having < images]
     converted = [name for name in DECODER_FIELDS if name in contributed]
     _warn_of_more_inside(records.description, more_inside)
@@ -243,6 +259,6 @@ def _warn_of_labels(records: Records, labelled: int, images: int) -> None:
         _log.warning(words, records.description, called)
 
 
-def shown_name(record: Record, entry: int, entries: int) -> str:
+def entry_name(record: Record, entry: int, entries: int) -> str:
     """What an entry is called where it is passed over: its name, or its number, written so that it sorts by number."""
     return record.name if record.name is not None else f"entry {entry:0{len(str(entries))}}"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.images.batch import ImageBatch, Pixels, Scalar, SkippedFile
-from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, image_of, shown_name, survey
+from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, entry_name, image_of, survey
 
 __all__ = ["RecordSource", "sources_of", "usual_of"]
 
@@ -47,7 +47,7 @@ class RecordSource:
         self._found = found
         self._entries = entries
         self._told = tuple(told)
-        self._unreadable: dict[int, SkippedFile] = {}  # by place among the entries
+        self._unreadable: dict[int, SkippedFile] = {}  # by position among the entries
         self._was_read = np.zeros(len(entries), np.bool_)
 
     @property
@@ -65,26 +65,26 @@ class RecordSource:
 
     def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
         """Yield the readable images of these entries, which ascend, each once, in order; no others are decoded."""
-        places = iter(entries.tolist())
+        positions = iter(entries.tolist())
         records = self._records.read(self._entries[entries])
         left = len(entries)
         while left > 0:
             pixels = np.empty((min(batch_images, left), *self.image_shape), self.dtype)
             kept: list[tuple[Record, ImageHeader]] = []
             while left > 0 and len(kept) < len(pixels):
-                some = [(next(places), *next(records)) for _ in range(min(left, len(pixels) - len(kept)))]
+                some = [(next(positions), *next(records)) for _ in range(min(left, len(pixels) - len(kept)))]
                 left -= len(some)
-                for place, entry, record in some:
-                    image = self._taken(place, entry, record, self._decode(place, record))
+                for position, entry, record in some:
+                    image = self._taken(position, entry, record, self._decode(position, record))
                     if image is not None:
                         pixels[len(kept)] = image[1]
                         kept.append((record, image[0]))
             if kept:
                 yield self._batch(pixels[: len(kept)], kept)
 
-    def _decode(self, place: int, record: Record) -> _Decoded | None:
+    def _decode(self, position: int, record: Record) -> _Decoded | None:
         """Decode an entry; None for one that is passed over already."""
-        if place in self._unreadable:
+        if position in self._unreadable:
             return None
         try:
             return image_of(record.data)
@@ -92,24 +92,24 @@ class RecordSource:
             return error
 
     def _taken(
-        self, place: int, entry: int, record: Record, decoded: _Decoded | None
+        self, position: int, entry: int, record: Record, decoded: _Decoded | None
     ) -> tuple[ImageHeader, Pixels] | None:
         """The image of an entry, or None if it is passed over, which is decided when it is first met."""
         if decoded is None:
             return None
-        name = shown_name(record, entry, len(self._records))
+        name = entry_name(record, entry, len(self._records))
         if isinstance(decoded, UnreadableImageError):
-            if self._was_read[place]:
+            if self._was_read[position]:
                 raise SourceError(
                     f"{self.description}: {name}: changed while it was read ({decoded}); start again"
                 ) from decoded
-            self._unreadable[place] = SkippedFile(name, str(decoded))
+            self._unreadable[position] = SkippedFile(name, str(decoded))
             return None
         group = decoded[0].shape, decoded[0].dtype
         if group != (self.image_shape, self.dtype):
             now = f"is {group_words(group)}, was {group_words((self.image_shape, self.dtype))}"
             raise SourceError(f"{self.description}: {name}: changed while it was read ({now}); start again")
-        self._was_read[place] = True
+        self._was_read[position] = True
         return decoded
 
     def _batch(self, pixels: Pixels, kept: Sequence[tuple[Record, ImageHeader]]) -> ImageBatch:
@@ -155,7 +155,7 @@ def usual_of(records: Records) -> RecordSource:
     others = np.flatnonzero((found.group_of >= 0) & (found.group_of != usual))
     for entry, record in records.read(others) if len(others) else ():
         words = f"{group_words(found.groups[found.group_of[entry]])}; most are {group_words(found.groups[usual])}"
-        told.append(SkippedFile(shown_name(record, entry, len(records)), words))
+        told.append(SkippedFile(entry_name(record, entry, len(records)), words))
     return RecordSource(records, found, usual, groups[usual], told)
 
 

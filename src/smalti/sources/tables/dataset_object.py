@@ -128,9 +128,6 @@ def _file_of(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-# was sibling import
-
-
 _DICTS = frozenset({"DatasetDict", "IterableDatasetDict"})
 _KINDS = frozenset({"Dataset", "IterableDataset"}) | _DICTS
 
@@ -149,7 +146,7 @@ class DatasetPart:
     reads_nested = False
 
     def __init__(self, dataset: Any, name: str) -> None:
-        self.shown = name
+        self.description = name
         self.rows = len(dataset)
         self.schema = dataset.features.arrow_schema
         self._dataset = dataset

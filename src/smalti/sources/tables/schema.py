@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES_KEY",
-    "TableColumns",
+    "ColumnRoles",
     "classes_in",
     "columns_of",
     "is_nested",
@@ -42,7 +42,7 @@ _log = logging.getLogger("smalti")
 
 
 @dataclass(frozen=True)
-class TableColumns:
+class ColumnRoles:
     """What the columns of a table are.
 
     image : the column of images
@@ -79,26 +79,26 @@ def pyarrow_for(what: str) -> Any:
     return pyarrow
 
 
-def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
+def columns_of(schema: "pa.Schema", where: str) -> ColumnRoles:
     """What the columns of a table with this schema are; columns that are left out are told in one line.
 
-    shown : what messages call the table
+    where : what messages call the table
 
     Raises SourceError if no column holds images, or several do and no name tells which is meant.
     """
     types = {column.name: plain_type(column.type) for column in schema}
     if len(types) < len(schema):
-        raise SourceError(f"{shown}: two columns have the same name; rename one")
-    classes = classes_in(schema, shown)
-    image, kind = _image_column(types, shown)
+        raise SourceError(f"{where}: two columns have the same name; rename one")
+    classes = classes_in(schema, where)
+    image, kind = _image_column(types, where)
     label = _label_column(types, classes)
     scalars = [name for name, kind_of in types.items() if name not in (image, label) and is_scalar(kind_of)]
     name = _name_column(types, image, scalars)
     left_out = [other for other in types if other not in (image, label, name, *scalars)]
     if left_out:
-        _log.warning("%s: left out, because they hold no single number, text or time: %s", shown, ", ".join(left_out))
+        _log.warning("%s: left out, because they hold no single number, text or time: %s", where, ", ".join(left_out))
     fields = tuple(other for other in scalars if other != name)
-    return TableColumns(
+    return ColumnRoles(
         image,
         kind,
         label,
@@ -110,9 +110,9 @@ def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
     )
 
 
-def classes_in(schema: "pa.Schema", shown: str) -> dict[str, tuple[str, ...]]:
+def classes_in(schema: "pa.Schema", where: str) -> dict[str, tuple[str, ...]]:
     """The names of the classes of each column that holds classes, as `datasets` wrote them."""
-    known = _features(schema, shown)
+    known = _features(schema, where)
     return {name: names for name in schema.names if (names := _class_names(known.get(name))) is not None}
 
 
@@ -121,7 +121,7 @@ def plain_type(kind: "pa.DataType") -> "pa.DataType":
     return kind.storage_type if hasattr(kind, "storage_type") else kind
 
 
-def _features(schema: "pa.Schema", shown: str) -> Mapping[str, Any]:
+def _features(schema: "pa.Schema", where: str) -> Mapping[str, Any]:
     """What `datasets` wrote of each column; nothing if it did not write the table."""
     text = (schema.metadata or {}).get(FEATURES_KEY)
     if text is None:
@@ -131,7 +131,7 @@ def _features(schema: "pa.Schema", shown: str) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        _log.warning("%s: what it says of its columns under the key 'huggingface' is unreadable and left out", shown)
+        _log.warning("%s: what it says of its columns under the key 'huggingface' is unreadable and left out", where)
         return {}
     return found
 
@@ -146,7 +146,7 @@ def _class_names(feature: object) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _image_column(types: "Mapping[str, pa.DataType]", shown: str) -> tuple[str, ImageKind]:
+def _image_column(types: "Mapping[str, pa.DataType]", where: str) -> tuple[str, ImageKind]:
     kinds = {name: kind for name, kind_of in types.items() if (kind := _image_kind(kind_of)) is not None}
     for kind in _KINDS:
         found = [name for name, of in kinds.items() if of == kind]
@@ -154,10 +154,10 @@ def _image_column(types: "Mapping[str, pa.DataType]", shown: str) -> tuple[str, 
         if chosen is not None:
             return chosen, kind
         if found:
-            raise SourceError(f"{shown}: columns {', '.join(found)} could all be the images; call one of them image")
+            raise SourceError(f"{where}: columns {', '.join(found)} could all be the images; call one of them image")
     held = ", ".join(f"{name} ({kind_of})" for name, kind_of in types.items())
     advice = "encoded images as binary or as a struct of bytes and path, or lists of lists of uint8 or uint16"
-    raise SourceError(f"{shown}: no column holds images; needed are {advice}; there are {held[:300] or 'no columns'}")
+    raise SourceError(f"{where}: no column holds images; needed are {advice}; there are {held[:300] or 'no columns'}")
 
 
 def _image_kind(kind_of: "pa.DataType") -> ImageKind | None:

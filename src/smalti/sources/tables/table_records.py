@@ -40,12 +40,12 @@ __all__ = [
 
 
 @contextmanager
-def reading_table(shown: str) -> Iterator[None]:
+def reading_table(where: str) -> Iterator[None]:
     """Turn what pyarrow raises on damaged or unreadable tables into a SourceError of one line.
 
-    shown : what messages call the table
+    where : what messages call the table
     """
-    pyarrow = pyarrow_for(shown)
+    pyarrow = pyarrow_for(where)
     try:
         yield
     except SourceError:
@@ -53,7 +53,7 @@ def reading_table(shown: str) -> Iterator[None]:
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise SourceError(
-            f"{shown}: cannot be read: {lines[0].rstrip('.:')}; check the file, or write it again"
+            f"{where}: cannot be read: {lines[0].rstrip('.:')}; check the file, or write it again"
         ) from error
 
 
@@ -108,9 +108,6 @@ def relative_name(path: str | None) -> str | None:
     return (parts[-1] or None) if absolute or ".." in parts else path
 
 
-# was sibling import
-
-
 BATCH_BYTES = 8 << 20
 """About how much of a table is held in memory at a time."""
 
@@ -124,7 +121,7 @@ class TablePart(Protocol):
     """A part of a table: a file, or an object."""
 
     @property
-    def shown(self) -> str:
+    def description(self) -> str:
         """What messages call it."""
 
     @property
@@ -168,14 +165,14 @@ class TableRecords:
         self.skipped: tuple[SkippedFile, ...] = ()
         self._parts = tuple(parts)
         self._follow = follow
-        with reading_table(parts[0].shown):  # names may be no text
-            self._columns = columns_of(parts[0].schema, parts[0].shown)
+        with reading_table(parts[0].description):  # names may be no text
+            self._columns = columns_of(parts[0].schema, parts[0].description)
         spare = self._columns.spare_name
         if spare is not None and not any(_has_paths(part, self._columns.image) for part in parts):
             fields = tuple(field for field in self._columns.fields if field != spare)
             self._columns = replace(self._columns, name=spare, fields=fields)
         for part in parts[1:]:
-            with reading_table(part.shown):
+            with reading_table(part.description):
                 _check_like(part, parts[0], self._columns.used)
         self._splits = splits if splits is not None and SPLIT_FIELD not in self._columns.fields else None
         self._starts = [0, *itertools.accumulate(part.rows for part in parts)]
@@ -194,20 +191,20 @@ class TableRecords:
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
         """Yield the rows of these ascending numbers; parts without any are not opened."""
         numbers = np.arange(*_bounds(entries)) if isinstance(entries, range) else np.asarray(entries, np.int64)
-        for place, part in enumerate(self._parts):
-            first, end = np.searchsorted(numbers, self._starts[place : place + 2])
-            wanted = numbers[first:end] - self._starts[place]
-            split = {} if self._splits is None else {SPLIT_FIELD: self._splits[place]}
+        for number, part in enumerate(self._parts):
+            first, end = np.searchsorted(numbers, self._starts[number : number + 2])
+            wanted = numbers[first:end] - self._starts[number]
+            split = {} if self._splits is None else {SPLIT_FIELD: self._splits[number]}
             done = 0
-            with reading_table(part.shown):
+            with reading_table(part.description):
                 for start, batch in part.batches(self._columns.used, wanted) if len(wanted) else ():
                     low, high = np.searchsorted(wanted, [start, start + len(batch)])
                     rows = wanted[low:high] - start
                     done += len(rows)
                     for row, record in zip(rows.tolist(), self._records(batch, rows, split), strict=True):
-                        yield self._starts[place] + start + row, record
+                        yield self._starts[number] + start + row, record
             if done < len(wanted):
-                raise SourceError(f"{part.shown}: has fewer rows than it says; write it again")
+                raise SourceError(f"{part.description}: has fewer rows than it says; write it again")
 
     def _records(self, batch: "pa.RecordBatch", rows: NDArray[np.int64], split: dict[str, str]) -> Iterator[Record]:
         columns = self._columns
@@ -262,7 +259,7 @@ class TableRecords:
         """The different texts of the column of labels, sorted."""
         found: set[str] = set()
         for part in self._parts:
-            with reading_table(part.shown):
+            with reading_table(part.description):
                 for _, batch in part.batches([label], np.arange(part.rows)):
                     found.update(text for text in scalars_of(batch.column(label)) if isinstance(text, str))
             if len(found) > _CLASSES_MAX:
@@ -294,7 +291,7 @@ def file_below(root: Location) -> Follow:
 def _has_paths(part: TablePart, image: str) -> bool:
     """Whether any image of a column of structs has a path."""
     columns = [f"{image}.path"] if part.reads_nested else [image]
-    with reading_table(part.shown):
+    with reading_table(part.description):
         for _, batch in part.batches(columns, np.arange(part.rows)):
             paths = plain_batch(batch).column(0).field("path")
             if paths.null_count < len(paths) and any(paths.to_pylist()):
@@ -303,11 +300,13 @@ def _has_paths(part: TablePart, image: str) -> bool:
 
 
 def _check_like(part: TablePart, first: TablePart, columns: Sequence[str]) -> None:
-    if classes_in(part.schema, part.shown) != classes_in(first.schema, first.shown):
-        raise SourceError(f"{part.shown}: its classes are not those of {first.shown}; give files of one table")
+    if classes_in(part.schema, part.description) != classes_in(first.schema, first.description):
+        raise SourceError(
+            f"{part.description}: its classes are not those of {first.description}; give files of one table"
+        )
     for name in columns:
         if name not in part.schema.names or not _same(part.schema.field(name), first.schema.field(name)):
-            line = f"{part.shown}: its column {name} is not that of {first.shown}; give files of one table"
+            line = f"{part.description}: its column {name} is not that of {first.description}; give files of one table"
             raise SourceError(line)
 
 

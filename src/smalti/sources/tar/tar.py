@@ -16,12 +16,12 @@ from smalti.images.batch import SkippedFile
 from smalti.images.vocabulary import LABEL, SPLIT_FIELD, TAR_SUFFIXES
 from smalti.sources.folder.listing import MeaningFinder, is_hidden
 from smalti.sources.folder.metadata import class_names_from
-from smalti.sources.records.record import EntryData, Record
+from smalti.sources.records.record import EntryData, Record, RecordFiles
 from smalti.sources.tar.tar_members import TarMembers, open_tar
 from smalti.sources.tar.tar_samples import Labels, TarSample, image_data, is_ignored, key_of
 from smalti.storage.location import Location, below, list_files, redacted
 
-__all__ = ["CLASS_NAMES_MEMBER", "TarRecords", "is_tar_folder", "open_tar_folder", "tar_names"]
+__all__ = ["CLASS_NAMES_MEMBER", "TAR_FILES", "TarRecords"]
 
 CLASS_NAMES_MEMBER = "__class_names__"
 """The first member, if labels have names: a JSON list of them. WebDataset passes over members of such names.
@@ -33,19 +33,19 @@ _ALONE = 0xFFFF  # in place of an ordinal: the entry is the one member that begi
 _log = logging.getLogger("smalti")
 
 
-def is_tar_folder(place: Location) -> bool:
+def _is_tar_folder(location: Location) -> bool:
     """Whether a folder holds TAR files and nothing else, but for what is hidden and what img2dataset adds to each.
 
     img2dataset writes `00000.parquet` and `00000_stats.json` beside `00000.tar`: tables of what it fetched.
     """
-    names = [name for name, _ in list_files(place) if not any(is_hidden(part) for part in name.split("/"))]
+    names = [name for name, _ in list_files(location) if not any(is_hidden(part) for part in name.split("/"))]
     stems = {name.removesuffix(".tar") for name in names if _is_tar(name)}
     return bool(stems) and all(_is_tar(name) or _stem_of_table(name) in stems for name in names)
 
 
-def tar_names(place: Location) -> tuple[str, ...]:
-    """The relative names of a folder's TAR files, in order; hidden ones are left out."""
-    names = (name for name, _ in list_files(place) if _is_tar(name))
+def _names_in(location: Location) -> tuple[str, ...]:
+    """The relative names of a folder's TAR files, in order, without hidden ones."""
+    names = (name for name, _ in list_files(location) if _is_tar(name))
     return tuple(name for name in names if not any(is_hidden(part) for part in name.split("/")))
 
 
@@ -58,11 +58,6 @@ def _stem_of_table(name: str) -> str | None:
     return next((name.removesuffix(end) for end in (".parquet", "_stats.json") if name.endswith(end)), None)
 
 
-def open_tar_folder(place: Location) -> "TarRecords":
-    """All TAR files of a folder as one source, in the order of their paths."""
-    return TarRecords([below(place, name) for name in tar_names(place)], redacted(place))
-
-
 class TarRecords:
     """The images of TAR files, in the order of their members, one file after the other.
 
@@ -70,15 +65,15 @@ class TarRecords:
     an image. Members of a plain TAR file are then read where they lie; a packed one is unpacked from its beginning
     in each pass.
 
-    places : at least one; all are read as one source
+    locations : at least one; all are read as one source
     description : what the user called them
 
     Raises SourceError if one is damaged or cut off.
     """
 
-    def __init__(self, places: Sequence[Location], description: str) -> None:
+    def __init__(self, locations: Sequence[Location], description: str) -> None:
         self.description = description
-        self._places = tuple(places)
+        self._locations = tuple(locations)
         self._offsets = array("q")  # of each entry, where its sample begins
         self._ordinals = array("H")  # of each entry, its place among the images of its sample
         self._first_of: list[int] = [0]  # the first entry of each file, and the number of entries
@@ -87,9 +82,9 @@ class TarRecords:
         left_out: set[str] = set()
         folders = MeaningFinder()
         fields: dict[str, None] = {}
-        for place in self._places:
-            with open_tar(place, skipped) as members:
-                while (sample := self._next_sample(members, redacted(place))) is not None:
+        for location in self._locations:
+            with open_tar(location, skipped) as members:
+                while (sample := self._next_sample(members, redacted(location))) is not None:
                     self._list(sample, folders)
                     fields.update(dict.fromkeys(sample.fields if sample.images else ()))
                     skipped += sample.skipped
@@ -100,7 +95,7 @@ class TarRecords:
             _log.warning("%s: left out what is no number, text or truth value: %s", description, names)
         self.skipped = tuple(skipped)
         self._meaning = folders.meaning(description)
-        stated = self._labels.tell_classes
+        stated = self._labels.state_classes
         self.class_names = self._labels.class_names() if stated else self._meaning.class_names
         made = [*[SPLIT_FIELD] * self._meaning.has_splits, *[LABEL] * self._labels.are_field]
         self.field_names = tuple(dict.fromkeys([*fields, *made]))
@@ -115,11 +110,11 @@ class TarRecords:
             return bisect_right(self._first_of, entry) - 1
 
         for number, in_file in groupby((int(entry) for entry in entries), file_of):
-            place = self._places[number]
-            with open_tar(place) as members:
+            location = self._locations[number]
+            with open_tar(location) as members:
                 for offset, in_sample in groupby(in_file, self._offsets.__getitem__):
                     members.go_to(offset)
-                    yield from self._read_sample(members, list(in_sample), redacted(place))
+                    yield from self._read_sample(members, list(in_sample), redacted(location))
 
     def _list(self, sample: TarSample, folders: MeaningFinder) -> None:
         """Note the images of a sample. Where nothing describes them, each stands for itself, however many there are."""
@@ -151,7 +146,7 @@ class TarRecords:
         fields = dict(sample.fields)
         if self._meaning.has_splits and fields.get(SPLIT_FIELD) is None:
             fields[SPLIT_FIELD] = self._meaning.split_of(name)
-        label = self._labels.plain(sample.label) if self._labels.tell_classes else self._meaning.class_of(name)
+        label = self._labels.plain(sample.label) if self._labels.state_classes else self._meaning.class_of(name)
         if self._labels.are_field:
             fields[LABEL], label = label, None
         return Record(sample.true_name or name, data, label, fields)
@@ -173,3 +168,10 @@ class TarRecords:
         if sample is not None:
             sample.finish()
         return sample
+
+
+def _open_folder(location: Location, names: Sequence[str]) -> TarRecords:
+    return TarRecords([below(location, name) for name in names], redacted(location))
+
+
+TAR_FILES = RecordFiles(TAR_SUFFIXES, TarRecords, _is_tar_folder, _names_in, _open_folder)

@@ -135,15 +135,15 @@ class TarMembers:
 
 
 @contextmanager
-def open_tar(place: Location, skipped: list[SkippedFile] | None = None) -> Iterator[TarMembers]:
+def open_tar(location: Location, skipped: list[SkippedFile] | None = None) -> Iterator[TarMembers]:
     """Open a TAR file, plain or packed as its suffix says (`TAR_SUFFIXES`), at its beginning.
 
     Raises SourceError, also inside the `with` block, if it cannot be read or unpacked; MissingDependencyError for
     .tar.zst and .tzst without zstandard.
     """
-    where, suffix = redacted(place), name_of(place).lower().rpartition(".")[2]
+    where, suffix = redacted(location), name_of(location).lower().rpartition(".")[2]
     unpacking_errors: tuple[type[Exception], ...] = (EOFError, zlib.error, OSError)
-    with open_binary(place) as packed:
+    with open_binary(location) as packed:
         file: BinaryIO = packed
         if suffix in ("gz", "tgz"):
             file = cast(BinaryIO, _Forwards(cast(BinaryIO, gzip.GzipFile(fileobj=packed, mode="rb"))))

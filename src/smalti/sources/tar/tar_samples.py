@@ -166,7 +166,7 @@ class Labels:
         return bool(self._different)
 
     @property
-    def tell_classes(self) -> bool:
+    def state_classes(self) -> bool:
         """Whether labels, or the names of classes that a file states, say that folders are none."""
         return self.has_any or self._names is not None
 
