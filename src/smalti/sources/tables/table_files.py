@@ -1,11 +1,10 @@
-"""Parquet files as records: one file, several, or a folder of them as repositories of datasets have it.
+"""Tables in files, as records, read by pyarrow (extra `smalti[parquet]`).
 
-Read row group by row group, and within these batch by batch, with the extra `smalti[parquet]`; never as pickles, which
-no file can bring pyarrow to load.
+Parquet: one file, several, or a folder of them, as repositories of datasets have it. They are read row group by row
+group, and batch by batch within these; no file can make pyarrow load a pickle.
 
-Folders made by `Dataset.save_to_disk` and `DatasetDict.save_to_disk` of Hugging Face `datasets`, as records.
-
-They hold streams of Arrow, read by pyarrow alone, mapped into memory (extra `smalti[parquet]`).
+Saved datasets: folders made by `Dataset.save_to_disk` and `DatasetDict.save_to_disk` of Hugging Face `datasets`. They
+hold streams of Arrow, which are mapped into memory.
 """
 
 import json
@@ -39,13 +38,13 @@ __all__ = [
 
 
 _SUFFIX = ".parquet"
-_BUFFER_BYTES = 1 << 20  # read at a time of a column; else a row group is read whole
+_BUFFER_BYTES = 1 << 20  # of a column, per read; without it, a row group is read whole
 _BATCH_ROWS = 1024
 _SHARD = re.compile(r"(?P<split>.+)-\d{4,}-of-\d{4,}")
 
 
 class ParquetPart:
-    """One Parquet file; its end, with the table of row groups, is read on opening and kept."""
+    """One Parquet file. The table of row groups, at its end, is read once, on opening."""
 
     reads_nested = True
 
@@ -61,12 +60,12 @@ class ParquetPart:
             sizes = [group.total_byte_size / max(1, group.num_rows) for group in groups]
         self._batch_rows = max(1, min(_BATCH_ROWS, int(BATCH_BYTES / max([1, *sizes]))))
 
-    def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-        """As `TablePart.batches`; row groups without a wanted row are not read."""
+    def batches(self, columns: Sequence[str], rows: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
+        """Yield batches of the row groups that hold requested rows."""
         with self._opened() as file:
-            for group in np.unique(np.searchsorted(self._starts, wanted, side="right") - 1).tolist():
+            for group in np.unique(np.searchsorted(self._starts, rows, side="right") - 1).tolist():
                 start, end = int(self._starts[group]), int(self._starts[group + 1])
-                last = int(wanted[np.searchsorted(wanted, end) - 1])
+                last = int(rows[np.searchsorted(rows, end) - 1])
                 # one thread, because those of pyarrow do not outlive a fork
                 for batch in file.iter_batches(
                     self._batch_rows, row_groups=[group], columns=list(columns), use_threads=False
@@ -88,8 +87,8 @@ class ParquetPart:
 def _open_files(locations: Sequence[Location], description: str) -> Records:
     """Open Parquet files as one source, in the order given.
 
-    Raises SourceError for a file that is none, for files of different columns, and where no column holds images;
-    MissingDependencyError without pyarrow.
+    Raises SourceError for a file that is no Parquet file, for files of different columns, and if no column holds
+    images; MissingDependencyError without pyarrow.
     """
     parts = [ParquetPart(location, redacted(location)) for location in locations]
     return TableRecords(description, parts, file_below(_folder_of(locations[0])))
@@ -114,8 +113,8 @@ def _names_in(location: Location) -> tuple[str, ...]:
 def _open_folder(location: Location, names: Sequence[str]) -> Records:
     """Open Parquet files of a folder as one source.
 
-    If the name of every file tells its split (`data/train-00000-of-00002.parquet`, `test.parquet`,
-    `default/validation/0000.parquet`), it becomes the field "split".
+    If the name of every file states its split (`data/train-00000-of-00002.parquet`, `test.parquet`,
+    `default/validation/0000.parquet`), the split becomes the field "split".
     """
     parts = [ParquetPart(below(location, name), redacted(below(location, name))) for name in names]
     splits = [split for name in names if (split := split_of(name)) is not None]
@@ -123,7 +122,7 @@ def _open_folder(location: Location, names: Sequence[str]) -> Records:
 
 
 def split_of(name: str) -> str | None:
-    """The split that the relative name of a Parquet file tells, as repositories of datasets name theirs."""
+    """Return the split that the relative name of a Parquet file states, as repositories of datasets name files."""
     *folders, stem = name.removesuffix(_SUFFIX).split("/")
     shard = _SHARD.fullmatch(stem)
     if shard is not None:
@@ -152,7 +151,7 @@ _FILE_NAME = re.compile(r"[^/\\:\x00-\x1f]+\.arrow")
 
 
 class ArrowPart:
-    """One file of Arrow's streaming format, mapped into memory: of what is not asked for only the heads are read."""
+    """A file of Arrow's streaming format, mapped into memory. Of batches without requested rows, only heads are read."""
 
     reads_nested = False
 
@@ -167,14 +166,14 @@ class ArrowPart:
                 self._starts.append(self._starts[-1] + len(batch))
         self.rows = self._starts[-1]
 
-    def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-        """As `TablePart.batches`."""
+    def batches(self, columns: Sequence[str], rows: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
+        """Yield the batches that hold requested rows."""
         with self._stream() as stream:
             for start, batch in zip(self._starts, stream, strict=False):
-                first, end = np.searchsorted(wanted, [start, start + len(batch)])
+                first, end = np.searchsorted(rows, [start, start + len(batch)])
                 if first < end:
                     part = batch.select(list(columns))
-                    part.validate(full=True)  # what a file says of its own offsets is not to be trusted
+                    part.validate(full=True)  # the offsets in a file cannot be trusted
                     yield start, part
 
     def _stream(self) -> "pa.RecordBatchStreamReader":
@@ -197,7 +196,7 @@ def is_saved_dataset(location: Location) -> bool:
 
 
 def open_saved_dataset(location: Location) -> Records:
-    """Open a saved dataset; of one with splits all of them, in its own order, with the field "split".
+    """Open a saved dataset. If it has splits, all are read, in its own order, with the field "split".
 
     Raises SourceError if files are missing or damaged, or no column holds images.
     """
