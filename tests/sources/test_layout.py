@@ -47,20 +47,20 @@ def test_splits_are_read_in_order_with_what_belongs_to_each(template: str, words
     parts = find_parts(arrays, None, "a.npz")
     assert [part.split for part in parts] == ["train", "val", "test"]
     assert [part.images for part in parts] == [template.format(word) for word in words]
-    assert all(len(part.beside) == 1 for part in parts)
-    assert all(set(part.beside) <= {"labels", "y"} for part in parts)
+    assert all(len(part.columns) == 1 for part in parts)
+    assert all(set(part.columns) <= {"labels", "y"} for part in parts)
 
 
 def test_one_array_of_images_is_found_whatever_its_name() -> None:
     arrays = {"a/z": IMAGES, "a/y": OTHERS, "a/other": facts(8, dtype="i8"), "y": OTHERS, "a/b/y": OTHERS}
     (part,) = find_parts(arrays, None, "a.h5")
-    assert (part.images, part.beside, part.split) == ("a/z", {"y": "a/y"}, None)
+    assert (part.images, part.columns, part.split) == ("a/z", {"y": "a/y"}, None)
 
 
 def test_a_key_chooses_among_several() -> None:
     arrays = {"x_train": IMAGES, "y_train": OTHERS, "x_test": IMAGES, "y_test": OTHERS, "masks": IMAGES}
     (part,) = find_parts(arrays, "x_test", "a.npz")
-    assert (part.images, part.beside, part.split) == ("x_test", {"y": "y_test"}, None)
+    assert (part.images, part.columns, part.split) == ("x_test", {"y": "y_test"}, None)
     with pytest.raises(UsageError, match=r"no array 'x'.*x_train \(uint8 \[9, 8, 8\]\).*as in a\.npz::x_train"):
         find_parts(arrays, "x", "a.npz")
 

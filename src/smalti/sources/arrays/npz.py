@@ -1,7 +1,7 @@
-"""`.npz`, NumPy's ZIP of `.npy` members: MedMNIST's layout, Keras', and others, read member by member as streams.
+"""`.npz` files as sources: NumPy's ZIP of `.npy` members, such as MedMNIST's and Keras', read as streams.
 
-A stored member (`np.savez`) is read at any place; a deflated one (`np.savez_compressed`) is unpacked from its
-beginning up to the rows that are wanted. Pickled members are refused.
+A stored member (`np.savez`) is read from any position; a deflated one (`np.savez_compressed`) is decompressed from its
+beginning up to the requested rows. Pickled members are refused.
 """
 
 import io
@@ -26,17 +26,17 @@ __all__ = ["NpzFile", "npz_sources"]
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, in front of a member's data
 _SKIP_BYTES = 1 << 20
-_MAX_MEMBERS = 1000  # each is opened for its header
+_MAX_MEMBERS = 1000  # the header of each is read
 _UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError, struct.error, NotImplementedError)
 
 
 def npz_sources(location: Location, key: str | None = None) -> list[ImageSource]:
-    """The images of an `.npz` file, one source for each shape and dtype; see `container_sources`."""
+    """Return one source for each shape and dtype in an `.npz` file; see `container_sources`."""
     return container_sources(NpzFile(location), key)
 
 
 class NpzFile:
-    """The arrays of an `.npz` file. SourceError if it is none, is damaged, or holds Python objects."""
+    """The arrays of an `.npz` file. SourceError for other files, damaged ones, and Python objects."""
 
     def __init__(self, location: Location) -> None:
         self.description = redacted(location)
@@ -50,11 +50,11 @@ class NpzFile:
         self._rows: dict[str, NpyRows] = {}
 
     def arrays(self) -> Mapping[str, ArrayFacts]:
-        """All arrays, in the order of the file."""
+        """Return all arrays, in the order of the file."""
         return {key: ArrayFacts(self.rows(key).shape, self.rows(key).dtype) for key in self._members}
 
     def rows(self, key: str) -> NpyRows:
-        """A member, to be read some rows at a time."""
+        """Return a member that is read some rows at a time."""
         if key not in self._rows:
             info, where = self._members[key], f"{self.description}::{key}"
             if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -63,11 +63,11 @@ class NpzFile:
         return self._rows[key]
 
     def whole(self, key: str) -> NDArray[np.generic]:
-        """A member in memory."""
+        """Return a member in memory."""
         return self.rows(key).whole()
 
     def class_names(self, key: str) -> Mapping[int, str]:
-        """Nothing: NumPy's types name no values."""
+        """Return an empty mapping: NumPy has no enumerations."""
         return {}
 
     def _opened(self, info: zipfile.ZipInfo) -> BinaryIO:
@@ -86,10 +86,10 @@ class NpzFile:
 
 
 class _Member(io.RawIOBase):
-    """A member of a ZIP file, with a file handle of its own; one may seek forwards.
+    """A member of a ZIP file, with a file handle of its own, which can seek forwards.
 
-    Read from its beginning to its end, its checksum is verified. One that is stored is not read up to where one
-    seeks to, and so not verified.
+    The checksum is verified if the member is read from beginning to end. After a seek in a stored member it is not,
+    because the bytes before are not read.
     """
 
     def __init__(self, location: Location, info: zipfile.ZipInfo) -> None:
@@ -104,7 +104,7 @@ class _Member(io.RawIOBase):
             self.close()
             raise
         self._position = 0
-        self._data_start: int | None = None  # of a stored member that is read by seeking
+        self._data_start: int | None = None  # of a stored member, after a seek
 
     def readable(self) -> bool:
         return True

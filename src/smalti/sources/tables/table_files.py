@@ -151,7 +151,7 @@ _FILE_NAME = re.compile(r"[^/\\:\x00-\x1f]+\.arrow")
 
 
 class ArrowPart:
-    """A file of Arrow's streaming format, mapped into memory. Of batches without requested rows, only heads are read."""
+    """A file of Arrow's streaming format, mapped into memory. Only heads are read of batches without requested rows."""
 
     reads_nested = False
 
