@@ -12,7 +12,7 @@ import numpy as np
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
-from smalti.images.source import ImageSource
+from smalti.images.source import ChainedSource, ImageSource
 from smalti.sources.open import open_entries, record_files_of
 from smalti.sources.records.record import Record, Records, ShapeGroup, entry_name, survey
 from smalti.sources.records.record_source import RecordSource, group_words
@@ -59,13 +59,14 @@ def listing_sha256(spec: str, files: Sequence[str] = ()) -> str:
 
 
 class Entries:
-    """The entries of a source, opened but not looked at.
+    """The entries of a source, opened without a survey.
 
-    spec : a name of `SET_NAMES`, a path or a URL, as `open_source` takes it
-    files : some of its `member_files`, to open these alone; none are given for a source as a whole
+    spec : as for `open_source`, as a string
+    files : some of its `member_files`, to open these alone; none for the source as a whole
     report : takes a line of text for each step of a download
+    group : the shape and dtype of the images to read
 
-    Raises what `open_source` raises, but for images that cannot be read.
+    Errors are those of `open_source`, except those for images that cannot be read.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Entries:
     ) -> None:
         self.description = redacted(spec)
         self._group = group
-        self._told: list[SkippedFile] = []
+        self._skipped: list[SkippedFile] = []
         self._records: Records | None = None
         self._source: ImageSource | None = None
         opened = open_entries(spec, files, report)
@@ -87,46 +88,49 @@ class Entries:
         return 0 if opened is None else len(opened)
 
     def entry_range(self, start: int, stop: int) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
-        """The images of the group among entries `start` to `stop` (exclusive).
+        """Return the source of the group's images among entries [start, stop), and the files skipped there.
 
-        Returns the source of them, or None if there is none, and what is known to be passed over there, with reasons;
-        the source's own `skipped` begins with these. What belongs to no entry is told with the first one. Entries
-        without a name are called by their number in the stretch, from 0.
+        The source is None if the range holds no such image. Files that its passes skip come later in its own `skipped`,
+        after the files returned here. Files that belong to no entry are skipped in the range that begins at 0. An entry
+        without a name is named by its number in the range, from 0.
         """
         if self._records is not None:
             return self._range_of(_RecordsRange(self._records, start, stop))
-        told = tuple(self._told) if start == 0 else ()
+        skipped = tuple(self._skipped) if start == 0 else ()
         if self._source is None:
-            return None, told
-        return _SourceRange(self._source, start, stop, told), told
+            return None, skipped
+        return _SourceRange(self._source, start, stop, skipped), skipped
 
     def _range_of(self, records: Records) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
         found = survey(records)
-        told = [*records.skipped, *found.unreadable.values()]
+        skipped = [*records.skipped, *found.unreadable.values()]
         own = found.groups.index(self._group) if self._group in found.groups else None
         others = [entries for group, entries in enumerate(found.entries()) if group != own]
         foreign = np.sort(np.concatenate(others)) if others else np.zeros(0, np.int64)
         for entry, record in records.read(foreign) if len(foreign) else ():
             words = f"{group_words(found.groups[found.group_of[entry]])}; the model takes {group_words(self._group)}"
-            told.append(SkippedFile(entry_name(record, entry, len(records)), words))
-        told.sort(key=lambda file: file.name.split("/"))
-        source = None if own is None else RecordSource(records, found, own, found.entries()[own], told)
-        return source, tuple(told)
+            skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+        skipped.sort(key=lambda file: file.name.split("/"))
+        source = None if own is None else RecordSource(records, found, own, found.entries()[own], skipped)
+        return source, tuple(skipped)
 
     def _fitting(self, sources: Sequence[ImageSource]) -> ImageSource | None:
-        fitting = None
+        """Return all images of the group as one source; images of other groups are skipped."""
+        fitting: list[ImageSource] = []
         for source in sources:
             group = source.image_shape, source.dtype
             if group == self._group:
-                fitting = source
+                fitting.append(source)
             else:
                 words = f"{len(source):,} of {group_words(group)}; the model takes {group_words(self._group)}"
-                self._told.append(SkippedFile(source.description, words))
-        return fitting
+                self._skipped.append(SkippedFile(source.description, words))
+        if len(fitting) > 1:  # members of a collection
+            return ChainedSource(self.description, fitting)
+        return fitting[0] if fitting else None
 
 
 class _RecordsRange:
-    """Some entries of records, numbered from 0."""
+    """A range of the entries of records, numbered from 0."""
 
     def __init__(self, records: Records, start: int, stop: int) -> None:
         self.description, self.class_names = records.description, records.class_names
@@ -138,7 +142,7 @@ class _RecordsRange:
         return self._stop - self._start
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        """See Records."""
+        """Yield the entries with these numbers of the range."""
         if isinstance(entries, range):
             shifted: Iterable[int] = range(entries.start + self._start, entries.stop + self._start, entries.step)
         else:
@@ -148,18 +152,18 @@ class _RecordsRange:
 
 
 class _SourceRange:
-    """Some entries of a source."""
+    """A range of the entries of a source."""
 
-    def __init__(self, source: ImageSource, start: int, stop: int, told: tuple[SkippedFile, ...]) -> None:
+    def __init__(self, source: ImageSource, start: int, stop: int, skipped: tuple[SkippedFile, ...]) -> None:
         self.description, self.image_shape, self.dtype = source.description, source.image_shape, source.dtype
-        self.class_names, self.skipped = source.class_names, told
+        self.class_names, self.skipped = source.class_names, skipped
         self._source, self._start, self._stop = source, start, stop
 
     def __len__(self) -> int:
         return self._stop - self._start
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """See ImageSource."""
+        """Yield the images of these entries of the range, in order."""
         first, end, _ = slice(start, stop).indices(len(self))
         return self._source.batches(batch_images, self._start + first, self._start + end)
 

@@ -76,23 +76,23 @@ def open_source(
     storage_options: Mapping[str, Any] | None = None,
     spool_beside: Path | None = None,
 ) -> ImageSource:
-    """Open images of one shape by the name of a set, by a path or URL, or as an array.
+    """Open images of one shape and dtype: a named set, a path, a URL, or an array.
 
-    Of images of several shapes or dtypes the most common are taken, and the others passed over with a reason;
-    `open_groups` takes all.
+    If the images have several shapes or dtypes, the most common are read, and the others are skipped, with a reason;
+    `open_groups` reads all.
 
-    spec : a name of `SET_NAMES` (before any path of that name; write `./mnist` for a folder called mnist); a path
-        or URL of one of the kinds in docs/images.md, with `::KEY` behind it for one of several arrays; uint8 or
+    spec : a name of `SET_NAMES` (it wins over a path of that name; write `./mnist` for a folder called mnist); a path
+        or URL of one of the kinds in docs/images.md, followed by `::KEY` to select one of several arrays; uint8 or
         uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an object of Hugging Face `datasets`
-    labels : integers [N] for an array, as an array, a list or a tensor on the CPU; files carry their own
+    labels : integers [N] for an array, as an array, a list or a tensor on the CPU; files have labels of their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
-    storage_options : what fsspec needs to reach a URL, such as {"key": ..., "endpoint_url": ...}, as for `smalti.open`
-    spool_beside : the output that the images are for. The rows of an IterableDataset are kept in a temporary file
+    storage_options : options of fsspec for a URL, such as {"key": ..., "endpoint_url": ...}, as for `smalti.open`
+    spool_beside : the output that the images are for. The rows of an IterableDataset are written to a temporary file
         beside it; None takes the system's temporary folder
 
-    Raises SourceError if there are no such images, DownloadError if a set can be had from nowhere,
-    MissingDependencyError if they need an extra that is not installed; UsageError for storage options without a URL;
-    for `.smalti` the errors of `open_archive`.
+    Raises SourceError if there are no such images; DownloadError if no mirror gives a set; MissingDependencyError if
+    an extra is not installed; UsageError for storage options without a URL; for `.smalti` the errors of
+    `open_archive`.
     """
     opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
     return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened)
@@ -106,9 +106,9 @@ def open_groups(
     storage_options: Mapping[str, Any] | None = None,
     spool_beside: Path | None = None,
 ) -> tuple[ImageSource, ...]:
-    """Open images of any shapes: one source for each shape and dtype, in the order in which each first comes.
+    """Open images of any shapes: one source for each shape and dtype, in the order in which they first occur.
 
-    Arguments and errors are those of `open_source`. What is passed over is told once by all sources together.
+    Arguments and errors are those of `open_source`. Each skipped file is listed by one of the sources.
     """
     opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
     return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened)

@@ -154,7 +154,7 @@ def _all_arrays(store: Any, where: str) -> list[tuple[str, Any]]:
 
 
 def _without_warnings() -> AbstractContextManager[Any]:
-    """Inside, zarr does not warn of dtypes whose location in the format is not settled: they are read all the same."""
+    """Silence zarr's warnings of dtypes that the format does not specify yet; they are read all the same."""
     return warnings.catch_warnings(action="ignore")
 
 

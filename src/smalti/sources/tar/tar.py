@@ -64,7 +64,7 @@ class TarRecords:
     """The images of TAR files, in the order of their members, file after file.
 
     Opening reads all headers, and all members that are no images, once: to find classes and fields. Memory: 10 bytes
-    per image. A pass then seeks to the members of a plain TAR file; a compressed one is decompressed from its beginning.
+    per image. A pass then seeks to members of a plain TAR file; a compressed one is decompressed from its beginning.
 
     locations : at least one; all are read as one source
     description : what messages call the source
