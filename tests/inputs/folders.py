@@ -1,4 +1,4 @@
-"""Folders of image files."""
+"""Cases of folders of image files."""
 
 import json
 import os

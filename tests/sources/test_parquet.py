@@ -1,4 +1,4 @@
-"""Parquet as a source: files of `datasets`, and others; what is odd is refused, or passed over with a reason."""
+"""Parquet as a source: files of `datasets`, and others; odd files are refused, or rows skipped with a reason."""
 
 import datetime
 import decimal
@@ -34,7 +34,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def hugging_face(images: NDArray[np.uint8], **columns: object) -> "datasets.Dataset":
-    """A dataset as its users make it."""
+    """Make a dataset as users do."""
     labels = [number % 3 for number in range(len(images))]
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "eel"])}
     known = {
@@ -49,7 +49,7 @@ def hugging_face(images: NDArray[np.uint8], **columns: object) -> "datasets.Data
 
 
 def plain(path: Path, rows: int = 3, **columns: object) -> Path:
-    """A table of images without what `datasets` adds."""
+    """Write a table of images without the notes of `datasets`."""
     images = {"image": [png(image) for image in noise(rows, 4, 5)]}
     pq.write_table(pa.table(images | columns), path)
     return path

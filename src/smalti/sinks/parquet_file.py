@@ -81,16 +81,6 @@ class ColumnKinds:
                 f"field {reserved!r} has the name of a column that tables of images have; write .tar instead"
             )
 
-    @classmethod
-    def of_columns(
-        cls,
-        labels: NDArray[np.int64] | None,
-        class_names: tuple[str, ...] | None,
-        fields: Mapping[str, Iterable[Scalar | None]],
-    ) -> "ColumnKinds":
-        """Return the kinds that hold all these labels and values."""
-        return cls().holding(labels, class_names, fields)
-
     def holding(
         self,
         labels: NDArray[np.int64] | None,
