@@ -3,7 +3,6 @@ import pytest
 
 from smalti.errors import SourceError, UsageError
 from smalti.sources.arrays.layout import ArrayFacts, find_parts
-from smalti.sources.spec import split_selector
 
 
 def facts(*shape: int, dtype: str = "u1") -> ArrayFacts:
@@ -11,23 +10,6 @@ def facts(*shape: int, dtype: str = "u1") -> ArrayFacts:
 
 
 IMAGES, OTHERS = facts(9, 8, 8), facts(9, dtype="i8")
-
-
-@pytest.mark.parametrize(
-    ("spec", "place", "key"),
-    [
-        ("a.h5::/train/images", "a.h5", "train/images"),
-        ("a.npz::x_train", "a.npz", "x_train"),
-        ("s3://b/a.h5::x", "s3://b/a.h5", "x"),
-        ("zip://a.h5::https://h/c.zip::/x", "zip://a.h5::https://h/c.zip", "x"),
-        ("zip://a.npy::https://h/c.zip", "zip://a.npy::https://h/c.zip", None),
-        ("simplecache::s3://b/a.npz", "simplecache::s3://b/a.npz", None),
-        ("photos", "photos", None),
-        ("::x", "::x", None),
-    ],
-)
-def test_a_key_is_told_from_a_chain_of_urls(spec: str, place: str, key: str | None) -> None:
-    assert split_selector(spec) == (place, key)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What a user names as a source: a set, a pattern of files, a file or a folder. It is parsed here and nowhere else.
+"""The one parser of SPEC, by which a user names a source: `SET | PATTERN | LOCATION[::KEY]`.
 
-`SPEC = SET | PATTERN | LOCATION[::KEY]`. A pattern names several files, as `shards-{000..003}.tar`,
-`{train,test}.parquet` or `shards-*.tar`. Files are looked up and not opened: `open` does that.
+A pattern names several files, such as `shards-{000..003}.tar`, `{train,test}.parquet` or `shards-*.tar`. Files are
+looked up here and not opened: `open` does that.
 """
 
 import fnmatch
