@@ -51,7 +51,8 @@ _SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource]]] = {
 }
 
 # Files of several arrays by suffix; LOCATION::KEY selects one of them.
-_CONTAINERS: Mapping[str, Callable[[Location, str | None], Sequence[ImageSource]]] = {
+_OpenContainer = Callable[[Location, str | None], Sequence[ImageSource]]
+_CONTAINERS: Mapping[str, _OpenContainer] = {
     ".npz": npz_sources,
     ".h5": hdf5_sources,
     ".hdf5": hdf5_sources,
@@ -60,12 +61,9 @@ _CONTAINERS: Mapping[str, Callable[[Location, str | None], Sequence[ImageSource]
 }
 
 # Folders of other kinds: how to recognize them, and how to open them. All others hold image files.
-_CONTAINER_FOLDERS: Sequence[
-    tuple[Callable[[Location], bool], Callable[[Location, str | None], Sequence[ImageSource]]]
-] = ((is_zarr_folder, zarr_sources),)
-_RECORD_FOLDERS: Sequence[tuple[Callable[[Location], bool], Callable[[Location], Records]]] = (
-    (is_saved_dataset, open_saved_dataset),
-)
+_IsKind = Callable[[Location], bool]
+_CONTAINER_FOLDERS: Sequence[tuple[_IsKind, _OpenContainer]] = ((is_zarr_folder, zarr_sources),)
+_RECORD_FOLDERS: Sequence[tuple[_IsKind, Callable[[Location], Records]]] = ((is_saved_dataset, open_saved_dataset),)
 
 
 def open_source(
@@ -118,7 +116,7 @@ def _open(
     spec: str | Path | Pixels | DatasetObject,
     labels: ArrayLike | None,
     report: Callable[[str], None] | None,
-    spool_beside: Path | None = None,
+    spool_beside: Path | None,
 ) -> Records | Sequence[ImageSource]:
     if isinstance(spec, np.ndarray):
         return [ArraySource(spec, labels)]

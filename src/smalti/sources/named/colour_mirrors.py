@@ -23,6 +23,7 @@ from smalti.sources.arrays.idx import idx_header
 from smalti.sources.named.mirrors import (
     STALL_SECONDS,
     MirrorError,
+    NpmPackage,
     RawFile,
     await_answer,
     check_sum,
@@ -39,21 +40,15 @@ _DAMAGED = (tarfile.TarError, KeyError, EOFError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
-class EmojiNpmMirror:
+class EmojiNpmMirror(NpmPackage):
     """An npm package of emoji as PNG files, which become one array of images on white, in the order of their names.
 
     sha256 : of the package file
     folder : the folder of the images in the package
     """
 
-    package: str
     sha256: str
     folder: str
-
-    @property
-    def name(self) -> str:
-        """The package as npm calls it."""
-        return f"npm package {self.package}"
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Write `noto-emoji-images-idx4-ubyte` and `noto-emoji-names.txt`."""
@@ -116,19 +111,13 @@ class CifarArchiveMirror:
 
 
 @dataclass(frozen=True)
-class CifarNpmMirror:
+class CifarNpmMirror(NpmPackage):
     """An npm package of CIFAR-10: six PNG files, with one image in each row of pixels, and two JSON lists of labels.
 
     sha256 : of the package file
     """
 
-    package: str
     sha256: str
-
-    @property
-    def name(self) -> str:
-        """The package as npm calls it."""
-        return f"npm package {self.package}"
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Write the four raw files of CIFAR-10."""

