@@ -107,3 +107,12 @@ def test_listings_depend_on_names_and_sizes(mixed):
     assert listing_sha256(str(mixed)) != before
     with pytest.raises(SourceError, match="no such file"):
         listing_sha256(str(mixed / "none::x"))
+
+
+def test_a_file_that_is_gone_from_a_pattern_is_one_line(tmp_path):
+    for name in ("a.tar", "b.tar"):
+        tarfile.open(tmp_path / name, "w").close()
+    first, second = member_files(str(tmp_path / "*.tar"))
+    (tmp_path / "a.tar").unlink()
+    with pytest.raises(SourceError, match="cannot be read"):
+        listing_sha256(str(tmp_path / "*.tar"), (first, second))

@@ -7,6 +7,7 @@ its own files.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from smalti.sources.open import open_entries, record_files_of
 from smalti.sources.records.record import Record, Records, ShapeGroup, entry_name, survey
 from smalti.sources.records.record_source import RecordSource, group_words
 from smalti.sources.spec import parse_spec
-from smalti.storage.location import below, list_files, redacted, size_bytes
+from smalti.storage.location import below, is_url, list_files, redacted, size_bytes
 
 __all__ = ["Entries", "listing_sha256", "member_files", "source_kind"]
 
@@ -174,9 +175,8 @@ def _listed(spec: str, files: Sequence[str]) -> Iterator[tuple[str, int]]:
     if found.kind is None:
         raise SourceError(f"{redacted(spec)}: no such file or folder; check the name")
     if found.kind == "pattern":
-        sizes = {str(location): location for location in found.locations}
-        for name in files or sizes:
-            yield name, size_bytes(sizes[name])
+        for name in files or map(str, found.locations):
+            yield name, size_bytes(name if is_url(name) else Path(name))
     elif found.kind == "file":
         yield found.key or "", size_bytes(found.location)
     elif found.kind == "folder" and files:
