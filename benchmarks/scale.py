@@ -189,7 +189,7 @@ def of_listing(folder: Path, images: np.ndarray) -> dict[str, Any]:
         opened = time.process_time() - start
         listing_sha256(str(place))
         listed = time.process_time() - start - opened
-        source, _ = entries.stretch(0, len(images))
+        source, _ = entries.entry_range(0, len(images))
         surveyed = time.process_time() - start - opened - listed
         assert source is not None
         read = sum(len(batch) for batch in source.batches(1024))

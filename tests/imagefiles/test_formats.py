@@ -1,4 +1,4 @@
-"""The table of image-file formats: told by first bytes; stacks, rare compressions, quiet decoders."""
+"""The table of image-file formats: first bytes, stacks, rare compressions, quiet decoders."""
 
 import threading
 import warnings
@@ -171,7 +171,7 @@ def test_a_compression_that_nobody_reads_is_named() -> None:
 
 
 def reversed_bits(pixels: NDArray[np.generic], byteorder: str, **options: object) -> bytes:
-    """A TIFF file that says that the bits of each byte are in reverse, which tifffile does not write."""
+    """Make a TIFF file whose tags say that the bits of each byte are reversed, which tifffile does not write."""
     data = tiff(pixels, byteorder=byteorder, metadata=None, extratags=[(265, "H", 1, 2, True)], **options)
     old, new = (number.to_bytes(2, "little" if byteorder == "<" else "big") for number in (265, 266))
     assert data.count(old) == 1
@@ -203,7 +203,7 @@ def test_libtiff_writes_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) ->
 
 
 class _Warns:
-    """The records of a folder, which warn as they are read."""
+    """Records of a folder that warn when they are read."""
 
     def __init__(self, root: Path) -> None:
         self._records = FolderRecords(root)

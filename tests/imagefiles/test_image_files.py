@@ -1,4 +1,4 @@
-"""Image files written by Pillow, imagecodecs and tifffile: what they are read as, and what headers say before that."""
+"""Image files written by Pillow, imagecodecs and tifffile: pixels and headers."""
 
 import struct
 import zlib
@@ -51,7 +51,7 @@ def with_chunk(png: bytes, kind: bytes, data: bytes, before: bytes) -> bytes:
 
 
 def read(data: bytes) -> tuple[ImageHeader, NDArray[np.generic]]:
-    """Header and pixels, after checks that hold for every file: the header read alone is that of the pixels."""
+    """Read header and pixels, and check that the header read alone is the same."""
     header, pixels = read_image(BytesIO(data))
     assert header == read_header(BytesIO(data))
     assert (pixels.shape, pixels.dtype) == (header.shape, header.dtype)
@@ -174,7 +174,7 @@ def test_a_palette_of_sixteen_bit_colours_is_not_cut() -> None:
 
 
 def plain_rgb(inks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """R = (255 - C)(255 - K) / 255, rounded, and so on: the formula of docs/images.md."""
+    """Convert by R = (255 - C)(255 - K) / 255, rounded, and so on: the formula of docs/images.md."""
     light = 255 - inks.astype(np.int64)
     return ((light[..., :3] * light[..., 3:] * 2 + 255) // 510).astype(np.uint8)
 

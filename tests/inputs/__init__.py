@@ -1,1 +1,1 @@
-"""What is read from real files of other programs: the cases, the table docs/inputs.md, and the tests of both."""
+"""Real files of other programs, as cases: the tests, and the table docs/inputs.md that is made from them."""

@@ -1,8 +1,8 @@
-"""Write docs/inputs.md, the table of inputs and what comes of them, from the cases in this folder.
+"""Write docs/inputs.md, the table of inputs and their outcomes, from the cases in this folder.
 
     make inputs
 
-Every case is run, and is an error if it is not read as it must be; so the page says nothing that a test does not.
+Every case is run, and must have the expected outcome; so the page states only what is tested.
 """
 
 from pathlib import Path

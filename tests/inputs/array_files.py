@@ -1,4 +1,4 @@
-"""IDX, `.npy` and `.npz` files."""
+"""Cases of IDX, `.npy` and `.npz` files."""
 
 import struct
 import subprocess

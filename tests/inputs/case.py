@@ -1,4 +1,4 @@
-"""A case: files that another program writes, and what smalti must read from them, stated without smalti."""
+"""A case: files that another program writes, and the images that smalti must read, stated without smalti."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,9 +14,9 @@ Pixels = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Group:
-    """Images of one shape and dtype, with what is known of each.
+    """Images of one shape and dtype, with their columns.
 
-    pixels : uint8 or uint16 [n, H, W, C], as the making program has them, or another decoder than smalti's
+    pixels : uint8 or uint16 [n, H, W, C], from the program that made the files, or from another decoder than smalti's
     """
 
     pixels: Pixels
@@ -28,12 +28,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Made:
-    """Files that were written, and what must be read from them.
+    """Files that were written, and the outcome that they must have.
 
-    spec : what `open_groups` is given: a path, a URL, a pattern, an array or an object of `datasets`
-    groups : what must be read, group by group in order
-    skipped : what must be passed over, by name, and words that the reason must have
-    error : words of the line with which all is refused, in place of groups
+    spec : the argument of `open_groups`: a path, a URL, a pattern, an array or an object of `datasets`
+    groups : the images that must be read, in order
+    skipped : the entries that must be skipped, by name, each with words of its reason
+    error : words of the error, if the input must be refused
     """
 
     spec: object
@@ -48,7 +48,7 @@ class Case:
 
     what : the input, in words
     maker : the program that writes it
-    make : writes into an empty folder and says what must be read; or a context, for what must run meanwhile
+    make : writes into an empty folder and returns the outcome; or a context manager, if a server must run meanwhile
     """
 
     what: str
@@ -57,7 +57,7 @@ class Case:
 
     @contextmanager
     def made(self, root: Path) -> Iterator[Made]:
-        """The files, while the `with` block runs."""
+        """Make the files, which exist while the `with` block runs."""
         made = self.make(root)
         if isinstance(made, Made):
             yield made
@@ -66,7 +66,7 @@ class Case:
                 yield running
 
 
-def group(images: Sequence[Pixels] | Pixels, **known: object) -> Group:
-    """A group of images [H, W] or [H, W, C]."""
+def group(images: Sequence[Pixels] | Pixels, **columns: object) -> Group:
+    """Make a group of images [H, W] or [H, W, C]."""
     pixels = np.stack(list(images))
-    return Group(pixels.reshape(*pixels.shape[:3], -1), **known)  # type: ignore[arg-type]
+    return Group(pixels.reshape(*pixels.shape[:3], -1), **columns)  # type: ignore[arg-type]

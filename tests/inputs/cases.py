@@ -5,8 +5,8 @@ from inputs import (
     containers,
     folders,
     jpeg_files,
+    locations,
     other_files,
-    places,
     png_files,
     tables,
     tars,
@@ -26,5 +26,5 @@ SECTIONS: Sections = {
     "IDX, NPY and NPZ": array_files.cases(),
     "HDF5 and Zarr": containers.cases(),
     "Parquet and Hugging Face datasets": tables.cases(),
-    "Archives and URLs": places.cases(),
+    "Archives and URLs": locations.cases(),
 }

@@ -1,4 +1,4 @@
-"""HDF5 files and Zarr stores."""
+"""Cases of HDF5 files and Zarr stores."""
 
 from pathlib import Path
 

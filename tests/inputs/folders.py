@@ -1,4 +1,4 @@
-"""Folders of image files."""
+"""Cases of folders of image files."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def cases() -> list[Case]:
         Case("an empty folder", "mkdir", lambda root: Made(root, error="holds no files")),
         Case("a folder of a text file alone", "bytes by hand", _nothing),
         Case("a single image file", "Pillow", _single),
-        Case("a path where nothing is", "", lambda root: Made(root / "none", error=" or folder")),
+        Case("a path where nothing is", "", lambda root: Made(root / "none", error="no such file or folder")),
     ]
 
 

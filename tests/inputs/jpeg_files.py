@@ -1,4 +1,4 @@
-"""JPEG files; another decoder (imagecodecs) says which pixels they hold."""
+"""Cases of JPEG files; another decoder (imagecodecs) gives the expected pixels."""
 
 import imagecodecs
 import numpy as np
@@ -50,7 +50,7 @@ def _inks() -> list[Case]:
 
 
 def _of_inks(data: bytes, original: Pixels) -> Pixels:
-    """What the formula makes of the inks of a file. Adobe's are inverted: `original` tells whether that was seen."""
+    """Convert the inks of a file by the formula. Adobe's inks are inverted; `original` checks that."""
     inks = 255 - imagecodecs.jpeg8_decode(data, outcolorspace="CMYK")
     assert np.abs(inks.astype(int) - original).mean() < 20
     return plain_rgb(inks)

@@ -1,4 +1,4 @@
-"""Images of noise, and single files of them, written by Pillow, imagecodecs and tifffile."""
+"""Makes images of noise, and files of one image, with Pillow, imagecodecs and tifffile."""
 
 import struct
 import zlib
@@ -24,7 +24,7 @@ def wide(*shape: int, seed: int = 0) -> NDArray[np.uint16]:
 
 
 def smooth(height: int, width: int, channels: int) -> NDArray[np.uint8]:
-    """A slope of its own in each channel, which lossy kinds keep well: uint8 [height, width, channels]."""
+    """Return uint8 [height, width, channels] with a slope in each channel, which lossy formats preserve well."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([(40 + 5 * rows * (c + 1) + 3 * columns * (4 - c)) % 200 for c in range(channels)], 2).astype("u1")
 
@@ -52,25 +52,25 @@ def exif(orientation: int) -> Image.Exif:
 
 
 def upright(stored: Pixels, orientation: int) -> Pixels:
-    """What the eight values of the EXIF orientation mean: the stored image, turned as a viewer shows it."""
+    """Turn a stored image upright, by its EXIF orientation, as viewers do."""
     turns = {3: 2, 4: 2, 5: -1, 6: -1, 7: 1, 8: 1}
     mirrored = np.fliplr(stored) if orientation in (2, 4) else np.flipud(stored) if orientation in (5, 7) else stored
     return np.rot90(mirrored, turns.get(orientation, 0))
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG file."""
+    """Return a chunk of a PNG file."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def with_chunk(data: bytes, kind: bytes, content: bytes) -> bytes:
-    """A PNG file with a further chunk in front of its pixels."""
+    """Return a PNG file with a further chunk before its pixels."""
     place = data.index(b"IDAT") - 4
     return data[:place] + chunk(kind, content) + data[place:]
 
 
 def plain_rgb(inks: Pixels) -> NDArray[np.uint8]:
-    """R = (255 - C)(255 - K) / 255, rounded, and so on: the formula of docs/images.md."""
+    """Convert by R = (255 - C)(255 - K) / 255, rounded, and so on: the formula of docs/images.md."""
     light = 255 - inks.astype(np.float64)
     return np.floor(light[..., :3] * light[..., 3:] / 255 + 0.5).astype(np.uint8)
 
@@ -82,7 +82,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def read_as(suffix: str, data: bytes, expected: Pixels, mode: str | None, turned: int | None, root: Path) -> Made:
-    """A folder of one image file, and what it must be read as."""
+    """Make a folder of one image file, and the images that must be read."""
     write(root / f"a{suffix}", data)
     fields: dict[str, list[Value]] = {} if mode is None else {"source_mode": [mode]}
     if turned is not None:
@@ -92,7 +92,7 @@ def read_as(suffix: str, data: bytes, expected: Pixels, mode: str | None, turned
 
 
 def passed_over(name: str, data: bytes, words: str, root: Path) -> Made:
-    """A folder of a file that must be passed over and a good one, `z.png`."""
+    """Make a folder of a file that must be skipped, and a good one, `z.png`."""
     write(root / name, data)
     write(root / "z.png", png(noise(4, 5)))
     return Made(root, [Group(noise(1, 4, 5, 1), names=["z.png"])], {name: words})
@@ -107,10 +107,10 @@ def image(
     mode: str | None = None,
     turned: int | None = None,
 ) -> Case:
-    """The case of a file that is read."""
+    """Return the case of a file that is read."""
     return Case(what, maker, lambda root: read_as(suffix, data, expected, mode, turned, root))
 
 
 def refused(what: str, maker: str, name: str, data: bytes, words: str) -> Case:
-    """The case of a file that is passed over."""
+    """Return the case of a file that is skipped."""
     return Case(what, maker, lambda root: passed_over(name, data, words, root))

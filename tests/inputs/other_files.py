@@ -1,4 +1,4 @@
-"""Image files of further kinds, and files that are none."""
+"""Cases of further kinds of image files, and of files that are no images."""
 
 import struct
 
@@ -83,7 +83,7 @@ def _bmp() -> list[Case]:
 
 
 def _bmp_bytes(masks: tuple[int, ...], bits: int, rows: Pixels) -> bytes:
-    """A BMP file whose samples are told by masks; `rows` from the top, each of a multiple of 4 bytes."""
+    """Make a BMP file with masks of samples; `rows` from the top, each a multiple of 4 bytes long."""
     size = {3: 40, 4: 124}[len(masks)]
     body = rows[::-1].tobytes()
     known = struct.pack("<IiiHHIIiiII", size, 6, 5, 1, bits, 3, len(body), 0, 0, 0, 0) + struct.pack(

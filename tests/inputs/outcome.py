@@ -1,4 +1,4 @@
-"""What smalti reads from a case, in the words of the case, and checks that it is what it must be."""
+"""The outcome of a case: reads it with smalti, and compares with the outcome that it must have."""
 
 import re
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ _BATCH_IMAGES = 3  # so that most sources come in several batches, of which the 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an input: groups of images and what was passed over, or the line of an error.
+    """The outcome of an input: groups of images and skipped entries, or the line of an error.
 
-    skipped : (name, reason), in the order in which it is told
+    skipped : (name, reason), in the order of `ImageSource.skipped`
     """
 
     groups: Sequence[Group]
@@ -29,13 +29,13 @@ class Outcome:
 
 
 def outcome_of(made: Made, root: Path) -> Outcome:
-    """Open and read everything. An exception that is not smalti's is none of an outcome, and is raised."""
+    """Open and read all images. An exception that is not smalti's is no outcome, and is raised."""
     try:
         sources = open_groups(made.spec)  # type: ignore[arg-type]
         groups = [_read(source) for source in sources]
     except SmaltiError as error:
-        return Outcome((), (), _placeless(str(error), root))
-    skipped = [(file.name, _placeless(file.reason, root)) for source in sources for file in source.skipped]
+        return Outcome((), (), _without_location(str(error), root))
+    skipped = [(file.name, _without_location(file.reason, root)) for source in sources for file in source.skipped]
     return Outcome(groups, skipped, None)
 
 
@@ -46,14 +46,14 @@ def _read(source: ImageSource) -> Group:
     return Group(batch.pixels, labels, source.class_names, batch.names, batch.fields)
 
 
-def _placeless(text: str, root: Path) -> str:
-    """Without the temporary folder and the port of the test's server."""
+def _without_location(text: str, root: Path) -> str:
+    """Remove the temporary folder, and the port of the test's server."""
     text = text.replace(f"{root}/", "").replace(str(root), "FOLDER")
     return re.sub(r"127\.0\.0\.1:\d+", "host", text)
 
 
 def assert_expected(outcome: Outcome, made: Made) -> None:
-    """Compare with what the making program says: pixels, dtypes and order exactly, reasons by their words."""
+    """Compare an outcome with the expected one: pixels, dtypes and order exactly, reasons by their words."""
     assert (outcome.error is None) == (made.error is None), outcome.error
     if made.error is not None and outcome.error is not None:
         assert made.error in outcome.error and "\n" not in outcome.error
@@ -66,10 +66,10 @@ def assert_expected(outcome: Outcome, made: Made) -> None:
         assert found.pixels.dtype == expected.pixels.dtype
         np.testing.assert_array_equal(found.pixels, expected.pixels)
         assert found.labels == (None if expected.labels is None else list(expected.labels))
-        assert _known(found) == _known(expected)
+        assert _columns(found) == _columns(expected)
 
 
-def _known(group: Group) -> dict[str, object]:
+def _columns(group: Group) -> dict[str, object]:
     fields = {name: [(type(value), value) for value in values] for name, values in group.fields.items()}
     class_names, names = (None if some is None else list(some) for some in (group.class_names, group.names))
     return {"class names": class_names, "names": names, "fields": fields}

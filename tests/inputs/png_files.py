@@ -1,4 +1,4 @@
-"""PNG files."""
+"""Cases of PNG files."""
 
 import zlib
 
@@ -134,7 +134,7 @@ def _rest(rows: bytes) -> bytes:
 
 
 def _grey(levels: Pixels, bits: int) -> bytes:
-    """A grey PNG file of 1, 2 or 4 bits, which Pillow does not write."""
+    """Make a grey PNG file of 1, 2 or 4 bits, which Pillow does not write."""
     rows = np.packbits(np.unpackbits(levels[..., None], axis=2)[..., 8 - bits :].reshape(len(levels), -1), axis=1)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -144,7 +144,7 @@ def _grey(levels: Pixels, bits: int) -> bytes:
 
 
 def _interlaced() -> tuple[bytes, Pixels]:
-    """Rows in the seven passes of Adam7, of which none is filtered."""
+    """Return the rows of the seven passes of Adam7, none of them filtered."""
     pixels = noise(9, 11, 3)
     passes = [pixels[top::down, left::right] for top, left, down, right in _ADAM7]
     rows = b"".join(b"\0" + part[row].tobytes() for part in passes if part.size for row in range(len(part)))

@@ -1,4 +1,4 @@
-"""The table of inputs and outcomes as a page: what docs/inputs.md holds."""
+"""The table of inputs and outcomes as a page, docs/inputs.md."""
 
 import re
 import tempfile
@@ -10,24 +10,24 @@ import numpy as np
 from inputs.case import Case, Group
 from inputs.outcome import Outcome, assert_expected, outcome_of
 
-HEAD = """# Inputs and what comes of them
+HEAD = """# Inputs and their outcomes
 
-Each line is a test: another program writes real files, smalti opens them, and what it reads is compared with what that
-program says: pixels exactly, and order, names, labels, class names and fields. (JPEG and lossy WebP are decoded by
-imagecodecs for that.) The page is written by `make inputs` from `tests/inputs`, and a test holds it up to
-date. The rules behind it are in [images.md](images.md).
+Each line is a test. Another program writes real files, smalti reads them, and the result is compared with the data of
+that program: pixels, order, names, labels, class names and fields must be the same. (For JPEG and lossy WebP, the
+pixels are those of imagecodecs.) `make inputs` writes this page from `tests/inputs`, and a test fails if it is out of
+date. The rules are in [images.md](images.md).
 
-Shapes are height x width, then the channels: L is grey, A alpha. What is passed over ends the command line with exit
-code 3, or 1 and nothing written under `--strict`; a refusal ends it with 1. In the tables of image files, one that is
-passed over lies beside a good one, `z.png`. Reasons end with `...` where words of another library follow.
+Shapes are height x width, then the channels: L is grey, A is alpha. If something is skipped, the command line ends with
+exit code 3; with `--strict`, it writes nothing and ends with 1. A refusal ends with 1. In the tables of image files,
+each file that is skipped lies beside a good one, `z.png`. Reasons end with `...` where words of another library follow.
 """
 
 _MODES = ("L", "LA", "RGB", "RGBA")
 _SHOWN = 4  # values and names of a list, before it is cut short
-_LINE = 200  # of a reason, which may list what there is
+_LINE = 200  # letters of a reason, which may be a long list
 _FOREIGN = re.compile(
     r"(damaged or unreadable: |damaged one \(|cannot be read: |cannot be read as Zarr: |is no JSON \().*"
-)  # words that follow are of Pillow or others
+)  # words that follow are those of Pillow or other libraries
 
 Sections = Mapping[str, Sequence[Case]]
 
@@ -39,7 +39,7 @@ def page(sections: Sections) -> str:
 
 def _section(title: str, cases: Sequence[Case]) -> Iterator[str]:
     yield f"## {title}\n"
-    yield "| input | made by | images | what is known of them | passed over, or refused |"
+    yield "| input | made by | images | columns | skipped, or refused |"
     yield "|---|---|---|---|---|"
     for case in cases:
         with tempfile.TemporaryDirectory() as folder, case.made(Path(folder)) as made:
@@ -50,14 +50,14 @@ def _section(title: str, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def row(case: Case, outcome: Outcome) -> str:
-    """A case and its outcome as a line of the table."""
+    """Return a case and its outcome as a line of the table."""
     images = "; ".join(_images(group) for group in outcome.groups)
-    known = " / ".join(_known(group) or "-" for group in outcome.groups).removeprefix(
+    columns = " / ".join(_columns(group) or "-" for group in outcome.groups).removeprefix(
         "-" if len(outcome.groups) == 1 else ""
     )
-    told = "; ".join(f"{_code(name)}: {_words(reason)}" for name, reason in outcome.skipped)
+    skipped = "; ".join(f"{_code(name)}: {_words(reason)}" for name, reason in outcome.skipped)
     refused = "" if outcome.error is None else f"refused: {_words(outcome.error)}"
-    return f"| {' | '.join(_cell(text) for text in (case.what, case.maker, images, known, told or refused))} |"
+    return f"| {' | '.join(_cell(text) for text in (case.what, case.maker, images, columns, skipped or refused))} |"
 
 
 def _images(group: Group) -> str:
@@ -66,7 +66,7 @@ def _images(group: Group) -> str:
     return f"{count} of {height}x{width} {_MODES[channels - 1]}{deep}"
 
 
-def _known(group: Group) -> str:
+def _columns(group: Group) -> str:
     parts = [f"names {_listed(group.names)}"] if group.names is not None else []
     if group.labels is not None:
         classes = "" if group.class_names is None else f" ({', '.join(group.class_names)})"

@@ -1,4 +1,4 @@
-"""Parquet files, and datasets of Hugging Face."""
+"""Cases of Parquet files, and of datasets of Hugging Face."""
 
 import os
 from pathlib import Path
@@ -78,7 +78,7 @@ def _wide(root: Path) -> Made:
 
 
 def _splits() -> dict[str, Any]:
-    """What is known of the images of a split `test` of 2 rows, and of `train` of 4, in this order."""
+    """Return the columns of the images of two splits, in this order: `test` with 2 rows, `train` with 4."""
     fields = {name: [*values[:2], *values] for name, values in _FIELDS.items()}
     return {"labels": [0, 1, 0, 1, 2, 0], "class_names": ["cat", "dog", "eel"], "fields": fields}
 

@@ -1,4 +1,4 @@
-"""TAR files."""
+"""Cases of TAR files."""
 
 import io
 import subprocess

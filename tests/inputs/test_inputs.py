@@ -1,4 +1,4 @@
-"""Every case of the table is read as it must be, and the committed table says what comes of each."""
+"""Every case has the outcome that it must have, and the committed table states it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TIFF files."""
+"""Cases of TIFF files."""
 
 from io import BytesIO
 
@@ -121,7 +121,7 @@ def _rarely_compressed() -> list[Case]:
 
 
 def _stacks() -> list[Case]:
-    """Several planes in one page, which its tags or a text of the program tell."""
+    """Cases of several planes in one page, which tags or a text of the program announce."""
     planes = np.arange(12, dtype=np.uint8).repeat(480).reshape(12, 20, 24)
     imagej = tiff(planes, imagej=True, truncate=True)
     shaped = tiff(planes, photometric="minisblack", truncate=True)
@@ -170,7 +170,7 @@ def _odd() -> list[Case]:
 
 
 def _twelve() -> bytes:
-    """As a camera writes it, packed: two samples in three bytes."""
+    """Pack samples of 12 bits as cameras do: two samples in three bytes."""
     return _patched(tiff(noise(4, 6, seed=1)[:, :6]), {258: 12})
 
 
@@ -179,7 +179,7 @@ def _huge() -> bytes:
 
 
 def _patched(data: bytes, tags: dict[int, int]) -> bytes:
-    """A little-endian TIFF file with other values of some tags."""
+    """Return a little-endian TIFF file with other values of some tags."""
     changed = bytearray(data)
     start = int.from_bytes(data[4:8], "little") + 2
     for place in range(start, start + 12 * int.from_bytes(data[start - 2 : start], "little"), 12):

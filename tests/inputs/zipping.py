@@ -1,4 +1,4 @@
-"""Zip files by the zip program, or by Python's where there is none."""
+"""ZIP files, made by the zip program, or by Python if it is not installed."""
 
 import shutil
 import subprocess

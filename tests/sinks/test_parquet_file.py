@@ -1,4 +1,4 @@
-"""Parquet as a way out: `datasets` reads it with its features, and a round trip loses nothing."""
+"""Parquet as an output: `datasets` reads it with its features, and a round trip loses nothing."""
 
 import os
 import tempfile

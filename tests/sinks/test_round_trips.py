@@ -1,4 +1,4 @@
-"""What a source says of its images comes back through every way out: pixels, order, labels, names, classes, fields."""
+"""Every output gives back pixels, order, labels, names, classes and fields when it is read again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ def image_sets(draw: st.DrawFn, dtype: type, channels: int, *, with_names: bool)
 
 
 def there_and_back(folder: Path, way: str, images: Images) -> Images:
-    """Write in batches of two, and read again."""
+    """Write in batches of two, and read the output again."""
     batch = images.batch
     with open_image_writer(
         folder / way, batch.pixels.shape[1:], len(batch), dtype=batch.pixels.dtype, class_names=images.class_names

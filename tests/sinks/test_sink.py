@@ -27,7 +27,7 @@ def write(out: Path, batch: ImageBatch, *, overwrite: bool = False, class_names:
 
 
 def left_in(folder: Path) -> list[str]:
-    """Everything below a folder, hidden files too."""
+    """List all files below a folder, also hidden ones."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 

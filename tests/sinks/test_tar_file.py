@@ -38,7 +38,7 @@ def write(out: Path, *batches: ImageBatch, class_names: list[str] | None = None,
 
 
 def samples(path: Path) -> list[dict[str, object]]:
-    """What WebDataset makes of a file: decoded samples, without what it adds itself."""
+    """Decode the samples of a file with WebDataset, without the keys that it adds."""
     found = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False).decode("pil")
     return [
         {key: value for key, value in sample.items() if key not in ("__url__", "__local_path__")} for sample in found

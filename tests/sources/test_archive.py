@@ -1,13 +1,15 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
 import pytest
 
-from helpers.made_up_archives import random_network, random_tokens
+from helpers.made_up_archives import random_network, random_tokens, write
 from smalti.archive.read.reader import open_archive
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
+from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import DamagedArchiveError, NotAnArchiveError, UsageError
 from smalti.images.batch import ImageBatch
 from smalti.sources.archive import ArchiveSource
@@ -16,6 +18,17 @@ from smalti.sources.open import open_source
 
 def joined(batches) -> ImageBatch:
     return ImageBatch.joined(list(batches))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """An archive of 50 images of 7x11 in blocks of 20, with labels and names, and the values that it holds."""
+    network, tokens = random_network(), random_tokens(50)
+    labels, names = np.arange(50) % 3 - 1, tuple(f"folder/{'äß日'[i % 3]}{i}.png" for i in range(50))
+    path = tmp_path_factory.mktemp("archives") / "small.smalti"
+    write(path, tokens, network, labels, names, image_shape=(7, 11, 1), block_images=20, class_names=("x", "y", "ζ"))
+    pixels = IntegerDecoder(network).decode(tokens)[:, :7, :11, 0]
+    return SimpleNamespace(path=path, labels=labels, names=names, pixels=pixels)
 
 
 @pytest.fixture(scope="module")

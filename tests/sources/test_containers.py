@@ -1,4 +1,4 @@
-"""What holds for every kind of container of arrays: `.npz`, HDF5 and Zarr, on disk and behind URLs."""
+"""Tests that hold for every container of arrays: `.npz`, HDF5 and Zarr, local and behind URLs."""
 
 import itertools
 import logging
@@ -33,7 +33,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def medmnist(labels: int = 1) -> Arrays:
-    """Arrays as MedMNIST's files have them (Yang et al. 2023): labels [N, L]."""
+    """Make arrays as in MedMNIST's files (Yang et al. 2023): labels [N, L]."""
     arrays = {}
     for seed, (split, count) in enumerate((("train", 7), ("val", 3), ("test", 4))):
         arrays[f"{split}_images"] = noise(count, 6, 5, 3, seed=seed)

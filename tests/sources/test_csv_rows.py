@@ -1,4 +1,4 @@
-"""CSV with cells longer than Python's limit, whose setting belongs to the whole process."""
+"""CSV with cells longer than the limit of Python's `csv`, which is a setting of the whole process."""
 
 import csv
 import io

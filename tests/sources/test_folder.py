@@ -103,7 +103,7 @@ def test_photos_are_turned_upright(tmp_path: Path) -> None:
 
 
 def bad_files(root: Path) -> dict[str, str]:
-    """Fill a folder with what is not read; the words of each reason."""
+    """Fill a folder with files that are skipped; return words of each reason."""
     wide = Image.fromarray(np.full((4, 4), 40000, np.uint16))
     wide.save(root / "16.png")
     wide.save(root / "16.tif")

@@ -10,7 +10,7 @@ from helpers.image_files import assert_same, everything, noise
 from helpers.web_server import served
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch
-from smalti.sources.arrays.idx import idx_header, is_idx_name, labels_beside
+from smalti.sources.arrays.idx import idx_header, is_idx_name, label_paths_of
 from smalti.sources.open import open_source
 
 
@@ -59,7 +59,7 @@ def test_images_of_four_axes_have_channels(tmp_path: Path, channels: int) -> Non
 
 
 def test_other_names_have_no_labels_beside_them() -> None:
-    assert labels_beside(Path("a/images.bin")) == []
+    assert label_paths_of(Path("a/images.bin")) == []
     assert not is_idx_name("a-idx1-ubyte")
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from smalti.errors import SourceError, UsageError
-from smalti.sources.arrays.layout import ArrayFacts, find_parts, split_selector
+from smalti.sources.arrays.layout import ArrayFacts, find_parts
 
 
 def facts(*shape: int, dtype: str = "u1") -> ArrayFacts:
@@ -10,23 +10,6 @@ def facts(*shape: int, dtype: str = "u1") -> ArrayFacts:
 
 
 IMAGES, OTHERS = facts(9, 8, 8), facts(9, dtype="i8")
-
-
-@pytest.mark.parametrize(
-    ("spec", "place", "key"),
-    [
-        ("a.h5::/train/images", "a.h5", "train/images"),
-        ("a.npz::x_train", "a.npz", "x_train"),
-        ("s3://b/a.h5::x", "s3://b/a.h5", "x"),
-        ("zip://a.h5::https://h/c.zip::/x", "zip://a.h5::https://h/c.zip", "x"),
-        ("zip://a.npy::https://h/c.zip", "zip://a.npy::https://h/c.zip", None),
-        ("simplecache::s3://b/a.npz", "simplecache::s3://b/a.npz", None),
-        ("photos", "photos", None),
-        ("::x", "::x", None),
-    ],
-)
-def test_a_key_is_told_from_a_chain_of_urls(spec: str, place: str, key: str | None) -> None:
-    assert split_selector(spec) == (place, key)
 
 
 @pytest.mark.parametrize(
@@ -46,20 +29,20 @@ def test_splits_are_read_in_order_with_what_belongs_to_each(template: str, words
     parts = find_parts(arrays, None, "a.npz")
     assert [part.split for part in parts] == ["train", "val", "test"]
     assert [part.images for part in parts] == [template.format(word) for word in words]
-    assert all(len(part.beside) == 1 for part in parts)
-    assert all(set(part.beside) <= {"labels", "y"} for part in parts)
+    assert all(len(part.columns) == 1 for part in parts)
+    assert all(set(part.columns) <= {"labels", "y"} for part in parts)
 
 
 def test_one_array_of_images_is_found_whatever_its_name() -> None:
     arrays = {"a/z": IMAGES, "a/y": OTHERS, "a/other": facts(8, dtype="i8"), "y": OTHERS, "a/b/y": OTHERS}
     (part,) = find_parts(arrays, None, "a.h5")
-    assert (part.images, part.beside, part.split) == ("a/z", {"y": "a/y"}, None)
+    assert (part.images, part.columns, part.split) == ("a/z", {"y": "a/y"}, None)
 
 
 def test_a_key_chooses_among_several() -> None:
     arrays = {"x_train": IMAGES, "y_train": OTHERS, "x_test": IMAGES, "y_test": OTHERS, "masks": IMAGES}
     (part,) = find_parts(arrays, "x_test", "a.npz")
-    assert (part.images, part.beside, part.split) == ("x_test", {"y": "y_test"}, None)
+    assert (part.images, part.columns, part.split) == ("x_test", {"y": "y_test"}, None)
     with pytest.raises(UsageError, match=r"no array 'x'.*x_train \(uint8 \[9, 8, 8\]\).*as in a\.npz::x_train"):
         find_parts(arrays, "x", "a.npz")
 

@@ -1,4 +1,4 @@
-"""Reading takes as much memory for many images as for few, whatever they lie in."""
+"""Memory does not grow with the number of images, in any format."""
 
 import subprocess
 import sys

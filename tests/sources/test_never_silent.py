@@ -1,4 +1,4 @@
-"""What a source cannot take as it is meant is said: refused, passed over with a reason, or warned of in one line."""
+"""A source never drops data silently: it refuses, skips with a reason, or warns in one line."""
 
 import io
 import json

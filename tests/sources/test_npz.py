@@ -84,7 +84,7 @@ def test_damage_before_a_range_of_a_deflated_member_is_an_error(tmp_path: Path) 
 
 
 def test_a_stored_member_is_read_where_it_is_wanted(tmp_path: Path) -> None:
-    """Damage before the range shows only to who reads it."""
+    """Damage before the range is found only by a pass that reads it."""
     pixels, path = noise(1000, 16, 16), tmp_path / "a.npz"
     np.savez(path, images=pixels)
     data = bytearray(path.read_bytes())

@@ -19,10 +19,10 @@ from smalti.sources.open import open_source
         ("mnst", "did you mean mnist?"),
         ("MNIST", "did you mean mnist?"),
         ("fashion_mnist/tset", "did you mean fashion-mnist/test?"),
-        ("photos/holiday", " or folder; give a folder"),
-        ("", ""),
+        ("photos/holiday", "no such file or folder; give a folder"),
+        ("", "no such file"),
         ("x" * 5000, "name too long"),
-        ("a\0b", "'a\\x00b': "),
+        ("a\0b", "'a\\x00b': no such file"),
     ],
 )
 def test_what_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Parquet as a source: files of `datasets`, and others; what is odd is refused, or passed over with a reason."""
+"""Parquet as a source: files of `datasets`, and others; odd files are refused, or rows skipped with a reason."""
 
 import datetime
 import decimal
@@ -20,7 +20,7 @@ from PIL import Image
 from helpers.image_files import everything, noise, reasons
 from smalti.errors import SourceError
 from smalti.sources.open import open_groups, open_source
-from smalti.sources.tables.table_files import ParquetPart, is_parquet_folder, split_of
+from smalti.sources.tables.table_files import PARQUET_FILES, ParquetPart, split_of
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 import datasets
@@ -34,7 +34,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def hugging_face(images: NDArray[np.uint8], **columns: object) -> "datasets.Dataset":
-    """A dataset as its users make it."""
+    """Make a dataset as users do."""
     labels = [number % 3 for number in range(len(images))]
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "eel"])}
     known = {
@@ -49,7 +49,7 @@ def hugging_face(images: NDArray[np.uint8], **columns: object) -> "datasets.Data
 
 
 def plain(path: Path, rows: int = 3, **columns: object) -> Path:
-    """A table of images without what `datasets` adds."""
+    """Write a table of images without the notes of `datasets`."""
     images = {"image": [png(image) for image in noise(rows, 4, 5)]}
     pq.write_table(pa.table(images | columns), path)
     return path
@@ -277,11 +277,11 @@ def test_file_names_tell_splits(name: str, split: str | None) -> None:
 
 def test_a_folder_with_images_is_no_folder_of_tables(tmp_path: Path) -> None:
     plain(tmp_path / "metadata.parquet", label=[1, 2, 3])
-    assert not is_parquet_folder(tmp_path)
+    assert not PARQUET_FILES.is_folder(tmp_path)
     plain(tmp_path / "a.parquet")
-    assert is_parquet_folder(tmp_path)
+    assert PARQUET_FILES.is_folder(tmp_path)
     Image.fromarray(noise(4, 5)).save(tmp_path / "a.png")
-    assert not is_parquet_folder(tmp_path)
+    assert not PARQUET_FILES.is_folder(tmp_path)
 
 
 def test_ranges_read_only_the_row_groups_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

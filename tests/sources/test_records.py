@@ -1,4 +1,4 @@
-"""What all sources of encoded images share: the survey, groups, labels and columns, and that passes are the same."""
+"""The parts that all sources of encoded images share: survey, groups, labels and columns; all passes are the same."""
 
 import io
 import tracemalloc
@@ -17,7 +17,7 @@ from smalti.sources.records.record_source import sources_of, usual_of
 
 
 class Listed:
-    """Records out of a list."""
+    """Records from a list."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ def png(*shape: int, seed: int = 0) -> bytes:
 
 
 def cut(*shape: int) -> bytes:
-    """A file whose header is fine and whose pixels are not."""
+    """Make a file with a good header and damaged pixels."""
     whole = png(*shape)
     return whole[:-30]
 

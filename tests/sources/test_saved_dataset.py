@@ -1,4 +1,4 @@
-"""Folders that `save_to_disk` made, read without `datasets`."""
+"""Folders made by `save_to_disk`, read without `datasets`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""TAR files made by webdataset, tar, gzip, zstandard and by hand: what is read, in which order, and what is refused."""
+"""TAR files made by webdataset, tar, gzip, zstandard and by hand: images, their order, and refusals."""
 
 import gzip
 import io
@@ -51,7 +51,7 @@ def tar(
 
 
 def packed(path: Path, suffix: str) -> Path:
-    """A copy, packed as its suffix says."""
+    """Make a copy, compressed as its suffix says."""
     data = path.read_bytes()
     other = path.with_name(path.name.removesuffix(".tar") + suffix)
     other.write_bytes(
@@ -61,7 +61,7 @@ def packed(path: Path, suffix: str) -> Path:
 
 
 def zstd(data: bytes) -> bytes:
-    """In two frames, as when files are strung together."""
+    """Compress in two frames, as in concatenated files."""
     half = len(data) // 2
     return b"".join(zstandard.ZstdCompressor().compress(part) for part in (data[:half], data[half:]))
 
@@ -206,7 +206,7 @@ def test_labels_that_some_images_lack_are_a_field(tmp_path: Path) -> None:
 
 
 def hostile(root: Path) -> tuple[Path, dict[str, str]]:
-    """A TAR file with two good images among what is not to be read, and the words of each reason."""
+    """Make a TAR file with two good images among members that are skipped; return words of each reason."""
     data = png(4, 4)
     bomb = io.BytesIO()
     Image.new("L", (60, 60)).save(bomb, "png")
@@ -368,7 +368,7 @@ def test_a_file_in_which_nothing_is_an_image_says_why(tmp_path: Path) -> None:
 
 
 def shards(root: Path) -> list[str]:
-    """Four shards, of which one is packed and one is empty; the names of all images in order."""
+    """Make four shards, one compressed and one empty; return the names of all images in order."""
     names = []
     for number, images in enumerate([3, 0, 4, 2]):
         inside = [f"{number}-{image}.png" for image in range(images)]

@@ -1,5 +1,5 @@
 """Image files (PNG, JPEG, TIFF, ...): headers, pixels, and PNG files to be written.
 
 `table` lists the formats that are read. A further format is a module here and a line in that table. Layer: above
-`smalti.archive`, below the sources; of smalti it uses `smalti.errors` and the contract of `smalti.images`.
+`smalti.archive`, below the sources; it uses only `smalti.errors` and the contract of `smalti.images`.
 """

@@ -1,4 +1,7 @@
-"""What a decoder of one format of image files is, and what it says of a file."""
+"""The contract of a decoder of one image-file format, and helpers that decoders share.
+
+The decoders are in the modules beside this one; `table` lists them.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,27 +31,27 @@ __all__ = [
 _MAX_FILE_BYTES = 1 << 30
 
 HEAD_BYTES = 256
-"""How many bytes of a file a magic test is given."""
+"""The number of bytes at the beginning of a file that `ImageFormat.matches` gets."""
 
 SOURCE_MODE = "source_mode"
-"""The field that says how pixels that were converted are stored in the file (docs/images.md)."""
+"""The field with the stored form of pixels that were converted (docs/images.md)."""
 
 SOURCE_ORIENTATION = "source_orientation"
-"""The field that holds the EXIF orientation, 2 to 8, of an image that was turned upright."""
+"""The field with the EXIF orientation, 2 to 8, of an image that was turned upright."""
 
 
 class UnreadableImageError(Exception):
-    """An image that cannot be taken; its text is the reason. Sources turn it into a skipped entry."""
+    """An image cannot be read; the message is the reason. Sources turn it into a skipped entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a file says of its image before the pixels are decoded.
+    """The facts about an image that are known before its pixels are decoded.
 
     shape : height, width and channels as read, turned upright
     dtype : uint8 or uint16
-    fields : what the decoder contributes to the columns of the image, by the names of the fields
-    unread : what else the file holds that looks like pixels and is not read, in words; None if there is nothing
+    fields : values that the decoder adds to the columns of the image, by field name
+    unread : words for further pixels that the file seems to hold and that are not read; None without any
     """
 
     shape: tuple[int, int, int]
@@ -61,14 +64,14 @@ class ImageHeader:
 class ImageFormat:
     """The decoder of one format.
 
-    name : what messages call the format
-    suffixes : of its files, lower case, each with its dot
-    matches : whether a file that begins with these bytes (at most HEAD_BYTES) is of this format
-    read_header : the header of a file, without its pixels; the file is at its beginning
-    read_image : header and pixels [H, W, C] of a file, turned upright, from one look at the file
+    name : the format in messages
+    suffixes : suffixes of its files, lower case, each with its dot
+    matches : whether a file that begins with these bytes (at most HEAD_BYTES) has this format
+    read_header : reads the header of a file, without its pixels; the file is at its beginning
+    read_image : reads the header and the pixels [H, W, C], turned upright, in one pass
     fields : the names of all fields that its headers may have
 
-    Both readers raise UnreadableImageError with a reason. Whatever else they raise counts as damage of the file.
+    Both readers raise UnreadableImageError with a reason. Any other exception counts as damage of the file.
     """
 
     name: str
@@ -88,7 +91,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def too_many_pixels() -> str:
-    """The reason why an image above Pillow's limit is not read."""
+    """Return the reason to refuse an image above Pillow's limit."""
     return f"too many pixels (more than {Image.MAX_IMAGE_PIXELS:,})"
 
 
@@ -99,7 +102,7 @@ def upright_header(
     orientation: int | None = None,
     unread: str | None = None,
 ) -> ImageHeader:
-    """The header of an image that is stored in this shape, and turned upright as it is read."""
+    """Return the header of an image with this stored shape, which is turned upright when it is read."""
     turned = orientation if orientation in range(2, 9) else None
     height, width, channels = stored_shape
     size = (width, height) if turned is not None and turned >= 5 else (height, width)
@@ -112,7 +115,7 @@ def upright_header(
 
 
 def upright(pixels: Pixels, orientation: object) -> Pixels:
-    """Pixels upright: EXIF orientations 2 to 4 mirror or turn by 180 degrees, 5 to 8 also swap height and width."""
+    """Turn pixels upright: orientations 2 to 4 mirror or turn by 180 degrees, 5 to 8 also swap height and width."""
     if not isinstance(orientation, int) or orientation not in range(2, 9):
         return pixels
     if orientation >= 5:
@@ -123,7 +126,7 @@ def upright(pixels: Pixels, orientation: object) -> Pixels:
 
 
 def whole_file(file: BinaryIO) -> bytes:
-    """All bytes of a file of one image, for decoders that take no streams."""
+    """Read all bytes of a file of one image, for decoders that take no streams."""
     file.seek(0)
     data = file.read(_MAX_FILE_BYTES + 1)
     if len(data) > _MAX_FILE_BYTES:
@@ -132,7 +135,7 @@ def whole_file(file: BinaryIO) -> bytes:
 
 
 def imagecodecs_for(what: str) -> Any:
-    """The package imagecodecs; MissingDependencyError, which names `what`, if it is not installed."""
+    """Import imagecodecs; MissingDependencyError, which names `what`, if it is not installed."""
     try:
         import imagecodecs  # noqa: PLC0415 (optional: few files need it)
     except ImportError as error:

@@ -1,8 +1,8 @@
 """Image files that Pillow reads: JPEG, BMP, WebP and GIF; and most PNG and TIFF files, for `png` and `tiff`.
 
-Samples of 8 bits become uint8, grey ones of 16 bits uint16; nothing is ever cut. What had to be converted (palettes,
-CMYK, grey of few bits, an EXIF orientation) is said in the header's fields. What cannot be kept is refused: float and
-32-bit samples, animations, several pages, other colour spaces.
+Samples of 8 bits become uint8, grey samples of 16 bits become uint16; nothing is ever cut. Fields of the header record
+each conversion (palettes, CMYK, grey of few bits, an EXIF orientation). Images that would lose something are refused:
+float and 32-bit samples, animations, several pages, other colour spaces.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,24 +34,24 @@ _WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 _FEW_BITS = {"L;2": "L;2", "L;4": "L;4", "BGR;15": "RGB;555", "BGR;16": "RGB;565"}  # by Pillow's raw modes
 _ADOBE_YCCK = 2  # the colour transform of a JPEG's Adobe marker
 _UINT8, _UINT16 = PIXEL_DTYPES
-_DIB_HEADS = (12, 40, 52, 56, 64, 108, 124)  # lengths of the header with which a BMP without its file header begins
+_DIB_HEADS = (12, 40, 52, 56, 64, 108, 124)  # header lengths: the first bytes of a BMP without its file header
 
 
 @contextmanager
 def opened(file: BinaryIO, *kinds: str) -> Iterator[Image.Image]:
-    """The file as Pillow opens it, as one of the kinds (names of Pillow) alone; inside, decoders are quiet."""
+    """Open a file with Pillow, as one of these kinds (Pillow's names) only; inside, decoders are quiet."""
     file.seek(0)
     with quiet_decoders(), Image.open(file, formats=kinds) as image:
         yield image
 
 
 def header_of(image: Image.Image, orientation: int | None) -> ImageHeader:
-    """What Pillow found on opening; UnreadableImageError for what it would read only in part.
+    """Return the header of an opened image; UnreadableImageError if Pillow would read only a part of it.
 
-    orientation : where the file says how it is turned, as `exif_orientation` finds it
+    orientation : the EXIF orientation, as `exif_orientation` finds it
     """
     tags = getattr(image, "tag_v2", None)
-    width, height = image.size if tags is None else (tags[256], tags[257])  # as stored, never turned already
+    width, height = image.size if tags is None else (tags[256], tags[257])  # as stored: `size` may be turned already
     check_size(width, height)
     frames = getattr(image, "n_frames", 1)
     unread = None
@@ -77,22 +77,22 @@ def header_of(image: Image.Image, orientation: int | None) -> ImageHeader:
 
 
 def pixels_of(image: Image.Image, header: ImageHeader) -> Pixels:
-    """Pixels [H, W, C] of an opened image, turned upright; uint16 for grey ones alone."""
+    """Return the pixels [H, W, C] of an opened image, turned upright; uint16 only for grey images."""
     image.load()
     pixels = _wide_grey(image) if header.dtype == np.uint16 else _narrow(image, header)
-    # Pillow turns TIFF files itself when it loads them, and then forgets their orientation.
+    # Pillow turns TIFF files when it loads them, and then drops their orientation.
     turn = image.getexif().get(_ORIENTATION) if image.format == "TIFF" else header.fields.get(SOURCE_ORIENTATION)
     return upright(pixels, turn)
 
 
 def exif_orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation that Pillow finds in front of the pixels."""
-    found = Image.Image.getexif(image).get(_ORIENTATION)  # of PNG, the subclass's would decode the pixels
+    """Return the EXIF orientation that Pillow finds before the pixels."""
+    found = Image.Image.getexif(image).get(_ORIENTATION)  # the method of the PNG class would decode the pixels
     return found if isinstance(found, int) else None
 
 
 def _refuse(image: Image.Image) -> None:
-    """Raise for samples that are not of 8 bits or fewer, and for colour spaces that have no plain RGB."""
+    """Raise for samples of more than 8 bits, and for colour spaces without a plain conversion to RGB."""
     if image.mode in ("I", "F"):
         raise UnreadableImageError(f"32-bit samples ({image.mode}); images have 8 or 16 bits, scale and convert them")
     if image.mode not in (*_CHANNELS, "1", "P", "PA", "CMYK"):
@@ -100,7 +100,7 @@ def _refuse(image: Image.Image) -> None:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Pillow's name for the samples as they lie in the file: 16-bit RGB is opened as RGB, cut to 8."""
+    """Return Pillow's name for the stored samples, because `mode` hides that 16-bit RGB would be cut to 8."""
     for tile in image.tile if isinstance(image, ImageFile.ImageFile) else []:
         arguments = tile[3]
         raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -109,7 +109,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def is_wide_grey(image: Image.Image) -> bool:
-    """Whether samples are grey ones of 16 bits, which Pillow keeps."""
+    """Whether samples are grey and of 16 bits, which Pillow does not cut."""
     # Pillow before 11 opens 16-bit grey PNG files in a mode of 32 bits.
     return image.mode in _WIDE_GREY or (image.format == "PNG" and _raw_mode(image) == "I;16B")
 
@@ -120,7 +120,7 @@ def _is_white_zero(image: Image.Image) -> bool:
 
 
 def _source_mode(image: Image.Image, raw: str) -> str | None:
-    """How pixels that are converted are stored, None for those that are as they are."""
+    """Return the stored form of pixels that are converted; None for pixels that are not."""
     if image.mode in ("P", "PA"):
         return "P"
     if image.mode == "CMYK":
@@ -148,13 +148,13 @@ def _narrow(image: Image.Image, header: ImageHeader) -> NDArray[np.uint8]:
     mode = _target_mode(image)
     bits = {"L;2;tRNS": 2, "L;4;tRNS": 4}.get(str(header.fields.get(SOURCE_MODE)))
     if bits is not None and image.info["transparency"] < 1 << bits:
-        image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow spreads the pixels over 8 bits, not this value
+        image.info["transparency"] *= 255 // ((1 << bits) - 1)  # Pillow scales the pixels to 8 bits, and not this value
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels.reshape(*pixels.shape[:2], header.shape[2])
 
 
 def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
-    """Uint16 [H, W, 1], or [H, W, 2] if a value stands for transparency."""
+    """Return pixels uint16 [H, W, 1], or [H, W, 2] if one value means transparency."""
     grey = np.asarray(image).astype(np.uint16)
     if "transparency" not in image.info:
         return grey[:, :, None]
@@ -163,7 +163,7 @@ def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
 
 
 def _format(name: str, suffixes: tuple[str, ...], matches: Callable[[bytes], bool], *kinds: str) -> ImageFormat:
-    """A format that is left to Pillow."""
+    """Make a format that Pillow alone reads."""
 
     def read_header(file: BinaryIO) -> ImageHeader:
         with opened(file, *kinds) as image:

@@ -1,9 +1,9 @@
 """PNG files: read, and written.
 
 PNG (third edition, W3C 2025): 8 bytes of signature; chunks of a length, a kind, data and a CRC; IHDR first, IEND last.
-Most files are told by the heads of their chunks, in a fraction of Pillow's time. Pillow decodes them, but for colours
-and alpha of 16 bits, which it cuts to 8: imagecodecs reads these. Pillow does not write them either, so they are
-written here, in the plainest way: whoever is sent an archive gets its images with what the reader itself needs.
+For most files the heads of the chunks give the header, in a fraction of Pillow's time. Pillow decodes the pixels,
+except colour and alpha of 16 bits, which it cuts to 8: imagecodecs reads these. Pillow does not write them either, so
+they are written here, in the simplest form: extraction from an archive needs no more than its reader.
 """
 
 import io
@@ -34,17 +34,17 @@ __all__ = ["PNG", "png_bytes"]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS_OF = {0: 1, 2: 3, 4: 2, 6: 4}  # by colour type; 3 is a palette
 _ORIENTATION = 0x0112
-_PIECE_BYTES = 1 << 20
-# Chunks that change nothing of shape and values as they are read here.
+_BLOCK_BYTES = 1 << 20
+# Chunks that change neither the shape nor the values as read here.
 _PLAIN = frozenset(
     {b"IDAT", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"hIST", b"PLTE"}
 )
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
-_SUB = 1  # the filter that stores each byte less the same byte of the pixel to its left
+_SUB = 1  # the filter that subtracts from each byte the same byte of the pixel to its left
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
-    """See `ImageFormat.read_header`."""
+    """Read the header of a PNG file, without its pixels."""
     plain = _plain_shape(file)
     if plain is not None:
         check_size(plain[1], plain[0])
@@ -54,7 +54,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
 
 
 def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
-    """See `ImageFormat.read_image`."""
+    """Read the header and the pixels of a PNG file, after a check of their checksums."""
     if _has_damaged_pixels(file):
         raise UnreadableImageError("damaged: the checksum of its pixels is wrong")
     with opened(file, "PNG") as image:
@@ -75,7 +75,7 @@ PNG = ImageFormat(
 
 
 def png_bytes(pixels: Pixels) -> bytes:
-    """The PNG file of an image, uint8 or uint16 [H, W, C] with C from 1 to 4."""
+    """Return the PNG file of an image, uint8 or uint16 [H, W, C] with C from 1 to 4."""
     if pixels.dtype == np.uint16 and pixels.shape[2] > 1:
         return _deep_png(pixels.astype(np.uint16))
     buffer = io.BytesIO()
@@ -84,9 +84,9 @@ def png_bytes(pixels: Pixels) -> bytes:
 
 
 def _plain_shape(file: BinaryIO) -> tuple[int, int, int] | None:
-    """Height, width and channels of a PNG file of 8 bits with no palette, transparent colour, EXIF, text and frames.
+    """Return height, width and channels of a PNG of 8 bits without palette, transparency, EXIF, text and frames.
 
-    None for every other file, and for one that is cut off. Rewinds the file.
+    None for every other file, and for a truncated one. Rewinds the file.
     """
     try:
         file.seek(0)
@@ -104,11 +104,11 @@ def _plain_shape(file: BinaryIO) -> tuple[int, int, int] | None:
 
 
 def _orientation_behind(file: BinaryIO, first_data: int) -> int | None:
-    """The EXIF orientation in an eXIf chunk behind the pixels, if there is one. Leaves the file where it was.
+    """Return the EXIF orientation in an eXIf chunk after the pixels, or None. Restores the file position.
 
-    first_data : where the data of the first IDAT chunk begin
+    first_data : the offset of the data of the first IDAT chunk
     """
-    place = file.tell()
+    position = file.tell()
     try:
         file.seek(first_data - 8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
@@ -120,15 +120,15 @@ def _orientation_behind(file: BinaryIO, first_data: int) -> int | None:
                 return found if isinstance(found, int) else None
             file.seek(size + 4, 1)
     finally:
-        file.seek(place)
+        file.seek(position)
     return None
 
 
 def _has_damaged_pixels(file: BinaryIO) -> bool:
-    """Whether the file is a PNG with an IDAT chunk that has not its checksum. Rewinds the file.
+    """Whether the file is a PNG with a wrong checksum of an IDAT chunk. Rewinds the file.
 
-    Pillow passes over these checksums, and stops unpacking with the last pixel, before that of zlib: of damaged data it
-    may make other pixels without a word.
+    Pillow ignores these checksums, and stops decompression at the last pixel, before the checksum of zlib: from damaged
+    data it may make other pixels silently.
     """
     file.seek(0)
     try:
@@ -140,10 +140,10 @@ def _has_damaged_pixels(file: BinaryIO) -> bool:
                 file.seek(left + 4, 1)
                 continue
             crc = zlib.crc32(b"IDAT")
-            while left and (piece := file.read(min(left, _PIECE_BYTES))):
-                crc, left = zlib.crc32(piece, crc), left - len(piece)
+            while left and (block := file.read(min(left, _BLOCK_BYTES))):
+                crc, left = zlib.crc32(block, crc), left - len(block)
             if left:
-                return False  # cut off, as Pillow tells
+                return False  # truncated: Pillow reports it
             if file.read(4) != crc.to_bytes(4):
                 return True
         return False
@@ -159,7 +159,7 @@ def _orientation(image: Image.Image) -> int | None:
 
 
 def _deep_pixels(file: BinaryIO) -> NDArray[np.uint16]:
-    """Pixels uint16 [H, W, C] of a file of 16 bits; a transparent colour becomes an alpha channel."""
+    """Return the pixels uint16 [H, W, C] of a file of 16 bits; a transparent colour becomes an alpha channel."""
     imagecodecs = imagecodecs_for("16-bit PNG with other channels than grey")
     pixels: NDArray[np.uint16] = imagecodecs.png_decode(whole_file(file))
     return pixels if pixels.ndim == 3 else pixels[:, :, None]

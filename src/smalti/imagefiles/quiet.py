@@ -1,8 +1,8 @@
-"""Decoders without their own warnings and lines on stderr: what is wrong with a file is a reason, said once.
+"""Silences decoders: a fault of a file becomes one reason, without warnings and lines on stderr.
 
-Filters of warnings, and the error handler of Pillow's libtiff, belong to the whole process. They are changed only while
-an image is decoded, never across a yield. Several threads may decode at once: the first one changes them, the last one
-puts them back.
+Warning filters, and the error handler of Pillow's libtiff, belong to the whole process. They are changed only while an
+image is decoded, never across a yield of a source. Several threads may decode at once: the first one changes them, the
+last one restores them.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ __all__ = ["quiet_decoders"]
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Inside, Pillow's warnings (odd EXIF data, many pixels) and libtiff's lines on stderr are not shown."""
+    """Silence Pillow's warnings (odd EXIF data, many pixels) and libtiff's lines on stderr."""
     _state.enter()
     try:
         yield
@@ -29,7 +29,7 @@ def quiet_decoders() -> Iterator[None]:
 
 
 class _State:
-    """How many threads decode at present, and what is to be put back after the last one."""
+    """The number of threads that decode now, and the settings to restore after the last one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class _State:
 
 @cache
 def _libtiff_error_handler() -> Any:
-    """TIFFSetErrorHandler of the libtiff that Pillow uses; None where the system does not let it be found."""
+    """Return TIFFSetErrorHandler of the libtiff that Pillow uses; None if it cannot be found."""
     try:
         set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     except (AttributeError, OSError, TypeError):  # Pillow without libtiff, or one that exports no names

@@ -1,6 +1,6 @@
-"""The one table of image-file formats, and the readers that look a file up in it.
+"""The table of image-file formats, and readers that find the format of a file in it.
 
-A further format is a module beside this one, which makes an `ImageFormat`, and a line in FORMATS. Suffixes, messages
+A further format is a module beside this one, which defines an `ImageFormat`, and a line in FORMATS. Suffixes, messages
 and the names of image columns in tables follow from the table.
 """
 
@@ -31,39 +31,39 @@ __all__ = [
 FORMATS: tuple[ImageFormat, ...] = (PNG, JPEG, BMP, TIFF, WEBP, GIF)
 
 IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
-"""The suffixes of image files, lower case, with their dots. What a file holds is told by its first bytes."""
+"""The suffixes of image files, lower case, with their dots. The format of a file is decided by its first bytes."""
 
 FORMAT_NAMES = f"{', '.join(one.name for one in FORMATS[:-1])} and {FORMATS[-1].name}"
 """All formats in words for a message."""
 
 DECODER_FIELDS = tuple(dict.fromkeys(name for one in FORMATS for name in one.fields))
-"""Every field that a decoder may contribute, in the order in which sources have them."""
+"""All fields that decoders may add, in the order in which sources have them."""
 
 
 def format_of(head: bytes) -> ImageFormat | None:
-    """The format of a file that begins with these bytes; None if it is none of the table."""
+    """Return the format of a file that begins with these bytes; None if the table has none."""
     return next((one for one in FORMATS if one.matches(head)), None)
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
-    """The header of an image file; no pixels are decoded. UnreadableImageError if it cannot be taken."""
+    """Read the header of an image file; no pixels are decoded. UnreadableImageError if the image cannot be read."""
     with _reasons():
         return _format(file).read_header(file)
 
 
 def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
-    """Header and pixels [H, W, C] of an image file, turned upright. UnreadableImageError if it cannot be taken.
+    """Read the header and the pixels [H, W, C] of an image file, turned upright.
 
     Black and white and grey of fewer than 8 bits become L from 0 to 255; palettes become RGB, or RGBA if there is
     transparency; a transparent colour becomes an alpha channel; CMYK becomes RGB. 16-bit samples of several channels
-    are read by imagecodecs.
+    are read by imagecodecs. UnreadableImageError if the image cannot be read.
     """
     with _reasons():
         return _format(file).read_image(file)
 
 
 def one_line(error: Exception) -> str:
-    """The first line of what an error says, or its kind if it says nothing."""
+    """Return the first line of an error's message, or its type if the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -81,10 +81,10 @@ def _format(file: BinaryIO) -> ImageFormat:
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Turn what decoders raise inside into UnreadableImageError with a reason."""
+    """Turn errors of decoders into UnreadableImageError with a reason."""
     try:
         yield
-    except (UnreadableImageError, SourceError):  # a SourceError is that of a network, and no file's fault
+    except (UnreadableImageError, SourceError):  # a SourceError comes from the network, not from the file
         raise
     except MissingDependencyError as error:
         raise UnreadableImageError(str(error)) from error
@@ -92,7 +92,7 @@ def _reasons() -> Iterator[None]:
         raise UnreadableImageError(_no_image()) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(too_many_pixels()) from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes
+    except Exception as error:  # decoders raise almost any error for damaged bytes
         raise UnreadableImageError(f"damaged or unreadable: {one_line(error)}") from error
 
 

@@ -1,7 +1,7 @@
-"""TIFF files, by the tags of their first page. Pillow decodes most; imagecodecs those of which it would lose something.
+"""TIFF files, read by the tags of their first page.
 
-imagecodecs reads samples of 16 bits but for plain grey, and compressions that Pillow does not know. A file whose tags
-say that it holds more than one image is refused, with the number.
+Pillow decodes most of them. imagecodecs decodes those that Pillow cannot, or not without loss: samples of 16 bits other
+than plain grey, and further compressions. A file whose tags announce several images is refused, with their number.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,8 +38,16 @@ _MIXED_HEADS = (b"MM*\0", b"II\0*")  # Pillow reads them
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _ORIENTATION, _SAMPLES, _PLANES, _COLOUR_MAP, _EXTRA, _FORMAT = 274, 277, 284, 320, 338, 339
 _WHITE_IS_ZERO, _GREY, _RGB = 0, 1, 2
-_COLOUR_SAMPLES = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # samples of a photometric interpretation without extras
-_ASSOCIATED, _UNASSOCIATED = 1, 2  # alpha that is multiplied into the colours, and alpha that is not
+_COLOUR_SAMPLES = {
+    0: 1,
+    1: 1,
+    2: 3,
+    3: 1,
+    5: 4,
+    6: 3,
+    8: 3,
+}  # samples of each photometric interpretation, without extra ones
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # whether colours are multiplied by alpha
 _OF_PILLOW = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000})
 _COMPRESSIONS = {
     22610: "JPEG XR",
@@ -59,7 +67,7 @@ _COMPRESSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the pixels lie in a file that imagecodecs is to read."""
+    """The layout of pixels in a file that imagecodecs reads."""
 
     height: int
     width: int
@@ -68,15 +76,15 @@ class _Layout:
     planes: bool  # channels one after the other
     white_is_zero: bool
     orientation: int | None
-    what: str  # the kind of file in words
+    what: str  # the kind of file, for messages
 
     @property
     def source_mode(self) -> str | None:
-        """What is converted: grey whose white is stored as 0."""
+        """The stored form of grey with white as 0, which is converted; else None."""
         return None if not self.white_is_zero else "L;I" if self.channels == 1 else "LA;I"
 
     def header(self, unread: str | None) -> ImageHeader:
-        """The header of such a file."""
+        """Return the header of the image."""
         check_size(self.width, self.height)
         shape = (self.height, self.width, self.channels)
         return upright_header(shape, PIXEL_DTYPES[self.wide], self.source_mode, self.orientation, unread)
@@ -86,7 +94,7 @@ _Tags = TiffImagePlugin.ImageFileDirectory_v2
 
 
 def read_header(file: BinaryIO) -> ImageHeader:
-    """See `ImageFormat.read_header`."""
+    """Read the header of a TIFF file, without its pixels."""
     tags, layout, unread = _look_at(file)
     if layout is not None:
         return layout.header(unread)
@@ -95,7 +103,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
 
 
 def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
-    """See `ImageFormat.read_image`."""
+    """Read the header and the pixels of a TIFF file."""
     tags, layout, unread = _look_at(file)
     if tags is not None and layout is not None:
         header = layout.header(unread)
@@ -117,7 +125,7 @@ TIFF = ImageFormat(
 
 @contextmanager
 def _opened(file: BinaryIO, tags: _Tags | None) -> Iterator[Image.Image]:
-    """The file as Pillow opens it; UnreadableImageError, in words, if Pillow does not know its kind."""
+    """Open a file with Pillow; UnreadableImageError with a reason if Pillow does not know its kind."""
     try:
         with opened(file, "TIFF") as image:
             yield image
@@ -139,9 +147,9 @@ def _with(unread: str | None, header: ImageHeader) -> ImageHeader:
 
 
 def _look_at(file: BinaryIO) -> tuple[_Tags | None, _Layout | None, str | None]:
-    """The tags of the first page, its layout if imagecodecs is to read it, and what else the file seems to hold.
+    """Return the tags of the first page, its layout if imagecodecs reads it, and words for unread bytes.
 
-    UnreadableImageError if nobody can read it.
+    UnreadableImageError if neither decoder can read it.
     """
     with quiet_decoders():
         tags = _read_tags(file)
@@ -153,7 +161,7 @@ def _look_at(file: BinaryIO) -> tuple[_Tags | None, _Layout | None, str | None]:
 
 
 def _read_tags(file: BinaryIO) -> _Tags | None:
-    """The tags of a TIFF file's first page; None for files that Pillow alone knows."""
+    """Return the tags of the first page; None for byte orders that only Pillow reads."""
     file.seek(0)
     head = file.read(8)
     if head[:4] not in _HEADS:
@@ -169,7 +177,7 @@ def _read_tags(file: BinaryIO) -> _Tags | None:
 
 
 def _refuse_samples(tags: Mapping[int, Any]) -> None:
-    """Raise UnreadableImageError for samples that are of other kinds or more than can be kept."""
+    """Raise UnreadableImageError for samples of other kinds, or more of them, than images can have."""
     depths = set(_values(tags, _BITS, 1))
     bits = max(depths)
     if bits > 16 or set(_values(tags, _FORMAT, 1)) != {1}:
@@ -190,7 +198,7 @@ def _refuse_samples(tags: Mapping[int, Any]) -> None:
 
 
 def _layout(tags: _Tags) -> _Layout | None:
-    """The layout of a page that imagecodecs is to read; None for one that Pillow reads as it is."""
+    """Return the layout of a page that imagecodecs reads; None for one that Pillow reads without loss."""
     bits, samples = max(_values(tags, _BITS, 1)), int(tags.get(_SAMPLES, 1))
     photometric, compression = tags.get(_PHOTOMETRIC), int(tags.get(_COMPRESSION, 1))
     deep = bits == 16 and not (samples == 1 and photometric == _GREY)
@@ -226,7 +234,7 @@ def _layout(tags: _Tags) -> _Layout | None:
 
 
 def _pixels(file: BinaryIO, tags: _Tags, layout: _Layout) -> Pixels:
-    """Pixels [H, W, C] as stored, not turned; white that is stored as 0 becomes the largest value."""
+    """Return pixels [H, W, C] as stored, not turned; white that is stored as 0 becomes the largest value."""
     imagecodecs = imagecodecs_for(layout.what)
     if int(tags.get(_COMPRESSION, 1)) in SEGMENT_CODECS:
         pixels = decode_segments(imagecodecs, file, tags, layout.planes)
@@ -249,6 +257,6 @@ def _black_is_zero(pixels: NDArray[Any]) -> Pixels:
 
 
 def _values(tags: Mapping[int, Any], tag: int, absent: int) -> tuple[int, ...]:
-    """The numbers of a tag, which may be one or a row of them."""
+    """Return the numbers of a tag, which may hold one or several."""
     found = tags.get(tag, absent)
     return tuple(int(one) for one in found) if isinstance(found, tuple) else (int(found),)

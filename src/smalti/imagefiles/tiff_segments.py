@@ -1,4 +1,4 @@
-"""Strips and tiles of TIFF files, decoded one by one by imagecodecs, for compressions that libtiff does not know."""
+"""Strips and tiles of TIFF files, decoded one by one by imagecodecs: for compressions that libtiff does not know."""
 
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -18,7 +18,7 @@ SEGMENT_CODECS = {
     50002: "jpegxl_decode",
     52546: "jpegxl_decode",
 }
-"""By the number of a compression, the decoder of imagecodecs for one strip or tile."""
+"""The decoder of imagecodecs for one strip or tile, by the number of the compression."""
 
 _WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES = 256, 257, 259, 277
 _STRIPS, _STRIP_ROWS, _STRIP_BYTES = 273, 278, 279
@@ -27,7 +27,7 @@ _MAX_SEGMENT_BYTES = 1 << 30
 
 
 def decode_segments(imagecodecs: Any, file: BinaryIO, tags: Mapping[int, Any], planes: bool) -> NDArray[Any]:
-    """Pixels [H, W, C] of a page whose samples lie pixel by pixel. UnreadableImageError for damaged segments."""
+    """Decode the pixels [H, W, C] of a page stored pixel by pixel. UnreadableImageError for damaged segments."""
     if planes and int(tags.get(_SAMPLES, 1)) > 1:
         raise UnreadableImageError("compressed in a way that is not read (each channel by itself); write it as deflate")
     decode = getattr(imagecodecs, SEGMENT_CODECS[int(tags[_COMPRESSION])])

@@ -1,6 +1,6 @@
-"""Whether a TIFF file holds more images than its first page, by what its tags say or its size shows.
+"""Finds out whether a TIFF file holds more images than its first page, by its tags and its size.
 
-Programs for microscopes write a whole stack behind one page and say so in a text: ImageJ ("images=12"), tifffile
+Programs for microscopes write a whole stack after one page, and state it in a text: ImageJ ("images=12"), tifffile
 ("shape": [12, 480, 640]) and OME-XML. Others use an axis of depth, or directories below the page.
 """
 
@@ -18,15 +18,15 @@ __all__ = ["refuse_stack", "unread_bytes"]
 _KIND, _WIDTH, _HEIGHT, _COMPRESSION, _DESCRIPTION = 254, 256, 257, 259, 270
 _SAMPLES, _STRIP_BYTES, _TILE_BYTES, _CHILDREN, _DEPTH = 277, 279, 325, 330, 32997
 _EXIF, _GPS = 34665, 34853
-_REDUCED = 1  # the bit of the kind of a page that is a smaller copy of another one
-_MOST_CHILDREN = 64
+_REDUCED = 1  # the bit in the kind of a page for a smaller copy of another page
+_MAX_CHILDREN = 64
 _ONLY_ONE = "only single images are read"
 
 
 def refuse_stack(tags: TiffImagePlugin.ImageFileDirectory_v2, file: BinaryIO) -> None:
-    """Raise UnreadableImageError, with the number of images, if the first page says that it holds several.
+    """Raise UnreadableImageError, with the number of images, if the first page states that it holds several.
 
-    Pages behind the first one are not counted here.
+    Pages after the first one are not counted here.
     """
     children = sum(not _is_reduced(child) for child in _children(tags, file))
     if children:
@@ -38,7 +38,7 @@ def refuse_stack(tags: TiffImagePlugin.ImageFileDirectory_v2, file: BinaryIO) ->
 
 
 def unread_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, file: BinaryIO) -> str | None:
-    """Words for bytes of an uncompressed file that no tag accounts for and that would fill a further image."""
+    """Describe bytes of an uncompressed file that no tag explains, if they would fill a further image; else None."""
     sizes = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
     own = sum(int(size) for size in sizes)
     unknown = any(tag in tags for tag in (_EXIF, _GPS, _CHILDREN))  # directories whose bytes are not counted here
@@ -55,7 +55,7 @@ def unread_bytes(tags: TiffImagePlugin.ImageFileDirectory_v2, file: BinaryIO) ->
 
 
 def _planes(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[int, str]:
-    """How many planes the page says that it holds, and in whose way."""
+    """Return the number of planes that the page states, and the convention by which it does."""
     depth = tags.get(_DEPTH, 1)
     if isinstance(depth, int) and depth > 1:
         return depth, "a volume"
@@ -74,7 +74,7 @@ def _planes(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[int, str]:
 
 
 def _stated_shape(text: str) -> tuple[int, ...]:
-    """The shape in a description as tifffile writes it; (0,) if it is none."""
+    """Return the shape in a description by tifffile; (0,) for other descriptions."""
     found = re.match(r"shape=\(([0-9, ]{1,200})\)", text)
     if found:
         return tuple(int(size) for size in found[1].replace(" ", "").split(",") if size)
@@ -89,7 +89,7 @@ def _stated_shape(text: str) -> tuple[int, ...]:
 
 
 def _stored_bytes(value: object) -> int:
-    """How many bytes a value takes in the file, at most."""
+    """Return the most bytes that a value can take in the file."""
     return len(value) * (1 if isinstance(value, str | bytes) else 16) if isinstance(value, str | bytes | tuple) else 16
 
 
@@ -101,10 +101,10 @@ def _is_reduced(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
 def _children(
     tags: TiffImagePlugin.ImageFileDirectory_v2, file: BinaryIO
 ) -> list[TiffImagePlugin.ImageFileDirectory_v2]:
-    """The directories below a page that hold images."""
+    """Return the directories below a page that hold images."""
     offsets = tags.get(_CHILDREN, ())
     children = []
-    for offset in (offsets if isinstance(offsets, tuple) else (offsets,))[:_MOST_CHILDREN]:
+    for offset in (offsets if isinstance(offsets, tuple) else (offsets,))[:_MAX_CHILDREN]:
         file.seek(0)
         head = file.read(16)
         child = TiffImagePlugin.ImageFileDirectory_v2(head if head[2] == ord("+") else head[:8])

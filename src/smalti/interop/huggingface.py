@@ -98,7 +98,7 @@ class _Part:
         self.split = split
         self.name = Path(str(archive.path)).stem
         fields = {name: archive.fields[name] for name in archive.fields if split is None or name != SPLIT_FIELD}
-        self.kinds = ColumnKinds.of_columns(archive.labels, archive.class_names, fields)
+        self.kinds = ColumnKinds().holding(archive.labels, archive.class_names, fields)
         self._bounds = archive.block_bounds
         self.runs = _runs(self._bounds, None if split is None else _of_split(archive.fields[SPLIT_FIELD], split))
         self._template = archive  # only copied, never read: its owner may close it

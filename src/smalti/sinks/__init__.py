@@ -1,1 +1,1 @@
-"""Images out of smalti: folders, TAR, Parquet and files of one array."""
+"""Outputs of images: folders of PNG files, TAR, Parquet, and files of one array."""

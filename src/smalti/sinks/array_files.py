@@ -1,8 +1,7 @@
-"""What the writers of one file of pixels share: a header, then the pixels, and small files beside it for the rest.
+"""Outputs of one file of pixels: `.npy`, and IDX, the format of MNIST.
 
-A `.npy` file as an output, with labels, names, fields and class names in files beside it.
-
-An IDX file as an output, the format of MNIST, with labels in the IDX file beside it that MNIST has.
+Both are a header, then the pixels. Labels, names, fields and class names are in sidecar files; labels of an IDX file
+are in a second IDX file, named as for MNIST.
 """
 
 import gzip
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from smalti.errors import SmaltiError
 from smalti.images.batch import NO_LABEL, ImageBatch, OutputSpec, Pixels
 from smalti.images.vocabulary import FILE_NAME
-from smalti.sources.arrays.idx import idx_header, labels_beside
+from smalti.sources.arrays.idx import idx_header, label_paths_of
 from smalti.sources.folder.sidecar import (
     check_field_names,
     class_names_bytes,
@@ -35,14 +34,17 @@ __all__ = ["IdxWriter", "NpyWriter", "OneFileWriter", "one_file"]
 
 
 class OneFileWriter(ABC):
-    """A header, then pixels of one shape; labels are kept until the end, names and fields written as they come."""
+    """Writes a header and pixels of one shape. Labels stay in memory until the end; names and fields do not.
 
-    def __init__(self, file: BinaryIO, out: Path, coming: OutputSpec, open_beside: Callable[[Path], BinaryIO]) -> None:
+    open_sidecar : opens a sidecar file for writing
+    """
+
+    def __init__(self, file: BinaryIO, out: Path, spec: OutputSpec, open_sidecar: Callable[[Path], BinaryIO]) -> None:
         self._file = file
-        self._open_beside = open_beside
+        self._open_sidecar = open_sidecar
         self._rows: BinaryIO | None = None
         self._out = out
-        self._coming = coming
+        self._spec = spec
         self._written = 0
         self._labels: list[NDArray[np.int64]] = []
         with writing(out):
@@ -50,9 +52,9 @@ class OneFileWriter(ABC):
 
     def write(self, batch: ImageBatch) -> None:
         """Append the images of a batch."""
-        if batch.pixels.shape[1:] != self._coming.image_shape or batch.pixels.dtype != self._coming.dtype:
+        if batch.pixels.shape[1:] != self._spec.image_shape or batch.pixels.dtype != self._spec.dtype:
             found = f"{batch.pixels.dtype} {batch.pixels.shape[1:]}"
-            raise ValueError(f"images of {found} for an output of {self._coming.dtype} {self._coming.image_shape}")
+            raise ValueError(f"images of {found} for an output of {self._spec.dtype} {self._spec.image_shape}")
         has_rows = batch.names is not None or bool(batch.fields) or self._rows is not None
         with writing(self._out):
             self._append(batch.pixels)
@@ -66,34 +68,34 @@ class OneFileWriter(ABC):
         self._written += len(batch)
 
     def finish(self) -> list[Path]:
-        """Write what is left; return the files beside that belong to the images."""
+        """Write the rest; return the sidecar files of these images."""
         with writing(self._out):
             self._end()
-        beside = [] if self._rows is None else [self._out.with_name(metadata_name(self._out.name))]
+        sidecars = [] if self._rows is None else [self._out.with_name(metadata_name(self._out.name))]
         labels = np.concatenate(self._labels) if self._labels else None
         if labels is not None:
             path = self.label_paths(self._out)[0]
-            beside.append(self._write_beside(path, self._label_bytes(labels, path)))
-        if self._coming.class_names is not None:
+            sidecars.append(self._write_sidecar(path, self._label_bytes(labels, path)))
+        if self._spec.class_names is not None:
             path = self._out.with_name(class_names_name(self._out.name))
-            beside.append(self._write_beside(path, class_names_bytes(self._coming.class_names)))
-        return beside
+            sidecars.append(self._write_sidecar(path, class_names_bytes(self._spec.class_names)))
+        return sidecars
 
     def _write_rows(self, batch: ImageBatch) -> None:
         path = self._out.with_name(metadata_name(self._out.name))
         if batch.names is not None:
             check_field_names(batch.fields, FILE_NAME)
         if self._rows is None:
-            self._rows = self._open_beside(path)
+            self._rows = self._open_sidecar(path)
             with writing(path):
-                self._rows.write(json_line({}) * self._written)  # of images before, without names and fields
+                self._rows.write(json_line({}) * self._written)  # for images before, which had no names and fields
         with writing(path):
             for position, row in enumerate(field_rows(batch.fields, len(batch))):
                 named = {} if batch.names is None else {FILE_NAME: batch.names[position]}
                 self._rows.write(json_line(named | row))
 
-    def _write_beside(self, path: Path, data: bytes) -> Path:
-        file = self._open_beside(path)
+    def _write_sidecar(self, path: Path, data: bytes) -> Path:
+        file = self._open_sidecar(path)
         with writing(path):
             file.write(data)
         return path
@@ -101,7 +103,7 @@ class OneFileWriter(ABC):
     @staticmethod
     @abstractmethod
     def label_paths(out: Path) -> list[Path]:
-        """Where the labels may be, first where they are written."""
+        """Return the paths where readers look for labels; the first is the path to write."""
 
     @abstractmethod
     def _begin(self) -> None:
@@ -113,70 +115,65 @@ class OneFileWriter(ABC):
 
     @abstractmethod
     def _end(self) -> None:
-        """Write what is left, and the true number of images if others came than were announced."""
+        """Write the rest, and correct the number of images in the header if it differs from the announced one."""
 
     @abstractmethod
     def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        """The file of labels, to be written at `path`."""
+        """Return the bytes of the file of labels at `path`."""
 
 
 @contextmanager
-def one_file(kind: type[OneFileWriter], out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[OneFileWriter]:
-    """A writer of `kind`, whose file and the files beside it are in place at the end, the file of pixels last.
+def one_file(kind: type[OneFileWriter], out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[OneFileWriter]:
+    """Open a writer of `kind`. At the end its sidecar files appear, and then the file of pixels.
 
-    Files beside `out` are refused as `out` is, and old ones that are not replaced are removed: images without labels
-    must not find those of others beside them.
+    Existing sidecar files are refused as `out` is. Old ones that are not replaced are removed, because they belong to
+    other images.
     """
-    beside = [
+    sidecars = [
         *kind.label_paths(out),
         *(out.with_name(called(out.name)) for called in (metadata_name, class_names_name)),
     ]
-    for path in beside:
+    for path in sidecars:
         refuse_existing(path, overwrite)
-    old = [path for path in beside if os.path.lexists(path)]
-    placed: list[Path] = []
+    old = [path for path in sidecars if os.path.lexists(path)]
+    new: list[Path] = []
     try:
         with atomic_file(out, overwrite=overwrite) as file:
             with ExitStack() as files:
-                writer = kind(
-                    file, out, coming, lambda path: files.enter_context(atomic_file(path, overwrite=overwrite))
-                )
+                writer = kind(file, out, spec, lambda path: files.enter_context(atomic_file(path, overwrite=overwrite)))
                 yield writer
                 written = writer.finish()
-            placed += [path for path in written if path not in old]
+            new += [path for path in written if path not in old]
             with writing(out):
                 for stale in set(old) - set(written):
                     stale.unlink(missing_ok=True)
     except BaseException:
-        for path in placed:
-            with suppress(OSError):  # which must not hide the first error
+        for path in new:
+            with suppress(OSError):  # a second error must not hide the first
                 path.unlink(missing_ok=True)
         raise
 
 
-# was sibling import
-
-
 class NpyWriter(OneFileWriter):
-    """uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; 16 bits are little-endian."""
+    """Writes uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; 16 bits are little-endian."""
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:
-        """`a.labels.npy` for `a.npy`."""
+        """Return `a.labels.npy` for `a.npy`."""
         return [out.with_suffix(".labels.npy")]
 
     def _begin(self) -> None:
-        self._file.write(self._header(self._coming.images))
+        self._file.write(self._header(self._spec.images))
 
     def _append(self, pixels: Pixels) -> None:
         self._file.write(np.ascontiguousarray(pixels, self._stored_dtype).data)
 
     def _end(self) -> None:
-        if self._written == self._coming.images:
+        if self._written == self._spec.images:
             return
         header = self._header(self._written)
-        if len(header) != len(self._header(self._coming.images)):
-            raise SmaltiError(f"{self._out}: {self._written} images came, {self._coming.images} were announced")
+        if len(header) != len(self._header(self._spec.images)):
+            raise SmaltiError(f"{self._out}: {self._written} images came, {self._spec.images} were announced")
         self._file.seek(0)
         self._file.write(header)
 
@@ -187,10 +184,10 @@ class NpyWriter(OneFileWriter):
 
     @property
     def _stored_dtype(self) -> "np.dtype[np.unsignedinteger]":
-        return self._coming.dtype.newbyteorder("<")
+        return self._spec.dtype.newbyteorder("<")
 
     def _header(self, images: int) -> bytes:
-        image_shape = self._coming.image_shape
+        image_shape = self._spec.image_shape
         assert image_shape is not None
         shape = image_shape[:2] if image_shape[2] == 1 else image_shape
         buffer = io.BytesIO()
@@ -199,21 +196,18 @@ class NpyWriter(OneFileWriter):
         return buffer.getvalue()
 
 
-# was sibling import
-
-
 class IdxWriter(OneFileWriter):
-    """uint8 [N, H, W], packed by gzip without a time stamp if the name ends with .gz."""
+    """Writes uint8 [N, H, W], compressed by gzip without a time stamp if the name ends with .gz."""
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:
-        """As `labels_beside`."""
-        return labels_beside(out)
+        """Return the paths that readers of IDX try."""
+        return label_paths_of(out)
 
     def _begin(self) -> None:
-        packed = self._out.name.endswith(".gz")
-        self._stream = cast(BinaryIO, gzip.GzipFile("", "wb", 6, self._file, mtime=0)) if packed else self._file
-        self._stream.write(self._header(self._coming.images))
+        compressed = self._out.name.endswith(".gz")
+        self._stream = cast(BinaryIO, gzip.GzipFile("", "wb", 6, self._file, mtime=0)) if compressed else self._file
+        self._stream.write(self._header(self._spec.images))
 
     def _append(self, pixels: Pixels) -> None:
         self._stream.write(np.ascontiguousarray(pixels).data)
@@ -221,11 +215,11 @@ class IdxWriter(OneFileWriter):
     def _end(self) -> None:
         if self._stream is not self._file:
             self._stream.close()
-        if self._written == self._coming.images:
+        if self._written == self._spec.images:
             return
         if self._stream is not self._file:
             raise SmaltiError(
-                f"{self._out}: {self._written} images came, {self._coming.images} were announced, which .gz cannot "
+                f"{self._out}: {self._written} images came, {self._spec.images} were announced, which .gz cannot "
                 "take back; write without .gz"
             )
         self._file.seek(0)
@@ -238,6 +232,6 @@ class IdxWriter(OneFileWriter):
         return gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data
 
     def _header(self, images: int) -> bytes:
-        image_shape = self._coming.image_shape
+        image_shape = self._spec.image_shape
         assert image_shape is not None
         return idx_header((images, *image_shape[:2]))

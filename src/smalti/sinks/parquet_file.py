@@ -1,10 +1,8 @@
 """A Parquet file as an output, which `datasets.load_dataset("parquet", ...)` reads with `Image` and `ClassLabel`.
 
-Images as tables of Arrow in the layout of Hugging Face `datasets`: what it reads with `Image` and `ClassLabel`.
-
-Columns: `image`, a struct of `bytes` (a PNG file) and `path` (the image's name, or null); `label`, if there are labels;
-then a column for each field. What they mean to `datasets` stands as JSON in the metadata of the schema. That is made
-here without `datasets`, which needs not be installed.
+Images become tables of Arrow in the layout of Hugging Face `datasets`. Columns: `image`, a struct of `bytes` (a PNG
+file) and `path` (the image's name, or null); `label`, if there are labels; then a column for each field. The notes of
+`datasets` on columns are JSON in the metadata of the schema, written here without `datasets`.
 """
 
 import json
@@ -42,17 +40,17 @@ _INT64 = range(-(1 << 63), 1 << 63)
 _log = logging.getLogger("smalti")
 
 
-def check_depth(image_shape: tuple[int, int, int], dtype: np.dtype[Any], shown: str) -> None:
-    """Raise SmaltiError for images of 16 bits and several channels, which `datasets` would cut to 8 bits unasked."""
+def check_depth(image_shape: tuple[int, int, int], dtype: np.dtype[Any], where: str) -> None:
+    """Raise SmaltiError for images of 16 bits and several channels, which `datasets` cuts to 8 bits silently."""
     if dtype == np.uint16 and image_shape[2] > 1:
         raise SmaltiError(
-            f"{shown}: images of 16 bits and {image_shape[2]} channels are cut to 8 bits by Hugging Face datasets; "
+            f"{where}: images of 16 bits and {image_shape[2]} channels are cut to 8 bits by Hugging Face datasets; "
             "write a folder, .tar or .npy"
         )
 
 
 def kind_of_values(values: Iterable[Scalar | None], kind: type[Any] | None = None) -> type[Any] | None:
-    """The narrowest of bool, int, float and str that holds values, and those of `kind`; None if all are None."""
+    """Return the narrowest of bool, int, float and str for these values and those of `kind`; None if all are None."""
     for given in values:
         value = given.item() if isinstance(given, np.generic) else given
         if value is not None:
@@ -65,11 +63,11 @@ def kind_of_values(values: Iterable[Scalar | None], kind: type[Any] | None = Non
 
 @dataclass(frozen=True)
 class ColumnKinds:
-    """What columns a table of images has.
+    """The kinds of the columns of a table of images.
 
-    labels : whether there are any
-    class_names : the name of each label, if labels are to be classes
-    fields : further columns and what they hold: bool, int, float or str; None where no value is known yet
+    labels : whether there are labels
+    class_names : the names of the labels, if the labels are classes
+    fields : further columns, each with bool, int, float or str; None where no value is known yet
     """
 
     labels: bool = False
@@ -77,21 +75,11 @@ class ColumnKinds:
     fields: Mapping[str, type[Any] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        taken = next((name for name in (IMAGE, LABEL) if name in self.fields), None)
-        if taken is not None:
+        reserved = next((name for name in (IMAGE, LABEL) if name in self.fields), None)
+        if reserved is not None:
             raise SmaltiError(
-                f"field {taken!r} has the name of a column that tables of images have; write .tar instead"
+                f"field {reserved!r} has the name of a column that tables of images have; write .tar instead"
             )
-
-    @classmethod
-    def of_columns(
-        cls,
-        labels: NDArray[np.int64] | None,
-        class_names: tuple[str, ...] | None,
-        fields: Mapping[str, Iterable[Scalar | None]],
-    ) -> "ColumnKinds":
-        """What holds all these labels and values."""
-        return cls().holding(labels, class_names, fields)
 
     def holding(
         self,
@@ -99,7 +87,7 @@ class ColumnKinds:
         class_names: tuple[str, ...] | None,
         fields: Mapping[str, Iterable[Scalar | None]],
     ) -> "ColumnKinds":
-        """What holds these labels and values too; labels that cannot be classes are kept as numbers."""
+        """Return kinds that hold these labels and values too; labels that cannot be classes become numbers."""
         if labels is not None and class_names is not None and not _are_classes(labels, class_names):
             _log.warning(
                 "labels beyond the %d class names, or two classes of one name: kept as numbers", len(class_names)
@@ -109,7 +97,7 @@ class ColumnKinds:
         return ColumnKinds(self.labels or labels is not None, class_names, kinds)
 
     def schema(self) -> "pa.Schema":
-        """Names and types of the columns, with what `datasets` is to know of them."""
+        """Return names and types of the columns, with notes for `datasets`."""
         pyarrow = pyarrow_for("a table of images")
         columns = [(IMAGE, pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]))]
         features: dict[str, Any] = {IMAGE: {"_type": "Image"}}
@@ -121,11 +109,11 @@ class ColumnKinds:
             text = _VALUE_TYPES.get(kind, "string")
             columns.append((name, {"bool": pyarrow.bool_(), "float64": pyarrow.float64()}.get(text) or text))
             features[name] = _value(text)
-        told = json.dumps({"info": {"features": features}}).encode()
-        return pyarrow.schema(columns, metadata={FEATURES_KEY: told})
+        notes = json.dumps({"info": {"features": features}}).encode()
+        return pyarrow.schema(columns, metadata={FEATURES_KEY: notes})
 
     def table(self, batch: ImageBatch) -> "pa.Table":
-        """The images of a batch, encoded without loss. SmaltiError for those that no column holds exactly."""
+        """Return the images of a batch, encoded without loss. SmaltiError for values that no column holds exactly."""
         pyarrow = pyarrow_for("a table of images")
         check_depth(batch.pixels.shape[1:], batch.pixels.dtype, "a table of images")
         files = pyarrow.array([png_bytes(image) for image in batch.pixels], pyarrow.binary())
@@ -141,16 +129,16 @@ class ColumnKinds:
 
 
 def cast_table(table: "pa.Table", kinds: ColumnKinds) -> "pa.Table":
-    """A table that was made for narrower kinds of columns."""
+    """Return a table of narrower kinds of columns with these kinds."""
     schema = kinds.schema()
     columns = []
-    for wanted in schema:
-        if wanted.name not in table.column_names:  # images without labels, before the first with one
-            columns.append(pyarrow_for("a table of images").nulls(len(table), wanted.type))
+    for target in schema:
+        if target.name not in table.column_names:  # images without labels, before the first with one
+            columns.append(pyarrow_for("a table of images").nulls(len(table), target.type))
             continue
-        column = table.column(wanted.name)
-        if wanted.name in kinds.fields and column.type != wanted.type:
-            column = _column(wanted.name, column.to_pylist(), kinds.fields[wanted.name], wanted.type)
+        column = table.column(target.name)
+        if target.name in kinds.fields and column.type != target.type:
+            column = _column(target.name, column.to_pylist(), kinds.fields[target.name], target.type)
         columns.append(column)
     return pyarrow_for("a table of images").Table.from_arrays(columns, schema=schema)
 
@@ -176,12 +164,9 @@ def _value(kind: str) -> dict[str, str]:
 
 
 def _are_classes(labels: NDArray[np.int64], names: tuple[str, ...]) -> bool:
-    """Whether labels are numbers of names, or -1, by which `datasets` means none; names must differ to be classes."""
+    """Whether labels are indices of names, or -1 (no label, for `datasets`), and all names differ."""
     inside = not len(labels) or bool(labels.min() >= -1 and labels.max() < len(names))
     return inside and len(set(names)) == len(names)
-
-
-# was sibling import
 
 
 _GROUP_BYTES = 16 << 20
@@ -191,8 +176,8 @@ _GROUP_ROWS = 10_000
 class ParquetWriter:
     """Writes batches as row groups of about 16 MB, at most 10,000 images; images may differ in shape.
 
-    A column has the narrowest kind that holds all its values. If a later batch needs a wider one, which for columns
-    of an archive it does only after images without any value, what was written is written anew.
+    A column has the narrowest kind that holds all its values. If a later batch needs a wider kind, the rows before are
+    written anew. For the columns of an archive, this happens only after images without any value.
     """
 
     def __init__(self, file: BinaryIO, out: Path, class_names: tuple[str, ...] | None) -> None:
@@ -203,7 +188,7 @@ class ParquetWriter:
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, batch: ImageBatch) -> None:
-        """Write the images of a batch. SmaltiError if they cannot be kept, or the system refuses to write."""
+        """Write the images of a batch. SmaltiError if the table cannot hold them, or the system refuses to write."""
         kinds = self._kinds.holding(batch.labels, self._kinds.class_names, batch.fields)
         if kinds != self._kinds:
             self._widen(kinds)
@@ -212,7 +197,7 @@ class ParquetWriter:
             self._flush()
 
     def finish(self) -> None:
-        """Write what is left, and the table of row groups."""
+        """Write the rest, and the table of row groups."""
         if self._waiting or self._writer is None:
             self._flush()
         assert self._writer is not None
@@ -226,14 +211,14 @@ class ParquetWriter:
         pyarrow = pyarrow_for(str(self._out))
         with writing(self._out):
             if self._writer is None:
-                self._writer = self._begun()
+                self._writer = self._new_writer()
             if self._waiting:
                 table = pyarrow.concat_tables(self._waiting)
                 self._writer.write_table(table, row_group_size=len(table))
         self._waiting = []
 
     def _widen(self, kinds: ColumnKinds) -> None:
-        """Make all that was written, and what waits, of these kinds."""
+        """Convert all rows, written and waiting, to these kinds."""
         import pyarrow.parquet as pq  # noqa: PLC0415 (optional)
 
         self._kinds = kinds
@@ -246,33 +231,35 @@ class ParquetWriter:
             shutil.copyfileobj(self._file, narrow, 1 << 20)
             self._file.seek(0)
             self._file.truncate()
-            self._writer = self._begun()
+            self._writer = self._new_writer()
             before = pq.ParquetFile(narrow)
             for group in range(before.metadata.num_row_groups):
                 table = cast_table(before.read_row_group(group), kinds)
                 self._writer.write_table(table, row_group_size=len(table))
 
-    def _begun(self) -> "pq.ParquetWriter":
+    def _new_writer(self) -> "pq.ParquetWriter":
         import pyarrow.parquet as pq  # noqa: PLC0415 (optional)
 
         schema = self._kinds.schema()
         others = [f"{IMAGE}.path", *(name for name in schema.names if name != IMAGE)]
-        # PNG files are packed already, each differs, and none is the smallest of them in any sense
-        packing = dict.fromkeys(others, "snappy") | {f"{IMAGE}.bytes": "none"}
-        return pq.ParquetWriter(self._file, schema, compression=packing, use_dictionary=others, write_statistics=others)
+        # PNG files are compressed already and all differ: no dictionary. A smallest one means nothing: no statistics
+        compression = dict.fromkeys(others, "snappy") | {f"{IMAGE}.bytes": "none"}
+        return pq.ParquetWriter(
+            self._file, schema, compression=compression, use_dictionary=others, write_statistics=others
+        )
 
 
 @contextmanager
-def parquet_file(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[ParquetWriter]:
-    """A writer of a Parquet file that is in place at the end of the `with` block, if nothing was raised.
+def parquet_file(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[ParquetWriter]:
+    """Open a writer of a Parquet file, which appears at the end of the `with` block, if nothing was raised.
 
     Raises MissingDependencyError without pyarrow, SmaltiError for images of 16 bits and several channels,
     OutputExistsError, OutputError.
     """
     pyarrow_for(str(out))
-    if coming.image_shape is not None:
-        check_depth(coming.image_shape, coming.dtype, str(out))
+    if spec.image_shape is not None:
+        check_depth(spec.image_shape, spec.dtype, str(out))
     with atomic_file(out, overwrite=overwrite) as file:
-        writer = ParquetWriter(file, out, coming.class_names)
+        writer = ParquetWriter(file, out, spec.class_names)
         yield writer
         writer.finish()

@@ -1,14 +1,11 @@
-"""A folder of PNG files as an output: under the images' own names, else by label and number.
+"""A folder of PNG files as an output: with the images' own names, else by label and number.
 
-What the files do not tell of themselves is in `metadata.jsonl` (see `foldermetadata`). Everything is written in a
-hidden folder first and takes its place at the end.
+Everything is written to a hidden folder first, which appears under its name at the end.
 
-Whether the files of a written folder tell all of their images by themselves, and a `metadata.jsonl` if they do not.
-
-Read again (see `folder`), a folder gives names and their order from its paths, and labels and splits from folders. What
-else there is to tell (labels that are not those of class folders, names that are no PNG's, another order, further
-fields) is in rows as image folders of Hugging Face `datasets` have them, in the order of the images; the names of
-classes are then in `class_names.json`.
+A reader (see `sources.folder`) takes names and order from the paths, and labels and splits from the folders. If that
+would not give the same images (other labels than the class folders, names of other files than PNG, another order,
+further fields), a `metadata.jsonl` has a row for each image, in order, as in image folders of Hugging Face `datasets`,
+and `class_names.json` has the class names.
 """
 
 import itertools
@@ -32,7 +29,7 @@ __all__ = ["FolderMetadata", "PngFolderWriter", "png_folder"]
 
 
 class _Known(NamedTuple):
-    """What is known of an image that its folders may tell."""
+    """The values of an image that its folders may state."""
 
     label: int | None
     has_split: bool
@@ -40,28 +37,28 @@ class _Known(NamedTuple):
 
 
 class FolderMetadata:
-    """Writes the rows as images come, and keeps them at the end if they are needed.
+    """Writes a row for each image to a draft, which is removed at the end if a reader can do without it.
 
-    folder : where the images are being written
-    shown : the place that messages name
+    folder : the folder that the images are written to
+    final : the folder that messages name
     """
 
-    def __init__(self, folder: Path, shown: Path, class_names: tuple[str, ...] | None) -> None:
+    def __init__(self, folder: Path, final: Path, class_names: tuple[str, ...] | None) -> None:
         self._folder = folder
-        self._shown = shown / METADATA_FILE
+        self._final = final / METADATA_FILE
         self._class_names = class_names
         self._draft = folder / f".{METADATA_FILE}"  # no image has a hidden name
-        with writing(self._shown):
+        with writing(self._final):
             self._file = self._draft.open("xb")
         self._needed = False
         self._last: list[str] = []
         self._folders: dict[tuple[str, ...], _Known] = {}  # by the first two folders of a path
 
     def add(self, file_names: list[str], batch: ImageBatch) -> None:
-        """Note images that were written under these relative paths."""
+        """Add the rows of images that were written to these relative paths."""
         check_field_names(batch.fields, FILE_NAME, TRUE_NAME, *([] if batch.labels is None else [LABEL]))
         self._needed |= not batch.fields.keys() <= {SPLIT_FIELD}
-        with writing(self._shown):
+        with writing(self._final):
             for position, fields in enumerate(field_rows(batch.fields, len(batch))):
                 file_name = file_names[position]
                 label = None if batch.labels is None else int(batch.labels[position])
@@ -75,8 +72,8 @@ class FolderMetadata:
                 self._see(file_name, _Known(label, SPLIT_FIELD in fields, fields.get(SPLIT_FIELD)))
 
     def finish(self) -> None:
-        """Keep the rows if the files do not tell all that is in them, else remove them."""
-        with writing(self._shown):
+        """Keep the rows if the files alone do not give the same images, else remove them."""
+        with writing(self._final):
             self._file.close()
             if not self._needed and self._folders_tell_all():
                 self._draft.unlink()
@@ -85,20 +82,20 @@ class FolderMetadata:
 
     def close(self) -> None:
         """Close the file of rows."""
-        with suppress(OSError):  # a full disk fails here once more, which must not hide the first error
+        with suppress(OSError):  # a full disk fails here again, and must not hide the first error
             self._file.close()
 
     def _see(self, file_name: str, known: "_Known") -> None:
-        """Note whether an image comes in the order of paths, and what is known of it beside others of its folder."""
+        """Note whether the image is in the order of paths, and has the same values as others of its folder."""
         parts = file_name.split("/")
         self._needed |= parts <= self._last
         self._last = parts
         self._needed |= self._folders.setdefault(tuple(parts[:-1][:2]), known) != known
 
     def _folders_tell_all(self) -> bool:
-        """Whether a reader takes the folders for these labels and splits, and takes none for none.
+        """Whether a reader of the folders finds the same labels and splits, and none where there are none.
 
-        Labels that have no names may get those of their folders, and images the split of theirs.
+        Labels without class names may get the names of their folders, and images the split of theirs.
         """
         paths = {"/".join((*folders, "image")): known for folders, known in self._folders.items()}
         meaning = meaning_of(list(paths), None)
@@ -115,33 +112,31 @@ class FolderMetadata:
     def _keep(self) -> None:
         target = self._folder / METADATA_FILE
         if target.exists():
-            raise OutputExistsError(f"{self._shown}: is a folder of images, and what is known of them is to go there")
+            raise OutputExistsError(f"{self._final}: is a folder of images, and what is known of them is to go there")
         self._draft.rename(target)
         if self._class_names is not None:
             (self._folder / CLASS_NAMES_FILE).write_bytes(class_names_bytes(self._class_names))
 
 
-# was sibling import
-
-
-_SPARE_NAMES = 100  # each is tried in turn, so many images of one name would take for ever
+_SPARE_NAMES = 100  # each is tried in turn, so many images of one name would take too long
 
 
 class PngFolderWriter:
-    """Writes batches as PNG files below a folder that is its own.
+    """Writes batches as PNG files below a folder of its own.
 
-    coming : what will come: how many images, which sets the width of numbers; what to call the folder of each label
-        of images without names
+    folder : the folder to write to
+    final : where the files will be at the end, for messages
+    spec : its number of images sets the width of numbers; its class names are the folders of images without names
     """
 
-    def __init__(self, folder: Path, shown: Path, coming: OutputSpec) -> None:
+    def __init__(self, folder: Path, final: Path, spec: OutputSpec) -> None:
         self._folder = folder
-        self._shown = shown  # the place that messages name: where the files will be
-        self._images = coming.images
-        self._class_names = coming.class_names
+        self._final = final
+        self._images = spec.images
+        self._class_names = spec.class_names
         self._written = 0
         self._made: set[Path] = set()
-        self._metadata = FolderMetadata(folder, shown, coming.class_names)
+        self._metadata = FolderMetadata(folder, final, spec.class_names)
 
     def write(self, batch: ImageBatch) -> None:
         """Write the images of a batch. SmaltiError if a name is unsafe or the system refuses to write."""
@@ -149,17 +144,17 @@ class PngFolderWriter:
         self._metadata.add(names, batch)
 
     def finish(self) -> None:
-        """Write what the files themselves do not tell."""
+        """Write the rows, if they are needed."""
         self._metadata.finish()
 
     def close(self) -> None:
-        """Let go of what is open; after an error too."""
+        """Close open files, also after an error."""
         self._metadata.close()
 
     def _write_one(self, batch: ImageBatch, position: int) -> str:
         """Write an image; return the name of its file."""
         name = self._name(batch, position)
-        with writing(self._shown / name):
+        with writing(self._final / name):
             written, file = self._new_file(name)
             with file:
                 file.write(png_bytes(batch.pixels[position]))
@@ -183,7 +178,7 @@ class PngFolderWriter:
         return name
 
     def _new_file(self, name: str) -> tuple[str, BinaryIO]:
-        """Name and open a file that was not there, as the file system sees names (it may not tell A from a)."""
+        """Name and open a new file. The file system decides whether a name is new: it may not distinguish A from a."""
         for candidate in itertools.chain([png_name(name)], itertools.islice(spare_names(name), _SPARE_NAMES)):
             path = self._folder / candidate
             if path.parent not in self._made:
@@ -197,19 +192,19 @@ class PngFolderWriter:
 
 
 @contextmanager
-def png_folder(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[PngFolderWriter]:
-    """A writer of PNG files whose folder takes its place at the end of the `with` block, if nothing was raised.
+def png_folder(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[PngFolderWriter]:
+    """Open a writer of PNG files, whose folder appears at the end of the `with` block, if nothing was raised.
 
-    A new folder appears whole. An existing empty one is filled, or stays empty. With `overwrite`, files of an
-    existing one are replaced one by one and foreign files stay; a kill while that goes on leaves some replaced.
-    Raises OutputExistsError for a file, or a folder with something in it and no `overwrite`.
+    A new folder appears whole. An existing empty folder is filled, or stays empty. With `overwrite`, files in an
+    existing folder are replaced one by one, and other files stay; a kill meanwhile leaves some replaced. Raises
+    OutputExistsError for a file, or for a folder that is not empty without `overwrite`.
     """
     existing = _existing_folder(out, overwrite)
     stage = partial_path(out / "smalti") if existing else partial_path(out)
     with writing(out):
         stage.mkdir()
     try:
-        with closing(PngFolderWriter(stage, out, coming)) as writer:
+        with closing(PngFolderWriter(stage, out, spec)) as writer:
             yield writer
             writer.finish()
         with writing(out):
@@ -219,7 +214,7 @@ def png_folder(out: Path, coming: OutputSpec, overwrite: bool) -> Iterator[PngFo
             else:
                 _rename_new(stage, out)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)  # after success there is nothing left of it
+        shutil.rmtree(stage, ignore_errors=True)  # after success it is gone already
     sync_folder(out if existing else out.parent)
 
 
@@ -237,13 +232,13 @@ def _existing_folder(out: Path, overwrite: bool) -> bool:
 
 
 def _rename_new(stage: Path, out: Path) -> None:
-    if os.path.lexists(out):  # a rename would replace an empty folder that is another program's by now
+    if os.path.lexists(out):  # a rename would replace an empty folder that another program has made meanwhile
         raise OutputExistsError(f"{out}: came into being meanwhile; choose another name")
     stage.rename(out)
 
 
 def _move_into(stage: Path, out: Path) -> None:
-    """Move what is in `stage` into `out`; into an empty folder, all of it or nothing."""
+    """Move the contents of `stage` into `out`; into an empty folder, all or nothing."""
     conflict = next(_conflicts(stage, out), None)
     if conflict is not None:
         raise OutputExistsError(f"{conflict}: a folder is where a file should be, or a file for a folder; move it")
@@ -256,7 +251,7 @@ def _move_into(stage: Path, out: Path) -> None:
         for path in moved if was_empty else []:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
-    for path in stale:  # it would tell of other images
+    for path in stale:  # it belongs to other images
         if path.is_file():
             path.unlink()
 
@@ -273,7 +268,7 @@ def _conflicts(stage: Path, out: Path) -> Iterator[Path]:
 
 
 def _merge(stage: Path, out: Path, moved: list[Path]) -> None:
-    """Rename folders and files to where nothing is, files over files, and go down where both have a folder."""
+    """Move folders and files to new names, files over files, and descend into folders that exist on both sides."""
     for entry in sorted(stage.iterdir()):
         target = out / entry.name
         if entry.is_dir() and target.is_dir():

@@ -1,7 +1,8 @@
-"""Images out of smalti, each output whole or not at all: one table from file name to writer.
+"""Outputs of images, each whole or not at all: one table from file names to writers.
 
-Writers take batches as sources yield them, so memory does not grow with the number of images, but for labels (8 bytes
-each) and what keeps names apart. A further kind of output is a line in the table.
+Writers take batches as sources yield them, so memory does not grow with the number of images, except for labels (8
+bytes each) and the set of names in use. A further kind of output is a module beside this one and a line in the table.
+Layer: above the sources, whose names and formats the outputs share.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,49 +23,52 @@ _KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or
 
 
 class ImageWriter(Protocol):
-    """Takes images in order."""
+    """Writes images in order."""
 
     def write(self, batch: ImageBatch) -> None:
-        """Write the images of a batch. Labels, names and fields are there in every batch or in none."""
+        """Write the images of a batch. Every batch has labels, or none has; so with names, and with each field."""
 
 
-# Each opener imports its own module, so that an output needs what it is made of and no more.
+# Each opener imports its own module, so that an output imports only what it needs.
 
 
-def _npy(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _npy(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.array_files import NpyWriter, one_file  # noqa: PLC0415
 
-    return one_file(NpyWriter, out, coming, overwrite)
+    return one_file(NpyWriter, out, spec, overwrite)
 
 
-def _idx(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _idx(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.array_files import IdxWriter, one_file  # noqa: PLC0415
 
-    return one_file(IdxWriter, out, coming, overwrite)
+    return one_file(IdxWriter, out, spec, overwrite)
 
 
-def _tar(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _tar(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.tar_file import tar_file  # noqa: PLC0415
 
-    return tar_file(out, coming, overwrite)
+    return tar_file(out, spec, overwrite)
 
 
-def _parquet(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _parquet(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.parquet_file import parquet_file  # noqa: PLC0415
 
-    return parquet_file(out, coming, overwrite)
+    return parquet_file(out, spec, overwrite)
 
 
-def _folder(out: Path, coming: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+def _folder(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.png_folder import png_folder  # noqa: PLC0415
 
-    return png_folder(out, coming, overwrite)
+    return png_folder(out, spec, overwrite)
 
 
 @dataclass(frozen=True)
-class _WayOut:
-    """A kind of output: which file names mean it, what opens it, which images it cannot hold.
+class _OutputKind:
+    """A kind of output.
 
+    is_meant : whether a file name means this kind
+    open : opens a writer
+    one_shape, grey_bytes : whether it holds only images of one shape; only images of one channel and 8 bits
     makes_names : whether images without names get some, because each is a file of its own
     """
 
@@ -75,13 +79,13 @@ class _WayOut:
     makes_names: bool = False
 
 
-_WAYS = (
-    _WayOut(lambda name: name.endswith(".npy"), _npy, one_shape=True),
-    _WayOut(is_idx_name, _idx, one_shape=True, grey_bytes=True),
-    _WayOut(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
-    _WayOut(lambda name: name.lower().endswith(".parquet"), _parquet),
+_OUTPUT_KINDS = (
+    _OutputKind(lambda name: name.endswith(".npy"), _npy, one_shape=True),
+    _OutputKind(is_idx_name, _idx, one_shape=True, grey_bytes=True),
+    _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
+    _OutputKind(lambda name: name.lower().endswith(".parquet"), _parquet),
 )
-_FOLDER = _WayOut(lambda name: True, _folder, makes_names=True)  # all other names
+_FOLDER = _OutputKind(lambda name: True, _folder, makes_names=True)  # all other names
 
 
 @contextmanager
@@ -94,24 +98,24 @@ def open_image_writer(
     overwrite: bool = False,
     class_names: Sequence[str] | None = None,
 ) -> Iterator[ImageWriter]:
-    """A writer of images whose output is in place at the end of the `with` block, if nothing was raised.
+    """Open a writer of images. The output appears at the end of the `with` block, if nothing was raised.
 
     out : NAME.npy; NAME-idx3-ubyte or NAME.idx3-ubyte, also with .gz, for 8 bits and one channel; NAME.tar, also with
-        .gz or .zst; NAME.parquet; any other name is a folder of PNG files. Docs/images.md says where labels, names,
-        class names and fields go in each
-    image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which a folder,
-        .tar and .parquet hold
-    images : how many will come
+        .gz or .zst; NAME.parquet; any other name is a folder of PNG files. docs/images.md says where each stores
+        labels, names, class names and fields
+    image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which only a
+        folder, .tar and .parquet hold
+    images : the number of images that will be written
     dtype : uint8 or uint16, of all images of that shape
-    class_names : the names of labels; also the folders of images that have labels and no names
+    class_names : the names of labels; they also name the folders of images that have labels and no names
 
-    Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine), UsageError
-    for a name or a shape that cannot be meant, MissingDependencyError for .zst without zstandard and .parquet without
-    pyarrow, SmaltiError if the system refuses to write or something of the images cannot be kept in this output.
+    Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine); UsageError
+    for a name or a shape that the output cannot have; MissingDependencyError for .zst without zstandard and .parquet
+    without pyarrow; SmaltiError if the system refuses to write, or if the output cannot hold some values.
     """
     check_output_name(out, image_shape, dtype)
-    coming = OutputSpec(images, image_shape, dtype, None if class_names is None else tuple(class_names))
-    with _way_out(out).open(out, coming, overwrite) as writer:
+    spec = OutputSpec(images, image_shape, dtype, None if class_names is None else tuple(class_names))
+    with _output_kind(out).open(out, spec, overwrite) as writer:
         yield writer
 
 
@@ -121,28 +125,28 @@ def check_output_name(
     dtype: PixelDtype = UINT8,
 ) -> None:
     """Raise UsageError unless `out` is a name that such images (see `open_image_writer`) can be written to."""
-    way = _way_out(out)
-    if way is _FOLDER and out.suffix and not out.is_dir() and _is_foreign(out.suffix.lower()):
+    kind = _output_kind(out)
+    if kind is _FOLDER and out.suffix and not out.is_dir() and _is_foreign(out.suffix.lower()):
         raise UsageError(f"{out}: {out.suffix} cannot be written; give {_KINDS}")
-    if way.one_shape and image_shape is None:
+    if kind.one_shape and image_shape is None:
         raise UsageError(f"{out}: holds images of one shape, these have several; write a folder, .tar or .parquet")
-    if way.grey_bytes and image_shape is not None and image_shape[2] != 1:
+    if kind.grey_bytes and image_shape is not None and image_shape[2] != 1:
         raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
-    if way.grey_bytes and dtype != UINT8:
+    if kind.grey_bytes and dtype != UINT8:
         raise UsageError(f"{out}: IDX holds images of 8 bits, these have 16; write .npy or PNG")
 
 
 def makes_names(out: Path) -> bool:
-    """Whether images without names get some in an output of this name; else their number is their place in it."""
-    return _way_out(out).makes_names
+    """Whether images without names get some in an output of this name; else only their position identifies them."""
+    return _output_kind(out).makes_names
 
 
 def _is_foreign(suffix: str) -> bool:
-    """Whether a suffix is of files that are no output, so that no folder is meant."""
+    """Whether a suffix is that of files which smalti does not write; then the name means no folder."""
     from smalti.imagefiles.table import IMAGE_SUFFIXES  # noqa: PLC0415 (Pillow, which few outputs need)
 
     return suffix in _FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES
 
 
-def _way_out(out: Path) -> _WayOut:
-    return next((way for way in _WAYS if way.is_meant(out.name)), _FOLDER)
+def _output_kind(out: Path) -> _OutputKind:
+    return next((kind for kind in _OUTPUT_KINDS if kind.is_meant(out.name)), _FOLDER)

@@ -1,7 +1,4 @@
-"""An archive as a source of images, such as for a second archive of another model or level.
-
-`smalti.sources.open` finds it by name, because that layer lies below this one.
-"""
+"""An archive as a source of images, such as for a second archive with another model or fewer levels."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,23 +18,23 @@ from smalti.storage.location import Location, options_of, redacted
 __all__ = ["ArchiveSource", "archive_sources"]
 
 
-def archive_sources(place: Location) -> list["ArchiveSource"]:
-    """The images of a `.smalti` file, a local path or a URL. Errors are those of `smalti.open`.
+def archive_sources(location: Location) -> list["ArchiveSource"]:
+    """Open a `.smalti` file, local or behind a URL, as one source; a collection of several shapes as one per member.
 
-    A collection of several shapes is a source for each run of members of one shape, in order.
+    Errors are those of `smalti.open`.
     """
-    opened = open_images(place, storage_options=options_of(place))
+    opened = open_images(location, storage_options=options_of(location))
     if isinstance(opened, Archive) or len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1:
-        return [ArchiveSource(opened, redacted(place))]
-    return [ArchiveSource(opened.members[number], redacted(place)) for number in range(len(opened.members))]
+        return [ArchiveSource(opened, redacted(location))]
+    return [ArchiveSource(opened.members[number], redacted(location)) for number in range(len(opened.members))]
 
 
 class ArchiveSource:
-    """The images of an open archive, decoded as it holds them, with labels, names, class names and fields.
+    """The decoded images of an open archive, with labels, names, class names and fields.
 
-    description : what the user called it; the archive's path by default
+    description : what messages call the source; the archive's path by default
 
-    The archive must stay open. Damage is never passed over: it raises DamagedArchiveError when it is met.
+    The archive must stay open. Damage is never skipped: a pass that meets it raises DamagedArchiveError.
     """
 
     def __init__(self, archive: Archive | Collection, description: str | None = None) -> None:
@@ -52,19 +49,19 @@ class ArchiveSource:
         return len(self._archive)
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield images `start` to `stop` once, in order; of what lies outside nothing is decoded but shared blocks."""
+        """Yield images [start, stop) once, in order. Only blocks that overlap the range are decoded."""
         for batch in self._archive.batches(batch_images, start=start, stop=stop):
             yield batch if isinstance(self._archive, Archive) else _without_gaps(batch, self._archive)
 
     def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        """Yield the pixels of images, whose numbers ascend, without columns; only their blocks are decoded."""
+        """Yield the pixels, without columns, of images with ascending numbers; only their blocks are decoded."""
         for start in range(0, len(entries), batch_images):
             numbers = entries[start : start + batch_images]
             yield ImageBatch(cast(Pixels, self._archive[numbers].reshape(len(numbers), *self.image_shape)))
 
 
 def _without_gaps(batch: ArchiveBatch, whole: Collection) -> ArchiveBatch:
-    """A batch with labels and names if any image of the collection has some: -1, and numbers."""
+    """Fill the labels and names that a member lacks and other members of the collection have: -1, and numbers."""
     labels, names = batch.labels, batch.names
     if labels is None and whole.columns.has_labels:
         labels = np.full(len(batch), NO_LABEL, np.int64)

@@ -1,7 +1,8 @@
-"""A stretch of a source: the images of one shape among some of its entries, without a look at the others.
+"""A range of a source's entries: the images of one shape in it, read without a survey of all other entries.
 
-For work in shards. `open_source` reads the headers of all images to know their shapes; who packs a thousandth of a
-source with a model, which tells the shape, needs neither all headers nor, of a source of several files, all files.
+For work in shards. `open_source` reads the headers of all images to learn their shapes. A shard is packed with a
+model, which sets the shape, so it needs only the headers of its own entries; and of a source of several files, only
+its own files.
 """
 
 import hashlib
@@ -12,51 +13,43 @@ import numpy as np
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
-from smalti.images.source import ImageSource
-from smalti.sources.named.named import SET_NAMES
-from smalti.sources.open import expand, open_entries, open_files
-from smalti.sources.records.record import Record, Records, ShapeGroup, shown_name, survey
+from smalti.images.source import ChainedSource, ImageSource
+from smalti.sources.open import open_entries, record_files_of
+from smalti.sources.records.record import Record, Records, ShapeGroup, entry_name, survey
 from smalti.sources.records.record_source import RecordSource, group_words
-from smalti.sources.tables.table_files import is_parquet_folder, is_saved_dataset, open_parquet_folder, parquet_names
-from smalti.sources.tar.tar import is_tar_folder, tar_names
-from smalti.storage.location import below, is_url, kind_of, list_files, redacted, size_bytes
+from smalti.sources.spec import parse_spec
+from smalti.storage.location import below, is_url, list_files, redacted, size_bytes
 
 __all__ = ["Entries", "listing_sha256", "member_files", "source_kind"]
 
 
 def source_kind(spec: str) -> str:
-    """What a user named: "set", "pattern", "folder" or "file"; SourceError if there is no such thing."""
-    if spec in SET_NAMES:
-        return "set"
-    if _pattern(spec) is not None:
-        return "pattern"
-    path, _, _ = spec.partition("::") if not is_url(spec) and kind_of(Path(spec)) is None else (spec, "", "")
-    return kind_of(path if is_url(path) else Path(path)) or "file"
+    """The kind of a SPEC: "set", "pattern", "folder" or "file"; also "file" if nothing of this name exists.
+
+    SourceError for a pattern that matches nothing.
+    """
+    return parse_spec(spec).kind or "file"
 
 
 def member_files(spec: str) -> tuple[str, ...]:
     """The files of a source of several TAR or Parquet files, in the order in which they are read; else none.
 
-    Those of a folder are named relative to it, those of a pattern as it gives them. SourceError if they cannot be
-    listed.
+    Files of a folder are named relative to it, files of a pattern as the pattern names them. SourceError if they
+    cannot be listed.
     """
-    if spec in SET_NAMES:
+    found = parse_spec(spec)
+    if found.kind == "pattern":
+        return tuple(str(location) for location in found.locations)
+    if found.kind != "folder" or found.key is not None:
         return ()
-    matching = _pattern(spec)
-    if matching is not None:
-        return tuple(str(place) for place in matching)
-    place = spec if is_url(spec) else Path(spec)
-    if kind_of(place) != "folder" or is_saved_dataset(place):
-        return ()
-    if is_tar_folder(place):
-        return tar_names(place)
-    return parquet_names(place) if is_parquet_folder(place) else ()
+    kind = record_files_of(found.location)
+    return () if kind is None else kind.files_in(found.location)
 
 
 def listing_sha256(spec: str, files: Sequence[str] = ()) -> str:
-    """SHA-256 of the names and sizes of what a source is made of; no pixel is looked at.
+    """SHA-256 of the names and sizes of the files of a source; no pixel is read.
 
-    files : some of its `member_files`; none are given for a source as a whole
+    files : some of its `member_files`; none for the source as a whole
 
     Links to folders are not followed. SourceError if something cannot be listed.
     """
@@ -67,13 +60,14 @@ def listing_sha256(spec: str, files: Sequence[str] = ()) -> str:
 
 
 class Entries:
-    """The entries of a source, opened but not looked at.
+    """The entries of a source, opened without a survey.
 
-    spec : a name of `SET_NAMES`, a path or a URL, as `open_source` takes it
-    files : some of its `member_files`, to open these alone; none are given for a source as a whole
+    spec : as for `open_source`, as a string
+    files : some of its `member_files`, to open these alone; none for the source as a whole
     report : takes a line of text for each step of a download
+    group : the shape and dtype of the images to read
 
-    Raises what `open_source` raises, but for images that cannot be read.
+    Errors are those of `open_source`, except those for images that cannot be read.
     """
 
     def __init__(
@@ -81,10 +75,10 @@ class Entries:
     ) -> None:
         self.description = redacted(spec)
         self._group = group
-        self._told: list[SkippedFile] = []
+        self._skipped: list[SkippedFile] = []
         self._records: Records | None = None
         self._source: ImageSource | None = None
-        opened = _open_members(spec, files) if files else open_entries(spec, report)
+        opened = open_entries(spec, files, report)
         if isinstance(opened, Sequence):
             self._source = self._fitting(opened)
         else:
@@ -94,47 +88,50 @@ class Entries:
         opened = self._records or self._source
         return 0 if opened is None else len(opened)
 
-    def stretch(self, start: int, stop: int) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
-        """The images of the group among entries `start` to `stop` (exclusive).
+    def entry_range(self, start: int, stop: int) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
+        """Return the source of the group's images among entries [start, stop), and the files skipped there.
 
-        Returns the source of them, or None if there is none, and what is known to be passed over there, with reasons;
-        the source's own `skipped` begins with these. What belongs to no entry is told with the first one. Entries
-        without a name are called by their number in the stretch, from 0.
+        The source is None if the range holds no such image. Files that its passes skip come later in its own `skipped`,
+        after the files returned here. Files that belong to no entry are skipped in the range that begins at 0. An entry
+        without a name is named by its number in the range, from 0.
         """
         if self._records is not None:
-            return self._stretch_of(_RecordsStretch(self._records, start, stop))
-        told = tuple(self._told) if start == 0 else ()
+            return self._range_of(_RecordsRange(self._records, start, stop))
+        skipped = tuple(self._skipped) if start == 0 else ()
         if self._source is None:
-            return None, told
-        return _SourceStretch(self._source, start, stop, told), told
+            return None, skipped
+        return _SourceRange(self._source, start, stop, skipped), skipped
 
-    def _stretch_of(self, records: Records) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
+    def _range_of(self, records: Records) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
         found = survey(records)
-        told = [*records.skipped, *found.unreadable.values()]
+        skipped = [*records.skipped, *found.unreadable.values()]
         own = found.groups.index(self._group) if self._group in found.groups else None
         others = [entries for group, entries in enumerate(found.entries()) if group != own]
         foreign = np.sort(np.concatenate(others)) if others else np.zeros(0, np.int64)
         for entry, record in records.read(foreign) if len(foreign) else ():
             words = f"{group_words(found.groups[found.group_of[entry]])}; the model takes {group_words(self._group)}"
-            told.append(SkippedFile(shown_name(record, entry, len(records)), words))
-        told.sort(key=lambda file: file.name.split("/"))
-        source = None if own is None else RecordSource(records, found, own, found.entries()[own], told)
-        return source, tuple(told)
+            skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+        skipped.sort(key=lambda file: file.name.split("/"))
+        source = None if own is None else RecordSource(records, found, own, found.entries()[own], skipped)
+        return source, tuple(skipped)
 
     def _fitting(self, sources: Sequence[ImageSource]) -> ImageSource | None:
-        fitting = None
+        """Return all images of the group as one source; images of other groups are skipped."""
+        fitting: list[ImageSource] = []
         for source in sources:
             group = source.image_shape, source.dtype
             if group == self._group:
-                fitting = source
+                fitting.append(source)
             else:
                 words = f"{len(source):,} of {group_words(group)}; the model takes {group_words(self._group)}"
-                self._told.append(SkippedFile(source.description, words))
-        return fitting
+                self._skipped.append(SkippedFile(source.description, words))
+        if len(fitting) > 1:  # members of a collection
+            return ChainedSource(self.description, fitting)
+        return fitting[0] if fitting else None
 
 
-class _RecordsStretch:
-    """Some entries of records, numbered from 0."""
+class _RecordsRange:
+    """A range of the entries of records, numbered from 0."""
 
     def __init__(self, records: Records, start: int, stop: int) -> None:
         self.description, self.class_names = records.description, records.class_names
@@ -146,7 +143,7 @@ class _RecordsStretch:
         return self._stop - self._start
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        """See Records."""
+        """Yield the entries with these numbers of the range."""
         if isinstance(entries, range):
             shifted: Iterable[int] = range(entries.start + self._start, entries.stop + self._start, entries.step)
         else:
@@ -155,54 +152,35 @@ class _RecordsStretch:
             yield entry - self._start, record
 
 
-class _SourceStretch:
-    """Some entries of a source."""
+class _SourceRange:
+    """A range of the entries of a source."""
 
-    def __init__(self, source: ImageSource, start: int, stop: int, told: tuple[SkippedFile, ...]) -> None:
+    def __init__(self, source: ImageSource, start: int, stop: int, skipped: tuple[SkippedFile, ...]) -> None:
         self.description, self.image_shape, self.dtype = source.description, source.image_shape, source.dtype
-        self.class_names, self.skipped = source.class_names, told
+        self.class_names, self.skipped = source.class_names, skipped
         self._source, self._start, self._stop = source, start, stop
 
     def __len__(self) -> int:
         return self._stop - self._start
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """See ImageSource."""
+        """Yield the images of these entries of the range, in order."""
         first, end, _ = slice(start, stop).indices(len(self))
         return self._source.batches(batch_images, self._start + first, self._start + end)
 
 
-def _pattern(spec: str) -> Sequence[Path | str] | None:
-    return expand(spec) if is_url(spec) or kind_of(Path(spec)) is None else None
-
-
-def _open_members(spec: str, files: Sequence[str]) -> Records:
-    if _pattern(spec) is not None:
-        return open_files([name if is_url(name) else Path(name) for name in files], redacted(spec))
-    place = spec if is_url(spec) else Path(spec)
-    if not is_tar_folder(place) and is_parquet_folder(place):
-        return open_parquet_folder(place, files)
-    return open_files([below(place, name) for name in files], redacted(spec))
-
-
 def _listed(spec: str, files: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Names and sizes, in a fixed order. Of a named set nothing: its files are pinned."""
-    if spec in SET_NAMES:
-        return
-    matching = _pattern(spec)
-    if matching is not None:
-        for place in files or [str(place) for place in matching]:
-            yield place, size_bytes(place if is_url(place) else Path(place))
-        return
-    place, _, key = (spec, "", "") if is_url(spec) or kind_of(Path(spec)) else spec.partition("::")
-    root = place if is_url(place) else Path(place)
-    kind = kind_of(root)
-    if kind is None:
-        raise SourceError(f"{redacted(spec)}:  or folder; check the name")
-    if kind == "file":
-        yield key, size_bytes(root)
-    elif files:
+    """Yield names and sizes in a fixed order. Of a named set, nothing: its files are pinned."""
+    found = parse_spec(spec)
+    if found.kind is None:
+        raise SourceError(f"{redacted(spec)}: no such file or folder; check the name")
+    if found.kind == "pattern":
+        for name in files or map(str, found.locations):
+            yield name, size_bytes(name if is_url(name) else Path(name))
+    elif found.kind == "file":
+        yield found.key or "", size_bytes(found.location)
+    elif found.kind == "folder" and files:
         for name in files:
-            yield name, size_bytes(below(root, name))
-    else:
-        yield from list_files(root)
+            yield name, size_bytes(below(found.location, name))
+    elif found.kind == "folder":
+        yield from list_files(found.location)

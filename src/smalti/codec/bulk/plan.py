@@ -12,11 +12,11 @@ import numpy as np
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
-from smalti.sources.named.named import SET_NAMES
 from smalti.sources.records.record import ShapeGroup
+from smalti.sources.spec import absolute_spec
 from smalti.storage.atomic import atomic_file, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
-from smalti.storage.location import is_url, redacted
+from smalti.storage.location import redacted
 from smalti.training.kinds import load_model
 from smalti.training.training_kind import FittedModel
 from smalti.version import __version__
@@ -157,7 +157,7 @@ def make_plan(
         raise UsageError(f"shards of {shard_images} images; give at least 1")
     request, options = request or FitRequest(), options or PackOptions()
     group = group_of(_loaded(model, request))
-    spec = _lasting(source)
+    spec = absolute_spec(source)
     kind = source_kind(spec)
     if by_file:
         parts = tuple(_parts_by_file(spec, shard_images, group, progress))
@@ -214,13 +214,6 @@ def _loaded(model: Path, request: FitRequest) -> FittedModel:
     request.check_for(loaded)
     loaded.check_request(request.encoding())
     return loaded
-
-
-def _lasting(source: str) -> str:
-    """What names the source wherever the plan is read: an absolute path, unless it is a URL or a set."""
-    if source in SET_NAMES or is_url(source) or not source:
-        return source
-    return os.path.abspath(source)  # noqa: PTH100 (links are left as they are; ::KEY may follow)
 
 
 def _parts_by_file(

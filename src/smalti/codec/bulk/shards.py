@@ -215,7 +215,7 @@ class ShardMaker:
     def _make(self, number: int) -> ShardRecord:
         torch.set_num_threads(1)
         shard = self._plan.shards[number]
-        source, skipped = self._entries(shard.part).stretch(shard.start, shard.stop)
+        source, skipped = self._entries(shard.part).entry_range(shard.start, shard.stop)
         watched = None if source is None else _Watched(source)
         report = None if watched is None else self._pack(number, watched)
         if report is None or watched is None:

@@ -1,7 +1,7 @@
-"""Images that are one array: in memory, or in a file that is read some rows at a time.
+"""Sources of one array of images: in memory, or in a file that is read some rows at a time.
 
-Checks what an array must be to hold images; it never converts values, because scaling and rounding are the
-user's decisions. (The order of the bytes of 16-bit samples is no value: big-endian arrays become native ones.)
+An array is checked, and its values are never converted: scaling and rounding are the user's decisions. (Byte order is
+no value: big-endian arrays of 16 bits become native ones.) File formats are in the modules beside this one.
 """
 
 import logging
@@ -19,11 +19,11 @@ __all__ = ["ArraySource", "PixelRows", "RowsSource", "check_image_array", "pixel
 
 _log = logging.getLogger("smalti")
 
-_SAMPLE_VALUES = 1 << 20  # values looked at to describe an array of the wrong dtype
+_SAMPLE_VALUES = 1 << 20  # values read to describe an array of the wrong dtype
 
 
 class PixelRows(Protocol):
-    """An array whose first axis is read in order, wherever it is stored."""
+    """An array that is read along its first axis, wherever it is stored."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -31,20 +31,24 @@ class PixelRows(Protocol):
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """As it is stored."""
+        """The dtype as stored."""
 
     def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
-        """Yield rows `start` to `stop` (exclusive) in order, in pieces of whatever length suits the storage.
+        """Yield rows [start, stop) in order, in blocks of any length that suits the storage.
 
-        rows : how many the caller takes at a time. SourceError if they cannot be read.
+        rows : how many rows the caller takes at a time
+
+        Raises SourceError if they cannot be read.
         """
 
 
 class RowsSource:
-    """Images that are the rows of one array, with what is known of each in memory.
+    """The rows of one array as images; their columns are in memory.
 
-    Raises SourceError, naming `where` (the description by default), if the array is none of images: uint8 or uint16
-    [N, H, W] or [N, H, W, C], C from 1 to 4.
+    rows : uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
+    where : what messages call the array; the description by default
+
+    Raises SourceError for any other array.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class RowsSource:
         return self._rows.shape[0]
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield images `start` to `stop` (exclusive) once, in order; pixels may be views of the array."""
+        """Yield images [start, stop) once, in order; pixels may be views of the array."""
         first, end, _ = slice(start, stop).indices(len(self))
         for stored in _cut(self._rows.blocks(batch_images, first, end), batch_images):
             pixels = cast(Pixels, stored.reshape(len(stored), *self.image_shape).astype(self.dtype, copy=False))
@@ -71,14 +75,14 @@ class RowsSource:
 
 
 class ArraySource(RowsSource):
-    """Images of an array in memory.
+    """The images of an array in memory.
 
     pixels : uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
-    labels : integers [N], as an array or anything that NumPy takes for one (a list, a tensor on the CPU), or None
+    labels : integers [N], as an array or anything that NumPy converts to one (a list, a tensor on the CPU), or None
     names : N relative POSIX paths, or None
-    fields : further columns, by their names N values each: an array, or bool, int, float, str or None
+    fields : further columns by name, N values each: an array, or a sequence of bool, int, float, str or None
 
-    Raises SourceError if any of them is anything else.
+    Raises SourceError for anything else.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class ArraySource(RowsSource):
 
 
 def _warn_of_one_image(shape: tuple[int, ...], where: str) -> None:
-    """Warn of an array [N, H, W] that may be meant as one image [H, W, C]: the last axis is as short as channels."""
+    """Warn of an array [N, H, W] that may be meant as one image [H, W, C]: its last axis is 3 or 4 long."""
     if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) > 4:
         images = f"{shape[0]} grey images of {shape[1]}x{shape[2]}"
         words = "%s: shape %s is read as %s; if it is one colour image, save it with an axis in front, array[None]"
@@ -112,18 +116,18 @@ def _warn_of_one_image(shape: tuple[int, ...], where: str) -> None:
 
 
 def check_image_array(pixels: NDArray[np.generic], where: str) -> tuple[int, int, int]:
-    """Height, width and channels of an array of images; SourceError, naming `where`, if it is none."""
+    """Return height, width and channels of an array of images; SourceError, naming `where`, for any other array."""
     return _check_rows(_InMemory(pixels), where)[0]
 
 
 def pixel_dtype(dtype: np.dtype[np.generic]) -> PixelDtype | None:
-    """Native uint8 or uint16 for samples that are one of these in any byte order, else None."""
+    """Return native uint8 or uint16 for these dtypes in any byte order, else None."""
     native = dtype.newbyteorder("=") if dtype.kind == "u" else None
     return cast(PixelDtype, native) if native in PIXEL_DTYPES else None
 
 
 def _array_of(values: ArrayLike, where: str) -> NDArray[np.generic]:
-    """Values as an array; SourceError if NumPy takes them for none (a ragged list, a tensor on a GPU)."""
+    """Return values as an array; SourceError if NumPy refuses them (a ragged list, a tensor on a GPU)."""
     try:
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -162,7 +166,7 @@ def _check_rows(rows: PixelRows, where: str) -> tuple[tuple[int, int, int], Pixe
 
 
 def _wrong_dtype(rows: PixelRows) -> str:
-    """What an array that is neither uint8 nor uint16 holds, and what to do about it."""
+    """Say what an array of another dtype than uint8 and uint16 holds, and how to convert it."""
     found, kind = f"holds {rows.dtype}, images are uint8 or uint16", rows.dtype.kind
     if kind == "b":
         return f"{found}; use .astype(np.uint8) * 255"
@@ -184,7 +188,7 @@ def _wrong_dtype(rows: PixelRows) -> str:
 
 
 def _cut(blocks: Iterator[NDArray[np.generic]], rows: int) -> Iterator[NDArray[np.generic]]:
-    """The same rows in pieces of `rows`, the last of what is left; a piece is a view where it lies in one block."""
+    """Yield the same rows in parts of `rows`, the last part shorter; a part within one block is a view."""
     pending: list[NDArray[np.generic]] = []
     missing = rows
     for block in blocks:

@@ -1,7 +1,7 @@
-"""Files and stores that hold several arrays, `.npz`, HDF5 and Zarr, as sources of images.
+"""Files and stores that hold several arrays (`.npz`, HDF5, Zarr) as sources of images.
 
-Each kind is an `ArrayContainer`; what is the same for all is here: which arrays are images (`arraylayout`), what the
-others become, and that the images of train, val and test follow each other.
+Each format is an `ArrayContainer`. The rest is the same for all, and is here: `layout` finds the arrays of images, the
+other arrays become their columns, and the images of train, val and test follow each other.
 """
 
 import logging
@@ -21,44 +21,44 @@ from smalti.sources.arrays.layout import ArrayFacts, ImagePart, find_parts
 
 __all__ = ["ArrayContainer", "chunk_spans", "container_sources"]
 
-_CHUNKS_BYTES = 256 << 20  # read at once so that no chunk is unpacked twice; above, in pieces
-_MOST_LABELS = 1024  # of one image, as columns
-_TEXT_BYTES = 4096  # of one value of a column of strings of fixed length
+_CHUNKS_BYTES = 256 << 20  # a row of chunks up to this size is read at once, so that no chunk is decoded twice
+_MAX_LABELS = 1024  # per image, each as a column
+_TEXT_BYTES = 4096  # per value, in a column of strings of fixed length
 
 _log = logging.getLogger("smalti")
 
 
 class ArrayContainer(Protocol):
-    """Arrays by their keys, read when asked for."""
+    """Arrays by their keys, read on request."""
 
     @property
     def description(self) -> str:
-        """What the user called it, without credentials."""
+        """What messages call it, without credentials."""
 
     def arrays(self) -> Mapping[str, ArrayFacts]:
-        """All arrays, in order. An array of variable strings has the dtype of Python objects."""
+        """Return shapes and dtypes by key, in order. Arrays of variable strings have the dtype of Python objects."""
 
     def rows(self, key: str) -> PixelRows:
-        """An array, to be read some rows at a time."""
+        """Return an array that is read some rows at a time."""
 
     def whole(self, key: str) -> NDArray[np.generic]:
-        """A small array in memory."""
+        """Return a small array in memory."""
 
     def class_names(self, key: str) -> Mapping[int, str]:
-        """What the values of an array stand for, if its type names them (an enumeration); else nothing."""
+        """Return the names of an array's values, if its type is an enumeration; else an empty mapping."""
 
 
 def container_sources(container: ArrayContainer, key: str | None = None) -> list[ImageSource]:
-    """The images of a container: one source for each shape and dtype, in the order in which they first come.
+    """Return one source for each shape and dtype in a container, in the order in which they first occur.
 
-    key : the array of images, if the user named it
+    key : the array of images, if the user named one
 
-    Raises SourceError or UsageError, in one line, if it is not clear which array is meant, or it is none of images.
+    Raises SourceError or UsageError if it is not clear which array is meant, or if it holds no images.
     """
     arrays = container.arrays()
     parts = find_parts(arrays, key, container.description)
     groups: dict[tuple[tuple[int, ...], str], list[ImageSource]] = {}
-    for part, columns in zip(parts, _alike([_beside(container, arrays, part) for part in parts]), strict=True):
+    for part, columns in zip(parts, _alike([_columns_of(container, arrays, part) for part in parts]), strict=True):
         where = f"{container.description}::{part.images}"
         source = RowsSource(container.description, container.rows(part.images), columns, where)
         groups.setdefault((source.image_shape, str(source.dtype)), []).append(source)
@@ -66,9 +66,9 @@ def container_sources(container: ArrayContainer, key: str | None = None) -> list
 
 
 def chunk_spans(rows: int, chunk_rows: int, row_bytes: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Cut rows `start` to `stop` where chunks end, so that each chunk is read once: pieces of about `rows`.
+    """Yield spans of rows that together are [start, stop), of about `rows` each, cut at chunk borders.
 
-    Where chunks are too large to be held (256 MiB in a row of them), the pieces are of `rows`.
+    So each chunk is read once. If a row of chunks is too large for that (256 MiB), spans have `rows` rows.
     """
     unit = chunk_rows * -(-rows // chunk_rows)
     if unit * row_bytes > _CHUNKS_BYTES:
@@ -81,7 +81,7 @@ def chunk_spans(rows: int, chunk_rows: int, row_bytes: int, start: int, stop: in
 
 @dataclass
 class _ArrayColumns:
-    """What lies beside the images of one part; labels may be words."""
+    """The columns of one part before all parts are made alike; labels may be words."""
 
     images: int
     labels: NDArray[np.int64] | tuple[str, ...] | None = None
@@ -90,45 +90,45 @@ class _ArrayColumns:
     class_names: tuple[str, ...] | None = None
 
 
-def _beside(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: ImagePart) -> _ArrayColumns:
+def _columns_of(container: ArrayContainer, arrays: Mapping[str, ArrayFacts], part: ImagePart) -> _ArrayColumns:
     found = _ArrayColumns(arrays[part.images].shape[0])
-    single = [name for name, key in part.beside.items() if _values_of_each(arrays[key]) == 1]
+    single = [name for name, key in part.columns.items() if _values_of_each(arrays[key]) == 1]
     label = first_known(single, LABEL_NAMES)
     if part.other_lengths:
         shown = ", ".join(f"{key} {list(arrays[key].shape)}" for key in part.other_lengths)
         words = "%s: left out, because there is not one value for each of the %d images: %s"
         _log.warning(words, f"{container.description}::{part.images}", found.images, shown)
-    for name, key in part.beside.items():
-        where, facts, columns = f"{container.description}::{key}", arrays[key], _values_of_each(arrays[key])
-        several_labels = name.lower() in LABEL_NAMES and len(facts.shape) == 2 and columns <= _MOST_LABELS
-        if not _is_scalar(facts.dtype) or not (columns == 1 or several_labels):
+    for name, key in part.columns.items():
+        where, facts, values_each = f"{container.description}::{key}", arrays[key], _values_of_each(arrays[key])
+        several_labels = name.lower() in LABEL_NAMES and len(facts.shape) == 2 and values_each <= _MAX_LABELS
+        if not _is_scalar(facts.dtype) or not (values_each == 1 or several_labels):
             _log.warning("%s: %s %s is no column of images; left out", where, facts.dtype, list(facts.shape))
             continue
-        values = container.whole(key).reshape(found.images, columns)
-        if columns == 1:
+        values = container.whole(key).reshape(found.images, values_each)
+        if values_each == 1:
             classes = container.class_names(key) if name == label else {}
             _add(found, name, name == label, _Column(values[:, 0], classes, found.images, where))
         else:
-            found.fields |= {f"label_{i}": check_field(values[:, i], found.images, where) for i in range(columns)}
+            found.fields |= {f"label_{i}": check_field(values[:, i], found.images, where) for i in range(values_each)}
     if part.split is not None:
         found.fields[SPLIT_FIELD] = (part.split,) * found.images
     return found
 
 
 def _values_of_each(facts: ArrayFacts) -> int:
-    """How many values of an array belong to each image."""
+    """Return how many values of an array belong to each image."""
     return 1 if len(facts.shape) == 1 else math.prod(facts.shape[1:])
 
 
 def _is_scalar(dtype: np.dtype[np.generic]) -> bool:
-    """Whether values of a dtype can be those of a column; objects are, in a container, strings alone."""
+    """Whether a column can have this dtype. Python objects are strings: containers hold no others."""
     if dtype.kind in "SU":
         return dtype.itemsize <= _TEXT_BYTES
     return dtype.kind in "biuTO" or (dtype.kind == "f" and dtype.itemsize <= 8)
 
 
 class _Column:
-    """One value for each image; labels of an enumeration are words, and numbers too if these count from 0."""
+    """One value per image. Labels of an enumeration are words, and also numbers if these count from 0."""
 
     def __init__(self, stored: NDArray[np.generic], classes: Mapping[int, str], images: int, where: str) -> None:
         self.where = where
@@ -139,7 +139,7 @@ class _Column:
 
 
 def _add(found: _ArrayColumns, name: str, is_label: bool, column: _Column) -> None:
-    """Take a column as labels, names or a field, by its name and by what it holds."""
+    """Add a column as labels, names or a field, by its name and its values."""
     if is_label and column.numbers is not None:
         found.labels = check_labels(column.numbers, found.images, column.where)
         found.class_names = column.class_names
@@ -163,7 +163,7 @@ def _add(found: _ArrayColumns, name: str, is_label: bool, column: _Column) -> No
 
 
 def _alike(parts: Sequence[_ArrayColumns]) -> list[Columns]:
-    """The same columns for all parts. Labels or names that some lack become fields with gaps, as do other columns."""
+    """Return the same columns for all parts. A column that some parts lack becomes a field with gaps."""
     labelled = all(part.labels is not None for part in parts)
     worded = any(isinstance(part.labels, tuple) for part in parts)
     if labelled and worded and not all(isinstance(part.labels, tuple) for part in parts):

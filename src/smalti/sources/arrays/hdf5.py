@@ -1,7 +1,7 @@
-"""HDF5 files as sources, through h5py, which is imported when the first such file is met.
+"""HDF5 files as sources, through h5py, which is imported for the first such file.
 
-Only what lies in the file itself is read: external links, external storage and virtual datasets, by which a file can
-make its reader open other files, are refused. Soft links are not followed, because they may lead to such ones.
+Only data in the file itself are read. External links, external storage and virtual datasets could make the reader open
+other files, and are refused. Soft links are not followed, because they may lead to those.
 """
 
 import atexit
@@ -21,48 +21,48 @@ from smalti.storage.location import Location, is_url, open_binary, redacted
 
 __all__ = ["Hdf5File", "hdf5_sources"]
 
-_MOST_OBJECTS = 10_000
-_OPAQUE = np.dtype("V1")  # stands for what no column can hold
+_MAX_OBJECTS = 10_000
+_OPAQUE = np.dtype("V1")  # stands for types that no column can hold
 
 
-def hdf5_sources(place: Location, key: str | None = None) -> list[ImageSource]:
-    """The images of an HDF5 file, one source for each shape and dtype; see `container_sources`."""
-    container = Hdf5File(place)
+def hdf5_sources(location: Location, key: str | None = None) -> list[ImageSource]:
+    """Return one source for each shape and dtype in an HDF5 file; see `container_sources`."""
+    container = Hdf5File(location)
     container.refuse_foreign(key)
     return container_sources(container, key)
 
 
 class Hdf5File:
-    """The datasets of an HDF5 file. SourceError if it is none or cannot be read; opened anew for each pass."""
+    """The datasets of an HDF5 file, which is opened anew for each pass. SourceError if it cannot be read as HDF5."""
 
-    def __init__(self, place: Location) -> None:
-        self.description = redacted(place)
-        self._place = place
+    def __init__(self, location: Location) -> None:
+        self.description = redacted(location)
+        self._location = location
         self._arrays: dict[str, ArrayFacts] = {}
         self._class_names: dict[str, Mapping[int, str]] = {}
-        self._foreign: dict[str, str] = {}  # what leads to other files
+        self._foreign: dict[str, str] = {}  # objects that lead to other files: their kinds, by path
         with self.opened() as file:
             self._survey(file, "", set[int]())
 
     def arrays(self) -> Mapping[str, ArrayFacts]:
-        """All datasets that lie in the file itself, by their paths without the slash in front, in the file's order."""
+        """Return all datasets in the file itself, by path without the first slash, in the order of the file."""
         return self._arrays
 
     def rows(self, key: str) -> "_DatasetRows":
-        """A dataset, to be read some rows at a time."""
+        """Return a dataset that is read some rows at a time."""
         return _DatasetRows(self, key, self._arrays[key])
 
     def whole(self, key: str) -> NDArray[np.generic]:
-        """A dataset in memory."""
+        """Return a dataset in memory."""
         with self.opened() as file:
             return np.asarray(file[key][()])
 
     def class_names(self, key: str) -> Mapping[int, str]:
-        """What the values of an enumeration stand for; nothing for other types."""
+        """Return the names of an enumeration's values; an empty mapping for other types."""
         return self._class_names.get(key, {})
 
     def refuse_foreign(self, key: str | None) -> None:
-        """Raise SourceError if the dataset meant, or without a key anything in the file, leads to other files."""
+        """Raise SourceError if the dataset of this key, or without a key any object, leads to other files."""
         for path, what in self._foreign.items():
             if key is None or f"{key}/".startswith(f"{path}/"):
                 advice = "" if key else f"; name the dataset to read, as {self.description}::/images"
@@ -71,15 +71,15 @@ class Hdf5File:
 
     @contextmanager
     def opened(self) -> Iterator[Any]:
-        """The file, opened by h5py; whatever it raises is a SourceError of one line."""
+        """Open the file with h5py; every error inside becomes a SourceError of one line."""
         try:
             import h5py  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
         except ImportError as error:
             raise MissingDependencyError.of("an HDF5 file", "h5py", "hdf5") from error
-        remote = open_binary(self._place) if is_url(self._place) else None
+        remote = open_binary(self._location) if is_url(self._location) else None
         try:
-            # Locks are of no use to who only reads, and many network file systems have none.
-            with h5py.File(remote or Path(self._place), "r", locking=None if remote else "best-effort") as file:
+            # A reader needs no lock, and many network file systems have none.
+            with h5py.File(remote or Path(self._location), "r", locking=None if remote else "best-effort") as file:
                 atexit.register(file.close)  # HDF5 crashes if it outlives the Python file that it reads from
                 try:
                     yield file
@@ -94,7 +94,7 @@ class Hdf5File:
                 remote.close()
 
     def _survey(self, group: Any, prefix: str, seen: set[int]) -> None:
-        """Find all datasets below a group. Each group is entered once, so that loops of links end."""
+        """Find all datasets below a group. Each object is visited once, so loops of links end."""
         import h5py  # noqa: PLC0415 (optional)
 
         seen.add(_address(group))
@@ -108,8 +108,8 @@ class Hdf5File:
             if _address(found) in seen:
                 continue
             seen.add(_address(found))
-            if len(seen) > _MOST_OBJECTS:
-                raise SourceError(f"{self.description}: holds more than {_MOST_OBJECTS} objects; store one array")
+            if len(seen) > _MAX_OBJECTS:
+                raise SourceError(f"{self.description}: holds more than {_MAX_OBJECTS} objects; store one array")
             if isinstance(found, h5py.Group):
                 self._survey(found, f"{path}/", seen)
             elif isinstance(found, h5py.Dataset) and found.shape is not None:
@@ -138,14 +138,14 @@ class _DatasetRows:
 
 
 def _address(found: Any) -> int:
-    """Where an object lies in the file: the same for all links to it."""
+    """Return the address of an object in the file, which is the same for all links to it."""
     import h5py  # noqa: PLC0415 (optional)
 
     return int(h5py.h5o.get_info(found.id).addr)
 
 
 def _dtype_of(dataset: Any) -> np.dtype[np.generic]:
-    """The dtype of a dataset; that of Python objects for strings of any length alone."""
+    """Return the dtype of a dataset; only variable strings have the dtype of Python objects."""
     import h5py  # noqa: PLC0415 (optional)
 
     try:
@@ -158,7 +158,7 @@ def _dtype_of(dataset: Any) -> np.dtype[np.generic]:
 
 
 def _class_names_of(dataset: Any) -> Mapping[int, str]:
-    """The names of the values of an enumeration (but for that of truth values); nothing for other types."""
+    """Return the names of an enumeration's values, except that of booleans; an empty mapping for other types."""
     import h5py  # noqa: PLC0415 (optional)
 
     try:

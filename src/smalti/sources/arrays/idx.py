@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST: plain or gzip, read as a stream and never as a whole.
+"""IDX files, the format of MNIST: plain or gzip, always read as a stream.
 
 An IDX file is a big-endian header (two zero bytes, a byte for the type: 8 is uint8, a byte for the number of axes,
 then one uint32 for each axis) and the values in C order. Described on the page of the MNIST database (LeCun,
@@ -22,7 +22,7 @@ from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.columns import Columns
 from smalti.storage.location import Location, beside, kind_of, name_of, open_binary, redacted, size_bytes
 
-__all__ = ["IdxSource", "idx_header", "is_idx_file", "is_idx_name", "labels_beside", "open_idx"]
+__all__ = ["IdxSource", "idx_header", "is_idx_file", "is_idx_name", "label_paths_of", "open_idx"]
 
 _DEFLATE_MAX_RATIO = 1032  # no DEFLATE stream expands more (zlib's technical details)
 _SKIP_BYTES = 1 << 20
@@ -31,48 +31,48 @@ _IMAGES_NAME = re.compile(r"(?:images)?(?P<joint>[-.])idx(?P<axes>[34])-ubyte$")
 
 
 class IdxSource:
-    """Images of an IDX file uint8 [N, H, W] or [N, H, W, C], C from 1 to 4, and their labels in one of uint8 [N].
+    """The images of an IDX file, uint8 [N, H, W] or [N, H, W, C], C from 1 to 4, with labels from another, uint8 [N].
 
-    labels : the file of labels; None looks for the usual name beside the file (see `labels_beside`)
-    names, class_names : what is known of the images besides; if neither is given, and no labels, what lies beside the
-        file is read (see `columns_beside`)
+    labels : the file of labels; None looks for the usual names (see `label_paths_of`)
+    names, class_names : columns from the caller. If these and `labels` are all None, sidecar files are read (see
+        `sidecar_columns`)
 
     Raises SourceError if the file is no IDX file of images, or is shorter or longer than its header says; of a
-    compressed file this shows only when the end is reached.
+    compressed file, this is found only at its end.
     """
 
     def __init__(
         self,
-        place: Location,
+        location: Location,
         labels: Location | None = None,
         description: str | None = None,
         *,
         names: tuple[str, ...] | None = None,
         class_names: tuple[str, ...] | None = None,
     ) -> None:
-        self.description = redacted(place) if description is None else description
-        self._place = place
-        axes = _read_axes(place, "images", (3, 4))
+        self.description = redacted(location) if description is None else description
+        self._location = location
+        axes = _read_axes(location, "images", (3, 4))
         self._head_bytes = 4 + 4 * len(axes)
         self._images, height, width, channels = axes if len(axes) == 4 else (*axes, 1)
         if self._images == 0 or height == 0 or width == 0:
             raise SourceError(
-                f"{redacted(place)}: holds {self._images} images of {height}x{width} pixels; nothing to read"
+                f"{redacted(location)}: holds {self._images} images of {height}x{width} pixels; nothing to read"
             )
         if not 1 <= channels <= 4:
-            raise SourceError(f"{redacted(place)}: {channels} channels; images have 1 to 4")
+            raise SourceError(f"{redacted(location)}: {channels} channels; images have 1 to 4")
         self.image_shape = (height, width, channels)
         self.dtype = np.dtype(np.uint8)
         self.skipped: tuple[SkippedFile, ...] = ()
         found = labels
         if found is None:
-            usual = (beside(place, name) for name in _labels_names(name_of(place)))
+            usual = (beside(location, name) for name in _labels_names(name_of(location)))
             found = next((file for file in usual if kind_of(file) == "file"), None)
         read = None if found is None else _read_labels(found, self._images)
         if labels is None and names is None and class_names is None:
-            from smalti.sources.folder.metadata import columns_beside  # noqa: PLC0415 (Pillow, which names of files do without)
+            from smalti.sources.folder.metadata import sidecar_columns  # noqa: PLC0415 (imports Pillow, which file names do not need)
 
-            self._columns = columns_beside(place, self._images, read)
+            self._columns = sidecar_columns(location, self._images, read)
         else:
             self._columns = Columns(read, names, class_names=class_names)
         self.class_names = self._columns.class_names
@@ -81,68 +81,68 @@ class IdxSource:
         return self._images
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield images `start` to `stop` once, in order; what lies before is skipped, of gzip by unpacking it.
+        """Yield images [start, stop) once, in order; bytes before them are skipped, or for gzip decompressed.
 
-        SourceError where a file is cut short. That nothing follows the last image is checked by who reads that one.
+        SourceError if the file is cut short. A pass that reads the last image also checks that nothing follows it.
         """
         first, end, _ = slice(start, stop).indices(self._images)
         image_bytes = math.prod(self.image_shape)
-        with open_idx(self._place) as file:
-            _skip(file, self._head_bytes + first * image_bytes, self._place)
+        with open_idx(self._location) as file:
+            _skip(file, self._head_bytes + first * image_bytes, self._location)
             for batch_start in range(first, end, batch_images):
                 count = min(batch_images, end - batch_start)
-                data = _read_exactly(file, count * image_bytes, self._place)
+                data = _read_exactly(file, count * image_bytes, self._location)
                 pixels = np.frombuffer(data, np.uint8).reshape(count, *self.image_shape)
                 yield self._columns.batch(pixels, batch_start)
             if end == self._images:
-                _expect_end(file, self._place)
+                _expect_end(file, self._location)
 
 
 def idx_header(shape: tuple[int, ...]) -> bytes:
-    """The header of an IDX file of uint8 values of this shape (1 to 255 axes, each below 2^32)."""
+    """Return the header of an IDX file of uint8 values of this shape (1 to 255 axes, each below 2^32)."""
     return struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
 
 
 def is_idx_name(name: str) -> bool:
-    """Whether a file name ends as those of IDX files of grey images do: -idx3-ubyte or .idx3-ubyte, also with .gz."""
+    """Whether a file name is that of IDX files of grey images: -idx3-ubyte or .idx3-ubyte at its end, also with .gz."""
     match = _IMAGES_NAME.search(name.removesuffix(".gz"))
     return match is not None and match["axes"] == "3"
 
 
-def is_idx_file(place: Location) -> bool:
-    """Whether a file is meant to be IDX: by a name as such files have, or by its first two bytes, unpacked."""
-    if _ANY_NAME.search(name_of(place)):
+def is_idx_file(location: Location) -> bool:
+    """Whether a file is IDX, by its name or by its first two bytes after decompression."""
+    if _ANY_NAME.search(name_of(location)):
         return True
-    with open_idx(place) as file:
+    with open_idx(location) as file:
         try:
             return file.read(2) == b"\0\0"
-        except (OSError, EOFError, zlib.error):  # it begins as gzip does, and is none or damaged
+        except (OSError, EOFError, zlib.error):  # it begins like gzip, and is not, or is damaged
             return False
 
 
-def labels_beside(path: Path) -> list[Path]:
-    """Where the labels of an IDX file of images may be, the best first.
+def label_paths_of(path: Path) -> list[Path]:
+    """Return the paths where the labels of an IDX file of images may be, the best first.
 
-    `train-images-idx3-ubyte` has `train-labels-idx1-ubyte`, `digits-idx3-ubyte` has `digits-labels-idx1-ubyte`;
-    with `.idx3-ubyte` the same with a dot; with idx4 the same; plain or `.gz`.
+    `train-images-idx3-ubyte` has `train-labels-idx1-ubyte`, `digits-idx3-ubyte` has `digits-labels-idx1-ubyte`. The
+    same holds for names with `.idx3-ubyte` (a dot) and with idx4; each plain or `.gz`.
     """
     return [path.with_name(name) for name in _labels_names(path.name)]
 
 
-def open_idx(place: Location) -> BinaryIO:
-    """The bytes of an IDX file as a stream, unpacked if the file begins as gzip does."""
-    file = open_binary(place)
+def open_idx(location: Location) -> BinaryIO:
+    """Open an IDX file as a stream, decompressed if the file begins like gzip."""
+    file = open_binary(location)
     try:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-    except OSError as error:  # a folder, say
+    except OSError as error:  # such as for a folder
         file.close()
-        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"{redacted(location)}: cannot be read: {error.strerror or error}") from error
     return cast(BinaryIO, _Unpacked(file)) if packed else file
 
 
 class _Unpacked(gzip.GzipFile):
-    """Unpacks a file, and closes it when it is closed itself."""
+    """Decompresses a file, and closes it when it is closed itself."""
 
     def __init__(self, packed: BinaryIO) -> None:
         super().__init__(fileobj=packed, mode="rb")
@@ -165,74 +165,74 @@ def _labels_names(images_name: str) -> list[str]:
     return [name + ".gz", name] if packed else [name, name + ".gz"]
 
 
-def _read_axes(place: Location, what: str, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The sizes of an IDX file's axes, after a check of the header and of the file's length against it."""
-    where = redacted(place)
-    with open_idx(place) as file:
-        head = _read_exactly(file, 4, place)
+def _read_axes(location: Location, what: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an IDX file, after a check of the header, and of the file's length against it."""
+    where = redacted(location)
+    with open_idx(location) as file:
+        head = _read_exactly(file, 4, location)
         if head[:2] != b"\0\0":
             raise SourceError(f"{where}: is no IDX file (begins with {head.hex(' ')}); give IDX, .npy or a folder")
         if head[2] != 8:
             raise SourceError(f"{where}: IDX values of type 0x{head[2]:02x}; only uint8 (0x08) can be read")
         if head[3] not in axes:
             hint = " (is this the file of labels?)" if head[3] == 1 else ""
-            wanted_axes = " or ".join(map(str, axes))
-            raise SourceError(f"{where}: an IDX file of {head[3]} axes; {what} have {wanted_axes}{hint}")
-        shape = struct.unpack(f">{head[3]}I", _read_exactly(file, 4 * head[3], place))
+            expected_axes = " or ".join(map(str, axes))
+            raise SourceError(f"{where}: an IDX file of {head[3]} axes; {what} have {expected_axes}{hint}")
+        shape = struct.unpack(f">{head[3]}I", _read_exactly(file, 4 * head[3], location))
         packed = isinstance(file, gzip.GzipFile)
-    wanted = 4 + 4 * len(shape) + int(np.prod(shape, dtype=object))
-    found = size_bytes(place)
-    if wanted > (found * _DEFLATE_MAX_RATIO if packed else found):
-        raise _truncated(place)
-    if not packed and found > wanted:
-        raise SourceError(f"{where}: {found - wanted} bytes follow the {shape[0]} {what} its header announces")
+    expected = 4 + 4 * len(shape) + int(np.prod(shape, dtype=object))
+    found = size_bytes(location)
+    if expected > (found * _DEFLATE_MAX_RATIO if packed else found):
+        raise _truncated(location)
+    if not packed and found > expected:
+        raise SourceError(f"{where}: {found - expected} bytes follow the {shape[0]} {what} its header announces")
     return shape
 
 
-def _read_labels(place: Location, images: int) -> NDArray[np.int64]:
-    (count,) = _read_axes(place, "labels", (1,))
+def _read_labels(location: Location, images: int) -> NDArray[np.int64]:
+    (count,) = _read_axes(location, "labels", (1,))
     if count != images:
         raise SourceError(
-            f"{redacted(place)}: {count} labels beside {images} images; give one for each, or move it away"
+            f"{redacted(location)}: {count} labels beside {images} images; give one for each, or move it away"
         )
-    with open_idx(place) as file:
-        _read_exactly(file, 8, place)
-        labels = np.frombuffer(_read_exactly(file, count, place), np.uint8)
-        _expect_end(file, place)
+    with open_idx(location) as file:
+        _read_exactly(file, 8, location)
+        labels = np.frombuffer(_read_exactly(file, count, location), np.uint8)
+        _expect_end(file, location)
     return labels.astype(np.int64)
 
 
-def _read_exactly(file: BinaryIO, count: int, place: Location) -> bytes:
+def _read_exactly(file: BinaryIO, count: int, location: Location) -> bytes:
     try:
         data = file.read(count)
     except EOFError as error:
-        raise _truncated(place) from error
+        raise _truncated(location) from error
     except (OSError, zlib.error) as error:
-        raise SourceError(f"{redacted(place)}: cannot be unpacked: {error}; copy or download it again") from error
+        raise SourceError(f"{redacted(location)}: cannot be unpacked: {error}; copy or download it again") from error
     if len(data) != count:
-        raise _truncated(place)
+        raise _truncated(location)
     return data
 
 
-def _skip(file: BinaryIO, count: int, place: Location) -> None:
-    """Go on by `count` bytes; of a packed file only by reading them."""
+def _skip(file: BinaryIO, count: int, location: Location) -> None:
+    """Skip `count` bytes from the beginning; in a compressed file, by reading them."""
     if not isinstance(file, gzip.GzipFile):
         file.seek(count)  # all streams are at their beginning here
         return
     while count > 0:
-        count -= len(_read_exactly(file, min(count, _SKIP_BYTES), place))
+        count -= len(_read_exactly(file, min(count, _SKIP_BYTES), location))
 
 
-def _expect_end(file: BinaryIO, place: Location) -> None:
+def _expect_end(file: BinaryIO, location: Location) -> None:
     try:
         rest = file.read(1)
     except EOFError as error:
-        raise _truncated(place) from error
+        raise _truncated(location) from error
     except (OSError, zlib.error) as error:
-        raise SourceError(f"{redacted(place)}: damaged at its end: {error}; copy or download it again") from error
+        raise SourceError(f"{redacted(location)}: damaged at its end: {error}; copy or download it again") from error
     if rest:
-        raise SourceError(f"{redacted(place)}: bytes follow the images its header announces; write or copy it again")
+        raise SourceError(f"{redacted(location)}: bytes follow the images its header announces; write or copy it again")
 
 
-def _truncated(place: Location) -> SourceError:
-    return SourceError(f"{redacted(place)}: is truncated: shorter than its header says; copy or download it again")
+def _truncated(location: Location) -> SourceError:
+    return SourceError(f"{redacted(location)}: is truncated: shorter than its header says; copy or download it again")

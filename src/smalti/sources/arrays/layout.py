@@ -1,6 +1,6 @@
-"""Which arrays of a container (`.npz`, HDF5, Zarr) are images, which labels, and which further columns.
+"""Finds which arrays of a container (`.npz`, HDF5, Zarr) are images, and which belong to them as columns.
 
-Nothing is read here but names, shapes and dtypes; so the same rules hold for all containers (docs/images.md).
+It needs only names, shapes and dtypes, so the same rules hold for all containers (docs/images.md).
 """
 
 import re
@@ -13,7 +13,7 @@ from smalti.errors import SourceError, UsageError
 from smalti.images.vocabulary import LABEL_NAMES, SPLIT_NAMES, SPLIT_ORDER, first_known, split_part
 from smalti.sources.arrays.array_source import pixel_dtype
 
-__all__ = ["ArrayFacts", "ImagePart", "find_parts", "split_selector"]
+__all__ = ["ArrayFacts", "ImagePart", "find_parts"]
 
 _SPLIT_FIRST = re.compile(rf"({'|'.join(SPLIT_NAMES)})[_/](.+)", re.IGNORECASE)
 _SPLIT_LAST = re.compile(rf"(.+)_({'|'.join(SPLIT_NAMES)})", re.IGNORECASE)
@@ -30,47 +30,36 @@ class ArrayFacts:
 
 @dataclass(frozen=True)
 class ImagePart:
-    """An array of images, and what belongs to it.
+    """An array of images, and the arrays that belong to it.
 
     images : the key of the array
-    beside : keys of other arrays whose first axis is as long, by the names of the columns they may become
-    split : "train", "val" or "test" if the images lie in several such arrays, else None
-    other_lengths : keys of arrays at the same place whose first axis is of another length, so that they are no columns
+    columns : keys of arrays with a first axis of the same length, by the names of the columns they may become
+    split : "train", "val" or "test" if the images are in several such arrays, else None
+    other_lengths : keys of arrays in the same group with a first axis of another length, which are no columns
     """
 
     images: str
-    beside: Mapping[str, str]
+    columns: Mapping[str, str]
     split: str | None = None
     other_lengths: tuple[str, ...] = ()
 
 
-def split_selector(spec: str) -> tuple[str, str | None]:
-    """Split `tiles.h5::/train/images` into the place and the key of the array in it, None if no key is given.
-
-    A `::` before a further URL (`zip://a.npy::s3://bucket/a.zip`) is one of fsspec's chains and no selector.
-    """
-    place, mark, key = spec.rpartition("::")
-    if not mark or not place or "://" in key:
-        return spec, None
-    return place, key.strip("/")
-
-
 def find_parts(arrays: Mapping[str, ArrayFacts], key: str | None, where: str) -> tuple[ImagePart, ...]:
-    """The parts that make up the images of a container, in the order in which they are read.
+    """Return the parts that hold the images of a container, in the order in which they are read.
 
-    arrays : by their keys, such as "x_train" or "train/images"
-    key : the array of images, if the user named it
+    arrays : by key, such as "x_train" or "train/images"
+    key : the array of images, if the user named one
 
-    Without a key, the images are the only array that can be of images; or one for each of train, val and test, named
-    alike. Raises UsageError if there is no array of that key; SourceError, naming the candidates, if it is not clear
-    which arrays are meant.
+    Without a key, the images are the only array that can hold images; or one array for each of train, val and test,
+    with names that differ in the split alone. Raises UsageError if there is no array with this key; SourceError, with
+    the candidates, if it is not clear which arrays are meant.
     """
     if key is not None:
         if key not in arrays:
             raise UsageError(f"{where}: holds no array {key!r}; {_offer(arrays, where)}")
         return (_part(arrays, key, None, where),)
     fitting = [name for name, facts in arrays.items() if _fits(facts)]
-    if not fitting:  # the nearest miss tells best what is wrong: floats, say
+    if not fitting:  # the nearest miss makes the best message: it may hold floats
         near = [name for name, facts in arrays.items() if len(facts.shape) in (3, 4)]
         if len(near) == 1:
             return (_part(arrays, near[0], None, where),)
@@ -88,24 +77,24 @@ def find_parts(arrays: Mapping[str, ArrayFacts], key: str | None, where: str) ->
 
 
 def _part(arrays: Mapping[str, ArrayFacts], images: str, split: str | None, where: str) -> ImagePart:
-    """An array of images with all arrays as long that lie beside it: in its group, and of its split if it has one.
+    """Return an array of images with the arrays of its group, and of its split if it has one.
 
-    SourceError if there are labels, and of another length.
+    SourceError if the only labels have another length.
     """
     own_split, own_rest = _split_of(images)
-    count, beside, others = arrays[images].shape[:1], dict[str, str](), dict[str, str]()
+    count, columns, others = arrays[images].shape[:1], dict[str, str](), dict[str, str]()
     for key, facts in arrays.items():
         key_split, rest = _split_of(key) if own_split else (None, key)
         group, _, name = rest.rpartition("/")
         own_group = (own_rest if own_split else images).rpartition("/")[0]
         if key != images and key_split == own_split and group == own_group:
-            (beside if facts.shape[:1] == count else others)[name] = key
+            (columns if facts.shape[:1] == count else others)[name] = key
     label = first_known(others, LABEL_NAMES)
-    if label is not None and first_known(beside, LABEL_NAMES) is None and _is_number(arrays[others[label]]):
+    if label is not None and first_known(columns, LABEL_NAMES) is None and _is_number(arrays[others[label]]):
         shape, key = list(arrays[others[label]].shape), others[label]
         raise SourceError(f"{where}::{key}: has shape {shape} beside {count[0]} images; give one label for each")
-    columns = tuple(key for key in others.values() if len(arrays[key].shape) == 1)
-    return ImagePart(images, beside, split, columns)
+    other_lengths = tuple(key for key in others.values() if len(arrays[key].shape) == 1)
+    return ImagePart(images, columns, split, other_lengths)
 
 
 def _is_number(facts: ArrayFacts) -> bool:
@@ -113,7 +102,7 @@ def _is_number(facts: ArrayFacts) -> bool:
 
 
 def _split_of(key: str) -> tuple[str | None, str]:
-    """The split that a key speaks of, and the rest of it: `x_train`, `train_images` and `train/images` have one."""
+    """Return the split in a key, and the rest of the key: `x_train`, `train_images` and `train/images` have a split."""
     first, last = _SPLIT_FIRST.fullmatch(key), _SPLIT_LAST.fullmatch(key)
     if first:
         return split_part(first[1]), first[2]
@@ -123,7 +112,7 @@ def _split_of(key: str) -> tuple[str | None, str]:
 
 
 def _fits(facts: ArrayFacts) -> bool:
-    """Whether an array can be one of images; one with channels first is taken, so that it is told what is wrong."""
+    """Whether an array can hold images. One with channels first counts too, so that a message can explain it."""
     shape = facts.shape
     if pixel_dtype(facts.dtype) is None or len(shape) not in (3, 4) or 0 in shape:
         return False
@@ -137,7 +126,7 @@ def _offer(arrays: Mapping[str, ArrayFacts], where: str) -> str:
 
 
 def _listed(arrays: Mapping[str, ArrayFacts]) -> str:
-    """The first arrays with their dtypes and shapes."""
+    """Name the first arrays with their dtypes and shapes."""
     shown = [f"{name} ({facts.dtype} {list(facts.shape)})" for name, facts in list(arrays.items())[:_CANDIDATES_SHOWN]]
     more = f" and {len(arrays) - len(shown)} more" if len(arrays) > len(shown) else ""
     return f"{', '.join(shown)}{more}"

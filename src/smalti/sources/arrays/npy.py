@@ -1,7 +1,7 @@
-"""`.npy`, NumPy's format of one array: read some rows at a time, from a file, from behind a URL, or out of an `.npz`.
+"""`.npy`, NumPy's format of one array, read some rows at a time: from a file, a URL, or a member of an `.npz`.
 
 The format is described in NumPy's documentation (numpy.lib.format): a magic, a header that is a Python literal, the
-values. Arrays of Python objects are pickles and are refused.
+values. Arrays of Python objects are pickles, and are refused.
 """
 
 import os
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.columns import check_labels
 from smalti.sources.arrays.array_source import RowsSource
-from smalti.sources.folder.metadata import columns_beside
+from smalti.sources.folder.metadata import sidecar_columns
 from smalti.storage.location import Location, beside, is_url, kind_of, name_of, open_binary, redacted, size_bytes
 
 __all__ = ["NpyRows", "NpySource"]
@@ -29,29 +29,29 @@ _UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, struct.error)
 
 
 class NpySource(RowsSource):
-    """Images of a `.npy` file, with labels if a sibling `NAME.labels.npy` is there, and what `columns_beside` finds.
+    """The images of a `.npy` file, with labels from `NAME.labels.npy` if it exists, and other sidecar columns.
 
-    Raises SourceError if the file is none, is truncated, or holds no images.
+    Raises SourceError if the file is no `.npy`, is truncated, or holds no images.
     """
 
-    def __init__(self, place: Location) -> None:
-        rows = _rows_of(place)
-        neighbour = beside(place, name_of(place)[: -len(".npy")] + ".labels.npy")
+    def __init__(self, location: Location) -> None:
+        rows = _rows_of(location)
+        neighbour = beside(location, name_of(location)[: -len(".npy")] + ".labels.npy")
         images = rows.shape[0] if rows.shape else 0
         labels = None
         if kind_of(neighbour) == "file":
             stored = _rows_of(neighbour).whole()
             labels = check_labels(stored[:, 0] if stored.shape == (images, 1) else stored, images, redacted(neighbour))
-        super().__init__(redacted(place), rows, columns_beside(place, images, labels))
+        super().__init__(redacted(location), rows, sidecar_columns(location, images, labels))
 
 
 class NpyRows:
-    """The rows of an array, read as a stream.
+    """The rows of an array in the `.npy` format, read as a stream.
 
-    opened : opens the bytes of the `.npy`; one may seek in them forwards
-    size_bytes : how many bytes there are
-    where : what to call the array in errors
-    path : where the bytes are a local file, which can be mapped; only such a one can be read in Fortran order
+    opened : opens the bytes as a file that can seek forwards
+    size_bytes : the number of bytes
+    where : what messages call the array
+    path : the local file, which can be mapped; without it, Fortran order cannot be read
     """
 
     def __init__(self, opened: Callable[[], BinaryIO], size_bytes: int, where: str, path: Path | None = None) -> None:
@@ -70,7 +70,7 @@ class NpyRows:
             raise SourceError(f"{where}: {more}; save each array in a file of its own")
 
     def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
-        """Yield rows `start` to `stop` in pieces of `rows`. SourceError if the file is not what it was, or damaged."""
+        """Yield rows [start, stop) in blocks of `rows`. SourceError if the file has changed or is damaged."""
         if self._fortran:
             yield from self._mapped_blocks(rows, start, stop)
             return
@@ -88,7 +88,7 @@ class NpyRows:
                 yield np.ndarray(shape, self.dtype, data)
 
     def whole(self) -> NDArray[np.generic]:
-        """The array in memory; for what is small."""
+        """Return the array in memory; for small arrays."""
         with self._opened() as file:
             self._read_header(file)
             data = self._read(file, self._row_bytes * (self.shape[0] if self.shape else 1))
@@ -99,10 +99,10 @@ class NpyRows:
         return self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=object))
 
     def _mapped_blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
-        """In Fortran order each row is scattered all over the file.
+        """Yield blocks of an array in Fortran order, where each row is scattered over the whole file.
 
-        The file is mapped anew for each piece and the piece copied, so that pages already read do not stay counted
-        as this process's memory.
+        The file is mapped anew for each block, and the block copied, so that pages read before no longer count as
+        memory of this process.
         """
         if self._path is None:
             raise SourceError(f"{self._where}: is stored in Fortran order; save np.ascontiguousarray of it")
@@ -117,7 +117,7 @@ class NpyRows:
             yield np.array(mapped[first : min(first + rows, stop)], order="C")
 
     def _read_header(self, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic], int]:
-        """Shape, whether the order is Fortran's, dtype, and where the values begin; `file` is there then."""
+        """Return shape, whether the order is Fortran's, dtype, and the offset of the values; `file` is then there."""
         magic = self._read(file, min(len(_MAGIC), self._size_bytes))
         if magic != _MAGIC:
             raise SourceError(f"{self._where}: {_not_npy(magic)}")
@@ -155,7 +155,7 @@ class NpyRows:
     def _seek(self, file: BinaryIO, offset: int) -> None:
         try:
             file.seek(offset)
-        except _UNREADABLE as error:  # of a packed stream, what lies before is read
+        except _UNREADABLE as error:  # a compressed stream reads all that lies before
             raise SourceError(f"{self._where}: cannot be read: {error}; copy or download it again") from error
 
     def _truncated(self) -> SourceError:
@@ -166,7 +166,7 @@ class NpyRows:
 
 
 class _Counted:
-    """A file to read from that counts what was read."""
+    """A file that counts the bytes read."""
 
     def __init__(self, file: BinaryIO, offset: int) -> None:
         self._file = file
@@ -178,13 +178,13 @@ class _Counted:
         return data
 
 
-def _rows_of(place: Location) -> NpyRows:
-    path = None if is_url(place) else Path(place)
-    return NpyRows(lambda: open_binary(place), size_bytes(place), redacted(place), path)
+def _rows_of(location: Location) -> NpyRows:
+    path = None if is_url(location) else Path(location)
+    return NpyRows(lambda: open_binary(location), size_bytes(location), redacted(location), path)
 
 
 def _state(file: BinaryIO) -> tuple[int, int] | None:
-    """What changes when a local file is written to; None for other streams."""
+    """Return facts that change when a local file is written to; None for other streams."""
     try:
         facts = os.fstat(file.fileno())
     except (OSError, AttributeError):

@@ -1,7 +1,7 @@
-"""`.npz`, NumPy's ZIP of `.npy` members: MedMNIST's layout, Keras', and others, read member by member as streams.
+"""`.npz` files as sources: NumPy's ZIP of `.npy` members, such as MedMNIST's and Keras', read as streams.
 
-A stored member (`np.savez`) is read at any place; a deflated one (`np.savez_compressed`) is unpacked from its
-beginning up to the rows that are wanted. Pickled members are refused.
+A stored member (`np.savez`) is read from any position; a deflated one (`np.savez_compressed`) is decompressed from its
+beginning up to the requested rows. Pickled members are refused.
 """
 
 import io
@@ -26,35 +26,35 @@ __all__ = ["NpzFile", "npz_sources"]
 
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, in front of a member's data
 _SKIP_BYTES = 1 << 20
-_MOST_MEMBERS = 1000  # each is opened for its header
+_MAX_MEMBERS = 1000  # the header of each is read
 _UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, zlib.error, ValueError, struct.error, NotImplementedError)
 
 
-def npz_sources(place: Location, key: str | None = None) -> list[ImageSource]:
-    """The images of an `.npz` file, one source for each shape and dtype; see `container_sources`."""
-    return container_sources(NpzFile(place), key)
+def npz_sources(location: Location, key: str | None = None) -> list[ImageSource]:
+    """Return one source for each shape and dtype in an `.npz` file; see `container_sources`."""
+    return container_sources(NpzFile(location), key)
 
 
 class NpzFile:
-    """The arrays of an `.npz` file. SourceError if it is none, is damaged, or holds Python objects."""
+    """The arrays of an `.npz` file. SourceError for other files, damaged ones, and Python objects."""
 
-    def __init__(self, place: Location) -> None:
-        self.description = redacted(place)
-        self._place = place
-        with self._reading(), open_binary(place) as file, zipfile.ZipFile(file) as packed:
+    def __init__(self, location: Location) -> None:
+        self.description = redacted(location)
+        self._location = location
+        with self._reading(), open_binary(location) as file, zipfile.ZipFile(file) as packed:
             members = packed.infolist()
         self._members = {info.filename.removesuffix(".npy"): info for info in members if not info.is_dir()}
-        if len(self._members) > _MOST_MEMBERS:
+        if len(self._members) > _MAX_MEMBERS:
             advice = "save the images as one array [N, H, W] or [N, H, W, C]"
             raise SourceError(f"{self.description}: holds {len(self._members)} arrays; {advice}")
         self._rows: dict[str, NpyRows] = {}
 
     def arrays(self) -> Mapping[str, ArrayFacts]:
-        """All arrays, in the order of the file."""
+        """Return all arrays, in the order of the file."""
         return {key: ArrayFacts(self.rows(key).shape, self.rows(key).dtype) for key in self._members}
 
     def rows(self, key: str) -> NpyRows:
-        """A member, to be read some rows at a time."""
+        """Return a member that is read some rows at a time."""
         if key not in self._rows:
             info, where = self._members[key], f"{self.description}::{key}"
             if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -63,16 +63,16 @@ class NpzFile:
         return self._rows[key]
 
     def whole(self, key: str) -> NDArray[np.generic]:
-        """A member in memory."""
+        """Return a member in memory."""
         return self.rows(key).whole()
 
     def class_names(self, key: str) -> Mapping[int, str]:
-        """Nothing: NumPy's types name no values."""
+        """Return an empty mapping: NumPy has no enumerations."""
         return {}
 
     def _opened(self, info: zipfile.ZipInfo) -> BinaryIO:
         with self._reading():
-            return cast(BinaryIO, _Member(self._place, info))
+            return cast(BinaryIO, _Member(self._location, info))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -86,16 +86,16 @@ class NpzFile:
 
 
 class _Member(io.RawIOBase):
-    """A member of a ZIP file, with a file handle of its own; one may seek forwards.
+    """A member of a ZIP file, with a file handle of its own, which can seek forwards.
 
-    Read from its beginning to its end, its checksum is verified. One that is stored is not read up to where one
-    seeks to, and so not verified.
+    The checksum is verified if the member is read from beginning to end. After a seek in a stored member it is not,
+    because the bytes before are not read.
     """
 
-    def __init__(self, place: Location, info: zipfile.ZipInfo) -> None:
+    def __init__(self, location: Location, info: zipfile.ZipInfo) -> None:
         super().__init__()
         self._info = info
-        self._file = open_binary(place)
+        self._file = open_binary(location)
         self._zip: zipfile.ZipFile | None = None
         try:
             self._zip = zipfile.ZipFile(self._file)
@@ -104,7 +104,7 @@ class _Member(io.RawIOBase):
             self.close()
             raise
         self._position = 0
-        self._data_start: int | None = None  # of a stored member that is read by seeking
+        self._data_start: int | None = None  # of a stored member, after a seek
 
     def readable(self) -> bool:
         return True

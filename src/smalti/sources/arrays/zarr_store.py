@@ -1,7 +1,7 @@
-"""Zarr stores of formats 2 and 3 as sources, through zarr, which is imported when the first one is met.
+"""Zarr stores of formats 2 and 3 as sources, through zarr, which is imported for the first such store.
 
-A store is a folder, a `.zip` file, or either behind a URL. A chunk that is not there is one of fill values, as the
-format says. Codecs that unpickle are refused.
+A store is a folder, a `.zip` file, or either behind a URL. A missing chunk holds fill values, as the format says.
+Codecs that unpickle are refused.
 """
 
 import json
@@ -26,26 +26,26 @@ from smalti.storage.location import Location, below, is_url, kind_of, options_of
 __all__ = ["ZarrStore", "is_zarr_folder", "zarr_sources"]
 
 _ROOT_FILES = ("zarr.json", ".zgroup", ".zarray")
-_MOST_MEMBERS = 10_000
-_OPAQUE = np.dtype("V1")  # stands for what no column can hold
+_MAX_MEMBERS = 10_000
+_OPAQUE = np.dtype("V1")  # stands for types that no column can hold
 
 
-def is_zarr_folder(place: Location) -> bool:
+def is_zarr_folder(location: Location) -> bool:
     """Whether a folder is a Zarr store."""
-    return any(kind_of(below(place, name)) == "file" for name in _ROOT_FILES)
+    return any(kind_of(below(location, name)) == "file" for name in _ROOT_FILES)
 
 
-def zarr_sources(place: Location, key: str | None = None) -> list[ImageSource]:
-    """The images of a Zarr store, one source for each shape and dtype; see `container_sources`."""
-    return container_sources(ZarrStore(place), key)
+def zarr_sources(location: Location, key: str | None = None) -> list[ImageSource]:
+    """Return one source for each shape and dtype in a Zarr store; see `container_sources`."""
+    return container_sources(ZarrStore(location), key)
 
 
 class ZarrStore:
-    """The arrays of a Zarr store; the array itself has the key "". SourceError if it is none or cannot be read."""
+    """The arrays of a Zarr store; a store that is one array has the key "". SourceError if it cannot be read."""
 
-    def __init__(self, place: Location) -> None:
-        self.description = redacted(place)
-        self._place = place
+    def __init__(self, location: Location) -> None:
+        self.description = redacted(location)
+        self._location = location
         self._arrays: dict[str, ArrayFacts] = {}
         with self._opened() as store, _without_warnings():
             for key, array in _all_arrays(store, self.description):
@@ -55,25 +55,25 @@ class ZarrStore:
                 self._arrays[key] = ArrayFacts(tuple(array.shape), _dtype_of(array))
 
     def arrays(self) -> Mapping[str, ArrayFacts]:
-        """All arrays by their paths, in the order of their paths."""
+        """Return all arrays, in the order of their paths."""
         return self._arrays
 
     def rows(self, key: str) -> "_ArrayRows":
-        """An array, to be read some rows at a time."""
+        """Return an array that is read some rows at a time."""
         return _ArrayRows(self, key, self._arrays[key])
 
     def whole(self, key: str) -> NDArray[np.generic]:
-        """An array in memory."""
+        """Return an array in memory."""
         with self.array(key) as array:
             return np.asarray(array[...])
 
     def class_names(self, key: str) -> Mapping[int, str]:
-        """Nothing: Zarr's types name no values."""
+        """Return an empty mapping: Zarr has no enumerations."""
         return {}
 
     @contextmanager
     def array(self, key: str) -> Iterator[Any]:
-        """An array, opened by zarr; SourceError if it is no more what it was."""
+        """Open an array with zarr; SourceError if it has changed since the store was opened."""
         with self._opened() as store:
             with _without_warnings():
                 array = _zarr().open_array(store=store, path=key, mode="r")
@@ -83,7 +83,7 @@ class ZarrStore:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """The store; whatever zarr raises while it is open is a SourceError of one line."""
+        """Open the store; every error inside becomes a SourceError of one line."""
         _zarr()
         with self._errors():
             store = self._store()
@@ -95,18 +95,18 @@ class ZarrStore:
     def _store(self) -> Any:
         from zarr.storage import FsspecStore, LocalStore, ZipStore  # noqa: PLC0415 (optional)
 
-        if is_url(self._place):
-            url, options = str(self._place), dict(options_of(self._place))
+        if is_url(self._location):
+            url, options = str(self._location), dict(options_of(self._location))
             if url.endswith(".zip"):
                 url, options = f"zip://::{url}", options_behind(url, options)
             return FsspecStore.from_url(url, storage_options=options, read_only=True)
-        path = Path(self._place)
+        path = Path(self._location)
         return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        if is_url(self._place):
-            with reading_remote(str(self._place)):
+        if is_url(self._location):
+            with reading_remote(str(self._location)):
                 yield
             return
         try:
@@ -141,30 +141,30 @@ def _zarr() -> Any:
 
 
 def _all_arrays(store: Any, where: str) -> list[tuple[str, Any]]:
-    """All arrays of a store, by their paths; the path of one that is the store itself is empty."""
+    """Return all arrays of a store by path; the path is empty if the store is one array."""
     zarr = _zarr()
     node = zarr.open(store=store, mode="r")
     if isinstance(node, zarr.Array):
         return [("", node)]
-    found = islice(node.members(max_depth=None), _MOST_MEMBERS + 1)
+    found = islice(node.members(max_depth=None), _MAX_MEMBERS + 1)
     members = sorted(found, key=lambda member: str(member[0]))
-    if len(members) > _MOST_MEMBERS:
-        raise SourceError(f"{where}: holds more than {_MOST_MEMBERS} arrays and groups; store one of all images")
+    if len(members) > _MAX_MEMBERS:
+        raise SourceError(f"{where}: holds more than {_MAX_MEMBERS} arrays and groups; store one of all images")
     return [(path, member) for path, member in members if isinstance(member, zarr.Array)]
 
 
 def _without_warnings() -> AbstractContextManager[Any]:
-    """Inside, zarr does not warn of dtypes whose place in the format is not settled: they are read all the same."""
+    """Silence zarr's warnings of dtypes that the format does not specify yet; they are read all the same."""
     return warnings.catch_warnings(action="ignore")
 
 
 def _dtype_of(array: Any) -> np.dtype[np.generic]:
     dtype: np.dtype[np.generic] = array.dtype
-    return _OPAQUE if dtype.kind == "O" else dtype  # strings are none of objects here
+    return _OPAQUE if dtype.kind == "O" else dtype  # strings have a dtype of their own here
 
 
 def _unpickles(array: Any) -> bool:
-    """Whether one of an array's codecs, also within shards, is or speaks of a pickle."""
+    """Whether the codecs of an array, also those within shards, mention a pickle."""
     facts = array.metadata.to_dict()
     codecs = [facts.get(part) for part in ("filters", "compressor", "codecs")]
     return "pickle" in json.dumps(codecs, default=repr).lower()

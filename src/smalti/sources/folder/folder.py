@@ -1,6 +1,6 @@
 """A folder of image files as records: paths are names, folders are splits and classes, rows of metadata are columns.
 
-Which rows of metadata tell of which image files of a folder.
+`listing` finds the files and the meaning of folders, `metadata` reads the rows; here the two are joined.
 """
 
 import logging
@@ -26,12 +26,12 @@ _log = logging.getLogger("smalti")
 
 
 class FileRows:
-    """The images of a folder in order, each with its row.
+    """The images of a folder in order, each with its row of metadata.
 
-    files : of each entry, the index into the names of the folder's files
-    rows : int64 [entries], the row of each, -1 for those that have none; None if there are no rows
-    columns : what the rows say, a value for each
-    skipped : rows without a file, and files of rows that are of another use
+    files : of each entry, the index into the names of the folder's image files
+    rows : int64 [entries], the row of each entry, -1 if it has none; None if the folder has no rows
+    columns : the values of all rows, by column
+    skipped : rows without a file, and files of rows for another use
     """
 
     def __init__(
@@ -47,18 +47,22 @@ class FileRows:
         self.skipped = tuple(skipped)
 
     def values(self, entry: int) -> dict[str, Scalar | None]:
-        """What is said of an entry; empty if nothing is."""
+        """Return the values in the row of an entry; empty if it has no row."""
         row = -1 if self.rows is None else int(self.rows[entry])
         return {} if row < 0 else {name: values[row] for name, values in self.columns.items()}
 
 
 def rows_of_files(root: Location, names: Sequence[str], metadata: Sequence[str]) -> FileRows:
-    """Read the files of rows at these paths below `root`, and order its image files `names` by them.
+    """Read the files of rows, and order the image files by them.
 
-    First come the files of rows, in the order of rows, those of one file of rows after the other by its path; then
-    the files that have no row, in the order of `names`, which a warning on the logger "smalti" counts. A file of two
-    rows comes twice. A path in a row is relative to the file of rows, and never leads out of the folder.
-    Raises SourceError if rows cannot be read, or if a folder has two files of them.
+    names : paths of image files below `root`
+    metadata : paths of files of rows below `root`
+
+    Image files with a row come first: by the path of the file of rows, then in the order of its rows. Files without a
+    row follow in the order of `names`; a warning on the logger "smalti" counts them. A file with two rows comes twice.
+    A path in a row is relative to the file of rows, and never leads out of the folder.
+
+    Raises SourceError if rows cannot be read, or if a folder has two files of rows.
     """
     skipped: list[SkippedFile] = []
     tables = list(_tables(root, metadata, skipped))
@@ -69,18 +73,18 @@ def rows_of_files(root: Location, names: Sequence[str], metadata: Sequence[str])
     files: list[int] = []
     for path, table in tables:
         folder = posixpath.dirname(path)
-        kept: list[int] = []
+        used: list[int] = []
         for row, file in enumerate(table.files):
             name = posixpath.normpath(posixpath.join(folder, file or ""))
             if file and name in index_of:
-                kept.append(row)
+                used.append(row)
                 files.append(index_of[name])
             else:
                 where = "a row without a file name" if not file else "named by a row, but there is no such image file"
                 skipped.append(SkippedFile(file or f"{path}, row {row + 1}", f"{path}: {where}"))
         for name, values in columns.items():
-            told = table.columns.get(name)
-            values.extend([None] * len(kept) if told is None else [told[row] for row in kept])
+            column = table.columns.get(name)
+            values.extend([None] * len(used) if column is None else [column[row] for row in used])
     bare = sorted(set(range(len(names))).difference(files))
     if bare:
         first, path = names[bare[0]], tables[0][0]
@@ -90,7 +94,7 @@ def rows_of_files(root: Location, names: Sequence[str], metadata: Sequence[str])
 
 
 def _tables(root: Location, metadata: Sequence[str], skipped: list[SkippedFile]) -> "list[tuple[str, MetadataTable]]":
-    """Path and rows of each file of rows; those of another use are added to `skipped`."""
+    """Return the path and the rows of each file of rows; files for another use are added to `skipped`."""
     tables: list[tuple[str, MetadataTable]] = []
     for path in metadata:
         table = read_metadata(below(root, path))
@@ -104,16 +108,13 @@ def _tables(root: Location, metadata: Sequence[str], skipped: list[SkippedFile])
     return tables
 
 
-# was sibling import
-
-
 class FolderRecords:
-    """The image files of a folder at any depth, behind a URL too, in the order of `rows_of_files`.
+    """The image files of a folder at any depth, local or behind a URL, in the order of `rows_of_files`.
 
-    The names are listed once, on opening, and kept (about 100 bytes an image), and so is what rows of metadata say.
-    A label is that of the rows if they have a column of them, else the class folder.
+    Names and rows of metadata are read once, on opening, and stay in memory (about 100 bytes per image for names). The
+    label of an image is in its row if the rows have a column of labels; else it is the class folder.
 
-    Raises SourceError if there is no folder, or if its metadata cannot be read.
+    Raises SourceError if the folder or its metadata cannot be read.
     """
 
     def __init__(self, root: Location) -> None:
@@ -133,23 +134,23 @@ class FolderRecords:
             stored = read_class_names(below(root, CLASS_NAMES_FILE)) if has_names else None
             self.class_names = _classes_of(labels, stored)
         splits = [SPLIT_FIELD] if self._meaning.has_splits else []
-        kept = [name for name in self._rows.columns if name != TRUE_NAME and not (name == LABEL and self._has_labels)]
-        self.field_names = tuple(dict.fromkeys([*kept, *splits]))
+        fields = [name for name in self._rows.columns if name != TRUE_NAME and not (name == LABEL and self._has_labels)]
+        self.field_names = tuple(dict.fromkeys([*fields, *splits]))
 
     def __len__(self) -> int:
         return len(self._rows.files)
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        """Yield the entries of these numbers; their data are paths or URLs, so nothing is read here."""
+        """Yield the entries with these numbers; their data are paths or URLs, so no file is read here."""
         for entry in entries:
             name = self._names[self._rows.files[entry]]
-            place = below(self._root, name)
+            location = below(self._root, name)
             values = self._rows.values(entry)
             yield (
                 entry,
                 Record(
                     _true_name(values, name),
-                    place if is_url(self._root) else Path(place),
+                    location if is_url(self._root) else Path(location),
                     self._label(values, name),
                     self._fields(values, name),
                 ),
@@ -168,19 +169,19 @@ class FolderRecords:
 
 
 def _true_name(values: Mapping[str, Scalar | None], name: str) -> str:
-    """What an image is called: its path, or the name it had before it was written under another."""
+    """Return the name of an image: its path, or the name that it had before it was written under another."""
     true_name = values.get(TRUE_NAME)
     return true_name if isinstance(true_name, str) and true_name else name
 
 
 def _are_labels(labels: Sequence[Scalar | None]) -> bool:
-    """Whether a column holds whole numbers or texts alone; another is kept as a field."""
+    """Whether a column holds only whole numbers, or only texts; any other column stays a field."""
     kinds = {type(label) for label in labels if label is not None}
     return kinds in ({int}, {str}, set())
 
 
 def _classes_of(labels: Sequence[Scalar | None], stored: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The names of classes: those in the file of them, or the different texts in order of code points."""
+    """Return the class names: the different texts, sorted by code points; of numbers, the stored names."""
     texts = sorted({label for label in labels if isinstance(label, str)})
     if texts:
         return tuple(texts)

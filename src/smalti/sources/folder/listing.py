@@ -1,11 +1,8 @@
-"""Which files of a folder are images by their place and suffix, and in which order.
+"""The image files of a folder, in order, and the meaning of its folders: `class/`, `split/class/`, or none.
 
-Files are looked at by name and kind only; `imagefiles` reads them. The order is by relative POSIX path, compared
-part by part by code point, so it is the same on every machine, file system and locale.
-
-What the folders in the paths of images stand for: `class/`, `split/class/`, or nothing.
-
-Used for folders, and for TAR files that are packed folders.
+Files are recognized by suffix and not opened; `imagefiles` reads them. The order is by relative POSIX path, compared
+part by part by code point, so it is the same on every machine, file system and locale. The meaning of folders holds
+for TAR files too, if they are packed folders.
 """
 
 import logging
@@ -32,8 +29,8 @@ class FolderListing:
     """The image files of a folder.
 
     names : relative POSIX paths in order
-    metadata : paths of files that may say what is known of them, in order
-    skipped : files and links that were passed over, in order
+    metadata : paths of files that may hold rows or class names, in order
+    skipped : skipped files and links, in order
     """
 
     names: tuple[str, ...]
@@ -42,10 +39,10 @@ class FolderListing:
 
 
 def list_folder(root: Location) -> FolderListing:
-    """List a folder at any depth, behind a URL too. SourceError if it cannot be read.
+    """List a folder at any depth, local or behind a URL. SourceError if it cannot be read.
 
-    Links to files are followed. Links to folders are followed if they lead out of `root`, and each such folder is
-    read once; so loops of links end.
+    Links to files are followed. Links to folders are followed if they lead out of `root`; each such folder is read
+    once, so loops of links end.
     """
     walk = _Walk(Path(root)) if not is_url(root) else None
     listing = _Listing() if walk is None else walk.listing
@@ -60,16 +57,16 @@ def list_folder(root: Location) -> FolderListing:
 
 
 def _order(name: str) -> str:
-    return name.replace("/", "\0")  # as lists of parts compare, for no name has it: in a third of their memory
+    return name.replace("/", "\0")  # compares as lists of parts do, in a third of their memory: no name holds a zero
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file of this name is passed over without a word: a dot in front, or made by a file manager."""
+    """Whether a file of this name is ignored, and not listed as skipped: hidden, or made by a file manager."""
     return name.startswith(".") or name.lower() in _IGNORED_NAMES
 
 
 class _Listing:
-    """What was found, in any order."""
+    """The files found so far, in any order."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -86,18 +83,18 @@ class _Listing:
 
 
 class _Walk:
-    """Reads folders one after the other, from a list of those still to be read."""
+    """Reads local folders from a list of folders to read."""
 
     def __init__(self, root: Path) -> None:
         self.listing = _Listing()
         self._root = root
         self._real_root = os.path.realpath(root)
         self._outside: set[str] = set()  # real paths of linked folders already read
-        self._waiting: list[tuple[str, bool]] = [("", False)]  # relative path, whether it lies behind a link
+        self._unread: list[tuple[str, bool]] = [("", False)]  # relative path, whether it lies behind a link
 
     def read_all(self) -> None:
-        while self._waiting:
-            folder, linked = self._waiting.pop()
+        while self._unread:
+            folder, linked = self._unread.pop()
             if linked and self._is_read_elsewhere(folder):
                 self.listing.skipped[folder] = "link to a folder that is read in its own place"
                 continue
@@ -127,14 +124,14 @@ class _Walk:
             self.listing.skipped[name] = reason
             return
         if stat.S_ISDIR(mode):
-            self._waiting.append((name, linked or entry.is_symlink()))
+            self._unread.append((name, linked or entry.is_symlink()))
         elif not stat.S_ISREG(mode):
             self.listing.skipped[name] = "not a regular file"  # opening a pipe could wait for ever
         else:
             self.listing.see_file(name)
 
     def _is_read_elsewhere(self, folder: str) -> bool:
-        """Whether a folder behind a link lies in the root or was read already; if not, it counts as read now."""
+        """Whether a folder behind a link lies in the root or was read before; if not, note it as read."""
         real = os.path.realpath(self._root / folder)
         inside = real == self._real_root or real.startswith(self._real_root.rstrip(os.sep) + os.sep)
         if inside or real in self._outside:
@@ -156,26 +153,26 @@ _log = logging.getLogger("smalti")
 
 @dataclass(frozen=True)
 class FolderMeaning:
-    """Which part of a path says what.
+    """The meaning of the parts of a path.
 
-    has_splits : the first part is a split
-    class_names : the classes in order, or None if no part is a class; if one is, it is the one behind the split
+    has_splits : whether the first part is a split
+    class_names : the classes in order; the class is the first part, or the part after the split. None without classes
     """
 
     has_splits: bool
     class_names: tuple[str, ...] | None
 
     def split_of(self, name: str) -> str | None:
-        """The split that an image belongs to."""
+        """Return the split of an image; None without splits."""
         return name.split("/", 1)[0] if self.has_splits else None
 
     def class_of(self, name: str) -> str | None:
-        """The class that an image belongs to."""
+        """Return the class of an image; None without classes."""
         return None if self.class_names is None else name.split("/")[1 if self.has_splits else 0]
 
 
 class MeaningFinder:
-    """Sees one path after the other, and keeps the folders alone."""
+    """Finds the meaning of folders from paths; of these, only the folders stay in memory."""
 
     def __init__(self) -> None:
         self._folders: tuple[set[str], set[str]] = (set(), set())  # of the first and of the second level
@@ -191,12 +188,14 @@ class MeaningFinder:
                 self._strays[level] = name
 
     def meaning(self, where: str | None) -> FolderMeaning:
-        """What the folders of all paths stand for.
+        """Return the meaning of the folders of all paths noted.
 
-        If every image lies in a first-level folder called as splits are (train, test, val, ...), these are splits, and
-        the folders in them may be classes, the same for all splits. Folders are classes if every image lies in one,
-        and there are at least two. A warning on the logger "smalti" says which image was in none,
-        unless `where` (what messages call the images) is None.
+        First-level folders are splits if every image lies in one and all are named like splits (train, test, val,
+        ...). Folders, or those within splits, are classes if every image lies in one and there are at least two; all
+        splits have the same classes.
+
+        where : what messages call the images: a warning on the logger "smalti" names an image without a class folder;
+            None for no warning
         """
         first = self._folders[0]
         has_splits = bool(first) and self._strays[0] is None and all(is_split(folder) for folder in first)
@@ -212,7 +211,7 @@ class MeaningFinder:
 
 
 def meaning_of(names: Iterable[str], where: str | None) -> FolderMeaning:
-    """What the folders of these paths stand for (see `MeaningFinder.meaning`)."""
+    """Return the meaning of the folders of these paths; see `MeaningFinder.meaning`."""
     finder = MeaningFinder()
     for name in names:
         finder.see(name)

@@ -1,14 +1,12 @@
-"""Rows that say what is known of image files: `metadata.csv`, `.jsonl` or `.parquet` beside them.
+"""Readers of metadata files: rows beside image files, and sidecar files of arrays (see `sidecar`).
 
-The layout is that of image folders of Hugging Face `datasets`: a column `file_name` with paths relative to the file of
-rows, `label`, and further columns. Only scalars are taken; lists and objects are left out, with a warning.
+Rows are in `metadata.csv`, `.jsonl` or `.parquet`, laid out as in image folders of Hugging Face `datasets`: a column
+`file_name` with paths relative to the file of rows, `label`, and further columns. Only scalars are read; columns of
+lists and objects are skipped, with a warning.
 
-Names, fields and class names out of the small files that `sidecar` describes, wherever they lie.
-
-Rows of CSV text (RFC 4180) with cells of any length, without a change to a setting of the whole process.
-
-Python's `csv` refuses cells of more than `csv.field_size_limit()` characters (131,072), a limit that all threads share.
-It is fast, so it is tried first; a text with a longer cell is split here.
+CSV is RFC 4180, with cells of any length. Python's `csv` refuses cells of more than `csv.field_size_limit()` characters
+(131,072), a limit that all threads of a process share. It is fast, so it is tried first; a text with a longer cell is
+split here, and the limit stays as it is.
 """
 
 import csv
@@ -37,12 +35,12 @@ __all__ = [
     "CsvError",
     "MetadataTable",
     "class_names_from",
-    "columns_beside",
     "csv_rows",
     "jsonl_columns",
     "read_class_names",
     "read_metadata",
     "scalars_of",
+    "sidecar_columns",
 ]
 
 
@@ -51,7 +49,7 @@ _CELL = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",\r\n]*+))(,|\r\n|\r|\n|\Z)')
 
 
 class CsvError(Exception):
-    """A text that is no CSV: the number of its line, and why."""
+    """A text that is no CSV: `line` is the number of the line, the message is the reason."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
@@ -59,7 +57,7 @@ class CsvError(Exception):
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a text, each with the number of its last line. CsvError where it is no CSV."""
+    """Yield the rows of a text, each with the number of its last line. CsvError if the text is no CSV."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     done = 0
     try:
@@ -76,9 +74,9 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split(text: str) -> Iterator[tuple[int, list[str]]]:
-    place, line, row = 0, 0, list[str]()
-    while place < len(text) or row:
-        found = _CELL.match(text, place)
+    position, line, row = 0, 0, list[str]()
+    while position < len(text) or row:
+        found = _CELL.match(text, position)
         if found is None:
             raise CsvError(line + 1, "a quotation mark inside a cell, or one that is never closed")
         quoted, plain, end = found.groups()
@@ -86,7 +84,7 @@ def _split(text: str) -> Iterator[tuple[int, list[str]]]:
         if len(cell) > _MAX_CELL_CHARS:
             raise CsvError(line + 1, f"a cell of more than {_MAX_CELL_CHARS:,} characters")
         row.append(cell)
-        place = found.end()
+        position = found.end()
         line += _lines(quoted or "")
         if end != ",":
             line += 1
@@ -95,14 +93,11 @@ def _split(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(text: str) -> int:
-    """How many line ends a quoted cell holds."""
+    """Count the line ends in a quoted cell."""
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
-# was sibling import
-
-
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, whose zeros are to be kept
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # no leading zeros: 007 is a text, so that its zeros stay
 _FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _INT64 = range(-(1 << 63), 1 << 63)
 
@@ -113,49 +108,49 @@ _log = logging.getLogger("smalti")
 class MetadataTable:
     """The rows of one file.
 
-    files : what the column `file_name` says, None where it says nothing
-    columns : the others, in order, a value for each row
+    files : the column `file_name`, None where a row has no name
+    columns : the other columns, in order, one value per row
     """
 
     files: Sequence[str | None]
     columns: Mapping[str, Sequence[Scalar | None]]
 
 
-def read_metadata(place: Location) -> MetadataTable | None:
-    """Read a file of rows, of the kind its suffix says; None if it has no column `file_name`, so is of another use.
+def read_metadata(location: Location) -> MetadataTable | None:
+    """Read a file of rows in the format of its suffix; None if it has no column `file_name`, so has another use.
 
-    Raises SourceError, with the line where there are lines, if it cannot be read; MissingDependencyError for Parquet
+    Raises SourceError, with the number of the line for texts, if it cannot be read; MissingDependencyError for Parquet
     without pyarrow.
     """
-    suffix = str(place).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
+    suffix = str(location).split("?", maxsplit=1)[0].lower().rpartition(".")[2]
     reader: Callable[[BinaryIO, str], dict[str, list[Scalar | None]]] = {
         "csv": _csv_columns,
         "jsonl": jsonl_columns,
         "parquet": _parquet_columns,
     }[suffix]
     try:
-        with open_binary(place) as file:
-            columns = reader(file, redacted(place))
+        with open_binary(location) as file:
+            columns = reader(file, redacted(location))
     except OSError as error:
-        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
+        raise SourceError(f"{redacted(location)}: cannot be read: {error.strerror or error}") from error
     if FILE_NAME not in columns:
         return None
     return MetadataTable([None if file is None else str(file) for file in columns.pop(FILE_NAME)], columns)
 
 
-def scalars_of(values: Mapping[str, Any], left_out: set[str]) -> dict[str, Scalar | None]:
-    """The values that are scalars or None; the names of the others are added to `left_out`."""
-    kept: dict[str, Scalar | None] = {}
+def scalars_of(values: Mapping[str, Any], skipped: set[str]) -> dict[str, Scalar | None]:
+    """Return the values that are scalars or None; the names of the others are added to `skipped`."""
+    scalars: dict[str, Scalar | None] = {}
     for name, value in values.items():
         if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and _is_unicode(value)):
-            kept[name] = value
+            scalars[name] = value
         else:
-            left_out.add(name)
-    return kept
+            skipped.add(name)
+    return scalars
 
 
 def _csv_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
-    """Columns of a CSV file in UTF-8 with a line of names: whole columns are int, float or bool if all cells are."""
+    """Return the columns of a CSV file in UTF-8 with a line of names, typed by `_typed`."""
     try:
         rows = csv_rows(file.read().decode("utf-8-sig"))
         head = [name or f"column {number}" for number, name in enumerate(next(rows, (1, []))[1], 1)]
@@ -178,18 +173,18 @@ def _csv_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
 
 
 def _typed(cells: Sequence[str]) -> list[Scalar | None]:
-    """Cells as integers if all are, else numbers, else true and false, else texts; an empty one is None."""
+    """Return cells as integers if all are, else as floats, else as booleans, else as texts; an empty cell is None."""
     present = [cell for cell in cells if cell]
-    taken: Callable[[str], Scalar]
+    convert: Callable[[str], Scalar]
     if all(_is_integer(cell) for cell in present):
-        taken = int
+        convert = int
     elif all(_FLOAT.fullmatch(cell) for cell in present) and not any(_is_padded(cell) for cell in present):
-        taken = float
+        convert = float
     elif all(cell.lower() in ("true", "false") for cell in present):
-        taken = _is_true
+        convert = _is_true
     else:
-        taken = str
-    return [taken(cell) if cell else None for cell in cells]
+        convert = str
+    return [convert(cell) if cell else None for cell in cells]
 
 
 def _is_integer(cell: str) -> bool:
@@ -197,7 +192,7 @@ def _is_integer(cell: str) -> bool:
 
 
 def _is_padded(cell: str) -> bool:
-    """Whether a number is one of a code, as 007 or 12345678901234567890123: as a float it would be another."""
+    """Whether a number is a code, such as 007 or 12345678901234567890123, that a float would change."""
     return cell.lstrip("+-").isdigit() and not _is_integer(cell)
 
 
@@ -206,7 +201,7 @@ def _is_true(cell: str) -> bool:
 
 
 def jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
-    """Columns of lines of JSON objects, in the order in which they come; SourceError, with the line, for others."""
+    """Return the columns of lines of JSON objects, in order of appearance; SourceError, with the line, for others."""
 
     def rows() -> Iterator[Mapping[str, Any]]:
         for number, line in enumerate(file, 1):
@@ -224,9 +219,9 @@ def jsonl_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
 
 
 def _parquet_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None]]:
-    """Columns of a Parquet file; times and decimal numbers are texts."""
+    """Return the columns of a Parquet file; times and decimals become texts."""
     columns: dict[str, list[Scalar | None]] = {}
-    left_out: set[str] = set()
+    skipped: set[str] = set()
     with reading_table(where):
         import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
 
@@ -236,29 +231,29 @@ def _parquet_columns(file: BinaryIO, where: str) -> dict[str, list[Scalar | None
                 if is_scalar(column.type):
                     columns.setdefault(name, []).extend(table_scalars(column))
                 else:
-                    left_out.add(name)
-    _tell_left_out(left_out, where)
+                    skipped.add(name)
+    _warn_of_skipped(skipped, where)
     return columns
 
 
 def _columns_of(rows: Iterable[Mapping[str, Any]], where: str) -> dict[str, list[Scalar | None]]:
-    """Columns of rows, each of which may lack some; a warning names those that are no scalars."""
+    """Return the columns of rows, each of which may lack some; a warning names those that hold no scalars."""
     columns: dict[str, list[Scalar | None]] = {}
-    left_out: set[str] = set()
+    skipped: set[str] = set()
     count = 0
     for count, row in enumerate(rows, 1):
-        kept = scalars_of(row, left_out)
-        for name in kept:
+        scalars = scalars_of(row, skipped)
+        for name in scalars:
             columns.setdefault(name, [None] * (count - 1))
         for name, values in columns.items():
-            values.append(kept.get(name))
-    _tell_left_out(left_out, where)
-    _tell_mixed(columns, where)
+            values.append(scalars.get(name))
+    _warn_of_skipped(skipped, where)
+    _warn_of_mixed(columns, where)
     return columns
 
 
-def _tell_mixed(columns: Mapping[str, Sequence[Scalar | None]], where: str) -> None:
-    """Warn of columns that will be texts, because their values are of kinds that no other column holds."""
+def _warn_of_mixed(columns: Mapping[str, Sequence[Scalar | None]], where: str) -> None:
+    """Warn of columns that become texts, because their values are of several kinds."""
     mixed = [name for name, values in columns.items() if len({_kind(value) for value in values} - {None}) > 1]
     if mixed:
         _log.warning("%s: values of several kinds, which become texts, in %s", where, ", ".join(mixed))
@@ -270,7 +265,7 @@ def _kind(value: Scalar | None) -> str | None:
     return "text" if isinstance(value, str) else "truth" if isinstance(value, bool) else "number"
 
 
-def _tell_left_out(names: set[str], where: str) -> None:
+def _warn_of_skipped(names: set[str], where: str) -> None:
     if names:
         _log.warning("%s: left out what is no number, text or truth value: %s", where, ", ".join(sorted(names)))
 
@@ -283,32 +278,31 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-# was sibling import
+def sidecar_columns(location: Location, images: int, labels: NDArray[np.int64] | None) -> Columns:
+    """Return the columns of a `.npy` or IDX file: its labels, and those in its sidecar files.
 
+    images : how many images the file holds
 
-def columns_beside(place: Location, images: int, labels: NDArray[np.int64] | None) -> Columns:
-    """Labels of a `.npy` or IDX file of so many images, and what else stands beside it, if anything does.
-
-    Raises SourceError for a file that cannot be read, or whose rows are not one for each image.
+    Raises SourceError for a sidecar file that cannot be read, or that does not have one row per image.
     """
-    metadata, classes = (beside(place, called(name_of(place))) for called in (metadata_name, class_names_name))
+    metadata, classes = (beside(location, called(name_of(location))) for called in (metadata_name, class_names_name))
     fields = _fields(metadata, images) if kind_of(metadata) == "file" else {}
     names = _names(fields.pop(FILE_NAME, None), metadata)
     return Columns(labels, names, fields, read_class_names(classes) if kind_of(classes) == "file" else None)
 
 
-def read_class_names(place: Location) -> tuple[str, ...]:
-    """The names in a JSON list of strings; SourceError if the file is anything else."""
+def read_class_names(location: Location) -> tuple[str, ...]:
+    """Read class names from a file with a JSON list of strings; SourceError if it is anything else."""
     try:
-        with open_binary(place) as file:
+        with open_binary(location) as file:
             data = file.read()
     except OSError as error:
-        raise SourceError(f"{redacted(place)}: cannot be read: {error.strerror or error}") from error
-    return class_names_from(data, redacted(place))
+        raise SourceError(f"{redacted(location)}: cannot be read: {error.strerror or error}") from error
+    return class_names_from(data, redacted(location))
 
 
 def class_names_from(data: bytes, where: str) -> tuple[str, ...]:
-    """As `read_class_names`, of bytes; `where` is what messages call them."""
+    """Parse class names from the bytes of a JSON list of strings; `where` is what messages call the file."""
     try:
         names = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -319,7 +313,7 @@ def class_names_from(data: bytes, where: str) -> tuple[str, ...]:
 
 
 def _fields(metadata: Location, images: int) -> dict[str, list[Scalar | None]]:
-    """The columns of a file of rows, None where a row does not have a field."""
+    """Return the columns of a file of rows, None where a row lacks a field."""
     where = redacted(metadata)
     try:
         with open_binary(metadata) as file:

@@ -1,8 +1,10 @@
-"""What files of pixels cannot hold, in small files of their own: rows of names and fields, and names of classes.
+"""Sidecar files, for columns that a file of pixels cannot hold: rows of names and fields, and class names.
 
 A row is a line of JSON, as in the `metadata.jsonl` of an image folder of Hugging Face `datasets`: `file_name`, `label`
-and further fields. JSON keeps the kind of every value, and null where there is none. A file of class names is a JSON
-list. Written beside `.npy` and IDX files, and into folders; a TAR file has its rows one by one. `besides` reads them.
+and further fields. JSON keeps the kind of every value, and null for a missing one. A file of class names is a JSON
+list. Such files lie beside `.npy` and IDX files, and in folders; a TAR file has one row per sample.
+
+This module makes names and bytes; `metadata` reads them, and `smalti.sinks` writes them.
 """
 
 import json
@@ -26,35 +28,35 @@ __all__ = [
 
 
 def metadata_name(name: str) -> str:
-    """Where names and fields of a `.npy` or IDX file are: `a.metadata.jsonl`, `a-idx3-ubyte.metadata.jsonl`."""
+    """Return the name of the rows of a `.npy` or IDX file: `a.metadata.jsonl`, `a-idx3-ubyte.metadata.jsonl`."""
     return f"{_stem(name)}.{METADATA_FILE}"
 
 
 def class_names_name(name: str) -> str:
-    """Where class names of a `.npy` or IDX file are: `a.class_names.json`, `a-idx3-ubyte.class_names.json`."""
+    """Return the name of the class names of such a file: `a.class_names.json`, `a-idx3-ubyte.class_names.json`."""
     return f"{_stem(name)}.{CLASS_NAMES_FILE}"
 
 
 def field_rows(fields: Fields, images: int) -> Iterator[dict[str, Scalar | None]]:
-    """Yield the fields of each of so many images, as plain values."""
+    """Yield the fields of each of `images` images, as plain values."""
     columns = {name: _plain(values) for name, values in fields.items()}
     for index in range(images):
         yield {name: values[index] for name, values in columns.items()}
 
 
 def json_line(row: Mapping[str, Scalar | None]) -> bytes:
-    """A row as a line of JSON in UTF-8. NaN and infinities stand as Python writes them."""
+    """Return a row as a line of JSON in UTF-8. NaN and infinities are written as Python writes them."""
     # a lone surrogate, which no UTF-8 can hold, becomes the escape that JSON has for it
     return json.dumps(row, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
 
 def class_names_bytes(names: Iterable[str]) -> bytes:
-    """A file of class names."""
+    """Return the bytes of a file of class names."""
     return json.dumps(list(names), ensure_ascii=False, indent=0).encode(errors="backslashreplace") + b"\n"
 
 
 def check_field_names(fields: Fields, *reserved: str) -> None:
-    """SmaltiError if a field has a name that means something else in the rows that are written."""
+    """Raise SmaltiError if a field has a name that is reserved in the rows of the output."""
     for name in reserved:
         if name in fields:
             instead = ".npy" if name == TRUE_NAME else ".tar"  # whose rows do not have it
@@ -68,7 +70,7 @@ def _stem(name: str) -> str:
 
 
 def _plain(values: Any) -> Any:
-    """NumPy's numbers as Python's, which JSON knows."""
+    """Return NumPy's numbers as Python's, which JSON can hold."""
     if isinstance(values, np.ndarray):
         return values.tolist()
     return [value.item() if isinstance(value, np.generic) else value for value in values]

@@ -1,1 +1,1 @@
-"""Sets of images known by name, and where to fetch them."""
+"""Sets of images known by name, and their mirrors."""

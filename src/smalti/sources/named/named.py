@@ -1,13 +1,10 @@
-"""Sets of images known by name, opened: `sets` says which there are.
+"""Sets of images known by name: MNIST, Fashion-MNIST, CIFAR-10 and Noto Emoji.
 
-Their raw files are fetched once into the user's cache, and checked against pinned SHA-256 sums each time they are
-opened, wherever they come from. The environment variable `SMALTI_DATA` names a folder to use instead.
-
-The sets of images known by name, with the pinned sums of their raw files and the mirrors to fetch them from.
-
-MNIST (LeCun, Cortes, Burges), Fashion-MNIST (Xiao, Rasul, Vollgraf 2017), CIFAR-10 (Krizhevsky 2009) and Noto Emoji
-(Google). Sums are of the unpacked files, which hold the decoded pixels: whatever a mirror keeps them in, it must give
-these bytes.
+MNIST is by LeCun, Cortes and Burges, Fashion-MNIST by Xiao, Rasul and Vollgraf (2017), CIFAR-10 by Krizhevsky (2009),
+Noto Emoji by Google. The raw files of a set are fetched once, from one of its mirrors, into the user's cache. The
+environment variable `SMALTI_DATA` names a folder to use instead. Each time they are opened, files are checked against
+pinned SHA-256 sums. Sums are of the decompressed files, which hold the decoded pixels: in whatever format a mirror
+stores them, the result must be these bytes. How mirrors fetch files is not known here.
 """
 
 import logging
@@ -51,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SetPart:
-    """Images of a set that belong together.
+    """A part of a set.
 
     name : "train" or "test", or "" for a set of one part
     images : IDX of 3 or 4 axes; labels : IDX of one axis; names : a name in each line
@@ -64,13 +61,16 @@ class SetPart:
 
     @property
     def files(self) -> tuple[RawFile, ...]:
-        """The raw files that there are."""
+        """The raw files of the part."""
         return tuple(file for file in (self.images, self.labels, self.names) if file is not None)
 
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A set of images; mirrors : where to fetch its raw files, the first to be asked first."""
+    """A set of images.
+
+    mirrors : where its raw files can be fetched, in the order in which they are tried
+    """
 
     name: str
     parts: tuple[SetPart, ...]
@@ -78,7 +78,7 @@ class NamedSet:
     class_names: tuple[str, ...] | None = None
 
 
-# For MNIST they belong to the MD5 sums that are widely published:
+# The sums for MNIST belong to the same files as the MD5 sums that are widely published:
 # 6bbc9ace898e44ae57da46a324031adb and a25bea736e30d166cdddb491f175f624 (train images, labels),
 # 2646ac647ad5339dbf082846283269ea and 27ae3e4e09519cfbb04c329615203637 (test images, labels).
 MNIST = NamedSet(
@@ -147,8 +147,8 @@ FASHION_MNIST = NamedSet(
     ),
 )
 
-# The sums were taken from the npm package. They have not yet been compared with the official file, which could not be
-# reached when this was written: if its pixels or their order were others, that mirror would be passed over.
+# The sums were taken from the npm package. They have not been compared with the official file yet, which could not be
+# reached when this was written: if its pixels or their order differ, that mirror is skipped.
 CIFAR_10 = NamedSet(
     "cifar-10",
     (
@@ -211,11 +211,11 @@ SETS = (MNIST, FASHION_MNIST, CIFAR_10, NOTO_EMOJI)
 SET_NAMES = tuple(
     name for one in SETS for name in (one.name, *(f"{one.name}/{part.name}" for part in one.parts if part.name))
 )
-"""What may be named: a set, or a part of one."""
+"""All names: of sets, and of their parts."""
 
 
 def validation_of(name: str) -> str | None:
-    """The name of the part that validates a fit on a named part: its set's "test" for "train", else None."""
+    """Return the name of the part that validates a fit on a named part: "SET/test" for "SET/train", else None."""
     for one in SETS:
         parts = {part.name for part in one.parts}
         if name == f"{one.name}/train" and {"train", "test"} <= parts:
@@ -223,22 +223,19 @@ def validation_of(name: str) -> str | None:
     return None
 
 
-# was sibling import
-
-
 _log = logging.getLogger("smalti")
 
 
 class _WrongBytesError(Exception):
-    """Fetched bytes are not those expected, so they must not take their name."""
+    """Fetched bytes are not the expected ones, so the file must not appear in the cache."""
 
 
 def open_named(name: str, report: Callable[[str], None] | None = None) -> ImageSource:
-    """Open one of `SET_NAMES`, fetching it if it is not in the cache.
+    """Open one of `SET_NAMES`, and fetch it first if it is not in the cache.
 
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
 
-    Raises DownloadError if no mirror gave the right bytes, SourceError if `SMALTI_DATA` does not hold them.
+    Raises DownloadError if no mirror gives the right bytes, SourceError if `SMALTI_DATA` does not hold them.
     """
     if name not in SET_NAMES:
         raise SourceError(f"{name}: no set of this name; there are {', '.join(SET_NAMES)}")
@@ -251,8 +248,8 @@ def open_named(name: str, report: Callable[[str], None] | None = None) -> ImageS
 def open_set(named: NamedSet, parts: Sequence[SetPart], report: Callable[[str], None]) -> ImageSource:
     """Open parts of a named set, one after the other."""
     folder = os.environ.get("SMALTI_DATA")
-    wanted = [file for part in parts for file in part.files]
-    found = _find_in(Path(folder), named, wanted) if folder else _find_in_cache(named, wanted, report)
+    files = [file for part in parts for file in part.files]
+    found = _find_in(Path(folder), named, files) if folder else _find_in_cache(named, files, report)
     sources = [_open_part(named, part, found) for part in parts]
     return sources[0] if len(sources) == 1 else ChainedSource(named.name, sources)
 
@@ -269,12 +266,12 @@ def _read_names(path: Path) -> tuple[str, ...]:
         return tuple(file.read().decode().splitlines())
 
 
-def _find_in(folder: Path, named: NamedSet, wanted: Sequence[RawFile]) -> dict[RawFile, Path]:
-    """Where the files are in the user's own folder, plain or .gz, in a subfolder of the set's name or directly."""
+def _find_in(folder: Path, named: NamedSet, files: Sequence[RawFile]) -> dict[RawFile, Path]:
+    """Find the files in the user's own folder: plain or .gz, directly or in a subfolder with the name of the set."""
     found: dict[RawFile, Path] = {}
-    for file in wanted:
-        places = [folder / named.name / file.name, folder / file.name]
-        here = [path for place in places for path in (place, place.with_name(f"{place.name}.gz")) if path.is_file()]
+    for file in files:
+        candidates = [folder / named.name / file.name, folder / file.name]
+        here = [path for plain in candidates for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()]
         right = next((path for path in here if file.is_at(path)), None)
         if right is None and here:
             raise SourceError(f"{here[0]}: is not {file.name} of {named.name} (SHA-256 differs); replace it")
@@ -287,18 +284,18 @@ def _find_in(folder: Path, named: NamedSet, wanted: Sequence[RawFile]) -> dict[R
     return found
 
 
-def _find_in_cache(named: NamedSet, wanted: Sequence[RawFile], report: Callable[[str], None]) -> dict[RawFile, Path]:
-    """Where the files are in the user's cache, after fetching those that are missing or damaged."""
+def _find_in_cache(named: NamedSet, files: Sequence[RawFile], report: Callable[[str], None]) -> dict[RawFile, Path]:
+    """Find the files in the user's cache, after a fetch of those that are missing or damaged."""
     cache = platformdirs.user_cache_path("smalti") / named.name
-    if not all(file.is_at(cache / file.name) for file in wanted):
-        # All of the set at once: packages hold the whole, and the mirror that answers need be found only once.
-        files = [file for part in named.parts for file in part.files if not file.is_at(cache / file.name)]
-        _fetch(named, files, cache, report)
-    return {file: cache / file.name for file in wanted}
+    if not all(file.is_at(cache / file.name) for file in files):
+        # The whole set at once: packages hold all of it, and a mirror that answers is searched only once.
+        missing = [file for part in named.parts for file in part.files if not file.is_at(cache / file.name)]
+        _fetch(named, missing, cache, report)
+    return {file: cache / file.name for file in files}
 
 
 def _fetch(named: NamedSet, missing: list[RawFile], cache: Path, report: Callable[[str], None]) -> None:
-    """Ask the mirrors in turn until all missing files are in the cache; DownloadError if they never are."""
+    """Try the mirrors in turn until all missing files are in the cache; DownloadError if none is left to try."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -313,7 +310,7 @@ def _fetch(named: NamedSet, missing: list[RawFile], cache: Path, report: Callabl
                 mirror.fetch(missing, folder)
             except MirrorError as error:
                 refusal = str(error)
-            missing = [file for file in missing if not _place_right_one(file, folder, cache / file.name)]
+            missing = [file for file in missing if not _move_if_right(file, folder, cache / file.name)]
         if not missing:
             return
         report(f"{named.name}: {mirror.name} passed over: {refusal}")
@@ -325,11 +322,11 @@ def _fetch(named: NamedSet, missing: list[RawFile], cache: Path, report: Callabl
     )
 
 
-def _place_right_one(file: RawFile, folder: Path, target: Path) -> bool:
-    """Whether a fetched file had the right bytes and is now, unpacked, at its place in the cache."""
+def _move_if_right(file: RawFile, folder: Path, target: Path) -> bool:
+    """Move a fetched file, decompressed, into the cache, if it has the right bytes; return whether it has."""
     for path in sorted([*folder.rglob(file.name), *folder.rglob(f"{file.name}.gz")]):
         try:
-            # Whole or not at all, so that two processes that fetch at once cannot harm each other.
+            # The file appears whole or not at all, so two processes that fetch at once cannot harm each other.
             with atomic_file(target, overwrite=True) as out:
                 if not file.is_at(path, copy_to=out):
                     raise _WrongBytesError

@@ -1,15 +1,15 @@
-"""Encoded images with what is known of each, from wherever they lie: what all sources of image files share.
+"""Records: encoded images and their columns, as every source of image files lists them.
 
-A kind of source (a folder, TAR, Parquet, a Hugging Face dataset) is a `Records`: it lists its entries and hands out
-their bytes. What follows is the same for all and is here: `survey` reads every header once and sorts the entries by
-shape and dtype; a `RecordSource` decodes those of one group, passes over what cannot be read, each with its reason,
-and holds that every pass yields the same images.
+A kind of source (a folder, TAR, Parquet, a Hugging Face dataset) is a `Records`: it lists its entries and reads their
+bytes. The next steps are the same for all kinds: `survey` reads every header once and groups the entries by shape and
+dtype; a `RecordSource` decodes the entries of one group, skips those that cannot be read, each with its reason, and
+makes sure that every pass yields the same images.
 
-An entry's data to what its header says, or to pixels: a file's bytes, its path, its URL, or an array.
+Layer: above `imagefiles`, which decodes one file. Formats of containers are not known here.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,35 +23,36 @@ from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.imagefiles.table import DECODER_FIELDS, read_header, read_image
 from smalti.images.batch import PIXEL_DTYPES, Pixels, Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, PLAIN_LABEL_NAMES, first_known
-from smalti.storage.location import open_binary
+from smalti.storage.location import Location, open_binary
 
 __all__ = [
     "EntryData",
     "Record",
+    "RecordFiles",
     "Records",
     "ShapeGroup",
     "Survey",
     "Unreadable",
+    "entry_name",
     "header_of",
     "image_of",
-    "shown_name",
     "survey",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """In place of an entry's data: why it holds no image that could be decoded."""
+    """Stands for the data of an entry that holds no image, and says why."""
 
     reason: str
 
 
 EntryData = bytes | Path | str | NDArray[np.generic] | Unreadable
-"""An image file's bytes, its path, its URL; or pixels uint8 or uint16 [H, W] or [H, W, 1..4]."""
+"""The bytes of an image file, its path, or its URL; or pixels uint8 or uint16 [H, W] or [H, W, 1..4]."""
 
 
 def header_of(data: EntryData) -> ImageHeader:
-    """Shape, dtype and what will be converted, without decoding. UnreadableImageError if it cannot be taken."""
+    """Read the header of an entry's data: shape, dtype and fields. UnreadableImageError if the image cannot be read."""
     if isinstance(data, np.ndarray):
         return _header_of_array(data)
     with _opened(data) as file:
@@ -59,7 +60,7 @@ def header_of(data: EntryData) -> ImageHeader:
 
 
 def image_of(data: EntryData) -> tuple[ImageHeader, Pixels]:
-    """Header and pixels [H, W, C]. UnreadableImageError if it cannot be taken."""
+    """Read the header and the pixels [H, W, C] of an entry's data. UnreadableImageError if the image cannot be read."""
     if isinstance(data, np.ndarray):
         header = _header_of_array(data)
         return header, cast(Pixels, data.reshape(header.shape))
@@ -94,10 +95,7 @@ def _header_of_array(pixels: NDArray[np.generic]) -> ImageHeader:
     return ImageHeader((height, width, channels), cast(np.dtype[np.uint8], pixels.dtype))
 
 
-# was sibling import
-
-
-_UNREADABLE = -1  # in place of a group's number
+_UNREADABLE = -1  # the group of entries that cannot be read
 
 _log = logging.getLogger("smalti")
 
@@ -107,10 +105,9 @@ class Record:
     """One entry of a source.
 
     name : a relative POSIX path, or None
-    data : an image file's bytes, its path, or its URL (str); or pixels uint8 or uint16 [H, W] or [H, W, 1..4]; or
-        `Unreadable`, if the entry holds no image
-    label : an integer, or one of `Records.class_names`; None if the entry has none
-    fields : further columns; one of `Records.field_names` that is missing counts as None
+    data : see `EntryData`
+    label : an integer, or one of `Records.class_names`; None if the entry has no label
+    fields : further columns; a name of `Records.field_names` that is missing counts as None
     """
 
     name: str | None
@@ -120,7 +117,7 @@ class Record:
 
 
 class Records(Protocol):
-    """The entries of a source in a fixed order, not decoded. Memory: at most about 100 bytes an entry."""
+    """The entries of a source in a fixed order, not decoded. Memory: at most about 100 bytes per entry."""
 
     @property
     def description(self) -> str:
@@ -128,41 +125,62 @@ class Records(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The name of each label 0, 1, ... if labels stand for names, else None."""
+        """The names of labels 0, 1, ...; None if labels have no names."""
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """All further columns, in order."""
+        """The names of all further columns, in order."""
 
     @property
     def skipped(self) -> Sequence[SkippedFile]:
-        """What was passed over in listing and is no entry."""
+        """Files that were skipped while listing, and are no entries."""
 
     def __len__(self) -> int:
-        """The number of entries."""
+        """Return the number of entries."""
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        """Yield the entries of these numbers, which ascend (a range, or an array), each with its number.
+        """Yield entries with their numbers; each call begins anew.
 
-        Each call begins anew. What lies between them is not read where the format allows it. Entries that cannot be
-        had are records whose data is `Unreadable`; SourceError only if the source as a whole cannot be read on.
+        entries : ascending numbers, as a range or an array. Entries between them are not read where the format allows
+            it
+
+        An entry that cannot be read comes with `Unreadable` data. SourceError if the source as a whole cannot be read
+        any further.
         """
 
 
 ShapeGroup = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16]]
-"""Height, width and channels, and the dtype, of images that can be in one batch."""
+"""The (height, width, channels) and the dtype that all images of a batch share."""
+
+
+@dataclass(frozen=True)
+class RecordFiles:
+    """A kind of file that holds entries. One file is a source, and so are several, or a folder of them.
+
+    suffixes : lower case, each with its dot
+    open_files : opens files as one source, in the order given; the text is what messages call the source
+    is_folder : whether a folder consists of such files
+    files_in : the relative names of the files of such a folder, in the order in which they are read
+    open_folder : opens these files of such a folder as one source
+    """
+
+    suffixes: tuple[str, ...]
+    open_files: Callable[[Sequence[Location], str], Records]
+    is_folder: Callable[[Location], bool]
+    files_in: Callable[[Location], tuple[str, ...]]
+    open_folder: Callable[[Location, Sequence[str]], Records]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What the headers of all entries say.
+    """The contents of all headers.
 
-    groups : in the order in which each first comes
-    group_of : int32 [entries], the group of each entry, -1 for those that cannot be read
-    unreadable : these, by entry
-    named, labelled : whether every entry that can be read has a name, a label
-    partial : "name" and "label" if only some have one: then they are fields, so that none is lost
-    field_names : those of the records, then what was needed of "name" and "label", then what decoders contribute
+    groups : every shape and dtype, in the order in which they first occur
+    group_of : int32 [entries], the index into `groups`, -1 for entries that cannot be read
+    unreadable : entries that cannot be read, with reasons
+    named, labelled : whether every readable entry has a name, a label
+    partial : "name" and "label" if only some entries have one: they become fields, so that none is lost
+    field_names : the fields of the records, then those in `partial`, then the fields that decoders contribute
     """
 
     groups: tuple[ShapeGroup, ...]
@@ -174,21 +192,22 @@ class Survey:
     field_names: tuple[str, ...]
 
     def entries(self) -> list[NDArray[np.int64]]:
-        """The entries of each group, ascending; 8 bytes each."""
+        """Return the entries of each group: int64, ascending."""
         order = np.argsort(self.group_of, kind="stable")
         counts = np.bincount(self.group_of + 1, minlength=len(self.groups) + 1)
         return np.split(order, np.cumsum(counts)[:-1])[1:]
 
 
 def survey(records: Records) -> Survey:
-    """Read every header of `records` once. Pixels are decoded of one image for each shape and dtype alone.
+    """Read every header of `records` once.
 
-    A group begins with the first image that can be decoded; so no group is empty.
+    Pixels are decoded only for the first image of each shape and dtype. A group is opened by an image that can be
+    decoded, so no group is empty.
     """
     groups: dict[ShapeGroup, int] = {}
     group_of = np.full(len(records), _UNREADABLE, np.int32)
     unreadable: dict[int, SkippedFile] = {}
-    more_inside: list[SkippedFile] = []
+    partly_read: list[SkippedFile] = []
     contributed: set[str] = set()
     images = named = labelled = 0
     for entry, record in records.read(range(len(records))):
@@ -198,7 +217,7 @@ def survey(records: Records) -> Survey:
             if group not in groups:
                 image_of(record.data)
         except UnreadableImageError as error:
-            unreadable[entry] = SkippedFile(shown_name(record, entry, len(records)), str(error))
+            unreadable[entry] = SkippedFile(entry_name(record, entry, len(records)), str(error))
             continue
         group_of[entry] = groups.setdefault(group, len(groups))
         images += 1
@@ -206,10 +225,10 @@ def survey(records: Records) -> Survey:
         labelled += record.label is not None
         contributed.update(header.fields)
         if header.unread is not None:
-            more_inside.append(SkippedFile(shown_name(record, entry, len(records)), header.unread))
+            partly_read.append(SkippedFile(entry_name(record, entry, len(records)), header.unread))
     partial = [name for name, having in (("name", named), (LABEL, labelled)) if 0 < having < images]
     converted = [name for name in DECODER_FIELDS if name in contributed]
-    _warn_of_more_inside(records.description, more_inside)
+    _warn_of_partly_read(records.description, partly_read)
     _warn_of_labels(records, labelled, images)
     return Survey(
         tuple(groups),
@@ -222,8 +241,8 @@ def survey(records: Records) -> Survey:
     )
 
 
-def _warn_of_more_inside(description: str, files: Sequence[SkippedFile]) -> None:
-    """Say in one line which files hold more than the image that is read of them."""
+def _warn_of_partly_read(description: str, files: Sequence[SkippedFile]) -> None:
+    """Warn in one line that some files hold more than the one image that is read from them."""
     if files:
         count = "1 file holds" if len(files) == 1 else f"{len(files):,} files hold"
         first = files[0]
@@ -231,7 +250,7 @@ def _warn_of_more_inside(description: str, files: Sequence[SkippedFile]) -> None
 
 
 def _warn_of_labels(records: Records, labelled: int, images: int) -> None:
-    """Say in one line why something that is called a label becomes a field."""
+    """Warn in one line that a column called a label becomes a field, and why."""
     if 0 < labelled < images:
         gaps = images - labelled
         words = "%s: %s of %s images have no label; the labels are kept as the field 'label'"
@@ -243,6 +262,6 @@ def _warn_of_labels(records: Records, labelled: int, images: int) -> None:
         _log.warning(words, records.description, called)
 
 
-def shown_name(record: Record, entry: int, entries: int) -> str:
-    """What an entry is called where it is passed over: its name, or its number, written so that it sorts by number."""
+def entry_name(record: Record, entry: int, entries: int) -> str:
+    """Return the name of an entry for messages: its own, or its number with leading zeros, so that names sort by it."""
     return record.name if record.name is not None else f"entry {entry:0{len(str(entries))}}"

@@ -1,4 +1,7 @@
-"""Sources of images that are decoded one by one: the entries of one shape and dtype of a `Records`."""
+"""Sources that decode records one by one: the entries of one shape and dtype.
+
+Which shapes there are, `record.survey` has found. Layer: see `record`.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +11,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.images.batch import ImageBatch, Pixels, Scalar, SkippedFile
-from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, image_of, shown_name, survey
+from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, entry_name, image_of, survey
 
 __all__ = ["RecordSource", "sources_of", "usual_of"]
 
@@ -19,16 +22,16 @@ _Decoded = tuple[ImageHeader, Pixels] | UnreadableImageError
 
 
 class RecordSource:
-    """The images of one shape and dtype of a source, in the order of its entries.
+    """The images of one group of `records`, in the order of its entries, which are numbered from 0.
 
-    Its own entries are those of the group, numbered from 0. What cannot be decoded is found in a pass, and passed over
-    in each: an image that was read once and cannot be read again, or has another shape than its header said on
-    opening, is a SourceError. Memory: 9 bytes an entry, besides what the records take.
+    An entry that cannot be decoded is found during a pass, and skipped in every pass. An image that was read once and
+    cannot be read again, or has another shape than its header said on opening, is a SourceError. Memory: 9 bytes per
+    entry, and the records.
 
-    found : what `survey` said of the records
-    group : the number of the group
-    entries : its entries (`Survey.entries`)
-    told : what was passed over besides, and is to be told by this source
+    found : the survey of the records
+    group : an index into `found.groups`
+    entries : the entries of that group (`Survey.entries`)
+    skipped : files outside the group that this source lists as skipped
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class RecordSource:
         found: Survey,
         group: int,
         entries: NDArray[np.int64],
-        told: Sequence[SkippedFile] = (),
+        skipped: Sequence[SkippedFile] = (),
     ) -> None:
         self.description = records.description
         self.class_names = records.class_names if found.labelled else None
@@ -46,77 +49,79 @@ class RecordSource:
         self._records = records
         self._found = found
         self._entries = entries
-        self._told = tuple(told)
-        self._unreadable: dict[int, SkippedFile] = {}  # by place among the entries
+        self._skipped = tuple(skipped)
+        self._unreadable: dict[int, SkippedFile] = {}  # by position in `entries`
         self._was_read = np.zeros(len(entries), np.bool_)
 
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
-        """What was passed over so far, by name; complete after a full pass."""
-        return tuple(sorted([*self._told, *self._unreadable.values()], key=lambda file: file.name.split("/")))
+        """The files skipped so far, by name; complete after a full pass."""
+        return tuple(sorted([*self._skipped, *self._unreadable.values()], key=lambda file: file.name.split("/")))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield the readable images of entries `start` to `stop`, each once, in order."""
+        """Yield the readable images of entries [start, stop), each once, in order."""
         first, last, _ = slice(start, stop).indices(len(self))
         return self.batches_at(np.arange(first, max(first, last)), batch_images)
 
     def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        """Yield the readable images of these entries, which ascend, each once, in order; no others are decoded."""
-        places = iter(entries.tolist())
+        """Yield the readable images of these ascending entries, each once, in order; no others are decoded."""
+        positions = iter(entries.tolist())
         records = self._records.read(self._entries[entries])
         left = len(entries)
         while left > 0:
             pixels = np.empty((min(batch_images, left), *self.image_shape), self.dtype)
-            kept: list[tuple[Record, ImageHeader]] = []
-            while left > 0 and len(kept) < len(pixels):
-                some = [(next(places), *next(records)) for _ in range(min(left, len(pixels) - len(kept)))]
+            readable: list[tuple[Record, ImageHeader]] = []
+            while left > 0 and len(readable) < len(pixels):
+                some = [(next(positions), *next(records)) for _ in range(min(left, len(pixels) - len(readable)))]
                 left -= len(some)
-                for place, entry, record in some:
-                    image = self._taken(place, entry, record, self._decode(place, record))
+                for position, entry, record in some:
+                    image = self._accept(position, entry, record, self._decode(position, record))
                     if image is not None:
-                        pixels[len(kept)] = image[1]
-                        kept.append((record, image[0]))
-            if kept:
-                yield self._batch(pixels[: len(kept)], kept)
+                        pixels[len(readable)] = image[1]
+                        readable.append((record, image[0]))
+            if readable:
+                yield self._batch(pixels[: len(readable)], readable)
 
-    def _decode(self, place: int, record: Record) -> _Decoded | None:
-        """Decode an entry; None for one that is passed over already."""
-        if place in self._unreadable:
+    def _decode(self, position: int, record: Record) -> _Decoded | None:
+        """Decode an entry; None for one that is skipped already."""
+        if position in self._unreadable:
             return None
         try:
             return image_of(record.data)
         except UnreadableImageError as error:
             return error
 
-    def _taken(
-        self, place: int, entry: int, record: Record, decoded: _Decoded | None
+    def _accept(
+        self, position: int, entry: int, record: Record, decoded: _Decoded | None
     ) -> tuple[ImageHeader, Pixels] | None:
-        """The image of an entry, or None if it is passed over, which is decided when it is first met."""
+        """Return the image of an entry, or None if it is skipped. The first pass over the entry decides."""
         if decoded is None:
             return None
-        name = shown_name(record, entry, len(self._records))
+        name = entry_name(record, entry, len(self._records))
         if isinstance(decoded, UnreadableImageError):
-            if self._was_read[place]:
+            if self._was_read[position]:
                 raise SourceError(
                     f"{self.description}: {name}: changed while it was read ({decoded}); start again"
                 ) from decoded
-            self._unreadable[place] = SkippedFile(name, str(decoded))
+            self._unreadable[position] = SkippedFile(name, str(decoded))
             return None
         group = decoded[0].shape, decoded[0].dtype
         if group != (self.image_shape, self.dtype):
             now = f"is {group_words(group)}, was {group_words((self.image_shape, self.dtype))}"
             raise SourceError(f"{self.description}: {name}: changed while it was read ({now}); start again")
-        self._was_read[place] = True
+        self._was_read[position] = True
         return decoded
 
-    def _batch(self, pixels: Pixels, kept: Sequence[tuple[Record, ImageHeader]]) -> ImageBatch:
+    def _batch(self, pixels: Pixels, readable: Sequence[tuple[Record, ImageHeader]]) -> ImageBatch:
         found = self._found
-        names = tuple(record.name or "" for record, _ in kept) if found.named else None
-        labels = np.array([self._label(record) for record, _ in kept], np.int64) if found.labelled else None
-        fields = {name: [_field(name, record, header, found) for record, header in kept] for name in found.field_names}
+        names = tuple(record.name or "" for record, _ in readable) if found.named else None
+        labels = np.array([self._label(record) for record, _ in readable], np.int64) if found.labelled else None
+        fields = {
+            name: [_field(name, record, header, found) for record, header in readable] for name in found.field_names
+        }
         return ImageBatch(pixels, labels, names, fields)
 
     def _label(self, record: Record) -> int:
@@ -130,50 +135,50 @@ class RecordSource:
 
 
 def sources_of(records: Records) -> tuple[RecordSource, ...]:
-    """One source for each shape and dtype in `records`, in the order in which each first comes.
+    """Return one source for each shape and dtype in `records`, in the order in which they first occur.
 
-    What belongs to none of them is told by the first alone, so that all together tell everything once.
-    Raises SourceError if nothing can be read.
+    Files that belong to no source are listed by the first one, so every skipped file is listed once. SourceError if
+    no image can be read.
     """
-    found = _found(records)
-    told = [*records.skipped, *found.unreadable.values()]
+    found = _surveyed(records)
+    skipped = [*records.skipped, *found.unreadable.values()]
     return tuple(
-        RecordSource(records, found, group, entries, told if group == 0 else ())
+        RecordSource(records, found, group, entries, skipped if group == 0 else ())
         for group, entries in enumerate(found.entries())
     )
 
 
 def usual_of(records: Records) -> RecordSource:
-    """The images of the most common shape and dtype in `records`; of equally many, of the one met first.
+    """Return the source of the most common shape and dtype in `records`; the first of equally common ones.
 
-    The others are passed over, with the reason. Raises SourceError if nothing can be read.
+    Images of other shapes are skipped, with the reason. SourceError if no image can be read.
     """
-    found = _found(records)
+    found = _surveyed(records)
     groups = found.entries()
     usual = max(range(len(groups)), key=lambda group: len(groups[group]))
-    told = [*records.skipped, *found.unreadable.values()]
+    skipped = [*records.skipped, *found.unreadable.values()]
     others = np.flatnonzero((found.group_of >= 0) & (found.group_of != usual))
     for entry, record in records.read(others) if len(others) else ():
         words = f"{group_words(found.groups[found.group_of[entry]])}; most are {group_words(found.groups[usual])}"
-        told.append(SkippedFile(shown_name(record, entry, len(records)), words))
-    return RecordSource(records, found, usual, groups[usual], told)
+        skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+    return RecordSource(records, found, usual, groups[usual], skipped)
 
 
 def group_words(group: ShapeGroup) -> str:
-    """A group in words for a message: "28x28 L", "64x48 RGB of 16 bits"."""
+    """Return a shape and dtype in words for a message: "28x28 L", "64x48 RGB of 16 bits"."""
     (height, width, channels), dtype = group
     return f"{height}x{width} {_MODES[channels - 1]}{' of 16 bits' if dtype == np.uint16 else ''}"
 
 
-def _found(records: Records) -> Survey:
+def _surveyed(records: Records) -> Survey:
     found = survey(records)
     if found.groups:
         return found
-    told = sorted([*records.skipped, *found.unreadable.values()], key=lambda file: file.name.split("/"))
-    if not told:
+    skipped = sorted([*records.skipped, *found.unreadable.values()], key=lambda file: file.name.split("/"))
+    if not skipped:
         raise SourceError(f"{records.description}: holds no files; give images")
-    shown = "; ".join(f"{file.name}: {file.reason}" for file in told[:_REASONS_SHOWN])
-    more = len(told) - _REASONS_SHOWN
+    shown = "; ".join(f"{file.name}: {file.reason}" for file in skipped[:_REASONS_SHOWN])
+    more = len(skipped) - _REASONS_SHOWN
     raise SourceError(f"{records.description}: no readable image: {shown}{f'; and {more} more' if more > 0 else ''}")
 
 

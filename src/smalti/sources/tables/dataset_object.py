@@ -1,9 +1,8 @@
 """Objects of Hugging Face `datasets` as records: `Dataset`, `IterableDataset`, and dicts of them by split.
 
-They are known by the module that their class is of, so that nothing is imported for anything else. Images are taken
-as the files that the dataset holds, or as its arrays; formats and transforms that were set on it are not applied.
-
-The rows of an `IterableDataset`, which has no length and may come over a network, in a file that has both.
+Such an object is recognized by the module of its class, so `datasets` is not imported for any other source. Images are
+read as the files that the dataset holds, or as its arrays; formats and transforms set on it are not applied. The rows
+of an `IterableDataset`, which has no length and may come over a network, are first written to a temporary file.
 """
 
 import dataclasses
@@ -33,20 +32,20 @@ if TYPE_CHECKING:
 __all__ = ["DatasetObject", "is_dataset_object", "open_dataset_object", "spool_rows"]
 
 
-_ROWS = 32  # held at a time; their size is not known
+_ROWS = 32  # in memory at a time; their size is not known
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 def spool_rows(dataset: Any, path: Path, name: str) -> None:
-    """Write the rows of an IterableDataset to a file of Arrow: what a source reads of them, images as files.
+    """Write the rows of an IterableDataset to a file of Arrow: the columns that a source reads, images as files.
 
-    dataset : whose features may be unknown: then all columns are written, and its first rows say what they are
+    dataset : if its features are unknown, all columns are written, and the first rows decide their types
     name : what messages call it
 
     Raises SourceError if there are no rows, or if they do not fit the columns; OutputError if the file cannot be
-    written; what the dataset raises passes through.
+    written. Errors of the dataset pass through.
     """
-    # Rows are asked for and not tables, because for these `datasets` takes the types of each row for those of columns.
+    # Rows are requested, not tables: for tables, `datasets` would take the types of each row for those of the columns.
     pyarrow = pyarrow_for(name)
     known = dataset.features
     if known is not None:
@@ -71,7 +70,7 @@ def spool_rows(dataset: Any, path: Path, name: str) -> None:
 
 @contextmanager
 def _writing_table(path: Path, schema: "pa.Schema") -> Iterator[Any]:
-    """A stream to write batches to; it is closed at the end. OutputError if the system refuses."""
+    """Open a stream that takes batches, and close it at the end. OutputError if the system refuses."""
     pyarrow = pyarrow_for("a dataset")
     with writing(path):
         file = pyarrow.OSFile(str(path), "wb")
@@ -84,7 +83,7 @@ def _writing_table(path: Path, schema: "pa.Schema") -> Iterator[Any]:
 
 
 def _encoded(dataset: Any) -> Any:
-    """The same rows with images as files, not decoded."""
+    """Return the same rows with images as files, not decoded."""
     dataset = dataset.with_format(None)
     for column, feature in (dataset.features or {}).items():
         if type(feature).__name__ == "Image":
@@ -98,7 +97,7 @@ def _stored_schema(schema: "pa.Schema") -> "pa.Schema":
 
 
 def _schema_of(columns: Mapping[str, Sequence[Any]]) -> "pa.Schema":
-    """What the first rows of a dataset without features show."""
+    """Return the schema of a dataset without features, by its first rows."""
     pyarrow = pyarrow_for("a dataset")
     types = {}
     for column, values in columns.items():
@@ -113,7 +112,7 @@ def _schema_of(columns: Mapping[str, Sequence[Any]]) -> "pa.Schema":
 
 
 def _plain(values: Iterable[Any]) -> list[Any]:
-    """What Arrow makes columns of: arrays as lists, Pillow's images as files that lose nothing."""
+    """Return values that Arrow makes columns of: arrays as lists, Pillow's images as lossless files."""
     return [
         {"bytes": _file_of(value), "path": None}
         if isinstance(value, Image.Image)
@@ -128,9 +127,6 @@ def _file_of(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-# was sibling import
-
-
 _DICTS = frozenset({"DatasetDict", "IterableDatasetDict"})
 _KINDS = frozenset({"Dataset", "IterableDataset"}) | _DICTS
 
@@ -140,26 +136,26 @@ class DatasetObject(Protocol):
 
     @property
     def column_names(self) -> Any:
-        """The columns; of a dict of splits, of each."""
+        """The names of the columns; of a dict, those of each split."""
 
 
 class DatasetPart:
-    """A `datasets.Dataset`, read as tables of Arrow."""
+    """A `datasets.Dataset`, read as tables of Arrow; `batches` cannot read one field of a struct."""
 
     reads_nested = False
 
     def __init__(self, dataset: Any, name: str) -> None:
-        self.shown = name
+        self.description = name
         self.rows = len(dataset)
         self.schema = dataset.features.arrow_schema
         self._dataset = dataset
         row_bytes = dataset.data.nbytes / max(1, dataset.data.num_rows)
         self._batch_rows = max(1, min(1024, int(BATCH_BYTES / max(1, row_bytes))))
 
-    def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-        """As `TablePart.batches`."""
+    def batches(self, columns: Sequence[str], rows: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
+        """Yield the batches that hold requested rows."""
         tables = self._dataset.select_columns(list(columns)).with_format("arrow")
-        for step in np.unique(wanted // self._batch_rows).tolist():
+        for step in np.unique(rows // self._batch_rows).tolist():
             start = step * self._batch_rows
             for batch in tables[start : start + self._batch_rows].to_batches():
                 yield start, batch
@@ -172,12 +168,12 @@ def is_dataset_object(spec: object) -> TypeGuard[DatasetObject]:
 
 
 def open_dataset_object(spec: Any, spool_beside: Path | None = None) -> Records:
-    """Open an object of `datasets`; of a dict of splits all of them, in its order, with the field "split".
+    """Open an object of `datasets`. Of a dict, all splits are read, in its order, with the field "split".
 
-    An IterableDataset has no length and may come over a network, while a fit goes over its images many times: it is
-    read once, into a temporary file as large as its encoded images, which goes when the source does.
+    An IterableDataset has no length and may come over a network, while a fit reads its images many times. It is read
+    once, into a temporary file as large as its encoded images, which is removed with the source.
 
-    spool_beside : the output, beside which that file lies; None takes the system's temporary folder
+    spool_beside : the output; the temporary file lies beside it. None takes the system's temporary folder
 
     Raises SourceError if there are no rows, or no column holds images; OutputError if there is no room for that file.
     """
@@ -210,7 +206,7 @@ def _part(dataset: Any, spool: Path, name: str) -> TablePart:
 
 
 def _follow(path: str) -> EntryData:
-    """An image that the dataset names and does not hold: it is the caller's own, so its paths are followed."""
+    """Read an image that the dataset names and does not hold. Paths of the caller's own dataset are followed."""
     if is_url(path):
         return Unreadable("holds no bytes, only the address of a file; download the files first")
     file = Path(path)

@@ -1,7 +1,7 @@
-"""Which column of a table holds the images, which their labels and names, and what the others come to.
+"""The roles of a table's columns: which holds the images, the labels, the names, and which become fields.
 
-The tables are Arrow's: of Parquet files, of what Hugging Face `datasets` saves, and of its objects. What `datasets`
-says of its columns (images, classes) is read from the schema's metadata, as JSON, without `datasets`.
+Tables are Arrow's: Parquet files, files that Hugging Face `datasets` saves, and its objects. Notes of `datasets` about
+columns (images, classes) are JSON in the schema's metadata; they are read without `datasets`. No row is read here.
 """
 
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES_KEY",
-    "TableColumns",
+    "ColumnRoles",
     "classes_in",
     "columns_of",
     "is_nested",
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 FEATURES_KEY = b"huggingface"
-"""Under which `datasets` keeps what it knows of columns in the metadata of a schema."""
+"""The key of the notes of `datasets` in the metadata of a schema."""
 
 ImageKind = Literal["file", "bytes", "pixels"]
 
@@ -42,17 +42,17 @@ _log = logging.getLogger("smalti")
 
 
 @dataclass(frozen=True)
-class TableColumns:
-    """What the columns of a table are.
+class ColumnRoles:
+    """The role of each column of a table.
 
     image : the column of images
-    kind : what it holds: "file" for a struct of bytes and path, "bytes" for encoded images, "pixels" for numbers
+    kind : "file" if it holds structs of bytes and path, "bytes" for encoded images, "pixels" for numbers
     label : the column of labels, or None
-    class_names : the name of each label, if the table says so
-    name : the column of names, "" for the paths within `image`, None if there are none
-    fields : further columns that hold a scalar each
-    classes : the names of the classes of those of `fields` that hold classes
-    spare_name : the one of `fields` that has the names if no image has a path, or None
+    class_names : the names of the labels, or None if the table has none
+    name : the column of names; "" for the paths within `image`; None if there are no names
+    fields : further columns, one scalar per row
+    classes : the class names of each column in `fields` that holds classes
+    spare_name : the column in `fields` that holds the names if no image has a path, or None
     """
 
     image: str
@@ -66,12 +66,12 @@ class TableColumns:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """All columns that are read."""
+        """The columns that are read."""
         return tuple(name for name in (self.image, self.label, self.name, *self.fields) if name)
 
 
 def pyarrow_for(what: str) -> Any:
-    """The package pyarrow; MissingDependencyError, which names `what`, if it is not installed."""
+    """Import pyarrow; MissingDependencyError, which names `what`, if it is not installed."""
     try:
         import pyarrow  # noqa: PLC0415 (optional)
     except ImportError as error:
@@ -79,26 +79,26 @@ def pyarrow_for(what: str) -> Any:
     return pyarrow
 
 
-def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
-    """What the columns of a table with this schema are; columns that are left out are told in one line.
+def columns_of(schema: "pa.Schema", where: str) -> ColumnRoles:
+    """Find the roles of the columns of a schema. A warning in one line names the columns that have none.
 
-    shown : what messages call the table
+    where : what messages call the table
 
-    Raises SourceError if no column holds images, or several do and no name tells which is meant.
+    Raises SourceError if no column holds images, or if several do and no name says which is meant.
     """
     types = {column.name: plain_type(column.type) for column in schema}
     if len(types) < len(schema):
-        raise SourceError(f"{shown}: two columns have the same name; rename one")
-    classes = classes_in(schema, shown)
-    image, kind = _image_column(types, shown)
+        raise SourceError(f"{where}: two columns have the same name; rename one")
+    classes = classes_in(schema, where)
+    image, kind = _image_column(types, where)
     label = _label_column(types, classes)
     scalars = [name for name, kind_of in types.items() if name not in (image, label) and is_scalar(kind_of)]
     name = _name_column(types, image, scalars)
-    left_out = [other for other in types if other not in (image, label, name, *scalars)]
-    if left_out:
-        _log.warning("%s: left out, because they hold no single number, text or time: %s", shown, ", ".join(left_out))
+    skipped = [other for other in types if other not in (image, label, name, *scalars)]
+    if skipped:
+        _log.warning("%s: left out, because they hold no single number, text or time: %s", where, ", ".join(skipped))
     fields = tuple(other for other in scalars if other != name)
-    return TableColumns(
+    return ColumnRoles(
         image,
         kind,
         label,
@@ -110,19 +110,19 @@ def columns_of(schema: "pa.Schema", shown: str) -> TableColumns:
     )
 
 
-def classes_in(schema: "pa.Schema", shown: str) -> dict[str, tuple[str, ...]]:
-    """The names of the classes of each column that holds classes, as `datasets` wrote them."""
-    known = _features(schema, shown)
+def classes_in(schema: "pa.Schema", where: str) -> dict[str, tuple[str, ...]]:
+    """Return the class names of each column of classes, as `datasets` wrote them."""
+    known = _features(schema, where)
     return {name: names for name in schema.names if (names := _class_names(known.get(name))) is not None}
 
 
 def plain_type(kind: "pa.DataType") -> "pa.DataType":
-    """The type that an extension type (such as the arrays of `datasets`) is stored as; other types as they are."""
+    """Return the storage type of an extension type (such as the arrays of `datasets`); other types as they are."""
     return kind.storage_type if hasattr(kind, "storage_type") else kind
 
 
-def _features(schema: "pa.Schema", shown: str) -> Mapping[str, Any]:
-    """What `datasets` wrote of each column; nothing if it did not write the table."""
+def _features(schema: "pa.Schema", where: str) -> Mapping[str, Any]:
+    """Return the notes of `datasets` on each column; none if another program wrote the table."""
     text = (schema.metadata or {}).get(FEATURES_KEY)
     if text is None:
         return {}
@@ -131,13 +131,13 @@ def _features(schema: "pa.Schema", shown: str) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        _log.warning("%s: what it says of its columns under the key 'huggingface' is unreadable and left out", shown)
+        _log.warning("%s: what it says of its columns under the key 'huggingface' is unreadable and left out", where)
         return {}
     return found
 
 
 def _class_names(feature: object) -> tuple[str, ...] | None:
-    """The names of a ClassLabel, None for other features and for one without names."""
+    """Return the names of a ClassLabel; None for other features, and for one without names."""
     if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
         return None
     names = feature.get("names")
@@ -146,7 +146,7 @@ def _class_names(feature: object) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _image_column(types: "Mapping[str, pa.DataType]", shown: str) -> tuple[str, ImageKind]:
+def _image_column(types: "Mapping[str, pa.DataType]", where: str) -> tuple[str, ImageKind]:
     kinds = {name: kind for name, kind_of in types.items() if (kind := _image_kind(kind_of)) is not None}
     for kind in _KINDS:
         found = [name for name, of in kinds.items() if of == kind]
@@ -154,10 +154,12 @@ def _image_column(types: "Mapping[str, pa.DataType]", shown: str) -> tuple[str, 
         if chosen is not None:
             return chosen, kind
         if found:
-            raise SourceError(f"{shown}: columns {', '.join(found)} could all be the images; call one of them image")
-    held = ", ".join(f"{name} ({kind_of})" for name, kind_of in types.items())
+            raise SourceError(f"{where}: columns {', '.join(found)} could all be the images; call one of them image")
+    existing = ", ".join(f"{name} ({kind_of})" for name, kind_of in types.items())
     advice = "encoded images as binary or as a struct of bytes and path, or lists of lists of uint8 or uint16"
-    raise SourceError(f"{shown}: no column holds images; needed are {advice}; there are {held[:300] or 'no columns'}")
+    raise SourceError(
+        f"{where}: no column holds images; needed are {advice}; there are {existing[:300] or 'no columns'}"
+    )
 
 
 def _image_kind(kind_of: "pa.DataType") -> ImageKind | None:
@@ -174,7 +176,7 @@ def _image_kind(kind_of: "pa.DataType") -> ImageKind | None:
 
 
 def _label_column(types: "Mapping[str, pa.DataType]", classes: Mapping[str, object]) -> str | None:
-    """A column of classes, else one whose name says so and that holds integers or texts."""
+    """Return a column of classes, else a column of integers or texts with a name for labels."""
     is_ = pyarrow_for("a table").types
     if classes:
         return first_known(list(classes), LABEL_NAMES) or next(iter(classes))
@@ -190,7 +192,7 @@ def _name_column(types: "Mapping[str, pa.DataType]", image: str, scalars: list[s
 
 
 def _named_column(types: "Mapping[str, pa.DataType]", scalars: list[str]) -> str | None:
-    """A column of texts whose name says that they are names."""
+    """Return a column of texts with a name for names."""
     return first_known([name for name in scalars if is_text(types[name])], NAME_COLUMNS)
 
 
@@ -201,7 +203,7 @@ def is_nested(kind_of: "pa.DataType") -> bool:
 
 
 def is_text(kind_of: "pa.DataType") -> bool:
-    """Whether values are texts, also where each different one is stored once."""
+    """Whether values are texts, plain or in a dictionary."""
     is_ = pyarrow_for("a table").types
     if is_.is_dictionary(kind_of):
         return is_text(kind_of.value_type)

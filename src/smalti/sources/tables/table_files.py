@@ -1,11 +1,10 @@
-"""Parquet files as records: one file, several, or a folder of them as repositories of datasets have it.
+"""Tables in files, as records, read by pyarrow (extra `smalti[parquet]`).
 
-Read row group by row group, and within these batch by batch, with the extra `smalti[parquet]`; never as pickles, which
-no file can bring pyarrow to load.
+Parquet: one file, several, or a folder of them, as repositories of datasets have it. They are read row group by row
+group, and batch by batch within these; no file can make pyarrow load a pickle.
 
-Folders made by `Dataset.save_to_disk` and `DatasetDict.save_to_disk` of Hugging Face `datasets`, as records.
-
-They hold streams of Arrow, read by pyarrow alone, mapped into memory (extra `smalti[parquet]`).
+Saved datasets: folders made by `Dataset.save_to_disk` and `DatasetDict.save_to_disk` of Hugging Face `datasets`. They
+hold streams of Arrow, which are mapped into memory.
 """
 
 import json
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.vocabulary import METADATA_PARQUET, is_split
-from smalti.sources.records.record import Records
+from smalti.sources.records.record import RecordFiles, Records
 from smalti.sources.tables.schema import pyarrow_for
 from smalti.sources.tables.table_records import BATCH_BYTES, TableRecords, file_below, reading_table
 from smalti.storage.location import Location, below, beside, is_url, list_files, open_binary, redacted
@@ -31,30 +30,27 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
 __all__ = [
+    "PARQUET_FILES",
     "ArrowPart",
-    "is_parquet_folder",
     "is_saved_dataset",
-    "open_parquet",
-    "open_parquet_folder",
     "open_saved_dataset",
-    "parquet_names",
 ]
 
 
 _SUFFIX = ".parquet"
-_BUFFER_BYTES = 1 << 20  # read at a time of a column; else a row group is read whole
+_BUFFER_BYTES = 1 << 20  # of a column, per read; without it, a row group is read whole
 _BATCH_ROWS = 1024
 _SHARD = re.compile(r"(?P<split>.+)-\d{4,}-of-\d{4,}")
 
 
 class ParquetPart:
-    """One Parquet file; its end, with the table of row groups, is read on opening and kept."""
+    """One Parquet file. The table of row groups, at its end, is read once, on opening."""
 
     reads_nested = True
 
-    def __init__(self, place: Location, name: str) -> None:
-        self.shown = name
-        self._place = place
+    def __init__(self, location: Location, name: str) -> None:
+        self.description = name
+        self._location = location
         pyarrow_for(name)
         with self._opened() as file:
             self.rows = int(file.metadata.num_rows)
@@ -64,12 +60,12 @@ class ParquetPart:
             sizes = [group.total_byte_size / max(1, group.num_rows) for group in groups]
         self._batch_rows = max(1, min(_BATCH_ROWS, int(BATCH_BYTES / max([1, *sizes]))))
 
-    def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-        """As `TablePart.batches`; row groups without a wanted row are not read."""
+    def batches(self, columns: Sequence[str], rows: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
+        """Yield batches of the row groups that hold requested rows."""
         with self._opened() as file:
-            for group in np.unique(np.searchsorted(self._starts, wanted, side="right") - 1).tolist():
+            for group in np.unique(np.searchsorted(self._starts, rows, side="right") - 1).tolist():
                 start, end = int(self._starts[group]), int(self._starts[group + 1])
-                last = int(wanted[np.searchsorted(wanted, end) - 1])
+                last = int(rows[np.searchsorted(rows, end) - 1])
                 # one thread, because those of pyarrow do not outlive a fork
                 for batch in file.iter_batches(
                     self._batch_rows, row_groups=[group], columns=list(columns), use_threads=False
@@ -83,25 +79,25 @@ class ParquetPart:
     def _opened(self) -> "Iterator[pq.ParquetFile]":
         import pyarrow.parquet as pq  # noqa: PLC0415 (optional)
 
-        with open_binary(self._place) as binary, reading_table(self.shown):
+        with open_binary(self._location) as binary, reading_table(self.description):
             file = pq.ParquetFile(binary, buffer_size=_BUFFER_BYTES, pre_buffer=False)
             yield file
 
 
-def open_parquet(places: Sequence[Location], description: str) -> Records:
+def _open_files(locations: Sequence[Location], description: str) -> Records:
     """Open Parquet files as one source, in the order given.
 
-    Raises SourceError for a file that is none, for files of different columns, and where no column holds images;
-    MissingDependencyError without pyarrow.
+    Raises SourceError for a file that is no Parquet file, for files of different columns, and if no column holds
+    images; MissingDependencyError without pyarrow.
     """
-    parts = [ParquetPart(place, redacted(place)) for place in places]
-    return TableRecords(description, parts, file_below(_folder_of(places[0])))
+    parts = [ParquetPart(location, redacted(location)) for location in locations]
+    return TableRecords(description, parts, file_below(_folder_of(locations[0])))
 
 
-def is_parquet_folder(place: Location) -> bool:
+def _is_parquet_folder(location: Location) -> bool:
     """Whether a folder holds Parquet files, at any depth, and no image files."""
     found = False
-    for name, _ in list_files(place):
+    for name, _ in list_files(location):
         suffix = "." + name.rpartition(".")[2].lower()
         if suffix in IMAGE_SUFFIXES:
             return False
@@ -109,27 +105,24 @@ def is_parquet_folder(place: Location) -> bool:
     return found
 
 
-def parquet_names(place: Location) -> tuple[str, ...]:
-    """The relative names of a folder's Parquet files, in order; hidden ones are left out."""
-    return tuple(name for name, _ in list_files(place) if _is_part(name))
+def _names_in(location: Location) -> tuple[str, ...]:
+    """The relative names of a folder's Parquet files, in order, without hidden ones."""
+    return tuple(name for name, _ in list_files(location) if _is_part(name))
 
 
-def open_parquet_folder(place: Location, names: Sequence[str] | None = None) -> Records:
-    """Open the Parquet files of a folder as one source, in the order of their names; or some of its `parquet_names`.
+def _open_folder(location: Location, names: Sequence[str]) -> Records:
+    """Open Parquet files of a folder as one source.
 
-    If the name of every file tells its split (`data/train-00000-of-00002.parquet`, `test.parquet`,
-    `default/validation/0000.parquet`), it becomes the field "split".
+    If the name of every file states its split (`data/train-00000-of-00002.parquet`, `test.parquet`,
+    `default/validation/0000.parquet`), the split becomes the field "split".
     """
-    names = parquet_names(place) if names is None else names
-    if not names:
-        raise SourceError(f"{redacted(place)}: holds no {_SUFFIX} files; give a folder that does")
-    parts = [ParquetPart(below(place, name), redacted(below(place, name))) for name in names]
+    parts = [ParquetPart(below(location, name), redacted(below(location, name))) for name in names]
     splits = [split for name in names if (split := split_of(name)) is not None]
-    return TableRecords(redacted(place), parts, file_below(place), splits if len(splits) == len(names) else None)
+    return TableRecords(redacted(location), parts, file_below(location), splits if len(splits) == len(names) else None)
 
 
 def split_of(name: str) -> str | None:
-    """The split that the relative name of a Parquet file tells, as repositories of datasets name theirs."""
+    """Return the split that the relative name of a Parquet file states, as repositories of datasets name files."""
     *folders, stem = name.removesuffix(_SUFFIX).split("/")
     shard = _SHARD.fullmatch(stem)
     if shard is not None:
@@ -147,38 +140,40 @@ def _is_part(name: str) -> bool:
     return name.lower().endswith(_SUFFIX) and name.rpartition("/")[2] != METADATA_PARQUET and not hidden
 
 
-def _folder_of(place: Location) -> Location:
-    return beside(place, "") if is_url(place) else Path(place).parent
+def _folder_of(location: Location) -> Location:
+    return beside(location, "") if is_url(location) else Path(location).parent
 
+
+PARQUET_FILES = RecordFiles((_SUFFIX,), _open_files, _is_parquet_folder, _names_in, _open_folder)
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 _FILE_NAME = re.compile(r"[^/\\:\x00-\x1f]+\.arrow")
 
 
 class ArrowPart:
-    """One file of Arrow's streaming format, mapped into memory: of what is not asked for only the heads are read."""
+    """A file of Arrow's streaming format, mapped into memory. Only heads are read of batches without requested rows."""
 
     reads_nested = False
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        self.shown = redacted(path) if name is None else name
+        self.description = redacted(path) if name is None else name
         self._path = path
         self._starts = [0]
-        pyarrow_for(self.shown)
-        with reading_table(self.shown), self._stream() as stream:
+        pyarrow_for(self.description)
+        with reading_table(self.description), self._stream() as stream:
             self.schema = stream.schema
             for batch in stream:
                 self._starts.append(self._starts[-1] + len(batch))
         self.rows = self._starts[-1]
 
-    def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-        """As `TablePart.batches`."""
+    def batches(self, columns: Sequence[str], rows: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
+        """Yield the batches that hold requested rows."""
         with self._stream() as stream:
             for start, batch in zip(self._starts, stream, strict=False):
-                first, end = np.searchsorted(wanted, [start, start + len(batch)])
+                first, end = np.searchsorted(rows, [start, start + len(batch)])
                 if first < end:
                     part = batch.select(list(columns))
-                    part.validate(full=True)  # what a file says of its own offsets is not to be trusted
+                    part.validate(full=True)  # the offsets in a file cannot be trusted
                     yield start, part
 
     def _stream(self) -> "pa.RecordBatchStreamReader":
@@ -187,25 +182,25 @@ class ArrowPart:
         return pa.ipc.open_stream(pa.memory_map(str(self._path)))
 
 
-def is_saved_dataset(place: Location) -> bool:
+def is_saved_dataset(location: Location) -> bool:
     """Whether a local folder was made by `save_to_disk`."""
-    if is_url(place):
+    if is_url(location):
         return False
-    folder = Path(place)
+    folder = Path(location)
     if (folder / _SPLITS).is_file():
         return True
     try:
         return "_data_files" in _read(folder / _STATE)
-    except SourceError:  # , or another program's
+    except SourceError:  # no such file, or another program's
         return False
 
 
-def open_saved_dataset(place: Location) -> Records:
-    """Open a saved dataset; of one with splits all of them, in its own order, with the field "split".
+def open_saved_dataset(location: Location) -> Records:
+    """Open a saved dataset. If it has splits, all are read, in its own order, with the field "split".
 
     Raises SourceError if files are missing or damaged, or no column holds images.
     """
-    folder = Path(place)
+    folder = Path(location)
     if not (folder / _SPLITS).is_file():
         return TableRecords(redacted(folder), _parts(folder), file_below(folder))
     names = _read(folder / _SPLITS).get("splits")

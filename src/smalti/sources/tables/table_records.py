@@ -1,8 +1,7 @@
-"""The rows of tables as records: bytes of images, labels, names and fields, from Arrow's columns.
+"""The rows of tables as records, and Arrow's cells as plain values: images, labels, names and fields.
 
-Where the rows lie (Parquet, files of Arrow, an object of `datasets`) is the business of a `TablePart`.
-
-Cells of Arrow's columns as plain values: scalars, pixels, names; and Arrow's errors as ours.
+A `TablePart` reads rows from where they are stored (Parquet, files of Arrow, an object of `datasets`). Which column has
+which role, `schema` decides. Arrow's errors become SourceErrors.
 """
 
 import itertools
@@ -40,12 +39,12 @@ __all__ = [
 
 
 @contextmanager
-def reading_table(shown: str) -> Iterator[None]:
-    """Turn what pyarrow raises on damaged or unreadable tables into a SourceError of one line.
+def reading_table(where: str) -> Iterator[None]:
+    """Turn errors of pyarrow on damaged or unreadable tables into a SourceError of one line.
 
-    shown : what messages call the table
+    where : what messages call the table
     """
-    pyarrow = pyarrow_for(shown)
+    pyarrow = pyarrow_for(where)
     try:
         yield
     except SourceError:
@@ -53,18 +52,18 @@ def reading_table(shown: str) -> Iterator[None]:
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise SourceError(
-            f"{shown}: cannot be read: {lines[0].rstrip('.:')}; check the file, or write it again"
+            f"{where}: cannot be read: {lines[0].rstrip('.:')}; check the file, or write it again"
         ) from error
 
 
 def plain_batch(batch: "pa.RecordBatch") -> "pa.RecordBatch":
-    """The batch with columns of extension types as they are stored."""
+    """Return the batch with extension types replaced by their storage types."""
     columns = [column.storage if hasattr(column, "storage") else column for column in batch.columns]
     return pyarrow_for("a table").RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def scalars_of(column: "pa.Array") -> list[Scalar | None]:
-    """Values of a column as Python's own; times, dates and decimal numbers as texts (ISO 8601), to the last digit."""
+    """Return the values of a column as Python's own; times, dates and decimals as exact texts (ISO 8601)."""
     pyarrow = pyarrow_for("a table")
     types = pyarrow.types
     if types.is_dictionary(column.type):
@@ -82,7 +81,7 @@ def scalars_of(column: "pa.Array") -> list[Scalar | None]:
 
 
 def pixels_of(cell: "pa.ListScalar") -> EntryData:
-    """Pixels [H, W] or [H, W, C] of a list of lists of numbers, or why they are none."""
+    """Return pixels [H, W] or [H, W, C] from a list of lists of numbers, or `Unreadable`."""
     values: Any = cell.values
     shape: list[int] = []
     lists = 1
@@ -99,7 +98,7 @@ def pixels_of(cell: "pa.ListScalar") -> EntryData:
 
 
 def relative_name(path: str | None) -> str | None:
-    """A path as a name: as it is if it is relative, else its last part, because the rest is of another machine."""
+    """Return a relative path as it is, and the last part of any other, whose folders are those of another machine."""
     if path is None:
         return None
     path = path.partition("::")[0]  # zip://a.png::https://host/all.zip is how `datasets` calls a part of a file
@@ -108,53 +107,50 @@ def relative_name(path: str | None) -> str | None:
     return (parts[-1] or None) if absolute or ".." in parts else path
 
 
-# was sibling import
-
-
 BATCH_BYTES = 8 << 20
-"""About how much of a table is held in memory at a time."""
+"""About how many bytes of a table are in memory at a time."""
 
-_CLASSES_MAX = 65_536  # more different texts than that are no classes
+_MAX_CLASSES = 65_536  # a column of more different texts holds no classes
 
 Follow = Callable[[str], EntryData]
-"""From the path of an image without bytes to what is read in its place."""
+"""Takes the path of an image without bytes; returns the data to read instead."""
 
 
 class TablePart(Protocol):
-    """A part of a table: a file, or an object."""
+    """A part of a table: a file, or an object of `datasets`."""
 
     @property
-    def shown(self) -> str:
+    def description(self) -> str:
         """What messages call it."""
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
 
     @property
     def schema(self) -> "pa.Schema":
-        """Names and types of its columns."""
+        """Names and types of the columns."""
 
     @property
     def reads_nested(self) -> bool:
-        """Whether `batches` takes a part of a struct, as `image.path`."""
+        """Whether `batches` can read one field of a struct, such as `image.path`."""
 
-    def batches(self, columns: Sequence[str], wanted: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
-        """Yield batches that hold all wanted rows, in order, each with the number of its first row.
+    def batches(self, columns: Sequence[str], rows: NDArray[np.int64]) -> Iterator[tuple[int, "pa.RecordBatch"]]:
+        """Yield batches that hold all requested rows, in order, each with the number of its first row.
 
-        columns : the only ones that are needed
-        wanted : int64, ascending; rows between them may come along
+        columns : the columns to read
+        rows : int64, ascending; a batch may also hold rows between them
         """
 
 
 class TableRecords:
-    """The rows of parts that have the same columns, one after the other.
+    """The rows of several parts with the same columns, part after part.
 
-    splits : the split of each part, which becomes the field "split"; None if there are none
-    follow : what to read for an image that has a path and no bytes
+    follow : finds the data of an image that has a path and no bytes
+    splits : the split of each part, which becomes the field "split"; None without splits
 
-    Labels that are texts become classes in the order of their names: for them the column is read once.
-    Raises SourceError if the parts differ, or none of their columns holds images.
+    Labels that are texts become classes, sorted by name; to find them, the column is read once. Raises SourceError if
+    the parts differ, or if none of their columns holds images.
     """
 
     def __init__(
@@ -168,14 +164,14 @@ class TableRecords:
         self.skipped: tuple[SkippedFile, ...] = ()
         self._parts = tuple(parts)
         self._follow = follow
-        with reading_table(parts[0].shown):  # names may be no text
-            self._columns = columns_of(parts[0].schema, parts[0].shown)
+        with reading_table(parts[0].description):  # names may be no text
+            self._columns = columns_of(parts[0].schema, parts[0].description)
         spare = self._columns.spare_name
         if spare is not None and not any(_has_paths(part, self._columns.image) for part in parts):
             fields = tuple(field for field in self._columns.fields if field != spare)
             self._columns = replace(self._columns, name=spare, fields=fields)
         for part in parts[1:]:
-            with reading_table(part.shown):
+            with reading_table(part.description):
                 _check_like(part, parts[0], self._columns.used)
         self._splits = splits if splits is not None and SPLIT_FIELD not in self._columns.fields else None
         self._starts = [0, *itertools.accumulate(part.rows for part in parts)]
@@ -185,29 +181,33 @@ class TableRecords:
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """The further columns, and the split."""
+        """The names of the further columns, and the split."""
         return (*self._columns.fields, *([] if self._splits is None else [SPLIT_FIELD]))
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
-        """Yield the rows of these ascending numbers; parts without any are not opened."""
-        numbers = np.arange(*_bounds(entries)) if isinstance(entries, range) else np.asarray(entries, np.int64)
-        for place, part in enumerate(self._parts):
-            first, end = np.searchsorted(numbers, self._starts[place : place + 2])
-            wanted = numbers[first:end] - self._starts[place]
-            split = {} if self._splits is None else {SPLIT_FIELD: self._splits[place]}
+        """Yield the rows with these ascending numbers; a part without any of them is not opened."""
+        numbers = (
+            np.arange(entries.start, entries.stop, entries.step)
+            if isinstance(entries, range)
+            else np.asarray(entries, np.int64)
+        )
+        for number, part in enumerate(self._parts):
+            first, end = np.searchsorted(numbers, self._starts[number : number + 2])
+            requested = numbers[first:end] - self._starts[number]
+            split = {} if self._splits is None else {SPLIT_FIELD: self._splits[number]}
             done = 0
-            with reading_table(part.shown):
-                for start, batch in part.batches(self._columns.used, wanted) if len(wanted) else ():
-                    low, high = np.searchsorted(wanted, [start, start + len(batch)])
-                    rows = wanted[low:high] - start
+            with reading_table(part.description):
+                for start, batch in part.batches(self._columns.used, requested) if len(requested) else ():
+                    low, high = np.searchsorted(requested, [start, start + len(batch)])
+                    rows = requested[low:high] - start
                     done += len(rows)
                     for row, record in zip(rows.tolist(), self._records(batch, rows, split), strict=True):
-                        yield self._starts[place] + start + row, record
-            if done < len(wanted):
-                raise SourceError(f"{part.shown}: has fewer rows than it says; write it again")
+                        yield self._starts[number] + start + row, record
+            if done < len(requested):
+                raise SourceError(f"{part.description}: has fewer rows than it says; write it again")
 
     def _records(self, batch: "pa.RecordBatch", rows: NDArray[np.int64], split: dict[str, str]) -> Iterator[Record]:
         columns = self._columns
@@ -223,7 +223,7 @@ class TableRecords:
             yield Record(own, data, label, dict(zip(columns.fields, values, strict=True)) | split)
 
     def _images(self, column: "pa.Array") -> Iterator[tuple[str | None, EntryData]]:
-        """Yield path and data of each image."""
+        """Yield the path and the data of each image."""
         kind = self._columns.kind
         for cell in column:
             if not cell.is_valid:
@@ -240,7 +240,7 @@ class TableRecords:
                     yield path, Unreadable("neither bytes nor a path") if path is None else self._follow(path)
 
     def _values(self, batch: "pa.RecordBatch", name: str | None) -> Sequence[Any]:
-        """A column's values; of classes their names, unless they are the labels."""
+        """Return the values of a column; class names for classes that are not the labels."""
         if name is None:
             return [None] * len(batch)
         values = scalars_of(batch.column(name))
@@ -250,7 +250,7 @@ class TableRecords:
         return [classes[value] if isinstance(value, int) and 0 <= value < len(classes) else None for value in values]
 
     def _labels(self, batch: "pa.RecordBatch") -> Sequence[Any]:
-        """Labels as they are, or their texts; Arrow's error for integers beyond int64."""
+        """Return labels as stored, integers or texts; Arrow's error for integers beyond int64."""
         pyarrow = pyarrow_for("a table")
         label = self._columns.label
         if label is None or not pyarrow.types.is_uint64(batch.column(label).type):
@@ -259,22 +259,22 @@ class TableRecords:
         return values
 
     def _label_texts(self, label: str) -> tuple[str, ...] | None:
-        """The different texts of the column of labels, sorted."""
+        """Return the different texts of the column of labels, sorted; None if there are none."""
         found: set[str] = set()
         for part in self._parts:
-            with reading_table(part.shown):
+            with reading_table(part.description):
                 for _, batch in part.batches([label], np.arange(part.rows)):
                     found.update(text for text in scalars_of(batch.column(label)) if isinstance(text, str))
-            if len(found) > _CLASSES_MAX:
+            if len(found) > _MAX_CLASSES:
                 raise SourceError(
-                    f"{self.description}: column {label} holds more than {_CLASSES_MAX:,} different texts, which are "
+                    f"{self.description}: column {label} holds more than {_MAX_CLASSES:,} different texts, which are "
                     "no classes; give it another name"
                 )
         return tuple(sorted(found)) or None
 
 
 def file_below(root: Location) -> Follow:
-    """Follow paths to files in a folder or below it; others, and URLs, are passed over: a table may be anybody's."""
+    """Follow paths to files in a folder or below it. Others and URLs are unreadable: a table may come from anybody."""
 
     def follow(path: str) -> EntryData:
         if is_url(path) or is_url(root):
@@ -292,9 +292,9 @@ def file_below(root: Location) -> Follow:
 
 
 def _has_paths(part: TablePart, image: str) -> bool:
-    """Whether any image of a column of structs has a path."""
+    """Whether any image in a column of structs has a path."""
     columns = [f"{image}.path"] if part.reads_nested else [image]
-    with reading_table(part.shown):
+    with reading_table(part.description):
         for _, batch in part.batches(columns, np.arange(part.rows)):
             paths = plain_batch(batch).column(0).field("path")
             if paths.null_count < len(paths) and any(paths.to_pylist()):
@@ -303,16 +303,14 @@ def _has_paths(part: TablePart, image: str) -> bool:
 
 
 def _check_like(part: TablePart, first: TablePart, columns: Sequence[str]) -> None:
-    if classes_in(part.schema, part.shown) != classes_in(first.schema, first.shown):
-        raise SourceError(f"{part.shown}: its classes are not those of {first.shown}; give files of one table")
+    if classes_in(part.schema, part.description) != classes_in(first.schema, first.description):
+        raise SourceError(
+            f"{part.description}: its classes are not those of {first.description}; give files of one table"
+        )
     for name in columns:
         if name not in part.schema.names or not _same(part.schema.field(name), first.schema.field(name)):
-            line = f"{part.shown}: its column {name} is not that of {first.shown}; give files of one table"
+            line = f"{part.description}: its column {name} is not that of {first.description}; give files of one table"
             raise SourceError(line)
-
-
-def _bounds(numbers: range) -> tuple[int, int, int]:
-    return numbers.start, numbers.stop, numbers.step
 
 
 def _same(first: "pa.Field", second: "pa.Field") -> bool:

@@ -1,8 +1,8 @@
-"""The members of a TAR file one after the other, as data alone: nothing is ever written to disk.
+"""The members of a TAR file, read in order as data; nothing is ever written to disk.
 
-TAR files come from anybody. A member whose name leads out of a folder, a link or a device is told and passed over; a
-damaged header, a size that is none and an end that is cut off are errors. Read by the standard library's `TarInfo`
-(ustar, pax and GNU headers), which is given no more than 1 MiB for the header of a member.
+TAR files may come from anybody. Members that are links or devices, or whose names lead out of a folder, are skipped
+and listed. A damaged header, an impossible size and a missing end are errors. Headers (ustar, pax and GNU) are parsed
+by the standard library's `TarInfo`, which gets at most 1 MiB for the header of a member.
 """
 
 import gzip
@@ -40,11 +40,11 @@ class TarMember:
 
 
 class TarMembers:
-    """Reads members in order, from any place on forwards. Opened by `open_tar`.
+    """Reads members in order, and can seek forwards to any of them. Opened by `open_tar`.
 
-    file : the unpacked TAR file, in which one may seek forwards
+    file : the unpacked TAR file, which can seek forwards
     where : what messages call it
-    skipped : takes what is passed over; None if it was told before
+    skipped : receives the skipped members; None in later passes
     """
 
     def __init__(self, file: BinaryIO, where: str, skipped: list[SkippedFile] | None = None) -> None:
@@ -56,26 +56,26 @@ class TarMembers:
         self._ended = False
 
     def peek(self) -> TarMember | None:
-        """The next member that is a file, without going past it; None at the end."""
+        """Return the next member that is a file, and stay before it; None at the end."""
         if self._peeked is None and not self._ended:
             self._peeked = self._next()
             self._ended = self._peeked is None
         return self._peeked
 
     def take(self) -> TarMember | None:
-        """The next member that is a file, and go past it; None at the end."""
+        """Return the next member that is a file, and go past it; None at the end."""
         member = self.peek()
         self._peeked = None
         return member
 
     def go_to(self, offset: int) -> None:
-        """Go on with the member whose header begins there, which is no earlier than the one that `peek` gives."""
+        """Continue with the member whose header begins at `offset`, no earlier than the one that `peek` returns."""
         if self._peeked is None or self._peeked.offset != offset:
             self._peeked, self._ended = None, False
             self._heads.offset = offset
 
     def read(self, member: TarMember) -> bytes:
-        """The bytes of a member; SourceError if they are not all there."""
+        """Return the bytes of a member; SourceError if some are missing."""
         self._seek(member.data_offset)
         data = self._file.read(member.size_bytes)
         if len(data) < member.size_bytes:
@@ -95,7 +95,7 @@ class TarMembers:
         return None
 
     def _next_info(self) -> tarfile.TarInfo | None:
-        """The next header; None at the mark that ends the file. SourceError if there is neither."""
+        """Return the next header; None at the mark that ends the file. SourceError if there is neither."""
         at = self._heads.offset
         self._seek(at)
         try:
@@ -111,7 +111,7 @@ class TarMembers:
             raise SourceError(f"{self._where}: damaged at byte {at:,} ({error}); copy or write it again") from error
 
     def _check_end(self, at: int) -> None:
-        """Behind the mark are zeros alone, unless TAR files were strung together: then the rest would be lost."""
+        """Raise SourceError if anything but zeros follows the end mark: concatenated TAR files would lose the rest."""
         while rest := self._file.read(_SKIP_BYTES):
             if rest.strip(b"\0"):
                 words = f"another one follows behind its end at byte {at:,}"
@@ -123,7 +123,7 @@ class TarMembers:
         except (ValueError, OverflowError, OSError) as error:  # beyond what a file can be
             raise self._cut_off(offset) from error
         at = self._file.tell()
-        if at != offset:  # files that are unpacked as they are read stop at their end
+        if at != offset:  # compressed streams stop at their end
             raise self._cut_off(at)
 
     def _cut_off(self, at: int) -> SourceError:
@@ -135,15 +135,15 @@ class TarMembers:
 
 
 @contextmanager
-def open_tar(place: Location, skipped: list[SkippedFile] | None = None) -> Iterator[TarMembers]:
-    """Open a TAR file, plain or packed as its suffix says (`TAR_SUFFIXES`), at its beginning.
+def open_tar(location: Location, skipped: list[SkippedFile] | None = None) -> Iterator[TarMembers]:
+    """Open a TAR file, plain or compressed as its suffix says (`TAR_SUFFIXES`), at its beginning.
 
-    Raises SourceError, also inside the `with` block, if it cannot be read or unpacked; MissingDependencyError for
+    Raises SourceError, also inside the `with` block, if it cannot be read or decompressed; MissingDependencyError for
     .tar.zst and .tzst without zstandard.
     """
-    where, suffix = redacted(place), name_of(place).lower().rpartition(".")[2]
+    where, suffix = redacted(location), name_of(location).lower().rpartition(".")[2]
     unpacking_errors: tuple[type[Exception], ...] = (EOFError, zlib.error, OSError)
-    with open_binary(place) as packed:
+    with open_binary(location) as packed:
         file: BinaryIO = packed
         if suffix in ("gz", "tgz"):
             file = cast(BinaryIO, _Forwards(cast(BinaryIO, gzip.GzipFile(fileobj=packed, mode="rb"))))
@@ -163,7 +163,7 @@ def open_tar(place: Location, skipped: list[SkippedFile] | None = None) -> Itera
 
 
 def _objection(info: tarfile.TarInfo, name: str) -> str | None:
-    """Why a member is passed over and told; None for files that are taken, and for folders."""
+    """Return the reason to skip a member; None for regular files, and for folders."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -180,14 +180,14 @@ def _objection(info: tarfile.TarInfo, name: str) -> str | None:
 
 
 class _Heads(tarfile.TarFile):
-    """A TarFile for `TarInfo.fromtarfile` alone: it reads nothing on opening, and keeps no member."""
+    """A TarFile for `TarInfo.fromtarfile` alone: it reads nothing on opening, and stores no members."""
 
     def next(self) -> tarfile.TarInfo | None:
         return None
 
 
 class _HeadReader:
-    """What headers are read through: no more than a few blocks at a time, whatever sizes they state."""
+    """Limits a read of headers to a few blocks, whatever sizes they state."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -202,7 +202,7 @@ class _HeadReader:
 
 
 class _Forwards:
-    """A stream that is unpacked as it is read: the same for every packing, and seeking is reading on."""
+    """A stream that is decompressed as it is read: the same for every compression. It seeks forwards, by reading."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

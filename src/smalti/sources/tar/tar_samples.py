@@ -1,4 +1,4 @@
-"""The members of one sample of a TAR file: which are images, and what the others say of them."""
+"""One sample of a TAR file: which of its members are images, and which label, name and fields the others state."""
 
 import json
 import re
@@ -24,18 +24,18 @@ _MAX_CLASSES = 1 << 16
 
 
 def key_of(name: str) -> str:
-    """What the members of a sample share: all before the first dot of the last part."""
+    """Return the key that the members of a sample share: the path up to the first dot of its last part."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a member is passed over without a word: hidden, or WebDataset's own."""
+    """Whether a member is ignored, and not listed as skipped: hidden, or WebDataset's own."""
     return webdataset_ignores(name) or any(is_hidden(part) for part in name.split("/"))
 
 
 def image_data(member: TarMember, members: TarMembers) -> EntryData:
-    """The bytes of an image, or the array of a `.npy`, or why it is not read."""
+    """Return the bytes of an image file, the array of a `.npy`, or `Unreadable`."""
     if member.size_bytes > _MAX_IMAGE_BYTES:
         return Unreadable(f"{member.size_bytes:,} bytes, more than one image has")
     data = members.read(member)
@@ -48,14 +48,14 @@ def image_data(member: TarMember, members: TarMembers) -> EntryData:
 
 
 class TarSample:
-    """What was read of one sample so far.
+    """The members of one sample that were read so far.
 
-    images : its image files, and its `.npy` files if there are no others
-    described : whether it has anything but images
-    label, fields, true_name : what the others say
-    data : what images hold, by their place among the images, for those that were wanted
-    skipped : members that are neither
-    left_out : names in `.json` whose values are no scalars
+    images : its image files; its `.npy` files if it has no image files
+    described : whether a member states a label or fields
+    label, fields, true_name : as stated by such members
+    data : the data of the requested images, by their index in `images`
+    skipped : members that are neither images nor descriptions
+    skipped_fields : names in `.json` whose values are no scalars
     """
 
     def __init__(self, first: TarMember) -> None:
@@ -66,7 +66,7 @@ class TarSample:
         self.true_name: str | None = None
         self.data: dict[int, EntryData] = {}
         self.skipped: list[SkippedFile] = []
-        self.left_out: set[str] = set()
+        self.skipped_fields: set[str] = set()
         self._files: list[TarMember] = []
         self._arrays: list[TarMember] = []
         self._array_data: dict[int, EntryData] = {}
@@ -74,13 +74,13 @@ class TarSample:
 
     @property
     def images(self) -> list[TarMember]:
-        """The image files, or else the arrays."""
+        """The image files, else the arrays."""
         return self._files or self._arrays
 
-    def add(self, member: TarMember, members: TarMembers, wanted: Container[int] = ()) -> None:
-        """Take a member, which is the one that was read last.
+    def add(self, member: TarMember, members: TarMembers, requested: Container[int] = ()) -> None:
+        """Add a member, whose header was the last thing read from `members`.
 
-        wanted : the places of images whose data are to be read
+        requested : the indices, in `images`, of the images whose data are read
         """
         extension = member.name.rpartition("/")[2].partition(".")[2].lower()
         kind = extension.rpartition(".")[2]
@@ -89,7 +89,7 @@ class TarSample:
             self._skip(member, "the second member of this name in its sample")
         elif is_image or kind == "npy":
             into, data = (self._files, self.data) if is_image else (self._arrays, self._array_data)
-            if len(into) in wanted:
+            if len(into) in requested:
                 data[len(into)] = image_data(member, members)
             into.append(member)
         elif kind in ("json", "txt") or extension == "cls":
@@ -103,7 +103,7 @@ class TarSample:
         self._names.add(member.name)
 
     def finish(self) -> None:
-        """Settle what is an image, after the last member."""
+        """Decide, after the last member, which members are the images, and which field is the label."""
         if not self._files:
             self.data = self._array_data
         elif self._arrays:
@@ -139,20 +139,20 @@ class TarSample:
         values = json.loads(data)
         if not isinstance(values, dict):
             raise ValueError("no object")
-        kept = scalars_of(values, self.left_out)
-        true_name = kept.pop(TRUE_NAME, None)
+        fields = scalars_of(values, self.skipped_fields)
+        true_name = fields.pop(TRUE_NAME, None)
         if isinstance(true_name, str) and true_name:
             self.true_name = true_name
-        self.fields.update(kept)
+        self.fields.update(fields)
 
     def _skip(self, member: TarMember, reason: str) -> None:
         self.skipped.append(SkippedFile(member.name, reason))
 
 
 class Labels:
-    """The labels of all images: integers; or texts, if one of them is a text.
+    """The labels of all images: integers, or texts if any of them is a text.
 
-    More different texts than 65,536 are no classes: then they are a field.
+    More than 65,536 different texts are no classes, and become a field.
     """
 
     def __init__(self) -> None:
@@ -166,13 +166,13 @@ class Labels:
         return bool(self._different)
 
     @property
-    def tell_classes(self) -> bool:
-        """Whether labels, or the names of classes that a file states, say that folders are none."""
+    def state_classes(self) -> bool:
+        """Whether labels, or class names in a file, state the classes; then folders are no classes."""
         return self.has_any or self._names is not None
 
     @property
     def are_field(self) -> bool:
-        """Whether labels are no classes."""
+        """Whether labels are no classes, and become a field."""
         return self._has_text and len(self._different) > _MAX_CLASSES
 
     def see(self, label: int | str | None) -> None:
@@ -184,17 +184,17 @@ class Labels:
             self._different.add(label)
 
     def plain(self, label: int | str | None) -> int | str | None:
-        """The label of an image: a text, if those of others are."""
+        """Return the label of an image, as a text if any label is a text."""
         return str(label) if self._has_text and label is not None else label
 
     def name_them(self, names: tuple[str, ...], where: str) -> None:
-        """Note the names of classes that a file states; SourceError if another stated others."""
+        """Note the class names that a file states; SourceError if a file before stated others."""
         if self._names not in (None, names):
             raise SourceError(f"{where}: has other class names than the files before; give them one by one")
         self._names = names
 
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of classes: those that were stated, or the texts; None if labels are numbers without names."""
+        """Return the class names: the stated ones, or the texts; None if labels are numbers without names."""
         if self.are_field:
             return None
         return tuple(sorted(map(str, self._different))) if self._has_text else self._names

@@ -1,4 +1,4 @@
-"""smalti's own archives, and sources behind URLs."""
+"""Cases of smalti's own archives, and of sources behind URLs."""
 
 import gzip
 import io
@@ -85,7 +85,7 @@ def _cut_archive(root: Path) -> Made:
 
 
 class _NoRanges(RangeHandler):
-    """Says how long files are, as most servers do, and sends them whole."""
+    """Serves whole files with their lengths, and no ranges, as most servers do."""
 
     def send_head(self):  # type: ignore[no-untyped-def]
         del self.headers["Range"]
@@ -97,7 +97,7 @@ class _NoRanges(RangeHandler):
 
 
 class _Packing(_NoRanges):
-    """Sends the whole packed by gzip, to whom takes it so."""
+    """Serves whole files, compressed by gzip if the client accepts that."""
 
     def send_head(self):  # type: ignore[no-untyped-def]
         path = Path(self.translate_path(self.path))
@@ -141,12 +141,12 @@ def _whole(root: Path, images: int, handler: type[RangeHandler]) -> Iterator[Mad
 @contextmanager
 def _http_none(root: Path) -> Iterator[Made]:
     with served(root) as address:
-        yield Made(f"{address}none.npy", error="")
+        yield Made(f"{address}none.npy", error="no such file")
 
 
 @contextmanager
 def _bucket(root: Path, bucket: str) -> Iterator[str]:
-    """The files of `root` in a bucket of an S3 server; buckets live as long as the process."""
+    """Put the files of `root` into a bucket of an S3 server; buckets live as long as the process."""
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 (slow to import)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
