@@ -10,7 +10,8 @@ from helpers.tiny_fits import small_images
 
 PUBLIC = {
     "Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits", "__version__",
-    "append", "compress", "drop", "estimate", "extract", "fit", "merge", "open", "relabel", "repair", "test",
+    "append", "compress", "drop", "estimate", "extract", "fit", "merge", "open", "plan",
+    "relabel", "repair", "run_plan", "test",
     "SmaltiError", "UsageError", "ImageIndexError", "SourceError", "DownloadError", "ModelError",
     "MissingDependencyError", "NotAnArchiveError", "DamagedArchiveError", "UnsupportedArchiveError", "OutputError",
     "OutputExistsError", "LimitExceededError",

@@ -80,7 +80,7 @@ def test_a_full_disk_below_stdout_is_one_line(archive, arguments):
     done = smalti_in_shell([*arguments, archive], "> /dev/full")
     assert done.returncode == 1
     assert done.stderr.decode() == (
-        "smalti: standard output: cannot be written: No space left on device; choose another place for it\n"
+        "smalti: standard output: cannot be written: No space left on device; redirect it to another file\n"
     )
 
 

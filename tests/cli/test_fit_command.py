@@ -7,7 +7,7 @@ import pytest
 
 from helpers.command_line import names
 from helpers.tiny_fits import same_weights, small_images, without_seconds
-from smalti.cli.observer import CommandObserver
+from smalti.cli.command_observer import CommandObserver
 from smalti.training.paper.grid_model import Model
 
 QUICK = ("-k", 4, "--epochs", 4, "--threads", 1)
@@ -113,7 +113,9 @@ def test_a_checkpoint_that_is_not_resumed_is_replaced_with_a_warning(smalti, blo
         smalti("fit", blobs, "-o", out, *QUICK)
     ran = smalti("fit", blobs, "-o", out, *QUICK, "--seed", 9)
     assert (
-        ran.code == 0 and "--resume would go on from it" in ran.err and not (tmp_path / "out" / "m.checkpoint").exists()
+        ran.code == 0
+        and "--resume would continue from it" in ran.err
+        and not (tmp_path / "out" / "m.checkpoint").exists()
     )
     ran = smalti("fit", blobs, "-o", out, *QUICK, "-f", "--resume")
     assert ran.code == 0 and "no checkpoint" in ran.err

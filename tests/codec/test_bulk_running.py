@@ -167,7 +167,7 @@ def test_a_source_or_a_model_that_changed_is_refused(folder, model_path, tmp_pat
     some.write_bytes(some.read_bytes() + b"\0")
     assert all("other names or sizes" in failure.reason for failure in run_plan(plan, engine=make_here).failures)
     some.unlink()
-    assert "63 entries in place of 64" in run_plan(plan, engine=make_here).failures[0].reason
+    assert "63 entries, not 64" in run_plan(plan, engine=make_here).failures[0].reason
     shutil.copy(folder.path / folder.names[0], some)
     with (tmp_path / "model").open("ab") as file:
         file.write(b"\0")

@@ -123,7 +123,7 @@ def made(bits_per_image=80.0, **changes):
 )
 def test_the_verdict_is_by_the_best_codec(peer_bytes, verdict, words):
     compared = CodecComparison(made(), {"WebP": 2 * peer_bytes, "AVIF": peer_bytes})
-    assert compared.best_peer == "AVIF" and compared.verdict == verdict and compared.sentence() == words
+    assert compared.best_baseline == "AVIF" and compared.verdict == verdict and compared.sentence() == words
 
 
 def test_break_even_is_where_both_are_of_one_size():
@@ -133,7 +133,7 @@ def test_break_even_is_where_both_are_of_one_size():
 
 def test_without_codecs_there_is_no_verdict_but_against_raw_bytes():
     compared = CodecComparison(made(), {})
-    assert compared.verdict is None and compared.best_peer is None and compared.gain is None
+    assert compared.verdict is None and compared.best_baseline is None and compared.gain is None
     assert compared.sentence() == "smalti would be about 50 times smaller than the raw images"
     larger = CodecComparison(made(raw_bytes=20_000), {})
     assert larger.verdict == "peer" and "larger than the raw images" in larger.sentence()

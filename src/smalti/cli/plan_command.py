@@ -1,23 +1,19 @@
-"""`smalti plan`: the borders of shards, for work in bulk.
-
-`smalti compress --plan`: the shards of a plan.
-"""
+"""`smalti plan`, which cuts a source into shards, and `smalti compress --plan`, which makes them."""
 
 from dataclasses import asdict
-from enum import StrEnum
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from smalti.archive.recovery.parity import RecoverySpec
+from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
 from smalti.cli.interruption import WorkInterruptedError, command_line, needing
 from smalti.cli.options import (
-    SHOWN,
     SKIPPED,
     Debug,
+    Effort,
     Force,
     Json,
     MaxMse,
@@ -26,15 +22,25 @@ from smalti.cli.options import (
     Quiet,
     Recovery,
     Source,
-    default_threads,
+    model_option,
+    warn_of_each,
 )
 from smalti.errors import UsageError
-from smalti.storage.atomic import check_output, refuse_input
 
 if TYPE_CHECKING:
     from smalti.codec.bulk.running import BulkReport
 
-__all__ = ["Engine", "EngineOption", "PlanOption", "TaskOption", "WorkersOption", "compress_plan", "plan_command"]
+__all__ = [
+    "Engine",
+    "EngineOption",
+    "PlanOption",
+    "TaskOption",
+    "WorkersOption",
+    "compress_plan_command",
+    "plan_command",
+]
+
+Engine = Literal["local", "ray"]
 
 
 def plan_command(
@@ -43,10 +49,7 @@ def plan_command(
     shard_images: Annotated[
         int, typer.Option("--shard-images", min=1, metavar="N", help="Images of a shard.", show_default=False)
     ],
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", metavar="MODEL", help="A file from smalti fit, for all shards.", show_default=False),
-    ] = None,
+    model: Annotated[Path | None, model_option(", for all shards")] = None,
     out_folder: Annotated[
         Path | None,
         typer.Option(
@@ -55,22 +58,14 @@ def plan_command(
     ] = None,
     by_file: Annotated[
         bool,
-        typer.Option("--by-file", help="Of many TAR or Parquet files: shards end where files end, as far as N allows."),
+        typer.Option(
+            "--by-file", help="For many TAR or Parquet files: shards end where files end, as far as N allows."
+        ),
     ] = False,
     no_labels: NoLabels = False,
     max_mse: MaxMse = None,
     recovery: Recovery = None,
-    effort: Annotated[
-        int | None,
-        typer.Option(
-            "--effort",
-            min=0,
-            max=9,
-            metavar="0..9",
-            help="Search for tokens, for models of compact and fine [default: that of the fit].",
-            show_default=False,
-        ),
-    ] = None,
+    effort: Effort = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -78,41 +73,29 @@ def plan_command(
 ) -> None:
     """Fix how SOURCE is cut into shards, which smalti compress --plan then makes, on any number of machines.
 
-    The plan is a small file with all that shapes the bytes of the shards; no image is decoded for it. All shards are
-    packed with one model: fit it on a sample first (smalti fit). Images of another shape than the model's are passed
-    over when the shards are made.
+    The plan is a small file with every setting that shapes the bytes of the shards; no image is decoded for it. All
+    shards use one model: fit it on a sample first (smalti fit). Images whose shape the model does not take are skipped
+    when the shards are made.
     """
     console = Console(json=json, quiet=quiet)
-    check_output(output, force)
-    if model is None:
-        raise UsageError(
-            "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), give --model MODEL"
-        )
     with needing("planning", "train"):
-        from smalti.codec.bulk.plan import make_plan, write_plan  # noqa: PLC0415
-        from smalti.codec.request import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
-        from smalti.sources.entry_range import member_files  # noqa: PLC0415
-        from smalti.sources.open import local_files  # noqa: PLC0415
-        from smalti.storage.location import redacted  # noqa: PLC0415
-    refuse_input(output, chain([model], local_files(source)))
-    with console.progress("count") as progress:
-        plan = make_plan(
+        from smalti.codec import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec.bulk.plan import plan_file  # noqa: PLC0415
+    request = FitRequest(effort=effort)
+    options = PackOptions(not no_labels, max_mse, None if recovery is None else RecoverySpec.parse(recovery))
+    with CommandObserver(console) as observer:
+        plan = plan_file(
             source,
+            output,
             model,
-            out_folder or output.with_name(f"{output.name}.shards"),
             shard_images,
-            FitRequest(effort=effort),
-            PackOptions(not no_labels, max_mse, None if recovery is None else RecoverySpec.parse(recovery)),
+            out_folder,
+            request,
+            options,
+            observer,
             by_file=by_file,
-            report=console.say,
-            progress=progress,
+            overwrite=force,
         )
-    write_plan(plan, output, overwrite=force)
-    if redacted(plan.source) != plan.source:
-        console.warn(f"{output}: holds the address of the images as you gave it, with what may be secret in it")
-    files = 0 if by_file else len(member_files(plan.source))
-    if files > 1:
-        console.say(f"every worker will open all {files:,} files; with --by-file, those of its shards alone")
     plain: dict[str, Any] = {
         "plan": str(output),
         "plan_bytes": output.stat().st_size,
@@ -128,17 +111,10 @@ def plan_command(
     console.result(plain, f"{output}: {cut}; make them with: smalti compress --plan {output}")
 
 
-class Engine(StrEnum):
-    """What runs the workers."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
 PlanOption = Annotated[
     Path | None,
     typer.Option(
-        "--plan", metavar="PLAN", help="In place of SOURCE and OUT: make the shards of a plan.", show_default=False
+        "--plan", metavar="PLAN", help="Make the shards of a plan, without SOURCE and OUT.", show_default=False
     ),
 ]
 TaskOption = Annotated[
@@ -146,7 +122,7 @@ TaskOption = Annotated[
     typer.Option(
         "--task",
         metavar="I/N",
-        help="With --plan: part I, from 0, of N parts of the shards, in this process.",
+        help="With --plan: make part I, from 0, of N parts of the shards, in this process.",
         show_default=False,
     ),
 ]
@@ -166,56 +142,50 @@ WorkersOption = Annotated[
 ]
 
 
-def compress_plan(
+def compress_plan_command(
     plan: Path,
     task: str | None,
     engine: Engine | None,
     workers: int | None,
     console: Console,
     *,
-    given: dict[str, object],
+    fixed: dict[str, object],
     strict: bool,
     force: bool,
 ) -> None:
-    """Make the shards of a plan that are missing, tell what there is, and end with exit code 1 or 3 if need be.
+    """Make the missing shards of a plan, print the state of all, and end with exit code 1 or 3 if there were problems.
 
-    given : the other options of the command, of which the plan admits none
+    fixed : the values of options that the plan fixes; UsageError if one is given
     """
-    foreign = [name for name, value in given.items() if value not in (None, False, "cpu")]
-    if foreign:
-        raise UsageError(f"a plan fixes all that shapes its shards: leave {', '.join(foreign)} out, or plan anew")
-    if task is not None and (engine is not None or workers is not None):
-        raise UsageError("--task runs in this process alone: leave --engine and --workers out")
+    given = [name for name, value in fixed.items() if value not in (None, False, "cpu")]
+    if given:
+        raise UsageError(f"a plan fixes all that shapes its shards: leave {', '.join(given)} out, or plan anew")
     with needing("compressing", "train"):
-        from smalti.codec.bulk.engines import (  # noqa: PLC0415
-            make_here,
-            make_in_pool,
-            make_on_ray,
-        )
-        from smalti.codec.bulk.running import Task, run_plan  # noqa: PLC0415 (torch is slow to import)
-    maker = make_here if task is not None else make_on_ray if engine is Engine.RAY else make_in_pool
+        from smalti.codec.bulk.running import compress_plan  # noqa: PLC0415 (torch is slow to import)
     try:
-        with console.progress("shards") as progress:
-            report = run_plan(
+        with CommandObserver(console) as observer:
+            report = compress_plan(
                 plan,
-                engine=maker,
-                workers=default_threads(workers),
-                task=None if task is None else Task.parse(task),
+                observer,
+                task=task,
+                engine=engine,
+                workers=workers,
                 strict=strict,
                 overwrite=force,
-                progress=progress,
             )
     except KeyboardInterrupt:
-        raise WorkInterruptedError.going_on_with(command_line()) from None
+        raise WorkInterruptedError.resuming_with(command_line()) from None
     console.result(_plain(plan, report), _text(plan, report))
-    _show_problems(report, console)
+    warn_of_each([f"skipped {file.name} (shard {shard}): {file.reason}" for shard, file in report.skipped], console)
+    warn_of_each([f"shard {failure.shard} failed: {failure.reason}" for failure in report.failures], console)
+    if report.failures or report.skipped:
+        raise typer.Exit(1 if report.failures else SKIPPED)
 
 
 def _plain(plan: Path, report: "BulkReport") -> dict[str, Any]:
-    plain = asdict(report)
     return {
         "plan": str(plan),
-        **plain,
+        **asdict(report),
         "manifest": None if report.manifest is None else str(report.manifest),
         "skipped": [{"shard": shard, "name": file.name, "reason": file.reason} for shard, file in report.skipped],
         "seconds": round(report.seconds, 3),
@@ -228,16 +198,3 @@ def _text(plan: Path, report: "BulkReport") -> str:
         f"{report.images:,} images in {report.archive_bytes:,} bytes"
     )
     return line if report.manifest is None else f"{line}\n{report.manifest}: all shards as one; smalti info, get, ..."
-
-
-def _show_problems(report: "BulkReport", console: Console) -> None:
-    lines = [f"skipped {file.name} (shard {shard}): {file.reason}" for shard, file in report.skipped]
-    lines = lines[:SHOWN] + [f"... and {len(lines) - SHOWN:,} more (all of them in --json)"] * (len(lines) > SHOWN)
-    failed = [f"shard {failure.shard} failed: {failure.reason}" for failure in report.failures]
-    failed = failed[:SHOWN] + [f"... and {len(failed) - SHOWN:,} more (all of them in --json)"] * (len(failed) > SHOWN)
-    for line in [*lines, *failed]:
-        console.warn(line)
-    if report.failures:
-        raise typer.Exit(1)
-    if report.skipped:
-        raise typer.Exit(SKIPPED)
