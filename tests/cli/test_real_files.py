@@ -234,7 +234,7 @@ def test_images_of_two_sizes_and_a_damaged_one(
     assert tested.json["mse_max"] == pytest.approx(max(squares), rel=1e-9)
 
 
-def test_sixteen_bits_are_compressed_under_a_promise(
+def test_sixteen_bits_are_compressed_within_an_error_bound(
     smalti: Smalti,
     digits: Any,
     tmp_path: Path,

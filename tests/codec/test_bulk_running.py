@@ -108,7 +108,7 @@ def broken_copy(folder, where):
     return where, cut
 
 
-def test_what_is_passed_over_is_told_each_time(folder, model_path, tmp_path):
+def test_skipped_entries_are_reported_each_time(folder, model_path, tmp_path):
     source, cut = broken_copy(folder, tmp_path / "photos")
     plan = planned(source, model_path, tmp_path, 9)
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_what_is_passed_over_is_told_each_time(folder, model_path, tmp_path):
     assert not (tmp_path / "shards" / "shard-00000.smalti").exists()
 
 
-def test_a_shard_without_any_image_is_done_and_left_out(digits, model_path, tmp_path):
+def test_a_shard_without_any_image_is_done_and_not_listed(digits, model_path, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(6):

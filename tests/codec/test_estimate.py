@@ -68,7 +68,7 @@ def test_the_linear_rate_is_that_of_a_gaussian_source():
     assert abs(bound.closeness) < 0.05
 
 
-def test_closeness_tells_digits_from_noise(slice_of_mnist):
+def test_closeness_distinguishes_digits_from_noise(slice_of_mnist):
     assert abs(rate_bound(noise(500, 12, 12, 1), 0.01).closeness) < 0.05
     assert rate_bound(slice_of_mnist, 0.0094).closeness > 0.2
 
@@ -109,7 +109,7 @@ def made(bits_per_image=80.0, **changes):
 
 
 @pytest.mark.parametrize(
-    ("peer_bytes", "verdict", "words"),
+    ("baseline_bytes", "verdict", "words"),
     [
         (60_000, "smalti", "smalti would be about 3.0 times smaller than AVIF"),
         (21_000, "equal", "about equal: smalti would be 1.05 times smaller than AVIF"),
@@ -121,8 +121,8 @@ def made(bits_per_image=80.0, **changes):
         (5_000, "peer", "AVIF would serve better: smalti would be about 4.0 times larger"),
     ],
 )
-def test_the_verdict_is_by_the_best_codec(peer_bytes, verdict, words):
-    compared = CodecComparison(made(), {"WebP": 2 * peer_bytes, "AVIF": peer_bytes})
+def test_the_verdict_is_by_the_best_codec(baseline_bytes, verdict, words):
+    compared = CodecComparison(made(), {"WebP": 2 * baseline_bytes, "AVIF": baseline_bytes})
     assert compared.best_baseline == "AVIF" and compared.verdict == verdict and compared.sentence() == words
 
 

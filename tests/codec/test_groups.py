@@ -59,7 +59,7 @@ def test_a_model_that_does_not_take_all_shapes_is_refused(mixed, model_path, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
 
 
-def test_what_is_passed_over_is_told_once_or_refused(mixed, model_path, tmp_path):
+def test_skipped_files_are_reported_once_or_refused(mixed, model_path, tmp_path):
     for path in list(mixed.rglob("*.png")):
         if path.stat().st_size and Image.open(path).mode != "L":
             path.unlink()
