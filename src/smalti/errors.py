@@ -1,21 +1,21 @@
-"""The errors that smalti raises, in one tree, each with its exit code on the command line.
+"""The errors smalti raises, in one tree, each with the exit code the command line gives it.
 
-Every message is one line that says what went wrong, where, and what to do. Imports nothing of smalti. Layer: the
-lowest.
+This is the lowest layer: it imports nothing of smalti. Every message is one line that says what went wrong,
+where, and what to do.
 
     SmaltiError(ValueError)            1
-    ├── UsageError                     2   impossible or contradictory arguments
+    ├── UsageError                     2   arguments that cannot be meant
     │   └── ImageIndexError            2   an index beyond the images of an archive (also an IndexError)
-    ├── SourceError                    1   images that cannot be read, or do not suit the operation
+    ├── SourceError                    1   images that cannot be read, or are not what the operation needs
     │   └── DownloadError              1   no mirror of a named set answered
     ├── ModelError                     1   a model file that cannot be read, or does not fit the images
     ├── MissingDependencyError         1   an optional part of smalti is not installed
     ├── NotAnArchiveError              1   a file that is no smalti archive
-    ├── DamagedArchiveError            4   an archive whose bytes have changed since it was written
-    ├── UnsupportedArchiveError        5   a version or a required feature that is newer than this release
+    ├── DamagedArchiveError            4   an archive whose bytes are not those that were written
+    ├── UnsupportedArchiveError        5   a version or a required feature this release does not know
     ├── OutputError                    1   an output that cannot be written
     │   └── OutputExistsError          6   an output that would be overwritten
-    └── LimitExceededError             7   a file that needs more than the caller allows
+    └── LimitExceededError             7   a file that asks for more than the caller allows
 """
 
 __all__ = [
@@ -36,23 +36,23 @@ __all__ = [
 
 
 class SmaltiError(ValueError):
-    """Root of every error that smalti raises on purpose."""
+    """Root of every error smalti raises on purpose."""
 
     exit_code = 1
 
 
 class UsageError(SmaltiError):
-    """Impossible or contradictory arguments: a value out of range, options that exclude each other."""
+    """Arguments that cannot be meant: a bad range, options that exclude each other."""
 
     exit_code = 2
 
 
 class ImageIndexError(UsageError, IndexError):
-    """An index beyond the images of an archive; also an IndexError, which ends plain iteration."""
+    """An index beyond the images of an archive; also an IndexError, so that plain iteration ends as it should."""
 
 
 class SourceError(SmaltiError):
-    """Images that cannot be read, or whose shape or dtype does not suit the operation."""
+    """Images that cannot be read, or whose shape or dtype is not what the operation needs."""
 
 
 class DownloadError(SourceError):
@@ -67,9 +67,9 @@ class MissingDependencyError(SmaltiError):
     """An optional part of smalti is not installed; the message names the install command."""
 
     @classmethod
-    def of(cls, work: str, module: str | None, extra: str) -> "MissingDependencyError":
-        """Return the error for `work` that needs `module`, which the extra `extra` installs."""
-        return cls(f'{work} needs {module}, which is not installed; pip install "smalti[{extra}]"')
+    def of(cls, what: str, module: str | None, extra: str) -> "MissingDependencyError":
+        """Return the error for `what` needing `module`, which the extra `extra` brings."""
+        return cls(f'{what} needs {module}, which is not installed; pip install "smalti[{extra}]"')
 
 
 class NotAnArchiveError(SmaltiError):
@@ -77,13 +77,13 @@ class NotAnArchiveError(SmaltiError):
 
 
 class DamagedArchiveError(SmaltiError):
-    """An archive whose bytes have changed since it was written."""
+    """An archive whose bytes are not those that were written."""
 
     exit_code = 4
 
 
 class UnsupportedArchiveError(SmaltiError):
-    """An archive with a format version or a required feature that this release does not know."""
+    """An archive of a format version, or with a required feature, that this release does not know."""
 
     exit_code = 5
 
@@ -99,6 +99,6 @@ class OutputExistsError(OutputError):
 
 
 class LimitExceededError(SmaltiError):
-    """A file that needs more memory than the caller allows."""
+    """A file that asks for more memory than the caller allows."""
 
     exit_code = 7

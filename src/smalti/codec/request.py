@@ -133,7 +133,7 @@ class PackOptions:
 
     def __post_init__(self) -> None:
         if self.max_mse is not None and not (math.isfinite(self.max_mse) and self.max_mse >= 0):
-            raise UsageError(f"a mean squared error of {self.max_mse} cannot be a bound")
+            raise UsageError(f"a mean squared error of {self.max_mse} cannot be an error bound")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads: give at least 1")
 
