@@ -1,4 +1,4 @@
-"""The reader without a framework: what it imports, and that it works in an environment that holds nothing else."""
+"""The reader without a framework: its imports, and its work in an environment without other packages."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def archive(tmp_path_factory):
 
 
 def modules_after(code, *arguments):
-    """The first parts of the names of all modules that a fresh process has imported."""
+    """Return the top-level names of all modules that a fresh process imports."""
     code = f"import json, sys\n{code}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))

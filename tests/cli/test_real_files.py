@@ -1,4 +1,4 @@
-"""Files of other programs through the command line: compressed, tested against themselves, passed over with code 3."""
+"""Files of other programs through the command line: compressed, tested against themselves, skipped with code 3."""
 
 import subprocess
 from collections.abc import Callable, Iterator

@@ -57,7 +57,7 @@ def test_listings_differ_with_names_and_sizes(folder, model_path, tmp_path):
 
 
 def write_tars(folder, counts, images):
-    """TAR files of so many images each."""
+    """Write TAR files. counts : the images of each"""
     folder.mkdir()
     at = 0
     for number, count in enumerate(counts):

@@ -23,7 +23,7 @@ def _model_path(model, tmp_path_factory):
 
 @pytest.fixture(name="mixed")
 def _mixed(digits, tmp_path):
-    """Digits whole and cut, grey and in colour, in two class folders, with a file that is no image."""
+    """Digits, whole and cropped, grey and in colour, in two class folders, and a file that is no image."""
     root = tmp_path / "mixed"
     for number, digit in enumerate(digits.images[:24]):
         pixels = digit if number % 3 else digit[2:26, 4:24]

@@ -103,7 +103,7 @@ def test_unreadable_files_are_skipped_and_reported(tmp_path, digits, model):
 
 
 class AllUnreadable:
-    """A source whose every entry turns out unreadable during the pass."""
+    """A source without any readable entry, which only a pass finds out."""
 
     description, image_shape, dtype, class_names = "photos", (28, 28, 1), np.dtype(np.uint8), None
     skipped = (SkippedFile("a.png", "cut short"),)

@@ -22,7 +22,7 @@ PLAIN = FitRequest(effort=0)
 
 @pytest.fixture(scope="module")
 def photos(digits, tmp_path_factory):
-    """The first digits, cut to 16 x 16 pixels, as PNG files in class folders."""
+    """The first digits, cropped to 16 x 16 pixels, as PNG files in class folders."""
     from PIL import Image  # noqa: PLC0415
 
     root = tmp_path_factory.mktemp("photos")

@@ -54,7 +54,7 @@ def pack(model, path, pixels=None, **options):
 
 
 def by_torch(archive):
-    """What the decoders in PyTorch make of an archive's tokens."""
+    """Decode the tokens of an archive with the decoders in PyTorch."""
     tokens = archive.tokens().astype(np.int64)
     ranks = np.zeros(1 << 16, np.int64)
     ranks[archive.model.code_ids] = np.arange(len(archive.model.code_ids))

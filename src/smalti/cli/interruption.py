@@ -89,7 +89,7 @@ def _caught(*signals: signal.Signals) -> Iterator[threading.Event]:
 
 
 @contextmanager
-def needing(what: str, extra: str) -> Iterator[None]:
+def needing(work: str, extra: str) -> Iterator[None]:
     """Do as `smalti.extras.needing`, and delay Ctrl-C to the end of the block."""
-    with needing_packages(what, extra), hold_interrupts():
+    with needing_packages(work, extra), hold_interrupts():
         yield

@@ -95,12 +95,12 @@ def _ratio(ratio: float) -> str:
 
 def _error_bound(info: ArchiveInfo) -> str:
     """Return the error bound of every image, in words."""
-    promise = info.promise
-    if promise is None:
+    bound = info.promise
+    if bound is None:
         return "none"
     return (
-        f"no image above an MSE of {promise.max_mse:g}; {promise.corrected:,} images corrected, "
-        f"{promise.stored:,} stored without the decoder"
+        f"no image above an MSE of {bound.max_mse:g}; {bound.corrected:,} images corrected, "
+        f"{bound.stored:,} stored without the decoder"
     )
 
 
@@ -213,10 +213,10 @@ def warn_of_damage(archive: Archive | Collection, console: Console) -> None:
 
 def damage_line(archive: Path | str, report: VerifyReport, repairable: bool) -> str:
     """Return one line on what `smalti test` found; `repairable` if there are recovery sections."""
-    shown = [*report.damaged_sections, *map(_block_words, report.damaged_blocks)]
+    damaged = [*report.damaged_sections, *map(_block_words, report.damaged_blocks)]
     lost = f"{report.damaged_images:,} images cannot be read" if report.damaged_images else "no image is lost"
     advice = "smalti repair may mend it" if repairable else "get the file again from where it came"
-    return f"{archive}: damaged: {_some(shown)}; {lost}; {advice}"
+    return f"{archive}: damaged: {_some(damaged)}; {lost}; {advice}"
 
 
 def missing_json(result: Extracted) -> dict[str, Any]:
@@ -253,6 +253,7 @@ def _block_words(block: DamagedBlock) -> str:
     return f"block {block.block} ({images}{named})"
 
 
-def _some(shown: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return "; ".join(shown[:_SHOWN]) + more
+def _some(parts: list[str] | tuple[str, ...]) -> str:
+    """Join the first parts, and count the others."""
+    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return "; ".join(parts[:_SHOWN]) + more

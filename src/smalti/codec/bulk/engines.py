@@ -199,8 +199,8 @@ def _running(cpus: int) -> Iterator[None]:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **ours)
     except (OSError, RuntimeError, ValueError) as error:  # also if nobody answers at the address
-        what = f"Ray at {address} cannot be reached" if address else "Ray cannot be started"
-        raise SmaltiError(f"{what}: {_line(error)}; use --engine local, or start Ray") from error
+        fault = f"Ray at {address} cannot be reached" if address else "Ray cannot be started"
+        raise SmaltiError(f"{fault}: {_line(error)}; use --engine local, or start Ray") from error
     try:
         yield
     finally:
