@@ -220,8 +220,9 @@ def test_images_and_classes_are_named_in_python_as_on_the_command_line(folder, m
     assert smalti.drop(path, [names[0], 2, "-1"]) == len(names) - 3
     with smalti.open(path) as opened:
         assert opened.names == (names[1], *names[3:-1])
+    assert smalti.drop(path, names[1]) == len(names) - 4
     with pytest.raises(smalti.UsageError, match="no image called 'nowhere'"):
-        smalti.drop(path, ["nowhere"])
+        smalti.drop(path, "nowhere")
     with pytest.raises(smalti.UsageError, match="either"):
         smalti.relabel(path, labels=words, changes={0: 1})
     with pytest.raises(smalti.SourceError, match="cannot be read as labels"):

@@ -137,7 +137,7 @@ def repair(archive: PathText, out: PathText, *, partial: bool = False, overwrite
 
 def drop(
     path: PathText,
-    selection: Selection | Sequence[int | str],
+    selection: Selection | str | Sequence[int | str],
     out: PathText | None = None,
     *,
     overwrite: bool = False,
@@ -146,13 +146,15 @@ def drop(
 ) -> int:
     """Write an archive or a collection without some images, and return the number of images left.
 
-    selection : numbers, a slice, a mask, or a list that may hold names of images too
+    selection : a number, numbers, a slice, a mask, the name of an image, or a list of numbers and names
     out : where to write; None replaces `path`
     threads : how many to use; None for all cores
 
     Raises ImageIndexError, UsageError for an unknown name or if no image would be left, DamagedArchiveError,
     OutputExistsError, OutputError (also if another process is changing the file that is to be replaced).
     """
+    if isinstance(selection, str):
+        selection = [selection]
     with locked(out or path):
         if isinstance(selection, Sequence) and any(isinstance(image, str) for image in selection):
             with open_images(path, limits) as opened:
