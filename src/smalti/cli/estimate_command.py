@@ -1,10 +1,12 @@
 """`smalti estimate`: print the estimated size of an archive, and that of classical codecs."""
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
+from smalti.cli.interruption import needing
 from smalti.cli.options import Debug, Json, Profile, Quiet, Source, TargetMse, Threads, report_skipped
 from smalti.front.from_images import estimate
 
@@ -29,6 +31,8 @@ def estimate_command(
     AVIF and WebP encode the sample at the same mean squared error.
     """
     console, started = Console(json=json, quiet=quiet), time.monotonic()
+    with needing("estimating", "train"):
+        import_module("smalti.codec.estimate")  # torch is slow to import: Ctrl-C waits for its end
     with CommandObserver(console) as observer:
         report = estimate(
             source,
