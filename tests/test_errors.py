@@ -39,7 +39,7 @@ def test_an_absent_part_names_its_install_command():
 
 
 def test_interrupted_work_has_the_code_of_an_interrupt():
-    error = WorkInterruptedError.going_on_with("smalti fit x -o y --resume")
+    error = WorkInterruptedError.resuming_with("smalti fit x -o y --resume")
     assert error.exit_code == 130 and str(error) == "interrupted; go on with: smalti fit x -o y --resume"
 
 

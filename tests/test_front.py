@@ -46,7 +46,7 @@ def test_compressing_takes_all_cores_as_the_command_does(three_cores, monkeypatc
     assert (tmp_path / "a.smalti").read_bytes() == (tmp_path / "b.smalti").read_bytes()
 
 
-def test_progress_is_told_and_what_it_raises_ends_the_work(tmp_path):
+def test_progress_is_reported_and_its_errors_end_the_work(tmp_path):
     heard = []
     smalti.compress(small_images(20), tmp_path / "a.smalti", **QUICK, progress=lambda *step: heard.append(step))
     assert [step for step in heard if step[0] == "fit"] == [("fit", 1, 2), ("fit", 2, 2)]
@@ -62,21 +62,21 @@ def test_progress_is_told_and_what_it_raises_ends_the_work(tmp_path):
 
 def test_interrupted_packing_is_resumed(tmp_path, monkeypatch):
     quick_fits(monkeypatch, steps=12)
-    wanted = {"profile": "compact", "effort": 2, "threads": 1}
-    smalti.compress(blobs(), tmp_path / "whole.smalti", **wanted)
+    request = {"profile": "compact", "effort": 2, "threads": 1}
+    smalti.compress(blobs(), tmp_path / "whole.smalti", **request)
 
     def interrupt(stage, done, total):
         if stage == "write":
             raise KeyboardInterrupt
 
     with pytest.raises(FitInterruptedError) as caught:
-        smalti.compress(blobs(), tmp_path / "a.smalti", **wanted, progress=interrupt)
+        smalti.compress(blobs(), tmp_path / "a.smalti", **request, progress=interrupt)
     assert caught.value.checkpoint == tmp_path / "a.smalti.checkpoint"
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ["a.smalti.checkpoint", "a.smalti.packing", "whole.smalti"]
-    heard = []
-    smalti.compress(blobs(), tmp_path / "a.smalti", **wanted, resume=True, progress=lambda *step: heard.append(step[0]))
-    assert "fit" not in heard and "encode" not in heard
+    steps = []
+    smalti.compress(blobs(), tmp_path / "a.smalti", **request, resume=True, progress=lambda *step: steps.append(step))
+    assert not {"fit", "encode"} & {stage for stage, _, _ in steps}
     assert (tmp_path / "a.smalti").read_bytes() == (tmp_path / "whole.smalti").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.smalti", "whole.smalti"]
 
@@ -93,7 +93,7 @@ def test_a_model_is_fitted_and_serves(tmp_path, caplog):
     smalti.compress(small_images(9), tmp_path / "a.smalti", model=tmp_path / "m.smalti-model")
 
 
-def test_labels_are_given_or_left_out(digits, folder, model_path, tmp_path):
+def test_labels_can_be_left_out(digits, folder, model_path, tmp_path):
     smalti.compress(folder.path, tmp_path / "a.smalti", model=model_path, labels=False)
     with smalti.open(tmp_path / "a.smalti") as archive:
         assert archive.labels is None and archive.names == folder.names
@@ -199,3 +199,45 @@ def test_settings_that_do_not_go_together_are_refused_once_for_all():
         FitRequest(adapt=True).check_for(None)
     with pytest.raises(smalti.UsageError, match="brings its own profile"):
         FitRequest(epochs=2).check_for(SimpleNamespace())
+
+
+def test_images_and_classes_are_named_in_python_as_on_the_command_line(folder, model_path, tmp_path):
+    path = tmp_path / "a.smalti"
+    smalti.compress(folder.path, path, model=model_path)
+    with smalti.open(path) as opened:
+        classes, names = opened.class_names, opened.names
+    smalti.relabel(path, changes={0: classes[1], names[1]: "blurred", "2": 7})
+    with smalti.open(path) as opened:
+        assert opened.labels[:4].tolist() == [1, len(classes), 7, 0] and opened.class_names == (*classes, "blurred")
+    words = ["day", "night"] * (len(names) // 2)
+    smalti.relabel(path, labels=words, class_names=["night"])
+    with smalti.open(path) as opened:
+        assert opened.labels[:2].tolist() == [1, 0] and opened.class_names == ("night", "day")
+    (tmp_path / "labels.txt").write_text("day\n" * len(names))
+    smalti.relabel(path, labels=tmp_path / "labels.txt")
+    with smalti.open(path) as opened:
+        assert set(opened.labels.tolist()) == {1}
+    assert smalti.drop(path, [names[0], 2, "-1"]) == len(names) - 3
+    with smalti.open(path) as opened:
+        assert opened.names == (names[1], *names[3:-1])
+    assert smalti.drop(path, names[1]) == len(names) - 4
+    with pytest.raises(smalti.UsageError, match="no image called 'nowhere'"):
+        smalti.drop(path, "nowhere")
+    with pytest.raises(smalti.UsageError, match="either"):
+        smalti.relabel(path, labels=words, changes={0: 1})
+    with pytest.raises(smalti.SourceError, match="cannot be read as labels"):
+        smalti.relabel(path, labels=tmp_path / "none.npy")
+
+
+def test_shards_are_planned_and_made(folder, model_path, tmp_path):
+    heard = []
+    plan = smalti.plan(str(folder.path), tmp_path / "p", model=model_path, shard_images=40, labels=False)
+    assert len(plan.shards) == 2 and not plan.options.labels
+    with pytest.raises(smalti.OutputExistsError):
+        smalti.plan(str(folder.path), tmp_path / "p", model=model_path, shard_images=40)
+    report = smalti.run_plan(tmp_path / "p", task="0/1", progress=lambda *step: heard.append(step))
+    assert (report.done, report.images, heard[-1]) == (2, 64, ("shards", 2, 2))
+    with smalti.open(report.manifest) as opened:
+        assert opened.names == folder.names and opened.labels is None
+    with pytest.raises(smalti.UsageError, match="in this process alone"):
+        smalti.run_plan(tmp_path / "p", task="0/1", workers=2)

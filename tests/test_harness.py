@@ -1,4 +1,4 @@
-"""Benchmarks and slow checks write one kind of JSON; a tiny one of each is run from end to end."""
+"""Benchmarks and slow checks write JSON of one schema; a tiny one of each runs from end to end."""
 
 import importlib
 import json

@@ -12,7 +12,7 @@ class Squares:
 
     @cached_property
     def square(self):
-        """The number, squared."""
+        """Return the square of the number."""
         self.computed += 1
         return self.number**2
 

@@ -1,4 +1,4 @@
-"""Random tests: the same on every machine, however fast, unless fresh examples are asked for."""
+"""Random tests: the same on every machine, of any speed, unless fresh examples are requested."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ TESTS = Path(__file__).parent
 
 
 def test_examples_come_from_fixed_seeds_and_have_no_deadline(request):
-    """Before: from fresh seeds in every run."""
+    """Before: every run had fresh seeds."""
     if request.config.getoption("--hypothesis-profile") not in (None, "fixed"):
         pytest.skip("another profile was asked for")
     assert settings.default.derandomize and settings.default.deadline is None

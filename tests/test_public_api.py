@@ -8,10 +8,12 @@ import pytest
 
 import smalti
 from helpers.tiny_fits import small_images
+from smalti.training.kinds import kind_of_profile
 
 PUBLIC = {
     "Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits", "__version__",
-    "append", "compress", "drop", "estimate", "extract", "fit", "merge", "open", "relabel", "repair", "test",
+    "append", "compress", "drop", "estimate", "extract", "fit", "merge", "open", "plan",
+    "relabel", "repair", "run_plan", "test",
     "SmaltiError", "UsageError", "ImageIndexError", "SourceError", "DownloadError", "ModelError",
     "MissingDependencyError", "NotAnArchiveError", "DamagedArchiveError", "UnsupportedArchiveError", "OutputError",
     "OutputExistsError", "LimitExceededError",
@@ -76,7 +78,7 @@ def test_a_model_and_settings_exclude_each_other(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused_before_the_fit(tmp_path, monkeypatch):
-    monkeypatch.setattr("smalti.training.paper.paper_training.PaperTraining.fit", None)  # would fail if it were called
+    monkeypatch.setattr(type(kind_of_profile("paper")), "fit", None)  # would fail if it were called
     (tmp_path / "a.smalti").write_bytes(b"mine")
     with pytest.raises(smalti.OutputExistsError):
         smalti.compress(small_images(3), tmp_path / "a.smalti")

@@ -1,17 +1,17 @@
-"""The reader without a framework: what it imports, and that it works in an environment that holds nothing else."""
+"""The reader without a framework: its imports, and its work in an environment without other packages."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from acceptance.check_reader import NO_INDEX
+from benchmarks.harness import ROOT, Report
+from benchmarks.processes import fresh_command, fresh_environment
 from helpers.made_up_archives import random_network, random_tokens, write
 
-PROJECT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"torch", "safetensors"}
 SLOW = FRAMEWORKS | {"PIL", "rich", "typer", "scipy", "skimage", "imagecodecs", "matplotlib", "http", "tarfile"}
 
@@ -23,7 +23,7 @@ def archive(tmp_path_factory):
 
 
 def modules_after(code, *arguments):
-    """The first parts of the names of all modules that a fresh process has imported."""
+    """Return the top-level names of all modules that a fresh process imports."""
     code = f"import json, sys\n{code}\nprint(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -97,19 +97,13 @@ def test_an_interrupt_while_a_framework_is_imported_is_one_line(tmp_path):
 
 
 def test_in_an_environment_of_its_own(archive, tmp_path):
-    script = [sys.executable, "-m", "acceptance.check_reader", str(archive)]
-    done = subprocess.run(
-        [*script, "-o", str(tmp_path / "reader.json"), "--starts", "1"],
-        cwd=PROJECT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 3:
-        pytest.skip(done.stdout.strip())
-    assert (tmp_path / "reader.json").exists(), done.stderr
-    found = json.loads((tmp_path / "reader.json").read_text())["figures"]
+    output = tmp_path / "reader.json"
+    command = fresh_command("acceptance.check_reader", archive, "--starts", "1", "-o", output)
+    done = subprocess.run(command, cwd=ROOT, env=fresh_environment(), capture_output=True, text=True, check=False)
+    if done.returncode == NO_INDEX:
+        pytest.skip(done.stderr.strip())
+    assert output.exists(), done.stderr
+    found = Report.read(output).figures
     assert found["images"] == 60
     assert found["frameworks_installed"] == [] and found["frameworks_imported"] == []
     assert max(found["installed_mb"], found["installed_disk_mib"]) < 120

@@ -1,4 +1,4 @@
-"""The threads that share work: how many are begun, what becomes of errors, and processes that are forked."""
+"""The threads that share work: how many are started, how errors pass through, and forked processes."""
 
 import multiprocessing
 import threading
@@ -15,7 +15,7 @@ from smalti.threads import for_each
 
 @pytest.fixture(name="started")
 def _started(monkeypatch):
-    """Threads, as they are begun."""
+    """A list of threads, in order of their start."""
     monkeypatch.setattr(workers, "_pools", {})
     found, start = [], threading.Thread.start
 
@@ -28,7 +28,7 @@ def _started(monkeypatch):
 
 
 def test_requests_share_their_threads(tmp_path, started):
-    """Before: threads of its own for each request, 22 here."""
+    """Before: each request started threads of its own, 22 here."""
     path = write(tmp_path / "a.smalti", random_tokens(60), random_network(), block_images=10)
     with open_archive(path, threads=3) as archive:
         first = archive[:]

@@ -5,8 +5,8 @@
 >>> with smalti.open("out.smalti") as archive:  # no torch imported
 ...     archive[3], archive[10:20], archive.labels
 
-Everything is imported when it is first asked for, so that the command line is awake, and hears a Ctrl-C, before
-anything slow begins.
+A name is imported when it is first used. So the command line starts at once, and handles Ctrl-C before a slow import
+begins.
 """
 
 from importlib import import_module
@@ -32,14 +32,13 @@ from smalti.version import __version__
 if TYPE_CHECKING:
     from smalti.archive.collection.collection import Collection
     from smalti.archive.collection.collection_info import CollectionInfo
-    from smalti.archive.edit.edit import drop_images as drop
     from smalti.archive.edit.edit import merge_archives as merge
-    from smalti.archive.edit.edit import relabel
     from smalti.archive.format.limits import Limits
     from smalti.archive.open import open_images as open  # noqa: A004 (the name users expect)
     from smalti.archive.read.reader import Archive
     from smalti.archive.report import ArchiveInfo
-    from smalti.front import append, compress, estimate, extract, fit, repair, test
+    from smalti.front.from_archives import drop, extract, relabel, repair, test
+    from smalti.front.from_images import append, compress, estimate, fit, plan, run_plan
 
 __all__ = [
     "Archive",
@@ -69,19 +68,20 @@ __all__ = [
     "fit",
     "merge",
     "open",
+    "plan",
     "relabel",
     "repair",
+    "run_plan",
     "test",
 ]
 
-_ARCHIVE, _FRONT = "smalti.archive", "smalti.front"
+_ARCHIVE, _FROM_ARCHIVES, _FROM_IMAGES = "smalti.archive", "smalti.front.from_archives", "smalti.front.from_images"
 _HOMES = {
     **{name: (_ARCHIVE, name) for name in ("Archive", "ArchiveInfo", "Collection", "CollectionInfo", "Limits")},
-    "drop": (_ARCHIVE, "drop_images"),
     "merge": (_ARCHIVE, "merge_archives"),
     "open": (_ARCHIVE, "open_images"),
-    "relabel": (_ARCHIVE, "relabel"),
-    **{name: (_FRONT, name) for name in ("append", "compress", "estimate", "extract", "fit", "repair", "test")},
+    **{name: (_FROM_ARCHIVES, name) for name in ("drop", "extract", "relabel", "repair", "test")},
+    **{name: (_FROM_IMAGES, name) for name in ("append", "compress", "estimate", "fit", "plan", "run_plan")},
 }
 
 
@@ -90,7 +90,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home, found_as = _HOMES[name]
     found: object = getattr(import_module(home), found_as)
-    globals()[name] = found  # so that it is asked for once
+    globals()[name] = found  # found without this function from now on
     return found
 
 

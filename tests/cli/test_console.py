@@ -18,7 +18,7 @@ NOT_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_N
 
 
 def smalti_in_shell(arguments, redirection, **environment):
-    """Run the command line with a shell's redirection, such as 2>&-."""
+    """Run the command line with a redirection of the shell, such as 2>&-."""
     script = f'"$0" -m smalti "$@" {redirection}'
     command = ["bash", "-c", script, sys.executable, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, check=False, env={**os.environ, **environment})
@@ -80,7 +80,7 @@ def test_a_full_disk_below_stdout_is_one_line(archive, arguments):
     done = smalti_in_shell([*arguments, archive], "> /dev/full")
     assert done.returncode == 1
     assert done.stderr.decode() == (
-        "smalti: standard output: cannot be written: No space left on device; choose another place for it\n"
+        "smalti: standard output: cannot be written: No space left on device; redirect it to another file\n"
     )
 
 

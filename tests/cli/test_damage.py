@@ -1,4 +1,4 @@
-"""What the commands do with damaged archives."""
+"""Commands on damaged archives."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def blocks(tmp_path_factory):
 
 @pytest.fixture
 def damage(blocks, tmp_path):
-    """Damage a section, or cut so many bytes off: the path of the copy."""
+    """Damage a section, or cut bytes off the end. Returns the path of the copy."""
 
     def make(name=None, cut=0):
         data = bytearray(blocks.read_bytes())
@@ -65,13 +65,13 @@ def test_what_can_be_read_is_written_and_the_rest_is_listed(smalti, damage, bloc
     lines = ran.out.splitlines()
     assert lines[0] == f"{out}: 20 images"
     assert lines[1:] == [f"missing: image {i}  photo {i}.png" for i in range(10, 20)]
-    kept = [*range(10), *range(20, 30)]
-    assert names(out) == ["metadata.jsonl", *sorted(f"photo {i}.png" for i in kept)]
+    readable = [*range(10), *range(20, 30)]
+    assert names(out) == ["metadata.jsonl", *sorted(f"photo {i}.png" for i in readable)]
     with open_archive(blocks) as archive:
         np.testing.assert_array_equal(np.asarray(Image.open(out / "photo 25.png")), archive[25])
         told = smalti("decompress", path, "-o", tmp_path / "a.npy", "--skip-damaged", "--json", "--threads", 1)
-        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), archive[kept])
-        np.testing.assert_array_equal(np.load(tmp_path / "a.labels.npy"), archive.labels[kept])
+        np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), archive[readable])
+        np.testing.assert_array_equal(np.load(tmp_path / "a.labels.npy"), archive.labels[readable])
     assert told.code == 4 and told.json["images"] == 20 and told.json["missing_images"] == list(range(10, 20))
     assert told.json["missing_blocks"][0]["names"][0] == "photo 10.png" and told.json["lost_columns"] == []
 
@@ -126,7 +126,7 @@ def test_a_lost_model_is_fatal(smalti, damage, tmp_path):
 
 
 def test_images_without_names_keep_their_numbers(smalti, blocks, tmp_path):
-    """Nothing but a gap may shift what an image is called."""
+    """A missing image leaves a gap; the names of the others do not shift."""
     with open_archive(blocks) as archive:
         network, tokens = archive._store.model.network, archive._store.block(0).indices
     path = tmp_path / "plain.smalti"

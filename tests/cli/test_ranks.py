@@ -1,4 +1,4 @@
-"""What a command does when torchrun has started it; tests/training/test_distributed.py runs torchrun itself."""
+"""Commands that torchrun has started; tests/training/test_distributed.py runs torchrun itself."""
 
 import pytest
 

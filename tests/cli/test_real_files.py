@@ -1,4 +1,4 @@
-"""Files of other programs through the command line: compressed, tested against themselves, passed over with code 3."""
+"""Files of other programs through the command line: compressed, tested against themselves, skipped with code 3."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -234,7 +234,7 @@ def test_images_of_two_sizes_and_a_damaged_one(
     assert tested.json["mse_max"] == pytest.approx(max(squares), rel=1e-9)
 
 
-def test_sixteen_bits_are_compressed_under_a_promise(
+def test_sixteen_bits_are_compressed_within_an_error_bound(
     smalti: Smalti,
     digits: Any,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""An output never replaces what is read, also with -f and under another name of the file."""
+"""An output never replaces an input, also with -f and under another name of the file."""
 
 import os
 import tarfile

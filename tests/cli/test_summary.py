@@ -16,7 +16,7 @@ def info(archive):
 @pytest.mark.parametrize(
     ("ratio", "shown"), [(1234.56, "1,234.6:1"), (18.34, "18.3:1"), (9.876, "9.88:1"), (0.01234, "0.0123:1")]
 )
-def test_ratios_have_digits_that_tell_something(info, ratio, shown):
+def test_ratios_have_significant_digits(info, ratio, shown):
     assert f"{shown} with the model" in short_summary(Path("a"), replace(info, ratio=ratio))
     assert f"{shown} with the model" in info_text(Path("a"), replace(info, ratio=ratio))
 

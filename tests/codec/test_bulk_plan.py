@@ -36,7 +36,7 @@ def test_a_plan_is_the_same_each_time_and_reads_back(folder, model_path, tmp_pat
     assert Plan.from_bytes(plan.to_bytes()) == plan
 
 
-def test_planning_looks_at_no_image(folder, model_path, tmp_path, monkeypatch):
+def test_planning_reads_no_image(folder, model_path, tmp_path, monkeypatch):
     def refuse(*arguments, **more):
         raise AssertionError("an image was asked for")
 
@@ -44,7 +44,7 @@ def test_planning_looks_at_no_image(folder, model_path, tmp_path, monkeypatch):
     assert read_plan(planned(folder.path, model_path, tmp_path)).entries == 64
 
 
-def test_listings_tell_other_names_and_sizes(folder, model_path, tmp_path):
+def test_listings_differ_with_names_and_sizes(folder, model_path, tmp_path):
     shutil.copytree(folder.path, tmp_path / "photos")
     before = make_plan(str(tmp_path / "photos"), model_path, tmp_path, 10).parts[0]
     some = tmp_path / "photos" / folder.names[3]
@@ -57,7 +57,7 @@ def test_listings_tell_other_names_and_sizes(folder, model_path, tmp_path):
 
 
 def write_tars(folder, counts, images):
-    """TAR files of so many images each."""
+    """Write TAR files. counts : the images of each"""
     folder.mkdir()
     at = 0
     for number, count in enumerate(counts):
@@ -100,7 +100,7 @@ def test_what_cannot_be_planned_is_one_line(folder, model_path, tmp_path):
         plan(by_file=True)
     with pytest.raises(UsageError, match="leave --effort out"):
         plan(request=FitRequest(effort=3))
-    with pytest.raises(SourceError, match=""):
+    with pytest.raises(SourceError, match="nowhere"):
         plan(source=tmp_path / "nowhere")
     np.save(tmp_path / "others.npy", np.zeros((3, 5, 5), np.uint8))
     with pytest.raises(SourceError, match="model's shape"):
@@ -144,7 +144,7 @@ def test_parts_are_what_was_there():
         Plan("a", "file", "m", "0", "o", FitRequest(), PackOptions(), (part, part), (Shard(0, 0, 2), Shard(1, 0, 3)))
 
 
-def test_what_is_asked_of_shards_is_stored_and_bytes_of_older_plans_are_kept():
+def test_requests_are_stored_and_bytes_of_older_plans_stay():
     request, options = FitRequest(effort=2, target_mse=0.01), PackOptions(labels=False, strict=True)
     part = SourcePart((), 3, "00")
     plan = Plan("a", "file", "m", "0", "o", request, options, (part,), (Shard(0, 0, 3),))

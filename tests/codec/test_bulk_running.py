@@ -35,13 +35,13 @@ def model_path(model, tmp_path_factory):
 
 @pytest.fixture
 def plan(folder, model_path, tmp_path):
-    """Eight digits a shard, eight shards."""
+    """A plan of eight shards of eight digits."""
     return planned(folder.path, model_path, tmp_path, 8)
 
 
 @pytest.fixture(scope="module")
 def hashes(folder, model_path, tmp_path_factory):
-    """Of the shards of such a plan, which knows its own paths, made one after the other. Records name the plan."""
+    """Hashes of the shards of such a plan, made one by one. Records name the plan, and a plan its own paths."""
     where = tmp_path_factory.mktemp("expected")
     run_plan(planned(folder.path, model_path, where, 8), engine=make_here)
     return {name: digest for name, digest in shard_hashes(where / "shards").items() if not name.endswith(".json")}
@@ -98,7 +98,7 @@ def test_only_what_is_missing_or_damaged_is_made_again(plan, hashes, tmp_path):
 
 
 def broken_copy(folder, where):
-    """The folder with a broken image, one whose pixels are cut off, one of another shape, and a text."""
+    """The folder, with a broken image, one with truncated pixels, one of another shape, and a text."""
     shutil.copytree(folder.path, where)
     Image.fromarray(np.zeros((5, 6, 3), np.uint8)).save(where / "digit 0" / "zz.png")
     (where / "digit 1" / "zz.png").write_bytes(b"no image")
@@ -108,7 +108,7 @@ def broken_copy(folder, where):
     return where, cut
 
 
-def test_what_is_passed_over_is_told_each_time(folder, model_path, tmp_path):
+def test_skipped_entries_are_reported_each_time(folder, model_path, tmp_path):
     source, cut = broken_copy(folder, tmp_path / "photos")
     plan = planned(source, model_path, tmp_path, 9)
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_what_is_passed_over_is_told_each_time(folder, model_path, tmp_path):
     assert not (tmp_path / "shards" / "shard-00000.smalti").exists()
 
 
-def test_a_shard_without_any_image_is_done_and_left_out(digits, model_path, tmp_path):
+def test_a_shard_without_any_image_is_done_and_not_listed(digits, model_path, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(6):
@@ -167,7 +167,7 @@ def test_a_source_or_a_model_that_changed_is_refused(folder, model_path, tmp_pat
     some.write_bytes(some.read_bytes() + b"\0")
     assert all("other names or sizes" in failure.reason for failure in run_plan(plan, engine=make_here).failures)
     some.unlink()
-    assert "63 entries in place of 64" in run_plan(plan, engine=make_here).failures[0].reason
+    assert "63 entries, not 64" in run_plan(plan, engine=make_here).failures[0].reason
     shutil.copy(folder.path / folder.names[0], some)
     with (tmp_path / "model").open("ab") as file:
         file.write(b"\0")
@@ -225,7 +225,7 @@ def test_rows_of_arrays_and_files_by_files(digits, model_path, model, tmp_path):
 
 
 class Killing:
-    """Kills workers of a pool: the first that is at work while another one is done, or all that are given a shard."""
+    """Kills workers of a pool: the first that works while another has finished, or all that get a shard."""
 
     def __init__(self, monkeypatch, always=None):
         self.started = started = []
@@ -286,7 +286,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(plan, hashes, tmp_path):
 
 
 def actors():
-    """The processes of Ray's actors that come from this process."""
+    """Return the processes of Ray actors that this process started."""
     found = []
     for folder in Path("/proc").iterdir():
         try:

@@ -23,7 +23,7 @@ def _model_path(model, tmp_path_factory):
 
 @pytest.fixture(name="mixed")
 def _mixed(digits, tmp_path):
-    """Digits whole and cut, grey and in colour, in two class folders, with a file that is no image."""
+    """Digits, whole and cropped, grey and in colour, in two class folders, and a file that is no image."""
     root = tmp_path / "mixed"
     for number, digit in enumerate(digits.images[:24]):
         pixels = digit if number % 3 else digit[2:26, 4:24]
@@ -59,7 +59,7 @@ def test_a_model_that_does_not_take_all_shapes_is_refused(mixed, model_path, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["mixed"]
 
 
-def test_what_is_passed_over_is_told_once_or_refused(mixed, model_path, tmp_path):
+def test_skipped_files_are_reported_once_or_refused(mixed, model_path, tmp_path):
     for path in list(mixed.rglob("*.png")):
         if path.stat().st_size and Image.open(path).mode != "L":
             path.unlink()

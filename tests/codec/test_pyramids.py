@@ -22,7 +22,7 @@ PLAIN = FitRequest(effort=0)
 
 @pytest.fixture(scope="module")
 def photos(digits, tmp_path_factory):
-    """The first digits, cut to 16 x 16 pixels, as PNG files in class folders."""
+    """The first digits, cropped to 16 x 16 pixels, as PNG files in class folders."""
     from PIL import Image  # noqa: PLC0415
 
     root = tmp_path_factory.mktemp("photos")
@@ -65,7 +65,7 @@ def test_pixels_are_those_of_the_decoder_on_the_tokens(packed, fitted):
 
 
 @pytest.mark.parametrize("max_mse", [0.02, 0.0])
-def test_every_image_is_within_what_was_promised(max_mse, fitted, photos, tmp_path):
+def test_every_image_is_within_the_error_bound(max_mse, fitted, photos, tmp_path):
     source = open_source(photos)
     pack(source, tmp_path / "a.smalti", fitted, PLAIN, PackOptions(max_mse=max_mse))
     with open_archive(tmp_path / "a.smalti") as archive:

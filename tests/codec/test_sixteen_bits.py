@@ -1,4 +1,4 @@
-"""Images of 16 bits through the whole codec: fitted, packed, promised, compared; with either decoder."""
+"""Images of 16 bits are fitted, packed, bounded and compared, with either decoder."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def pack(model, path, pixels=None, **options):
 
 
 def by_torch(archive):
-    """What the decoders in PyTorch make of an archive's tokens."""
+    """Decode the tokens of an archive with the decoders in PyTorch."""
     tokens = archive.tokens().astype(np.int64)
     ranks = np.zeros(1 << 16, np.int64)
     ranks[archive.model.code_ids] = np.arange(len(archive.model.code_ids))
@@ -85,7 +85,7 @@ def test_pytorch_gives_the_same_bits(model, tmp_path):
 
 
 @pytest.mark.parametrize("max_mse", [0, 1e-7])
-def test_a_promise_is_kept(model, tmp_path, max_mse):
+def test_the_error_bound_holds(model, tmp_path, max_mse):
     pixels = np.concatenate([tiles(), np.full((1, 16, 16, 1), 65_535, np.uint16)])  # and one that was never seen
     pack(model, tmp_path / "a.smalti", pixels, max_mse=max_mse)
     with open_archive(tmp_path / "a.smalti") as archive:

@@ -1,7 +1,8 @@
 """The command line: it parses, calls and prints (the highest layer).
 
-Results go to stdout, messages to stderr; every error is one line and an exit code (see `smalti.errors`). This module
-imports next to nothing, so that Ctrl-C is one line and exit code 130 from the first moment on.
+Results go to stdout, messages to stderr; every error is one line and an exit code (see `smalti.errors`). A command is
+a module (`fit_command`, `get_commands`, ...), registered in `commands`; options that several share are in `options`.
+This module imports almost nothing, so that Ctrl-C gives one line and exit code 130 from the first moment on.
 """
 
 import io
@@ -21,9 +22,9 @@ def main() -> None:
 
 
 def _use_utf8() -> None:
-    """Make names of files UTF-8 whatever the locale; what the locale cannot print is printed as escapes.
+    """Decode file names as UTF-8 in every locale; characters that the locale cannot print are printed as escapes.
 
-    Python decodes names by the locale from its first moment on, so it is started anew in its UTF-8 mode.
+    Python decodes names by the locale from its start, so it is started again in its UTF-8 mode.
     """
     if sys.getfilesystemencoding() != "utf-8" and sys.executable and sys.orig_argv:
         import locale  # noqa: PLC0415 (rarely needed)
@@ -35,17 +36,17 @@ def _use_utf8() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Lead standard streams that the caller has closed nowhere, so that no file of ours gets their numbers."""
+    """Open closed standard streams on the null device, so that no other file gets their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; no traceback leaves without --debug."""
+    """Run one command and return its exit code. A traceback is shown with --debug only."""
     try:
         with hold_interrupts():
             from smalti.cli.commands import run_command  # noqa: PLC0415 (slow to import)

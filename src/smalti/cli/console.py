@@ -1,7 +1,7 @@
-"""What a command says, and where: results on stdout, everything else on stderr.
+"""The output of a command: results on stdout, messages on stderr.
 
-Everything that is printed goes through here. Names and labels come from files that anybody may have made: control
-characters in them are escaped, so that they cannot write lines, or colours, in our name.
+All printing goes through here. Names and labels come from files of unknown origin: their control characters are
+escaped, so that they cannot forge lines or colours. Layer: part of `cli`.
 """
 
 import json
@@ -19,45 +19,45 @@ __all__ = ["Console", "ProgressCallback", "drop_stdout", "escaped", "flush_stdou
 ProgressCallback = Callable[[int, int], None]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line separators, marks that turn the direction of writing, and halves of surrogate pairs."""
+"""Control characters, line separators, marks that change the direction of writing, and halves of surrogate pairs."""
 
 _UNDECODED = range(0xDC80, 0xDD00)
-"""How Python holds bytes of a file's name that are not text."""
+"""Code points by which Python represents undecodable bytes of a file name."""
 
 
 def escaped(text: str) -> str:
-    r"""Return text with its control characters written out, a newline as \n; an undecoded byte of a name as \xNN."""
-    return _CONTROL.sub(lambda found: _written_out(found[0]), text)
+    r"""Return text with control characters escaped: a newline as \n, an undecoded byte of a name as \xNN."""
+    return _CONTROL.sub(lambda found: _escape(found[0]), text)
 
 
-def _written_out(character: str) -> str:
+def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if code in _UNDECODED else character.encode("unicode_escape").decode()
 
 
 def print_message(line: str) -> None:
-    """Print one line on stderr. A message that nobody can receive is dropped: no work fails for it."""
+    """Print one line on stderr. A message that cannot be written is dropped, so that no work fails because of it."""
     if sys.stderr is not None:  # closed by the caller
-        with suppress(OSError):  # a full disk, or a reader that has gone
+        with suppress(OSError):  # a full disk, or a reader that has ended
             print(escaped(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_result(text: str) -> None:
-    """Print lines on stdout; OutputError if they cannot be written, BrokenPipeError if their reader has gone."""
+    """Print lines on stdout. OutputError if they cannot be written, BrokenPipeError if their reader has ended."""
     if sys.stdout is not None:  # closed by the caller
-        with _refusals_in_one_line():
+        with _write_errors():
             print("\n".join(escaped(line) for line in text.split("\n")), flush=True)  # noqa: T201
 
 
 def flush_stdout() -> None:
-    """Write what others have printed, and raise as `print_result` does: here, and not at exit."""
+    """Write the buffer of stdout, and raise as `print_result` does: now, and not at exit."""
     if sys.stdout is not None:
-        with _refusals_in_one_line():
+        with _write_errors():
             sys.stdout.flush()
 
 
 def drop_stdout() -> None:
-    """Give up stdout: what is left in its buffer, and what is still printed, goes nowhere."""
+    """Discard the buffer of stdout, and everything that is printed later."""
     if sys.stdout is not None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -65,7 +65,7 @@ def drop_stdout() -> None:
 
 
 @contextmanager
-def _refusals_in_one_line() -> Iterator[None]:
+def _write_errors() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
@@ -73,38 +73,38 @@ def _refusals_in_one_line() -> Iterator[None]:
     except OSError as error:
         drop_stdout()
         reason = error.strerror or str(error)
-        raise OutputError(f"standard output: cannot be written: {reason}; choose another place for it") from error
+        raise OutputError(f"standard output: cannot be written: {reason}; redirect it to another file") from error
 
 
 class Console:
-    """The voice of one command.
+    """The output of one command: the result to stdout, messages to stderr.
 
-    json : one JSON object on stdout and nothing else
-    quiet : nothing on stdout but JSON, and only warnings and errors on stderr
+    json : print one JSON object on stdout and nothing else
+    quiet : print only JSON on stdout, and only warnings and errors on stderr
     """
 
     def __init__(self, *, json: bool, quiet: bool) -> None:
         self.json, self.quiet = json, quiet
 
     def say(self, line: str) -> None:
-        """Tell of progress."""
+        """Print a message, unless quiet."""
         if not self.quiet:
             print_message(line)
 
     def warn(self, line: str) -> None:
-        """Tell of something the user should know even when quiet."""
+        """Print a warning, even if quiet."""
         print_message(f"smalti: {line}")
 
     def result(self, plain: dict[str, Any], text: str) -> None:
-        """Give the result: as JSON if asked for, else as text unless quiet."""
+        """Print the result: as JSON with --json, else as text unless quiet."""
         if self.json:
             print_result(json.dumps(plain, indent=2, allow_nan=False))
         elif not self.quiet:
             print_result(text)
 
     @contextmanager
-    def progress(self, what: str) -> Iterator[ProgressCallback]:
-        """Show a bar with the time left, on a terminal only; yields the function to call with (done, total)."""
+    def progress(self, title: str) -> Iterator[ProgressCallback]:
+        """Show a bar with the time left, on a terminal only. Yields a function to call with (done, total)."""
         if self.quiet or sys.stderr is None or not sys.stderr.isatty():
             yield lambda done, total: None
             return
@@ -127,5 +127,5 @@ class Console:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=None)
+            task = bar.add_task(title, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,6 +1,6 @@
-"""Ctrl-C or SIGTERM during long work: it stops between two steps, and the user is told how to go on.
+"""Ctrl-C and SIGTERM: long work stops between two steps, slow imports are finished, and the user learns how to resume.
 
-Optional parts of smalti in commands: their slow imports, which Ctrl-C does not cut in half.
+Imports little, since `cli` imports it before anything handles Ctrl-C. Layer: part of `cli`.
 """
 
 import os
@@ -21,19 +21,19 @@ INTERRUPTED = 130
 
 
 class WorkInterruptedError(SmaltiError):
-    """Work that was interrupted and can be gone on with; the message says by which command."""
+    """Interrupted work that can be resumed; the message has the command."""
 
     exit_code = INTERRUPTED
 
     @classmethod
-    def going_on_with(cls, command: str) -> "WorkInterruptedError":
-        """Return the error that tells the user to run `command`."""
+    def resuming_with(cls, command: str) -> "WorkInterruptedError":
+        """Return the error whose message tells the user to run `command`."""
         return cls(f"interrupted; go on with: {command}")
 
 
 def command_line(*more: str) -> str:
-    """Return what the user typed, as a line for a shell, with `more` at the end unless it is there already."""
-    import shlex  # noqa: PLC0415 (this module is imported before Ctrl-C is heard)
+    """Return the command that the user typed, as a line for a shell, and those of `more` that it lacks."""
+    import shlex  # noqa: PLC0415 (this module is imported before Ctrl-C is handled)
 
     typed = sys.argv[1:]
     return shlex.join(["smalti", *typed, *(option for option in more if option not in typed)])
@@ -41,11 +41,11 @@ def command_line(*more: str) -> str:
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block, which imports modules; a second Ctrl-C is heard at once.
+    """Delay Ctrl-C to the end of the block, which imports modules; a second Ctrl-C stops it at once.
 
-    A module that is interrupted half-way may turn the KeyboardInterrupt into anything, or be left half there.
+    An import that is interrupted may turn the KeyboardInterrupt into any other error, or leave half a module.
     """
-    with _noted(signal.SIGINT) as asked:
+    with _caught(signal.SIGINT) as asked:
         yield
     if asked.is_set():
         raise KeyboardInterrupt
@@ -53,21 +53,21 @@ def hold_interrupts() -> Iterator[None]:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Make Ctrl-C, or SIGTERM, ask the work to stop after its step; a second one stops it at once."""
-    with _noted(signal.SIGINT, signal.SIGTERM) as asked:
+    """Yield a function that says whether Ctrl-C or SIGTERM asked to stop; a second signal stops the work at once."""
+    with _caught(signal.SIGINT, signal.SIGTERM) as asked:
         yield asked.is_set
 
 
 @contextmanager
-def _noted(*signals: signal.Signals) -> Iterator[threading.Event]:
-    """Within, the first of these signals sets the event, and the next one raises KeyboardInterrupt.
+def _caught(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """Within the block, the first of these signals sets the event, and the next one raises KeyboardInterrupt.
 
-    Signals that the caller of the program has switched off stay so, and all stay as they are if another thread asks.
+    Signals that the caller of the program ignores stay ignored. In a thread other than the main one, nothing changes.
     """
     asked, owner = threading.Event(), os.getpid()
 
     def on_signal(number: int, frame: object) -> None:
-        if os.getpid() != owner:  # a worker that was forked within the block, which is asked to end
+        if os.getpid() != owner:  # a worker that was forked within the block: it ends
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         elif asked.is_set():
@@ -88,11 +88,8 @@ def _noted(*signals: signal.Signals) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-# was sibling import
-
-
 @contextmanager
-def needing(what: str, extra: str) -> Iterator[None]:
-    """As `smalti.extras.needing`; Ctrl-C waits for the end of the block."""
-    with needing_packages(what, extra), hold_interrupts():
+def needing(work: str, extra: str) -> Iterator[None]:
+    """Do as `smalti.extras.needing`, and delay Ctrl-C to the end of the block."""
+    with needing_packages(work, extra), hold_interrupts():
         yield

@@ -1,77 +1,65 @@
-"""The options that every command has, and those that several share.
-
-Telling which files of a source were skipped.
-"""
+"""The options that several commands share, each declared once; and the report of skipped files."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from smalti.cli.console import Console
 from smalti.errors import UsageError
-from smalti.threads import default_threads
 
 if TYPE_CHECKING:
     from smalti.images.batch import SkippedFile
 
 __all__ = [
-    "SHOWN",
     "SKIPPED",
+    "SOURCE_HELP",
+    "ArchiveLocation",
     "ArchivePath",
-    "ArchivePlace",
     "Codes",
     "Debug",
     "Device",
     "EditedPath",
-    "EffortOption",
+    "Effort",
     "Epochs",
     "Force",
     "Json",
     "MaxMse",
     "NoLabels",
-    "OutOrPlan",
+    "OptionalOutPath",
+    "OptionalSource",
     "OutPath",
     "Profile",
-    "ProfileOption",
     "Quiet",
     "Recovery",
     "Resume",
     "Seed",
     "Source",
-    "SourceOrPlan",
     "Strict",
     "TargetBytes",
     "TargetMse",
     "TargetSsim",
     "Threads",
-    "default_threads",
+    "model_option",
     "report_skipped",
+    "warn_of_each",
 ]
-
-
-class Profile(StrEnum):
-    """The profiles a fit may follow."""
-
-    PAPER = "paper"
-    COMPACT = "compact"
-    FINE = "fine"
 
 
 SOURCE_HELP = (
     "Images: a folder of image files, .tar, .parquet, .npy, .npz, HDF5, Zarr, IDX (.gz), .smalti, a URL of one, or a "
     "named set (mnist, fashion-mnist, cifar-10, each also with /train or /test; noto-emoji)."
 )
+_SOURCE = typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
-SourceOrPlan = Annotated[str | None, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)]
+Source = Annotated[str, _SOURCE]
+OptionalSource = Annotated[str | None, _SOURCE]
 ArchivePath = Annotated[
-    Path,  # whether it can be read is for the reader to say, with its own exit code
+    Path,  # `readable=False`: the reader says whether it can be read, with its own exit code
     typer.Argument(metavar="ARCHIVE", help="A .smalti file.", show_default=False, readable=False),
 ]
-ArchivePlace = Annotated[
+ArchiveLocation = Annotated[
     str,
     typer.Argument(
         metavar="ARCHIVE", help="A .smalti file, or the URL of one (s3://, https://, ...).", show_default=False
@@ -79,32 +67,27 @@ ArchivePlace = Annotated[
 ]
 
 
-def _no_stream(output: Path | None) -> Path | None:
-    """UsageError for "-", by which other programs mean standard output: an archive is written to a file."""
+def _refuse_stdout(output: Path | None) -> Path | None:
+    """Raise UsageError for "-", which means standard output to other programs."""
     if output is not None and str(output) == "-":
         raise UsageError("-o -: nothing is written to standard output; name a file, or ./- for one of that name")
     return output
 
 
-OutPath = Annotated[
-    Path,
-    typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False, callback=_no_stream),
-]
-OutOrPlan = Annotated[
-    Path | None,
-    typer.Option("-o", "--output", metavar="OUT", help="Where to write.", show_default=False, callback=_no_stream),
-]
-EditedPath = Annotated[
-    Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="Where to write [default: in ARCHIVE's place].",
-        show_default=False,
-        callback=_no_stream,
-    ),
-]
+def _output_option(help: str) -> Any:  # noqa: A002 (the parameter of typer)
+    return typer.Option("-o", "--output", metavar="OUT", help=help, show_default=False, callback=_refuse_stdout)
+
+
+OutPath = Annotated[Path, _output_option("Where to write.")]
+OptionalOutPath = Annotated[Path | None, _output_option("Where to write.")]
+EditedPath = Annotated[Path | None, _output_option("Where to write [default: replace ARCHIVE].")]
+
+
+def model_option(help: str) -> Any:  # noqa: A002 (the parameter of typer)
+    """Return the option --model of a command."""
+    return typer.Option("--model", metavar="MODEL", help=f"A model file from smalti fit{help}.", show_default=False)
+
+
 Recovery = Annotated[
     str | None,
     typer.Option(
@@ -114,23 +97,20 @@ Recovery = Annotated[
         show_default=False,
     ),
 ]
-
 MaxMse = Annotated[
     float | None,
     typer.Option(
         "--max-mse",
         min=0.0,
         metavar="X",
-        help="Promise that every image decodes within this mean squared error, pixels from 0 to 1; 0 is lossless.",
+        help="Error bound: the largest mean squared error of any image, pixels from 0 to 1; 0 is lossless.",
         show_default=False,
     ),
 ]
 NoLabels = Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Refuse SOURCE if any file of it cannot be read, in place of passing it over.")
-]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse SOURCE if a file cannot be read; do not skip the file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only warnings and errors.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite an existing output.")]
 Threads = Annotated[
     int | None,
@@ -138,8 +118,9 @@ Threads = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-ProfileOption = Annotated[
-    Profile | None, typer.Option("--profile", help="Network and protocol to fit [default: paper].", show_default=False)
+Profile = Annotated[
+    Literal["paper", "compact", "fine"] | None,
+    typer.Option("--profile", help="What to fit [default: paper].", show_default=False),
 ]
 TargetMse = Annotated[
     float | None,
@@ -159,18 +140,18 @@ TargetBytes = Annotated[
     typer.Option(
         "--target-bytes",
         metavar="N",
-        help="Instead: bytes of the whole archive, as good as they allow.",
+        help="Instead: bytes of the whole archive, at the best quality that fits.",
         show_default=False,
     ),
 ]
-EffortOption = Annotated[
+Effort = Annotated[
     int | None,
     typer.Option(
         "--effort",
         min=0,
         max=9,
         metavar="0..9",
-        help="Time for compact and fine: 2 takes minutes, 9 up to an hour on 2 cores [default: 5].",
+        help="Time for compact and fine: 2 takes minutes, 9 up to an hour on 2 cores [default: 5, or that of MODEL].",
         show_default=False,
     ),
 ]
@@ -180,7 +161,7 @@ Codes = Annotated[
         "--codebook-size",
         "-k",
         metavar="K",
-        help="Codes of a codebook, 2 to 65536 [default for paper: 128; for others they size themselves].",
+        help="Codes of a codebook, 2 to 65536 [default for paper: 128; compact and fine choose it].",
         show_default=False,
     ),
 ]
@@ -195,21 +176,26 @@ Seed = Annotated[
     typer.Option("--seed", min=0, metavar="N", help="Seed of everything random [default: 0].", show_default=False),
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, mps or auto.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted fit.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of an interrupted run.")]
 
 
 SKIPPED = 3
 """The exit code if files were skipped."""
 
 SHOWN = 20
+"""Most lines of one kind that a command prints; --json has all."""
 
 
 def report_skipped(skipped: "Sequence[SkippedFile]", console: Console) -> None:
     """List the files that were skipped, and end with exit code 3 if there are any."""
-    if not skipped:
-        return
-    for file in skipped[:SHOWN]:
-        console.warn(f"skipped {file.name}: {file.reason}")
-    if len(skipped) > SHOWN:
-        console.warn(f"... and {len(skipped) - SHOWN:,} more (all of them in --json)")
-    raise typer.Exit(SKIPPED)
+    warn_of_each([f"skipped {file.name}: {file.reason}" for file in skipped], console)
+    if skipped:
+        raise typer.Exit(SKIPPED)
+
+
+def warn_of_each(lines: Sequence[str], console: Console) -> None:
+    """Print the first of some warnings, and the number of the others."""
+    for line in lines[:SHOWN]:
+        console.warn(line)
+    if len(lines) > SHOWN:
+        console.warn(f"... and {len(lines) - SHOWN:,} more (all of them in --json)")

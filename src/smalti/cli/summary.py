@@ -1,7 +1,4 @@
-"""Archives in words and in the JSON fields of the contract.
-
-Damage to an archive, as the command line tells of it.
-"""
+"""Archives, and damage to them, in words and as the fields of --json. Layer: part of `cli`."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -34,9 +31,10 @@ __all__ = [
 AnyInfo = ArchiveInfo | CollectionInfo
 
 MODEL_HEAVY = 0.5
-"""Share of an archive from which on a model of its own does not pay."""
+"""An archive whose model has at least this share of its bytes is warned of."""
 
 MEMBERS_SHOWN = 20
+"""Most members that `smalti info` lists."""
 
 
 def info_json(info: AnyInfo) -> dict[str, Any]:
@@ -47,11 +45,11 @@ def info_json(info: AnyInfo) -> dict[str, Any]:
 def verify_json(report: VerifyReport) -> dict[str, Any]:
     """Return the integrity part of what `smalti test --json` prints.
 
-    pixels_sha256 is that of the decoded pixels at level "pixels", else the one that the file states.
+    `pixels_sha256` is the hash of the decoded pixels at level "pixels", else the one in the file.
     """
     plain = asdict(report)
-    told = {name: plain[name] for name in ("ok", "level", "damaged_blocks", "damaged_sections", "damaged_images")}
-    return {**told, "pixels_sha256": report.pixels_sha256 or report.stored_sha256}
+    fields = {name: plain[name] for name in ("ok", "level", "damaged_blocks", "damaged_sections", "damaged_images")}
+    return {**fields, "pixels_sha256": report.pixels_sha256 or report.stored_sha256}
 
 
 def quality_json(comparison: Comparison) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def quality_json(comparison: Comparison) -> dict[str, Any]:
 
 
 def short_summary(path: Path | str, info: AnyInfo) -> str:
-    """Return one line on an archive's size."""
+    """Return one line on the size of an archive."""
     return (
         f"{path}: {info.images:,} image{'s' if info.images > 1 else ''} in {info.archive_bytes:,} bytes "
         f"({info.bytes_per_image:,.2f} an image), {_ratio(info.ratio)} with the model, "
@@ -71,16 +69,16 @@ def short_summary(path: Path | str, info: AnyInfo) -> str:
 
 
 def larger_than_raw(info: AnyInfo) -> str | None:
-    """Return a line that warns of an archive larger than the pixels in it, or None if it is not."""
+    """Return a warning of an archive that is larger than its pixels; None if it is smaller."""
     if info.ratio >= 1:
         return None
     break_even = info.break_even_images
     when = "" if break_even is None else f"; it is smaller from {break_even:,} such images on"
-    return f"the archive is larger than the raw pixels ({info.raw_bytes:,} bytes), for it carries its decoder{when}"
+    return f"the archive is larger than the raw pixels ({info.raw_bytes:,} bytes), for it contains its decoder{when}"
 
 
 def model_heavy(info: AnyInfo) -> str | None:
-    """Return a line on an archive most of which is its model, or None if it is not so."""
+    """Return a line on an archive that is mostly model; None if it is not."""
     share = (info.bytes.model + info.bytes.prior) / info.archive_bytes
     if share < MODEL_HEAVY:
         return None
@@ -95,19 +93,19 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:,.1f}:1" if ratio >= 10 else f"{ratio:.3g}:1"
 
 
-def _promise(info: ArchiveInfo) -> str:
-    """Return what is promised of every image."""
-    promise = info.promise
-    if promise is None:
+def _error_bound(info: ArchiveInfo) -> str:
+    """Return the error bound of every image, in words."""
+    bound = info.promise
+    if bound is None:
         return "none"
     return (
-        f"no image above an MSE of {promise.max_mse:g}; {promise.corrected:,} images corrected, "
-        f"{promise.stored:,} stored without the decoder"
+        f"no image above an MSE of {bound.max_mse:g}; {bound.corrected:,} images corrected, "
+        f"{bound.stored:,} stored without the decoder"
     )
 
 
 def _levels(info: ArchiveInfo) -> str:
-    """Return how many tokens an image has, and where they stand."""
+    """Return the number of tokens of an image, by level of the grid."""
     if info.levels is None:
         return f"{' x '.join(map(str, info.token_grid))} an image"
     levels = ", then ".join(
@@ -118,7 +116,7 @@ def _levels(info: ArchiveInfo) -> str:
 
 
 def info_text(path: Path | str, info: AnyInfo) -> str:
-    """Return what `smalti info` prints: what is inside, byte by byte."""
+    """Return the lines that `smalti info` prints."""
     rows = _collection_rows(path, info) if isinstance(info, CollectionInfo) else _archive_rows(path, info)
     lines = [f"{name:<11}{text}" for name, text in rows]
     lines += ["bytes"] + [
@@ -143,7 +141,7 @@ def _archive_rows(path: Path | str, info: ArchiveInfo) -> list[tuple[str, str]]:
         ),
         ("blocks", f"{info.blocks} of up to {info.block_images} images"),
         ("columns", ", ".join(info.columns) or "none"),
-        ("promise", _promise(info)),
+        ("promise", _error_bound(info)),
         *_last_rows(info),
     ]
 
@@ -187,7 +185,7 @@ def _last_rows(info: AnyInfo) -> list[tuple[str, str]]:
 
 
 def _member_lines(info: CollectionInfo) -> Iterator[str]:
-    """A line for each member, or for the first ones of many."""
+    """Yield a line for each member, or for the first of many."""
     for number, member in enumerate(info.members[:MEMBERS_SHOWN]):
         shape = " x ".join(str(side) for side in member.shape[1:])
         yield (
@@ -199,7 +197,7 @@ def _member_lines(info: CollectionInfo) -> Iterator[str]:
 
 
 def _columns(info: CollectionInfo) -> str:
-    """The columns of a collection, and which of them some images lack."""
+    """Return the columns of a collection, and those that some images lack."""
     gaps = f" (not all images have {', '.join(info.columns_with_gaps)})" if info.columns_with_gaps else ""
     return (", ".join(info.columns) or "none") + gaps
 
@@ -208,21 +206,21 @@ _SHOWN = 5
 
 
 def warn_of_damage(archive: Archive | Collection, console: Console) -> None:
-    """Tell of what was wrong on opening and has been overcome."""
+    """Warn of faults that were found and overcome when the archive was opened."""
     if archive.damage:
-        console.warn(f"{archive.path}: {_some(archive.damage)}; smalti test tells what is lost")
+        console.warn(f"{archive.path}: {_some(archive.damage)}; smalti test shows what is lost")
 
 
 def damage_line(archive: Path | str, report: VerifyReport, repairable: bool) -> str:
     """Return one line on what `smalti test` found; `repairable` if there are recovery sections."""
-    shown = [*report.damaged_sections, *map(_block_words, report.damaged_blocks)]
+    damaged = [*report.damaged_sections, *map(_block_words, report.damaged_blocks)]
     lost = f"{report.damaged_images:,} images cannot be read" if report.damaged_images else "no image is lost"
     advice = "smalti repair may mend it" if repairable else "get the file again from where it came"
-    return f"{archive}: damaged: {_some(shown)}; {lost}; {advice}"
+    return f"{archive}: damaged: {_some(damaged)}; {lost}; {advice}"
 
 
 def missing_json(result: Extracted) -> dict[str, Any]:
-    """Return what `--json` says of what was left out."""
+    """Return the fields of --json on damaged images and columns."""
     return {
         "missing_images": list(result.missing_images),
         "missing_blocks": [asdict(block) for block in result.missing],
@@ -231,7 +229,7 @@ def missing_json(result: Extracted) -> dict[str, Any]:
 
 
 def missing_line(archive: Path | str, result: Extracted) -> str:
-    """Return one line on what was left out."""
+    """Return one line on damaged images and columns."""
     blocks = _some([_block_words(block) for block in result.missing])
     columns = ", ".join(result.lost_columns)
     lost = [f"{len(result.missing_images):,} images are missing ({blocks})"] if result.missing_images else []
@@ -240,9 +238,9 @@ def missing_line(archive: Path | str, result: Extracted) -> str:
 
 
 def missing_text(result: Extracted) -> str:
-    """Return a line for every image that was left out: its number, and its name if that is known."""
+    """Return a line for each damaged image: its number, and its name if that is known."""
     names = {
-        block.first_image + place: name for block in result.missing for place, name in enumerate(block.names or ())
+        block.first_image + index: name for block in result.missing for index, name in enumerate(block.names or ())
     }
     return "".join(
         f"\nmissing: image {number}  {escaped(names.get(number, ''))}".rstrip() for number in result.missing_images
@@ -255,6 +253,7 @@ def _block_words(block: DamagedBlock) -> str:
     return f"block {block.block} ({images}{named})"
 
 
-def _some(shown: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return "; ".join(shown[:_SHOWN]) + more
+def _some(parts: list[str] | tuple[str, ...]) -> str:
+    """Join the first parts, and count the others."""
+    more = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+    return "; ".join(parts[:_SHOWN]) + more

@@ -1,17 +1,22 @@
 """Where training meets the archive: fit a model on a source, pack a source with a model.
 
-`request` says what is asked, `fit` and `pack` do it, `compress` opens what a user names. The only layer that imports
-both torch and the archive; reading needs none of it.
+`request` holds the settings, `fit` and `pack` do the work, `compress` opens the images that a user names, `estimate`
+predicts sizes, `bulk` works in shards. The only layer that imports both PyTorch and the archive; reading needs none of
+it. Layer: below `bench`, above `training` and `exchange`.
 """
 
-from importlib import import_module
+from smalti.codec.compress import append_images, compress_images
+from smalti.codec.fit import FitReport, fit_file, fit_source
+from smalti.codec.pack import CompressReport
+from smalti.codec.request import FitRequest, PackOptions
 
-_MOVED = {"fit_source": "smalti.codec.fit", "load_model": "smalti.training.kinds"}
-
-
-def __getattr__(name: str) -> object:
-    """Find the names that the documentation of 0.1 taught, for one more release."""
-    if name not in _MOVED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(_MOVED[name]), name)
-    return found
+__all__ = [
+    "CompressReport",
+    "FitReport",
+    "FitRequest",
+    "PackOptions",
+    "append_images",
+    "compress_images",
+    "fit_file",
+    "fit_source",
+]

@@ -1,4 +1,7 @@
-"""From what a user names to an archive: open the images, load the model, pack. For compressing and appending alike."""
+"""Compress or append the images that a user names: open them, load the model, pack.
+
+The work itself is in `pack` and `fit`. Layer: part of `codec`.
+"""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -41,7 +44,7 @@ def compress_images(
     images, labels, storage_options : as `open_groups` takes them
     model : a file from `smalti fit`; None fits one on the images
 
-    Raises what opening, loading and packing raise, and UsageError if `out` is a file that is read.
+    Raises what opening, loading and packing raise, and UsageError if `out` is one of the inputs.
     """
     request, options, observer = request or FitRequest(), options or PackOptions(), observer or SilentObserver()
     check_output(out, options.overwrite)
@@ -65,7 +68,7 @@ def append_images(
     options: PackOptions | None = None,
     observer: Observer | None = None,
 ) -> CompressReport:
-    """Pack images with a model and put them behind those of `archive`, in place. The report is of the added ones.
+    """Pack images with a model, and add them at the end of `archive`, in place. Returns the report on the added images.
 
     Raises what `compress_images` and `append_archive` raise.
     """

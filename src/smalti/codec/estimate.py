@@ -1,13 +1,10 @@
-"""An estimate of what a collection would come to, from a sample, before the long fit.
+"""Estimate the size of an archive from a sample of its images, before a long fit.
 
-Nothing is fitted. The bytes of tokens follow from the rate bound of the sample: what a linear codec would spend, and
-how much less a learned one does where values are cut off at black and white, and where images are near copies of each
-other. The model is the one that a fit would choose. The caller measures classical codecs on the same sample; this layer
-does not know them.
-
-What a linear codec would spend on a sample of images, and how far the sample is from a Gaussian cloud.
-
-Nothing is learned here. An image is a vector of its pixels, or several of its tiles if images are large or few.
+Nothing is fitted. The bits of tokens follow from the rate bound of the sample: the rate of a linear codec, and the
+share of it that a learned codec needs, which falls where values are clipped at black and white, and where images are
+near copies of each other. An image is a vector of its pixels, or of the pixels of its tiles if images are large or few.
+The size of the model is that of the network that a fit would choose. The caller measures classical codecs on the same
+sample; this module does not know them. Layer: part of `codec`.
 """
 
 import math
@@ -38,34 +35,39 @@ __all__ = [
     "rate_bound",
 ]
 
+Verdict = Literal["smalti", "equal", "peer"]
+
+COMPACT = "compact"
+SAMPLE_IMAGES = 2_000
+READ_BATCH = 1_024
 
 MOST_VALUES = 1_024
 VECTORS_PER_VALUE = 2
-"""Values of a vector at most, and vectors to each at least, so that a covariance is known: else images are cut up."""
+"""Most values of a vector, and fewest vectors for each value, so that a covariance is known; else images are tiled."""
 
 MOST_VECTORS = 16_000
 NEIGHBOURS_AMONG = 2_000
-CUT = 2
-"""How far from black or white a value may be to count as cut off there, in 255ths of the range."""
+CLIPPED_WITHIN = 2
+"""Largest distance from black or white at which a value counts as clipped, in 255ths of the range."""
 
 SEED = 0
 
 
 @dataclass(frozen=True)
 class RateBound:
-    """What was found, for an image.
+    """The rate bound of an image, on average.
 
-    linear_bits : the rate of Gaussian vectors of the same covariance at the error asked for
-    components : principal components that leave no more than that error, if they are kept as they are
-    closeness : bits by which images are nearer to their likes than such Gaussian vectors are, as a share of
+    linear_bits : the rate of Gaussian vectors of the same covariance at the target error
+    components : number of principal components that leave no more than that error, if they are stored exactly
+    closeness : bits by which images are nearer to their neighbours than such Gaussian vectors are, as a share of
         `linear_bits`; 0 for noise, .4 for handwritten digits
-    cut : share of the values that are black or white (or nearly), where a decoder may overshoot for nothing
+    clipped : share of the values that are black or white (or nearly), where a decoder may overshoot at no cost
     """
 
     linear_bits: float
     components: float
     closeness: float
-    cut: float
+    clipped: float
 
 
 def rate_bound(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> RateBound:
@@ -73,10 +75,10 @@ def rate_bound(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> Ra
 
     The rate is by reverse water-filling (Cover & Thomas 2006, 10.3.3). Closeness compares the distances to nearest
     neighbours with those of Gaussian vectors, as estimators of entropy do (Kozachenko & Leonenko 1987), no finer than
-    the error asked for.
+    the target error.
     """
-    margin = CUT * (scale.high - scale.low) / 255
-    cut = float(((sample <= scale.low + margin) | (sample >= scale.high - margin)).mean())
+    margin = CLIPPED_WITHIN * (scale.high - scale.low) / 255
+    clipped = float(((sample <= scale.low + margin) | (sample >= scale.high - margin)).mean())
     vectors, per_image = _vectors(sample, scale)
     mean = vectors.mean(0)
     spectrum, axes = np.linalg.eigh((vectors - mean).T @ (vectors - mean) / max(1, len(vectors) - 1))
@@ -86,19 +88,19 @@ def rate_bound(sample: Pixels, mse: float, scale: PixelScale = EIGHT_BITS) -> Ra
     level = _water_level(spectrum, allowed)
     active = spectrum > level
     if not active.any():
-        return RateBound(0.0, 0.0, 0.0, cut)
+        return RateBound(0.0, 0.0, 0.0, clipped)
     bits = float(0.5 * np.log2(spectrum[active] / level).sum())
     seen = (vectors[:NEIGHBOURS_AMONG] - mean) @ axes[:, active]
-    made = np.random.default_rng(SEED).normal(size=seen.shape) * np.sqrt(spectrum[active])
-    spared = _neighbour_bits(made, level) - _neighbour_bits(seen, level)
-    return RateBound(bits * per_image, components * per_image, spared / bits, cut)
+    gaussian = np.random.default_rng(SEED).normal(size=seen.shape) * np.sqrt(spectrum[active])
+    saved = _neighbour_bits(gaussian, level) - _neighbour_bits(seen, level)
+    return RateBound(bits * per_image, components * per_image, saved / bits, clipped)
 
 
 def _vectors(sample: Pixels, scale: PixelScale) -> tuple[NDArray[np.float64], float]:
-    """Return the vectors [m, d] in a mixed order, and how many of them make an image."""
+    """Return the vectors [m, d] in a random order, and how many of them make an image."""
     count, height, width, channels = sample.shape
-    for parts in range(1, max(height, width) + 1):
-        rows, columns = max(1, height // parts), max(1, width // parts)
+    for tiles_a_side in range(1, max(height, width) + 1):
+        rows, columns = max(1, height // tiles_a_side), max(1, width // tiles_a_side)
         down, across = height // rows, width // columns
         values = rows * columns * channels
         if values <= MOST_VALUES and count * down * across >= VECTORS_PER_VALUE * values:
@@ -111,7 +113,7 @@ def _vectors(sample: Pixels, scale: PixelScale) -> tuple[NDArray[np.float64], fl
 
 
 def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
-    """The level that leaves this much distortion in all, each component being left at most its variance."""
+    """Return the water level at which the total distortion is as given; no component has more than its variance."""
     low, high = 1e-12, max(1e-12, float(spectrum.max()))
     for _ in range(60):
         level = math.sqrt(low * high)
@@ -123,7 +125,7 @@ def _water_level(spectrum: NDArray[np.float64], distortion: float) -> float:
 
 
 def _neighbour_bits(vectors: NDArray[np.float64], level: float) -> float:
-    """The mean logarithm of the distance to the nearest neighbour, in all dimensions: entropy, but for a constant."""
+    """Return the mean log2 distance to the nearest neighbour, times the dimensions: the entropy, up to a constant."""
     count, dimensions = vectors.shape
     squares = np.square(vectors).sum(1)
     nearest = np.zeros(count)
@@ -135,66 +137,61 @@ def _neighbour_bits(vectors: NDArray[np.float64], level: float) -> float:
     return float(0.5 * dimensions * np.log2(nearest + dimensions * level).mean())
 
 
-# was sibling import
-
-
-Verdict = Literal["smalti", "equal", "peer"]
-
-COMPACT = "compact"
-SAMPLE_IMAGES = 2_000
-READ_BATCH = 1_024
-
 UNLEARNED_SHARE = 1.1
-"""What a fit takes of the bits of the best linear codec where there is nothing to learn but the covariance."""
+"""Bits of a learned codec, as a share of those of the best linear one, where only the covariance can be learned."""
 
-CUT_PAYS = 0.66
-"""With which power of the values that are not cut off that share falls. These two numbers were set by four archives
-(results/rate/archives): a share of .31 for MNIST, of whose values 13% are not cut off, at both of two errors, of .70
-for Fashion-MNIST (48%), and of 1.02 for CIFAR-10 (97%)."""
+CLIPPING_EXPONENT = 0.66
+"""The share falls with this power of the share of values that are not clipped. Four archives (results/rate/archives)
+set these two numbers: a share of .31 for MNIST at both of two errors (13% of its values are not clipped), of .70 for
+Fashion-MNIST (48%), and of 1.02 for CIFAR-10 (97%)."""
 
 USUAL_CLOSENESS = 0.5
-"""Closeness that those four do not exceed; above it images are near copies, and what is left of it is left of the bits.
-A guess: no such collection has been packed."""
+"""The four archives do not exceed this closeness. Above it images are near copies, and the bits fall in proportion to
+1 - closeness. A guess: no such collection has been packed."""
 
 LEAST_SHARE = 0.1
 LEARNING_IMAGES = 300
-"""Images of a collection of which a fit learns about half of what it would learn of very many."""
+"""From this many images a fit learns about half of what it would learn from very many."""
 
 BITS_PER_WEIGHT = 4.0
 PRIOR_SHARE = 0.02
-"""Codes and priors, as a share of the tokens that they pay for."""
+"""Bytes of codes and priors, as a share of the bytes of tokens."""
 
 OTHER_BYTES = 3_000
 LOW, HIGH = 0.7, 1.4
-"""How far the outcome may be from what is likely; a guess, until long fits of several collections are known."""
+"""Range of the outcome around the likely size; a guess, until long fits of several collections are known."""
 
 EQUAL = 1.15
-"""Sizes whose ratio is less are called about equal."""
+"""Sizes with a smaller ratio are called about equal."""
 
 
 @dataclass(frozen=True)
 class ImageSample:
-    """Some images of a collection. pixels : [n, H, W, C], evenly drawn    images : of the whole collection"""
+    """Some images of a collection.
+
+    pixels : uint8 or uint16 [n, H, W, C], drawn evenly
+    images : the number of images of the whole collection
+    """
 
     pixels: Pixels
     images: int
 
     @property
     def scale(self) -> PixelScale:
-        """The range of pixels that a network has as 0 to 1."""
+        """The pixel range that a network maps to [0, 1]."""
         return PixelScale.of(self.pixels)
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of the pixels of the whole collection."""
+        """Bytes of all pixels of the collection."""
         return self.images * self.pixels.itemsize * math.prod(self.pixels.shape[1:])
 
 
 def draw_sample(source: ImageSource) -> ImageSample:
-    """Return at most 2,000 images of a source, evenly drawn; SourceError if none of them can be read.
+    """Return at most 2,000 images of a source, drawn evenly; SourceError if none of them can be read.
 
-    Where the source allows it, no other entry is decoded; the share of entries that can be read is then that of the
-    sample. Else one pass keeps no others.
+    If the source has random access, no other entry is decoded, and the sample gives the share of entries that can be
+    read. Else one pass decodes all and stores the sample alone.
     """
     entries = len(source)
     chosen = np.linspace(0, max(0, entries - 1), min(entries, SAMPLE_IMAGES)).astype(np.int64)
@@ -210,7 +207,7 @@ def draw_sample(source: ImageSource) -> ImageSample:
 
 
 def _in_one_pass(source: ImageSource, chosen: NDArray[np.int64]) -> tuple[list[NDArray[Any]], int]:
-    """Return the pixels of the chosen ones of the readable images, and how many of these there are."""
+    """Return the pixels of the chosen images, and the number of images that can be read."""
     parts: list[NDArray[Any]] = []
     seen = 0
     for batch in source.batches(READ_BATCH):
@@ -220,23 +217,23 @@ def _in_one_pass(source: ImageSource, chosen: NDArray[np.int64]) -> tuple[list[N
 
 
 def goal_of(profile: str | None, target_mse: float | None) -> Goal:
-    """Return the error that an estimate is for: the one given, else that of the profile.
+    """Return the target error of an estimate: the given one, else that of the profile.
 
-    UsageError for a profile that aims at none, or an error that cannot be met.
+    Raises UsageError for a profile without a target, or an impossible error.
     """
     name = profile or COMPACT
     if name not in DEFAULT_MSE:
-        raise UsageError(f"the profile {profile} cannot be estimated: take --profile compact or fine")
+        raise UsageError(f"the profile {profile} cannot be estimated: use --profile compact or fine")
     return Goal(mse=DEFAULT_MSE[name], of_range=True) if target_mse is None else Goal(mse=target_mse)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `smalti compress` would about come to at a mean squared error, without labels and names.
+    """The estimated size of an archive at a mean squared error, without labels and names.
 
     bits_per_image : of tokens
-    model_bytes : of decoder, codes, priors and all else that is stored once
-    in_reach : whether the network could come down to the error at all
+    model_bytes : of decoder, codes, priors and everything else that is stored once
+    in_reach : whether the network can reach the error at all
     """
 
     images: int
@@ -248,42 +245,42 @@ class Estimate:
 
     @property
     def likely_bytes(self) -> int:
-        """The whole archive."""
+        """The most likely size of the archive."""
         return self.model_bytes + math.ceil(self.images * self.bits_per_image / 8)
 
     @property
     def low_bytes(self) -> int:
-        """If all goes well."""
+        """The size in a good case."""
         return round(LOW * self.likely_bytes)
 
     @property
     def high_bytes(self) -> int:
-        """If it does not."""
+        """The size in a bad case."""
         return round(HIGH * self.likely_bytes)
 
     @property
     def ratio(self) -> float:
-        """Raw bytes to one of the archive."""
+        """Raw bytes divided by the likely bytes."""
         return self.raw_bytes / self.likely_bytes
 
-    def break_even_images(self, peer_bytes: int) -> int | None:
-        """Return the images from which on an archive with this model is smaller than a codec; None if it never is.
+    def break_even_images(self, baseline_bytes: int) -> int | None:
+        """Return the number of images from which an archive with this model is smaller than a codec; None if never.
 
-        peer_bytes : what the codec needs for the whole collection
+        baseline_bytes : bytes of the codec for the whole collection
         """
-        spared = peer_bytes / self.images - self.bits_per_image / 8
-        return math.ceil(self.model_bytes / spared) if spared > 0 else None
+        saved = baseline_bytes / self.images - self.bits_per_image / 8
+        return math.ceil(self.model_bytes / saved) if saved > 0 else None
 
 
 def estimate(sample: ImageSample, mse: float) -> Estimate:
-    """Return what a collection would come to at a mean squared error of pixels scaled to 0..1 (by 1/255 or 1/65535)."""
+    """Estimate a collection at a mean squared error of pixels scaled to 0..1 (by 1/255 or 1/65535)."""
     bound = rate_bound(sample.pixels, sample.scale.unit_mse(mse), sample.scale)
     share = _share(bound, sample.images)
     height, width, channels = sample.pixels.shape[1:]
     shape = choose_shape(
         (height, width, channels), sample.images, max(1.0, learned_share(channels) * bound.linear_bits)
     )
-    latents = sum(each * places for each, places in zip(shape.latents, shape.positions, strict=True))
+    latents = sum(each * positions for each, positions in zip(shape.latents, shape.positions, strict=True))
     bits = share * bound.linear_bits
     model = BITS_PER_WEIGHT / 8 * shape.weights + PRIOR_SHARE * sample.images * bits / 8 + OTHER_BYTES
     in_reach = min(1.0, share) * bound.components <= latents
@@ -291,34 +288,34 @@ def estimate(sample: ImageSample, mse: float) -> Estimate:
 
 
 def _share(bound: RateBound, images: int) -> float:
-    """What a fit takes of the bits of the best linear codec."""
+    """Return the bits of a learned codec, as a share of those of the best linear one."""
     copies = min(1.0, (1 - bound.closeness) / (1 - USUAL_CLOSENESS))
-    of_many = float(max(LEAST_SHARE, UNLEARNED_SHARE * (1 - bound.cut) ** CUT_PAYS * copies))
+    of_many = float(max(LEAST_SHARE, UNLEARNED_SHARE * (1 - bound.clipped) ** CLIPPING_EXPONENT * copies))
     missing = LEARNING_IMAGES / (LEARNING_IMAGES + images)
     return of_many + max(0.0, UNLEARNED_SHARE - of_many) * missing
 
 
 @dataclass(frozen=True)
 class CodecComparison:
-    """An estimate beside classical codecs. peers : what each needs for the collection at the same error, in bytes"""
+    """An estimate, and the bytes that classical codecs need. baselines : for the collection at the same error"""
 
     estimate: Estimate
-    peers: Mapping[str, int]
+    baselines: Mapping[str, int]
 
     @property
-    def best_peer(self) -> str | None:
-        """The codec that needs the fewest bytes; None if none was measured."""
-        return min(self.peers, key=lambda name: (self.peers[name], name), default=None)
+    def best_baseline(self) -> str | None:
+        """The codec with the fewest bytes; None if none was measured."""
+        return min(self.baselines, key=lambda name: (self.baselines[name], name), default=None)
 
     @property
     def gain(self) -> float | None:
-        """How many times smaller than the best codec an archive would be; None without codecs."""
-        best = self.best_peer
-        return None if best is None else self.peers[best] / self.estimate.likely_bytes
+        """Bytes of the best codec divided by those of the archive; None without codecs."""
+        best = self.best_baseline
+        return None if best is None else self.baselines[best] / self.estimate.likely_bytes
 
     @property
     def verdict(self) -> Verdict | None:
-        """What to use; None if it cannot be said without codecs."""
+        """The better choice ("peer" is the best codec); None if that is unknown without codecs."""
         if not self.estimate.in_reach or self.estimate.ratio <= 1:
             return "peer"
         gain = self.gain
@@ -330,9 +327,9 @@ class CodecComparison:
 
     def sentence(self) -> str:
         """Return the verdict in words."""
-        best, gain = self.best_peer or "a classical codec", self.gain
+        best, gain = self.best_baseline or "a classical codec", self.gain
         if not self.estimate.in_reach:
-            return f"{best} would serve better: these images share too little for smalti to come down to this error"
+            return f"{best} would serve better: these images share too little for smalti to reach this error"
         if self.estimate.ratio <= 1:
             return f"{best} would serve better: smalti would be larger than the raw images"
         if gain is None:
@@ -344,7 +341,7 @@ class CodecComparison:
         return f"{best} would serve better: smalti would be about {1 / gain:.1f} times larger{self._why()}"
 
     def _why(self) -> str:
-        """Say how many images would do, if any number would."""
-        best = self.best_peer
-        needed = None if best is None else self.estimate.break_even_images(self.peers[best])
+        """Say from how many images smalti would be smaller, if there is such a number."""
+        best = self.best_baseline
+        needed = None if best is None else self.estimate.break_even_images(self.baselines[best])
         return "" if needed is None else f" (smaller from about {needed:,} such images on)"

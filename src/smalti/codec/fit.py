@@ -1,4 +1,7 @@
-"""Fit a model of any kind on a source of images, and keep what an interrupted fit goes on from."""
+"""Fit a model of any kind on a source of images, with a checkpoint from which an interrupted fit is resumed.
+
+`training` knows how a kind of model learns; this module opens sources and writes files. Layer: part of `codec`.
+"""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +33,8 @@ __all__ = ["FitReport", "checkpoint_path", "fit", "fit_file", "fit_source", "tor
 class FitReport:
     """A model that was fitted and written.
 
-    model_file_bytes : of its file    skipped : files of the source that could not be read
+    model_file_bytes : size of the model file
+    skipped : files of the source that could not be read
     """
 
     model: FittedModel
@@ -50,17 +54,18 @@ def fit_file(
     threads: int | None = None,
     group: ProcessGroup = ALONE,
 ) -> FitReport | None:
-    """Fit a model on images and write it to `out`; the figures of the fit go to OUT.log.json as they come.
+    """Fit a model on images and write it to `out`; figures are written to OUT.log.json while the fit runs.
 
-    images : what `open_source` takes
+    images : as `open_source` takes them
     validation : images that each epoch is measured on, likewise; None for the test part of a named set whose train part
         is fitted, else some of the images
-    strict : whether a file that cannot be read is an error    overwrite : whether `out` may be replaced
+    strict : raise an error for a file that cannot be read
+    overwrite : replace `out` if it exists
     threads : None for all cores, or for this rank's share of them
     group : the ranks that fit together; all but rank 0 return None
 
-    An interrupted fit leaves OUT.checkpoint, from which `request.resume` goes on.
-    Raises FitInterruptedError, SourceError, UsageError, ModelError, OutputError, OutputExistsError.
+    An interrupted fit leaves OUT.checkpoint, from which `request.resume` continues. Raises FitInterruptedError,
+    SourceError, UsageError, ModelError, OutputError, OutputExistsError.
     """
     request, observer = request or FitRequest(), observer or SilentObserver()
     with group.agreed():
@@ -74,7 +79,7 @@ def fit_file(
     model = fit(
         source,
         request,
-        _Logging(observer, out.with_name(f"{out.name}.log.json")) if group.is_main else observer,
+        _LogWriter(observer, out.with_name(f"{out.name}.log.json")) if group.is_main else observer,
         validation=measured,
         checkpoint=checkpoint_path(out),
         group=group,
@@ -101,11 +106,11 @@ def fit(
     threads: int | None = None,
     beside: Path | None = None,
 ) -> FittedModel:
-    """Fit a model as it was asked for on every image of `source`.
+    """Fit a model with the settings of `request` on every image of `source`.
 
-    checkpoint : where an interrupted fit leaves its state. An old one is replaced, unless `request.resume` is set; the
-        caller removes it once the model is safe
-    beside : the output, in whose folder temporary data lies; None for the system's temporary folder
+    checkpoint : the file for the state of an interrupted fit. An old one is replaced, unless `request.resume` is set;
+        the caller removes it once the model is saved
+    beside : the output; temporary data lies in its folder. None for the system's temporary folder
 
     The rest is as for `fit_file`.
     """
@@ -152,13 +157,13 @@ def fit_source(
 
 
 def checkpoint_path(out: Path) -> Path:
-    """Return where the state of a fit for `out` is kept while it runs."""
+    """Return the file that holds the state of a fit for `out` while it runs."""
     return out.with_name(f"{out.name}.checkpoint")
 
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Let PyTorch compute with so many threads within the block; afterwards as before."""
+    """Set the number of PyTorch's threads within the block, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -168,18 +173,18 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def _prepare(checkpoint: Path, resume: bool, observer: Observer) -> None:
-    """Remove the checkpoint of an earlier fit that is not to go on, and say what will be done."""
+    """Remove the checkpoint of an earlier fit unless it is resumed, and say so."""
     if checkpoint.exists() and not resume:
         observer.on_warning(
-            f"{checkpoint} of an interrupted fit is there and will be replaced; --resume would go on from it"
+            f"{checkpoint} of an interrupted fit exists and will be replaced; --resume would continue from it"
         )
         checkpoint.unlink()
     elif resume and not checkpoint.exists():
-        observer.on_warning(f"there is no checkpoint {checkpoint} to go on from; fitting from the start")
+        observer.on_warning(f"there is no checkpoint {checkpoint} to resume from; fitting from the start")
 
 
 def _open_on_all(images: Any, observer: Observer, group: ProcessGroup) -> ImageSource:
-    """Open images on every rank, on rank 0 first: what it downloads is in the cache of its machine for the others."""
+    """Open images on every rank, on rank 0 first: then the others find its downloads in the cache of the machine."""
     source: ImageSource | None = None
     for turn in (True, False):
         with group.agreed():
@@ -189,8 +194,8 @@ def _open_on_all(images: Any, observer: Observer, group: ProcessGroup) -> ImageS
     return source
 
 
-class _Logging:
-    """An observer that also writes the figures of a fit, as a JSON list with one object an epoch or report."""
+class _LogWriter:
+    """An observer that also writes the figures of a fit, as a JSON list with one object for each epoch or report."""
 
     def __init__(self, observer: Observer, log: Path) -> None:
         self._observer, self._log = observer, log
@@ -199,7 +204,7 @@ class _Logging:
         self.should_stop = observer.should_stop
 
     def on_report(self, report: Report, history: list[dict[str, Any]]) -> None:
-        """Write the history, then tell the observer."""
+        """Write the history, then pass the report on."""
         with atomic_file(self._log, overwrite=True) as file, writing(self._log):
             file.write(f"{json.dumps(history, indent=2)}\n".encode())
         self._observer.on_report(report, history)

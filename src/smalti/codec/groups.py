@@ -1,4 +1,7 @@
-"""Images of several shapes in one file: which model each shape gets, and all of them packed as one collection."""
+"""Pack images of several shapes as one collection: choose a model for each shape, and write a member for each.
+
+Layer: part of `codec`, used by `pack` alone.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +20,7 @@ from smalti.training.training_kind import FittedModel
 if TYPE_CHECKING:
     from smalti.codec.pack import CompressReport, Packer
 
-__all__ = ["model_for", "pack_groups", "unfitted"]
+__all__ = ["model_for", "pack_groups", "wrong_model"]
 
 
 def pack_groups(groups: Sequence[ImageSource], out: Path, packer: "Packer") -> "CompressReport":
@@ -25,8 +28,8 @@ def pack_groups(groups: Sequence[ImageSource], out: Path, packer: "Packer") -> "
 
     groups : a source for each shape and dtype
 
-    A group that no model takes has one fitted, the group with the most pixels first, so that others may use it.
-    Raises what fitting and packing raise.
+    A model is fitted for each group that no model takes yet. The group with the most pixels comes first, so that other
+    groups may use its model. Raises what fitting and packing raise.
     """
     chosen = _models_for(groups, packer)
     reports = []
@@ -44,12 +47,12 @@ def pack_groups(groups: Sequence[ImageSource], out: Path, packer: "Packer") -> "
 
 
 def model_for(source: ImageSource, models: Sequence[FittedModel]) -> FittedModel | None:
-    """Return the first of some models that takes the images of a source, None if there is none."""
+    """Return the first model that takes the images of a source; None if there is none."""
     return next((model for model in models if model.takes(source.image_shape, source.dtype)), None)
 
 
-def unfitted(source: ImageSource, model: FittedModel) -> ModelError:
-    """Return the error for images that a given model does not take."""
+def wrong_model(source: ImageSource, model: FittedModel) -> ModelError:
+    """Return the error for images that the given model does not take."""
     other = "" if source.dtype == model.scale.dtype else f" ({source.dtype}, not {model.scale.dtype})"
     return ModelError(
         f"the model takes images of {shape_words(model.image_shape)}, but {source.description} has {len(source):,} of "
@@ -58,7 +61,7 @@ def unfitted(source: ImageSource, model: FittedModel) -> ModelError:
 
 
 def _models_for(groups: Sequence[ImageSource], packer: "Packer") -> dict[int, FittedModel]:
-    """Return the model of each group, by its number."""
+    """Return the model of each group, by the index of the group."""
     known = [] if packer.given is None else [packer.given]
     chosen: dict[int, FittedModel] = {}
     for number in sorted(range(len(groups)), key=lambda number: -_pixels(groups[number])):

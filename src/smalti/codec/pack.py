@@ -1,6 +1,7 @@
-"""Pack images into an archive: the one function, and the one packer, behind every way to do so.
+"""Pack images into an archive: the one packer behind every function and command that makes archives.
 
-The residuals that bring every image within an error bound, measured on what a reader will decode.
+Encoding is the model's work (`training`), the bytes are the writer's (`archive`). Residuals are measured on the pixels
+that a reader will decode, so that the error bound holds for every reader. Layer: part of `codec`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from smalti.archive.report import ArchiveInfo
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.codec.fit import checkpoint_path, fit, torch_threads
-from smalti.codec.groups import model_for, pack_groups, unfitted
+from smalti.codec.groups import model_for, pack_groups, wrong_model
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import SourceError
 from smalti.images.batch import Pixels, SkippedFile
@@ -33,10 +34,10 @@ __all__ = ["CompressReport", "Packer", "ResidualMaker", "pack"]
 
 
 class ResidualMaker:
-    """An error bound for images [n, H, W, C] of one shape and dtype.
+    """Makes the residuals that keep images [n, H, W, C] of one shape and dtype within an error bound.
 
-    max_mse : mean squared error that each may have, of pixels scaled to 0..1
-    decode : pixels of tokens by the exact decoder, with so many threads; their sides may be padded
+    max_mse : largest mean squared error of an image, of pixels scaled to 0..1
+    decode : pixels of tokens, by the exact decoder and a number of threads; the sides may be padded
     """
 
     def __init__(
@@ -59,14 +60,11 @@ class ResidualMaker:
         return choose_residuals(pixels, base, self._max_sse, self._estimator)
 
 
-# was sibling import
-
-
 @dataclass(frozen=True)
 class CompressReport:
-    """What packing made, and which files of the source it skipped.
+    """The archive that was written, and the files of the source that were skipped.
 
-    missed : which target was out of reach, in one line; None if none was
+    missed : the target that was out of reach, in one line; None if there was none
     """
 
     info: ArchiveInfo | CollectionInfo
@@ -86,12 +84,13 @@ def pack(
 ) -> CompressReport:
     """Write the archive `out`, whole or not at all; a collection if there are images of several shapes.
 
-    sources : one for each shape and dtype, as `open_groups` gives them
-    model : what encodes them; None fits one on them, or several if no model can serve all shapes
-    resumable : whether an interrupted run leaves OUT.checkpoint and OUT.packing, from which `request.resume` goes on
+    sources : one for each shape and dtype, as `open_groups` returns them
+    model : encodes the images; None fits a model on them, or several if one cannot take all shapes
+    resumable : an interrupted run leaves OUT.checkpoint and OUT.packing, from which `request.resume` continues
 
-    Raises FitInterruptedError if the observer stops it, ModelError if the model does not take the images, SourceError
-    if no image can be read, UsageError for what cannot be asked together, OutputExistsError, OutputError.
+    Raises FitInterruptedError if the observer stops the work, ModelError if the model does not take the images,
+    SourceError if no image can be read, UsageError for settings that exclude each other, OutputExistsError,
+    OutputError.
     """
     groups = list(sources) if isinstance(sources, Sequence) else [sources]
     request, options = request or FitRequest(), options or PackOptions()
@@ -108,11 +107,11 @@ def pack(
         else:
             report = packer.pack(groups[0], out, packer.model_for(groups[0]))
     except KeyboardInterrupt as interrupt:
-        left = next((path for path in packer.kept(groups) if path.exists()), None)
+        left = next((path for path in packer.all_state_files(groups) if path.exists()), None)
         if left is None or isinstance(interrupt, FitInterruptedError):
             raise
         raise FitInterruptedError(left) from interrupt
-    for path in packer.kept(groups):
+    for path in packer.all_state_files(groups):
         path.unlink(missing_ok=True)
     return report
 
@@ -122,8 +121,9 @@ class Packer:
     """Fits and packs the images of one shape at a time.
 
     given : the model for all images; None fits one
-    output : what states are named by    several : whether there are several shapes, each with states of its own name
-    resumable : whether states are kept
+    output : the final archive, which names the state files
+    several : there are several shapes, and each has state files of its own
+    resumable : write state files
     """
 
     request: FitRequest
@@ -135,18 +135,18 @@ class Packer:
     resumable: bool = True
 
     def model_for(self, source: ImageSource) -> FittedModel:
-        """Return the given model, or one fitted on the source; ModelError if the given one does not take its images."""
+        """Return the given model, or one that is fitted on the source. ModelError if the given one does not take it."""
         return self.fit(source) if self.given is None else model_for(source, [self.given]) or self.fit(source)
 
     def fit(self, source: ImageSource) -> FittedModel:
-        """Fit a model on these images; ModelError if one was given, which does not take them."""
+        """Fit a model on these images. ModelError if one was given, for it does not take them."""
         if self.given is not None:
-            raise unfitted(source, self.given)
+            raise wrong_model(source, self.given)
         return fit(
             source,
             self.request,
             self.observer,
-            checkpoint=self.states(source)[0] if self.resumable else None,
+            checkpoint=self.state_files(source)[0] if self.resumable else None,
             strict=self.options.strict,
             threads=self.options.threads,
             beside=self.output,
@@ -162,26 +162,26 @@ class Packer:
         with open_archive(out) as archive:
             return CompressReport(archive.info(), tuple(source.skipped), encoded.missed)
 
-    def states(self, source: ImageSource) -> tuple[Path, Path]:
-        """Return where a fit, and the choice of tokens, keep their state for a source."""
-        place = self.output
+    def state_files(self, source: ImageSource) -> tuple[Path, Path]:
+        """Return the files for the state of a fit, and of the choice of tokens, for a source."""
+        base = self.output
         if self.several:
             shape = "x".join(map(str, source.image_shape))
-            place = place.with_name(f"{place.name}.{shape}-{source.dtype.name}")
-        return checkpoint_path(place), place.with_name(f"{place.name}.packing")
+            base = base.with_name(f"{base.name}.{shape}-{source.dtype.name}")
+        return checkpoint_path(base), base.with_name(f"{base.name}.packing")
 
-    def kept(self, groups: Sequence[ImageSource]) -> list[Path]:
-        """Return all states that this run may leave: those of fits only if it fits."""
+    def all_state_files(self, groups: Sequence[ImageSource]) -> list[Path]:
+        """Return every state file that this run may leave; those of fits only if it fits."""
         if not self.resumable:
             return []
-        return [path for group in groups for path in self.states(group)[0 if self.given is None else 1 :]]
+        return [path for group in groups for path in self.state_files(group)[0 if self.given is None else 1 :]]
 
     def _encoding(self, source: ImageSource) -> EncodeRequest:
         return replace(
             self.request.encoding(),
             fitted_here=self.given is None,
             strict=self.options.strict,
-            checkpoint=self.states(source)[1] if self.resumable else None,
+            checkpoint=self.state_files(source)[1] if self.resumable else None,
             beside=self.output,
         )
 

@@ -1,4 +1,7 @@
-"""What a user asks of a fit and of packing: checked once, the same for Python, the command line and plan files."""
+"""The settings of a fit and of packing, checked once: the same for Python, the command line and plan files.
+
+Layer: part of `codec`, below its other modules.
+"""
 
 import math
 from dataclasses import MISSING, dataclass, fields
@@ -17,17 +20,18 @@ PAPER, COMPACT = "paper", "compact"
 
 @dataclass(frozen=True)
 class FitRequest:
-    """What a model is to be, and what images are to come to. None where nothing was asked.
+    """Which model to fit, and the quality or size to reach. None leaves the choice to smalti.
 
     profile : "paper", "compact" or "fine"; None is "paper", or "compact" if there is a target or an effort
     codebook_size, epochs, seed : of the fit
-    target_mse, target_ssim, target_bytes : what the collection is to come to, one of them at most
+    target_mse, target_ssim, target_bytes : the error, the similarity or the size that the whole collection should
+        reach; at most one of them
     effort : 0 to 9, the time for "compact" and "fine"
-    adapt : whether the archive's copy of a given model learns from the images
+    adapt : let the archive's copy of a given model learn from the images
     device : where to compute: "cpu", "cuda", "cuda:N", "mps" or "auto"
-    resume : whether to go on from what an interrupted run left beside the output
+    resume : continue from the state files that an interrupted run left next to the output
 
-    Raises UsageError for what does not go together or is out of range.
+    Raises UsageError for settings that exclude each other or are out of range.
     """
 
     profile: str | None = None
@@ -47,12 +51,12 @@ class FitRequest:
 
     @property
     def has_goal(self) -> bool:
-        """Whether a quality or a size was asked for."""
+        """Whether there is a target of quality or size."""
         return any(value is not None for value in (self.target_mse, self.target_ssim, self.target_bytes))
 
     @property
     def kind(self) -> TrainingKind:
-        """The kind of model that a fit gives."""
+        """The kind of model that is fitted."""
         return kind_of_profile(self._profile)
 
     @property
@@ -60,7 +64,7 @@ class FitRequest:
         return self.profile or (COMPACT if self.has_goal or self.effort is not None else PAPER)
 
     def goal(self) -> Goal | None:
-        """Return the goal that was asked for, or None."""
+        """Return the target, or None."""
         return Goal(self.target_mse, self.target_ssim, self.target_bytes) if self.has_goal else None
 
     def settings(self) -> FittedSettings:
@@ -75,13 +79,14 @@ class FitRequest:
         )
 
     def encoding(self) -> EncodeRequest:
-        """Return how a model encodes images."""
+        """Return the settings with which a model encodes images."""
         return EncodeRequest(self.goal(), self.effort, self.adapt, resume=self.resume)
 
     def check_for(self, model: object, groups: int = 1) -> None:
-        """Raise UsageError for what does not go with a model, or with images of several shapes.
+        """Raise UsageError for settings that do not fit a given model, or images of several shapes.
 
-        model : the one that is given, None if one is fitted    groups : shapes of the images
+        model : the given one; None if one is fitted
+        groups : the number of shapes and dtypes of the images
         """
         own = (self.profile, self.codebook_size, self.epochs, self.seed)
         if model is not None and any(value is not None for value in own):
@@ -94,29 +99,29 @@ class FitRequest:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary of what was asked; `from_json` is the inverse."""
-        return _asked(self)
+        """Return the settings that are not their defaults, as a plain dictionary; `from_json` is the inverse."""
+        return _set_fields(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "FitRequest":
-        """Return the request in a dictionary. TypeError if it holds anything else, UsageError if it cannot be."""
+        """Return the request of a dictionary. TypeError for unknown keys, UsageError for impossible settings."""
         return cls(**stored)
 
 
 @dataclass(frozen=True)
 class PackOptions:
-    """How images are packed, whatever the model.
+    """How images are packed, with any model.
 
-    labels : whether labels and class names go into the archive; names always do, if there are any
-    max_mse : error bound of every image (mean squared error of pixels scaled to 0..1): images that the model serves
-        worse get residuals, or are stored without it; 0 is lossless. None sets no bound
-    recovery : how many lost sections are to be recoverable; needs the extra `smalti[recovery]`
-    strict : whether a file that would be skipped is an error, so that nothing is written
-    overwrite : whether an existing output may be replaced
+    labels : put labels and class names into the archive; names always go into it, if there are any
+    max_mse : error bound of every image (mean squared error of pixels scaled to 0..1): images beyond it get residuals,
+        or are stored without the model; 0 is lossless. None sets no bound
+    recovery : how many lost sections can be repaired; needs the extra `smalti[recovery]`
+    strict : a file that cannot be read is an error, and nothing is written
+    overwrite : replace an existing output
     threads : how many decode and compute; None for all cores. The bytes of an archive do not depend on the threads that
         decode
 
-    Raises UsageError for an error bound or a number of threads that cannot be.
+    Raises UsageError for an impossible error bound or number of threads.
     """
 
     labels: bool = True
@@ -128,23 +133,23 @@ class PackOptions:
 
     def __post_init__(self) -> None:
         if self.max_mse is not None and not (math.isfinite(self.max_mse) and self.max_mse >= 0):
-            raise UsageError(f"a mean squared error of {self.max_mse} cannot be promised")
+            raise UsageError(f"a mean squared error of {self.max_mse} cannot be an error bound")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads: give at least 1")
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dictionary: labels, max_mse and recovery always, the rest where it was asked for."""
+        """Return a plain dictionary: labels, max_mse and recovery always, the rest if it is not the default."""
         recovery = None if self.recovery is None else str(self.recovery)
-        return {"labels": self.labels, "max_mse": self.max_mse, **_asked(self), "recovery": recovery}
+        return {"labels": self.labels, "max_mse": self.max_mse, **_set_fields(self), "recovery": recovery}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "PackOptions":
-        """Return the options in a dictionary. TypeError if it holds anything else, UsageError if they cannot be."""
+        """Return the options of a dictionary. TypeError for unknown keys, UsageError for impossible options."""
         recovery = stored.get("recovery")
         return cls(**{**stored, "recovery": None if recovery is None else RecoverySpec.parse(recovery)})
 
 
-def _asked(request: FitRequest | PackOptions) -> dict[str, Any]:
+def _set_fields(request: FitRequest | PackOptions) -> dict[str, Any]:
     """Return the fields that are not their defaults."""
     return {
         field.name: getattr(request, field.name)

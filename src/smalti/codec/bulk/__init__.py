@@ -1,6 +1,6 @@
-"""Compression in shards, each for itself: a plan fixes them, any engine makes them, a manifest reads them as one.
+"""Compression in shards: a plan fixes the shards, an engine makes them, a manifest reads them as one collection.
 
-`plan` is the file that says what each shard is; `shards` is what lies in the folder of shards; `making` makes one;
-`pool` and `onray` make many, with this process, local ones, or Ray; `running` does what is missing. No shard
-depends on another, on who makes it, or on when (docs/scale.md).
+`plan` is the file that defines each shard; `shards` is the folder of shards and the worker that makes one; `engines`
+run many workers, in this process, in local processes or on Ray; `running` makes the shards that are missing. A shard
+depends on no other shard, nor on the machine or the time of its making (docs/scale.md).
 """

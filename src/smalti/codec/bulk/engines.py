@@ -1,10 +1,8 @@
-"""Engines of one machine: this process, and a pool of processes that outlives the death of any of them.
+"""Engines that make many shards: this process, a pool of local processes, or actors on Ray.
 
-Not `concurrent.futures`: its pool is broken for good once a process of it is killed.
-
-The engine on Ray: actors that hold the model. Numbers of shards and their records travel, never pixels.
-
-Every machine of a cluster must see source, model, plan and folder of shards at the same paths.
+Only shard numbers and records travel between processes, never pixels. The local pool is not `concurrent.futures`, whose
+pool stays broken once one of its processes is killed; this one replaces dead workers. On Ray, every machine of the
+cluster must see the source, the model, the plan and the folder of shards at the same paths.
 """
 
 import logging
@@ -27,11 +25,11 @@ __all__ = ["MOST_DEATHS", "make_here", "make_in_pool", "make_on_ray"]
 
 
 MOST_DEATHS = 3
-"""Workers that may die at a shard before it is given up: a shard may be what kills them, as by its need of memory."""
+"""Workers that may die at one shard before it is abandoned: the shard itself may kill them, by its need of memory."""
 
 
 def make_here(plan: Path, shards: list[int], workers: int, *, strict: bool) -> Iterator[Outcome]:
-    """The engine of this process alone; `workers` does not matter."""
+    """Make shards in this process; `workers` is ignored."""
     threads = torch.get_num_threads()
     maker = ShardMaker(plan, strict=strict)
     try:
@@ -42,7 +40,7 @@ def make_here(plan: Path, shards: list[int], workers: int, *, strict: bool) -> I
 
 
 def make_in_pool(plan: Path, shards: list[int], workers: int, *, strict: bool) -> Iterator[Outcome]:
-    """The engine of `workers` spawned processes; only numbers of shards and their records travel."""
+    """Make shards in `workers` spawned processes."""
     waiting = deque(shards)
     deaths: Counter[int] = Counter()
     pool: list[_Worker] = []
@@ -54,7 +52,7 @@ def make_in_pool(plan: Path, shards: list[int], workers: int, *, strict: bool) -
                 if worker.shard is None and waiting:
                     worker.give(waiting.popleft())
             ready = wait([worker.pipe for worker in pool if worker.shard is not None])
-            for place, worker in enumerate(pool):
+            for index, worker in enumerate(pool):
                 if worker.pipe not in ready or worker.shard is None:
                     continue
                 outcome, number = worker.outcome(), worker.shard
@@ -69,17 +67,17 @@ def make_in_pool(plan: Path, shards: list[int], workers: int, *, strict: bool) -
                     yield Outcome(number, None, f"{MOST_DEATHS} workers died at it, the last {worker.end()}")
                 worker.stop()
                 with _one_thread_each():
-                    pool[place] = _Worker(plan, strict)
+                    pool[index] = _Worker(plan, strict)
     finally:
         for worker in pool:
             worker.stop()
 
 
 class _Worker:
-    """A process and the shard it is at, or None."""
+    """A process, and the shard that it makes now; None if it makes none."""
 
     def __init__(self, plan: Path, strict: bool) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would take the locks of PyTorch's threads along
+        context = multiprocessing.get_context("spawn")  # a fork would copy the locks of PyTorch's threads
         self.pipe, theirs = context.Pipe()
         self.shard: int | None = None
         self._process = context.Process(target=_serve, args=(theirs, plan, strict), daemon=True)
@@ -87,20 +85,20 @@ class _Worker:
         theirs.close()  # so that the death of the process ends the pipe
 
     def give(self, number: int) -> None:
-        """Have it make a shard."""
+        """Start to make a shard."""
         self.shard = number
-        with suppress(OSError):  # it is dead: the pipe is at its end, which `outcome` tells
+        with suppress(OSError):  # the process is dead; `outcome` reports it, by the end of the pipe
             self.pipe.send(number)
 
     def outcome(self) -> Outcome | None:
-        """What became of the shard; None if the process died."""
+        """Return the outcome of the shard; None if the process died."""
         try:
             return cast(Outcome, self.pipe.recv())
         except (EOFError, OSError):
             return None
 
     def end(self) -> str:
-        """How the process ended, in words for a person."""
+        """Return how the process ended, in words."""
         self._process.join()
         code = self._process.exitcode or 0
         if code == -signal.SIGKILL:
@@ -108,15 +106,15 @@ class _Worker:
         return f"killed by signal {-code}" if code < 0 else f"with exit code {code}"
 
     def stop(self) -> None:
-        """End the process, wherever it is: a shard that is not whole leaves nothing."""
+        """End the process at any point: an incomplete shard leaves no file."""
         self.pipe.close()
         self._process.terminate()
         self._process.join()
 
 
 def _serve(pipe: Connection, plan: Path, strict: bool) -> None:
-    """Make the shards whose numbers come, until the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that ends this one
+    """Make the shards whose numbers arrive, until the other side closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C, and ends this one
     maker = ShardMaker(plan, strict=strict)
     with suppress(EOFError, OSError):
         while True:
@@ -125,7 +123,7 @@ def _serve(pipe: Connection, plan: Path, strict: bool) -> None:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Have processes that start within compute with one thread each; a library reads this when it is loaded."""
+    """Limit processes that start within the block to one thread each; libraries read the variable when they load."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
@@ -137,28 +135,25 @@ def _one_thread_each() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-# was sibling import
-
-
 def make_on_ray(plan: Path, shards: list[int], workers: int, *, strict: bool) -> Iterator[Outcome]:
-    """The engine of `workers` actors of one CPU each.
+    """Make shards in `workers` Ray actors with one CPU each.
 
-    Ray that is running already is used and left as it is (`ray.init` was called, or the environment names it in
-    RAY_ADDRESS); else it is started on this machine, and ended. MissingDependencyError without Ray.
+    Uses Ray that already runs (`ray.init` was called, or RAY_ADDRESS names it) and leaves it running; else starts it on
+    this machine, and stops it. Raises MissingDependencyError without Ray.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends no usage statistics
     try:
         import ray  # noqa: PLC0415 (optional)
     except ImportError as error:
         raise MissingDependencyError.of("--engine ray", "ray", "ray") from error
     waiting = deque(shards)
     deaths: Counter[int] = Counter()
-    busy: dict[Any, tuple[Any, int]] = {}  # by the reference to what will come of it: an actor and its shard
+    busy: dict[Any, tuple[Any, int]] = {}  # from the reference to an outcome, to its actor and shard
     with _running(min(workers, len(shards))):
         actor_class = ray.remote(num_cpus=1)(ShardMaker)
 
         def give(actor: Any) -> None:
-            """Have an actor make the next shard; without one it makes room for actors that wait for a CPU."""
+            """Give an actor the next shard; if none is left, end it, so that waiting actors get its CPU."""
             if waiting:
                 number = waiting.popleft()
                 busy[actor.attempt.remote(number)] = actor, number
@@ -193,7 +188,7 @@ def make_on_ray(plan: Path, shards: list[int], workers: int, *, strict: bool) ->
 
 @contextmanager
 def _running(cpus: int) -> Iterator[None]:
-    """Ray: the one that is there, or one of our own for the time of the block."""
+    """Use Ray that already runs, or start it for the block."""
     import ray  # noqa: PLC0415 (optional)
 
     if ray.is_initialized():
@@ -203,9 +198,9 @@ def _running(cpus: int) -> Iterator[None]:
     ours: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **ours)
-    except (OSError, RuntimeError, ValueError) as error:  # among them that nobody answers at the address
-        what = f"Ray at {address} cannot be reached" if address else "Ray cannot be started"
-        raise SmaltiError(f"{what}: {_line(error)}; take --engine local, or see to it") from error
+    except (OSError, RuntimeError, ValueError) as error:  # also if nobody answers at the address
+        fault = f"Ray at {address} cannot be reached" if address else "Ray cannot be started"
+        raise SmaltiError(f"{fault}: {_line(error)}; use --engine local, or start Ray") from error
     try:
         yield
     finally:

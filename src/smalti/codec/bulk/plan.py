@@ -1,9 +1,14 @@
-"""The plan of bulk compression: a small file that fixes the shards and all that shapes their bytes."""
+"""The plan of bulk compression: a small file that fixes the shards and every setting that shapes their bytes.
+
+Makes, writes and reads plans; makes no shard. Layer: part of `codec`.
+"""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +17,18 @@ import numpy as np
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
+from smalti.sources.open import local_files
 from smalti.sources.records.record import ShapeGroup
 from smalti.sources.spec import absolute_spec
-from smalti.storage.atomic import atomic_file, writing
+from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import redacted
 from smalti.training.kinds import load_model
+from smalti.training.observer import Observer, SilentObserver
 from smalti.training.training_kind import FittedModel
 from smalti.version import __version__
 
-__all__ = ["Plan", "Shard", "SourcePart", "group_of", "make_plan", "read_plan", "write_plan"]
+__all__ = ["Plan", "Shard", "SourcePart", "group_of", "make_plan", "plan_file", "read_plan", "write_plan"]
 
 _FORMAT = "smalti-plan"
 _VERSION = 1
@@ -31,11 +38,11 @@ _TEXTS = ("source", "kind", "model", "model_sha256", "out_folder", "smalti")
 
 @dataclass(frozen=True)
 class SourcePart:
-    """What a worker opens at a time: the source as a whole, or some of its files.
+    """The part of a source that a worker opens at once: the whole source, or some of its files.
 
-    files : as `member_files` names them; none for the source as a whole
-    entries : what was there at planning
-    listing_sha256 : see `smalti.sources.entry_range`
+    files : as `member_files` names them; none for the whole source
+    entries : their number when the plan was made
+    listing_sha256 : of names and sizes, as `smalti.sources.entry_range` computes it
     """
 
     files: tuple[str, ...]
@@ -45,7 +52,7 @@ class SourcePart:
 
 @dataclass(frozen=True)
 class Shard:
-    """Entries `start` to `stop` (exclusive) of a part, by its number."""
+    """Entries [start, stop) of a part. part : its index"""
 
     part: int
     start: int
@@ -54,13 +61,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which shards there are, and all that shapes their bytes.
+    """The shards, and every setting that shapes their bytes.
 
-    source : an absolute path, a URL or the name of a set    kind : as `source_kind` says
+    source : an absolute path, a URL or the name of a set
+    kind : as `source_kind` returns it
     model, out_folder : absolute paths
     model_sha256 : of the model file
-    request, options : how every shard is packed; in the file they are `settings`
-    smalti : the release that planned, and must make the shards
+    request, options : how every shard is packed; the file calls them `settings`
+    smalti : the release that made the plan, and must make the shards
     """
 
     source: str
@@ -89,11 +97,11 @@ class Plan:
 
     @property
     def entries(self) -> int:
-        """Of all parts."""
+        """Entries of all parts."""
         return sum(part.entries for part in self.parts)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON; `from_bytes` is the inverse."""
+        """Return canonical JSON; `from_bytes` is the inverse."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in _TEXTS}
         plain |= {"format": _FORMAT, "version": _VERSION, "parts": [asdict(part) for part in self.parts]}
         plain["shards"] = [[shard.part, shard.start, shard.stop] for shard in self.shards]
@@ -102,7 +110,7 @@ class Plan:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Plan":
-        """Parse and check; ValueError if it is no plan."""
+        """Parse and check; ValueError if the bytes are no plan."""
         try:
             found: dict[str, Any] = parse_canonical_json(data.removesuffix(b"\n"), "plan")
         except DamagedArchiveError as error:
@@ -131,6 +139,55 @@ class Plan:
             raise ValueError(f"a field is missing or of the wrong type: {error}") from error
 
 
+def plan_file(
+    source: str,
+    out: Path,
+    model: Path | None,
+    shard_images: int,
+    out_folder: Path | None = None,
+    request: FitRequest | None = None,
+    options: PackOptions | None = None,
+    observer: Observer | None = None,
+    *,
+    by_file: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Make a plan and write it to the file `out`.
+
+    out_folder : where the shards go; None for OUT.shards
+    observer : the stage is "count". It is warned if the plan holds a secret of the source's URL
+
+    The rest is as for `make_plan`. Raises what `make_plan` and `write_plan` raise, and UsageError without a model or if
+    `out` is a file that is read.
+    """
+    observer = observer or SilentObserver()
+    check_output(out, overwrite)
+    if model is None:
+        raise UsageError(
+            "a plan needs a model for all shards: fit one on a sample (smalti fit SAMPLE -o MODEL), give --model MODEL"
+        )
+    refuse_input(out, chain([model], local_files(source)))
+    observer.on_stage("count", stops=False)
+    plan = make_plan(
+        source,
+        model,
+        out_folder or out.with_name(f"{out.name}.shards"),
+        shard_images,
+        request,
+        options,
+        by_file=by_file,
+        report=observer.on_message,
+        progress=partial(observer.on_step, "count"),
+    )
+    write_plan(plan, out, overwrite=overwrite)
+    if redacted(plan.source) != plan.source:
+        observer.on_warning(f"{out}: holds the address of the images as you gave it, with what may be secret in it")
+    files = 0 if by_file else len(member_files(plan.source))
+    if files > 1:
+        observer.on_message(f"every worker will open all {files:,} files; with --by-file, those of its shards alone")
+    return plan
+
+
 def make_plan(
     source: str,
     model: Path,
@@ -143,15 +200,16 @@ def make_plan(
     report: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
-    """Fix the borders of shards. Names, sizes and tables of contents are read; no pixel is decoded.
+    """Choose the borders of shards. Reads names, sizes and tables of contents; decodes no pixel.
 
-    shard_images : entries of a shard; the last may be smaller
+    shard_images : entries of a shard; the last may have fewer
     request, options : how every shard is packed
-    by_file : whether borders lie where files end, as far as shards of `shard_images` allow, so that a worker opens
-        only the files of its shard: for a folder or a pattern of TAR or Parquet files
-    report : takes a line for each step of a download    progress : called with the files that are counted, and all
+    by_file : put borders where files end, as far as `shard_images` allows, so that a worker opens only the files of its
+        shard; for a folder or a pattern of TAR or Parquet files
+    report : called with a line for each step of a download
+    progress : called with the number of files counted, and of all files
 
-    Raises what opening the source and loading the model raise, and UsageError for settings that cannot be.
+    Raises what opening the source and loading the model raise, and UsageError for impossible settings.
     """
     if shard_images < 1:
         raise UsageError(f"shards of {shard_images} images; give at least 1")
@@ -174,12 +232,12 @@ def make_plan(
     if len(shards) > _MOST_SHARDS:
         raise UsageError(f"{len(shards):,} shards are more than {_MOST_SHARDS:,}; take more images in each")
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    model_path, shards_path = map(os.path.abspath, (model, out_folder))  # links are left as they are
+    model_path, shards_path = map(os.path.abspath, (model, out_folder))  # links stay
     return Plan(spec, kind, model_path, digest, shards_path, request, options, parts, shards)
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan; SmaltiError if it is missing, is none, or was made by another release."""
+    """Read a plan; SmaltiError if it is missing, is no plan, or is from another release."""
     try:
         plan = Plan.from_bytes(path.read_bytes())
     except OSError as error:
@@ -195,13 +253,13 @@ def read_plan(path: Path) -> Plan:
 
 
 def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
-    """Write a plan, whole or not at all; OutputExistsError, OutputError."""
+    """Write a plan, whole or not at all. Raises OutputExistsError, OutputError."""
     with atomic_file(path, overwrite=overwrite) as file, writing(path):
         file.write(plan.to_bytes())
 
 
 def group_of(model: FittedModel) -> ShapeGroup:
-    """The shape and dtype of the images that a model takes."""
+    """Return the shape and dtype of the images that a model takes."""
     return model.image_shape, np.dtype(np.uint8) if np.dtype(model.scale.dtype) == np.uint8 else np.dtype(np.uint16)
 
 
@@ -221,24 +279,21 @@ def _parts_by_file(
 ) -> Iterator[SourcePart]:
     files = member_files(spec)
     if not files:
-        raise UsageError(
-            f"{redacted(spec)}: is not made of several TAR or Parquet files, by which shards could go; "
-            "leave --by-file out"
-        )
-    some: list[str] = []
+        raise UsageError(f"{redacted(spec)}: does not consist of several TAR or Parquet files; leave --by-file out")
+    names: list[str] = []
     entries = 0
     for done, name in enumerate(files):
         more = len(Entries(spec, (name,), group=group))
-        if some and entries + more > shard_images:
-            yield _part(spec, some, entries)
-            some, entries = [], 0
+        if names and entries + more > shard_images:
+            yield _part(spec, names, entries)
+            names, entries = [], 0
         if more:  # files without any entry belong to no part
-            some.append(name)
+            names.append(name)
             entries += more
         progress(done + 1, len(files))
-    if not some:
+    if not names:
         raise SourceError(f"{redacted(spec)}: no image is in its {len(files):,} files; check the name")
-    yield _part(spec, some, entries)
+    yield _part(spec, names, entries)
 
 
 def _part(spec: str, files: Sequence[str], entries: int) -> SourcePart:
@@ -246,8 +301,8 @@ def _part(spec: str, files: Sequence[str], entries: int) -> SourcePart:
 
 
 def _cut(entries: int, shard_images: int, *, even: bool) -> Iterator[tuple[int, int]]:
-    """Cut a part into shards; evenly, if a part is a file that is larger than one."""
-    pieces = -(-entries // shard_images)
-    size = -(-entries // pieces) if even else shard_images
+    """Cut a part into shards, as (start, stop). even : of about equal size, for a file larger than a shard"""
+    shards = -(-entries // shard_images)
+    size = -(-entries // shards) if even else shard_images
     for start in range(0, entries, size):
         yield start, min(start + size, entries)

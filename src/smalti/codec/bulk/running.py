@@ -1,23 +1,27 @@
-"""Doing what is missing of a plan, and telling what there is."""
+"""Run a plan: make the shards that are missing, and report on all of them. Layer: part of `codec`."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from smalti.codec.bulk.engines import make_in_pool
+from smalti.codec.bulk.engines import make_here, make_in_pool, make_on_ray
 from smalti.codec.bulk.plan import Plan, read_plan
 from smalti.codec.bulk.shards import Outcome, ShardEngine, ShardFolder, ShardRecord
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
+from smalti.threads import default_threads
+from smalti.training.observer import Observer, SilentObserver
 
-__all__ = ["BulkReport", "Failure", "Task", "run_plan"]
+__all__ = ["BulkReport", "Failure", "Task", "compress_plan", "run_plan"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Part `number`, from 0, of `tasks` parts of a plan's shards, of which each has as many, as far as it goes.
+    """Part `number`, from 0, of `tasks` parts of a plan's shards, which are about equal.
 
     Raises UsageError if there is no such part.
     """
@@ -38,7 +42,7 @@ class Task:
         return cls(int(number), int(tasks))
 
     def shards(self, plan: Plan) -> range:
-        """The numbers of its shards: they follow each other, so that they share what is opened of the source."""
+        """Return the numbers of its shards. They are consecutive, so that they share opened files of the source."""
         count = len(plan.shards)
         return range(count * self.number // self.tasks, count * (self.number + 1) // self.tasks)
 
@@ -53,13 +57,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class BulkReport:
-    """What a run found and made, of all shards or of those of its task.
+    """The result of a run, for all shards or for those of its task.
 
-    shards : how many it had to see to    done : which of them are there now
-    made_now : made by this run, the others were there
-    images, archive_bytes : of those that are there
-    skipped : what was passed over in them, by the number of the shard
-    manifest : where it is, once all shards of the plan are there; else None
+    shards : their number
+    done : shards that exist now
+    made_now : shards that this run made
+    images, archive_bytes : of the shards that exist
+    skipped : (shard, file) for each entry that was skipped
+    manifest : its path once all shards of the plan exist; else None
     """
 
     shards: int
@@ -71,6 +76,40 @@ class BulkReport:
     failures: tuple[Failure, ...]
     manifest: Path | None
     seconds: float
+
+
+def compress_plan(
+    path: Path,
+    observer: Observer | None = None,
+    *,
+    task: str | None = None,
+    engine: Literal["local", "ray"] | None = None,
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> BulkReport:
+    """Run a plan as a user asks for it. The rest is as for `run_plan`.
+
+    observer : the stage is "shards"
+    task : "i/n", made in this process; None for all shards
+    engine : what runs the workers; None is "local"
+    workers : None for all cores
+
+    Raises UsageError for a task with an engine or workers, and what `run_plan` raises.
+    """
+    if task is not None and (engine is not None or workers is not None):
+        raise UsageError("--task runs in this process alone: leave --engine and --workers out")
+    observer = observer or SilentObserver()
+    observer.on_stage("shards", stops=False)
+    return run_plan(
+        path,
+        engine=make_here if task is not None else make_on_ray if engine == "ray" else make_in_pool,
+        workers=default_threads(workers),
+        task=None if task is None else Task.parse(task),
+        strict=strict,
+        overwrite=overwrite,
+        progress=partial(observer.on_step, "shards"),
+    )
 
 
 def run_plan(
@@ -86,17 +125,17 @@ def run_plan(
     """Make the shards of a plan that are missing or damaged, and the manifest once all are there.
 
     engine : `make_in_pool`, `make_here`, `make_on_ray`; the bytes do not depend on it
-    workers : how many shards are made at a time
-    task : which of the shards are to be made; None for all
-    strict : whether entries that would be passed over make a shard fail
-    overwrite : whether shards of another plan, which lie in the same folder, may be replaced
-    progress : called with the shards that are done, and all
+    workers : shards made at a time
+    task : which shards to make; None for all
+    strict : fail a shard if an entry of it cannot be read, and do not skip the entry
+    overwrite : replace shards of another plan in the same folder
+    progress : called with the number of shards done, and of all shards
 
-    Several runs of a plan at once, on one machine or many, do not disturb each other. A script that calls this with
-    the pool needs `if __name__ == "__main__":`, because its processes are spawned.
+    Several runs of a plan may go on at once, on one machine or many. A script that calls this with the pool needs
+    `if __name__ == "__main__":`, because the processes are spawned.
 
-    Raises SmaltiError if there is no sound plan, OutputError, OutputExistsError, what the engine raises. What goes
-    wrong with a shard is in the report.
+    Raises SmaltiError if there is no sound plan, OutputError, OutputExistsError, and what the engine raises. The report
+    lists failures of single shards.
     """
     started = time.monotonic()
     plan = read_plan(path)
@@ -115,27 +154,26 @@ def run_plan(
 def _made(
     path: Path, folder: ShardFolder, numbers: range, engine: ShardEngine, workers: int, strict: bool
 ) -> Iterator[Outcome]:
-    """Yield what becomes of each shard.
+    """Yield the outcome of each shard.
 
-    By record and size alone it is known which shards are missing; these are made first. Whether every byte of the
-    others is as it was written, the workers find out afterwards. If none is missing, threads do, and no worker starts
-    that is not needed.
+    Records and file sizes show which shards are missing; these are made first. The workers then check every byte of the
+    others. If no shard is missing, threads check them, so that no worker starts in vain.
     """
-    there = [number for number in numbers if _is_there(folder, number, strict)]
-    left = sorted(set(numbers) - set(there))
-    if not left:
+    present = [number for number in numbers if _is_present(folder, number, strict)]
+    missing = sorted(set(numbers) - set(present))
+    if not missing:
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            for number, record in zip(there, pool.map(folder.intact, there), strict=True):
+            for number, record in zip(present, pool.map(folder.intact, present), strict=True):
                 if record is None:
-                    left.append(number)
+                    missing.append(number)
                 else:
                     yield Outcome(number, record, made=False)
-        there = []
-    if left:
-        yield from engine(path, [*left, *there], workers, strict=strict)
+        present = []
+    if missing:
+        yield from engine(path, [*missing, *present], workers, strict=strict)
 
 
-def _is_there(folder: ShardFolder, number: int, strict: bool) -> bool:
+def _is_present(folder: ShardFolder, number: int, strict: bool) -> bool:
     record = folder.known(number)
     return record is not None and not (strict and record.skipped)
 

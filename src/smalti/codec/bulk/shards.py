@@ -1,6 +1,7 @@
-"""What lies in the folder of shards: archives, a record of each, the plan they belong to, and at last the manifest.
+"""The folder of shards, and the worker that makes one shard.
 
-Making one shard: the worker that every engine has, with the model and the part of the source it is at.
+The folder holds the archives, a record of each, a copy of the plan, and finally the manifest. Every engine runs
+`ShardMaker`s. Layer: part of `codec`.
 """
 
 import hashlib
@@ -33,10 +34,10 @@ _PLAN = "plan.json"
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What is known of a shard that was made; nothing in it tells by whom or when.
+    """The facts of a shard that was made; they do not depend on the machine or the time.
 
-    images : 0 if no entry of it could be read: then there is no archive, and the next four are None
-    skipped : what was passed over in its entries
+    images : 0 if no entry could be read; then there is no archive, and the next four are None
+    skipped : entries that could not be read
     """
 
     shard: int
@@ -49,12 +50,12 @@ class ShardRecord:
     skipped: tuple[SkippedFile, ...]
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON; `from_bytes` is the inverse."""
+        """Return canonical JSON; `from_bytes` is the inverse."""
         return canonical_json(asdict(self)) + b"\n"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ShardRecord":
-        """Parse; ValueError if it is no record."""
+        """Parse; ValueError if the bytes are no record."""
         found: dict[str, Any] = parse_canonical_json(data.removesuffix(b"\n"), "record")
         try:
             shape = found.pop("image_shape")
@@ -65,7 +66,7 @@ class ShardRecord:
 
 
 class ShardFolder:
-    """The folder of a plan's shards. Nothing is touched before `claim`."""
+    """The folder of a plan's shards. `claim` makes it; nothing is written before."""
 
     def __init__(self, plan: Plan) -> None:
         self.path = Path(plan.out_folder)
@@ -75,17 +76,17 @@ class ShardFolder:
         self._digits = max(5, len(str(len(plan.shards) - 1)))
 
     def archive(self, number: int) -> Path:
-        """Where the archive of a shard lies."""
+        """Return the path of the archive of a shard."""
         return self.path / f"shard-{number:0{self._digits}}.smalti"
 
     def record(self, number: int) -> Path:
-        """Where its record lies."""
+        """Return the path of the record of a shard."""
         return self.path / f"shard-{number:0{self._digits}}.json"
 
     def claim(self, *, overwrite: bool = False) -> None:
-        """Make the folder, and note in it whose shards these are.
+        """Make the folder, and write the plan into it, which owns the shards.
 
-        overwrite : whether shards of another plan may be replaced; else they are an OutputExistsError
+        overwrite : replace shards of another plan; without it they are an OutputExistsError
 
         Raises OutputError if it cannot be written.
         """
@@ -103,45 +104,45 @@ class ShardFolder:
             file.write(plan)
 
     def known(self, number: int) -> ShardRecord | None:
-        """The record of a shard if it is of this plan and its archive has the size; None if it has to be made."""
+        """Return the record of a shard of this plan whose archive has the right size; None if it has to be made."""
         try:
             record = ShardRecord.from_bytes(self.record(number).read_bytes())
             if (record.plan_sha256, record.shard) != (self.plan_sha256, number):
                 return None
-            sound = record.images == 0 or self.archive(number).stat().st_size == record.archive_bytes
+            present = record.images == 0 or self.archive(number).stat().st_size == record.archive_bytes
         except (FileNotFoundError, ValueError):  # not made yet, or the record is damaged
             return None
         except OSError as error:
             raise OutputError(f"{error.filename}: cannot be read: {error.strerror or error}; check it") from error
-        return record if sound else None
+        return record if present else None
 
     def intact(self, number: int) -> ShardRecord | None:
-        """The same, if every byte of the archive is the one that was written."""
+        """Return the record of a shard of this plan whose archive has the right SHA-256; None if it has to be made."""
         record = self.known(number)
         if record is None or record.images == 0:
             return record
-        with suppress(FileNotFoundError):  # taken away meanwhile
+        with suppress(FileNotFoundError):  # removed meanwhile
             return record if self.archive_sha256(number) == record.archive_sha256 else None
         return None
 
     def archive_sha256(self, number: int) -> str:
-        """Of the whole file."""
+        """Return the SHA-256 of the archive of a shard, in hexadecimal."""
         with self.archive(number).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def note(self, record: ShardRecord) -> None:
-        """Write the record of a shard, after its archive."""
+    def write_record(self, record: ShardRecord) -> None:
+        """Write the record of a shard; its archive must be complete."""
         path = self.record(record.shard)
         with atomic_file(path, overwrite=True) as file, writing(path):
             file.write(record.to_bytes())
 
     def drop(self, number: int) -> None:
-        """Take away the archive of a shard that turns out to have no image."""
+        """Remove the archive of a shard that has no image."""
         with writing(self.archive(number)), suppress(FileNotFoundError):
             self.archive(number).unlink()
 
     def write_manifest(self) -> bool:
-        """Write the manifest if all shards are known, the same bytes whoever does it. Returns whether it is there."""
+        """Write the manifest if all shards are made, always the same bytes. Returns whether it exists."""
         listed = []
         for record in self._records():
             if record is None:
@@ -163,12 +164,9 @@ class ShardFolder:
             yield self.known(number)
 
 
-# was sibling import
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a shard: its record, or in one line why there is none. made : whether it was made just now"""
+    """The outcome of one shard: its record, or in one line the reason for none. made : whether it was made just now"""
 
     shard: int
     record: ShardRecord | None
@@ -177,19 +175,19 @@ class Outcome:
 
 
 class ShardEngine(Protocol):
-    """Makes shards of a plan. A shard that cannot be made leaves the others; a worker that dies is replaced."""
+    """Makes shards of a plan. A failed shard does not stop the others; a worker that dies is replaced."""
 
     def __call__(self, plan: Path, shards: list[int], workers: int, *, strict: bool) -> Iterator[Outcome]:
-        """Yield what became of each shard, once, as it is done. workers : how many are made at a time"""
+        """Yield the outcome of each shard once, in order of completion. workers : shards made at a time"""
 
 
 class ShardMaker:
-    """Makes shards, one after the other. The model is loaded for the first; a part stays open while it serves.
+    """Makes shards one by one. Loads the model for the first shard, and keeps a part of the source open between shards.
 
-    strict : whether entries that would be passed over are an error
+    strict : fail for entries that cannot be read, and do not skip them
 
-    PyTorch is held to one thread: how the sums of a convolution are rounded may depend on the number of threads, and
-    with them a token; and workers would fight for cores.
+    PyTorch gets one thread: the rounding of a convolution's sums may depend on the number of threads, and a token on
+    the rounding. Workers would also compete for cores.
     """
 
     def __init__(self, plan: Path, *, strict: bool) -> None:
@@ -200,7 +198,7 @@ class ShardMaker:
         self._opened: tuple[int, Entries] | None = None
 
     def attempt(self, number: int) -> Outcome:
-        """Make a shard unless it is there. What goes wrong is in the outcome, so that others go on."""
+        """Make a shard unless it exists. Errors are put in the outcome, so that other shards go on."""
         try:
             found = self._folder.intact(number)
             record = found or self._make(number)
@@ -216,10 +214,10 @@ class ShardMaker:
         torch.set_num_threads(1)
         shard = self._plan.shards[number]
         source, skipped = self._entries(shard.part).entry_range(shard.start, shard.stop)
-        watched = None if source is None else _Watched(source)
-        report = None if watched is None else self._pack(number, watched)
-        if report is None or watched is None:
-            skipped = skipped if watched is None else tuple(watched.skipped)
+        counted = None if source is None else _CountedSource(source)
+        report = None if counted is None else self._pack(number, counted)
+        if report is None or counted is None:
+            skipped = skipped if counted is None else tuple(counted.skipped)
             if self._strict:
                 refuse_skipped(f"shard {number}", skipped)
             self._folder.drop(number)
@@ -227,13 +225,13 @@ class ShardMaker:
         else:
             digest = self._folder.archive_sha256(number)
             size, images = report.info.archive_bytes, report.info.images
-            shape, dtype = watched.image_shape, str(watched.dtype)
+            shape, dtype = counted.image_shape, str(counted.dtype)
             record = ShardRecord(number, self._folder.plan_sha256, images, size, digest, shape, dtype, report.skipped)
-        self._folder.note(record)
+        self._folder.write_record(record)
         return record
 
-    def _pack(self, number: int, source: "_Watched") -> CompressReport | None:
-        """Write the archive of a shard; None if no image of it can be read, though headers can."""
+    def _pack(self, number: int, source: "_CountedSource") -> CompressReport | None:
+        """Write the archive of a shard; None if its headers can be read but none of its images."""
         options = replace(self._plan.options, strict=self._strict, overwrite=True, threads=1)
         try:
             out, model = self._folder.archive(number), self._model
@@ -250,21 +248,21 @@ class ShardMaker:
             model = load_model(path)
             if hashlib.sha256(path.read_bytes()).hexdigest() != self._plan.model_sha256:
                 raise ModelError(
-                    f"{path}: is not the model of the plan: its SHA-256 is another; bring it back, or plan anew"
+                    f"{path}: is not the model of the plan: its SHA-256 differs; restore it, or make a new plan"
                 )
             self._loaded = model
         return self._loaded
 
     def _entries(self, number: int) -> Entries:
-        """The entries of a part; SourceError if they are not those that were planned."""
+        """Return the entries of a part; SourceError if they changed since the plan was made."""
         if self._opened is None or self._opened[0] != number:
-            self._opened = None  # the old one is let go first
+            self._opened = None  # close the old part first
             part = self._plan.parts[number]
             entries = Entries(self._plan.source, part.files, group=group_of(self._model))
             if len(entries) != part.entries or listing_sha256(self._plan.source, part.files) != part.listing_sha256:
                 raise SourceError(
-                    f"{redacted(self._plan.source)}: is not what was planned: {_changed(part, len(entries))}; bring it "
-                    "back, or plan anew"
+                    f"{redacted(self._plan.source)}: changed since the plan was made: {_changed(part, len(entries))}; "
+                    "restore it, or make a new plan"
                 )
             self._opened = number, entries
         return self._opened[1]
@@ -272,12 +270,12 @@ class ShardMaker:
 
 def _changed(part: SourcePart, entries: int) -> str:
     if entries != part.entries:
-        return f"{entries:,} entries in place of {part.entries:,}"
+        return f"{entries:,} entries, not {part.entries:,}"
     return "files have other names or sizes"
 
 
-class _Watched:
-    """A source that knows whether it was read to its end, and how many images that gave."""
+class _CountedSource:
+    """A source that counts the images read from it, and knows whether it was read to its end."""
 
     def __init__(self, source: ImageSource) -> None:
         self.description, self.image_shape, self.dtype = source.description, source.image_shape, source.dtype
@@ -288,14 +286,14 @@ class _Watched:
 
     @property
     def skipped(self) -> tuple[SkippedFile, ...]:
-        """See ImageSource."""
+        """Return the entries that could not be read so far."""
         return tuple(self._source.skipped)
 
     def __len__(self) -> int:
         return len(self._source)
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """See ImageSource."""
+        """Yield the images [start, stop) in order."""
         for batch in self._source.batches(batch_images, start, stop):
             self.images += len(batch)
             yield batch

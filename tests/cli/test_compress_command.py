@@ -24,7 +24,7 @@ def test_ten_class_folders_come_back_by_name_label_and_order(smalti, folder, arc
     assert not again.exists()
 
 
-def test_compress_tells_the_size_and_what_is_inside(smalti, folder, model_path, tmp_path):
+def test_compress_prints_the_size_and_the_contents(smalti, folder, model_path, tmp_path):
     out = tmp_path / "a.smalti"
     told = smalti("compress", folder.path, "--model", model_path, "-o", out, "--json", "--threads", 1).json
     assert told["archive_bytes"] == out.stat().st_size == sum(told["bytes"].values())
@@ -89,14 +89,14 @@ def test_a_model_for_other_channels_writes_nothing(smalti, model_path, tmp_path)
     assert "28x28 pixels and 1 channel, but" in line and names(tmp_path) == ["blobs.npy"]
 
 
-def test_a_model_that_is_none_is_told(smalti, folder, archive, tmp_path):
+def test_a_file_that_is_no_model_is_named(smalti, folder, archive, tmp_path):
     for model in ("absent", archive):
         line = smalti.fails(1, "compress", folder.path, "--model", model, "-o", tmp_path / "a.smalti")
         assert str(model) in line and "smalti fit" in line
     assert names(tmp_path) == []
 
 
-def test_outputs_that_exist_are_refused_and_kept(smalti, folder, archive, model_path, tmp_path):
+def test_outputs_that_exist_are_refused_and_stay(smalti, folder, archive, model_path, tmp_path):
     mine = tmp_path / "mine.npy"
     mine.write_bytes(b"mine")
     assert "-f" in smalti.fails(6, "compress", folder.path, "--model", model_path, "-o", mine)
@@ -117,11 +117,11 @@ def test_decompress_writes_arrays_and_idx(smalti, archive, tmp_path):
 
 def test_get_writes_the_images_asked_for(smalti, folder, archive, tmp_path):
     told = smalti("get", archive, 5, 0, "-o", tmp_path / "some", "--json", "--threads", 1).json
-    what_folders_do_not_tell = ["class_names.json", "metadata.jsonl"]
-    written = sorted([folder.names[5], folder.names[0], *what_folders_do_not_tell])
+    metadata_files = ["class_names.json", "metadata.jsonl"]
+    written = sorted([folder.names[5], folder.names[0], *metadata_files])
     assert told["images"] == 2 and names(tmp_path / "some") == written
     smalti("get", archive, "-o", tmp_path / "last", "--", "-1")
-    assert names(tmp_path / "last") == sorted([folder.names[-1], *what_folders_do_not_tell])
+    assert names(tmp_path / "last") == sorted([folder.names[-1], *metadata_files])
 
 
 @pytest.mark.parametrize("out", ["all", "all.tar", "all.tar.gz", "all.npy", "all-idx3-ubyte"])
@@ -142,7 +142,7 @@ def test_an_index_outside_names_the_range_and_writes_nothing(smalti, archive, tm
     assert not (tmp_path / "some").exists()
 
 
-def test_a_fit_is_kept_when_the_archive_cannot_be_written(smalti, tmp_path, monkeypatch):
+def test_a_fit_is_not_lost_when_the_archive_cannot_be_written(smalti, tmp_path, monkeypatch):
     np.save(tmp_path / "blobs.npy", small_images(20))
     command = ["compress", tmp_path / "blobs.npy", "-o", tmp_path / "a.smalti", "-k", 4, "--epochs", 1, "--threads", 1]
 

@@ -21,7 +21,7 @@ def plan(smalti, folder, model_path, tmp_path):
     return path
 
 
-def test_plan_tells_the_shards_and_how_to_make_them(smalti, folder, model_path, tmp_path):
+def test_plan_prints_the_shards_and_how_to_make_them(smalti, folder, model_path, tmp_path):
     path = tmp_path / "digits.plan"
     arguments = ["plan", folder.path, "--model", model_path, "--shard-images", 10, "-o", path]
     ran = smalti(*arguments)
@@ -57,7 +57,7 @@ def test_tasks_make_their_parts_and_the_last_one_the_manifest(smalti, plan, tmp_
     assert told["manifest"] == str(manifest) and told["skipped"] == [] and told["failures"] == []
 
 
-def test_what_is_passed_over_is_exit_code_3_and_with_strict_1(smalti, folder, model_path, tmp_path):
+def test_skipped_entries_are_exit_code_3_and_with_strict_1(smalti, folder, model_path, tmp_path):
     shutil.copytree(folder.path, tmp_path / "photos")
     (tmp_path / "photos" / "digit 9" / "zz.png").write_bytes(b"no image")
     path = tmp_path / "digits.plan"
@@ -90,7 +90,7 @@ def test_a_plan_goes_alone(smalti, plan, folder, model_path, tmp_path):
     assert names(tmp_path) == ["digits.plan"]
 
 
-def test_ctrl_c_tells_how_to_go_on(smalti, plan, tmp_path, monkeypatch):
+def test_ctrl_c_prints_how_to_resume(smalti, plan, tmp_path, monkeypatch):
     def interrupted(self, number):
         if number == 2:
             raise KeyboardInterrupt
@@ -104,7 +104,7 @@ def test_ctrl_c_tells_how_to_go_on(smalti, plan, tmp_path, monkeypatch):
     assert smalti("compress", "--plan", plan, "--task", "0/1", "--json").json["made_now"] == 6
 
 
-def test_a_killed_run_goes_on_where_it_was(smalti, folder, model_path, tmp_path):
+def test_a_killed_run_resumes_where_it_was(smalti, folder, model_path, tmp_path):
     path, shards = tmp_path / "digits.plan", tmp_path / "digits.plan.shards"
     assert smalti("plan", folder.path, "--model", model_path, "--shard-images", 1, "-o", path).code == 0
     assert smalti("compress", "--plan", path, "--task", "0/1", "-q").code == 0
@@ -117,22 +117,22 @@ def test_a_killed_run_goes_on_where_it_was(smalti, folder, model_path, tmp_path)
         time.sleep(0.002)
     victim.kill()
     assert victim.wait(60) == -signal.SIGKILL
-    time.sleep(0.5)  # its worker sees that it is gone when the shard it is at is done
+    time.sleep(0.5)  # its worker ends after the current shard
     left = len(list(shards.glob("shard-*.json")))
     assert 3 <= left < 64 and shard_hashes(shards).items() <= expected.items()
     done = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=240).stdout)
     assert (done["done"], done["made_now"]) == (64, 64 - left) and shard_hashes(shards) == expected
 
 
-def test_secrets_and_many_files_are_told(smalti, digits, model_path, tmp_path):
+def test_secrets_and_many_files_are_warned_of(smalti, digits, model_path, tmp_path):
     fsspec = pytest.importorskip("fsspec", reason="needs the extra smalti[remote]")
-    for part, name in enumerate(("told/0.tar", "told/1.tar", "someone:password@told/0.tar")):
+    for part, name in enumerate(("planned/0.tar", "planned/1.tar", "someone:password@planned/0.tar")):
         with fsspec.open(f"memory://{name}", "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
             Image.fromarray(digits.images[part]).save(tmp_path / "one.png")
             tar.add(tmp_path / "one.png", f"{part}.png")
     arguments = ["--model", model_path, "--shard-images", 1, "-o", tmp_path / "p", "-f"]
-    ran = smalti("plan", "memory://told", *arguments)
+    ran = smalti("plan", "memory://planned", *arguments)
     assert (ran.code, ran.err) == (0, "every worker will open all 2 files; with --by-file, those of its shards alone\n")
-    assert smalti("plan", "memory://told", *arguments, "--by-file").err == ""
-    ran = smalti("plan", "memory://someone:password@told/0.tar", *arguments)
+    assert smalti("plan", "memory://planned", *arguments, "--by-file").err == ""
+    ran = smalti("plan", "memory://someone:password@planned/0.tar", *arguments)
     assert ran.code == 0 and "may be secret" in ran.err and "password" not in ran.err + ran.out

@@ -9,7 +9,7 @@ from smalti.archive.open import open_images
 
 @pytest.fixture(name="mine")
 def _mine(archive, tmp_path):
-    """A copy of the digits' archive, to be changed."""
+    """A copy of the archive of digits, for changes."""
     return shutil.copy(archive, tmp_path / "mine.smalti")
 
 
@@ -78,7 +78,7 @@ def test_relabel_some_and_all(smalti, mine, tmp_path):
 
 
 def test_append_knows_an_archive_whatever_it_is_called(smalti, archive, mine, tmp_path):
-    """Before: by the suffix .smalti alone; a manifest, which can be appended, was asked for a model."""
+    """Before: the suffix .smalti alone decided; for a manifest, which can be appended, a model was required."""
     manifest, odd = tmp_path / "all.smalti-manifest", shutil.copy(archive, tmp_path / "digits.bin")
     with open_images(archive) as opened:
         images = len(opened)

@@ -1,12 +1,14 @@
-"""`smalti estimate`."""
+"""`smalti estimate`: print the estimated size of an archive, and that of classical codecs."""
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smalti import front
+from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
-from smalti.cli.observer import CommandObserver
-from smalti.cli.options import Debug, Json, ProfileOption, Quiet, Source, TargetMse, Threads, report_skipped
+from smalti.cli.interruption import needing
+from smalti.cli.options import Debug, Json, Profile, Quiet, Source, TargetMse, Threads, report_skipped
+from smalti.front.from_images import estimate
 
 if TYPE_CHECKING:
     from smalti.codec.estimate import CodecComparison
@@ -16,24 +18,25 @@ __all__ = ["estimate_command"]
 
 def estimate_command(
     source: Source,
-    profile: ProfileOption = None,
+    profile: Profile = None,
     target_mse: TargetMse = None,
     json: Json = False,
     quiet: Quiet = False,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Foretell what SOURCE would come to, from a sample and without a fit, and whether a classical codec does better.
+    """Estimate the size of an archive of SOURCE, from a sample and without a fit, and compare it with classical codecs.
 
-    It is about what smalti compress SOURCE --profile compact would come to, without labels and names. With
-    smalti[study], JPEG XL, AVIF and WebP are run on the sample at the same mean squared error.
+    The size is that of smalti compress SOURCE --profile compact, without labels and names. With smalti[study], JPEG XL,
+    AVIF and WebP encode the sample at the same mean squared error.
     """
     console, started = Console(json=json, quiet=quiet), time.monotonic()
-    name = None if profile is None else profile.value
+    with needing("estimating", "train"):
+        import_module("smalti.codec.estimate")  # torch is slow to import: Ctrl-C waits for its end
     with CommandObserver(console) as observer:
-        report = front.estimate(
+        report = estimate(
             source,
-            profile=name,
+            profile=profile,
             target_mse=target_mse,
             threads=threads,
             progress=observer.progress,
@@ -47,7 +50,7 @@ def estimate_command(
 
 
 def _plain(compared: "CodecComparison", seconds: float) -> dict[str, Any]:
-    found, best = compared.estimate, compared.best_peer
+    found, best = compared.estimate, compared.best_baseline
     return {
         "images": found.images,
         "raw_bytes": found.raw_bytes,
@@ -57,9 +60,9 @@ def _plain(compared: "CodecComparison", seconds: float) -> dict[str, Any]:
         "model_bytes": found.model_bytes,
         "bits_per_image": round(found.bits_per_image, 1),
         "in_reach": found.in_reach,
-        "peers": dict(compared.peers),
+        "peers": dict(compared.baselines),
         "best_peer": best,
-        "break_even_images": None if best is None else found.break_even_images(compared.peers[best]),
+        "break_even_images": None if best is None else found.break_even_images(compared.baselines[best]),
         "verdict": compared.verdict,
         "sentence": compared.sentence(),
         "seconds": round(seconds, 1),
@@ -67,16 +70,16 @@ def _plain(compared: "CodecComparison", seconds: float) -> dict[str, Any]:
 
 
 def _text(source: str, compared: "CodecComparison") -> str:
-    found, best = compared.estimate, compared.best_peer
+    found, best = compared.estimate, compared.best_baseline
     lines = [
         f"{source}: {found.images:,} images, {found.raw_bytes:,} bytes raw, "
         f"at a mean squared error of {found.target_mse:g}",
         f"smalti: about {found.likely_bytes:,} bytes ({found.low_bytes:,} to {found.high_bytes:,}), "
         f"{found.ratio:,.1f} times smaller than raw; {found.model_bytes / found.likely_bytes:.0%} of it is the model",
     ]
-    ordered = sorted(compared.peers.items(), key=lambda peer: peer[1])
+    ordered = sorted(compared.baselines.items(), key=lambda baseline: baseline[1])
     lines += [f"{name}: {needed:,} bytes, as one large image" for name, needed in ordered]
     if best is not None:
-        even = found.break_even_images(compared.peers[best])
+        even = found.break_even_images(compared.baselines[best])
         lines.append("break-even: never" if even is None else f"break-even: {best} is smaller below {even:,} images")
     return "\n".join([*lines, compared.sentence()])

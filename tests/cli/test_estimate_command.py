@@ -50,13 +50,13 @@ def test_all_of_mnist_is_for_smalti(smalti, source, monkeypatch):
     told = smalti("estimate", source(digits[:30]), "--json").json
     assert told["target_mse"] == 0.0094 and told["verdict"] == "peer"  # so few do not pay for a model
     path, draw = source(digits), ImageSample
-    monkeypatch.setattr("smalti.codec.estimate.Sample", lambda pixels, images: draw(pixels, 70_000))
+    monkeypatch.setattr("smalti.codec.estimate.ImageSample", lambda pixels, images: draw(pixels, 70_000))
     ran = smalti("estimate", path)
     assert ran.code == 0 and "70,000 images" in ran.out and "AVIF" in ran.out and "break-even" in ran.out
     assert ran.out.splitlines()[-1].startswith("smalti would be about ")
 
 
-def test_without_the_extra_codecs_are_left_out_in_one_line(smalti, source, monkeypatch):
+def test_without_the_extra_no_codec_is_measured_and_one_line_says_why(smalti, source, monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     monkeypatch.delitem(sys.modules, "smalti.bench.codecs", raising=False)
     ran = smalti("estimate", source(photos(40, 16, 1)), "--json")
@@ -77,7 +77,7 @@ def test_what_cannot_be_estimated_is_refused(smalti, source, tmp_path):
     assert names(tmp_path) == ["images.npy"]  # and nothing is ever written
 
 
-def test_codecs_go_on_to_finer_settings_until_the_error_is_met():
+def test_codecs_try_finer_settings_until_the_error_is_met():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
-    coarse, fine = (mosaics.peer_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
+    coarse, fine = (mosaics.baseline_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
     assert all(fine[name] > 2 * coarse[name] for name in fine) and "WebP" in fine

@@ -1,15 +1,14 @@
-"""`smalti info` and `smalti test`."""
+"""`smalti info` and `smalti test`: print what an archive holds, and whether it is sound."""
 
 from typing import Annotated, Any
 
 import typer
 
-from smalti import front
 from smalti.archive.open import open_images
 from smalti.archive.report import Level
+from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
-from smalti.cli.observer import CommandObserver
-from smalti.cli.options import ArchivePlace, Debug, Json, Quiet, Threads, report_skipped
+from smalti.cli.options import ArchiveLocation, Debug, Json, Quiet, Threads, report_skipped
 from smalti.cli.summary import (
     damage_line,
     info_json,
@@ -21,14 +20,15 @@ from smalti.cli.summary import (
 )
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.exchange import Comparison
+from smalti.front.from_archives import test
 
 __all__ = ["info_command", "test_command"]
 
 
 def info_command(
-    archive: ArchivePlace, json: Json = False, quiet: Quiet = False, threads: Threads = None, debug: Debug = False
+    archive: ArchiveLocation, json: Json = False, quiet: Quiet = False, threads: Threads = None, debug: Debug = False
 ) -> None:
-    """Show what is inside ARCHIVE, byte by byte; no image is decoded."""
+    """Show what is in ARCHIVE, and the bytes of each part; no image is decoded."""
     console = Console(json=json, quiet=quiet)
     with open_images(archive) as opened:
         info, path = opened.info(), opened.path
@@ -37,10 +37,10 @@ def info_command(
 
 
 def test_command(
-    archive: ArchivePlace,
+    archive: ArchiveLocation,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="SOURCE", help="The original images, to measure quality against."),
+        typer.Option("--against", metavar="SOURCE", help="The original images, to measure the quality."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Check the index and the head of every section only.")] = False,
     full: Annotated[
@@ -51,13 +51,13 @@ def test_command(
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Check every checksum of ARCHIVE and decode every token; with --against also measure the quality of its images."""
+    """Check every checksum of ARCHIVE and decode every token; with --against, measure the quality of its images too."""
     if quick and (full or against is not None):
         raise UsageError("--quick decodes nothing: give it alone")
     level: Level = "quick" if quick else "pixels" if full else "tokens"
     console = Console(json=json, quiet=quiet)
     with CommandObserver(console) as observer:
-        report = front.test(
+        report = test(
             archive,
             against=against,
             level=level,

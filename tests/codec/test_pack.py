@@ -25,7 +25,7 @@ def packed(folder, model, tmp_path_factory):
 def test_pixels_are_those_of_the_decoder_on_the_tokens(packed, folder, model):
     with open_archive(packed[0]) as archive:
         tokens, pixels = archive.tokens(), archive[:]
-    assert len(np.unique(tokens)) > 3  # else nothing could be told apart
+    assert len(np.unique(tokens)) > 3  # else the comparison would mean nothing
     np.testing.assert_array_equal(tokens, model.tokens(to_unit_range(folder.images[..., None])).numpy())
     np.testing.assert_array_equal(pixels, IntegerDecoder(model.decoder).decode(tokens)[..., 0])
 
@@ -88,7 +88,7 @@ def test_an_existing_archive_stays(digits, model, tmp_path):
         assert len(archive) == 64 and archive.names is None
 
 
-def test_unreadable_files_are_passed_over_and_reported(tmp_path, digits, model):
+def test_unreadable_files_are_skipped_and_reported(tmp_path, digits, model):
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(3):
@@ -103,7 +103,7 @@ def test_unreadable_files_are_passed_over_and_reported(tmp_path, digits, model):
 
 
 class AllUnreadable:
-    """A source whose every entry turns out unreadable during the pass."""
+    """A source without any readable entry, which only a pass finds out."""
 
     description, image_shape, dtype, class_names = "photos", (28, 28, 1), np.dtype(np.uint8), None
     skipped = (SkippedFile("a.png", "cut short"),)
@@ -133,15 +133,15 @@ def test_a_source_that_fails_midway_writes_nothing(model, tmp_path, digits):
 
 
 @pytest.mark.parametrize("max_mse", [0.03, 0.004, 0.0])
-def test_every_image_is_within_what_was_promised(max_mse, folder, model, tmp_path):
+def test_every_image_is_within_the_error_bound(max_mse, folder, model, tmp_path):
     source = open_source(folder.path)
-    report = pack(source, tmp_path / "promised.smalti", model, options=PackOptions(max_mse=max_mse))
-    with open_archive(tmp_path / "promised.smalti") as archive:
+    report = pack(source, tmp_path / "bounded.smalti", model, options=PackOptions(max_mse=max_mse))
+    with open_archive(tmp_path / "bounded.smalti") as archive:
         quality = compare(archive, source).quality
         assert archive.verify("pixels").ok
     assert quality.mse_max <= max_mse
-    promise = report.info.promise
-    assert promise.max_mse == max_mse and promise.corrected + promise.stored > 0
+    bound = report.info.promise
+    assert bound.max_mse == max_mse and bound.corrected + bound.stored > 0
 
 
 def test_noise_without_loss_costs_its_raw_bytes(model, tmp_path):
@@ -164,7 +164,7 @@ def test_recovery_data_can_be_asked_for(folder, model, tmp_path):
 
 
 @pytest.mark.parametrize("max_mse", [-0.1, float("nan"), float("inf")])
-def test_a_promise_that_cannot_be_is_refused(max_mse, folder, model, tmp_path):
+def test_an_impossible_error_bound_is_refused(max_mse, folder, model, tmp_path):
     with pytest.raises(UsageError):
         pack(open_source(folder.path), tmp_path / "out.smalti", model, options=PackOptions(max_mse=max_mse))
     assert list(tmp_path.iterdir()) == []

@@ -68,7 +68,7 @@ def test_the_linear_rate_is_that_of_a_gaussian_source():
     assert abs(bound.closeness) < 0.05
 
 
-def test_closeness_tells_digits_from_noise(slice_of_mnist):
+def test_closeness_distinguishes_digits_from_noise(slice_of_mnist):
     assert abs(rate_bound(noise(500, 12, 12, 1), 0.01).closeness) < 0.05
     assert rate_bound(slice_of_mnist, 0.0094).closeness > 0.2
 
@@ -109,7 +109,7 @@ def made(bits_per_image=80.0, **changes):
 
 
 @pytest.mark.parametrize(
-    ("peer_bytes", "verdict", "words"),
+    ("baseline_bytes", "verdict", "words"),
     [
         (60_000, "smalti", "smalti would be about 3.0 times smaller than AVIF"),
         (21_000, "equal", "about equal: smalti would be 1.05 times smaller than AVIF"),
@@ -121,9 +121,9 @@ def made(bits_per_image=80.0, **changes):
         (5_000, "peer", "AVIF would serve better: smalti would be about 4.0 times larger"),
     ],
 )
-def test_the_verdict_is_by_the_best_codec(peer_bytes, verdict, words):
-    compared = CodecComparison(made(), {"WebP": 2 * peer_bytes, "AVIF": peer_bytes})
-    assert compared.best_peer == "AVIF" and compared.verdict == verdict and compared.sentence() == words
+def test_the_verdict_is_by_the_best_codec(baseline_bytes, verdict, words):
+    compared = CodecComparison(made(), {"WebP": 2 * baseline_bytes, "AVIF": baseline_bytes})
+    assert compared.best_baseline == "AVIF" and compared.verdict == verdict and compared.sentence() == words
 
 
 def test_break_even_is_where_both_are_of_one_size():
@@ -133,7 +133,7 @@ def test_break_even_is_where_both_are_of_one_size():
 
 def test_without_codecs_there_is_no_verdict_but_against_raw_bytes():
     compared = CodecComparison(made(), {})
-    assert compared.verdict is None and compared.best_peer is None and compared.gain is None
+    assert compared.verdict is None and compared.best_baseline is None and compared.gain is None
     assert compared.sentence() == "smalti would be about 50 times smaller than the raw images"
     larger = CodecComparison(made(raw_bytes=20_000), {})
     assert larger.verdict == "peer" and "larger than the raw images" in larger.sentence()

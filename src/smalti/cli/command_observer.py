@@ -1,4 +1,7 @@
-"""Long work on the terminal: a bar for each stage, lines for reports, and Ctrl-C that waits for the end of a step."""
+"""Long work on the terminal: a bar for each stage, lines for reports, and Ctrl-C that stops after a step.
+
+Layer: part of `cli`.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +18,7 @@ __all__ = ["CommandObserver", "resumable"]
 
 
 class CommandObserver:
-    """An `Observer` that speaks through the console of a command, until the end of its `with` block."""
+    """An `Observer` that prints to the console of a command, until the end of its `with` block."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -32,7 +35,7 @@ class CommandObserver:
         self._stage.close()
 
     def on_stage(self, title: str, stops: bool) -> None:
-        """Begin a new bar. Ctrl-C waits for the end of a step, if the work asks to stop after each.
+        """Begin a new bar. If `stops`, Ctrl-C takes effect at the end of a step.
 
         Raises KeyboardInterrupt if Ctrl-C was pressed after the last step of the stage before.
         """
@@ -49,7 +52,7 @@ class CommandObserver:
         self._show(done, total)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of a stage of short work, which begins with its first step."""
+        """Move the bar of a stage that begins with its first step."""
         if stage != self._title:
             self.on_stage(stage, stops=False)
         self._show(done, total)
@@ -65,13 +68,13 @@ class CommandObserver:
 
 @contextmanager
 def resumable(launcher: str = "") -> Iterator[None]:
-    """Turn an interruption that left a state into the line that goes on from it.
+    """Turn an interruption that left a checkpoint into the line that resumes from it.
 
-    launcher : what stands before the command, such as "torchrun ... -m "
+    launcher : the words before the command, such as "torchrun ... -m "
     """
     from smalti.training.observer import FitInterruptedError  # noqa: PLC0415 (torch is slow to import)
 
     try:
         yield
     except FitInterruptedError:
-        raise WorkInterruptedError.going_on_with(f"{launcher}{command_line('--resume')}") from None
+        raise WorkInterruptedError.resuming_with(f"{launcher}{command_line('--resume')}") from None

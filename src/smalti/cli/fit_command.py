@@ -1,22 +1,23 @@
-"""`smalti fit`."""
+"""`smalti fit`: parse the options, fit, print the result."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smalti.cli.command_observer import CommandObserver, resumable
 from smalti.cli.console import Console
 from smalti.cli.interruption import needing
-from smalti.cli.observer import CommandObserver, resumable
 from smalti.cli.options import (
     Codes,
     Debug,
     Device,
-    EffortOption,
+    Effort,
     Epochs,
     Force,
     Json,
     OutPath,
-    ProfileOption,
+    Profile,
     Quiet,
     Resume,
     Seed,
@@ -31,8 +32,6 @@ from smalti.cli.options import (
 from smalti.cli.ranks import console_of, launcher, one_voice
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from smalti.codec.fit import FitReport
 
 __all__ = ["fit_command"]
@@ -41,14 +40,14 @@ __all__ = ["fit_command"]
 def fit_command(
     source: Source,
     output: OutPath,
-    profile: ProfileOption = None,
+    profile: Profile = None,
     codebook_size: Codes = None,
     epochs: Epochs = None,
     seed: Seed = None,
     target_mse: TargetMse = None,
     target_ssim: TargetSsim = None,
     target_bytes: TargetBytes = None,
-    effort: EffortOption = None,
+    effort: Effort = None,
     validation: Annotated[
         str | None,
         typer.Option(
@@ -69,22 +68,20 @@ def fit_command(
 ) -> None:
     """Learn a model from SOURCE and write it to a .smalti-model file.
 
-    Profiles: paper is the study's network; compact takes the fewest bytes, fine keeps more. For the last two the fit
-    finds the network, the codebooks and the trade-off that meet a target.
+    Profiles: paper is the network of the study; compact needs the fewest bytes, fine keeps more detail. For the last
+    two the fit finds the network, the codebooks and the trade-off that meet a target.
 
-    Each epoch's loss, validation MSE and use of the codebook are shown and written to OUT.log.json. Ctrl-C leaves a
-    checkpoint, and the line that resumes from it. Under torchrun several processes fit one model (docs/training.md).
+    The loss, validation MSE and codebook use of each epoch are shown and written to OUT.log.json. Ctrl-C leaves a
+    checkpoint, and prints the command that resumes. Under torchrun several processes fit one model (docs/training.md).
     """
     with needing("fitting", "train"):
-        from smalti.codec.fit import fit_file  # noqa: PLC0415 (torch is slow to import)
-        from smalti.codec.request import FitRequest  # noqa: PLC0415 (torch is slow to import)
+        from smalti.codec import FitRequest, fit_file  # noqa: PLC0415 (torch is slow to import)
         from smalti.training.common.distributed import joined  # noqa: PLC0415
-    name = None if profile is None else profile.value
     targets = (target_mse, target_ssim, target_bytes)
     with joined(device) as group, one_voice(group):
         console = console_of(group, Console(json=json, quiet=quiet))
         with group.agreed():
-            request = FitRequest(name, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume)
+            request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume)
         with resumable(launcher(group)), CommandObserver(console) as observer:
             report = fit_file(
                 source,
@@ -98,11 +95,11 @@ def fit_command(
                 group=group,
             )
     if report is not None:
-        _show(report, output, console)
+        _print(report, output, console)
 
 
-def _show(report: "FitReport", output: "Path", console: Console) -> None:
-    """Give the result, and list what was skipped."""
+def _print(report: "FitReport", output: Path, console: Console) -> None:
+    """Print the result, and list the files that were skipped."""
     model, size = report.model, report.model_file_bytes
     plain = {
         "model": str(output),

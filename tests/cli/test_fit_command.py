@@ -7,7 +7,8 @@ import pytest
 
 from helpers.command_line import names
 from helpers.tiny_fits import same_weights, small_images, without_seconds
-from smalti.cli.observer import CommandObserver
+from smalti.cli.command_observer import CommandObserver
+from smalti.training.kinds import kind_of_profile
 from smalti.training.paper.grid_model import Model
 
 QUICK = ("-k", 4, "--epochs", 4, "--threads", 1)
@@ -22,7 +23,7 @@ def blobs(tmp_path):
     return path
 
 
-def test_fit_writes_a_model_and_a_log_and_tells_of_every_epoch(smalti, blobs, tmp_path):
+def test_fit_writes_a_model_and_a_log_and_prints_every_epoch(smalti, blobs, tmp_path):
     out = tmp_path / "out" / "m.smalti-model"
     ran = smalti("fit", blobs, "-o", out, *QUICK, "--seed", 3, "--json")
     assert ran.code == 0 and ran.err.count("epoch ") == 4 and "codes used" in ran.err
@@ -34,7 +35,7 @@ def test_fit_writes_a_model_and_a_log_and_tells_of_every_epoch(smalti, blobs, tm
     assert names(tmp_path / "out") == ["m.smalti-model", "m.smalti-model.log.json"]
 
 
-def test_other_images_can_be_measured_on(smalti, blobs, tmp_path):
+def test_other_images_can_be_used_for_validation(smalti, blobs, tmp_path):
     np.save(tmp_path / "in" / "others.npy", small_images(7, seed=4))
     np.save(tmp_path / "in" / "large.npy", small_images(7, 12, 12))
     out = tmp_path / "out" / "m"
@@ -47,7 +48,7 @@ def test_other_images_can_be_measured_on(smalti, blobs, tmp_path):
 
 
 def interrupt_at_epoch(monkeypatch, number, by=signal.SIGINT):
-    """As if the user pressed Ctrl-C, or sent another signal, when an epoch's figures are shown."""
+    """Press Ctrl-C, or send another signal, when the figures of an epoch are printed."""
     show = CommandObserver.on_report
 
     def on_report(self, report, history):
@@ -58,7 +59,7 @@ def interrupt_at_epoch(monkeypatch, number, by=signal.SIGINT):
     monkeypatch.setattr(CommandObserver, "on_report", on_report)
 
 
-def test_an_interrupted_fit_is_gone_on_with_by_the_line_it_prints(smalti, blobs, tmp_path, monkeypatch):
+def test_an_interrupted_fit_is_resumed_by_the_command_it_prints(smalti, blobs, tmp_path, monkeypatch):
     whole, out = tmp_path / "out" / "whole", tmp_path / "out" / "m"
     smalti("fit", blobs, "-o", whole, *QUICK)
     with monkeypatch.context() as patch:
@@ -75,7 +76,7 @@ def test_an_interrupted_fit_is_gone_on_with_by_the_line_it_prints(smalti, blobs,
     assert names(tmp_path / "out") == ["m", "m.log.json", "whole", "whole.log.json"]
 
 
-def test_an_interrupted_compress_is_gone_on_with(smalti, blobs, tmp_path, monkeypatch):
+def test_an_interrupted_compress_is_resumed(smalti, blobs, tmp_path, monkeypatch):
     whole, out = tmp_path / "out" / "whole.smalti", tmp_path / "out" / "a.smalti"
     smalti("compress", blobs, "-o", whole, *QUICK)
     with monkeypatch.context() as patch:
@@ -113,7 +114,9 @@ def test_a_checkpoint_that_is_not_resumed_is_replaced_with_a_warning(smalti, blo
         smalti("fit", blobs, "-o", out, *QUICK)
     ran = smalti("fit", blobs, "-o", out, *QUICK, "--seed", 9)
     assert (
-        ran.code == 0 and "--resume would go on from it" in ran.err and not (tmp_path / "out" / "m.checkpoint").exists()
+        ran.code == 0
+        and "--resume would continue from it" in ran.err
+        and not (tmp_path / "out" / "m.checkpoint").exists()
     )
     ran = smalti("fit", blobs, "-o", out, *QUICK, "-f", "--resume")
     assert ran.code == 0 and "no checkpoint" in ran.err
@@ -135,8 +138,8 @@ def test_a_codebook_size_out_of_range_ends_with_2(smalti, blobs, tmp_path, size)
     assert (str(size) in line or "--codebook-size" in line) and names(tmp_path / "out") == []
 
 
-def test_outputs_are_looked_at_before_the_fit(smalti, blobs, tmp_path, monkeypatch):
-    monkeypatch.setattr("smalti.training.paper.paper_training.PaperTraining.fit", None)  # would fail if it were called
+def test_outputs_are_checked_before_the_fit(smalti, blobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(kind_of_profile("paper")), "fit", None)  # would fail if it were called
     (tmp_path / "out" / "m").write_bytes(b"mine")
     assert "-f" in smalti.fails(6, "fit", blobs, "-o", tmp_path / "out" / "m")
     assert "does not exist" in smalti.fails(1, "fit", blobs, "-o", tmp_path / "absent" / "m")

@@ -1,0 +1,81 @@
+"""`smalti get` and `smalti decompress`: write images of an archive to files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from smalti.archive.open import open_images
+from smalti.cli.console import Console
+from smalti.cli.options import ArchiveLocation, Debug, Force, Json, OutPath, Quiet, Threads
+from smalti.cli.summary import missing_json, missing_line, missing_text, warn_of_damage
+from smalti.errors import DamagedArchiveError
+from smalti.exchange import extract
+from smalti.threads import default_threads
+
+__all__ = ["decompress_command", "get_command"]
+
+SkipDamaged = Annotated[
+    bool, typer.Option("--skip-damaged", help="Write what can be read of a damaged archive, and list what is missing.")
+]
+
+
+def decompress_command(
+    archive: ArchiveLocation,
+    output: OutPath,
+    skip_damaged: SkipDamaged = False,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Write all images of ARCHIVE to files.
+
+    OUT is .npy, IDX (-idx3-ubyte, also .gz), .tar (also .gz, .zst), .parquet, or else a folder of PNG files. Labels,
+    names, class names and further fields are written too.
+
+    With --skip-damaged the exit code is 4 if anything is missing.
+    """
+    _extract(archive, output, None, skip_damaged, force, Console(json=json, quiet=quiet), threads)
+
+
+def get_command(
+    archive: ArchiveLocation,
+    indices: Annotated[
+        list[int], typer.Argument(metavar="INDEX", help="Numbers of images, from 0. After --, -1 is the last.")
+    ],
+    output: OutPath,
+    skip_damaged: SkipDamaged = False,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+    debug: Debug = False,
+) -> None:
+    """Write some images of ARCHIVE to a folder or a file, as decompress does; only their blocks are decoded.
+
+    With --skip-damaged the exit code is 4 if anything is missing.
+    """
+    _extract(archive, output, indices, skip_damaged, force, Console(json=json, quiet=quiet), threads)
+
+
+def _extract(
+    archive: str,
+    output: Path,
+    indices: list[int] | None,
+    skip_damaged: bool,
+    force: bool,
+    console: Console,
+    threads: int | None,
+) -> None:
+    with open_images(archive, threads=default_threads(threads)) as opened:
+        warn_of_damage(opened, console)
+        with console.progress("decompress") as progress:
+            result = extract(opened, output, indices, overwrite=force, skip_damaged=skip_damaged, progress=progress)
+    plain = {"output": str(output), "images": result.images}
+    plain |= missing_json(result) if skip_damaged else {}
+    console.result(plain, f"{output}: {result.images:,} images{missing_text(result)}")
+    if not result.whole:
+        console.warn(missing_line(opened.path, result))
+        raise typer.Exit(DamagedArchiveError.exit_code)

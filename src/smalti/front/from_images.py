@@ -1,0 +1,321 @@
+"""Fit models on images, pack images, and estimate. Layer: part of `front`.
+
+All of it needs the extra `smalti[train]`, whose packages are imported when a function first needs them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from smalti.archive.edit.edit import append_archive
+from smalti.archive.format.limits import Limits
+from smalti.archive.recovery.parity import RecoverySpec
+from smalti.errors import MissingDependencyError, UsageError
+from smalti.extras import needing
+from smalti.front.arguments import Images, PathText, Progress, progress_of
+from smalti.images.batch import SkippedFile
+from smalti.threads import default_threads
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from smalti.codec.bulk.plan import Plan
+    from smalti.codec.bulk.running import BulkReport
+    from smalti.codec.estimate import CodecComparison, ImageSample
+    from smalti.codec.fit import FitReport
+    from smalti.codec.pack import CompressReport
+
+__all__ = ["EstimateReport", "append", "compress", "estimate", "fit", "plan", "run_plan"]
+
+
+def fit(
+    images: Images,
+    out: PathText,
+    *,
+    profile: str | None = None,
+    codebook_size: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    target_mse: float | None = None,
+    target_ssim: float | None = None,
+    target_bytes: int | None = None,
+    effort: int | None = None,
+    validation: "Images | None" = None,
+    strict: bool = False,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> "FitReport":
+    """Fit a model on images of one shape and write it to the file `out`.
+
+    validation : images that each epoch of "paper" is measured on; None for the test part of a named set, else some of
+        `images`
+
+    The other parameters are those of `compress`. The figures of the fit go to OUT.log.json. Needs the extra
+    `smalti[train]`. Raises what reading images, fitting and writing raise: all SmaltiError.
+    """
+    with needing("fitting", "train"):
+        from smalti.codec import FitRequest, fit_file  # noqa: PLC0415 (torch)
+        from smalti.training.observer import LoggingObserver  # noqa: PLC0415
+    targets = (target_mse, target_ssim, target_bytes)
+    report = fit_file(
+        images,
+        Path(out),
+        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume),
+        LoggingObserver(progress),
+        validation=validation,
+        strict=strict,
+        overwrite=overwrite,
+        threads=threads,
+    )
+    assert report is not None  # this process is rank 0
+    return report
+
+
+def compress(
+    images: Images,
+    out: PathText,
+    *,
+    model: PathText | None = None,
+    profile: str | None = None,
+    codebook_size: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    target_mse: float | None = None,
+    target_ssim: float | None = None,
+    target_bytes: int | None = None,
+    effort: int | None = None,
+    adapt: bool = False,
+    labels: "ArrayLike | bool | None" = None,
+    max_mse: float | None = None,
+    recovery: str | None = None,
+    strict: bool = False,
+    device: str = "cpu",
+    resume: bool = False,
+    overwrite: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    storage_options: "Mapping[str, Any] | None" = None,
+) -> "CompressReport":
+    """Write images to the archive `out`, with a model from a file or one that is fitted on the images themselves.
+
+    images : uint8 or uint16 [N, H, W] or [N, H, W, C] with C from 1 to 4, a dataset of Hugging Face `datasets`, or any
+        SOURCE that the command line takes; images of several shapes become a collection
+    model : a file from `smalti fit`, which fixes profile, codebook_size, epochs and seed: do not give them too
+    profile : "paper", the network of the study; "compact", the fewest bytes; "fine", more quality. None is "paper", or
+        "compact" if there is a target or an effort
+    codebook_size : codes of a codebook, 2 to 65536; None for 128 ("paper"), or what the fit chooses
+    epochs : passes over the images, for "paper"; None for 3
+    seed : of everything random; None for 0
+    target_mse, target_ssim, target_bytes : the error, the similarity or the size that the whole collection should
+        reach; at most one of them (docs/rate.md)
+    effort : 0 to 9, the time for "compact" and "fine"
+    adapt : let the archive's copy of a given model learn from these images
+    labels : integers [N], for an array, as an array, a list or a tensor; False leaves out those that the source has
+    max_mse : error bound of every image (mean squared error of pixels scaled to 0..1); 0 is lossless
+    recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
+    strict : raise an error for a file that cannot be read, and do not skip it
+    device : where to compute: "cpu", "cuda", "mps" or "auto"
+    resume : continue from the state that an interrupted call left next to `out`
+    overwrite : replace `out` if it exists
+    threads : how many to use; None for all cores
+    progress : called as `progress(stage, done, total)`; an error that it raises ends the work. Stages are "fit",
+        "encode", "search", "refit" and "write"
+    storage_options : options with which fsspec reaches images behind a URL, as for `smalti.open`
+
+    Needs the extra `smalti[train]`. Raises what reading the source, fitting and writing raise: all SmaltiError.
+    """
+    with needing("compressing", "train"):
+        from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch)
+        from smalti.training.observer import LoggingObserver  # noqa: PLC0415
+    given = None if labels is None or isinstance(labels, bool) else labels
+    targets = (target_mse, target_ssim, target_bytes)
+    return compress_images(
+        images,
+        Path(out),
+        None if model is None else Path(model),
+        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume),
+        PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads),
+        LoggingObserver(progress),
+        labels=given,
+        storage_options=storage_options,
+    )
+
+
+def append(
+    path: PathText,
+    added: Images,
+    *,
+    model: PathText | None = None,
+    labels: bool = True,
+    max_mse: float | None = None,
+    strict: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> "CompressReport | None":
+    """Add images at the end of an archive, in place; the images it has are copied unchanged.
+
+    added : another archive; or, with a model, images as `compress` takes them
+    model : a file from `smalti fit`. No second model is stored if the archive was made with this one
+    labels : whether labels go with the images
+    limits : for opening the archives, if there is no model
+
+    The other parameters are those of `compress`. Returns the report on the added images; None without a model. Raises
+    what `merge` raises, and with a model what `compress` raises.
+    """
+    if model is None:
+        if not isinstance(added, str | PathLike):
+            raise UsageError("images need a model to be appended: give model, a file from smalti fit")
+        append_archive(path, added, limits=limits)
+        return None
+    with needing("compressing", "train"):
+        from smalti.codec import FitRequest, PackOptions, append_images  # noqa: PLC0415 (torch)
+        from smalti.training.observer import LoggingObserver  # noqa: PLC0415
+    options = PackOptions(labels, max_mse, strict=strict, threads=threads)
+    return append_images(Path(path), added, Path(model), FitRequest(device=device), options, LoggingObserver(progress))
+
+
+def plan(
+    source: str,
+    out: PathText,
+    *,
+    model: PathText,
+    shard_images: int,
+    out_folder: PathText | None = None,
+    by_file: bool = False,
+    labels: bool = True,
+    max_mse: float | None = None,
+    recovery: str | None = None,
+    effort: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> "Plan":
+    """Fix how a large source is cut into shards, and write the plan to the file `out`; `run_plan` makes the shards.
+
+    source : any SOURCE that the command line takes; no image of it is decoded
+    model : a file from `smalti fit`, for all shards
+    shard_images : images of a shard; the last may have fewer
+    out_folder : where the shards go; None for OUT.shards
+    by_file : for many TAR or Parquet files: shards end where files end, as far as `shard_images` allows
+
+    The other parameters are those of `compress`; the stage is "count". Raises what opening the source and loading the
+    model raise, UsageError, OutputExistsError, OutputError.
+    """
+    with needing("planning", "train"):
+        from smalti.codec import FitRequest, PackOptions  # noqa: PLC0415 (torch)
+        from smalti.codec.bulk.plan import plan_file  # noqa: PLC0415
+        from smalti.training.observer import LoggingObserver  # noqa: PLC0415
+    return plan_file(
+        source,
+        Path(out),
+        Path(model),
+        shard_images,
+        None if out_folder is None else Path(out_folder),
+        FitRequest(effort=effort),
+        PackOptions(labels, max_mse, _recovery(recovery)),
+        LoggingObserver(progress),
+        by_file=by_file,
+        overwrite=overwrite,
+    )
+
+
+def run_plan(
+    path: PathText,
+    *,
+    task: str | None = None,
+    engine: Literal["local", "ray"] | None = None,
+    workers: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> "BulkReport":
+    """Make the shards of a plan that are missing or damaged, and the manifest once all of them are there.
+
+    path : a file from `plan`
+    task : "i/n" makes part i, from 0, of n parts of the shards in this process; None makes all, with workers
+    engine : what runs the workers; None is "local", processes of this machine
+    workers : shards made at a time; None for all cores
+    strict : fail a shard if an entry of it cannot be read, and do not skip the entry
+    overwrite : replace shards of another plan in the same folder
+    progress : as for `compress`; the stage is "shards"
+
+    Local workers are spawned: a script that calls this needs `if __name__ == "__main__":`. The report lists failures of
+    single shards. Raises SmaltiError if there is no sound plan, UsageError, OutputError, OutputExistsError.
+    """
+    with needing("compressing", "train"):
+        from smalti.codec.bulk.running import compress_plan  # noqa: PLC0415 (torch)
+        from smalti.training.observer import LoggingObserver  # noqa: PLC0415
+    observer = LoggingObserver(progress)
+    return compress_plan(
+        Path(path), observer, task=task, engine=engine, workers=workers, strict=strict, overwrite=overwrite
+    )
+
+
+@dataclass(frozen=True)
+class EstimateReport:
+    """The estimated size of an archive, and the sizes that classical codecs need.
+
+    comparison : `estimate` has the bytes; `verdict` and `sentence()` say what to use
+    skipped : files of the sample that could not be read
+    not_compared : why no classical codec was measured, in one line; None if they were measured
+    """
+
+    comparison: "CodecComparison"
+    skipped: tuple[SkippedFile, ...]
+    not_compared: str | None
+
+
+def estimate(
+    images: Images,
+    *,
+    profile: str | None = None,
+    target_mse: float | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    report: Callable[[str], None] | None = None,
+) -> EstimateReport:
+    """Estimate the size of an archive with "compact" or "fine", from a sample and without a fit.
+
+    profile : the profile whose default error is the target if there is no `target_mse`; None is "compact"
+    threads, progress : as for `compress`; the stage is "classical codecs", which need the extra `smalti[study]`
+    report : called with a line for each step of a download; None sends it to the logger "smalti"
+
+    Needs the extra `smalti[train]`. Raises SourceError, UsageError.
+    """
+    with needing("estimating", "train"):
+        from smalti.codec.estimate import CodecComparison, draw_sample, goal_of  # noqa: PLC0415 (torch)
+        from smalti.codec.estimate import estimate as estimate_sample  # noqa: PLC0415
+        from smalti.codec.fit import torch_threads  # noqa: PLC0415
+        from smalti.sources.open import open_source  # noqa: PLC0415
+    goal = goal_of(profile, target_mse)
+    source = open_source(images, report=report)
+    with torch_threads(default_threads(threads)):
+        sample = draw_sample(source)
+        assert goal.mse is not None
+        mse = sample.scale.true_mse(goal.mse) if goal.of_range else goal.mse
+        found = estimate_sample(sample, mse)
+    needed: dict[str, int] = {}
+    not_compared = None
+    try:
+        needed = _classical(sample, mse, progress_of("classical codecs", progress))
+    except (MissingDependencyError, UsageError) as error:
+        not_compared = str(error)
+    return EstimateReport(CodecComparison(found, needed), tuple(source.skipped), not_compared)
+
+
+def _classical(sample: "ImageSample", mse: float, progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Return what classical codecs need for all images; MissingDependencyError or UsageError if they cannot be run."""
+    with needing("comparing with classical codecs", "study"):
+        from smalti.bench.mosaics import baseline_bytes_per_image  # noqa: PLC0415 (codecs are slow to import)
+    needed = baseline_bytes_per_image(sample.pixels, mse, progress)
+    return {name: round(each * sample.images) for name, each in needed.items()}
+
+
+def _recovery(recovery: str | None) -> RecoverySpec | None:
+    return None if recovery is None else RecoverySpec.parse(recovery)
