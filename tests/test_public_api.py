@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -99,3 +100,19 @@ def test_what_are_no_images_is_refused(images, words, tmp_path):
     with pytest.raises(smalti.SmaltiError, match=words) as caught:
         smalti.compress(images, tmp_path / "a.smalti")
     assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "home", "name"),
+    [
+        ("smalti.images", "smalti.sources.open", "open_source"),
+        ("smalti.images", "smalti.sinks.sink", "open_image_writer"),
+        ("smalti.codec", "smalti.codec.fit", "fit_source"),
+        ("smalti.training", "smalti.training.paper.settings", "FitSettings"),
+        ("smalti.training", "smalti.training.common.distributed", "joined"),
+    ],
+)
+def test_names_that_moved_are_found_for_one_more_release(old, home, name):
+    assert getattr(import_module(old), name) is getattr(import_module(home), name)
+    with pytest.raises(AttributeError, match="absent"):
+        _ = import_module(old).absent
