@@ -36,7 +36,8 @@ from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError, U
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
 __all__ = [
-    "MAX_WEIGHT_TABLES",
+    "MAX_PRECISION",
+    "MAX_TABLES",
     "PRECISIONS",
     "LayerDescription",
     "Levels",
@@ -53,9 +54,6 @@ __all__ = [
 
 
 MAX_LEVEL = 15
-MAX_WEIGHT_TABLES = 33
-"""The most tables for an array of weights: one for the levels of rows, one for those of channels, 31 for groups."""
-
 _COST_PRECISION = 8
 
 Levels = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -118,7 +116,8 @@ def _cost_bits(symbols: NDArray[np.int64], groups: NDArray[np.uint8], levels: Le
 
 MAX_DESCRIPTION_BYTES = 1 << 16
 MAX_PRECISION = 16
-MAX_TABLES = 40  # a layer has at most 31 groups of weights and 5 arrays more
+MAX_TABLES = 40
+"""The most tables of a layer (or of a scale, a level or the canvas of a pyramid): 36 are needed."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike
 
 from smalti.decoders.layers.integer_network import EXACT, MAX_KERNEL, MAX_LAYERS, MAX_SHIFT, MAX_TABLE, Clip, Kind, Pair
 from smalti.decoders.layers.network_packing import (
+    MAX_PRECISION,
+    MAX_TABLES,
     PRECISIONS,
     ActivationDescription,
     LayerDescription,
@@ -49,9 +51,6 @@ __all__ = [
 
 
 KIND = 1
-MAX_PRECISION = 16
-TABLES_EACH = 40
-"""The most tables of a scale, a level, a layer or the canvas; none of them needs more than 36."""
 
 _KINDS: dict[Kind, int] = {"up": 2, "conv": 3}
 
@@ -106,7 +105,7 @@ class Coding:
 
     def check(self, fields: Fields, parts: int) -> None:
         """Raise DamagedArchiveError for more tables than this number of parts can have."""
-        fields.demand(1 <= self.tables <= TABLES_EACH * parts, "the number of tables")
+        fields.demand(1 <= self.tables <= MAX_TABLES * parts, "the number of tables")
 
 
 @dataclass(frozen=True)
