@@ -84,13 +84,13 @@ def test_a_slice_is_one_request_per_eight_mebibytes(large, web, monkeypatch):
 def test_bytes_fetched_at_once_are_bounded(large, web, monkeypatch):
     monkeypatch.setattr("smalti.archive.read.sections._FETCHED_BYTES", 300_000)
     with open_archive(web.url + "large.smalti") as archive:
-        fetched = []
+        held = []
         read = archive._file.source.read_many
         monkeypatch.setattr(
-            archive._file.source, "read_many", lambda ranges: fetched.append(read(ranges)) or fetched[-1]
+            archive._file.source, "read_many", lambda places: held.append(read(places)) or held[-1]
         )
         assert (archive[:] == large.pixels(slice(None))).all()
-        assert max(sum(map(len, parts)) for parts in fetched[1:]) <= 300_000 and len(fetched) > 5
+        assert max(sum(map(len, parts)) for parts in held[1:]) <= 300_000 and len(held) > 5
         assert archive._file._held == {}
 
 
