@@ -86,9 +86,7 @@ def test_bytes_fetched_at_once_are_bounded(large, web, monkeypatch):
     with open_archive(web.url + "large.smalti") as archive:
         held = []
         read = archive._file.source.read_many
-        monkeypatch.setattr(
-            archive._file.source, "read_many", lambda places: held.append(read(places)) or held[-1]
-        )
+        monkeypatch.setattr(archive._file.source, "read_many", lambda places: held.append(read(places)) or held[-1])
         assert (archive[:] == large.pixels(slice(None))).all()
         assert max(sum(map(len, parts)) for parts in held[1:]) <= 300_000 and len(held) > 5
         assert archive._file._held == {}
