@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -119,8 +119,10 @@ Threads = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Profile = Annotated[
-    Literal["paper", "compact", "fine"] | None,
-    typer.Option("--profile", help="What to fit [default: paper].", show_default=False),
+    str | None,
+    typer.Option(
+        "--profile", metavar="NAME", help="What to fit: paper, compact or fine [default: paper].", show_default=False
+    ),
 ]
 TargetMse = Annotated[
     float | None,

@@ -1,7 +1,7 @@
 """The modes of residuals, and how each turns symbols into pixels. Mode numbers are in files, so that more can follow.
 
     0        none: the image is the base, which is what the decoder makes of its tokens
-    1 to 4   stored without the base: pixels less their prediction, modulo 256
+    1 to 4   stored without the base: pixels less their prediction, modulo 256 (16 bits: 65,536)
     5        exact: the pixels (16 bits: less the base), coded in contexts that the base gives
     6 to 21  stepped: clip(base + step * level), most levels being 0
 
@@ -59,7 +59,7 @@ def steps_of(dtype: DTypeLike) -> dict[int, int]:
 
 
 def mode_count(dtype: DTypeLike) -> int:
-    """The number of modes for pixels of uint8 or uint16."""
+    """The number of modes for pixels of uint8 or uint16. This release does not know mode numbers from here on."""
     return 6 + len(steps_of(dtype))
 
 

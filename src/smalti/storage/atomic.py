@@ -32,10 +32,12 @@ __all__ = [
     "FileIdentity",
     "atomic_file",
     "check_output",
+    "hidden_prefix",
     "identity_of",
     "partial_path",
     "refuse_existing",
     "refuse_input",
+    "remove_stale_entries",
     "sync_files_below",
     "sync_folder",
     "writing",
@@ -99,7 +101,7 @@ def check_output(path: Path, overwrite: bool = False) -> None:
 
 def partial_path(path: Path) -> Path:
     """A new hidden name beside `path`, for a file or folder that is not whole yet."""
-    return path.with_name(f"{_partial_start(path)}{secrets.token_hex(6)}.partial")
+    return path.with_name(f"{hidden_prefix(path)}{secrets.token_hex(6)}.partial")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -240,7 +242,8 @@ def _copy_permissions(descriptor: int, path: Path) -> None:
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
 
 
-def _partial_start(path: Path) -> str:
+def hidden_prefix(path: Path) -> str:
+    """The prefix of hidden names beside `path`: its own name after a dot, cut so that the whole stays a valid name."""
     return f".{os.fsencode(path.name)[:200].decode(errors='ignore')}."
 
 
@@ -253,13 +256,18 @@ def _lock(descriptor: int) -> None:
 
 def _remove_stale(path: Path) -> None:
     """Remove the hidden files of killed writers of `path`: those that are not locked."""
-    pattern = re.compile(re.escape(_partial_start(path)) + r"[0-9a-f]{12}\.partial")
+    pattern = re.compile(re.escape(hidden_prefix(path)) + r"[0-9a-f]{12}\.partial")
+    remove_stale_entries(path.parent, pattern, _remove_unlocked)
+
+
+def remove_stale_entries(folder: Path, pattern: re.Pattern[str], remove_unlocked: Callable[[Path], None]) -> None:
+    """Call `remove_unlocked` for each entry of a folder whose name matches; it raises OSError for a locked one."""
     stale: list[Path] = []
-    with suppress(OSError), os.scandir(path.parent) as entries:  # a folder may be writable but not readable
+    with suppress(OSError), os.scandir(folder) as entries:  # a folder may be writable but not readable
         stale += [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
-    for partial in stale:
+    for path in stale:
         with suppress(OSError):  # in use, gone by now, or another user's
-            _remove_unlocked(partial)
+            remove_unlocked(path)
 
 
 def _remove_unlocked(partial: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from smalti.errors import OutputError
-from smalti.storage.atomic import writing
+from smalti.storage.atomic import hidden_prefix, remove_stale_entries, writing
 
 if sys.platform != "win32":
     import fcntl
@@ -96,7 +96,7 @@ def _parent_and_prefix(beside: Path | None) -> tuple[Path, str]:
     if beside is None:
         return Path(tempfile.gettempdir()), "smalti-"
     target = Path(os.path.realpath(beside))  # the output replaces the target of a link
-    return target.parent, f".{os.fsencode(target.name)[:200].decode(errors='ignore')}."
+    return target.parent, hidden_prefix(target)
 
 
 @contextmanager
@@ -134,15 +134,8 @@ def _make_locked(parent: Path, prefix: str) -> tuple[Path, int | None]:
 
 def _remove_stale(parent: Path, prefix: str) -> None:
     """Remove the folders of killed runs: those that are not locked."""
-    if sys.platform == "win32":
-        return
     pattern = re.compile(re.escape(prefix) + rf"[0-9a-f]{{{_HEX_DIGITS}}}\.spool")
-    stale: list[Path] = []
-    with suppress(OSError), os.scandir(parent) as entries:  # a folder may be writable but not readable
-        stale += [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
-    for folder in stale:
-        with suppress(OSError):  # in use, gone by now, or another user's
-            _remove_unlocked(folder)
+    remove_stale_entries(parent, pattern, _remove_unlocked)
 
 
 def _remove_unlocked(folder: Path) -> None:

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from smalti.decoders.layers.integer_network import IntegerNetwork
-from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
-from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.decoders.contract import Network, Prior
 from smalti.images.batch import ImageBatch, Pixels
 from smalti.images.source import ImageSource
 from smalti.training.common.distributed import ALONE, ProcessGroup
@@ -64,8 +62,8 @@ class Encoded:
     missed : one line on the target that is out of reach; None if there is none
     """
 
-    network: IntegerNetwork | PyramidNetwork
-    prior: PyramidPrior | None
+    network: Network
+    prior: Prior | None
     token_grid: tuple[int, int]
     codebook_size: int
     batches: Iterator[tuple[ImageBatch, NDArray[np.integer]]]
