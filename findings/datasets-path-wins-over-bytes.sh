@@ -5,7 +5,7 @@
 # Versions: datasets 5.2.0, Pillow 13.0.0; Python 3.11.7 on Linux x86-64.
 #
 # An `Image()` column takes `{"bytes": ..., "path": ...}`, and one would take the path for a name that goes with
-# the bytes. With `from_dict` and `from_generator`, bytes are kept if there is . If there is one,
+# the bytes. With `from_dict` and `from_generator`, bytes are kept if there is no such file. If there is one,
 # the bytes are dropped, the path alone is stored, and the pixels of the file come back. So the same program
 # gives other images in another folder.
 #

@@ -274,7 +274,7 @@ def test_foreign_files(tmp_path):
             open_archive(tmp_path / name)
     with pytest.raises(NotAnArchiveError, match="folder"):
         open_archive(tmp_path)
-    with pytest.raises(SmaltiError, match=""):
+    with pytest.raises(SmaltiError, match="no such file"):
         open_archive(tmp_path / "absent")
 
 
