@@ -32,7 +32,7 @@ LARGE_CHANGES = 1.5
 of digits, since pixels that were clipped to black or white then change too."""
 
 LEAST_WEIGHT = 1e-12
-"""The least distortion of a squared unit, for channels without effect, as if pixels are clipped to black or white."""
+"""The least distortion of a squared unit. A channel that affects only clipped pixels would have none."""
 
 CODE_DECAY = 0.99
 PROBE_EVERY = 20
