@@ -368,7 +368,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(plan, monkeypatch):
 
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    with pytest.raises(SmaltiError, match="cannot be reached: nobody there; take --engine local"):
+    with pytest.raises(SmaltiError, match="cannot be reached: nobody there; use --engine local"):
         run_plan(plan, engine=make_on_ray)
 
 
