@@ -21,7 +21,7 @@ def test_a_value_is_computed_once():
     nine = Squares(3)
     assert (nine.square, nine.square, nine.computed) == (9, 9, 1)
     assert Squares(4).square == 16
-    assert Squares.square.__doc__ == "The number, squared."
+    assert Squares.square.__doc__ == "Return the square of the number."
 
 
 class Waiting:

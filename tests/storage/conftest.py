@@ -1,3 +1,0 @@
-from archive.conftest import small
-
-__all__ = ["small"]  # a fixture
