@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.command_line import names
+from helpers.command_line import Smalti, names
 from smalti.bench import mosaics
 from smalti.codec.estimate import ImageSample
 
@@ -81,3 +81,7 @@ def test_codecs_try_finer_settings_until_the_error_is_met():
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), dtype=np.uint8)
     coarse, fine = (mosaics.baseline_bytes_per_image(pixels, mse, lambda done, total: None) for mse in (0.02, 0.0002))
     assert all(fine[name] > 2 * coarse[name] for name in fine) and "WebP" in fine
+
+
+def test_the_help_names_the_profile_that_is_estimated(smalti: Smalti) -> None:
+    assert "[default: compact]" in smalti("estimate", "--help").out

@@ -2,12 +2,14 @@
 
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
 from smalti.cli.interruption import needing
-from smalti.cli.options import Debug, Json, Profile, Quiet, Source, TargetMse, Threads, report_skipped
+from smalti.cli.options import Debug, Json, Quiet, Source, TargetMse, Threads, report_skipped
 from smalti.front.from_images import estimate
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ __all__ = ["estimate_command"]
 
 def estimate_command(
     source: Source,
-    profile: Profile = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="NAME", help="compact or fine [default: compact].", show_default=False)
+    ] = None,
     target_mse: TargetMse = None,
     json: Json = False,
     quiet: Quiet = False,
