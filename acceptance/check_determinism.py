@@ -119,7 +119,7 @@ def by_decoder(path: Path, way: Way) -> Pixels:
 
     file = SectionFile(file_at(path), Limits())
     if file.header.has_residuals:
-        sys.exit(f"{path}: has corrections, which a decoder alone does not apply; give an archive without a promise")
+        sys.exit(f"{path}: has residuals, which a decoder alone does not apply; give an archive without an error bound")
     store = SectionStore(file)
     decode = _decode_function(store.model.network, way)
     tokens = np.concatenate([store.block(number).indices for number in range(file.header.blocks)])

@@ -61,7 +61,7 @@ def damage(data: bytes, draws: random.Random) -> bytes:
 
 
 def read(path: Path) -> None:
-    """Ask for everything; what is refused is passed over."""
+    """Ask for everything; skip parts that are refused."""
     with suppress(SmaltiError), open_archive(path) as archive:
         steps: list[Callable[[], Any]] = [
             lambda: archive[:],

@@ -28,7 +28,7 @@ NOISE_IMAGES = 2_000
 
 
 def row_of(source: ImageSource, model: Model, max_mse: float | None) -> dict[str, Any]:
-    """Pack a source with a promise and return what the file holds and gives back."""
+    """Pack a source with an error bound; return the facts and the quality of the file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
         pack(source, path, model, options=PackOptions(labels=False, max_mse=max_mse, threads=2))
@@ -36,7 +36,7 @@ def row_of(source: ImageSource, model: Model, max_mse: float | None) -> dict[str
             info, quality, sound = archive.info(), compare(archive, source).quality, archive.verify().ok
     if not sound or (max_mse is not None and quality.mse_max > max_mse):
         raise SystemExit(f"the error bound {max_mse} is broken: worst image {quality.mse_max}")
-    promise = info.promise
+    bound = info.promise
     return {
         "max_mse": max_mse,
         "archive_bytes": info.archive_bytes,
@@ -45,8 +45,8 @@ def row_of(source: ImageSource, model: Model, max_mse: float | None) -> dict[str
         "share_of_raw": info.archive_bytes / info.raw_bytes,
         "mse_mean": quality.mse_mean,
         "mse_max": quality.mse_max,
-        "corrected_images": 0 if promise is None else promise.corrected,
-        "stored_images": 0 if promise is None else promise.stored,
+        "corrected_images": 0 if bound is None else bound.corrected,
+        "stored_images": 0 if bound is None else bound.stored,
     }
 
 

@@ -49,11 +49,3 @@ def test_an_error_carries_its_file(error):
     assert str(found) == "a/b.smalti: is cut short" and found.message == "is cut short"
     again = pickle.loads(pickle.dumps(found))
     assert (type(again), str(again), again.path) == (error, str(found), found.path)
-
-
-def test_a_caller_may_name_the_file_once():
-    error = errors.DamagedArchiveError("is cut short")
-    assert str(error) == "is cut short" and error.path is None
-    error.name_file("a.smalti")
-    error.name_file("b.smalti")
-    assert str(error) == "a.smalti: is cut short"

@@ -54,11 +54,6 @@ class SmaltiError(ValueError):
     def __str__(self) -> str:
         return self.message if self.path is None else f"{self.path}: {self.message}"
 
-    def name_file(self, path: str | PathLike[str]) -> None:
-        """Say which file the error is about, for a caller that knows it; a path that is set already stays."""
-        if self.path is None:
-            self.path = path
-
 
 class UsageError(SmaltiError):
     """Arguments that make no sense: a bad range, options that exclude each other."""

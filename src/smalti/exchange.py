@@ -26,7 +26,7 @@ from smalti.images.source import ImageSource
 from smalti.sinks.sink import check_output_name, makes_names, open_image_writer
 from smalti.storage.atomic import refuse_input
 
-__all__ = ["Comparison", "Extracted", "compare", "extract", "pixels_sha256"]
+__all__ = ["Comparison", "Extracted", "compare", "extract"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all images."""
@@ -213,16 +213,6 @@ class Comparison:
     labels_equal: bool | None
     names_equal: bool | None
     pixels_sha256: str
-
-
-def pixels_sha256(archive: Archive | Collection, progress: Progress = lambda done, total: None) -> str:
-    """Return the SHA-256 of all decoded pixels, image after image in C order, little-endian."""
-    digest, done = hashlib.sha256(), 0
-    for batch in archive.batches(_images_per_batch(archive, archive.dtypes[-1])):
-        digest.update(plain_bytes(batch.pixels))
-        done += len(batch)
-        progress(done, len(archive))
-    return digest.hexdigest()
 
 
 def compare(

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from helpers.made_up_archives import one_layer_network, random_tokens, write
-from smalti.archive.collection import members as members_module
-from smalti.archive.collection import open_collection as opening
+from smalti.archive.collection import members, open_collection
 from smalti.archive.edit.edit import merge_archives, write_manifest
 from smalti.archive.open import open_images
 from smalti.archive.read import reader
@@ -25,7 +24,7 @@ NETWORK = one_layer_network()
 @pytest.fixture(name="manifest")
 def _manifest(tmp_path, monkeypatch):
     """A manifest of more members than stay open. Each has its own classes and fields."""
-    monkeypatch.setattr(members_module, "_OPEN_MEMBERS", 4)
+    monkeypatch.setattr(members, "_OPEN_MEMBERS", 4)
     paths = []
     for number in range(MEMBERS):
         tokens = random_tokens(5, (1, 2), 3, seed=number)
@@ -41,14 +40,14 @@ def _manifest(tmp_path, monkeypatch):
 def _opens(monkeypatch):
     """The paths of members, in the order in which they are opened."""
     opened = []
-    file_at = opening.file_at
+    file_at = open_collection.file_at
 
     def counted(place, *rest):
         if Path(place).suffix == ".smalti":
             opened.append(Path(place).name)
         return file_at(place, *rest)
 
-    monkeypatch.setattr(opening, "file_at", counted)
+    monkeypatch.setattr(open_collection, "file_at", counted)
     return opened
 
 
@@ -98,7 +97,7 @@ def test_a_pass_opens_members_again_only_if_they_were_let_go(manifest, opens):
 def test_a_slow_opening_holds_up_no_other_member(manifest, monkeypatch):
     """Before: members were opened under one lock of all threads."""
     slow, go_on = threading.Event(), threading.Event()
-    positioned = opening.open_positioned
+    positioned = open_collection.open_positioned
 
     def waiting(file, *rest):
         if file.path.name == "3.smalti":
@@ -106,7 +105,7 @@ def test_a_slow_opening_holds_up_no_other_member(manifest, monkeypatch):
             assert go_on.wait(30)
         return positioned(file, *rest)
 
-    monkeypatch.setattr(opening, "open_positioned", waiting)
+    monkeypatch.setattr(open_collection, "open_positioned", waiting)
     with open_images(manifest) as whole:
         first = threading.Thread(target=whole.__getitem__, args=(15,))
         first.start()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from helpers.made_up_archives import random_network, random_tokens, write
 from smalti.archive.format.limits import Limits
-from smalti.archive.read import block_decoder as blockdecoder
+from smalti.archive.read import block_decoder
 from smalti.archive.read.reader import open_archive
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import (
@@ -241,7 +241,7 @@ def test_images_may_be_any_multiple_of_the_grid(tmp_path, scale):
 
 
 def test_the_size_of_pieces_changes_no_pixel(small, archive, monkeypatch):
-    monkeypatch.setattr(blockdecoder, "_PART_BYTES", 300)
+    monkeypatch.setattr(block_decoder, "_PART_BYTES", 300)
     assert (archive[:] == small.pixels).all() and archive.verify("pixels").ok
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smalti.archive.format.layout import Entry, Section, crc32c
-from smalti.archive.recovery import reed_solomon as code
+from smalti.archive.recovery import reed_solomon
 from smalti.archive.recovery.parity import (
     ParityGroup,
     ParityMember,
@@ -170,7 +170,7 @@ def test_payloads_that_cannot_be():
 def test_memory_is_that_of_the_open_groups(tmp_path):
     """Memory holds two open groups, not the archive."""
     spec, payload = RecoverySpec(2, 16), bytes(100_000)
-    code.erasure_code(16, 2)
+    reed_solomon.erasure_code(16, 2)
     tracemalloc.start()
     with RecoveryBuilder(spec, tmp_path) as builder:
         for number in range(500):
@@ -182,7 +182,7 @@ def test_memory_is_that_of_the_open_groups(tmp_path):
 
 
 def test_mixtures_grow_with_the_longest():
-    mixture = code.Mixture(np.array([[1, 1, 1]], np.uint8))
+    mixture = reed_solomon.Mixture(np.array([[1, 1, 1]], np.uint8))
     for place, section in enumerate((b"\x01", b"", b"\x02\x03")):
         mixture.add(place, section)
     mixture.add_to_row(0, b"\0\0\x09")

@@ -12,7 +12,7 @@ from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, Section, crc32c
 from smalti.archive.read.reader import open_archive
-from smalti.archive.recovery import reed_solomon as code
+from smalti.archive.recovery import reed_solomon
 from smalti.archive.recovery.parity import RecoveryBuilder, RecoverySpec
 from smalti.archive.recovery.repair import repair_archive
 from smalti.errors import (
@@ -213,8 +213,8 @@ def test_the_same_path(protected, tmp_path):
 
 def test_without_the_library(plain, protected, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "reedsolo", None)
-    code.erasure_code.cache_clear()
-    code._times.cache_clear()
+    reed_solomon.erasure_code.cache_clear()
+    reed_solomon._times.cache_clear()
     assert repaired(broken(plain, tmp_path / "bad", [(Section.INDEX, 0)]), tmp_path).ok
     with pytest.raises(MissingDependencyError, match=r'pip install "smalti\[recovery\]"'):
         repaired(broken(protected, tmp_path / "bad", [(Section.TOKENS, 3)]), tmp_path, overwrite=True)

@@ -117,7 +117,7 @@ def test_same_input_same_bytes_whatever_the_batches(case, tmp_path):
         with ArchiveWriter(path, spec, network, threads=2) as writer:
             for start in range(0, 60, batch):
                 part = slice(start, start + batch)
-                writer.append(tokens[part], corrections=whole.part(part))
+                writer.append(tokens[part], residuals=whole.part(part))
             writer.commit()
         written.append(path.read_bytes())
     assert written[0] == written[1] == written[2]
@@ -128,7 +128,7 @@ def test_images_without_corrections_may_be_appended(tmp_path):
     some = Residuals(np.array([1, 0], np.uint8), np.full((1, 8, 12, 1), 9, np.uint8))
     with ArchiveWriter(path, spec, random_network()) as writer:
         writer.append(random_tokens(2))
-        writer.append(random_tokens(2), corrections=some)
+        writer.append(random_tokens(2), residuals=some)
         writer.append(random_tokens(96))  # enough images for their decoder to pay
         writer.commit()
     with open_archive(path) as archive:
@@ -142,11 +142,11 @@ def test_corrections_that_do_not_fit(tmp_path):
     other = Residuals(np.ones(2, np.uint8), np.zeros((2, 8, 11, 1), np.uint8))
     for bad in (few, other):
         with ArchiveWriter(tmp_path / "a.smalti", spec, random_network()) as writer, pytest.raises(UsageError):
-            writer.append(random_tokens(2), corrections=bad)
-    unpromised = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
-    writer = ArchiveWriter(tmp_path / "a.smalti", unpromised, random_network())
-    with pytest.raises(UsageError, match="promise"):
-        writer.append(random_tokens(1), corrections=few)
+            writer.append(random_tokens(2), residuals=bad)
+    unbounded = ArchiveSpec((8, 12, 1), (2, 3), 8, "test")
+    writer = ArchiveWriter(tmp_path / "a.smalti", unbounded, random_network())
+    with pytest.raises(UsageError, match="without an error bound"):
+        writer.append(random_tokens(1), residuals=few)
     with pytest.raises(UsageError, match="too many to correct"):
         ArchiveSpec((2048, 2048, 1), (2, 3), 8, "test", block_images=1024, max_mse=0.5)
     assert list(tmp_path.iterdir()) == []
@@ -229,7 +229,7 @@ def test_a_decoder_that_only_costs_is_left_out(tmp_path):
     exact = Residuals(np.full(40, EXACT, np.uint8), noise)
     spec = ArchiveSpec((8, 8, 1), (2, 2), 16, "made up", max_mse=0.0)
     with ArchiveWriter(tmp_path / "noise.smalti", spec, network) as writer:
-        writer.append(tokens, corrections=exact)
+        writer.append(tokens, residuals=exact)
         writer.commit()
     with open_archive(tmp_path / "noise.smalti") as archive:
         np.testing.assert_array_equal(archive[:], noise[..., 0])

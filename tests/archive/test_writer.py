@@ -15,8 +15,7 @@ import pytest
 from helpers.made_up_archives import random_network, random_tokens, write
 from smalti.archive.format.layout import crc32c
 from smalti.archive.read.reader import open_archive
-from smalti.archive.write import assembly as assembly_module
-from smalti.archive.write import token_spool as spool_module
+from smalti.archive.write import assembly, token_spool
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.grid import grid_kind
@@ -96,7 +95,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
         raise error
 
     if where == "commit":
-        monkeypatch.setattr(assembly_module, "pack_block", fail)
+        monkeypatch.setattr(assembly, "pack_block", fail)
     with pytest.raises(error), ArchiveWriter(path, SPEC, random_network(), overwrite=True) as writer:
         writer.append(random_tokens(30))
         if where == "between":
@@ -250,9 +249,9 @@ def test_counts_that_would_be_too_many_are_pooled(tmp_path, monkeypatch):
 
 
 def test_spooled_counts_are_those_of_the_tokens(tmp_path, monkeypatch):
-    monkeypatch.setattr(spool_module, "_PIECE_TOKENS", 20)
+    monkeypatch.setattr(token_spool, "_PIECE_TOKENS", 20)
     tokens = random_tokens(50).reshape(50, 6)
-    spool = spool_module.TokenSpool(tmp_path, 6, 8)
+    spool = token_spool.TokenSpool(tmp_path, 6, 8)
     for part in np.split(tokens, [3, 30]):
         spool.append(part)
     counts = spool.position_counts(np.arange(8, dtype=np.uint16), 8)

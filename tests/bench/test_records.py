@@ -7,7 +7,7 @@ import pytest
 from smalti.bench.records import read_json, write_json, write_text
 from smalti.bench.style import drawing
 from smalti.errors import OutputError
-from smalti.storage import atomic as files
+from smalti.storage import atomic
 from smalti.study.results import Pictures
 
 
@@ -43,7 +43,7 @@ def test_a_result_that_cannot_be_written_leaves_the_one_before_as_it_was(name, t
     def no_room(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", no_room)
+    monkeypatch.setattr(atomic.os, "fsync", no_room)
     with pytest.raises(OutputError, match="No space left"):
         write(path, 2)
     monkeypatch.undo()

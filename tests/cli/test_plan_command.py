@@ -111,13 +111,13 @@ def test_a_killed_run_resumes_where_it_was(smalti, folder, model_path, tmp_path)
     expected = shard_hashes(shards)
     shutil.rmtree(shards)
     command = [sys.executable, "-m", "smalti", "compress", "--plan", str(path), "--workers", "1", "--json"]
-    victim = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    victim = subprocess.Popen(command, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while len(list(shards.glob("shard-*.json"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)
     victim.kill()
     assert victim.wait(60) == -signal.SIGKILL
-    time.sleep(0.5)  # its worker ends after the current shard
+    victim.stdout.read()  # its worker ends after the current shard, and closes this pipe
     left = len(list(shards.glob("shard-*.json")))
     assert 3 <= left < 64 and shard_hashes(shards).items() <= expected.items()
     done = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=240).stdout)

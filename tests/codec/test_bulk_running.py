@@ -14,7 +14,7 @@ from PIL import Image
 import smalti
 from helpers.bulk_plans import planned, shard_hashes
 from helpers.tiny_pyramids import pyramid_settings, quick_fits
-from smalti.codec.bulk import engines as pool
+from smalti.codec.bulk import engines
 from smalti.codec.bulk.engines import make_here, make_on_ray
 from smalti.codec.bulk.plan import read_plan
 from smalti.codec.bulk.running import Task, run_plan
@@ -231,7 +231,7 @@ class Killing:
         self.started = started = []
         self.killed = killed = []
 
-        class Worker(pool._Worker):
+        class Worker(engines._Worker):
             def __init__(self, *arguments):
                 super().__init__(*arguments)
                 started.append(self)
@@ -252,7 +252,7 @@ class Killing:
                     busy[0].kill()
                 return found
 
-        monkeypatch.setattr(pool, "_Worker", Worker)
+        monkeypatch.setattr(engines, "_Worker", Worker)
 
 
 def test_a_dead_worker_is_replaced_and_its_shard_made(plan, hashes, tmp_path, monkeypatch):

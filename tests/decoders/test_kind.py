@@ -132,10 +132,10 @@ def test_a_damaged_archive_is_repaired(tmp_path):
 
 def test_an_archive_that_is_no_gain_is_stored_without_its_decoder(tmp_path):
     pixels, tokens = noise(40), noise(40) // 2 * 2
-    corrections = choose_residuals(pixels, tokens, 0, ResidualEstimator())
+    residuals = choose_residuals(pixels, tokens, 0, ResidualEstimator())
     spec = ArchiveSpec(SHAPE, (1, 105), 256, "raw", max_mse=0.0)
     with ArchiveWriter(tmp_path / "a.smalti", spec, RawNetwork(SHAPE)) as writer:
-        writer.append(tokens.reshape(40, 1, -1), corrections=corrections)
+        writer.append(tokens.reshape(40, 1, -1), residuals=residuals)
         writer.commit()
     with open_archive(tmp_path / "a.smalti") as archive:
         assert np.array_equal(archive[:], pixels) and archive.verify("pixels").ok

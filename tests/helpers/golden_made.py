@@ -185,7 +185,7 @@ def pyramid(path, dtype=np.uint8):
     )
     chosen = corrections(shape) if dtype == np.uint8 else wide_corrections(shape)
     with ArchiveWriter(path, made, prior.network, overwrite=True, prior=prior) as writer:
-        writer.append(tokens, LABELS, corrections=chosen)
+        writer.append(tokens, LABELS, residuals=chosen)
         writer.commit()
 
 

@@ -87,5 +87,5 @@ def test_a_bound_is_the_exact_product_rounded_down():
     assert max_squared_error(0.01, (28, 28, 1)) == 509_796
     assert max_squared_error(1e-6, (1, 1, 1)) == 0
     for wrong in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="cannot be promised"):
+        with pytest.raises(UsageError, match="is no error bound"):
             max_squared_error(wrong, (28, 28, 1))

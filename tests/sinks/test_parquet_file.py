@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from helpers.image_files import assert_same, everything, noise
 from smalti.errors import OutputExistsError, SmaltiError
 from smalti.images.batch import ImageBatch
-from smalti.sinks import parquet_file as parquetwriter
+from smalti.sinks import parquet_file
 from smalti.sinks.sink import open_image_writer
 from smalti.sources.open import open_source
 
@@ -93,7 +93,7 @@ scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(a
 def test_columns_become_as_wide_as_their_values(tmp_path_factory: pytest.TempPathFactory, values: list[Any]) -> None:
     out = tmp_path_factory.mktemp("out") / "a.parquet"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquetwriter, "_GROUP_ROWS", 2)  # so that what was written has to be written anew
+        patch.setattr(parquet_file, "_GROUP_ROWS", 2)  # so that what was written has to be written anew
         with open_image_writer(out, (1, 1, 1), len(values)) as writer:
             for number, value in enumerate(values):
                 pixels = np.full((1, 1, 1, 1), number, np.uint8)
@@ -117,7 +117,7 @@ def test_row_groups_are_bounded_and_the_same_images_make_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = ImageBatch(noise(9, 40, 50, 3), np.arange(9), NAMES)
-    monkeypatch.setattr(parquetwriter, "_GROUP_BYTES", 20_000)
+    monkeypatch.setattr(parquet_file, "_GROUP_BYTES", 20_000)
     write(tmp_path / "a.parquet", batch)
     write(tmp_path / "b.parquet", batch)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
@@ -192,7 +192,7 @@ def test_no_images_are_a_table_without_rows(tmp_path: Path) -> None:
 
 def test_what_is_written_anew_waits_beside_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
-    monkeypatch.setattr(parquetwriter, "_GROUP_ROWS", 2)
+    monkeypatch.setattr(parquet_file, "_GROUP_ROWS", 2)
     fields = {"number": [1, 2, 3, 4.5]}  # whole numbers that become real ones
     write(tmp_path / "a.parquet", ImageBatch(noise(4, 4, 5, 1), fields=fields))
     assert loaded(tmp_path / "a.parquet")["number"] == [1.0, 2.0, 3.0, 4.5]

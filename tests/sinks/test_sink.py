@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.image_files import assert_same, everything, noise, reasons, save
 from smalti.errors import OutputExistsError, SmaltiError, UsageError
 from smalti.images.batch import ImageBatch
-from smalti.sinks import png_folder as pngfolder
+from smalti.sinks import png_folder
 from smalti.sinks.sink import check_output_name, open_image_writer
 from smalti.sources.open import open_source
 
@@ -229,7 +229,7 @@ def test_a_refusal_of_the_system_is_one_line(
     def refuse(*_: object) -> Iterator[None]:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(pngfolder, "png_bytes", refuse)
+    monkeypatch.setattr(png_folder, "png_bytes", refuse)
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(SmaltiError, match=words) as raised:
         write(tmp_path / name, ImageBatch(noise(3, 4, 4, 1)))

@@ -15,7 +15,7 @@ from PIL import Image
 from helpers.image_files import noise
 from smalti.errors import DownloadError
 from smalti.sources.arrays.idx import idx_header
-from smalti.sources.named import mirrors as fetching
+from smalti.sources.named import mirrors as mirrors_module
 from smalti.sources.named.colour_mirrors import CifarArchiveMirror, CifarNpmMirror, EmojiNpmMirror
 from smalti.sources.named.mirrors import MirrorError
 from smalti.sources.open import open_source
@@ -127,7 +127,7 @@ def test_without_network_and_clients_it_fails_soon_and_says_what_was_tried(
 ) -> None:
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
     monkeypatch.delenv("SMALTI_DATA", raising=False)
-    monkeypatch.setattr(fetching, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(mirrors_module, "_ANSWER_SECONDS", 0.2)
     monkeypatch.setattr("shutil.which", lambda program: None)
     woken = threading.Event()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.sources.folder import metadata as module
+from smalti.sources.folder import metadata
 from smalti.sources.folder.metadata import CsvError, csv_rows, read_metadata
 
 LONG = "x" * (1 << 18)
@@ -36,7 +36,7 @@ def test_rows_with_a_long_cell_are_those_of_pythons_csv(table: list[list[str]], 
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([*table, [LONG, "last"]])
     assert rows(text.getvalue()) == [*table, [LONG, "last"]]
-    assert [row for _, row in module._split(text.getvalue())] == rows(text.getvalue())
+    assert [row for _, row in metadata._split(text.getvalue())] == rows(text.getvalue())
 
 
 @given(st.text(st.sampled_from('ab",\n\r '), max_size=12))
@@ -45,10 +45,10 @@ def test_both_ways_of_splitting_agree_on_any_text(text: str) -> None:
         expected = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error:
         with pytest.raises(CsvError):
-            list(module._split(text))
+            list(metadata._split(text))
         return
     try:
-        found = [row for _, row in module._split(text)]
+        found = [row for _, row in metadata._split(text)]
     except CsvError:
         assert '"' in text  # a mark inside a cell, which Python's csv lets pass
         return

@@ -15,7 +15,9 @@ import smalti
 from helpers.image_files import everything, noise
 from smalti.errors import OutputError, SourceError, UsageError
 from smalti.sources.open import open_source
+from smalti.sources.tables import dataset_object
 from smalti.sources.tables.dataset_object import is_dataset_object, spool_rows
+from smalti.storage.spool import spool_folder
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 import datasets
@@ -94,6 +96,14 @@ def test_the_temporary_file_lies_beside_the_output(tmp_path: Path, monkeypatch: 
     with smalti.open(out) as archive:
         assert len(archive) == 7
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_the_temporary_file_of_a_fit_lies_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = []
+    monkeypatch.setattr(dataset_object, "spool_folder", lambda beside: outputs.append(beside) or spool_folder(beside))
+    model = tmp_path / "x.smalti-model"
+    smalti.fit(stored().to_iterable_dataset(), model, epochs=1, codebook_size=4)
+    assert outputs == [model]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full is known to Linux alone")

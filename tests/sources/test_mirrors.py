@@ -17,7 +17,7 @@ import pytest
 
 from smalti.sources.arrays.idx import idx_header
 from smalti.sources.named import mirrors
-from smalti.sources.named import mirrors as fetching
+from smalti.sources.named import mirrors as mirrors_module
 from smalti.sources.named.mirrors import DebianMirror, HttpMirror, MirrorError, NpmMirror, PickleWheelMirror, RawFile
 
 FILE = RawFile("train-images-idx3-ubyte", 5, hashlib.sha256(b"hello").hexdigest())
@@ -65,7 +65,7 @@ def test_http_fetches_files_and_stops_at_the_first_failure(server: tuple[str, li
 
 
 def test_http_that_does_not_answer_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(mirrors_module, "_ANSWER_SECONDS", 0.2)
     woken = threading.Event()
 
     def slow(*_: object, **__: object) -> None:

@@ -101,8 +101,8 @@ def test_each_mirror_is_asked_for_what_the_others_did_not_give() -> None:
     lines: list[str] = []
     assert len(everything(opened(toy(*mirrors), ["train", "test"], lines.append))) == 10
     assert [mirror.asked for mirror in mirrors] == [[list(DATA)], [list(DATA)], [rest], [rest], [rest], []]
-    assert "toy: down passed over: no answer within 3 s" in lines
-    assert any("lying passed over" in line and "other bytes" in line for line in lines)
+    assert "toy: down skipped: no answer within 3 s" in lines
+    assert any("lying skipped" in line and "other bytes" in line for line in lines)
 
 
 def test_wrong_bytes_never_reach_the_cache_and_the_error_says_what_was_tried(cache: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from smalti.errors import SourceError
-from smalti.sources import open as opening
+from smalti.sources import open as open_module
 from smalti.sources.entry_range import Entries, member_files
 from smalti.sources.open import local_files, open_source
 from smalti.sources.records.record import RecordFiles
@@ -98,7 +98,7 @@ def test_a_kind_of_several_files_is_one_line_of_the_table(
         names,
         lambda folder, files: TarRecords([below(folder, name) for name in files], str(folder)),
     )
-    monkeypatch.setattr(opening, "_RECORD_FILES", (*opening._RECORD_FILES, kind))
+    monkeypatch.setattr(open_module, "_RECORD_FILES", (*open_module._RECORD_FILES, kind))
     (tmp_path / "all").mkdir()
     for number in range(3):
         Image.fromarray(digits.images[number]).save(tmp_path / f"{number}.png")

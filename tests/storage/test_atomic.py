@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from smalti.errors import OutputError, OutputExistsError
-from smalti.storage import atomic as files
+from smalti.storage import atomic
 from smalti.storage.atomic import atomic_file, check_output, partial_path, writing
 
 POSIX = sys.platform != "win32"
@@ -28,7 +28,7 @@ def any_system(request, monkeypatch):
     if request.param == "nameless" and sys.platform != "linux":
         pytest.skip("only Linux has files without a name")
     if request.param in ("hidden", "no links"):
-        monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
+        monkeypatch.setattr(atomic, "_open_nameless", lambda folder: None)
     link = os.link
 
     def refuse(source, target, **options):
@@ -246,7 +246,7 @@ def test_a_limit_of_file_sizes(tmp_path, kind, monkeypatch):
     import resource  # noqa: PLC0415 (POSIX)
 
     if kind == "hidden":
-        monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
+        monkeypatch.setattr(atomic, "_open_nameless", lambda folder: None)
     (tmp_path / "a").write_bytes(b"old")
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
@@ -277,7 +277,7 @@ def write_for_ever(folder, started):
 def test_kills_at_random_moments(tmp_path, kind, monkeypatch):
     """After each kill the file is whole, and the next writer removes the leftovers of killed ones."""
     if kind == "hidden":
-        monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
+        monkeypatch.setattr(atomic, "_open_nameless", lambda folder: None)
     moments, path, left_over = random.Random(1), tmp_path / "a", 0
     put(path, b"%08d" % 0 * 50_000)
     for _ in range(40):
@@ -315,7 +315,7 @@ def test_hidden_files_of_dead_writers_are_removed_and_no_others(tmp_path):
 
 @posix
 def test_hidden_files_in_use_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
+    monkeypatch.setattr(atomic, "_open_nameless", lambda folder: None)
     with atomic_file(tmp_path / "a", overwrite=True) as file:
         file.write(b"one")
         put(tmp_path / "a", b"two", overwrite=True)
@@ -326,16 +326,16 @@ def test_hidden_files_in_use_stay(tmp_path, monkeypatch):
 @posix
 def test_a_new_writer_that_seems_stale(tmp_path, monkeypatch):
     """Another process may find a hidden file after it was made and before it was locked, and remove it."""
-    monkeypatch.setattr(files, "_open_nameless", lambda folder: None)
-    lock, calls = files._lock, []
+    monkeypatch.setattr(atomic, "_open_nameless", lambda folder: None)
+    lock, calls = atomic._lock, []
 
     def slow_lock(descriptor):
         calls.append(descriptor)
         if len(calls) == 1:
-            files._remove_stale(tmp_path / "a")
+            atomic._remove_stale(tmp_path / "a")
         lock(descriptor)
 
-    monkeypatch.setattr(files, "_lock", slow_lock)
+    monkeypatch.setattr(atomic, "_lock", slow_lock)
     put(tmp_path / "a", b"whole")
     assert len(calls) == 2 and (tmp_path / "a").read_bytes() == b"whole" and left(tmp_path) == ["a"]
 

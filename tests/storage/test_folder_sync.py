@@ -9,7 +9,7 @@ from helpers.image_files import noise
 from smalti.errors import OutputError
 from smalti.images.batch import ImageBatch
 from smalti.sinks.sink import open_image_writer
-from smalti.storage import atomic as folder_sync
+from smalti.storage import atomic
 
 
 def write(out: Path) -> None:
@@ -36,7 +36,7 @@ def test_without_a_call_for_a_file_system_each_file_and_folder_is_synced(
         synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         sync(descriptor)
 
-    monkeypatch.setattr(folder_sync, "_syncfs", lambda: None)
+    monkeypatch.setattr(atomic, "_syncfs", lambda: None)
     monkeypatch.setattr(os, "fsync", note)
     write(tmp_path / "out")
     assert {Path(path).name for path in synced} >= {"1.png", "2.png", "b.png", "a"}
@@ -46,7 +46,7 @@ def test_a_disk_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(folder_sync, "_syncfs", lambda: fail)
+    monkeypatch.setattr(atomic, "_syncfs", lambda: fail)
     with pytest.raises(OutputError, match="Input/output error"):
         write(tmp_path / "out")
     assert not (tmp_path / "out").exists()

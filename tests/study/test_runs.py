@@ -48,9 +48,10 @@ def test_an_interrupted_fit_resumes(parts, tmp_path):
     assert same_weights(model, fit_source(parts[0], RUN.settings(2), validation=parts[1]))
 
 
-def test_a_run_is_measured_on_its_decoded_archive(model, digits):
+def test_a_run_is_measured_on_its_decoded_archive(model, digits, tmp_path):
     test = open_source(digits.images)
-    result, pictures = measure_run(Run("cured", 16, 0), model, test, digits.images[:10])
+    result, pictures = measure_run(Run("cured", 16, 0), model, test, digits.images[:10], tmp_path)
+    assert not list(tmp_path.iterdir())
     tokens = model.tokens(to_unit_range(digits.images[..., None])).numpy()
     assert result.codes_used == len(np.unique(tokens)) == len(pictures.atlas)
     decoded = IntegerDecoder(model.decoder).decode(tokens)[..., 0]
@@ -64,18 +65,19 @@ def test_a_run_is_measured_on_its_decoded_archive(model, digits):
 
 
 @pytest.mark.parametrize(("size", "bits"), [(2, 1), (3, 2), (4, 2), (5, 3), (12, 4)])
-def test_a_code_of_fixed_length_has_whole_bits(size, bits, digits):
+def test_a_code_of_fixed_length_has_whole_bits(size, bits, digits, tmp_path):
     quantizer = QuantizerSettings(codebook_size=size)
     fitted = fit_source(open_source(digits.images[:16]), tiny_settings(quantizer, epochs=1))
-    result, _ = measure_run(Run("paper", size, 0), fitted, open_source(digits.images[:16]), digits.images[:2])
+    source = open_source(digits.images[:16])
+    result, _ = measure_run(Run("paper", size, 0), fitted, source, digits.images[:2], tmp_path)
     assert result.fixed_length_bytes_per_image == 49 * bits / 8
 
 
-def test_images_too_small_for_ssim_are_refused():
+def test_images_too_small_for_ssim_are_refused(tmp_path):
     images = small_images(20, 6, 6)
     fitted = fit_source(open_source(images), tiny_settings())
     with pytest.raises(SourceError, match="7x7"):
-        measure_run(Run("paper", 12, 0), fitted, open_source(images), images[:2, ..., 0])
+        measure_run(Run("paper", 12, 0), fitted, open_source(images), images[:2, ..., 0], tmp_path)
 
 
 def test_each_model_has_its_own_path(tmp_path):

@@ -287,14 +287,22 @@ def test_latents_are_normalised_together_as_in_one_batch(ran):
         assert len(close) > 20 and all(close)
 
 
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+
 def fail_in_turn(rank, folder, port):
     """Let rank 1 first answer too late, then die in the middle of a fit."""
-    with joined(timeout=timedelta(seconds=3)) as group:
+    (folder / f"ready{rank}").touch()
+    wait_for(folder / f"ready{1 - rank}")  # so that the limit does not count the imports of a busy machine
+    with joined(timeout=timedelta(seconds=5)) as group:
         if rank:
-            time.sleep(5)
+            wait_for(folder / "gave up")
             late = None
         else:
             late = failure(group.barrier, RankError)
+            (folder / "gave up").touch()
     os.environ["MASTER_PORT"] = str(port)
 
     class Dying(SilentObserver):

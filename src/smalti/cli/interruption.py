@@ -90,6 +90,9 @@ def _caught(*signals: signal.Signals) -> Iterator[threading.Event]:
 
 @contextmanager
 def needing(work: str, extra: str) -> Iterator[None]:
-    """Do as `smalti.extras.needing`, and delay Ctrl-C to the end of the block."""
+    """Do as `smalti.extras.needing`, and delay Ctrl-C to the end of the block.
+
+    Only commands delay it: in a program that imports smalti, Ctrl-C is the program's own affair.
+    """
     with needing_packages(work, extra), hold_interrupts():
         yield

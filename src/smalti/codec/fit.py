@@ -74,8 +74,8 @@ def fit_file(
             refuse_input(out, chain(local_files(images), local_files(validation)))
         if validation is not None and not request.kind.takes_validation:
             raise UsageError("--validation is for the profile paper")
-    source = _open_on_all(images, observer, group)
-    measured = None if validation is None else _open_on_all(validation, observer, group)
+    source = _open_on_all(images, out, observer, group)
+    measured = None if validation is None else _open_on_all(validation, out, observer, group)
     model = fit(
         source,
         request,
@@ -183,13 +183,13 @@ def _prepare(checkpoint: Path, resume: bool, observer: Observer) -> None:
         observer.on_warning(f"there is no checkpoint {checkpoint} to resume from; fitting from the start")
 
 
-def _open_on_all(images: Any, observer: Observer, group: ProcessGroup) -> ImageSource:
+def _open_on_all(images: Any, out: Path, observer: Observer, group: ProcessGroup) -> ImageSource:
     """Open images on every rank, on rank 0 first: then the others find its downloads in the cache of the machine."""
     source: ImageSource | None = None
     for turn in (True, False):
         with group.agreed():
             if turn == group.is_main:
-                source = open_source(images, report=observer.on_message)
+                source = open_source(images, report=observer.on_message, spool_beside=out)
     assert source is not None  # every rank opens in one of both turns
     return source
 

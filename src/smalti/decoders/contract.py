@@ -151,8 +151,11 @@ class Tokens(Protocol):
     def read(self, piece_images: int) -> Iterator[NDArray[np.uint16]]:
         """Yield the tokens of all images, uint16 [n, T], for `piece_images` images at a time."""
 
-    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
-        """How often each code occurs at each position: int64 [T, codes]. ranks : [K], the index of each code in use"""
+    def position_counts(self, code_index: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """How often each code occurs at each position: int64 [T, codes].
+
+        code_index : uint16 [K], the index of each code among those in use
+        """
 
 
 class ImageModel(Protocol):

@@ -38,7 +38,7 @@ NO_LABEL = -1
 """In an array of labels, it stands for an image without a label."""
 
 Scalar = bool | int | float | str
-"""A value of a further column of an image, besides its label and name."""
+"""A value of a field: a column of images other than their label and name."""
 
 Fields = Mapping[str, Sequence[Scalar | None]]
 """Further columns by name: a value for each image, None for an image without one."""

@@ -90,7 +90,7 @@ def max_squared_error(max_mse: float, image_shape: tuple[int, int, int], dtype: 
     Raises UsageError if `max_mse` is negative, infinite or no number.
     """
     if not 0 <= max_mse < float("inf"):
-        raise UsageError(f"a mean squared error of {max_mse} cannot be promised; give a number from 0 to 1")
+        raise UsageError(f"a mean squared error of {max_mse} is no error bound; give a number from 0 to 1")
     height, width, channels = image_shape
     return int(Fraction(max_mse) * np.iinfo(dtype).max ** 2 * height * width * channels)
 

@@ -3,7 +3,6 @@
 A run has a variant of the quantiser: the study's own, one with a single cure of codebook collapse, or one with all.
 """
 
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.errors import SourceError
 from smalti.exchange import compare
 from smalti.images.source import ImageSource
+from smalti.storage.spool import spool_folder
 from smalti.study.results import ArchiveBytes, ArchiveMeasure, Pictures, RunQuality, RunResult, TestQuality
 from smalti.training.observer import Observer
 from smalti.training.paper.grid_model import Model
@@ -90,13 +90,16 @@ def fit_run(run: Run, epochs: int, train: ImageSource, test: ImageSource, folder
     return fitted
 
 
-def measure_run(run: Run, model: Model, test: ImageSource, pictured: NDArray[np.uint8]) -> tuple[RunResult, Pictures]:
+def measure_run(
+    run: Run, model: Model, test: ImageSource, pictured: NDArray[np.uint8], folder: Path
+) -> tuple[RunResult, Pictures]:
     """Pack the test images with the run's model, and measure the file and its decoded images.
 
     pictured : uint8 [n, H, W], the first test images, for the pictures
+    folder : of the study; the archive is a temporary file in it
     """
-    with tempfile.TemporaryDirectory(prefix="smalti-") as folder:
-        path = Path(folder) / "test.smalti"
+    with spool_folder(folder / "test") as scratch:
+        path = scratch / "test.smalti"
         pack(test, path, model, options=PackOptions(labels=False, threads=1))
         with open_archive(path) as archive:
             quality = compare(archive, test).quality

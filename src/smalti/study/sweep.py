@@ -1,6 +1,5 @@
 """The whole study: every run, then amortisation, baselines and report. Finished parts are stored and not repeated."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from smalti.codec.request import PackOptions
 from smalti.errors import SourceError, UsageError
 from smalti.images.source import ImageSource, read_bytes, read_images
 from smalti.sources.open import open_source
+from smalti.storage.spool import spool_folder
 from smalti.study.classical import ClassicalResult, measure_classical
 from smalti.study.page.report import build_report
 from smalti.study.results import (
@@ -100,7 +100,7 @@ def run_study(plan: StudyPlan, source: str, folder: Path, command: str, observer
     pictured = read_bytes(test, PICTURED_IMAGES)[..., 0]
     for number, run in enumerate(missing, 1):
         model = fit_run(run, plan.epochs, train, test, folder, observer.fit_observer(run, number, len(missing)))
-        result, pictures = measure_run(run, model, test, pictured)
+        result, pictures = measure_run(run, model, test, pictured, folder)
         if run.seed == 0:
             pictures.write(folder, run.name)
         result.write(folder)
@@ -153,8 +153,8 @@ def _amortise(plan: StudyPlan, source: str, folder: Path, observer: StudyObserve
         return
     observer.say("amortisation: packing more and more images")
     model, images = Model.load(path), read_bytes(open_source(source), plan.limit)
-    with tempfile.TemporaryDirectory(prefix="smalti-") as scratch:
-        points = tuple(_pack_first(model, images[:count], Path(scratch)) for count in _counts(len(images)))
+    with spool_folder(folder / "amortisation") as scratch:
+        points = tuple(_pack_first(model, images[:count], scratch) for count in _counts(len(images)))
     write_amortisation(folder, points)
 
 

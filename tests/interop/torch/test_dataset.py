@@ -10,10 +10,10 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 import smalti
 from helpers.made_up_archives import random_network, random_tokens, write
-from smalti.archive.collection import open_collection as opening
+from smalti.archive.collection import open_collection
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.edit.edit import write_manifest
-from smalti.archive.read import store as store_module
+from smalti.archive.read import store
 from smalti.errors import ImageIndexError, SmaltiError, UsageError
 from smalti.interop.torch.dataset import ArchiveDataset
 from smalti.interop.torch.decoder import as_images
@@ -105,9 +105,9 @@ def test_a_number_outside(grey, number, tokens):
 @pytest.mark.parametrize("tokens", [False, True])
 def test_a_batch_decodes_each_block_once_at_most(grey, monkeypatch, tokens):
     decoded = []
-    unpack = store_module.unpack_block
+    unpack = store.unpack_block
     monkeypatch.setattr(
-        store_module,
+        store,
         "unpack_block",
         lambda data, images, *rest: decoded.append(images.start) or unpack(data, images, *rest),
     )
@@ -211,8 +211,10 @@ def test_workers_do_not_open_the_members_again(tmp_path, monkeypatch):
         tokens = random_tokens(2, seed=number)
         paths.append(write(tmp_path / f"{number}.smalti", tokens, network, np.full(2, number)))
     write_manifest(paths, tmp_path / "all.smalti-manifest")
-    file_at = opening.file_at
-    monkeypatch.setattr(opening, "file_at", lambda place, *rest: opened.append(str(place)) or file_at(place, *rest))
+    file_at = open_collection.file_at
+    monkeypatch.setattr(
+        open_collection, "file_at", lambda place, *rest: opened.append(str(place)) or file_at(place, *rest)
+    )
     with ArchiveDataset(tmp_path / "all.smalti-manifest") as dataset:
         assert len(opened) == 1 + 70
         opened.clear()

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 
 from helpers.web_server import Served, serve
-from smalti.archive.read import store as store_module
+from smalti.archive.read import store
 from smalti.interop.torch.dataset import ArchiveDataset
 from smalti.interop.torch.sampler import BlockShuffleSampler
 
@@ -52,7 +52,7 @@ def test_the_same_images_in_the_same_order(grey, method):
 def test_forked_while_another_thread_reads_from_the_archive(grey, monkeypatch):
     """A child must not wait for a lock of its parent's archive: its holder does not exist in the child."""
     dataset, parent = ArchiveDataset(grey.path), os.getpid()
-    inside, done, unpack = threading.Event(), threading.Event(), store_module.unpack_model
+    inside, done, unpack = threading.Event(), threading.Event(), store.unpack_model
 
     def slowly(*arguments):
         if os.getpid() == parent:
@@ -60,7 +60,7 @@ def test_forked_while_another_thread_reads_from_the_archive(grey, monkeypatch):
             done.wait(240)
         return unpack(*arguments)
 
-    monkeypatch.setattr(store_module, "unpack_model", slowly)
+    monkeypatch.setattr(store, "unpack_model", slowly)
     thread = threading.Thread(target=lambda: dataset.archive[0])
     thread.start()
     inside.wait()

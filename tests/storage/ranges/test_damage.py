@@ -4,7 +4,7 @@ import pytest
 
 from smalti.archive.format.layout import PRELUDE_BYTES, crc32c
 from smalti.archive.format.limits import Limits
-from smalti.archive.read import section_table as placing
+from smalti.archive.read import section_table
 from smalti.archive.read.reader import open_archive
 from smalti.errors import (
     DamagedArchiveError,
@@ -63,7 +63,7 @@ def test_a_truncated_object_is_scanned_if_it_is_small(large, web, monkeypatch):
     web.files["cut"] = large.data[:-100_000]
     with open_archive(web.url + "cut") as archive:
         assert "its end is missing" in archive.damage[0] and (archive[9] == large.pixels([9])[0]).all()
-    monkeypatch.setattr(placing, "_REMOTE_SCAN_BYTES", 1 << 20)
+    monkeypatch.setattr(section_table, "_REMOTE_SCAN_BYTES", 1 << 20)
     with pytest.raises(DamagedArchiveError, match=r"cut: its end is missing.* download the file and open the copy$"):
         open_archive(web.url + "cut")
     web.files["foreign"] = bytes(3 << 20)

@@ -32,16 +32,8 @@ Opener = Callable[[], AbstractContextManager[Archive]]
 """Opens a member. It is closed soon after, so that thousands of members need few open files."""
 
 
-def write_collection(
-    out: Path,
-    members: Sequence[Opener],
-    *,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
+def write_collection(out: Path, members: Sequence[Opener], *, overwrite: bool = False) -> None:
     """Write a collection of archives, in this order. It appears whole, or not at all.
-
-    progress : called with the number of members done, and of all members
 
     Raises UsageError for no members, DamagedArchiveError if a member is not intact, OutputExistsError, OutputError.
     """
@@ -53,12 +45,11 @@ def write_collection(
         for payload in sharing.payloads:
             frames.add(Section.SHARED, payload)
         facts = []
-        for number, member in enumerate(members):
+        for member, plan in zip(members, sharing.plans, strict=True):
             with member() as archive, spool_file(out) as spool:
                 facts.append(MemberFacts.of(archive.sections.header))
-                _write_member(archive, sharing.plans[number], spool, out)
+                _write_member(archive, plan, spool, out)
                 frames.add_chunks(Section.MEMBER, _chunks(spool), spool.tell(), _checksum(spool))
-            progress(number + 1, len(members))
         frames.add(Section.DIRECTORY, pack_directory(facts))
         frames.finish()
 

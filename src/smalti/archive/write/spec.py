@@ -58,7 +58,7 @@ class ArchiveSpec:
         if self.block_images is not None and not 1 <= self.block_images <= MAX_BLOCK_IMAGES:
             raise UsageError(f"{self.block_images} images per block is outside 1..{MAX_BLOCK_IMAGES}")
         if self.max_mse is not None and not (math.isfinite(self.max_mse) and self.max_mse >= 0):
-            raise UsageError(f"a mean squared error of {self.max_mse} cannot be promised")
+            raise UsageError(f"a mean squared error of {self.max_mse} is no error bound")
         block_bytes = self.images_per_block * self._image_bytes
         if self.max_mse is not None and block_bytes > Limits().corrected_bytes:
             raise UsageError(

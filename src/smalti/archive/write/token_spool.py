@@ -46,12 +46,15 @@ class TokenSpool:
             count = min(piece_images, self.images - start) * self.tokens_per_image
             yield np.frombuffer(self._file.read(2 * count), "<u2").astype(np.uint16).reshape(-1, self.tokens_per_image)
 
-    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
-        """Count each code at each position: int64 [T, codes]. ranks : uint16 [K], the index of each code in use"""
+    def position_counts(self, code_index: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+        """Count each code at each position: int64 [T, codes].
+
+        code_index : uint16 [K], the index of each code among those in use
+        """
         cells = np.zeros(self.tokens_per_image * codes, np.int64)
         offsets = np.arange(self.tokens_per_image, dtype=np.int64) * codes
         for tokens in self.read(max(1, _PIECE_TOKENS // self.tokens_per_image)):
-            cells += np.bincount((ranks[tokens] + offsets).ravel(), minlength=len(cells))
+            cells += np.bincount((code_index[tokens] + offsets).ravel(), minlength=len(cells))
         return cells.reshape(self.tokens_per_image, codes)
 
     def close(self) -> None:
@@ -72,7 +75,7 @@ class BlankTokens:
         for start in range(0, self.images, piece_images):
             yield np.zeros((min(piece_images, self.images - start), self.tokens_per_image), np.uint16)
 
-    def position_counts(self, ranks: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
+    def position_counts(self, code_index: NDArray[np.uint16], codes: int) -> NDArray[np.int64]:
         """All images count for token 0, the one code in use."""
         return np.full((self.tokens_per_image, codes), self.images, np.int64)
 

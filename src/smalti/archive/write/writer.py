@@ -82,7 +82,7 @@ class ArchiveWriter:
         tokens: NDArray[np.integer],
         labels: NDArray[np.integer] | None = None,
         names: Sequence[str] | None = None,
-        corrections: Residuals | None = None,
+        residuals: Residuals | None = None,
         fields: Fields | None = None,
     ) -> None:
         """Add n images.
@@ -90,8 +90,8 @@ class ArchiveWriter:
         tokens : integers [n, h, w], each in [0, K); for a pyramid [n, 1, T], codes of all levels or ABSENT
         labels : integers [n]; for all images of the archive or for none
         names : n strings; for all images or for none
-        corrections : the residuals of these images, from the output of the exact decoder cropped to the images' size;
-            None if no image needs any
+        residuals : of these images, from the output of the exact decoder cropped to the images' size; None if no image
+            needs any
         fields : further columns, by name, n values each; the same names each time
 
         Raises UsageError if shapes, ranges, or the presence of labels and names do not fit earlier batches. The writer
@@ -99,7 +99,7 @@ class ArchiveWriter:
         """
         self._require_open()
         try:
-            self._append(tokens, labels, names, corrections)
+            self._append(tokens, labels, names, residuals)
             if len(tokens):
                 self._fields.extend(fields or {}, len(tokens))
         except BaseException:
@@ -157,12 +157,12 @@ class ArchiveWriter:
         if residuals is None:
             return
         if self._residuals is None:
-            raise UsageError("corrections without a promise: give max_mse in the spec")
+            raise UsageError("residuals without an error bound: give max_mse in the spec")
         if residuals.symbols.dtype != self._spec.dtype:
-            raise UsageError(f"corrections of {residuals.symbols.dtype} for pixels of {self._spec.dtype}")
+            raise UsageError(f"residuals of {residuals.symbols.dtype} for pixels of {self._spec.dtype}")
         if len(residuals.modes) != images or residuals.symbols.shape[1:] != self._spec.image_shape:
             raise UsageError(
-                f"corrections of {len(residuals.modes)} images {list(residuals.symbols.shape[1:])} for {images} "
+                f"residuals of {len(residuals.modes)} images {list(residuals.symbols.shape[1:])} for {images} "
                 f"images {list(self._spec.image_shape)}"
             )
 

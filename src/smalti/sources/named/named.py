@@ -313,7 +313,7 @@ def _fetch(named: NamedSet, missing: list[RawFile], cache: Path, report: Callabl
             missing = [file for file in missing if not _move_if_right(file, folder, cache / file.name)]
         if not missing:
             return
-        report(f"{named.name}: {mirror.name} passed over: {refusal}")
+        report(f"{named.name}: {mirror.name} skipped: {refusal}")
         tried.append(f"{mirror.name} ({refusal})")
     names = ", ".join(file.name for file in missing)
     raise DownloadError(
