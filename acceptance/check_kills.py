@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from archive.made_up import random_network, random_tokens, write
+from helpers.made_up_archives import random_network, random_tokens, write
 tokens, network = random_tokens(int(sys.argv[3]), (7, 7), 32), random_network(32)
 write(Path(sys.argv[2]), tokens, network, overwrite=True, block_images=64, batch=500)
 """
