@@ -20,6 +20,8 @@ from smalti.errors import DamagedArchiveError, ModelError, UsageError
 from smalti.images.batch import Pixels
 
 __all__ = [
+    "CellModel",
+    "CellPrior",
     "DecoderFacts",
     "DecoderLimits",
     "ImageModel",
@@ -203,6 +205,65 @@ class ImageModel(Protocol):
 
     def sharing(self) -> "SharedModel":
         """A model that this one can share with others."""
+
+
+class CellPrior(Protocol):
+    """A prior of tokens [cells, M] of pictures of any sizes: see `CellModel`."""
+
+    @property
+    def operations(self) -> int:
+        """Products, sums and look-ups that it takes to code one cell."""
+
+    def encode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64]) -> bytes:
+        """Code the tokens of pictures, uint16 [cells, M]; `decode` is the inverse.
+
+        grids : int64 [pictures, 2], rows and columns of cells of each picture; cells are picture after picture, row by
+            row. No picture knows of another
+        """
+
+    def decode(self, data: bytes, grids: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """Read the tokens of pictures: uint16 [cells, M]; DamagedArchiveError."""
+
+    def to_bytes(self) -> bytes:
+        """The payload of the prior section."""
+
+
+class CellModel(Protocol):
+    """The decoder of a kind whose images have any size: a picture is a grid of square cells of pixels.
+
+    A picture is an image, or a rectangle of whole cells of one. Every cell has M tokens. An image of H x W pixels has
+    ceil(H / cell) x ceil(W / cell) cells, and is the top left H x W of what its cells decode to.
+
+    cell : rows and columns of pixels of a cell
+    tokens_per_cell : M
+    reach : how many cells around it the pixels of a cell depend on. If a rectangle of cells is decoded with this many
+        cells more on each side (as far as the image has them), its own pixels are those of the whole image
+    """
+
+    cell: int
+    tokens_per_cell: int
+    reach: int
+
+    @property
+    def kind(self) -> str:
+        """The name of its DecoderKind, which the header states."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+
+    @property
+    def dtype(self) -> PixelType:
+        """Of the pixels: uint8 or uint16."""
+
+    def decode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64], threads: int) -> list[Pixels]:
+        """The pixels [rows * cell, columns * cell, C] of each picture. tokens, grids : as for `CellPrior`"""
+
+    def read_prior(self, data: bytes) -> CellPrior:
+        """Read the payload of the prior section; DamagedArchiveError, UnsupportedArchiveError."""
+
+    def to_bytes(self) -> bytes:
+        """The payload of the model section."""
 
 
 class SharedModel(Protocol):
