@@ -108,6 +108,7 @@ class Members:
         self._summaries: dict[int, MemberSummary] = {}
         self._infos: dict[int, ArchiveInfo] = {}
         self._levels: dict[int, int] = {}
+        self._shapes: dict[int, tuple[tuple[int, int, int], ...]] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -155,6 +156,15 @@ class Members:
                 self._levels[number] = archive.levels
         return self._levels[number]
 
+    def shapes(self, number: int) -> tuple[tuple[int, int, int], ...]:
+        """The distinct shapes of a member's images. It is opened for this if they have any sizes."""
+        if not self.facts[number].any_size:
+            return (self.facts[number].image_shape,)
+        if number not in self._shapes:
+            with self._borrowed(number) as archive:
+                self._shapes[number] = archive.image_shapes
+        return self._shapes[number]
+
     def adopt(self, other: Sequence[MemberSummary]) -> None:
         """Take over the summaries of another process, so that members need not be opened for them."""
         self._summaries = dict(enumerate(other))
@@ -184,7 +194,7 @@ class Members:
 
     def _note(self, number: int, archive: Archive) -> None:
         """Cache the summary of a member, and also its info and levels if these need no model."""
-        if not archive.sections.header.kind.has_levels:
+        if not archive.sections.header.has_levels:
             self._infos[number], self._levels[number] = archive.info(), archive.levels
         self._summaries[number] = summary_of(archive)
 
