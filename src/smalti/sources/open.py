@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 from smalti.errors import SourceError, UsageError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Pixels
-from smalti.images.source import ImageSource
+from smalti.images.sized import as_sized, chain_sized
+from smalti.images.source import ImageSource, SizedSource
 from smalti.sources.archive import archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
@@ -30,14 +31,22 @@ from smalti.sources.folder.folder import FolderRecords
 from smalti.sources.folder.sidecar import class_names_name, metadata_name
 from smalti.sources.named.named import SET_NAMES, open_named
 from smalti.sources.records.record import RecordFiles, Records
-from smalti.sources.records.record_source import sources_of, usual_of
+from smalti.sources.records.record_source import sized_sources_of, sources_of, usual_of
 from smalti.sources.spec import parse_spec
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.sources.tables.table_files import PARQUET_FILES, is_saved_dataset, open_saved_dataset
 from smalti.sources.tar.tar import TAR_FILES
 from smalti.storage.location import Location, is_url, name_of, redacted, with_options
 
-__all__ = ["local_files", "open_entries", "open_groups", "open_source", "record_files_of"]
+__all__ = [
+    "local_files",
+    "open_any_size",
+    "open_entries",
+    "open_groups",
+    "open_source",
+    "record_files_of",
+    "sized_of",
+]
 
 _KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
 
@@ -110,6 +119,35 @@ def open_groups(
     """
     opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
     return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened)
+
+
+def open_any_size(
+    spec: str | Path | Pixels | DatasetObject,
+    *,
+    labels: ArrayLike | None = None,
+    report: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    spool_beside: Path | None = None,
+) -> tuple[SizedSource, ...]:
+    """Open images of any shapes: one source for each number of channels and dtype, in the order of their first images.
+
+    Each source has its images in the order of the whole, whatever their sizes. Arrays whose labels have different
+    names are sources of their own. Arguments and errors are those of `open_source`. Each skipped file is listed by one
+    of the sources.
+    """
+    opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
+    return sized_of(opened) if isinstance(opened, Sequence) else sized_sources_of(opened)
+
+
+def sized_of(sources: Sequence[ImageSource]) -> tuple[SizedSource, ...]:
+    """Chain sources of one shape each: one source for each number of channels, dtype, and names of classes."""
+    alike: dict[object, list[ImageSource]] = {}
+    for source in sources:
+        alike.setdefault((source.image_shape[2], source.dtype, source.class_names), []).append(source)
+    return tuple(
+        chain_sized(", ".join(dict.fromkeys(part.description for part in parts)), [as_sized(part) for part in parts])
+        for parts in alike.values()
+    )
 
 
 def _open(

@@ -1,4 +1,4 @@
-"""Sources that decode records one by one: the entries of one shape and dtype.
+"""Sources that decode records one by one: the entries of one shape and dtype, or of all sizes of one kind of pixel.
 
 Which shapes there are, `record.survey` has found. Layer: see `record`.
 """
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
-from smalti.images.batch import ImageBatch, Pixels, Scalar, SkippedFile
+from smalti.images.batch import ImageBatch, PixelDtype, Pixels, Scalar, SkippedFile
+from smalti.images.sized import batch_limit
+from smalti.lazy import cached_property
 from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, entry_name, image_of, survey
 
-__all__ = ["RecordSource", "sources_of", "usual_of"]
+__all__ = ["RecordSource", "SizedRecordSource", "group_words", "sized_sources_of", "sources_of", "usual_of"]
 
 _REASONS_SHOWN = 3
 _MODES = ("L", "LA", "RGB", "RGBA")
@@ -21,30 +23,23 @@ _MODES = ("L", "LA", "RGB", "RGBA")
 _Decoded = tuple[ImageHeader, Pixels] | UnreadableImageError
 
 
-class RecordSource:
-    """The images of one group of `records`, in the order of its entries, which are numbered from 0.
+class _RecordImages:
+    """Some entries of `records`, decoded one by one, with their columns: what is the same for one size and for many.
 
     An entry that cannot be decoded is found during a pass, and skipped in every pass. An image that was read once and
     cannot be read again, or has another shape than its header said on opening, is a SourceError. Memory: 9 bytes per
     entry, and the records.
 
     found : the survey of the records
-    group : an index into `found.groups`
-    entries : the entries of that group (`Survey.entries`)
-    skipped : files outside the group that this source lists as skipped
+    entries : the entries, ascending; positions among them are what callers count by
+    skipped : files outside these entries that this source lists as skipped
     """
 
     def __init__(
-        self,
-        records: Records,
-        found: Survey,
-        group: int,
-        entries: NDArray[np.int64],
-        skipped: Sequence[SkippedFile] = (),
+        self, records: Records, found: Survey, entries: NDArray[np.int64], skipped: Sequence[SkippedFile]
     ) -> None:
         self.description = records.description
         self.class_names = records.class_names if found.labelled else None
-        self.image_shape, self.dtype = found.groups[group]
         self._label_of = {name: label for label, name in enumerate(records.class_names or ())}
         self._records = records
         self._found = found
@@ -67,23 +62,38 @@ class RecordSource:
         return self.batches_at(np.arange(first, max(first, last)), batch_images)
 
     def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        """Yield the readable images of these ascending entries, each once, in order; no others are decoded."""
+        """Yield the readable images of these ascending entries, each once, in order; no others are decoded.
+
+        All images of a batch have one size: where the next entry has another, the batch ends.
+        """
         positions = iter(entries.tolist())
-        records = self._records.read(self._entries[entries])
-        left = len(entries)
-        while left > 0:
-            pixels = np.empty((min(batch_images, left), *self.image_shape), self.dtype)
-            readable: list[tuple[Record, ImageHeader]] = []
-            while left > 0 and len(readable) < len(pixels):
-                some = [(next(positions), *next(records)) for _ in range(min(left, len(pixels) - len(readable)))]
-                left -= len(some)
-                for position, entry, record in some:
-                    image = self._accept(position, entry, record, self._decode(position, record))
-                    if image is not None:
-                        pixels[len(readable)] = image[1]
-                        readable.append((record, image[0]))
-            if readable:
-                yield self._batch(pixels[: len(readable)], readable)
+        numbers = self._entries[entries]
+        records = self._records.read(numbers)
+        groups = self._found.group_of[numbers]
+        ends = [*(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(entries)] if len(entries) else []
+        done = 0
+        for end in ends:
+            shape, dtype = self._found.groups[groups[done]]
+            most = self._most(batch_images, shape, dtype)
+            while done < end:
+                pixels = np.empty((min(most, end - done), *shape), dtype)
+                readable: list[tuple[Record, ImageHeader]] = []
+                while done < end and len(readable) < len(pixels):
+                    some = [
+                        (next(positions), *next(records)) for _ in range(min(end - done, len(pixels) - len(readable)))
+                    ]
+                    done += len(some)
+                    for position, entry, record in some:
+                        image = self._accept(position, entry, record, self._decode(position, record))
+                        if image is not None:
+                            pixels[len(readable)] = image[1]
+                            readable.append((record, image[0]))
+                if readable:
+                    yield self._batch(pixels[: len(readable)], readable)
+
+    def _most(self, batch_images: int, shape: tuple[int, int, int], dtype: PixelDtype) -> int:
+        """The most images of this shape in a batch."""
+        return batch_images
 
     def _decode(self, position: int, record: Record) -> _Decoded | None:
         """Decode an entry; None for one that is skipped already."""
@@ -108,9 +118,9 @@ class RecordSource:
                 ) from decoded
             self._unreadable[position] = SkippedFile(name, str(decoded))
             return None
-        group = decoded[0].shape, decoded[0].dtype
-        if group != (self.image_shape, self.dtype):
-            now = f"is {group_words(group)}, was {group_words((self.image_shape, self.dtype))}"
+        group, surveyed = (decoded[0].shape, decoded[0].dtype), self._found.groups[self._found.group_of[entry]]
+        if group != surveyed:
+            now = f"is {group_words(group)}, was {group_words(surveyed)}"
             raise SourceError(f"{self.description}: {name}: changed while it was read ({now}); start again")
         self._was_read[position] = True
         return decoded
@@ -134,6 +144,58 @@ class RecordSource:
         return record.label
 
 
+class RecordSource(_RecordImages):
+    """The images of one group of `records`, in the order of its entries, which are numbered from 0.
+
+    found : the survey of the records
+    group : an index into `found.groups`
+    entries : the entries of that group (`Survey.entries`)
+    skipped : files outside the group that this source lists as skipped
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        found: Survey,
+        group: int,
+        entries: NDArray[np.int64],
+        skipped: Sequence[SkippedFile] = (),
+    ) -> None:
+        super().__init__(records, found, entries, skipped)
+        self.image_shape, self.dtype = found.groups[group]
+
+
+class SizedRecordSource(_RecordImages):
+    """The images of `records` of one number of channels and one dtype, whatever their sizes: a SizedSource.
+
+    found : the survey of the records
+    channels, dtype : of the images
+    entries : the entries of such images, ascending
+    skipped : files outside these entries that this source lists as skipped
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        found: Survey,
+        channels: int,
+        dtype: PixelDtype,
+        entries: NDArray[np.int64],
+        skipped: Sequence[SkippedFile] = (),
+    ) -> None:
+        super().__init__(records, found, entries, skipped)
+        self.channels, self.dtype = channels, dtype
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each entry, as its header says: int64 [n, 2]."""
+        shapes = np.array([shape[:2] for shape, _ in self._found.groups], np.int64)
+        return shapes[self._found.group_of[self._entries]]
+
+    def _most(self, batch_images: int, shape: tuple[int, int, int], dtype: PixelDtype) -> int:
+        return batch_limit(batch_images, shape, dtype)
+
+
 def sources_of(records: Records) -> tuple[RecordSource, ...]:
     """Return one source for each shape and dtype in `records`, in the order in which they first occur.
 
@@ -145,6 +207,29 @@ def sources_of(records: Records) -> tuple[RecordSource, ...]:
     return tuple(
         RecordSource(records, found, group, entries, skipped if group == 0 else ())
         for group, entries in enumerate(found.entries())
+    )
+
+
+def sized_sources_of(records: Records) -> tuple[SizedRecordSource, ...]:
+    """Return one source for each number of channels and dtype in `records`, in the order in which they first occur.
+
+    The rest is as for `sources_of`.
+    """
+    found = _surveyed(records)
+    skipped = [*records.skipped, *found.unreadable.values()]
+    kinds = list(dict.fromkeys((shape[2], dtype) for shape, dtype in found.groups))
+    kind_of = np.array([kinds.index((shape[2], dtype)) for shape, dtype in found.groups])
+    kind_of_entry = np.where(found.group_of < 0, -1, kind_of[found.group_of])
+    return tuple(
+        SizedRecordSource(
+            records,
+            found,
+            channels,
+            dtype,
+            np.flatnonzero(kind_of_entry == number),
+            skipped if number == 0 else (),
+        )
+        for number, (channels, dtype) in enumerate(kinds)
     )
 
 
