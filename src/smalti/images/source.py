@@ -66,6 +66,7 @@ class ImageSource(Protocol):
         """
 
 
+@runtime_checkable
 class SizedSource(Protocol):
     """Images of one number of channels and one dtype and of any sizes, in a fixed order, read in batches.
 

@@ -20,6 +20,7 @@ from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Pixels
 from smalti.images.sized import as_sized, chain_sized
 from smalti.images.source import ImageSource, SizedSource
+from smalti.lazy import cached_property
 from smalti.sources.archive import archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
@@ -30,8 +31,14 @@ from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
 from smalti.sources.folder.sidecar import class_names_name, metadata_name
 from smalti.sources.named.named import SET_NAMES, open_named
-from smalti.sources.records.record import RecordFiles, Records
-from smalti.sources.records.record_source import sized_sources_of, sources_of, usual_of
+from smalti.sources.records.record import RecordFiles, Records, Survey
+from smalti.sources.records.record_source import (
+    sized_sources_of,
+    sources_of,
+    surveyed,
+    usual_any_size_of,
+    usual_of,
+)
 from smalti.sources.spec import parse_spec
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.sources.tables.table_files import PARQUET_FILES, is_saved_dataset, open_saved_dataset
@@ -39,13 +46,14 @@ from smalti.sources.tar.tar import TAR_FILES
 from smalti.storage.location import Location, is_url, name_of, redacted, with_options
 
 __all__ = [
+    "OpenedImages",
     "local_files",
     "open_any_size",
     "open_entries",
     "open_groups",
+    "open_images_of",
     "open_source",
     "record_files_of",
-    "sized_of",
 ]
 
 _KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
@@ -101,8 +109,9 @@ def open_source(
     an extra is not installed; UsageError for storage options without a URL; for `.smalti` the errors of
     `open_archive`.
     """
-    opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
-    return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened)
+    return open_images_of(
+        spec, labels=labels, report=report, storage_options=storage_options, spool_beside=spool_beside
+    ).usual()
 
 
 def open_groups(
@@ -117,8 +126,9 @@ def open_groups(
 
     Arguments and errors are those of `open_source`. Each skipped file is listed by one of the sources.
     """
-    opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
-    return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened)
+    return open_images_of(
+        spec, labels=labels, report=report, storage_options=storage_options, spool_beside=spool_beside
+    ).groups()
 
 
 def open_any_size(
@@ -135,11 +145,64 @@ def open_any_size(
     names are sources of their own. Arguments and errors are those of `open_source`. Each skipped file is listed by one
     of the sources.
     """
-    opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
-    return sized_of(opened) if isinstance(opened, Sequence) else sized_sources_of(opened)
+    return open_images_of(
+        spec, labels=labels, report=report, storage_options=storage_options, spool_beside=spool_beside
+    ).any_size()
 
 
-def sized_of(sources: Sequence[ImageSource]) -> tuple[SizedSource, ...]:
+def open_images_of(
+    spec: str | Path | Pixels | DatasetObject,
+    *,
+    labels: ArrayLike | None = None,
+    report: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    spool_beside: Path | None = None,
+) -> "OpenedImages":
+    """Open images of any shapes, before it is known which kind of sources the caller needs.
+
+    Arguments and errors are those of `open_source`; that no image can be read, is found when sources are asked for.
+    """
+    return OpenedImages(_open(_with_options(spec, storage_options), labels, report, spool_beside))
+
+
+class OpenedImages:
+    """Images that a user named, opened once: as one source for each shape, or one for each kind of pixel.
+
+    Headers are read once, when sources are first asked for. Each skipped file is listed by one source of a kind.
+    """
+
+    def __init__(self, opened: Records | Sequence[ImageSource]) -> None:
+        self._opened = opened
+
+    def groups(self) -> tuple[ImageSource, ...]:
+        """One source for each shape and dtype, in the order in which they first occur."""
+        opened = self._opened
+        return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened, self._survey)
+
+    def any_size(self) -> tuple[SizedSource, ...]:
+        """One source for each number of channels and dtype, in the order in which they first occur."""
+        opened = self._opened
+        return _sized_of(opened) if isinstance(opened, Sequence) else sized_sources_of(opened, self._survey)
+
+    def usual(self) -> ImageSource:
+        """The source of the most common shape and dtype; images of others are skipped, with a reason."""
+        opened = self._opened
+        return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened, self._survey)
+
+    def usual_any_size(self) -> SizedSource:
+        """The source of the most common number of channels and dtype; images of others are skipped, with a reason."""
+        opened = self._opened
+        if isinstance(opened, Sequence):
+            return max(_sized_of(opened), key=len)
+        return usual_any_size_of(opened, self._survey)
+
+    @cached_property
+    def _survey(self) -> Survey:
+        assert not isinstance(self._opened, Sequence)
+        return surveyed(self._opened)
+
+
+def _sized_of(sources: Sequence[ImageSource]) -> tuple[SizedSource, ...]:
     """Chain sources of one shape each: one source for each number of channels, dtype, and names of classes."""
     alike: dict[object, list[ImageSource]] = {}
     for source in sources:

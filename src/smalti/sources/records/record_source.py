@@ -15,7 +15,17 @@ from smalti.images.sized import batch_limit
 from smalti.lazy import cached_property
 from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, entry_name, image_of, survey
 
-__all__ = ["RecordSource", "SizedRecordSource", "group_words", "sized_sources_of", "sources_of", "usual_of"]
+__all__ = [
+    "RecordSource",
+    "SizedRecordSource",
+    "group_words",
+    "kind_words",
+    "sized_sources_of",
+    "sources_of",
+    "surveyed",
+    "usual_any_size_of",
+    "usual_of",
+]
 
 _REASONS_SHOWN = 3
 _MODES = ("L", "LA", "RGB", "RGBA")
@@ -196,13 +206,15 @@ class SizedRecordSource(_RecordImages):
         return batch_limit(batch_images, shape, dtype)
 
 
-def sources_of(records: Records) -> tuple[RecordSource, ...]:
+def sources_of(records: Records, found: Survey | None = None) -> tuple[RecordSource, ...]:
     """Return one source for each shape and dtype in `records`, in the order in which they first occur.
+
+    found : their survey, if it is known
 
     Files that belong to no source are listed by the first one, so every skipped file is listed once. SourceError if
     no image can be read.
     """
-    found = _surveyed(records)
+    found = found or surveyed(records)
     skipped = [*records.skipped, *found.unreadable.values()]
     return tuple(
         RecordSource(records, found, group, entries, skipped if group == 0 else ())
@@ -210,52 +222,77 @@ def sources_of(records: Records) -> tuple[RecordSource, ...]:
     )
 
 
-def sized_sources_of(records: Records) -> tuple[SizedRecordSource, ...]:
+def sized_sources_of(records: Records, found: Survey | None = None) -> tuple[SizedRecordSource, ...]:
     """Return one source for each number of channels and dtype in `records`, in the order in which they first occur.
 
     The rest is as for `sources_of`.
     """
-    found = _surveyed(records)
+    found = found or surveyed(records)
     skipped = [*records.skipped, *found.unreadable.values()]
-    kinds = list(dict.fromkeys((shape[2], dtype) for shape, dtype in found.groups))
-    kind_of = np.array([kinds.index((shape[2], dtype)) for shape, dtype in found.groups])
-    kind_of_entry = np.where(found.group_of < 0, -1, kind_of[found.group_of])
     return tuple(
-        SizedRecordSource(
-            records,
-            found,
-            channels,
-            dtype,
-            np.flatnonzero(kind_of_entry == number),
-            skipped if number == 0 else (),
-        )
-        for number, (channels, dtype) in enumerate(kinds)
+        SizedRecordSource(records, found, channels, dtype, entries, skipped if number == 0 else ())
+        for number, (channels, dtype, entries) in enumerate(_kinds_of_pixel(found))
     )
 
 
-def usual_of(records: Records) -> RecordSource:
+def usual_any_size_of(records: Records, found: Survey | None = None) -> SizedRecordSource:
+    """Return the source of the most common number of channels and dtype; the first of equally common ones.
+
+    Other images are skipped, with the reason.
+    """
+    found = found or surveyed(records)
+    kinds = _kinds_of_pixel(found)
+    channels, dtype, entries = max(kinds, key=lambda kind: len(kind[2]))
+    others = np.setdiff1d(np.flatnonzero(found.group_of >= 0), entries, assume_unique=True)
+    skipped = _passed_over(records, found, others, kind_words(channels, dtype))
+    return SizedRecordSource(records, found, channels, dtype, entries, skipped)
+
+
+def _kinds_of_pixel(found: Survey) -> list[tuple[int, PixelDtype, NDArray[np.int64]]]:
+    """Every number of channels and dtype, with its entries, in the order in which they first occur."""
+    kinds = list(dict.fromkeys((shape[2], dtype) for shape, dtype in found.groups))
+    kind_of = np.array([kinds.index((shape[2], dtype)) for shape, dtype in found.groups])
+    kind_of_entry = np.where(found.group_of < 0, -1, kind_of[found.group_of])
+    return [(*kind, np.flatnonzero(kind_of_entry == number)) for number, kind in enumerate(kinds)]
+
+
+def usual_of(records: Records, found: Survey | None = None) -> RecordSource:
     """Return the source of the most common shape and dtype in `records`; the first of equally common ones.
+
+    found : their survey, if it is known
 
     Images of other shapes are skipped, with the reason. SourceError if no image can be read.
     """
-    found = _surveyed(records)
+    found = found or surveyed(records)
     groups = found.entries()
     usual = max(range(len(groups)), key=lambda group: len(groups[group]))
-    skipped = [*records.skipped, *found.unreadable.values()]
     others = np.flatnonzero((found.group_of >= 0) & (found.group_of != usual))
-    for entry, record in records.read(others) if len(others) else ():
-        words = f"{group_words(found.groups[found.group_of[entry]])}; most are {group_words(found.groups[usual])}"
-        skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+    skipped = _passed_over(records, found, others, group_words(found.groups[usual]))
     return RecordSource(records, found, usual, groups[usual], skipped)
+
+
+def _passed_over(records: Records, found: Survey, others: NDArray[np.int64], usual: str) -> list[SkippedFile]:
+    """All files that are skipped if these entries are: with what most images are, in words."""
+    skipped = [*records.skipped, *found.unreadable.values()]
+    for entry, record in records.read(others) if len(others) else ():
+        words = f"{group_words(found.groups[found.group_of[entry]])}; most are {usual}"
+        skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+    return skipped
 
 
 def group_words(group: ShapeGroup) -> str:
     """Return a shape and dtype in words for a message: "28x28 L", "64x48 RGB of 16 bits"."""
     (height, width, channels), dtype = group
-    return f"{height}x{width} {_MODES[channels - 1]}{' of 16 bits' if dtype == np.uint16 else ''}"
+    return f"{height}x{width} {kind_words(channels, dtype)}"
 
 
-def _surveyed(records: Records) -> Survey:
+def kind_words(channels: int, dtype: PixelDtype) -> str:
+    """Return channels and dtype in words for a message: "L", "RGB of 16 bits"."""
+    return f"{_MODES[channels - 1]}{' of 16 bits' if dtype == np.uint16 else ''}"
+
+
+def surveyed(records: Records) -> Survey:
+    """Return the survey of records; SourceError, with the first reasons, if no image can be read."""
     found = survey(records)
     if found.groups:
         return found
