@@ -114,15 +114,15 @@ def by_decoder(path: Path, way: Way) -> Pixels:
     """What a decoder makes of the tokens, batch by batch, cropped to the image."""
     from smalti.archive.format.limits import Limits  # noqa: PLC0415
     from smalti.archive.read.sections import SectionFile  # noqa: PLC0415
-    from smalti.archive.read.store import SectionStore  # noqa: PLC0415
+    from smalti.archive.read.store import ImageStore  # noqa: PLC0415
     from smalti.storage.positioned import file_at  # noqa: PLC0415
 
     file = SectionFile(file_at(path), Limits())
     if file.header.has_residuals:
         sys.exit(f"{path}: has residuals, which a decoder alone does not apply; give an archive without an error bound")
-    store = SectionStore(file)
+    store = ImageStore(file)
     decode = _decode_function(store.model.network, way)
-    tokens = np.concatenate([store.block(number).indices for number in range(file.header.blocks)])
+    tokens = np.concatenate([store.block(number).indices for number in range(file.layout.blocks)])
     tokens = tokens.reshape(-1, *file.header.token_grid)[: way.images or None]
     height, width, _ = file.header.image_shape
     for start in range(0, len(tokens), way.batch):

@@ -27,7 +27,7 @@ from benchmarks.timing import in_turns, png_bytes, seconds_of, sgemm_rate, summa
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.reader import Archive, open_archive
 from smalti.archive.read.sections import SectionFile
-from smalti.archive.read.store import SectionStore
+from smalti.archive.read.store import ImageStore
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import IntegerNetwork
 from smalti.images.source import read_images
@@ -140,9 +140,9 @@ def compared(
 def decoder_alone(path: Path, threads: int, rate: float) -> dict[str, Any]:
     """The network without the file: as the reader runs it, and layer by layer with every product really done."""
     file = SectionFile(file_at(path), Limits())
-    store, grid = SectionStore(file), file.header.token_grid
+    store, grid = ImageStore(file), file.header.token_grid
     network = store.model.network
-    tokens = np.concatenate([store.block(number).indices for number in range(file.header.blocks)]).reshape(-1, *grid)
+    tokens = np.concatenate([store.block(number).indices for number in range(file.layout.blocks)]).reshape(-1, *grid)
     file.close()
     each = multiply_adds(network, grid)
     result: dict[str, Any] = {"multiply_adds_per_image": each}

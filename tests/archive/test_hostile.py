@@ -35,8 +35,8 @@ def test_another_version_is_refused_by_name(reopen, data):
 
 
 def test_a_required_feature_is_refused_by_name_and_an_optional_one_is_not(small, reopen, data):
-    with pytest.raises(UnsupportedArchiveError, match="feature bit 3, 31"):
-        reopen(with_prelude(data, required=1 << 3 | 1 << 31))
+    with pytest.raises(UnsupportedArchiveError, match="feature bit 4, 31"):
+        reopen(with_prelude(data, required=1 << 4 | 1 << 31))
     with reopen(with_prelude(data, optional=0xFFFFFFFF)) as archive:
         assert (archive[3] == small.pixels[3]).all()
 

@@ -42,7 +42,8 @@ def known_provenance(stored: Iterable[tuple[str, str]]) -> dict[str, str]:
 class SectionBytes:
     """Bytes of the file by purpose, frames included. They sum to the size of the file.
 
-    header : prelude and both headers    model : decoder and codes in use    prior : the prior, and its copy if any
+    header : prelude, both headers, and both tables of sizes if there are any
+    model : decoder and codes in use    prior : the prior, and its copy if any
     tokens : token blocks and tables of the residuals    columns : columns and ancillary sections
     index : index, trailer, digest and recovery sections; in a damaged file also bytes that belong to no section
     """
@@ -59,13 +60,16 @@ class SectionBytes:
 class ArchiveInfo:
     """Facts about an archive.
 
-    shape : (N, H, W) or (N, H, W, C)
+    shape : (N, H, W) or (N, H, W, C); None if the images have several shapes
+    shapes : the number of distinct shapes
+    pixels : of all images, H * W each
     ratio : raw_bytes / archive_bytes, the whole file counted
     ratio_without_model : the same without the bytes of the model, which all images share
-    bits_per_pixel : 8 * archive_bytes / (N * H * W), all channels of a pixel together
+    bits_per_pixel : 8 * archive_bytes / (pixels of all images), all channels of a pixel together
     bytes_per_image : archive_bytes / N
     perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled, absent ones excluded
     levels : the levels of the tokens; None if the decoder has none, or if the model is damaged
+    block_images : the most images of a block; None if images have any sizes, so that blocks are bounded in pixels
     promise : the error bound that every image keeps, or None
     recovery_bytes : the part of `bytes.index` that serves to repair the file
     damage : what was found damaged on opening, in words
@@ -74,10 +78,12 @@ class ArchiveInfo:
     """
 
     images: int
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
+    shapes: int
     dtype: str
     archive_bytes: int
     raw_bytes: int
+    pixels: int
     ratio: float
     ratio_without_model: float
     bytes: SectionBytes
@@ -91,7 +97,7 @@ class ArchiveInfo:
     levels: tuple[LevelInfo, ...] | None
     break_even_images: int | None
     blocks: int
-    block_images: int
+    block_images: int | None
     columns: tuple[str, ...]
     promise: ErrorBound | None
     recovery_bytes: int
@@ -162,7 +168,7 @@ def section_bytes(file: SectionFile) -> SectionBytes:
     for entry in file.entries:
         totals[entry.section] += min(entry.frame_bytes, file.archive_bytes - entry.offset)
     parts = {
-        "header": PRELUDE_BYTES + totals[Section.HEADER],
+        "header": PRELUDE_BYTES + totals[Section.HEADER] + totals[Section.SIZES],
         "model": totals[Section.MODEL],
         "prior": totals[Section.PRIOR],
         "tokens": totals[Section.TOKENS] + totals[Section.CORRECTIONS],

@@ -1,6 +1,7 @@
 """The interface of decoder kinds. Layers above use these protocols and never ask for a kind's name.
 
     reading   DecoderFacts, DecoderLimits ──► ImageModel ──► Prior
+              CellFacts, DecoderLimits ──► CellModel ──► CellPrior    (images of any sizes)
     writing   TokenSpec ──► WriterModel, and Tokens ──► ImageModel, Prior
     sharing   ImageModel ──► SharedModel
 
@@ -20,6 +21,7 @@ from smalti.errors import DamagedArchiveError, ModelError, UsageError
 from smalti.images.batch import Pixels
 
 __all__ = [
+    "CellFacts",
     "CellModel",
     "CellPrior",
     "DecoderFacts",
@@ -205,6 +207,23 @@ class ImageModel(Protocol):
 
     def sharing(self) -> "SharedModel":
         """A model that this one can share with others."""
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """The facts that an archive of images of any sizes states about its decoder.
+
+    channels : C    dtype : of pixels    cell : rows and columns of pixels of a cell
+    tokens_per_cell : M
+    block_cells : the largest number of cells of a token block; no picture that is decoded at once has more, but for the
+        cells within reach of it
+    """
+
+    channels: int
+    dtype: PixelType
+    cell: int
+    tokens_per_cell: int
+    block_cells: int
 
 
 class CellPrior(Protocol):

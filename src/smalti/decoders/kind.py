@@ -3,15 +3,25 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from smalti.decoders.contract import DecoderFacts, DecoderLimits, ImageModel, Network, Prior, TokenSpec, WriterModel
+from smalti.decoders.contract import (
+    CellFacts,
+    CellModel,
+    DecoderFacts,
+    DecoderLimits,
+    ImageModel,
+    Network,
+    Prior,
+    TokenSpec,
+    WriterModel,
+)
 from smalti.decoders.grid.grid_kind import GRID
 from smalti.decoders.pyramid.pyramid_kind import PYRAMID
 
-__all__ = ["KINDS", "DecoderKind"]
+__all__ = ["CELL_KINDS", "KINDS", "CellKind", "DecoderKind"]
 
 
 class DecoderKind(Protocol):
-    """All that an archive needs to know about a kind of decoder. Every difference between kinds is behind it."""
+    """A kind of decoder for images of one shape: all that an archive needs to know. Every difference is behind it."""
 
     @property
     def name(self) -> str:
@@ -58,7 +68,30 @@ class DecoderKind(Protocol):
         """
 
 
+class CellKind(Protocol):
+    """A kind of decoder for images of any sizes: all that an archive needs to know about it."""
+
+    @property
+    def name(self) -> str:
+        """The name that headers state."""
+
+    @property
+    def prior_copies(self) -> int:
+        """How many copies of the prior a file holds."""
+
+    def unpack_cells(self, data: bytes, facts: CellFacts, limits: DecoderLimits) -> CellModel:
+        """Read the payload of a model section.
+
+        Raises DamagedArchiveError or ModelError if it does not fit `facts`, LimitExceededError,
+        UnsupportedArchiveError.
+        """
+
+
 KINDS: Mapping[str, DecoderKind] = {
     "integer": GRID,
     "pyramid": PYRAMID,
 }
+"""The kinds whose images have one shape."""
+
+CELL_KINDS: Mapping[str, CellKind] = {}
+"""The kinds whose images have any size."""

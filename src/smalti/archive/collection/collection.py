@@ -236,7 +236,7 @@ class Collection:
                 replace(block, block=block.block + blocks, first_image=block.first_image + first)
                 for block in archive.missing()
             ]
-            blocks += archive.sections.header.blocks
+            blocks += archive.sections.layout.blocks
         return tuple(found)
 
     @property

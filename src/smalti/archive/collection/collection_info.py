@@ -1,6 +1,5 @@
 """Facts about a collection, and the reports on its members joined to one."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
@@ -17,7 +16,7 @@ class MemberInfo:
     """The main facts about a member of a collection."""
 
     images: int
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     dtype: str
     archive_bytes: int
     decoder: str
@@ -74,8 +73,8 @@ def collection_info(
     """
     images, raw = sum(info.images for info in infos), sum(info.raw_bytes for info in infos)
     parts = _bytes(infos, archive_bytes, shared_bytes)
-    pixels = sum(math.prod(info.shape[:3]) for info in infos)
-    tail = _same([info.shape[1:] for info in infos])
+    pixels = sum(info.pixels for info in infos)
+    tail = _same([None if info.shape is None else info.shape[1:] for info in infos])
     return CollectionInfo(
         images=images,
         shape=None if tail is None else (images, *tail),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.collection.directory import MemberFacts, pack_directory
-from smalti.archive.collection.sharing import model_reference, network_key, pack_shared
+from smalti.archive.collection.sharing import model_reference, network_key, pack_shared, pack_shared_cells
 from smalti.archive.edit.rewrite import recovery_spec, rewrite_archive
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
@@ -94,18 +94,29 @@ class _Sharing:
         self.plans = [_Plan() for _ in members]
         networks: dict[bytes, list[_Network]] = {}
         code_ids: dict[int, NDArray[np.uint16]] = {}
+        cells: dict[bytes, list[int]] = {}
         priors: dict[bytes, list[int]] = {}
         for number, member in enumerate(members):
             with member() as archive:
                 if recovery_spec(archive.sections) is not None:
                     continue  # its recovery sections protect the bytes of its own model
-                header, model = archive.sections.header, archive.model
+                header = archive.sections.header
+                if archive.any_size:
+                    cells.setdefault(pack_shared_cells(header, archive.cells.model), []).append(number)
+                    priors.setdefault(archive.cells.prior.to_bytes(), []).append(number)
+                    continue
+                model = archive.model
                 code_ids[number] = model.code_ids
                 _join(networks.setdefault(network_key(header, model), []), number, header, model)
-                if not header.kind.fits_prior:
+                if not header.has_own_prior:
                     priors.setdefault(archive.prior.to_bytes(), []).append(number)
         for network in (one for known in networks.values() for one in known if len(one.members) > 1):
             self._share_model(network, code_ids)
+        for payload, numbers in cells.items():
+            if len(numbers) > 1:
+                self.payloads.append(payload)
+                for number in numbers:
+                    self.plans[number] = replace(self.plans[number], model=model_reference(payload, b""))
         for payload, numbers in priors.items():
             if len(numbers) > 1:
                 self.payloads.append(payload)
@@ -135,11 +146,12 @@ def _write_member(archive: Archive, plan: _Plan, spool: BinaryIO, out_path: Path
     file = archive.sections
     features = file.header.required_features & ~_SHARED
     features |= SHARED_MODEL * (plan.model is not None) | SHARED_PRIOR * (plan.prior is not None)
+    own = archive.cells if archive.any_size else archive
     replaced: dict[Key, bytes] = {
-        (Section.MODEL, 0): plan.model or archive.model.to_bytes(),
+        (Section.MODEL, 0): plan.model or own.model.to_bytes(),
     }
-    if not file.header.kind.fits_prior:
-        prior = plan.prior or archive.prior.to_bytes()
+    if not file.header.has_own_prior:
+        prior = plan.prior or own.prior.to_bytes()
         replaced |= {(Section.PRIOR, ordinal): prior for ordinal in range(file.header.priors)}
     header = replace(file.header, required_features=features)
     if recovery_spec(file) is not None:

@@ -184,7 +184,7 @@ class Members:
 
     def _note(self, number: int, archive: Archive) -> None:
         """Cache the summary of a member, and also its info and levels if these need no model."""
-        if not archive.sections.header.kind.has_levels:
+        if not archive.sections.header.has_levels:
             self._infos[number], self._levels[number] = archive.info(), archive.levels
         self._summaries[number] = summary_of(archive)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from smalti.archive.format.header import Header
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.sections import SharedPayloads
-from smalti.decoders.contract import ImageModel
+from smalti.decoders.contract import CellFacts, CellModel, ImageModel
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
@@ -19,6 +19,8 @@ __all__ = [
     "model_reference",
     "network_key",
     "pack_shared",
+    "pack_shared_cells",
+    "unpack_cells_model",
     "unpack_model",
     "unpack_referenced",
 ]
@@ -38,6 +40,25 @@ def unpack_model(data: bytes, header: Header, limits: Limits) -> ImageModel:
         raise DamagedArchiveError(str(error)) from error
 
 
+def unpack_cells_model(
+    data: bytes, header: Header, cells: CellFacts, limits: Limits, shared: SharedPayloads | None
+) -> CellModel:
+    """Read a model section of an archive of any sizes, which holds a model, or names a shared one if `shared` is given.
+
+    Raises DamagedArchiveError if the model does not fit the header, LimitExceededError, UnsupportedArchiveError.
+    """
+    if shared is not None:
+        facts, payload = _split(shared(data[:DIGEST_BYTES]), limits)
+        _check_same(facts, header)
+        if len(data) != DIGEST_BYTES:
+            raise DamagedArchiveError("bytes follow the name of a shared model")
+        data = payload
+    try:
+        return header.cell_kind.unpack_cells(data, cells, limits)
+    except ModelError as error:
+        raise DamagedArchiveError(str(error)) from error
+
+
 def network_key(header: Header, model: ImageModel) -> bytes:
     """A SHA-256 that is equal for archives whose models differ at most in their codes in use."""
     kind = f"{header.decoder} {header.dtype} {header.codebook_size} ".encode()
@@ -46,14 +67,23 @@ def network_key(header: Header, model: ImageModel) -> bytes:
 
 def pack_shared(header: Header, model: ImageModel) -> bytes:
     """The payload of a shared model. header : of an archive with this model"""
+    return _shared(header, model.network.codes, model.to_bytes())
+
+
+def pack_shared_cells(header: Header, model: CellModel) -> bytes:
+    """The payload of a shared model of archives of any sizes. header : of an archive with this model"""
+    return _shared(header, header.codebook_size, model.to_bytes())
+
+
+def _shared(header: Header, codes: int, model: bytes) -> bytes:
     facts = {
         "codebook_size": header.codebook_size,
-        "codes": model.network.codes,
+        "codes": codes,
         "decoder": header.decoder,
         "dtype": header.dtype,
     }
     head = canonical_json(facts)
-    return _LENGTH.pack(len(head)) + head + model.to_bytes()
+    return _LENGTH.pack(len(head)) + head + model
 
 
 def model_reference(shared: bytes, own: bytes) -> bytes:
@@ -78,12 +108,16 @@ def unpack_referenced(data: bytes, header: Header, limits: Limits, shared: Share
     Raises DamagedArchiveError if the model does not fit the header, LimitExceededError, UnsupportedArchiveError.
     """
     facts, model = _split(shared(data[:DIGEST_BYTES]), limits)
-    if (facts.codebook_size, facts.decoder, facts.dtype) != (header.codebook_size, header.decoder, header.dtype):
-        raise DamagedArchiveError("the shared model is not of the kind that the header states")
+    _check_same(facts, header)
     try:
         return header.kind.unpack_shared(model, facts.codes, data[DIGEST_BYTES:], header.decoder_facts, limits)
     except ModelError as error:
         raise DamagedArchiveError(str(error)) from error
+
+
+def _check_same(facts: _Facts, header: Header) -> None:
+    if (facts.codebook_size, facts.decoder, facts.dtype) != (header.codebook_size, header.decoder, header.dtype):
+        raise DamagedArchiveError("the shared model is not of the kind that the header states")
 
 
 def _split(payload: bytes, limits: Limits) -> tuple[_Facts, bytes]:

@@ -4,7 +4,6 @@ No image is encoded anew. A copy and new columns decode no image; dropping image
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.format.column import ColumnValues, TextBuilder
-from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import Section
 from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.sections import SectionFile
-from smalti.archive.recovery.parity import Key, ParitySection, RecoveryBuilder, RecoverySpec
+from smalti.archive.recovery.parity import Key, ParitySection, RecoverySpec
 from smalti.archive.write.fields import FIELD_PREFIX, FieldsBuilder, pack_columns
+from smalti.archive.write.protected_frames import protected_frames
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.errors import DamagedArchiveError, SmaltiError, UsageError
@@ -54,9 +53,7 @@ def rewrite_archive(
     if header is not None:
         new |= {(Section.HEADER, ordinal): header.to_bytes() for ordinal in range(2)}
     features = (header or file.header).required_features
-    spec = recovery_spec(file)
-    with nullcontext() if spec is None else RecoveryBuilder(spec, out_path) as recovery:
-        copy = _Copy(file, FrameWriter(out, features), recovery)
+    with protected_frames(out, out_path, recovery_spec(file), features) as copy:
         for entry in file.entries:
             key = entry.section, entry.ordinal
             if entry.section == Section.DIGEST and columns is not None:
@@ -72,23 +69,6 @@ def recovery_spec(file: SectionFile) -> RecoverySpec | None:
     """The recovery specification of an archive; None if it has no recovery sections."""
     entry = next((entry for entry in file.entries if entry.section == Section.RECOVERY), None)
     return None if entry is None else ParitySection.unpack(file.read(entry)).spec
-
-
-class _Copy:
-    """An archive being written, and its recovery sections."""
-
-    def __init__(self, file: SectionFile, frames: FrameWriter, recovery: RecoveryBuilder | None) -> None:
-        self._file, self._frames, self._recovery = file, frames, recovery
-
-    def add(self, section: int, payload: bytes) -> None:
-        entry = self._frames.add(section, payload)
-        if self._recovery is not None:
-            self._recovery.add(entry, payload)
-
-    def finish(self) -> None:
-        for payload in () if self._recovery is None else self._recovery.payloads():
-            self._frames.add(Section.RECOVERY, payload)
-        self._frames.finish()
 
 
 def _read(file: SectionFile, key: Key) -> bytes:
@@ -213,9 +193,9 @@ def _spec(archive: Archive, header: Header) -> ArchiveSpec:
 
 
 def _blocks(archive: Archive, threads: int) -> Iterator[tuple[range, Residuals | None]]:
-    header = archive.sections.header
-    for block in range(header.blocks):
-        yield header.block_range(block), archive.block_residuals(block, threads)
+    layout = archive.sections.layout
+    for block in range(layout.blocks):
+        yield layout.image_range(block), archive.block_residuals(block, threads)
 
 
 def _part(residuals: Residuals, chosen: NDArray[np.bool_]) -> Residuals:

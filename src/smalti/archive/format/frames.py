@@ -23,10 +23,10 @@ from smalti.archive.format.layout import (
     pack_index,
     pack_prelude,
 )
-from smalti.decoders.contract import Prior
+from smalti.decoders.contract import CellPrior, Prior
 from smalti.errors import DamagedArchiveError
 
-__all__ = ["Block", "FrameWriter", "pack_block", "unpack_block"]
+__all__ = ["Block", "FrameWriter", "pack_block", "pack_cells", "unpack_block", "unpack_cells"]
 
 
 class FrameWriter:
@@ -64,14 +64,17 @@ class FrameWriter:
         self._file.write(Trailer(index.offset, index.end + TRAILER_BYTES).pack())
 
 
-_HEAD = struct.Struct("<QIIII")  # first image, images, crc32c of tokens, crc32c of pixels, bytes of the token stream
+_HEAD = struct.Struct(
+    "<QIIII"
+)  # first image or unit, their number, crc32c of tokens, crc32c of pixels, bytes of the token stream
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
     """A token block.
 
-    indices : uint16 [n, T], positions among the codes in use, or absent
+    indices : uint16 [n, T], positions among the codes in use, or absent; for images of any sizes the tokens of all
+        cells, uint16 [cells, M]
     pixels_crc : crc32c of the decoded pixels of its images
     residuals : the coded residuals of its images (the format's "corrections stream")
     """
@@ -94,23 +97,50 @@ def pack_block(first: int, code_ids: NDArray[np.uint16], block: Block, prior: Pr
     return head + tokens + block.residuals
 
 
+def pack_cells(first: int, grids: NDArray[np.int64], block: Block, prior: CellPrior) -> bytes:
+    """Serialise a block of units, `first` being the number of the first one. grids : int64 [units, 2], of cells"""
+    tokens = prior.encode(block.indices, grids)
+    head = _HEAD.pack(first, len(grids), _tokens_crc(block.indices), block.pixels_crc, len(tokens))
+    return head + tokens
+
+
 def unpack_block(data: bytes, images: range, prior: Prior, code_ids: NDArray[np.uint16]) -> Block:
     """Read a block that must hold `images`. `pack_block` is the inverse.
 
     Raises DamagedArchiveError if it holds other images, or if its tokens are not those that were written.
     """
+    tokens_crc, pixels_crc, end = _unpack_head(data, images, "images")
+    indices = prior.decode(data[_HEAD.size : end], len(images))
+    _check_tokens(code_ids[indices], tokens_crc)
+    return Block(indices, pixels_crc, data[end:])
+
+
+def unpack_cells(data: bytes, units: range, grids: NDArray[np.int64], prior: CellPrior) -> Block:
+    """Read a block that must hold `units`. `pack_cells` is the inverse, the errors are those of `unpack_block`."""
+    tokens_crc, pixels_crc, end = _unpack_head(data, units, "units")
+    if end != len(data):
+        raise DamagedArchiveError("bytes follow its tokens")
+    tokens = prior.decode(data[_HEAD.size : end], grids)
+    _check_tokens(tokens, tokens_crc)
+    return Block(tokens, pixels_crc, b"")
+
+
+def _unpack_head(data: bytes, held: range, what: str) -> tuple[int, int, int]:
+    """The checksums of tokens and pixels, and the end of the tokens' bytes."""
     if len(data) < _HEAD.size:
         raise DamagedArchiveError("too short for a token block")
     first, count, tokens_crc, pixels_crc, tokens_bytes = _HEAD.unpack_from(data)
-    if (first, count) != (images.start, len(images)):
-        raise DamagedArchiveError(f"it states {count} images from {first}, not those of this block")
+    if (first, count) != (held.start, len(held)):
+        raise DamagedArchiveError(f"it states {count} {what} from {first}, not those of this block")
     end = _HEAD.size + tokens_bytes
     if end > len(data):
         raise DamagedArchiveError("its tokens end after its data")
-    indices = prior.decode(data[_HEAD.size : end], count)
-    if _tokens_crc(code_ids[indices]) != tokens_crc:
+    return tokens_crc, pixels_crc, end
+
+
+def _check_tokens(tokens: NDArray[np.uint16], stated: int) -> None:
+    if _tokens_crc(tokens) != stated:
         raise DamagedArchiveError("its tokens are not those that were written: wrong checksum after decoding")
-    return Block(indices, pixels_crc, data[end:])
 
 
 def _tokens_crc(tokens: NDArray[np.uint16]) -> int:

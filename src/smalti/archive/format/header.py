@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from smalti.archive.format.layout import VERSION, check_version
+from smalti.archive.format.block_layout import FixedLayout, SizedLayout
+from smalti.archive.format.layout import SIZED, VERSION, check_version
 from smalti.archive.format.limits import Limits
+from smalti.archive.format.sizes import Sizes
 from smalti.decoders.contract import DecoderFacts
-from smalti.decoders.kind import KINDS, DecoderKind
+from smalti.decoders.kind import CELL_KINDS, KINDS, CellKind, DecoderKind
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
@@ -43,6 +45,7 @@ class Header:
     """The fields of the header section, named as in docs/format.md.
 
     promise : the error bound    provenance : sorted pairs of strings
+    image_shape : of every image; if they have any sizes, the largest height and the largest width
 
     Raises DamagedArchiveError if a field is out of range or if fields contradict each other.
     """
@@ -73,7 +76,8 @@ class Header:
             "token_grid": min(self.token_grid) >= 1 and max(self.token_grid) <= MAX_GRID,
             "padded_shape": height <= self.padded_shape[0] and width <= self.padded_shape[1],
             "codebook_size": 2 <= self.codebook_size <= MAX_CODES,
-            "codes_used": self.kind.fewest_codes <= self.codes_used <= self.codebook_size,
+            "required_features": bool(self.required_features & SIZED) == self.any_size,
+            "codes_used": (1 if self.any_size else self.kind.fewest_codes) <= self.codes_used <= self.codebook_size,
             "perplexity": math.isfinite(self.perplexity) and self._perplexity_can_be,
             "block_images": 1 <= self.block_images <= MAX_BLOCK_IMAGES,
             "columns": len(set(self.columns)) == len(self.columns),
@@ -85,19 +89,52 @@ class Header:
                 and promise.corrected + promise.stored <= self.images
             ),
         }
+        if self.any_size:
+            rules |= {
+                "token_grid": self.token_grid[0] == 1 and 1 <= self.token_grid[1] <= MAX_GRID,
+                "padded_shape": self.padded_shape == self.image_shape[:2],
+                "codebook_size": self.codebook_size == MAX_CODES,
+                "block_images": self.block_images == 1,
+                "promise": promise is None,
+            }
         broken = [name for name, holds in rules.items() if not holds]
         if broken:
             raise DamagedArchiveError(f"header: {broken[0]} is {getattr(self, broken[0])}, which cannot be")
 
     @property
+    def any_size(self) -> bool:
+        """Whether its images have any sizes, which a section of their own lists; else they have `image_shape`."""
+        return self.decoder in CELL_KINDS
+
+    @property
     def kind(self) -> DecoderKind:
-        """The kind of its decoder."""
+        """The kind of its decoder, if its images have one shape."""
         return KINDS[self.decoder]
+
+    @property
+    def cell_kind(self) -> CellKind:
+        """The kind of its decoder, if its images have any sizes."""
+        return CELL_KINDS[self.decoder]
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether its tokens have levels."""
+        return not self.any_size and self.kind.has_levels
+
+    @property
+    def has_own_prior(self) -> bool:
+        """Whether its prior was fitted to its tokens alone; else it was given, and several archives may have it."""
+        return not self.any_size and self.kind.fits_prior
 
     @property
     def priors(self) -> int:
         """Copies of the prior in the file."""
-        return self.kind.prior_copies
+        return self.cell_kind.prior_copies if self.any_size else self.kind.prior_copies
+
+    @property
+    def layout(self) -> FixedLayout:
+        """Which images each block holds, if its images have one shape."""
+        return FixedLayout(self.images, self.block_images, self.image_shape[:2])
 
     @property
     def decoder_facts(self) -> DecoderFacts:
@@ -127,28 +164,32 @@ class Header:
         return self.promise is not None and self.promise.corrected + self.promise.stored > 0
 
     @property
-    def blocks(self) -> int:
-        """Number of token blocks."""
-        return -(-self.images // self.block_images)
-
-    @property
     def pixel_type(self) -> PixelType:
         """`dtype` as a NumPy dtype."""
         return np.dtype(np.uint8) if self.dtype == "uint8" else np.dtype(np.uint16)
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of the plain pixels of one image."""
+        """Bytes of the plain pixels of one image of `image_shape`."""
         return self.pixel_type.itemsize * math.prod(self.image_shape)
 
-    @property
-    def raw_bytes(self) -> int:
-        """Bytes of the plain pixels of all images."""
-        return self.images * self.image_bytes
+    def sized_layout(self, payload: bytes, limits: Limits, archive_bytes: int) -> SizedLayout:
+        """Which images each block holds, if they have any sizes. payload : of the sizes section
 
-    def block_range(self, block: int) -> range:
-        """The images of a token block."""
-        return range(block * self.block_images, min((block + 1) * self.block_images, self.images))
+        Raises DamagedArchiveError if it contradicts the header, LimitExceededError if blocks may not be allocated.
+        """
+        sizes = Sizes.from_bytes(payload, self.images, limits)
+        if sizes.largest != self.image_shape[:2]:
+            raise DamagedArchiveError("its largest sides are not those that the header states")
+        limits.check("expansion", self.raw_bytes(sizes.pixels) // archive_bytes, "the expansion of this file")
+        layout = SizedLayout(sizes, limits)
+        limits.check("block_bytes", 2 * self.tokens_per_image * layout.largest_block, "a token block")
+        limits.check("image_bytes", self.raw_bytes(layout.largest_block * sizes.cell**2), "a token block")
+        return layout
+
+    def raw_bytes(self, pixels: int) -> int:
+        """Bytes of so many plain pixels."""
+        return pixels * self.pixel_type.itemsize * self.image_shape[2]
 
     def to_bytes(self) -> bytes:
         """Canonical JSON. `from_bytes` is the inverse."""
@@ -170,13 +211,13 @@ class Header:
         return cls(provenance=provenance, promise=None if promise is None else ErrorBound(**promise), **tuples, **found)
 
     def check_limits(self, limits: Limits, archive_bytes: int) -> None:
-        """Raise LimitExceededError if images or blocks of this size may not be allocated."""
+        """Raise LimitExceededError if images or blocks of this one shape may not be allocated."""
         pixels = math.prod(self.padded_shape) * self.image_shape[2]
         limits.check("image_bytes", self.pixel_type.itemsize * pixels, "an image")
         limits.check("block_bytes", 2 * self.tokens_per_image * min(self.block_images, self.images), "a token block")
         if self.has_residuals:
             limits.check("corrected_bytes", self.image_bytes * min(self.block_images, self.images), "a token block")
-        limits.check("expansion", self.raw_bytes // archive_bytes, "the expansion of this file")
+        limits.check("expansion", self.raw_bytes(self.layout.pixels) // archive_bytes, "the expansion of this file")
 
 
 _SHAPES = {"image_shape": 3, "padded_shape": 2, "token_grid": 2}
@@ -191,7 +232,7 @@ def _check_known(found: dict[str, Any]) -> None:
         raise DamagedArchiveError("header: it does not state the version of the format")
     check_version(version, features)
     decoder, dtype = found.get("decoder"), found.get("dtype")
-    if type(decoder) is str and type(dtype) is str and not (decoder in KINDS and dtype in DTYPES):
+    if type(decoder) is str and type(dtype) is str and not (decoder in (*KINDS, *CELL_KINDS) and dtype in DTYPES):
         raise UnsupportedArchiveError(
             f"decoder {decoder!r} for {dtype!r} is not known to this release; use a newer smalti"
         )

@@ -23,6 +23,7 @@ __all__ = [
     "PRELUDE_BYTES",
     "SHARED_MODEL",
     "SHARED_PRIOR",
+    "SIZED",
     "TRAILER_BYTES",
     "VERSION",
     "Entry",
@@ -48,7 +49,9 @@ SHARED_MODEL = 1 << 1
 """Required feature: the model section names a model that several archives of the collection share."""
 SHARED_PRIOR = 1 << 2
 """Required feature: the prior section names a prior that several archives of the collection share."""
-_KNOWN_FEATURES = COLLECTION | SHARED_MODEL | SHARED_PRIOR
+SIZED = 1 << 3
+"""Required feature: the images have any sizes, which a section of the file lists."""
+_KNOWN_FEATURES = COLLECTION | SHARED_MODEL | SHARED_PRIOR | SIZED
 
 _PRELUDE = struct.Struct("<8sHHII")
 _FRAME = struct.Struct("<4sB3sIQI")
@@ -79,6 +82,7 @@ class Section(IntEnum):
     MEMBER = 10
     SHARED = 11
     DIRECTORY = 12
+    SIZES = 13
 
 
 _NUMBERED = (Section.COLUMN, Section.RECOVERY, Section.MEMBER, Section.SHARED)
@@ -149,7 +153,7 @@ class Entry:
         """The section's name in messages, such as "token block 3"."""
         if self.section == Section.TOKENS:
             return f"token block {self.ordinal}"
-        if self.section in (Section.HEADER, Section.PRIOR) and self.ordinal:
+        if self.section in (Section.HEADER, Section.PRIOR, Section.SIZES) and self.ordinal:
             return f"copy of the {Section(self.section).name.lower()}"
         known = self.section in set(Section)
         name = Section(self.section).name.lower() if known else f"section of type {self.section}"

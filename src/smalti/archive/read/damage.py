@@ -12,7 +12,7 @@ __all__ = ["damaged_block", "missing_blocks", "reason_of"]
 
 def damaged_block(file: SectionFile, store: SectionStore, number: int, reason: str) -> DamagedBlock:
     """Report a block that cannot be read, with the names of its images if they are known."""
-    images = file.header.block_range(number)
+    images = file.layout.image_range(number)
     return DamagedBlock(number, images.start, len(images), _block_names(store, file, images), reason)
 
 
@@ -31,7 +31,7 @@ def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple
 
 def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBlock]:
     """Yield the blocks whose tokens cannot be read: all blocks if the model or the priors are lost."""
-    for run in store.fetch_blocks(range(file.header.blocks)):
+    for run in store.fetch_blocks(range(file.layout.blocks)):
         for number in range(run.start, run.stop):
             try:
                 store.block(number)

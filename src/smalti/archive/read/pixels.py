@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from smalti.archive.read.block_decoder import as_slice
 from smalti.archive.read.sections import SectionFile
-from smalti.archive.read.store import SectionStore
+from smalti.archive.read.store import ImageStore
 from smalti.images.batch import Pixels
 from smalti.threads import for_each
 
@@ -20,7 +20,7 @@ Positions = NDArray[np.intp]
 
 
 def read_pixels(
-    file: SectionFile, store: SectionStore, numbers: NDArray[np.int64], threads: int, levels: int | None = None
+    file: SectionFile, store: ImageStore, numbers: NDArray[np.int64], threads: int, levels: int | None = None
 ) -> Pixels:
     """Read the pixels of images: [n, H, W, C].
 

@@ -16,10 +16,11 @@ from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.damage import missing_blocks
 from smalti.archive.read.image_columns import ImageColumns
-from smalti.archive.read.pixels import read_pixels
+from smalti.archive.read.image_reader import FixedImages, ImageReader, Span, span_of
 from smalti.archive.read.sections import SectionFile, SharedPayloads
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
-from smalti.archive.read.store import SectionStore
+from smalti.archive.read.sized_images import SizedImages
+from smalti.archive.read.store import CellStore, ImageStore, open_store
 from smalti.archive.read.verify import Verifier
 from smalti.archive.report import (
     ArchiveInfo,
@@ -35,7 +36,7 @@ from smalti.archive.report import (
 from smalti.decoders.contract import ImageModel, Prior
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
-from smalti.images.batch import Pixels
+from smalti.images.batch import Pixels, shape_words
 from smalti.residual.residuals import Residuals
 from smalti.storage.positioned import Positioned, file_at
 
@@ -65,10 +66,13 @@ def open_positioned(
 
 
 class Archive:
-    """Images of one shape, read by number. A context manager, and safe to use from several threads.
+    """Images read by number. A context manager, and safe to use from several threads.
 
     >>> with open_archive("digits.smalti") as archive:
     ...     archive[3], archive[10:20], archive[[5, 900, 7]], archive[mask]
+
+    Its images have one shape, unless its decoder is of a kind whose images have any size: then brackets give images of
+    one shape, `images` gives a list of any shapes, and `region` a part of a large one.
 
     Made by `smalti.open`. Reading a damaged part raises DamagedArchiveError, which names it.
     """
@@ -76,7 +80,12 @@ class Archive:
     def __init__(self, file: SectionFile, threads: int) -> None:
         self._file = file
         self._header = file.header
-        self._store = SectionStore(file)
+        self._store = open_store(file)
+        self._images: ImageReader = (
+            FixedImages(file, self._store, threads)
+            if isinstance(self._store, ImageStore)
+            else SizedImages(file, self._store, threads)
+        )
         self._columns = ImageColumns(file.header, self._store, str(file.path))
         self._threads = threads
 
@@ -100,7 +109,9 @@ class Archive:
         return open_positioned, (self._file.source, self._file.limits, self._threads, self._file.shared)
 
     def __repr__(self) -> str:
-        return f"<smalti archive {self.path}: {len(self)} images {list(self.image_shape)}>"
+        shapes = self.image_shapes
+        words = f"{list(shapes[0])}" if len(shapes) == 1 else f"of {len(shapes)} shapes"
+        return f"<smalti archive {self.path}: {len(self)} images {words}>"
 
     @property
     def path(self) -> Path | str:
@@ -109,19 +120,29 @@ class Archive:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, H, W) for one channel, (N, H, W, C) for more: the shape of `archive[:]`."""
+        """(N, H, W) for one channel, (N, H, W, C) for more: the shape of `archive[:]`.
+
+        UsageError if the images have several shapes.
+        """
         height, width, channels = self.image_shape
         return (len(self), height, width) if channels == 1 else (len(self), height, width, channels)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of every image."""
-        return self._header.image_shape
+        """(H, W, C) of every image. UsageError if there are several shapes."""
+        if len(self.image_shapes) > 1:
+            first = ", ".join(map(shape_words, self.image_shapes[:3]))
+            raise UsageError(f"{self.path}: its images have several shapes ({first} ...): ask image_shapes")
+        return self.image_shapes[0]
 
     @property
     def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """The distinct (H, W, C) of the images: one for an archive, one or more for a collection."""
-        return (self.image_shape,)
+        """The distinct (H, W, C) of the images, in order of appearance."""
+        return self._images.image_shapes
+
+    def shape_of(self, number: int) -> tuple[int, int, int]:
+        """(H, W, C) of an image. Nothing is decoded. ImageIndexError."""
+        return self._images.shape_of(int(resolve(number, len(self))[0][0]))
 
     @property
     def dtypes(self) -> tuple[PixelType, ...]:
@@ -135,22 +156,39 @@ class Archive:
 
     @property
     def block_bounds(self) -> NDArray[np.int64]:
-        """int64 [blocks + 1]: the number of the first image of each token block, ascending, and N."""
-        starts = np.arange(self._header.blocks + 1, dtype=np.int64) * self._header.block_images
-        return np.minimum(starts, len(self))
+        """int64 [blocks + 1]: the number of the first image of each token block, ascending, and N.
+
+        An image of several blocks is between two of them: `archive` reads images between two bounds together.
+        """
+        return self._file.layout.block_bounds
 
     @property
     def model(self) -> ImageModel:
         """The decoder network and the codes of its tokens, for code that decodes tokens by other means.
 
-        Raises DamagedArchiveError if it cannot be read.
+        Raises DamagedArchiveError if it cannot be read, UsageError if the images have any sizes.
         """
-        return self._store.model
+        return self._fixed.model
 
     @property
     def prior(self) -> Prior:
-        """The prior that the tokens are coded with, for code that merges archives. Raises DamagedArchiveError."""
-        return self._store.prior
+        """The prior that the tokens are coded with, for code that merges archives. Errors are those of `model`."""
+        return self._fixed.prior
+
+    @property
+    def cells(self) -> CellStore:
+        """Model, prior and tokens of an archive whose images have any sizes, for code that copies or changes archives.
+
+        UsageError if its images have one shape by the kind of its decoder.
+        """
+        if isinstance(self._store, ImageStore):
+            raise UsageError(f"{self.path}: its decoder makes images of one shape, not of cells")
+        return self._store
+
+    @property
+    def any_size(self) -> bool:
+        """Whether its decoder is of a kind whose images have any size."""
+        return self._header.any_size
 
     @property
     def sections(self) -> SectionFile:
@@ -167,28 +205,42 @@ class Archive:
 
         Raises DamagedArchiveError.
         """
-        prior = self._store.residuals
+        store = self._fixed
+        prior = store.residuals
         if prior is None:
             return None
-        block = self._store.block(number)
+        block = store.block(number)
 
         def base_of(rows: NDArray[np.intp]) -> Pixels:
-            return self._store.decoder.base(block.indices[rows], threads)
+            return store.decoder.base(block.indices[rows], threads)
 
-        with self._store.naming_block(number):
+        with store.naming_block(number):
             return prior.read(block.residuals, len(block.indices), base_of)
 
     def __getitem__(self, selection: Selection) -> Pixels:
         """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]. Other token blocks are not read.
 
-        Raises ImageIndexError (also an IndexError) for a number out of range, UsageError for anything that is no index.
+        Raises ImageIndexError (also an IndexError) for a number out of range, UsageError for anything that is no index,
+        and for images of several shapes.
         """
         return self._pixels(selection, None)
 
     def images(self, selection: Selection) -> list[Pixels]:
-        """A list of the images of a selection, each as `self[number]`. In a collection they may have several shapes."""
+        """A list of the images of a selection, each as `self[number]`, of any shapes."""
         numbers, _ = resolve(selection, len(self), self._check_request)
-        return list(self[numbers])
+        return [_plain(image) for image in self._images.read_each(numbers)]
+
+    def region(self, number: int, rows: Span, columns: Span) -> Pixels:
+        """A part of an image: [h, w] or [h, w, C], as `self[number][rows, columns]`.
+
+        rows, columns : a slice without a step, or start and stop
+
+        If images have any sizes, only the token blocks that the part needs are read, and memory does not grow with the
+        image. Raises ImageIndexError, UsageError for rows or columns outside the image, DamagedArchiveError.
+        """
+        image = int(resolve(number, len(self))[0][0])
+        height, width, _ = self._images.shape_of(image)
+        return _plain(self._images.region(image, span_of(rows, height, "rows"), span_of(columns, width, "columns")))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.generic]:
         """All images, for `np.asarray(archive)`. They must fit in memory.
@@ -202,7 +254,7 @@ class Archive:
     @property
     def levels(self) -> int:
         """Levels of the tokens: 1, unless the decoder is a pyramid."""
-        return len(self._store.model.levels or ()) if self._header.kind.has_levels else 1
+        return self._images.levels
 
     def preview(self, selection: Selection, levels: int) -> Pixels:
         """Decode the first levels of the tokens alone, without residuals. Shapes are those of `self[selection]`.
@@ -216,23 +268,15 @@ class Archive:
     def __iter__(self) -> Iterator[Pixels]:
         """Iterate over all images in order, each as `archive[i]`."""
         for batch in self.batches(256):
-            yield from batch.pixels.reshape(len(batch), *self.shape[1:])
+            yield from map(_plain, batch.pixels)
 
     def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:
         """Tokens of images start to stop - 1: uint16 [n, h, w], codes in [0, codebook_size).
 
-        A pyramid has [n, 1, T], level by level; 65,535 where a level is absent.
+        A pyramid has [n, 1, T], level by level; 65,535 where a level is absent. Images of any sizes: [n, rows, columns,
+        M], M for each cell; UsageError if they have several grids of cells.
         """
-        numbers = range(*slice(start, stop).indices(len(self)))
-        self._file.limits.check("request_bytes", 2 * len(numbers) * self._header.tokens_per_image, "this request")
-        tokens = np.empty((len(numbers), self._header.tokens_per_image), np.uint16)
-        parts = list(self._parts(numbers))
-        for run in self._store.fetch_blocks([block for block, _ in parts]):
-            for block, part in parts[run]:
-                first = self._header.block_range(block).start
-                rows = self._store.tokens(block)[part.start - first : part.stop - first]
-                tokens[part.start - numbers.start : part.stop - numbers.start] = rows
-        return tokens.reshape(-1, *self._header.token_grid)
+        return self._images.tokens(range(*slice(start, stop).indices(len(self))))
 
     @property
     def labels(self) -> NDArray[np.int64] | None:
@@ -264,6 +308,8 @@ class Archive:
     ) -> Iterator[ArchiveBatch]:
         """Yield images in order with their numbers, labels, names and fields, in batches of `batch_images`.
 
+        The images of a batch have one shape: where the shape changes, a batch ends early.
+
         start, stop : the range of images, 0 to N; all images by default
         on_error : "skip" omits the images of token blocks that cannot be read (`missing` names them), so that some
             batches are shorter or absent; it also omits columns that are lost. "raise" raises DamagedArchiveError at
@@ -278,8 +324,8 @@ class Archive:
             if on_error == "skip":
                 numbers = numbers[self._readable(numbers)]
             if len(numbers):
-                pixels = read_pixels(self._file, self._store, numbers, self._threads)
-                yield self._columns.batch(pixels, numbers, lost)
+                for pixels, run in self._images.stacks(numbers):
+                    yield self._columns.batch(pixels, numbers[run], lost)
 
     def missing(self) -> tuple[DamagedBlock, ...]:
         """The token blocks that cannot be read, each with the numbers and names of its images.
@@ -303,17 +349,20 @@ class Archive:
         """Facts about the file, and the bytes of each part. No token and no pixel is decoded."""
         header, size = self._header, self._file.archive_bytes
         parts = section_bytes(self._file)
-        pixels = header.images * header.image_shape[0] * header.image_shape[1]
+        layout, sized = self._file.layout, header.any_size
+        raw_bytes = header.raw_bytes(layout.pixels)
         return ArchiveInfo(
             images=header.images,
-            shape=self.shape,
+            shape=self.shape if len(self.image_shapes) == 1 else None,
+            shapes=len(self.image_shapes),
             dtype=header.dtype,
             archive_bytes=size,
-            raw_bytes=header.raw_bytes,
-            ratio=header.raw_bytes / size,
-            ratio_without_model=header.raw_bytes / (size - parts.model),
+            raw_bytes=raw_bytes,
+            pixels=layout.pixels,
+            ratio=raw_bytes / size,
+            ratio_without_model=raw_bytes / (size - parts.model),
             bytes=parts,
-            bits_per_pixel=8 * size / pixels,
+            bits_per_pixel=8 * size / layout.pixels,
             bytes_per_image=size / header.images,
             tokens_bits_per_image=8 * parts.tokens / header.images,
             token_grid=header.token_grid,
@@ -321,9 +370,9 @@ class Archive:
             codes_used=header.codes_used,
             perplexity=header.perplexity,
             levels=self._level_infos(),
-            break_even_images=break_even_images(parts, header.images, header.raw_bytes),
-            blocks=header.blocks,
-            block_images=header.block_images,
+            break_even_images=break_even_images(parts, header.images, raw_bytes),
+            blocks=layout.blocks,
+            block_images=None if sized else header.block_images,
             columns=header.columns,
             promise=header.promise,
             recovery_bytes=recovery_bytes(self._file),
@@ -349,41 +398,47 @@ class Archive:
 
     def _pixels(self, selection: Selection, levels: int | None) -> Pixels:
         numbers, single = resolve(selection, len(self), self._check_request)
-        pixels = read_pixels(self._file, self._store, numbers, self._threads, levels)
-        pixels = pixels.reshape(len(numbers), *self.shape[1:])
+        pixels = self._images.read(numbers, levels)
+        pixels = pixels.reshape(pixels.shape[: 3 + (pixels.shape[3] > 1)])
         return pixels[0] if single else pixels
 
     def _check_request(self, images: int) -> None:
         """Raise LimitExceededError if one request may not have so many images."""
-        self._file.limits.check("request_bytes", images * self._header.image_bytes, "this request")
+        self._file.limits.check("request_bytes", images * self._images.smallest_bytes, "this request")
+
+    @property
+    def _fixed(self) -> ImageStore:
+        """The store of images of one shape."""
+        if not isinstance(self._store, ImageStore):
+            raise UsageError(f"{self.path}: its images have any sizes: use `cells`")
+        return self._store
 
     def _level_infos(self) -> tuple[LevelInfo, ...] | None:
         """The levels, which the model states; None if there are none, or if the model cannot be read."""
-        if not self._header.kind.has_levels:
+        if not self._header.has_levels:
             return None
         try:
-            return self._store.model.levels
+            return self._fixed.model.levels
         except (DamagedArchiveError, LimitExceededError, UnsupportedArchiveError):
             return None
 
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool [n]: whether each image's token block can be decoded. A damaged model or prior raises."""
-        found, inverse = np.unique(numbers // self._header.block_images, return_inverse=True)
-        blocks, readable = found.tolist(), np.ones(len(found), np.bool_)
+        first, last = self._file.layout.blocks_of(numbers)
+        blocks = range(int(first.min()), int(last.max()) + 1) if len(numbers) else range(0)
+        lost_before = np.zeros(len(blocks) + 1, np.int64)  # lost blocks before each block
         for run in self._store.fetch_blocks(blocks):
-            _, _, _ = self._store.model, self._store.prior, self._store.residuals
+            self._store.load()
             for position in range(run.start, run.stop):
                 try:
                     self._store.block(blocks[position])
                 except DamagedArchiveError:
-                    readable[position] = False
-        return readable[inverse]
+                    lost_before[position + 1] = 1
+        lost_before = np.cumsum(lost_before)
+        readable: NDArray[np.bool_] = lost_before[last + 1 - blocks.start] == lost_before[first - blocks.start]
+        return readable
 
-    def _parts(self, numbers: range) -> Iterator[tuple[int, range]]:
-        """Cut a range of images (step 1) at the bounds of token blocks."""
-        for block in range(numbers.start // self._header.block_images, self._header.blocks if numbers else 0):
-            images = self._header.block_range(block)
-            part = range(max(images.start, numbers.start), min(images.stop, numbers.stop))
-            if not part:
-                return
-            yield block, part
+
+def _plain(image: Pixels) -> Pixels:
+    """An image without its last axis if it has one channel. image : [h, w, C]"""
+    return image[:, :, 0] if image.shape[2] == 1 else image

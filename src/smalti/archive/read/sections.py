@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from smalti.archive.format.block_layout import Layout
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import (
     COLLECTION,
@@ -36,6 +37,7 @@ _LIMITS = {
     Section.CORRECTIONS: "corrections_bytes",
     Section.TOKENS: "block_bytes",
     Section.COLUMN: "column_bytes",
+    Section.SIZES: "column_bytes",
 }
 
 
@@ -76,6 +78,7 @@ class SectionFile:
     shared : for a member of a collection, the payloads that members share
     entries : every section, in file order
     header, header_bytes : the header, and the payload it was read from
+    layout, sizes_bytes : which images each block holds; the payload of the sizes section, empty if there is none
     damage : what was found damaged on opening, in words
 
     Raises NotAnArchiveError, DamagedArchiveError, UnsupportedArchiveError, LimitExceededError, and SmaltiError
@@ -100,6 +103,8 @@ class SectionFile:
             if (Section.HEADER, 0) not in self._by_key and (Section.MEMBER, 0) in self._by_key:
                 raise UnsupportedArchiveError("is a collection of archives, not one: open it with smalti.open")
             self.header, damage = self._read_header()
+            self.layout, more = self._read_layout()
+            damage += more
             self._check_structure(whole=not table.scanned)
         except BaseException as error:
             self.close()
@@ -212,7 +217,7 @@ class SectionFile:
     def _read_header(self) -> tuple[Header, list[str]]:
         """The header or its copy, and the damage of the one tried before. One that costs no request is tried first."""
         damage = []
-        for ordinal in sorted(range(2), key=lambda ordinal: not self._is_at_hand(ordinal)):
+        for ordinal in self._nearest_first(Section.HEADER):
             try:
                 entry = self.entry(Section.HEADER, ordinal)
                 self.limits.check("header_bytes", entry.payload_bytes, "the header")
@@ -222,14 +227,39 @@ class SectionFile:
                 name = "header" if ordinal == 0 else "copy of the header"
                 damage.append(f"{name}: {str(error).removeprefix('header: ')}")
                 continue
-            header.check_limits(self.limits, self.archive_bytes)
+            if not header.any_size:
+                header.check_limits(self.limits, self.archive_bytes)
             return header, damage
         if not self._start_seen:
             self._read_start()  # another version may have headers of another kind, and is refused by name
         raise DamagedArchiveError(f"nothing can be read without a header: {'; '.join(damage)}; fetch the file again")
 
-    def _is_at_hand(self, ordinal: int) -> bool:
-        entry = self._by_key.get((Section.HEADER, ordinal))
+    def _read_layout(self) -> tuple[Layout, list[str]]:
+        """The layout, from the header or else from the sizes or their copy, and the damage of the one tried before."""
+        header, damage = self.header, list[str]()
+        self.sizes_bytes = b""
+        if not header.any_size:
+            return header.layout, damage
+        for ordinal in self._nearest_first(Section.SIZES):
+            name = "sizes" if ordinal == 0 else "copy of the sizes"
+            try:
+                entry = self.entry(Section.SIZES, ordinal)
+                self.limits.check("column_bytes", entry.payload_bytes, "the table of sizes")
+                payload = self.read(entry)
+                layout = header.sized_layout(payload, self.limits, self.archive_bytes)
+            except DamagedArchiveError as error:
+                damage.append(f"{name}: {error}")
+                continue
+            self.sizes_bytes = payload
+            return layout, damage
+        raise DamagedArchiveError(f"nothing can be read without the sizes: {'; '.join(damage)}; fetch the file again")
+
+    def _nearest_first(self, section: Section) -> list[int]:
+        """The ordinals of a section and its copy, first one that costs no request."""
+        return sorted(range(2), key=lambda ordinal: not self._is_at_hand(section, ordinal))
+
+    def _is_at_hand(self, section: Section, ordinal: int) -> bool:
+        entry = self._by_key.get((section, ordinal))
         return entry is not None and self._file.at_hand(entry.offset, entry.frame_bytes)
 
     def _check_structure(self, whole: bool) -> None:
@@ -248,11 +278,12 @@ class SectionFile:
             Section.HEADER: 2,
             Section.MODEL: 1,
             Section.PRIOR: header.priors,
-            Section.TOKENS: header.blocks,
+            Section.TOKENS: self.layout.blocks,
             Section.COLUMN: len(header.columns),
             Section.INDEX: 0,
             Section.CORRECTIONS: int(header.has_residuals),
             Section.DIGEST: 1,
+            Section.SIZES: 2 * header.any_size,
         }
         ordinals: Counter[int] = Counter()
         for entry in self.entries:

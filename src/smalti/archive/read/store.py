@@ -1,6 +1,7 @@
 """Parsed sections of an open archive: token blocks, model, priors and columns, read when they are first needed."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,26 +10,37 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.collection.sharing import unpack_model, unpack_referenced
+from smalti.archive.collection.sharing import unpack_cells_model, unpack_model, unpack_referenced
+from smalti.archive.format.block_layout import Rectangle, SizedLayout
 from smalti.archive.format.column import Column, unpack_column
-from smalti.archive.format.frames import Block, unpack_block
+from smalti.archive.format.frames import Block, unpack_block, unpack_cells
 from smalti.archive.format.layout import SHARED_MODEL, SHARED_PRIOR, Entry, Section
 from smalti.archive.read.block_decoder import BlockDecoder
 from smalti.archive.read.sections import SectionFile, SharedPayloads
-from smalti.decoders.contract import ImageModel, Prior
+from smalti.decoders.contract import CellFacts, CellModel, CellPrior, ImageModel, Prior
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError
 from smalti.lazy import cached_property
 from smalti.residual.residual_prior import ResidualPrior
 
-__all__ = ["SectionStore", "section_name"]
+__all__ = ["CellStore", "ImageStore", "SectionStore", "open_store", "section_name"]
 
 _CACHE_BYTES = 64 << 20  # of tokens: 300,000 images of 28x28, so that random access decodes each block once
+
+_MOST_REACH = 64  # cells: with more, a region would cost far more memory than its own cells
 
 T = TypeVar("T")
 
 
-class SectionStore:
-    """Parses sections and caches them: the token blocks used last, and all others. Safe to use from several threads."""
+def open_store(file: SectionFile) -> "ImageStore | CellStore":
+    """The store of a file: of images of one shape, or of images of any sizes."""
+    return CellStore(file) if file.header.any_size else ImageStore(file)
+
+
+class SectionStore(ABC):
+    """Parses sections and caches them: the token blocks used last, and all others. Safe to use from several threads.
+
+    `ImageStore` and `CellStore` know the models of the two forms of archive.
+    """
 
     def __init__(self, file: SectionFile) -> None:
         self._file = file
@@ -68,6 +80,108 @@ class SectionStore:
         blocks = [None if number in cached else self._entry(Section.TOKENS, number) for number in numbers]
         return self._file.fetch_runs(blocks, [entry for entry in shared if entry is not None])
 
+    @abstractmethod
+    def tokens(self, number: int) -> NDArray[np.uint16]:
+        """The tokens of a block: uint16 [n, T], codes in [0, K), or absent. Images of any sizes: uint16 [cells, M]."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Read the sections that all images need, or raise their error."""
+
+    @abstractmethod
+    def check_prior(self, ordinal: int) -> None:
+        """Read the prior (0) or its copy (1). Raises its error."""
+
+    @abstractmethod
+    def _unpack(self, number: int, data: bytes) -> Block:
+        """Parse the payload of a token block."""
+
+    def column(self, ordinal: int) -> Column | None:
+        """A column, cached once it was read; None if this release does not know its kind."""
+        with self._lock:
+            if ordinal not in self._columns:
+                self._columns[ordinal] = self.parse(Section.COLUMN, ordinal, lambda data: self._column(ordinal, data))
+            return self._columns[ordinal]
+
+    def parse(self, section: int, ordinal: int, parser: Callable[[bytes], T], where: str = "") -> T:
+        """Read a section and give its payload to `parser`. Messages of errors name the path and the section."""
+        with self._naming(section_name(section, ordinal) + (f" ({where})" if where else "")):
+            return parser(self._file.read(self._file.entry(section, ordinal)))
+
+    @contextmanager
+    def naming_block(self, number: int) -> Iterator[None]:
+        """Put path, block and images into the messages of errors."""
+        with self._naming(f"{section_name(Section.TOKENS, number)} ({self._images_of(number)})"):
+            yield
+
+    @contextmanager
+    def _naming(self, section: str) -> Iterator[None]:
+        try:
+            yield
+        except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
+            if str(error).startswith(f"{self._file.path}: "):
+                raise
+            raise type(error)(f"{self._file.path}: {section}: {str(error).removeprefix(f'{section}: ')}") from error
+
+    def _entry(self, section: int, ordinal: int) -> Entry | None:
+        return self._file.entry(section, ordinal) if self._file.has(section, ordinal) else None
+
+    def _images_of(self, number: int) -> str:
+        images = self._file.layout.image_range(number)
+        return f"images {images.start} to {images.stop - 1}"
+
+    def _column(self, ordinal: int, data: bytes) -> Column | None:
+        column, listed = unpack_column(data, self._file.limits), self._file.header.columns[ordinal]
+        if column is not None and column.name != listed:
+            raise DamagedArchiveError(f"it is {column.name!r}, the header lists {listed!r}")
+        return column
+
+    def _has(self, feature: int) -> bool:
+        return bool(self._file.header.required_features & feature)
+
+    def _shared(self) -> SharedPayloads:
+        """Finds shared payloads. UnsupportedArchiveError for a member outside its collection."""
+        if self._file.shared is None:
+            raise UnsupportedArchiveError(
+                "its model is in the collection that it was taken from; open the collection instead"
+            )
+        return self._file.shared
+
+    def _fatal(self, error: DamagedArchiveError) -> DamagedArchiveError:
+        repairable = any(entry.section == Section.RECOVERY for entry in self._file.entries)
+        advice = "smalti repair may bring it back" if repairable else "get the file again from where it came"
+        return DamagedArchiveError(f"{error}; no image can be decoded without it: {advice}")
+
+    def _decode(self, number: int) -> Block:
+        self.load()
+        return self.parse(Section.TOKENS, number, lambda data: self._unpack(number, data), self._images_of(number))
+
+    def _fatal_unless_read(self, section: Section, parser: Callable[[bytes], T]) -> T:
+        """Read a section that all images need."""
+        try:
+            return self.parse(section, 0, parser)
+        except DamagedArchiveError as error:
+            raise self._fatal(error) from error
+
+    def _either_prior(self, parser: Callable[[int], T]) -> T:
+        """Read the prior, or else its copy."""
+        last = self._file.header.priors - 1
+        for ordinal in range(last):
+            with suppress(DamagedArchiveError):  # the copy may be intact
+                return parser(ordinal)
+        try:
+            return parser(last)
+        except DamagedArchiveError as error:
+            raise self._fatal(error) from error
+
+    def _prior_bytes(self, data: bytes) -> bytes:
+        """The payload of the prior, which members of a collection may share."""
+        return self._shared()(data) if self._has(SHARED_PRIOR) else data
+
+
+class ImageStore(SectionStore):
+    """The sections of an archive whose images have one shape."""
+
     def tokens(self, number: int) -> NDArray[np.uint16]:
         """The tokens of a block: uint16 [n, T], codes in [0, K), or absent."""
         return self.model.code_ids[self.block(number).indices]
@@ -96,56 +210,29 @@ class SectionStore:
         with self._lock:
             return self._decoder
 
-    def column(self, ordinal: int) -> Column | None:
-        """A column, cached once it was read; None if this release does not know its kind."""
-        with self._lock:
-            if ordinal not in self._columns:
-                self._columns[ordinal] = self.parse(Section.COLUMN, ordinal, lambda data: self._column(ordinal, data))
-            return self._columns[ordinal]
+    def load(self) -> None:
+        """Read model, prior and the residuals' prior, or raise their error."""
+        _, _, _ = self.model, self.prior, self.residuals
 
-    def parse(self, section: int, ordinal: int, parser: Callable[[bytes], T], where: str = "") -> T:
-        """Read a section and give its payload to `parser`. Messages of errors name the path and the section."""
-        with self._naming(section_name(section, ordinal) + (f" ({where})" if where else "")):
-            return parser(self._file.read(self._file.entry(section, ordinal)))
-
-    def parse_prior(self, ordinal: int) -> Prior:
+    def check_prior(self, ordinal: int) -> None:
         """Read the prior (0) or its copy (1). The model is read first, since it parses priors."""
+        self._read_prior(ordinal)
+
+    def _read_prior(self, ordinal: int) -> Prior:
         model = self.model
 
         def parser(data: bytes) -> Prior:
-            prior = model.read_prior(self._shared()(data) if self._has(SHARED_PRIOR) else data)
+            prior = model.read_prior(self._prior_bytes(data))
             self._file.limits.check("network_operations", prior.operations, "the prior of an image")
             return prior
 
         return self.parse(Section.PRIOR, ordinal, parser)
 
-    @contextmanager
-    def naming_block(self, number: int) -> Iterator[None]:
-        """Put path, block and images into the messages of errors."""
-        with self._naming(f"{section_name(Section.TOKENS, number)} ({self._images_of(number)})"):
-            yield
-
-    @contextmanager
-    def _naming(self, section: str) -> Iterator[None]:
-        try:
-            yield
-        except (DamagedArchiveError, UnsupportedArchiveError, LimitExceededError) as error:
-            if str(error).startswith(f"{self._file.path}: "):
-                raise
-            raise type(error)(f"{self._file.path}: {section}: {str(error).removeprefix(f'{section}: ')}") from error
-
-    def _entry(self, section: int, ordinal: int) -> Entry | None:
-        return self._file.entry(section, ordinal) if self._file.has(section, ordinal) else None
-
-    def _images_of(self, number: int) -> str:
-        images = self._file.header.block_range(number)
-        return f"images {images.start} to {images.stop - 1}"
-
-    def _column(self, ordinal: int, data: bytes) -> Column | None:
-        column, listed = unpack_column(data, self._file.limits), self._file.header.columns[ordinal]
-        if column is not None and column.name != listed:
-            raise DamagedArchiveError(f"it is {column.name!r}, the header lists {listed!r}")
-        return column
+    def _unpack(self, number: int, data: bytes) -> Block:
+        block = unpack_block(data, self._file.layout.image_range(number), self.prior, self.model.code_ids)
+        if block.residuals and self.residuals is None:
+            raise DamagedArchiveError("it holds corrections, of which the header knows nothing")
+        return block
 
     def _parse_model(self, data: bytes) -> ImageModel:
         file = self._file
@@ -153,34 +240,13 @@ class SectionStore:
             return unpack_referenced(data, file.header, file.limits, self._shared())
         return unpack_model(data, file.header, file.limits)
 
-    def _has(self, feature: int) -> bool:
-        return bool(self._file.header.required_features & feature)
-
-    def _shared(self) -> SharedPayloads:
-        """Finds shared payloads. UnsupportedArchiveError for a member outside its collection."""
-        if self._file.shared is None:
-            raise UnsupportedArchiveError(
-                "its model is in the collection that it was taken from; open the collection instead"
-            )
-        return self._file.shared
-
     @cached_property
     def _model(self) -> ImageModel:
-        try:
-            return self.parse(Section.MODEL, 0, self._parse_model)
-        except DamagedArchiveError as error:
-            raise self._fatal(error) from error
+        return self._fatal_unless_read(Section.MODEL, self._parse_model)
 
     @cached_property
     def _prior(self) -> Prior:
-        last = self._file.header.priors - 1
-        for ordinal in range(last):
-            with suppress(DamagedArchiveError):  # the copy may be intact
-                return self.parse_prior(ordinal)
-        try:
-            return self.parse_prior(last)
-        except DamagedArchiveError as error:
-            raise self._fatal(error) from error
+        return self._either_prior(self._read_prior)
 
     @cached_property
     def _decoder(self) -> BlockDecoder:
@@ -195,27 +261,104 @@ class SectionStore:
         def parser(data: bytes) -> ResidualPrior:
             return ResidualPrior.from_bytes(data, header.image_shape, header.pixel_type)
 
-        try:
-            return self.parse(Section.CORRECTIONS, 0, parser)
-        except DamagedArchiveError as error:
-            raise self._fatal(error) from error
+        return self._fatal_unless_read(Section.CORRECTIONS, parser)
 
-    def _fatal(self, error: DamagedArchiveError) -> DamagedArchiveError:
-        repairable = any(entry.section == Section.RECOVERY for entry in self._file.entries)
-        advice = "smalti repair may bring it back" if repairable else "get the file again from where it came"
-        return DamagedArchiveError(f"{error}; no image can be decoded without it: {advice}")
 
-    def _decode(self, number: int) -> Block:
-        prior, code_ids, has_residuals = self.prior, self.model.code_ids, self.residuals is not None
-        images = self._file.header.block_range(number)
+class CellStore(SectionStore):
+    """The sections of an archive whose images have any sizes."""
 
-        def parser(data: bytes) -> Block:
-            block = unpack_block(data, images, prior, code_ids)
-            if block.residuals and not has_residuals:
-                raise DamagedArchiveError("it holds corrections, of which the header knows nothing")
-            return block
+    @property
+    def layout(self) -> SizedLayout:
+        """Which units each block holds."""
+        layout = self._file.layout
+        assert isinstance(layout, SizedLayout)
+        return layout
 
-        return self.parse(Section.TOKENS, number, parser, self._images_of(number))
+    def tokens(self, number: int) -> NDArray[np.uint16]:
+        """The tokens of all cells of a block: uint16 [cells, M]."""
+        return self.block(number).indices
+
+    @property
+    def model(self) -> CellModel:
+        """The decoder."""
+        with self._lock:
+            return self._model
+
+    @property
+    def prior(self) -> CellPrior:
+        """The prior that the tokens are coded with."""
+        with self._lock:
+            return self._prior
+
+    def load(self) -> None:
+        """Read model and prior, or raise their error."""
+        _, _ = self.model, self.prior
+
+    def check_prior(self, ordinal: int) -> None:
+        """Read the prior (0) or its copy (1). The model is read first, since it parses priors."""
+        self._read_prior(ordinal)
+
+    def window(self, wanted: Rectangle) -> NDArray[np.uint16]:
+        """The tokens of cells of an image: uint16 [rows, columns, M]. Only blocks that hold them are read."""
+        layout, tokens = self.layout, self._file.header.tokens_per_image
+        found: NDArray[np.uint16] | None = None
+        for unit, held in layout.units_in(wanted):
+            block, before = layout.place(unit)
+            of_unit = self.block(block).indices[before : before + held.cells].reshape(held.rows, held.columns, tokens)
+            top, left = max(held.top, wanted.top), max(held.left, wanted.left)
+            bottom = min(held.top + held.rows, wanted.top + wanted.rows)
+            right = min(held.left + held.columns, wanted.left + wanted.columns)
+            part = of_unit[top - held.top : bottom - held.top, left - held.left : right - held.left]
+            if part.shape[:2] == (wanted.rows, wanted.columns):
+                return part
+            if found is None:
+                found = np.empty((wanted.rows, wanted.columns, tokens), np.uint16)
+            found[top - wanted.top : bottom - wanted.top, left - wanted.left : right - wanted.left] = part
+        assert found is not None  # a rectangle lies in the units of its image
+        return found
+
+    def _read_prior(self, ordinal: int) -> CellPrior:
+        model = self.model
+
+        def parser(data: bytes) -> CellPrior:
+            prior = model.read_prior(self._prior_bytes(data))
+            operations = prior.operations * self.layout.largest_block
+            self._file.limits.check("network_operations", operations, "the prior of a token block")
+            return prior
+
+        return self.parse(Section.PRIOR, ordinal, parser)
+
+    def _unpack(self, number: int, data: bytes) -> Block:
+        return unpack_cells(data, self.layout.block_units(number), self.layout.grids(number), self.prior)
+
+    def _parse_model(self, data: bytes) -> CellModel:
+        file, sizes = self._file, self.layout.sizes
+        header = file.header
+        tokens, most = header.tokens_per_image, self.layout.largest_block
+        facts = CellFacts(header.image_shape[2], header.pixel_type, sizes.cell, tokens, most)
+        model = unpack_cells_model(
+            data, header, facts, file.limits, self._shared() if self._has(SHARED_MODEL) else None
+        )
+        if (model.cell, model.tokens_per_cell) != (facts.cell, facts.tokens_per_cell):
+            raise DamagedArchiveError(
+                f"it has cells of {model.cell} pixels and {model.tokens_per_cell} tokens, not of {facts.cell} and "
+                f"{facts.tokens_per_cell}"
+            )
+        if not 0 <= model.reach <= _MOST_REACH:
+            raise DamagedArchiveError(f"pixels depend on cells up to {model.reach} away, the most is {_MOST_REACH}")
+        if model.channels != facts.channels or model.dtype != facts.dtype:
+            raise DamagedArchiveError(
+                f"it makes {model.channels} channels of {model.dtype}, not what the header states"
+            )
+        return model
+
+    @cached_property
+    def _model(self) -> CellModel:
+        return self._fatal_unless_read(Section.MODEL, self._parse_model)
+
+    @cached_property
+    def _prior(self) -> CellPrior:
+        return self._either_prior(self._read_prior)
 
 
 def section_name(section: int, ordinal: int) -> str:

@@ -1,16 +1,15 @@
 """Checks a whole archive, and reports damage instead of raising it."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from smalti.archive.format.layout import Entry, Section, crc32c
-from smalti.archive.read.block_decoder import plain_bytes
+from smalti.archive.format.layout import Entry, Section
+from smalti.archive.read.checksums import NeighbourLostError, open_checksums
 from smalti.archive.read.damage import damaged_block, reason_of
 from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.sections import SectionFile
-from smalti.archive.read.store import SectionStore, section_name
+from smalti.archive.read.store import open_store, section_name
 from smalti.archive.report import DamagedBlock, Level, VerifyReport, perplexity
 from smalti.archive.write.token_spool import count_codes
 from smalti.errors import DamagedArchiveError
@@ -30,12 +29,13 @@ class Verifier:
 
     def __init__(self, file: SectionFile, level: Level, threads: int, progress: Progress) -> None:
         self._file, self._level, self._threads, self._progress = file, level, threads, progress
-        self._store = SectionStore(file)  # a new one, so that everything is read again
+        self._store = open_store(file)  # a new one, so that everything is read again
+        self._checksums = open_checksums(file, self._store, threads)
         self._columns = ImageColumns(file.header, self._store, str(file.path))
         self._sections: list[str] = list(file.damage)
         self._blocks: list[DamagedBlock] = []
         self._counts = np.zeros(file.header.codebook_size, np.int64)
-        self._digest = hashlib.sha256()
+        self._undecoded = False  # whether pixels could not be checked, since others are damaged
         self._stored_sha256: str | None = None
 
     def run(self) -> VerifyReport:
@@ -47,41 +47,41 @@ class Verifier:
             for run in self._file.fetch_runs(self._file.entries, heads_only=True):
                 self._check_heads(self._file.entries[run])
         lost = self._absent_for_all() if quick else self._check_payloads()
-        decoded = self._level == "pixels" and lost is None and not self._blocks
+        decoded = self._level == "pixels" and lost is None and not self._blocks and not self._undecoded
         if decoded:
             self._check_digest()
         return VerifyReport(
             ok=not self._sections and not self._blocks and lost is None,
             level=self._level,
             images=header.images,
-            blocks=header.blocks,
+            blocks=self._file.layout.blocks,
             damaged_blocks=tuple(self._blocks),
             damaged_sections=tuple(dict.fromkeys([*self._sections, *([] if lost is None else [lost])])),
-            damaged_images=sum(block.images for block in self._blocks) if lost is None else header.images,
+            damaged_images=self._damaged_images() if lost is None else header.images,
             codes_used=None if quick or lost is not None else int(np.count_nonzero(self._counts)),
             perplexity=None if quick or lost is not None else perplexity(self._counts),
             stored_sha256=self._stored_sha256,
-            pixels_sha256=self._digest.hexdigest() if decoded else None,
+            pixels_sha256=self._checksums.digest if decoded else None,
         )
 
     def _check_payloads(self) -> str | None:
         """Check heads and payloads. Returns the damage to a section that all images need, None if these are sound."""
-        header = self._file.header
+        layout = self._file.layout
         self._check_sections()
         lost = self._model_lost()
-        for run in self._store.fetch_blocks(range(header.blocks)):
+        for run in self._store.fetch_blocks(range(layout.blocks)):
             for number in range(run.start, run.stop):
                 if self._file.has(Section.TOKENS, number):
                     self._check_heads([self._file.entry(Section.TOKENS, number)])
                 self._check_block(number, lost is not None)
-                self._progress(min((number + 1) * header.block_images, header.images), header.images)
+                self._progress(layout.image_range(number).stop, layout.images)
         if lost is None:
             self._check_statistics()
         return lost
 
     def _absent_for_all(self) -> str | None:
         """Report missing token blocks. Returns which section that all images need is missing, None if all are there."""
-        for number in range(self._file.header.blocks):
+        for number in range(self._file.layout.blocks):
             if not self._file.has(Section.TOKENS, number):
                 self._blocks.append(damaged_block(self._file, self._store, number, "it is missing"))
         needed = [Section.MODEL, Section.PRIOR] + [Section.CORRECTIONS] * self._file.header.has_residuals
@@ -89,6 +89,15 @@ class Verifier:
             if not any(self._file.has(section, ordinal) for ordinal in range(2)):
                 return f"{section_name(section, 0)}: it is missing"
         return None
+
+    def _damaged_images(self) -> int:
+        """The number of images in damaged blocks, each counted once."""
+        ranges = [range(block.first_image, block.first_image + block.images) for block in self._blocks]
+        found = end = 0
+        for images in sorted(ranges, key=lambda images: images.start):
+            found += len(range(max(images.start, end), images.stop))
+            end = max(end, images.stop)
+        return found
 
     def _damage(self, error: DamagedArchiveError) -> None:
         self._sections.append(reason_of(self._file, error))
@@ -111,6 +120,7 @@ class Verifier:
         header = self._file.header
         counts = {Section.HEADER: 2, Section.MODEL: 1, Section.PRIOR: header.priors, Section.DIGEST: 1}
         counts |= {Section.CORRECTIONS: int(header.has_residuals), Section.COLUMN: len(header.columns)}
+        counts[Section.SIZES] = 2 * header.any_size
         for section, count in counts.items():
             for ordinal in range(count):
                 if not self._file.has(section, ordinal):
@@ -130,9 +140,11 @@ class Verifier:
                 if section == Section.COLUMN:
                     self._columns.check(self._file.header.columns[entry.ordinal])
                 elif section == Section.PRIOR:
-                    self._store.parse_prior(entry.ordinal)
+                    self._store.check_prior(entry.ordinal)
                 elif section == Section.HEADER:
                     self._store.parse(Section.HEADER, entry.ordinal, self._same_header)
+                elif section == Section.SIZES:
+                    self._store.parse(Section.SIZES, entry.ordinal, self._same_sizes)
                 elif section == Section.DIGEST:
                     self._stored_sha256 = self._store.parse(Section.DIGEST, 0, _digest_hex)
                 elif section not in (Section.MODEL, Section.CORRECTIONS):
@@ -144,10 +156,14 @@ class Verifier:
         if payload != self._file.header_bytes:
             raise DamagedArchiveError("it differs from the other one")
 
+    def _same_sizes(self, payload: bytes) -> None:
+        if payload != self._file.sizes_bytes:
+            raise DamagedArchiveError("it differs from the other one")
+
     def _model_lost(self) -> str | None:
         """The damage to a section that all images need; None if all of these can be read."""
         try:
-            _, _, _ = self._store.model, self._store.prior, self._store.residuals
+            self._store.load()
         except DamagedArchiveError as error:
             return reason_of(self._file, error)
         return None
@@ -165,16 +181,17 @@ class Verifier:
             self._blocks.append(damaged_block(self._file, self._store, number, reason_of(self._file, error)))
 
     def _check_pixels(self, number: int) -> None:
-        block, found = self._store.block(number), 0
-        for _, pixels in self._store.decoder.rows(block, np.arange(len(block.indices)), self._threads):
-            plain = plain_bytes(pixels)
-            found = crc32c(plain, found)
-            self._digest.update(plain)
-        if found != block.pixels_crc:
+        stated = self._store.block(number).pixels_crc
+        try:
+            found = self._checksums.of_block(number)
+        except NeighbourLostError:  # that block is reported itself
+            self._undecoded = True
+            return
+        if found != stated:
             raise DamagedArchiveError("its pixels are not those that were written: wrong checksum after decoding")
 
     def _check_digest(self) -> None:
-        if self._stored_sha256 not in (None, self._digest.hexdigest()):
+        if self._stored_sha256 not in (None, self._checksums.digest):
             self._sections.append("digest: it is not that of the decoded pixels")
 
     def _check_statistics(self) -> None:

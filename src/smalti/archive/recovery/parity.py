@@ -148,7 +148,7 @@ def groups_of(keys: Iterable[Key], spec: RecoverySpec) -> list[tuple[Key, ...]]:
 def is_member(key: Key) -> bool:
     """Whether parity protects a section."""
     section, ordinal = key
-    if section in (Section.HEADER, Section.PRIOR):
+    if section in (Section.HEADER, Section.SIZES, Section.PRIOR):
         return ordinal == 0
     return section in (Section.MODEL, Section.CORRECTIONS, Section.TOKENS, Section.COLUMN, Section.DIGEST)
 

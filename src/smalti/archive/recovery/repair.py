@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
+from smalti.archive.format.block_layout import Layout
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import (
     ENTRY_BYTES,
@@ -111,6 +112,7 @@ class _Repair:
         if not salvage.has((Section.HEADER, 0)):
             raise DamagedArchiveError("both headers are lost, and without one nothing can be repaired; fetch it again")
         self._header = Header.from_bytes(salvage.read((Section.HEADER, 0)))
+        self._layout = self._read_layout()
         self._sections = self._plan()
         self._make_digest()
         self._make_parity()
@@ -133,19 +135,30 @@ class _Repair:
             recovery_lost=self._recovery_is_lost(),
         )
 
+    def _read_layout(self) -> Layout:
+        header, sizes = self._header, (Section.SIZES, 0)
+        if not header.any_size:
+            return header.layout
+        if not self._salvage.has(sizes):
+            raise DamagedArchiveError(
+                "both tables of sizes are lost, and nothing can be repaired without; fetch it again"
+            )
+        return header.sized_layout(self._salvage.read(sizes), self._limits, self._file.size_bytes)
+
     def _plan(self) -> list[Key]:
         """The keys of all sections before the index, in order: from the index, or else from the header."""
-        header, salvage = self._header, self._salvage
-        self._limits.check("index_bytes", ENTRY_BYTES * (header.blocks + len(header.columns)), "the index")
+        header, salvage, blocks = self._header, self._salvage, self._layout.blocks
+        self._limits.check("index_bytes", ENTRY_BYTES * (blocks + len(header.columns)), "the index")
         if salvage.index is not None:
             listed = [(entry.section, entry.ordinal) for entry in salvage.index]
             _refuse_unknown(listed)
             return [key for key in listed if key[0] != Section.RECOVERY or salvage.spec is not None]
-        keys: list[Key] = [(Section.HEADER, 0), (Section.MODEL, 0), (Section.PRIOR, 0)]
+        sizes = header.any_size
+        keys: list[Key] = [(Section.HEADER, 0), *[(Section.SIZES, 0)] * sizes, (Section.MODEL, 0), (Section.PRIOR, 0)]
         keys += [(Section.CORRECTIONS, 0)] * header.has_residuals
-        keys += [(Section.TOKENS, block) for block in range(header.blocks)]
+        keys += [(Section.TOKENS, block) for block in range(blocks)]
         keys += [(Section.COLUMN, column) for column in range(len(header.columns))]
-        keys += [_DIGEST, (Section.HEADER, 1)]
+        keys += [_DIGEST, (Section.HEADER, 1), *[(Section.SIZES, 1)] * sizes]
         keys += [(Section.PRIOR, ordinal) for ordinal in range(1, header.priors)]
         if salvage.spec is not None:
             count = salvage.spec.parity * len(groups_of(keys, salvage.spec))
@@ -188,7 +201,7 @@ class _Repair:
         needed = {(Section.MODEL, 0), (Section.PRIOR, 0), (Section.CORRECTIONS, 0)}
         if needed & set(lost):
             return [range(self._header.images)]
-        return [self._header.block_range(ordinal) for section, ordinal in lost if section == Section.TOKENS]
+        return [self._layout.image_range(ordinal) for section, ordinal in lost if section == Section.TOKENS]
 
     def _repaired(self) -> list[str]:
         """Names of the sections that were damaged or missing in the file and are restored."""
@@ -248,10 +261,10 @@ def _refuse_unknown(keys: list[Key]) -> None:
 
 
 def _runs(ranges: list[range]) -> Iterator[tuple[int, int]]:
-    """Yield first and last number of ranges in ascending order. Adjacent ranges are joined."""
+    """Yield first and last number of ranges in ascending order. Adjacent ranges, and those that overlap, are joined."""
     start = None
     for number, images in enumerate(ranges):
         start = images.start if start is None else start
-        if number + 1 == len(ranges) or ranges[number + 1].start != images.stop:
+        if number + 1 == len(ranges) or ranges[number + 1].start > images.stop:
             yield start, images.stop - 1
             start = None

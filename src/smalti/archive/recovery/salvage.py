@@ -135,8 +135,8 @@ class Salvage:
                     yield entry
 
     def _copy(self) -> None:
-        """Restore header and prior from their copies, and the copies from them."""
-        for section in (Section.HEADER, Section.PRIOR):
+        """Restore header, sizes and prior from their copies, and the copies from them."""
+        for section in (Section.HEADER, Section.SIZES, Section.PRIOR):
             for here, there in ((0, 1), (1, 0)):
                 payload = self._payloads.get((section, there))
                 if payload is not None and payload.matches(self._known.get((section, here))):

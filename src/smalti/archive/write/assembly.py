@@ -3,23 +3,20 @@
 import hashlib
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.column import TextBuilder
-from smalti.archive.format.frames import Block, FrameWriter, pack_block
+from smalti.archive.format.frames import Block, pack_block
 from smalti.archive.format.header import ErrorBound, Header
 from smalti.archive.format.layout import Section, crc32c
 from smalti.archive.read.block_decoder import BlockDecoder, plain_bytes
-from smalti.archive.recovery.parity import RecoveryBuilder
 from smalti.archive.report import perplexity
-from smalti.archive.write.fields import FieldsBuilder, pack_columns
+from smalti.archive.write.image_rows import ImageRows
+from smalti.archive.write.protected_frames import ProtectedFrames, protected_frames
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.token_spool import BlankTokens, PlainImages, ResidualSpool
 from smalti.decoders.blank import blank_grid, blank_writer
@@ -40,16 +37,14 @@ class Collected:
 
     model : the decoder, with all K codes
     residuals : of all images, or None without an error bound
-    labels : int64 [N], or None    names : N names, or None
+    rows : their labels, names and fields
     """
 
     spec: ArchiveSpec
     model: WriterModel
     tokens: Tokens
     residuals: ResidualSpool | PlainImages | None
-    labels: NDArray[np.int64] | None
-    names: TextBuilder | None
-    fields: FieldsBuilder = dataclass_field(default_factory=FieldsBuilder)
+    rows: ImageRows = field(default_factory=ImageRows)
 
 
 def write_archive(file: BinaryIO, out_path: Path, collected: Collected, threads: int) -> None:
@@ -58,17 +53,17 @@ def write_archive(file: BinaryIO, out_path: Path, collected: Collected, threads:
     out_path : the output; a temporary file for recovery sections lies beside it
     """
     recovery = collected.spec.recovery
-    with nullcontext() if recovery is None else RecoveryBuilder(recovery, out_path) as builder:
-        assembly = _Assembly(FrameWriter(file), builder, _without_decoder(collected), threads)
+    with protected_frames(file, out_path, recovery) as frames:
+        assembly = _Assembly(frames, _without_decoder(collected), threads)
         assembly.write()
-    if collected.residuals is None or assembly.image_bytes <= assembly.raw_bytes:
+    if collected.residuals is None or frames.image_bytes <= assembly.raw_bytes:
         return
     # A decoder makes such images larger, however well it was fitted: the pixels that it would have given are stored.
     file.seek(0)
     file.truncate()
     plain = _without_decoder(replace(collected, residuals=PlainImages(collected.tokens.images, assembly.pixels)))
-    with nullcontext() if recovery is None else RecoveryBuilder(recovery, out_path) as builder:
-        _Assembly(FrameWriter(file), builder, plain, threads).write()
+    with protected_frames(file, out_path, recovery) as frames:
+        _Assembly(frames, plain, threads).write()
 
 
 def _without_decoder(collected: Collected) -> Collected:
@@ -84,54 +79,33 @@ def _without_decoder(collected: Collected) -> Collected:
 class _Assembly:
     """One archive being written to a file."""
 
-    def __init__(
-        self, frames: FrameWriter, recovery: RecoveryBuilder | None, collected: Collected, threads: int
-    ) -> None:
-        self._frames, self._recovery, self._collected, self._threads = frames, recovery, collected, threads
+    def __init__(self, frames: ProtectedFrames, collected: Collected, threads: int) -> None:
+        self._frames, self._collected, self._threads = frames, collected, threads
         self._model, self._prior = collected.model.stored(collected.tokens)
         self._code_index = np.zeros(_ALL_TOKENS, np.uint16)
         self._code_index[self._model.code_ids] = np.arange(len(self._model.code_ids))
-        class_names = collected.spec.class_names
-        self._columns = dict(pack_columns(collected.labels, class_names, collected.names, collected.fields))
+        self._columns = dict(collected.rows.columns(collected.spec.class_names))
         self._header = self._make_header()
         self._decoder = BlockDecoder(self._model, None, self._header)
         self._digest = hashlib.sha256()
-        self.image_bytes = 0  # of all sections but columns and recovery sections
 
     def write(self) -> None:
         """Write all sections."""
-        header, prior = self._header.to_bytes(), self._prior.to_bytes()
-        self._add(Section.HEADER, header)
-        self._add(Section.MODEL, self._model.to_bytes())
-        self._add(Section.PRIOR, prior)
+        prior = self._prior.to_bytes()
+        self._frames.begin(self._header, b"", self._model.to_bytes(), prior)
         self._add_blocks(self._add_residuals_prior())
-        for payload in self._columns.values():
-            self._add(Section.COLUMN, payload)
-        self._add(Section.DIGEST, self._digest.digest())
-        self._add(Section.HEADER, header)
-        for _ in range(1, self._header.priors):
-            self._add(Section.PRIOR, prior)
-        for payload in () if self._recovery is None else self._recovery.payloads():
-            self._frames.add(Section.RECOVERY, payload)
-        self._frames.finish()
+        self._frames.end(self._header, b"", prior, self._columns.values(), self._digest.digest())
 
     @property
     def raw_bytes(self) -> int:
         """Bytes of the plain pixels of all images."""
-        return self._header.raw_bytes
+        return self._header.raw_bytes(self._header.layout.pixels)
 
     def pixels(self, piece_images: int) -> Iterator[Pixels]:
         """Yield the pixels of all images as a reader decodes them, block by block: [n, H, W, C]."""
         assert piece_images == self._header.block_images
         for indices, residuals in self._blocks():
             yield apply_residuals(self._decoder.base(indices, self._threads), residuals)
-
-    def _add(self, section: Section, payload: bytes) -> None:
-        entry = self._frames.add(section, payload)
-        if section != Section.COLUMN:
-            self.image_bytes += entry.frame_bytes
-        if self._recovery is not None:
-            self._recovery.add(entry, payload)
 
     def _add_residuals_prior(self) -> ResidualPrior | None:
         """Write the residuals' prior, if there are residuals. It is fitted to these and to the decoded images."""
@@ -141,14 +115,14 @@ class _Assembly:
         for indices, residuals in self._blocks():
             counts.add(self._decoder.base(indices, self._threads), residuals)
         prior = ResidualPrior.fit(counts, self._header.image_shape)
-        self._add(Section.CORRECTIONS, prior.to_bytes())
+        self._frames.add(Section.CORRECTIONS, prior.to_bytes())
         return prior
 
     def _add_blocks(self, residuals_prior: ResidualPrior | None) -> None:
         first = 0
         for indices, residuals in self._blocks():
             block = self._block(indices, residuals, residuals_prior)
-            self._add(Section.TOKENS, pack_block(first, self._model.code_ids, block, self._prior))
+            self._frames.add(Section.TOKENS, pack_block(first, self._model.code_ids, block, self._prior))
             first += len(indices)
 
     def _blocks(self) -> Iterator[tuple[NDArray[np.uint16], Residuals]]:

@@ -1,6 +1,5 @@
 """Writing an archive: tokens are appended in batches, and the file appears whole on commit, or not at all."""
 
-from array import array
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -9,9 +8,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.column import TextBuilder
 from smalti.archive.write.assembly import Collected, write_archive
-from smalti.archive.write.fields import FieldsBuilder
+from smalti.archive.write.image_rows import ImageRows
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.token_spool import ResidualSpool, TokenSpool
 from smalti.decoders.contract import Network, Prior
@@ -52,10 +50,7 @@ class ArchiveWriter:
         self._model = KINDS[network.kind].writing(spec.tokens, network, prior)
         self._spec = spec = spec.with_blocks(self._model.block_images)
         check_output(self._path, overwrite)
-        self._labels = array("q")  # 8 bytes an image, without an object for each batch
-        self._names = TextBuilder("names")
-        self._fields = FieldsBuilder()
-        self._has: dict[str, bool] = {}  # whether there are labels and names: the first images decide
+        self._rows = ImageRows()
         with writing(self._path):
             self._spool = TokenSpool(self._path, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
             bounded = spec.max_mse is not None
@@ -101,7 +96,7 @@ class ArchiveWriter:
         try:
             self._append(tokens, labels, names, residuals)
             if len(tokens):
-                self._fields.extend(fields or {}, len(tokens))
+                self._rows.add_fields(len(tokens), fields)
         except BaseException:
             self.close()
             raise
@@ -118,17 +113,7 @@ class ArchiveWriter:
         count = len(tokens)
         if not count:
             return
-        for what, given in (("labels", labels), ("names", names)):
-            if given is not None and len(given) != count:
-                raise UsageError(f"{len(given)} {what} for {count} images")
-            if self._has.setdefault(what, given is not None) != (given is not None):
-                raise UsageError(f"{what} must be given for all images or for none")
-        if labels is not None:
-            if labels.ndim != 1 or labels.dtype.kind not in "iu":
-                raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}, not integers [{count}]")
-            self._labels.frombytes(labels.astype(np.int64).tobytes())
-        if names is not None:
-            self._names.extend(names)
+        self._rows.add(count, labels, names)
         with writing(self._path):
             self._spool.append(tokens.reshape(count, -1))
             if self._residuals is not None:
@@ -140,7 +125,8 @@ class ArchiveWriter:
         if not self._spool.images:
             raise UsageError(f"{self._path}: there are no images to write")
         with atomic_file(self._path, overwrite=self._overwrite) as file, writing(self._path):
-            write_archive(file, self._path, self._collected(), self._threads)
+            collected = Collected(self._spec, self._model, self._spool, self._residuals, self._rows)
+            write_archive(file, self._path, collected, self._threads)
         self.close()
 
     def _require_open(self) -> None:
@@ -168,8 +154,3 @@ class ArchiveWriter:
 
     def _no_residuals(self, images: int) -> Residuals:
         return Residuals.none(images, self._spec.image_shape, self._spec.dtype)
-
-    def _collected(self) -> Collected:
-        labels = np.frombuffer(self._labels, np.int64) if self._has["labels"] else None
-        names = self._names if self._has["names"] else None
-        return Collected(self._spec, self._model, self._spool, self._residuals, labels, names, self._fields)

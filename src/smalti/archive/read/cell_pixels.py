@@ -1,0 +1,133 @@
+"""Pixels of images of any sizes from the tokens of their cells, and the checksums of these pixels.
+
+Reader and writer both decode by this module, the one from blocks, the other from the tokens that it has collected.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.format.block_layout import Rectangle, SizedLayout
+from smalti.archive.format.layout import crc32c
+from smalti.archive.format.limits import Limits
+from smalti.archive.read.block_decoder import plain_bytes
+from smalti.decoders.contract import CellModel
+from smalti.images.batch import Pixels
+
+__all__ = ["CellPixels", "CellTokens", "Piece", "UnitChecksums"]
+
+_PART_BYTES = 16 << 20  # pixels decoded at once
+
+
+class CellTokens(Protocol):
+    """Where tokens come from."""
+
+    def window(self, wanted: Rectangle) -> NDArray[np.uint16]:
+        """The tokens of cells of an image: uint16 [rows, columns, M]."""
+
+
+class Piece(NamedTuple):
+    """Rows [top, top + h) and columns [left, left + w) of the pixels of an image, h and w from 1.
+
+    out : where they are written, [h, w, C]
+    """
+
+    image: int
+    top: int
+    left: int
+    out: Pixels
+
+
+class CellPixels:
+    """Decodes pieces of images. Safe to use from several threads if `tokens` is."""
+
+    def __init__(self, model: CellModel, layout: SizedLayout, tokens: CellTokens) -> None:
+        self._model, self._layout, self._tokens = model, layout, tokens
+
+    def cells(self, piece: Piece) -> Rectangle:
+        """The cells whose tokens the pixels of a piece depend on."""
+        cell, (height, width) = self._layout.sizes.cell, piece.out.shape[:2]
+        top, left = piece.top // cell, piece.left // cell
+        own = Rectangle(
+            piece.image, top, left, -(-(piece.top + height) // cell) - top, -(-(piece.left + width) // cell) - left
+        )
+        return self._layout.around(own, self._model.reach)
+
+    def fill(self, pieces: Sequence[Piece], threads: int) -> None:
+        """Write the pixels of pieces. Raises the errors of the source of tokens."""
+        for part in self._parts([(piece, self.cells(piece)) for piece in pieces]):
+            windows = [window for _, window in part]
+            tokens = [self._tokens.window(window).reshape(window.cells, -1) for window in windows]
+            grids = np.array([(window.rows, window.columns) for window in windows], np.int64)
+            joined = tokens[0] if len(tokens) == 1 else np.concatenate(tokens)
+            decoded = self._model.decode(np.ascontiguousarray(joined), grids, threads)
+            for (piece, window), pixels in zip(part, decoded, strict=True):
+                top = piece.top - window.top * self._model.cell
+                left = piece.left - window.left * self._model.cell
+                height, width = piece.out.shape[:2]
+                piece.out[...] = pixels[top : top + height, left : left + width]
+
+    def _parts(self, pieces: list[tuple[Piece, Rectangle]]) -> Iterator[list[tuple[Piece, Rectangle]]]:
+        """Cut into parts that are decoded at once."""
+        cell_bytes = self._model.cell**2 * self._model.channels * self._model.dtype.itemsize
+        start, total = 0, 0
+        for stop, (_, window) in enumerate(pieces):
+            if stop > start and total + window.cells * cell_bytes > _PART_BYTES:
+                yield pieces[start:stop]
+                start, total = stop, 0
+            total += window.cells * cell_bytes
+        if pieces:
+            yield pieces[start:]
+
+
+class UnitChecksums:
+    """The crc32c of the pixels of each block, asked for in order, and the digest of all pixels.
+
+    limits : bound the rows of a large image that wait for the digest; None for no bound
+    """
+
+    def __init__(self, model: CellModel, layout: SizedLayout, tokens: CellTokens, limits: Limits | None = None) -> None:
+        self._pixels = CellPixels(model, layout, tokens)
+        self._model, self._layout, self._limits = model, layout, limits
+        self._band: Pixels | None = None
+        self.digest = hashlib.sha256()
+
+    def checksum(self, block: int, threads: int) -> int:
+        """The crc32c of the pixels of a block: unit after unit, each cropped to its image, in C order."""
+        layout, cell, checksum = self._layout, self._layout.sizes.cell, 0
+        units = layout.rectangles(layout.block_units(block))
+        images = [unit.image for unit in units]
+        heights, widths = layout.sizes.heights[images].tolist(), layout.sizes.widths[images].tolist()
+        kind, channels = self._model.dtype, self._model.channels
+        pieces = []
+        for unit, height, width in zip(units, heights, widths, strict=True):
+            top, left = unit.top * cell, unit.left * cell
+            size = min(unit.rows * cell, height - top), min(unit.columns * cell, width - left)
+            pieces.append(Piece(unit.image, top, left, np.empty((*size, channels), kind)))
+        self._pixels.fill(pieces, threads)
+        for piece, height, width in zip(pieces, heights, widths, strict=True):
+            plain = plain_bytes(piece.out)
+            checksum = crc32c(plain, checksum)
+            if piece.out.shape[:2] == (height, width):
+                self.digest.update(plain)
+            else:
+                self._add(piece, width)
+        return checksum
+
+    def _add(self, piece: Piece, width: int) -> None:
+        """Add a part of a large image to the digest, whose order is that of the rows of the whole image."""
+        rows, columns, channels = piece.out.shape
+        if piece.left == 0:
+            if self._limits is not None:
+                needed = rows * width * channels * piece.out.dtype.itemsize
+                self._limits.check("image_bytes", needed, "a row of regions of an image")
+            self._band = np.empty((rows, width, channels), piece.out.dtype)
+        if self._band is None or self._band.shape[:2] != (rows, width):
+            return  # a block before could not be decoded, so that nobody will ask for the digest
+        self._band[:, piece.left : piece.left + columns] = piece.out
+        if piece.left + columns == width:
+            self.digest.update(plain_bytes(self._band))
+            self._band = None

@@ -1,0 +1,216 @@
+"""Reading images of any sizes: whole, in lists and arrays, or regions of them."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.archive.format.block_layout import Rectangle
+from smalti.archive.read.cell_pixels import CellPixels, Piece
+from smalti.archive.read.sections import SectionFile
+from smalti.archive.read.store import CellStore
+from smalti.errors import UsageError
+from smalti.images.batch import Pixels, shape_words
+from smalti.lazy import cached_property
+from smalti.threads import for_each
+
+__all__ = ["SizedImages"]
+
+_RUN_BYTES = 16 << 20  # pixels of a run of images that are read together
+
+
+class SizedImages:
+    """Images of any sizes."""
+
+    def __init__(self, file: SectionFile, store: CellStore, threads: int) -> None:
+        self._file, self._store, self._threads = file, store, threads
+        self._header, self._layout = file.header, store.layout
+
+    @cached_property
+    def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """The distinct shapes, in order of appearance."""
+        sizes = self._layout.sizes
+        pairs = sizes.heights.astype(np.int64) << 32 | sizes.widths
+        first = np.sort(np.unique(pairs, return_index=True)[1])
+        channels = self._header.image_shape[2]
+        return tuple(
+            (height, width, channels)
+            for height, width in zip(sizes.heights[first].tolist(), sizes.widths[first].tolist(), strict=True)
+        )
+
+    @property
+    def smallest_bytes(self) -> int:
+        """Bytes of the pixels of the smallest image."""
+        return min(math.prod(shape) for shape in self.image_shapes) * self._header.pixel_type.itemsize
+
+    @property
+    def levels(self) -> int:
+        """Tokens have no levels."""
+        return 1
+
+    def shape_of(self, number: int) -> tuple[int, int, int]:
+        """(H, W, C) of an image."""
+        return (*self._layout.size(number), self._header.image_shape[2])
+
+    def stacks(self, numbers: NDArray[np.int64]) -> Iterator[tuple[Pixels, slice]]:
+        """Yield images of one shape that follow each other, [n, H, W, C], and which of `numbers` they are.
+
+        Images of many shapes are decoded together, some megabytes at once.
+        """
+        sizes = self._layout.sizes
+        pairs = sizes.heights[numbers].astype(np.int64) << 32 | sizes.widths[numbers]
+        cuts = [0, *(np.flatnonzero(np.diff(pairs)) + 1).tolist(), len(numbers)]
+        runs = [slice(start, stop) for start, stop in pairwise(cuts)]
+        itemsize = self._header.pixel_type.itemsize * self._header.image_shape[2]
+        image_bytes = itemsize * sizes.heights[numbers].astype(np.int64) * sizes.widths[numbers]
+        start = 0
+        for stop, run in enumerate(runs, 1):
+            together = image_bytes[runs[start].start : runs[min(stop, len(runs) - 1)].stop]
+            if stop < len(runs) and int(together.sum()) <= _RUN_BYTES:
+                continue
+            first = runs[start].start
+            if stop - start == 1:
+                yield self.read(numbers[first : run.stop]), run
+            else:
+                images = self.read_each(numbers[first : run.stop])
+                for part in runs[start:stop]:
+                    chosen = images[part.start - first : part.stop - first]
+                    stack: Pixels = np.empty((len(chosen), *chosen[0].shape), chosen[0].dtype)
+                    stack[:] = chosen
+                    yield stack, part
+            start = stop
+
+    def read(self, numbers: NDArray[np.int64], levels: int | None = None) -> Pixels:
+        """Images of one shape: [n, H, W, C]. UsageError if they have several."""
+        if not len(numbers):
+            return np.empty((0, *self._one_shape(self.image_shapes)), self._header.pixel_type)
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        shape = self._one_shape(sorted({self.shape_of(number) for number in distinct.tolist()}))
+        self._check_images(len(numbers), math.prod(shape))
+        pixels: Pixels = np.empty((len(distinct), *shape), self._header.pixel_type)
+        self._fill(zip(distinct.tolist(), pixels, strict=True))
+        return pixels if np.array_equal(distinct, numbers) else pixels[inverse]
+
+    def read_each(self, numbers: NDArray[np.int64]) -> list[Pixels]:
+        """Images of any shapes: [H, W, C] each."""
+        sizes = self._layout.sizes
+        values = sizes.heights[numbers].astype(np.int64) * sizes.widths[numbers] * self._header.image_shape[2]
+        if len(numbers):
+            self._check_images(int(values.sum()) / int(values.max()), int(values.max()))
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        images: list[Pixels] = [
+            np.empty(self.shape_of(number), self._header.pixel_type) for number in distinct.tolist()
+        ]
+        self._fill(zip(distinct.tolist(), images, strict=True))
+        taken: set[int] = set()
+        found = []
+        for row in inverse.tolist():
+            found.append(images[row].copy() if row in taken else images[row])
+            taken.add(row)
+        return found
+
+    def region(self, number: int, rows: range, columns: range) -> Pixels:
+        """A part of an image: [h, w, C]. Only the blocks that hold cells of it, or within reach of it, are read."""
+        channels, kind = self._header.image_shape[2], self._header.pixel_type
+        self._file.limits.check("request_bytes", len(rows) * len(columns) * channels * kind.itemsize, "this request")
+        pixels: Pixels = np.empty((len(rows), len(columns), channels), kind)
+        if pixels.size:
+            self._fill_pieces(self._pieces(number, rows, columns, pixels))
+        return pixels
+
+    def tokens(self, numbers: range) -> NDArray[np.uint16]:
+        """Tokens of images of one grid of cells: uint16 [n, rows, columns, M]. UsageError if they have several."""
+        grids = sorted({self._layout.grid(number) for number in numbers})
+        tokens_per_cell = self._header.tokens_per_image
+        if len(grids) > 1:
+            raise UsageError(f"{self._file.path}: its images have several grids of cells; ask for those of one image")
+        rows, columns = grids[0] if grids else self._layout.grid(0)
+        values = len(numbers) * rows * columns * tokens_per_cell
+        self._file.limits.check("request_bytes", 2 * values, "this request")
+        tokens = np.empty((len(numbers), rows, columns, tokens_per_cell), np.uint16)
+        if not len(numbers):
+            return tokens
+        ends = self._layout.blocks_of(np.array([numbers[0], numbers[-1]], np.int64))
+        first_block = int(ends[0][0])
+        blocks = range(first_block, int(ends[1][1]) + 1)
+        lasts = self._layout.blocks_of(np.arange(numbers.start, numbers.stop, dtype=np.int64))[1] - first_block
+        done = 0
+        for run in self._store.fetch_blocks(blocks):
+            upto = int(np.searchsorted(lasts, run.stop, side="left"))
+            for position in range(done, upto):
+                tokens[position] = self._store.window(Rectangle(numbers[position], 0, 0, rows, columns))
+            done = upto
+        return tokens
+
+    def _one_shape(self, shapes: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
+        if len(shapes) > 1:
+            first = ", ".join(map(shape_words, shapes[:3]))
+            raise UsageError(
+                f"{self._file.path}: images of several shapes ({first} ...) make no array; use .images(...) for a list"
+            )
+        return shapes[0]
+
+    def _check_images(self, images: float, largest: int) -> None:
+        """Raise LimitExceededError if so many images, of the size of the largest, may not be allocated."""
+        itemsize = self._header.pixel_type.itemsize
+        self._file.limits.check("image_bytes", itemsize * largest, "an image (a region of it may be read)")
+        self._file.limits.check("request_bytes", round(images * itemsize * largest), "this request")
+
+    def _fill(self, images: Iterable[tuple[int, Pixels]]) -> None:
+        """Read whole images. images : number, ascending, and [H, W, C] to write"""
+        pieces: list[Piece] = []
+        for number, pixels in images:
+            if self._layout.is_cut(number):
+                height, width = pixels.shape[:2]
+                pieces += self._pieces(number, range(height), range(width), pixels)
+            else:
+                pieces.append(Piece(number, 0, 0, pixels))
+        self._fill_pieces(pieces)
+
+    def _pieces(self, number: int, rows: range, columns: range, pixels: Pixels) -> list[Piece]:
+        """Cut a part of an image at the bounds of its units, so that memory does not grow with it."""
+        cell = self._layout.sizes.cell
+        top, left = rows.start // cell, columns.start // cell
+        wanted = Rectangle(number, top, left, -(-rows.stop // cell) - top, -(-columns.stop // cell) - left)
+        pieces = []
+        for _, unit in self._layout.units_in(wanted):
+            y, y_end = max(rows.start, unit.top * cell), min(rows.stop, (unit.top + unit.rows) * cell)
+            x, x_end = max(columns.start, unit.left * cell), min(columns.stop, (unit.left + unit.columns) * cell)
+            out = pixels[y - rows.start : y_end - rows.start, x - columns.start : x_end - columns.start]
+            pieces.append(Piece(number, y, x, out))
+        return pieces
+
+    def _fill_pieces(self, pieces: Sequence[Piece]) -> None:
+        """Write pieces, which are in the order of their units. Their blocks are fetched together."""
+        needed = [self._blocks_of(piece) for piece in pieces]
+        blocks = sorted({block for found in needed for block in found})
+        place = {block: position for position, block in enumerate(blocks)}
+        # a piece is decoded once the last of its blocks is here; those before are cached
+        last = [place[found[-1]] for found in needed]
+        for run in self._store.fetch_blocks(blocks):
+            groups: dict[int, list[Piece]] = {}
+            for piece, position in zip(pieces, last, strict=True):
+                if run.start <= position < run.stop:
+                    groups.setdefault(position, []).append(piece)
+            jobs = [groups[position] for position in sorted(groups)]
+            inner = 1 if len(jobs) >= self._threads else self._threads
+
+            if not jobs:
+                continue
+            pixels = CellPixels(self._store.model, self._layout, self._store)  # fetched with the first run
+
+            def fill(job: list[Piece], pixels: CellPixels = pixels, inner: int = inner) -> None:
+                pixels.fill(job, inner)
+
+            for_each(fill, jobs, self._threads if inner == 1 else 1)
+
+    def _blocks_of(self, piece: Piece) -> list[int]:
+        """The blocks that hold the cells that a piece depends on, ascending."""
+        layout = self._layout
+        if not layout.is_cut(piece.image):
+            return [layout.place(layout.first_unit(piece.image))[0]]
+        cells = CellPixels(self._store.model, layout, self._store).cells(piece)
+        units = np.array([unit for unit, _ in layout.units_in(cells)], np.int64)
+        return sorted(set(layout.blocks_of_units(units).tolist()))
