@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import cast
 
 import numpy as np
@@ -13,20 +14,33 @@ from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import ArchiveBatch
 from smalti.images.batch import NO_LABEL, ImageBatch, Pixels, SkippedFile
 from smalti.images.file_names import numbered_name
+from smalti.images.sized import batch_limit
+from smalti.lazy import cached_property
 from smalti.storage.location import Location, options_of, redacted
 
-__all__ = ["ArchiveSource", "archive_sources"]
+__all__ = ["ArchiveSource", "SizedArchiveSource", "archive_sources"]
 
 
-def archive_sources(location: Location) -> list["ArchiveSource"]:
+def archive_sources(location: Location) -> "list[ArchiveSource | SizedArchiveSource]":
     """Open a `.smalti` file, local or behind a URL, as one source; a collection of several shapes as one per member.
 
-    Errors are those of `smalti.open`.
+    Archives whose images have several sizes are sized sources. Errors are those of `smalti.open`.
     """
     opened = open_images(location, storage_options=options_of(location))
-    if isinstance(opened, Archive) or len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1:
+    if isinstance(opened, Archive):
+        return [_source_of(opened, redacted(location))]
+    alike = len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1
+    if alike and not _has_sizes(opened.members[0]):
         return [ArchiveSource(opened, redacted(location))]
-    return [ArchiveSource(opened.members[number], redacted(location)) for number in range(len(opened.members))]
+    return [_source_of(opened.members[number], redacted(location)) for number in range(len(opened.members))]
+
+
+def _source_of(archive: Archive, description: str) -> "ArchiveSource | SizedArchiveSource":
+    return SizedArchiveSource(archive, description) if _has_sizes(archive) else ArchiveSource(archive, description)
+
+
+def _has_sizes(archive: Archive) -> bool:
+    return archive.any_size and len(archive.image_shapes) > 1
 
 
 class ArchiveSource:
@@ -58,6 +72,46 @@ class ArchiveSource:
         for start in range(0, len(entries), batch_images):
             numbers = entries[start : start + batch_images]
             yield ImageBatch(cast(Pixels, self._archive[numbers].reshape(len(numbers), *self.image_shape)))
+
+
+class SizedArchiveSource:
+    """The decoded images of an open archive whose images have several sizes, with their columns: a SizedSource.
+
+    Damage is treated as by `ArchiveSource`.
+    """
+
+    def __init__(self, archive: Archive, description: str) -> None:
+        self.description, self.dtype, self.class_names = description, archive.dtype, archive.class_names
+        self.channels = archive.image_shapes[0][2]
+        self.skipped: tuple[SkippedFile, ...] = ()
+        self._archive = archive
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each image: int64 [n, 2]."""
+        stored = self._archive.cells.layout.sizes
+        return np.stack([stored.heights, stored.widths], 1).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._archive)
+
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield images [start, stop) once, in order; a change of size ends a batch."""
+        yield from self._archive.batches(self._most(batch_images), start=start, stop=stop)
+
+    def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
+        """Yield the pixels, without columns, of images with ascending numbers; only their blocks are decoded."""
+        most = self._most(batch_images)
+        for start in range(0, len(entries), most):
+            images = self._archive.images(entries[start : start + most])
+            for _, run in groupby(images, key=lambda image: image.shape):
+                stack = np.stack(list(run))
+                yield ImageBatch(cast(Pixels, stack.reshape(*stack.shape[:3], self.channels)))
+
+    def _most(self, batch_images: int) -> int:
+        """The most images of a batch, by the largest sides that images have."""
+        height, width = self.sizes.max(0).tolist()
+        return batch_limit(batch_images, (height, width, self.channels), self.dtype)
 
 
 def _without_gaps(batch: ArchiveBatch, whole: Collection) -> ArchiveBatch:

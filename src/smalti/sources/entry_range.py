@@ -133,21 +133,36 @@ class Entries:
         channels, dtype = cast(PixelKind, self._group)
         return SizedRecordSource(records, found, channels, dtype, own, skipped), tuple(skipped)
 
-    def _fitting(self, sources: Sequence[ImageSource]) -> ImageSource | SizedSource | None:
+    def _fitting(self, sources: Sequence[ImageSource | SizedSource]) -> ImageSource | SizedSource | None:
         """Return all images of the group as one source; images of other groups are skipped."""
+        if not _is_shape(self._group):
+            return self._fitting_sizes(sources)
         fitting: list[ImageSource] = []
         for source in sources:
+            if isinstance(source, SizedSource):
+                words = f"{len(source):,} of several sizes; the model takes {self._words}"
+                self._skipped.append(SkippedFile(source.description, words))
+                continue
             group = source.image_shape, source.dtype
             if self._takes(group):
                 fitting.append(source)
             else:
                 words = f"{len(source):,} of {group_words(group)}; the model takes {self._words}"
                 self._skipped.append(SkippedFile(source.description, words))
-        if fitting and not _is_shape(self._group):
-            return chain_sized(self.description, [as_sized(source) for source in fitting])
         if len(fitting) > 1:  # members of a collection
             return ChainedSource(self.description, fitting)
         return fitting[0] if fitting else None
+
+    def _fitting_sizes(self, sources: Sequence[ImageSource | SizedSource]) -> SizedSource | None:
+        fitting: list[SizedSource] = []
+        for one in sources:
+            source = one if isinstance(one, SizedSource) else as_sized(one)
+            if (source.channels, source.dtype) == self._group:
+                fitting.append(source)
+            else:
+                words = f"{len(source):,} of {kind_words(source.channels, source.dtype)}; the model takes {self._words}"
+                self._skipped.append(SkippedFile(source.description, words))
+        return chain_sized(self.description, fitting) if fitting else None
 
     def _takes(self, group: ShapeGroup) -> bool:
         shape, dtype = group

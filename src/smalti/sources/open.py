@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from smalti.errors import SourceError, UsageError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Pixels
-from smalti.images.sized import as_sized, chain_sized
+from smalti.images.sized import as_sized, chain_sized, of_each_shape
 from smalti.images.source import ImageSource, SizedSource
 from smalti.lazy import cached_property
 from smalti.sources.archive import archive_sources
@@ -62,7 +62,7 @@ _KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalt
 _RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES)
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
-_SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource]]] = {
+_SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedSource]]] = {
     ".npy": lambda location: [NpySource(location)],
     ".smalti": archive_sources,
 }
@@ -171,13 +171,13 @@ class OpenedImages:
     Headers are read once, when sources are first asked for. Each skipped file is listed by one source of a kind.
     """
 
-    def __init__(self, opened: Records | Sequence[ImageSource]) -> None:
+    def __init__(self, opened: Records | Sequence[ImageSource | SizedSource]) -> None:
         self._opened = opened
 
     def groups(self) -> tuple[ImageSource, ...]:
         """One source for each shape and dtype, in the order in which they first occur."""
         opened = self._opened
-        return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened, self._survey)
+        return _groups_of(opened) if isinstance(opened, Sequence) else sources_of(opened, self._survey)
 
     def any_size(self) -> tuple[SizedSource, ...]:
         """One source for each number of channels and dtype, in the order in which they first occur."""
@@ -187,7 +187,7 @@ class OpenedImages:
     def usual(self) -> ImageSource:
         """The source of the most common shape and dtype; images of others are skipped, with a reason."""
         opened = self._opened
-        return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened, self._survey)
+        return max(_groups_of(opened), key=len) if isinstance(opened, Sequence) else usual_of(opened, self._survey)
 
     def usual_any_size(self) -> SizedSource:
         """The source of the most common number of channels and dtype; images of others are skipped, with a reason."""
@@ -202,14 +202,20 @@ class OpenedImages:
         return surveyed(self._opened)
 
 
-def _sized_of(sources: Sequence[ImageSource]) -> tuple[SizedSource, ...]:
-    """Chain sources of one shape each: one source for each number of channels, dtype, and names of classes."""
-    alike: dict[object, list[ImageSource]] = {}
-    for source in sources:
-        alike.setdefault((source.image_shape[2], source.dtype, source.class_names), []).append(source)
+def _groups_of(sources: Sequence[ImageSource | SizedSource]) -> tuple[ImageSource, ...]:
     return tuple(
-        chain_sized(", ".join(dict.fromkeys(part.description for part in parts)), [as_sized(part) for part in parts])
-        for parts in alike.values()
+        part for source in sources for part in (of_each_shape(source) if isinstance(source, SizedSource) else (source,))
+    )
+
+
+def _sized_of(sources: Sequence[ImageSource | SizedSource]) -> tuple[SizedSource, ...]:
+    """Chain sources: one for each number of channels, dtype, and names of classes."""
+    alike: dict[object, list[SizedSource]] = {}
+    for source in sources:
+        sized = source if isinstance(source, SizedSource) else as_sized(source)
+        alike.setdefault((sized.channels, sized.dtype, sized.class_names), []).append(sized)
+    return tuple(
+        chain_sized(", ".join(dict.fromkeys(part.description for part in parts)), parts) for parts in alike.values()
     )
 
 
@@ -218,7 +224,7 @@ def _open(
     labels: ArrayLike | None,
     report: Callable[[str], None] | None,
     spool_beside: Path | None,
-) -> Records | Sequence[ImageSource]:
+) -> Records | Sequence[ImageSource | SizedSource]:
     if isinstance(spec, np.ndarray):
         return [ArraySource(spec, labels)]
     if is_dataset_object(spec):
@@ -234,7 +240,7 @@ def _open(
 
 def open_entries(
     spec: str | Path, files: Sequence[str] = (), report: Callable[[str], None] | None = None
-) -> Records | Sequence[ImageSource]:
+) -> Records | Sequence[ImageSource | SizedSource]:
     """Open a source without a survey of its images: as records, or as one source for each shape and dtype.
 
     spec, report : as for `open_source`
@@ -282,7 +288,9 @@ def _open_files(locations: Sequence[Location], description: str) -> Records:
     raise SourceError(f"{description}: a pattern is for files of one kind, of {', '.join(kinds)}; give one at a time")
 
 
-def _open_folder(folder: Location, key: str | None, files: Sequence[str]) -> Records | Sequence[ImageSource]:
+def _open_folder(
+    folder: Location, key: str | None, files: Sequence[str]
+) -> Records | Sequence[ImageSource | SizedSource]:
     for is_kind, open_container in _CONTAINER_FOLDERS:
         if is_kind(folder):
             return open_container(folder, key)
@@ -296,7 +304,7 @@ def _open_folder(folder: Location, key: str | None, files: Sequence[str]) -> Rec
     return FolderRecords(folder)
 
 
-def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageSource]:
+def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageSource | SizedSource]:
     name = name_of(location).lower()
     for suffix, open_container in _CONTAINERS.items():
         if name.endswith(suffix):
