@@ -1,4 +1,4 @@
-"""Archives of images of any sizes in the layers above: outputs, comparison, sources, PyTorch, Hugging Face, commands."""
+"""Archives of images of any sizes in the layers above: outputs, comparison, sources, datasets, commands."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_images_go_to_folders_and_files(made, tmp_path, way):
         assert_holds(tmp_path / way, made)
         extract(archive, tmp_path / f"few-{way}", [7, 4, 0])
         assert_holds(tmp_path / f"few-{way}", made, [7, 4, 0])
-        with pytest.raises(UsageError, match="several shapes|one shape|shapes"):
+        with pytest.raises(UsageError, match="shapes"):
             extract(archive, tmp_path / "a.npy")
 
 
@@ -64,10 +64,10 @@ def test_originals_are_compared_in_any_order_of_shapes(made, tmp_path):
     # the folder has its images by name, in the order of the archive within each class
     assert report.integrity.ok and report.comparison.quality.images == 10
     with open_images(made.path) as archive:
-        own = [source for source in open_groups(made.path)]
+        own = list(open_groups(made.path))
         found = compare(archive, own[::-1])
         assert found.quality.mse_max == 0 and found.labels_equal and found.names_equal
-        with pytest.raises(SourceError, match="9 pixels|images of"):
+        with pytest.raises(SourceError, match="the archive of"):
             compare(archive, own[:3])
         short = [*own[:-1], _Short(own[-1])]
         with pytest.raises(SourceError, match="images"):

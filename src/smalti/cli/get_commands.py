@@ -48,7 +48,7 @@ def get_command(
     output: OutPath,
     rows: Annotated[
         str | None,
-        typer.Option(metavar="A:B", help="Only rows A to B - 1 of each image, from 0; either may be left out."),
+        typer.Option(metavar="A:B", help="Only rows A to B - 1 of each image; A and B may be left out."),
     ] = None,
     columns: Annotated[str | None, typer.Option(metavar="C:D", help="Only columns C to D - 1 of each image.")] = None,
     skip_damaged: SkipDamaged = False,
