@@ -53,7 +53,7 @@ def test_images_go_to_folders_and_files(made, tmp_path, way):
         assert_holds(tmp_path / way, made)
         extract(archive, tmp_path / f"few-{way}", [7, 4, 0])
         assert_holds(tmp_path / f"few-{way}", made, [7, 4, 0])
-        with pytest.raises(UsageError, match="shapes"):
+        with pytest.raises(UsageError, match="one shape, these have several"):
             extract(archive, tmp_path / "a.npy")
 
 

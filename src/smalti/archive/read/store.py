@@ -1,5 +1,6 @@
 """Parsed sections of an open archive: token blocks, model, priors and columns, read when they are first needed."""
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -26,6 +27,7 @@ __all__ = ["CellStore", "ImageStore", "SectionStore", "open_store", "section_nam
 
 _CACHE_BYTES = 64 << 20  # of tokens: 300,000 images of 28x28, so that random access decodes each block once
 
+_MOST_CACHE_BYTES = 256 << 20
 _MOST_REACH = 64  # cells: with more, a region would cost far more memory than its own cells
 
 T = TypeVar("T")
@@ -47,23 +49,41 @@ class SectionStore(ABC):
         self._lock = threading.RLock()
         self._cache: OrderedDict[int, Block] = OrderedDict()
         self._cache_bytes = 0
+        self._most_bytes = _CACHE_BYTES
+        self._decoding: dict[tuple[int, int], threading.Lock] = {}
         self._columns: dict[int, Column | None] = {}
 
     def block(self, number: int) -> Block:
         """A token block, its tokens decoded. DamagedArchiveError names the block and its images."""
         self._file.require_open()
+        found = self._cached(number)
+        if found is not None:
+            return found
+        key = (os.getpid(), number)  # by process: a forked process must not wait for a thread that it does not have
+        with self._lock:
+            decoding = self._decoding.setdefault(key, threading.Lock())
+        with decoding:
+            found = self._cached(number)  # another thread may have decoded it
+            if found is None:
+                found = self._decode(number)
+                self._keep(number, found)
+        with self._lock:
+            self._decoding.pop(key, None)
+        return found
+
+    def _cached(self, number: int) -> Block | None:
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)
-                return self._cache[number]
-        block = self._decode(number)
+            return self._cache.get(number)
+
+    def _keep(self, number: int, block: Block) -> None:
         with self._lock:
-            if number not in self._cache:  # another thread may have been faster
+            if number not in self._cache:
                 self._cache[number] = block
                 self._cache_bytes += block.cache_bytes
-            while len(self._cache) > 1 and self._cache_bytes > _CACHE_BYTES:
+            while len(self._cache) > 1 and self._cache_bytes > self._most_bytes:
                 self._cache_bytes -= self._cache.popitem(last=False)[1].cache_bytes
-        return block
 
     def fetch_blocks(self, numbers: Sequence[int]) -> Iterator[slice]:
         """Cut block numbers into runs, and yield each run once its blocks are fetched from a remote file.
@@ -266,6 +286,12 @@ class ImageStore(SectionStore):
 
 class CellStore(SectionStore):
     """The sections of an archive whose images have any sizes."""
+
+    def __init__(self, file: SectionFile) -> None:
+        super().__init__(file)
+        # regions depend on those around them: with three rows of regions cached, a block is decoded once for its image
+        row_bytes = 2 * file.header.tokens_per_image * self.layout.widest_row
+        self._most_bytes = min(max(_CACHE_BYTES, 4 * row_bytes), _MOST_CACHE_BYTES)
 
     @property
     def layout(self) -> SizedLayout:
