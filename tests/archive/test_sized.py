@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from decoders.cell_kind import CELLS, CellsModel, CellsPrior
 from helpers.damaged_files import flip, rebuild, sections, unchanged
 from helpers.sized_archives import SIZES, random_images, write_sized
+from helpers.web_server import Served, serve
 from smalti.archive.format.layout import PRELUDE_BYTES, SIZED, Section
 from smalti.archive.format.limits import Limits
 from smalti.archive.format.sizes import Sizes
@@ -492,3 +493,22 @@ def test_archives_of_one_shape_crop_regions(small):
         assert not archive.any_size and archive.shape_of(0) == archive.image_shape
         with pytest.raises(UsageError, match="one shape"):
             _ = archive.cells
+
+
+def test_a_file_behind_a_url_is_opened_in_one_request(tmp_path):
+    made = write_sized(tmp_path / "a.smalti", random_images([(400, 400), *SIZES]), block_cells=16, region=4)
+    served = Served({"a.smalti": made.path.read_bytes()})
+    stop = serve(served)
+    try:
+        with open_images(f"{served.url}a.smalti") as archive:
+            assert archive.shape_of(0) == (400, 400, 1) and len(archive.image_shapes) == 10
+            assert len(served.gets) == 1
+            assert same(archive[6], made.pixels[6])  # whole in a block: model, prior and block are fetched together
+            assert len(served.gets) == 2
+            before = len(served.gets)
+            assert same(archive.region(0, (40, 50), (40, 90)), made.pixels[0][40:50, 40:90])
+            assert len(served.gets) <= before + 1
+            assert all(map(same, archive.images(slice(None)), made.pixels))
+            assert archive.verify("pixels").ok
+    finally:
+        stop()

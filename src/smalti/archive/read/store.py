@@ -93,12 +93,16 @@ class SectionStore(ABC):
         """
         if not self._file.source.is_remote:
             return iter((slice(0, len(numbers)),))
-        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_residuals"}
-        shared = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
         with self._lock:
             cached = set(self._cache)
         blocks = [None if number in cached else self._entry(Section.TOKENS, number) for number in numbers]
-        return self._file.fetch_runs(blocks, [entry for entry in shared if entry is not None])
+        return self._file.fetch_runs(blocks, self._unread())
+
+    def _unread(self) -> list[Entry]:
+        """The sections that all blocks need and that were not read yet."""
+        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_residuals"}
+        unread = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
+        return [entry for entry in unread if entry is not None]
 
     @abstractmethod
     def tokens(self, number: int) -> NDArray[np.uint16]:
@@ -319,6 +323,11 @@ class CellStore(SectionStore):
     def load(self) -> None:
         """Read model and prior, or raise their error."""
         _, _ = self.model, self.prior
+
+    def fetch(self) -> None:
+        """The same, before any block: from a remote file the two are fetched together."""
+        for _ in self._file.fetch_runs([None], self._unread()):
+            self.load()
 
     def check_prior(self, ordinal: int) -> None:
         """Read the prior (0) or its copy (1). The model is read first, since it parses priors."""
