@@ -26,8 +26,8 @@ from smalti.codec.request import FitRequest, PackOptions
 from smalti.exchange import compare
 from smalti.images.source import read_images
 from smalti.sources.open import open_source
+from smalti.training.common.goal import Goal
 from smalti.training.pyramid.pyramid_settings import PyramidSettings
-from smalti.training.pyramid.trade_off import Goal
 
 SOURCE = "mnist/test"
 GOAL = Goal(mse=0.012)

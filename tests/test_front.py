@@ -31,7 +31,7 @@ def model_path(model, tmp_path):
 
 
 def test_compressing_takes_all_cores_as_the_command_does(three_cores, monkeypatch, digits, model_path, tmp_path):
-    packing, used = import_module("smalti.codec.pack"), []
+    packing, used = import_module("smalti.codec.packer"), []
 
     class Writer(packing.ArchiveWriter):
         def __init__(self, out, spec, network, overwrite, threads, prior):

@@ -39,7 +39,8 @@ def test_fit_and_compress(smalti, images, tmp_path):
 
 def test_compress_fits_for_a_target_of_bytes(smalti, images, tmp_path):
     out = tmp_path / "out" / "a.smalti"
-    ran = smalti("compress", images, "-o", out, "--target-bytes", 20_000, "--effort", 0, "--threads", 1, "--json")
+    options = ["--profile", "compact", "--target-bytes", 20_000, "--effort", 0, "--threads", 1, "--json"]
+    ran = smalti("compress", images, "-o", out, *options)
     assert ran.code == 0 and ran.json["profile"] == "compact" and ran.json["images"] == 16
     assert "a.smalti.checkpoint" not in names(tmp_path / "out")
 

@@ -72,7 +72,7 @@ def test_skipped_files_are_reported_once_or_refused(mixed, model_path, tmp_path)
 
 def test_a_target_in_bytes_is_for_one_shape(mixed, tmp_path):
     with pytest.raises(UsageError, match="one shape"):
-        compress_images(mixed, tmp_path / "m.smalti", request=FitRequest(target_bytes=1000))
+        compress_images(mixed, tmp_path / "m.smalti", request=FitRequest("compact", target_bytes=1000))
 
 
 def test_temporary_data_lies_beside_the_output(mixed, tmp_path, monkeypatch):

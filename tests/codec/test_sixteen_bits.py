@@ -15,9 +15,9 @@ from smalti.exchange import compare
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.open import open_source
 from smalti.torch_decoders.kinds import TORCH_DECODERS
+from smalti.training.common.goal import Goal
 from smalti.training.kinds import load_model
 from smalti.training.paper.fit_grid import fit
-from smalti.training.pyramid.trade_off import Goal
 
 LOW = 500
 

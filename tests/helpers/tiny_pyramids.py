@@ -5,11 +5,11 @@ import sys
 import torch
 
 from helpers.tiny_fits import small_images, training_images
+from smalti.training.common.goal import Goal
 from smalti.training.common.training_images import to_unit_range
 from smalti.training.pyramid.build import FitSize, make_pyramid
 from smalti.training.pyramid.fit_pyramid import fit_pyramid
 from smalti.training.pyramid.pyramid_settings import PyramidSettings, PyramidShape
-from smalti.training.pyramid.trade_off import Goal
 
 fit_module = sys.modules["smalti.training.pyramid.fit_pyramid"]
 

@@ -23,6 +23,7 @@ from smalti.cli.options import (
     OptionalOutPath,
     OptionalSource,
     Profile,
+    Psnr,
     Quiet,
     Recovery,
     Resume,
@@ -54,6 +55,7 @@ def compress_command(
     codebook_size: Codes = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    psnr: Psnr = None,
     target_mse: TargetMse = None,
     target_ssim: TargetSsim = None,
     target_bytes: TargetBytes = None,
@@ -76,8 +78,9 @@ def compress_command(
 ) -> None:
     """Pack the images of SOURCE in one self-contained .smalti file.
 
-    Without --model, a model is fitted on SOURCE first. Images of several shapes go into one file, shape by shape. Files
-    that cannot be read are skipped and listed, and the exit code is then 3; with --strict they are an error.
+    Without --model, a model is fitted on SOURCE first, for a mean PSNR of 36 dB unless you give a target; images of any
+    sizes share it. Files that cannot be read are skipped and listed, and the exit code is then 3; with --strict they
+    are an error.
 
     With --plan, the missing shards of a plan from smalti plan are made; SOURCE, OUT and their options are in the plan.
     """
@@ -87,7 +90,7 @@ def compress_command(
     if plan is not None:
         fixed: dict[str, object] = {"SOURCE": source, "-o": output, "--model": model, "--adapt": adapt}
         fixed |= {"--profile": profile, "--codebook-size": codebook_size, "--epochs": epochs, "--seed": seed}
-        fixed |= dict(zip(("--target-mse", "--target-ssim", "--target-bytes"), targets, strict=True))
+        fixed |= dict(zip(("--target-mse", "--ssim", "--target-bytes"), targets, strict=True)) | {"--psnr": psnr}
         fixed |= {"--effort": effort, "--max-mse": max_mse, "--recovery": recovery, "--no-labels": no_labels}
         fixed |= {"--device": device, "--resume": resume, "--threads": threads}
         compress_plan_command(plan, task, engine, workers, console, fixed=fixed, strict=strict, force=force)
@@ -98,7 +101,7 @@ def compress_command(
         raise UsageError("--task, --engine and --workers go with --plan: make a plan with smalti plan")
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch is slow to import)
-    request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume)
+    request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr)
     spec = None if recovery is None else RecoverySpec.parse(recovery)
     options = PackOptions(not no_labels, max_mse, spec, strict, force, threads)
     with resumable(), CommandObserver(console) as observer:

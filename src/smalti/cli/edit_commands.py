@@ -15,14 +15,18 @@ from smalti.cli.options import (
     Debug,
     Device,
     EditedPath,
+    Effort,
     Force,
     Json,
     MaxMse,
     NoLabels,
     OutPath,
+    Psnr,
     Quiet,
     Source,
     Strict,
+    TargetMse,
+    TargetSsim,
     Threads,
     model_option,
     report_skipped,
@@ -59,6 +63,10 @@ def append_command(
     archive: ArchivePath,
     source: Source,
     model: Annotated[Path | None, model_option("; not needed if SOURCE is an archive")] = None,
+    psnr: Psnr = None,
+    target_mse: TargetMse = None,
+    target_ssim: TargetSsim = None,
+    effort: Effort = None,
     max_mse: MaxMse = None,
     no_labels: NoLabels = False,
     strict: Strict = False,
@@ -74,7 +82,12 @@ def append_command(
     """
     refuse_several("smalti append", ALONE_ADVICE)
     console = Console(json=json, quiet=quiet)
+    asked = (psnr, target_mse, target_ssim, effort)
     if is_archive(source):
+        if any(value is not None for value in asked):
+            raise UsageError(
+                f"{source}: is an archive, whose images are not encoded again: leave target and effort out"
+            )
         append_archive(archive, source)
         _print_summary(archive, console)
         return
@@ -85,8 +98,9 @@ def append_command(
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, append_images  # noqa: PLC0415 (torch is slow to import)
     options = PackOptions(not no_labels, max_mse, strict=strict, threads=threads)
+    request = FitRequest(target_mse=target_mse, target_ssim=target_ssim, effort=effort, device=device, psnr=psnr)
     with CommandObserver(console) as observer:
-        report = append_images(archive, source, model, FitRequest(device=device), options, observer)
+        report = append_images(archive, source, model, request, options, observer)
     _print_summary(archive, console)
     report_skipped(report.skipped, console)
 

@@ -9,7 +9,7 @@ import typer
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
 from smalti.cli.interruption import needing
-from smalti.cli.options import Debug, Json, Quiet, Source, TargetMse, Threads, report_skipped
+from smalti.cli.options import Debug, Json, Psnr, Quiet, Source, TargetMse, Threads, report_skipped
 from smalti.front.from_images import estimate
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def estimate_command(
     profile: Annotated[
         str | None, typer.Option(metavar="NAME", help="compact or fine [default: compact].", show_default=False)
     ] = None,
+    psnr: Psnr = None,
     target_mse: TargetMse = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -41,6 +42,7 @@ def estimate_command(
         report = estimate(
             source,
             profile=profile,
+            psnr=psnr,
             target_mse=target_mse,
             threads=threads,
             progress=observer.progress,

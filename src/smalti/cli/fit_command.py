@@ -18,6 +18,7 @@ from smalti.cli.options import (
     Json,
     OutPath,
     Profile,
+    Psnr,
     Quiet,
     Resume,
     Seed,
@@ -33,6 +34,7 @@ from smalti.cli.ranks import console_of, launcher, one_voice
 
 if TYPE_CHECKING:
     from smalti.codec.fit import FitReport
+    from smalti.training.training_kind import AnyModel
 
 __all__ = ["fit_command"]
 
@@ -44,6 +46,7 @@ def fit_command(
     codebook_size: Codes = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    psnr: Psnr = None,
     target_mse: TargetMse = None,
     target_ssim: TargetSsim = None,
     target_bytes: TargetBytes = None,
@@ -68,8 +71,9 @@ def fit_command(
 ) -> None:
     """Learn a model from SOURCE and write it to a .smalti-model file.
 
-    Profiles: paper is the network of the study; compact needs the fewest bytes, fine keeps more detail. For the last
-    two the fit finds the network, the codebooks and the trade-off that meet a target.
+    Profiles: photo is for images of any sizes at the quality that people keep; compact needs the fewest bytes for many
+    small images of one size, fine keeps more of their detail. Their fits find the network and the trade-off that meet a
+    target. paper is the network of the study. By default the images and the target decide, and the target is 36 dB.
 
     The loss, validation MSE and codebook use of each epoch are shown and written to OUT.log.json. Ctrl-C leaves a
     checkpoint, and prints the command that resumes. Under torchrun several processes fit one model (docs/training.md).
@@ -81,7 +85,9 @@ def fit_command(
     with joined(device) as group, one_voice(group):
         console = console_of(group, Console(json=json, quiet=quiet))
         with group.agreed():
-            request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume)
+            request = FitRequest(
+                profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume, psnr=psnr
+            )
         with resumable(launcher(group)), CommandObserver(console) as observer:
             report = fit_file(
                 source,
@@ -98,13 +104,19 @@ def fit_command(
         _print(report, output, console)
 
 
+def _images_of(model: "AnyModel") -> dict[str, object]:
+    """Return what images a model takes: of one shape, or of any sizes with one number of channels."""
+    shape = getattr(model, "image_shape", None)
+    return {"channels": getattr(model, "channels", None)} if shape is None else {"image_shape": list(shape)}
+
+
 def _print(report: "FitReport", output: Path, console: Console) -> None:
     """Print the result, and list the files that were skipped."""
     model, size = report.model, report.model_file_bytes
     plain = {
         "model": str(output),
         "model_file_bytes": size,
-        "image_shape": list(model.image_shape),
+        **_images_of(model),
         **model.to_json(),
         "skipped": [vars(file) for file in report.skipped],
     }

@@ -31,6 +31,7 @@ __all__ = [
     "OptionalSource",
     "OutPath",
     "Profile",
+    "Psnr",
     "Quiet",
     "Recovery",
     "Resume",
@@ -121,7 +122,19 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Profile = Annotated[
     str | None,
     typer.Option(
-        "--profile", metavar="NAME", help="What to fit: paper, compact or fine [default: paper].", show_default=False
+        "--profile",
+        metavar="NAME",
+        help="What to fit: auto, photo, compact, fine or paper [default: auto, which chooses by images and target].",
+        show_default=False,
+    ),
+]
+Psnr = Annotated[
+    float | None,
+    typer.Option(
+        "--psnr",
+        metavar="DB",
+        help="Quality: the PSNR of the mean squared error over all images, such as 36 [default of auto and photo: 36].",
+        show_default=False,
     ),
 ]
 TargetMse = Annotated[
@@ -129,13 +142,16 @@ TargetMse = Annotated[
     typer.Option(
         "--target-mse",
         metavar="X",
-        help="Mean squared error over all images, pixels from 0 to 1 [default for compact: 0.0094, for fine: 0.002].",
+        help="Instead: mean squared error over all images, pixels from 0 to 1 [default of compact: 0.0094, of fine: "
+        "0.002].",
         show_default=False,
     ),
 ]
 TargetSsim = Annotated[
     float | None,
-    typer.Option("--target-ssim", metavar="X", help="Instead: mean SSIM over all images.", show_default=False),
+    typer.Option(
+        "--ssim", "--target-ssim", metavar="X", help="Instead: mean SSIM over all images.", show_default=False
+    ),
 ]
 TargetBytes = Annotated[
     int | None,
@@ -153,7 +169,7 @@ Effort = Annotated[
         min=0,
         max=9,
         metavar="0..9",
-        help="Time for compact and fine: 2 takes minutes, 9 up to an hour on 2 cores [default: 5, or that of MODEL].",
+        help="Time of a fit, not of paper: 2 takes minutes, 9 up to an hour on 2 cores [default: 5, or that of MODEL].",
         show_default=False,
     ),
 ]
@@ -163,14 +179,14 @@ Codes = Annotated[
         "--codebook-size",
         "-k",
         metavar="K",
-        help="Codes of a codebook, 2 to 65536 [default for paper: 128; compact and fine choose it].",
+        help="Codes of a codebook, 2 to 65536: takes paper, or with a target compact [default of paper: 128].",
         show_default=False,
     ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        "--epochs", min=1, metavar="N", help="Passes over the images [default for paper: 3].", show_default=False
+        "--epochs", min=1, metavar="N", help="Passes over the images: takes paper [default: 3].", show_default=False
     ),
 ]
 Seed = Annotated[

@@ -19,9 +19,12 @@ from smalti.cli.options import (
     MaxMse,
     NoLabels,
     OutPath,
+    Psnr,
     Quiet,
     Recovery,
     Source,
+    TargetMse,
+    TargetSsim,
     model_option,
     warn_of_each,
 )
@@ -65,6 +68,9 @@ def plan_command(
     no_labels: NoLabels = False,
     max_mse: MaxMse = None,
     recovery: Recovery = None,
+    psnr: Psnr = None,
+    target_mse: TargetMse = None,
+    target_ssim: TargetSsim = None,
     effort: Effort = None,
     force: Force = False,
     json: Json = False,
@@ -74,14 +80,14 @@ def plan_command(
     """Fix how SOURCE is cut into shards, which smalti compress --plan then makes, on any number of machines.
 
     The plan is a small file with every setting that shapes the bytes of the shards; no image is decoded for it. All
-    shards use one model: fit it on a sample first (smalti fit). Images whose shape the model does not take are skipped
-    when the shards are made.
+    shards use one model: fit it on a sample first (smalti fit). Images that the model does not take are skipped when
+    the shards are made. A target holds for each shard.
     """
     console = Console(json=json, quiet=quiet)
     with needing("planning", "train"):
         from smalti.codec import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
         from smalti.codec.bulk.plan import plan_file  # noqa: PLC0415
-    request = FitRequest(effort=effort)
+    request = FitRequest(target_mse=target_mse, target_ssim=target_ssim, effort=effort, psnr=psnr)
     options = PackOptions(not no_labels, max_mse, None if recovery is None else RecoverySpec.parse(recovery))
     with CommandObserver(console) as observer:
         plan = plan_file(

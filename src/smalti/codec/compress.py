@@ -3,26 +3,28 @@
 The work itself is in `pack` and `fit`. Layer: part of `codec`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import ArrayLike
 
 from smalti.archive.edit.edit import append_archive
-from smalti.codec.pack import CompressReport, pack
+from smalti.codec.fit import decide
+from smalti.codec.pack import CompressReport, pack, pack_any_size
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.images.batch import Pixels
 from smalti.images.source import refuse_skipped
-from smalti.sources.open import local_files, open_groups
+from smalti.sources.open import local_files, open_images_of
 from smalti.sources.tables.dataset_object import DatasetObject
 from smalti.storage.atomic import check_output, refuse_input
 from smalti.storage.locking import locked
 from smalti.storage.spool import spool_folder
-from smalti.training.kinds import load_model
+from smalti.training.kinds import load_model, takes_any_size
 from smalti.training.observer import Observer, SilentObserver
 from smalti.training.paper.fit_grid import choose_device
+from smalti.training.training_kind import AnySource, FittedModel, SizedModel
 
 __all__ = ["append_images", "compress_images"]
 
@@ -51,13 +53,30 @@ def compress_images(
     refuse_input(out, chain([] if model is None else [model], local_files(images)))
     request.check_for(model)
     given = None if model is None else load_model(model, choose_device(request.device))
-    groups = open_groups(
+    opened = open_images_of(
         images, labels=labels, report=observer.on_message, storage_options=storage_options, spool_beside=out
     )
+    if given is None:
+        if options.max_mse is not None:
+            request = request.without_choice()
+        if request.is_auto:
+            request = decide(request, opened.any_size(), observer)
+    if takes_any_size(given) if given is not None else request.kind.any_size:
+        sized = opened.any_size()
+        _check_strict(images, sized, options)
+        return pack_any_size(
+            sized, out, cast(SizedModel | None, given), request, options, observer, resumable=resumable
+        )
+    groups = opened.groups()
+    _check_strict(images, groups, options)
+    return pack(groups, out, cast(FittedModel | None, given), request, options, observer, resumable=resumable)
+
+
+def _check_strict(images: object, sources: Sequence[AnySource], options: PackOptions) -> None:
+    """Raise SourceError if files would be skipped that must not be."""
     if options.strict:
-        description = images if isinstance(images, str | Path) else groups[0].description
-        refuse_skipped(str(description), [file for group in groups for file in group.skipped])
-    return pack(groups, out, given, request, options, observer, resumable=resumable)
+        description = images if isinstance(images, str | Path) else sources[0].description
+        refuse_skipped(str(description), [file for source in sources for file in source.skipped])
 
 
 def append_images(

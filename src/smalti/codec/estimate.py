@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError, UsageError
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource, RandomAccessSource
+from smalti.training.common.goal import Goal
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.pyramid.build import choose_shape, learned_share
 from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
-from smalti.training.pyramid.trade_off import Goal
 
 __all__ = [
     "CodecComparison",
@@ -216,14 +216,18 @@ def _in_one_pass(source: ImageSource, chosen: NDArray[np.int64]) -> tuple[list[N
     return parts, seen
 
 
-def goal_of(profile: str | None, target_mse: float | None) -> Goal:
+def goal_of(profile: str | None, target_mse: float | None, psnr: float | None = None) -> Goal:
     """Return the target error of an estimate: the given one, else that of the profile.
 
-    Raises UsageError for a profile without a target, or an impossible error.
+    Raises UsageError for a profile without a target, two targets, or an impossible error.
     """
     name = profile or COMPACT
     if name not in DEFAULT_MSE:
         raise UsageError(f"the profile {profile} cannot be estimated: use --profile compact or fine")
+    if psnr is not None and target_mse is not None:
+        raise UsageError("give one of a target PSNR and a target MSE")
+    if psnr is not None:
+        return Goal.of_psnr(psnr)
     return Goal(mse=DEFAULT_MSE[name], of_range=True) if target_mse is None else Goal(mse=target_mse)
 
 

@@ -4,29 +4,37 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from smalti.codec.choice import AUTO, ImageFacts, choose_profile
 from smalti.codec.request import FitRequest
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
-from smalti.images.source import ImageSource
-from smalti.sources.open import local_files, open_source
+from smalti.images.source import ImageSource, SizedSource
+from smalti.sources.open import OpenedImages, local_files, open_images_of
 from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
 from smalti.threads import threads_of_rank
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.kinds import kind_of_profile
 from smalti.training.observer import Observer, SilentObserver
 from smalti.training.reports import Report
-from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
+from smalti.training.training_kind import (
+    AnyModel,
+    AnySource,
+    FitOptions,
+    FittedSettings,
+    SizedTrainingKind,
+    TrainingKind,
+)
 
-__all__ = ["FitReport", "checkpoint_path", "fit", "fit_file", "fit_source", "torch_threads"]
+__all__ = ["FitReport", "checkpoint_path", "decide", "fit", "fit_file", "fit_source", "torch_threads"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class FitReport:
     skipped : files of the source that could not be read
     """
 
-    model: FittedModel
+    model: AnyModel
     model_file_bytes: int
     skipped: tuple[SkippedFile, ...]
 
@@ -72,10 +80,16 @@ def fit_file(
         if group.is_main:
             check_output(out, overwrite)
             refuse_input(out, chain(local_files(images), local_files(validation)))
-        if validation is not None and not request.kind.takes_validation:
-            raise UsageError("--validation is for the profile paper")
-    source = _open_on_all(images, out, observer, group)
-    measured = None if validation is None else _open_on_all(validation, out, observer, group)
+        if validation is not None:
+            request = request.without_choice()
+            if not request.kind.takes_validation:
+                raise UsageError("--validation is for the profile paper")
+    opened = _open_on_all(images, out, observer, group)
+    with group.agreed():
+        if request.is_auto:
+            request = decide(request, [opened.usual_any_size()], observer if group.is_main else SilentObserver())
+        source: AnySource = opened.usual_any_size() if request.kind.any_size else opened.usual()
+    measured = None if validation is None else _open_on_all(validation, out, observer, group).usual()
     model = fit(
         source,
         request,
@@ -94,8 +108,18 @@ def fit_file(
     return FitReport(model, out.stat().st_size, tuple(source.skipped)) if group.is_main else None
 
 
+def decide(request: FitRequest, sources: Sequence[SizedSource], observer: Observer) -> FitRequest:
+    """Return a request whose profile is chosen by the images, and tell the user what was chosen and why."""
+    decided = request.decided(AUTO)
+    goal = decided.goal()
+    assert goal is not None
+    choice = choose_profile(ImageFacts.of(sources), goal)
+    observer.on_message(choice.sentence())
+    return decided.decided(choice.profile)
+
+
 def fit(
-    source: ImageSource,
+    source: AnySource,
     request: FitRequest | None = None,
     observer: Observer | None = None,
     *,
@@ -105,9 +129,10 @@ def fit(
     strict: bool = False,
     threads: int | None = None,
     beside: Path | None = None,
-) -> FittedModel:
+) -> AnyModel:
     """Fit a model with the settings of `request` on every image of `source`.
 
+    source : an ImageSource, or a SizedSource if the profile takes images of all sizes
     checkpoint : the file for the state of an interrupted fit. An old one is replaced, unless `request.resume` is set;
         the caller removes it once the model is saved
     beside : the output; temporary data lies in its folder. None for the system's temporary folder
@@ -134,7 +159,7 @@ def fit(
 
 
 def fit_source(
-    source: ImageSource,
+    source: AnySource,
     settings: FittedSettings,
     *,
     validation: ImageSource | None = None,
@@ -145,7 +170,7 @@ def fit_source(
     group: ProcessGroup = ALONE,
     strict: bool = False,
     beside: Path | None = None,
-) -> FittedModel:
+) -> AnyModel:
     """Fit a model with settings of any kind on every image of `source`. The rest is as for `fit`, with threads as set.
 
     Raises SourceError if the validation images have another shape.
@@ -153,7 +178,10 @@ def fit_source(
     observer = observer or SilentObserver()
     options = FitOptions(validation, device, checkpoint, resume, strict, group, beside)
     observer.on_stage(f"fit {settings.profile}", stops=True)
-    return kind_of_profile(settings.profile).fit(source, settings, options, observer)
+    kind = kind_of_profile(settings.profile)
+    if kind.any_size:
+        return cast(SizedTrainingKind, kind).fit(cast(SizedSource, source), settings, options, observer)
+    return cast(TrainingKind, kind).fit(cast(ImageSource, source), settings, options, observer)
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -183,15 +211,15 @@ def _prepare(checkpoint: Path, resume: bool, observer: Observer) -> None:
         observer.on_warning(f"there is no checkpoint {checkpoint} to resume from; fitting from the start")
 
 
-def _open_on_all(images: Any, out: Path, observer: Observer, group: ProcessGroup) -> ImageSource:
+def _open_on_all(images: Any, out: Path, observer: Observer, group: ProcessGroup) -> OpenedImages:
     """Open images on every rank, on rank 0 first: then the others find its downloads in the cache of the machine."""
-    source: ImageSource | None = None
+    opened: OpenedImages | None = None
     for turn in (True, False):
         with group.agreed():
             if turn == group.is_main:
-                source = open_source(images, report=observer.on_message, spool_beside=out)
-    assert source is not None  # every rank opens in one of both turns
-    return source
+                opened = open_images_of(images, report=observer.on_message, spool_beside=out)
+    assert opened is not None  # every rank opens in one of both turns
+    return opened
 
 
 class _LogWriter:

@@ -4,32 +4,35 @@ Layer: part of `codec`, below its other modules.
 """
 
 import math
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from smalti.archive.recovery.parity import RecoverySpec
+from smalti.codec.choice import AUTO, COMPACT, DEFAULT_PSNR
 from smalti.errors import UsageError
+from smalti.training.common.goal import Goal
 from smalti.training.kinds import kind_of_profile
-from smalti.training.pyramid.trade_off import Goal
-from smalti.training.training_kind import EncodeRequest, FittedSettings, TrainingKind
+from smalti.training.training_kind import AnyKind, EncodeRequest, FittedSettings
 
 __all__ = ["FitRequest", "PackOptions"]
 
-PAPER, COMPACT = "paper", "compact"
+PAPER = "paper"
 
 
 @dataclass(frozen=True)
 class FitRequest:
     """Which model to fit, and the quality or size to reach. None leaves the choice to smalti.
 
-    profile : "paper", "compact" or "fine"; None is "paper", or "compact" if there is a target or an effort
+    profile : "paper", "compact", "fine", "photo", or "auto", the choice by the images (`choice`). None is "auto"; with
+        a codebook size or epochs it is "paper", or "compact" if there is also a target or an effort
     codebook_size, epochs, seed : of the fit
     target_mse, target_ssim, target_bytes : the error, the similarity or the size that the whole collection should
-        reach; at most one of them
-    effort : 0 to 9, the time for "compact" and "fine"
+        reach; at most one of them and of `psnr`. None at all with "auto" is a PSNR of 36 dB
+    effort : 0 to 9, the time for all profiles but "paper"
     adapt : let the archive's copy of a given model learn from the images
     device : where to compute: "cpu", "cuda", "cuda:N", "mps" or "auto"
     resume : continue from the state files that an interrupted run left next to the output
+    psnr : instead of `target_mse`, in dB
 
     Raises UsageError for settings that exclude each other or are out of range.
     """
@@ -45,27 +48,61 @@ class FitRequest:
     adapt: bool = False
     device: str = "cpu"
     resume: bool = False
+    psnr: float | None = None
 
     def __post_init__(self) -> None:
-        self.settings()
+        if not self.is_auto:
+            self.settings()
+            return
+        if self.codebook_size is not None:
+            raise UsageError("--codebook-size goes with a profile: take --profile paper, compact or fine")
+        replace(self, profile=COMPACT)  # its checks are those of all kinds that are chosen from
 
     @property
     def has_goal(self) -> bool:
         """Whether there is a target of quality or size."""
-        return any(value is not None for value in (self.target_mse, self.target_ssim, self.target_bytes))
+        return any(value is not None for value in self._targets)
 
     @property
-    def kind(self) -> TrainingKind:
-        """The kind of model that is fitted."""
+    def is_auto(self) -> bool:
+        """Whether the profile is chosen by the images."""
+        return self._profile == AUTO
+
+    @property
+    def kind(self) -> AnyKind:
+        """The kind of model that is fitted. UsageError if the profile is yet to be chosen."""
         return kind_of_profile(self._profile)
+
+    def decided(self, profile: str) -> "FitRequest":
+        """Return the same request with the profile that was chosen, and with the target that "auto" has by default."""
+        return replace(self, profile=profile, psnr=self.psnr if self.has_goal else DEFAULT_PSNR)
+
+    def without_choice(self) -> "FitRequest":
+        """Return the same request for work that only the kinds for one shape do: nothing is chosen by the images."""
+        return replace(self, profile=self._old_profile) if self.is_auto else self
 
     @property
     def _profile(self) -> str:
-        return self.profile or (COMPACT if self.has_goal or self.effort is not None else PAPER)
+        own = self.codebook_size is not None or self.epochs is not None
+        return self.profile or (self._old_profile if own else AUTO)
+
+    @property
+    def _old_profile(self) -> str:
+        return COMPACT if self.has_goal or self.effort is not None else PAPER
+
+    @property
+    def _targets(self) -> tuple[float | None, ...]:
+        return self.psnr, self.target_mse, self.target_ssim, self.target_bytes
 
     def goal(self) -> Goal | None:
         """Return the target, or None."""
-        return Goal(self.target_mse, self.target_ssim, self.target_bytes) if self.has_goal else None
+        if not self.has_goal:
+            return None
+        if self.psnr is None:
+            return Goal(self.target_mse, self.target_ssim, self.target_bytes)
+        if sum(value is not None for value in self._targets) > 1:
+            raise UsageError("give one of a target PSNR, a target MSE, a target SSIM and a target of bytes")
+        return Goal.of_psnr(self.psnr)
 
     def settings(self) -> FittedSettings:
         """Return the settings of a fit."""
@@ -86,7 +123,7 @@ class FitRequest:
         """Raise UsageError for settings that do not fit a given model, or images of several shapes.
 
         model : the given one; None if one is fitted
-        groups : the number of shapes and dtypes of the images
+        groups : the number of groups of images that need models of their own: shapes and dtypes, or kinds of pixel
         """
         own = (self.profile, self.codebook_size, self.epochs, self.seed)
         if model is not None and any(value is not None for value in own):
@@ -95,7 +132,7 @@ class FitRequest:
             raise UsageError("--adapt goes with --model: without one, the model is fitted on these images anyway")
         if self.target_bytes is not None and groups > 1:
             raise UsageError(
-                f"a target in bytes is for images of one shape, and these have {groups}: give a target of MSE or SSIM"
+                f"a target in bytes is for images of one shape, and these have {groups}: give a target of PSNR or SSIM"
             )
 
     def to_json(self) -> dict[str, Any]:

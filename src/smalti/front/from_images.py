@@ -38,6 +38,8 @@ def fit(
     codebook_size: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
     target_mse: float | None = None,
     target_ssim: float | None = None,
     target_bytes: int | None = None,
@@ -50,7 +52,7 @@ def fit(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> "FitReport":
-    """Fit a model on images of one shape and write it to the file `out`.
+    """Fit a model on images and write it to the file `out`: of any sizes for "photo", of one shape for other profiles.
 
     validation : images that each epoch of "paper" is measured on; None for the test part of a named set, else some of
         `images`
@@ -61,11 +63,11 @@ def fit(
     with needing("fitting", "train"):
         from smalti.codec import FitRequest, fit_file  # noqa: PLC0415 (torch)
         from smalti.training.observer import LoggingObserver  # noqa: PLC0415
-    targets = (target_mse, target_ssim, target_bytes)
+    targets = (target_mse, _ssim(ssim, target_ssim), target_bytes)
     report = fit_file(
         images,
         Path(out),
-        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume),
+        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume, psnr=psnr),
         LoggingObserver(progress),
         validation=validation,
         strict=strict,
@@ -85,6 +87,8 @@ def compress(
     codebook_size: int | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
     target_mse: float | None = None,
     target_ssim: float | None = None,
     target_bytes: int | None = None,
@@ -104,16 +108,19 @@ def compress(
     """Write images to the archive `out`, with a model from a file or one that is fitted on the images themselves.
 
     images : uint8 or uint16 [N, H, W] or [N, H, W, C] with C from 1 to 4, a dataset of Hugging Face `datasets`, or any
-        SOURCE that the command line takes; images of several shapes become a collection
+        SOURCE that the command line takes
     model : a file from `smalti fit`, which fixes profile, codebook_size, epochs and seed: do not give them too
-    profile : "paper", the network of the study; "compact", the fewest bytes; "fine", more quality. None is "paper", or
-        "compact" if there is a target or an effort
+    profile : "photo", for images of any sizes; "compact", the fewest bytes for many small images of one size; "fine",
+        more of their detail; "paper", the network of the study; "auto", the choice of "photo" or "compact" by images
+        and target. None is "auto"; with a codebook size or epochs it is "paper", or "compact" if there is a target
     codebook_size : codes of a codebook, 2 to 65536; None for 128 ("paper"), or what the fit chooses
     epochs : passes over the images, for "paper"; None for 3
     seed : of everything random; None for 0
-    target_mse, target_ssim, target_bytes : the error, the similarity or the size that the whole collection should
-        reach; at most one of them (docs/rate.md)
-    effort : 0 to 9, the time for "compact" and "fine"
+    psnr : the quality that the whole collection should reach, in dB: that of the mean squared error over all images.
+        None is 36 for "auto" and "photo", if there is no other target
+    ssim, target_mse, target_bytes : instead of `psnr`, the mean similarity, the mean squared error (pixels scaled to
+        0..1), or the size of the archive; at most one of the four (docs/rate.md). `target_ssim` is `ssim`
+    effort : 0 to 9, the time for all profiles but "paper"
     adapt : let the archive's copy of a given model learn from these images
     labels : integers [N], for an array, as an array, a list or a tensor; False leaves out those that the source has
     max_mse : error bound of every image (mean squared error of pixels scaled to 0..1); 0 is lossless
@@ -133,12 +140,12 @@ def compress(
         from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch)
         from smalti.training.observer import LoggingObserver  # noqa: PLC0415
     given = None if labels is None or isinstance(labels, bool) else labels
-    targets = (target_mse, target_ssim, target_bytes)
+    targets = (target_mse, _ssim(ssim, target_ssim), target_bytes)
     return compress_images(
         images,
         Path(out),
         None if model is None else Path(model),
-        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume),
+        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr),
         PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads),
         LoggingObserver(progress),
         labels=given,
@@ -151,6 +158,10 @@ def append(
     added: Images,
     *,
     model: PathText | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
+    target_mse: float | None = None,
+    effort: int | None = None,
     labels: bool = True,
     max_mse: float | None = None,
     strict: bool = False,
@@ -172,13 +183,16 @@ def append(
     if model is None:
         if not isinstance(added, str | PathLike):
             raise UsageError("images need a model to be appended: give model, a file from smalti fit")
+        if any(value is not None for value in (psnr, ssim, target_mse, effort)):
+            raise UsageError("an archive is appended as it is: leave target and effort out, or give model")
         append_archive(path, added, limits=limits)
         return None
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, append_images  # noqa: PLC0415 (torch)
         from smalti.training.observer import LoggingObserver  # noqa: PLC0415
     options = PackOptions(labels, max_mse, strict=strict, threads=threads)
-    return append_images(Path(path), added, Path(model), FitRequest(device=device), options, LoggingObserver(progress))
+    request = FitRequest(target_mse=target_mse, target_ssim=ssim, effort=effort, device=device, psnr=psnr)
+    return append_images(Path(path), added, Path(model), request, options, LoggingObserver(progress))
 
 
 def plan(
@@ -192,6 +206,9 @@ def plan(
     labels: bool = True,
     max_mse: float | None = None,
     recovery: str | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
+    target_mse: float | None = None,
     effort: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -204,8 +221,8 @@ def plan(
     out_folder : where the shards go; None for OUT.shards
     by_file : for many TAR or Parquet files: shards end where files end, as far as `shard_images` allows
 
-    The other parameters are those of `compress`; the stage is "count". Raises what opening the source and loading the
-    model raise, UsageError, OutputExistsError, OutputError.
+    The other parameters are those of `compress`, and a target holds for each shard; the stage is "count". Raises what
+    opening the source and loading the model raise, UsageError, OutputExistsError, OutputError.
     """
     with needing("planning", "train"):
         from smalti.codec import FitRequest, PackOptions  # noqa: PLC0415 (torch)
@@ -217,7 +234,7 @@ def plan(
         Path(model),
         shard_images,
         None if out_folder is None else Path(out_folder),
-        FitRequest(effort=effort),
+        FitRequest(target_mse=target_mse, target_ssim=ssim, effort=effort, psnr=psnr),
         PackOptions(labels, max_mse, _recovery(recovery)),
         LoggingObserver(progress),
         by_file=by_file,
@@ -275,6 +292,7 @@ def estimate(
     images: Images,
     *,
     profile: str | None = None,
+    psnr: float | None = None,
     target_mse: float | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -282,7 +300,7 @@ def estimate(
 ) -> EstimateReport:
     """Estimate the size of an archive with "compact" or "fine", from a sample and without a fit.
 
-    profile : the profile whose default error is the target if there is no `target_mse`; None is "compact"
+    profile : the profile whose default error is the target if there is no `psnr` and no `target_mse`; None is "compact"
     threads, progress : as for `compress`; the stage is "classical codecs", which need the extra `smalti[study]`
     report : called with a line for each step of a download; None sends it to the logger "smalti"
 
@@ -293,7 +311,7 @@ def estimate(
         from smalti.codec.estimate import estimate as estimate_sample  # noqa: PLC0415
         from smalti.codec.fit import torch_threads  # noqa: PLC0415
         from smalti.sources.open import open_source  # noqa: PLC0415
-    goal = goal_of(profile, target_mse)
+    goal = goal_of(profile, target_mse, psnr)
     source = open_source(images, report=report)
     with torch_threads(default_threads(threads)):
         sample = draw_sample(source)
@@ -315,6 +333,13 @@ def _classical(sample: "ImageSample", mse: float, progress: Callable[[int, int],
         from smalti.bench.mosaics import baseline_bytes_per_image  # noqa: PLC0415 (codecs are slow to import)
     needed = baseline_bytes_per_image(sample.pixels, mse, progress)
     return {name: round(each * sample.images) for name, each in needed.items()}
+
+
+def _ssim(ssim: float | None, target_ssim: float | None) -> float | None:
+    """Return the target of similarity, which has two names; UsageError for both."""
+    if ssim is not None and target_ssim is not None:
+        raise UsageError("ssim and target_ssim are one target: give one of them")
+    return target_ssim if ssim is None else ssim
 
 
 def _recovery(recovery: str | None) -> RecoverySpec | None:

@@ -20,6 +20,7 @@ __all__ = [
     "ChainedSource",
     "ImageSource",
     "RandomAccessSource",
+    "SizedSource",
     "read_bytes",
     "read_images",
     "refuse_skipped",
@@ -62,6 +63,49 @@ class ImageSource(Protocol):
 
         Batches have `batch_images` images, the last one maybe fewer. Entries before `start` are not decoded, and not
         read where the format allows it.
+        """
+
+
+@runtime_checkable
+class SizedSource(Protocol):
+    """Images of one number of channels and one dtype and of any sizes, in a fixed order, read in batches.
+
+    As for `ImageSource`, an entry that cannot be read is skipped, every pass yields the same images, and memory does
+    not grow with the images beyond their names and sizes. `smalti.images.sized` makes such sources of others.
+    """
+
+    @property
+    def description(self) -> str:
+        """The source as the user named it: a path or the name of a set."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of every image, 1 to 4."""
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+        """The dtype of every image, uint8 or uint16."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each entry: int64 [n, 2]. They come from headers, so no image is decoded for them."""
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The name of each label 0, 1, ... if labels stand for names (class folders), else None."""
+
+    @property
+    def skipped(self) -> Sequence[SkippedFile]:
+        """The skipped files; the list is complete after a full pass."""
+
+    def __len__(self) -> int:
+        """The number of entries, an upper bound of the number of images that a pass yields."""
+
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield the images of entries [start, stop), each once, in order. A `stop` of None is the end.
+
+        A batch has consecutive images of one size: a change of size ends it. It has at most `batch_images` images, and
+        fewer of large ones (`smalti.images.sized.BATCH_BYTES`).
         """
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import cast
 
 import numpy as np
@@ -13,62 +14,56 @@ from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import ArchiveBatch
 from smalti.images.batch import NO_LABEL, ImageBatch, Pixels, SkippedFile
 from smalti.images.file_names import numbered_name
+from smalti.images.sized import batch_limit
+from smalti.lazy import cached_property
 from smalti.storage.location import Location, options_of, redacted
 
-__all__ = ["ArchiveSource", "archive_sources"]
+__all__ = ["ArchiveSource", "SizedArchiveSource", "archive_sources"]
 
 
-def archive_sources(location: Location) -> list["ArchiveSource"]:
+def archive_sources(location: Location) -> "list[ArchiveSource | SizedArchiveSource]":
     """Open a `.smalti` file, local or behind a URL, as one source; a collection of several shapes as one per member.
 
-    An archive whose images have several sizes is one source for each size. Errors are those of `smalti.open`.
+    Archives whose images have several sizes are sized sources. Errors are those of `smalti.open`.
     """
-    opened, name = open_images(location, storage_options=options_of(location)), redacted(location)
-    if len(opened.image_shapes) == 1 and len(opened.dtypes) == 1:
-        return [ArchiveSource(opened, name)]
-    members = (
-        [opened] if isinstance(opened, Archive) else [*map(opened.members.__getitem__, range(len(opened.members)))]
-    )
-    return [source for member in members for source in _sources_of(member, name)]
+    opened = open_images(location, storage_options=options_of(location))
+    if isinstance(opened, Archive):
+        return [_source_of(opened, redacted(location))]
+    alike = len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1
+    if alike and not _has_sizes(opened.members[0]):
+        return [ArchiveSource(opened, redacted(location))]
+    return [_source_of(opened.members[number], redacted(location)) for number in range(len(opened.members))]
 
 
-def _sources_of(archive: Archive, description: str) -> list["ArchiveSource"]:
-    """A source for each size of the images of an archive."""
-    if len(archive.image_shapes) == 1:
-        return [ArchiveSource(archive, description)]
-    numbers: dict[tuple[int, int, int], list[int]] = {shape: [] for shape in archive.image_shapes}
-    for number in range(len(archive)):
-        numbers[archive.shape_of(number)].append(number)
-    return [ArchiveSource(archive, description, np.array(own, np.int64)) for own in numbers.values()]
+def _source_of(archive: Archive, description: str) -> "ArchiveSource | SizedArchiveSource":
+    return SizedArchiveSource(archive, description) if _has_sizes(archive) else ArchiveSource(archive, description)
+
+
+def _has_sizes(archive: Archive) -> bool:
+    return archive.any_size and len(archive.image_shapes) > 1
 
 
 class ArchiveSource:
     """The decoded images of an open archive, with labels, names, class names and fields.
 
     description : what messages call the source; the archive's path by default
-    numbers : int64 [n], those of the images, of one shape, that the source has; None for all images
 
     The archive must stay open. Damage is never skipped: a pass that meets it raises DamagedArchiveError.
     """
 
-    def __init__(
-        self, archive: Archive | Collection, description: str | None = None, numbers: NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, archive: Archive | Collection, description: str | None = None) -> None:
         self.description = redacted(str(archive.path)) if description is None else description
-        self.image_shape = archive.image_shape if numbers is None else archive.shape_of(int(numbers[0]))
+        self.image_shape = archive.image_shape
         self.dtype = archive.dtype
         self.class_names = archive.class_names
         self.skipped: tuple[SkippedFile, ...] = ()
-        self._archive, self._numbers = archive, numbers
+        self._archive = archive
 
     def __len__(self) -> int:
-        return len(self._archive) if self._numbers is None else len(self._numbers)
+        return len(self._archive)
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
         """Yield images [start, stop) once, in order. Only blocks that overlap the range are decoded."""
-        if self._numbers is not None:
-            yield from self._chosen(self._numbers[start:stop], batch_images)
-            return
         for batch in self._archive.batches(batch_images, start=start, stop=stop):
             yield batch if isinstance(self._archive, Archive) else _without_gaps(batch, self._archive)
 
@@ -76,16 +71,47 @@ class ArchiveSource:
         """Yield the pixels, without columns, of images with ascending numbers; only their blocks are decoded."""
         for start in range(0, len(entries), batch_images):
             numbers = entries[start : start + batch_images]
-            numbers = numbers if self._numbers is None else self._numbers[numbers]
             yield ImageBatch(cast(Pixels, self._archive[numbers].reshape(len(numbers), *self.image_shape)))
 
-    def _chosen(self, numbers: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        """Yield the images of these numbers, of one shape, with their columns."""
-        assert isinstance(self._archive, Archive)  # a collection is a source as a whole, or by its members
-        for start in range(0, len(numbers), batch_images):
-            own = numbers[start : start + batch_images]
-            pixels = cast(Pixels, self._archive[own].reshape(len(own), *self.image_shape))
-            yield self._archive.columns.batch(pixels, own)
+
+class SizedArchiveSource:
+    """The decoded images of an open archive whose images have several sizes, with their columns: a SizedSource.
+
+    Damage is treated as by `ArchiveSource`.
+    """
+
+    def __init__(self, archive: Archive, description: str) -> None:
+        self.description, self.dtype, self.class_names = description, archive.dtype, archive.class_names
+        self.channels = archive.image_shapes[0][2]
+        self.skipped: tuple[SkippedFile, ...] = ()
+        self._archive = archive
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each image: int64 [n, 2]."""
+        stored = self._archive.cells.layout.sizes
+        return np.stack([stored.heights, stored.widths], 1).astype(np.int64)
+
+    def __len__(self) -> int:
+        return len(self._archive)
+
+    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
+        """Yield images [start, stop) once, in order; a change of size ends a batch."""
+        yield from self._archive.batches(self._most(batch_images), start=start, stop=stop)
+
+    def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
+        """Yield the pixels, without columns, of images with ascending numbers; only their blocks are decoded."""
+        most = self._most(batch_images)
+        for start in range(0, len(entries), most):
+            images = self._archive.images(entries[start : start + most])
+            for _, run in groupby(images, key=lambda image: image.shape):
+                stack = np.stack(list(run))
+                yield ImageBatch(cast(Pixels, stack.reshape(*stack.shape[:3], self.channels)))
+
+    def _most(self, batch_images: int) -> int:
+        """The most images of a batch, by the largest sides that images have."""
+        height, width = self.sizes.max(0).tolist()
+        return batch_limit(batch_images, (height, width, self.channels), self.dtype)
 
 
 def _without_gaps(batch: ArchiveBatch, whole: Collection) -> ArchiveBatch:

@@ -1,22 +1,24 @@
-"""A range of a source's entries: the images of one shape in it, read without a survey of all other entries.
+"""A range of a source's entries: the images in it that a model takes, read without a survey of all other entries.
 
 For work in shards. `open_source` reads the headers of all images to learn their shapes. A shard is packed with a
-model, which sets the shape, so it needs only the headers of its own entries; and of a source of several files, only
-its own files.
+model, which sets the shape, or the channels and dtype of images of any sizes; so it needs only the headers of its own
+entries; and of a source of several files, only its own files.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeGuard, cast
 
 import numpy as np
 
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
-from smalti.images.source import ChainedSource, ImageSource
+from smalti.images.sized import as_sized, chain_sized
+from smalti.images.source import ChainedSource, ImageSource, SizedSource
 from smalti.sources.open import open_entries, record_files_of
-from smalti.sources.records.record import Record, Records, ShapeGroup, entry_name, survey
-from smalti.sources.records.record_source import RecordSource, group_words
+from smalti.sources.records.record import PixelKind, Record, Records, ShapeGroup, entry_name, survey
+from smalti.sources.records.record_source import RecordSource, SizedRecordSource, group_words, kind_words
 from smalti.sources.spec import parse_spec
 from smalti.storage.location import below, is_url, list_files, redacted, size_bytes
 
@@ -59,25 +61,34 @@ def listing_sha256(spec: str, files: Sequence[str] = ()) -> str:
     return digest.hexdigest()
 
 
+Range = tuple[ImageSource | SizedSource | None, tuple[SkippedFile, ...]]
+"""The source of a range, and the files skipped in it."""
+
+
 class Entries:
     """The entries of a source, opened without a survey.
 
     spec : as for `open_source`, as a string
     files : some of its `member_files`, to open these alone; none for the source as a whole
     report : takes a line of text for each step of a download
-    group : the shape and dtype of the images to read
+    group : the shape and dtype of the images to read; or their channels and dtype, for images of any sizes
 
     Errors are those of `open_source`, except those for images that cannot be read.
     """
 
     def __init__(
-        self, spec: str, files: Sequence[str] = (), report: Callable[[str], None] | None = None, *, group: ShapeGroup
+        self,
+        spec: str,
+        files: Sequence[str] = (),
+        report: Callable[[str], None] | None = None,
+        *,
+        group: ShapeGroup | PixelKind,
     ) -> None:
         self.description = redacted(spec)
         self._group = group
         self._skipped: list[SkippedFile] = []
         self._records: Records | None = None
-        self._source: ImageSource | None = None
+        self._source: ImageSource | SizedSource | None = None
         opened = open_entries(spec, files, report)
         if isinstance(opened, Sequence):
             self._source = self._fitting(opened)
@@ -88,7 +99,7 @@ class Entries:
         opened = self._records or self._source
         return 0 if opened is None else len(opened)
 
-    def entry_range(self, start: int, stop: int) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
+    def entry_range(self, start: int, stop: int) -> Range:
         """Return the source of the group's images among entries [start, stop), and the files skipped there.
 
         The source is None if the range holds no such image. Files that its passes skip come later in its own `skipped`,
@@ -100,34 +111,70 @@ class Entries:
         skipped = tuple(self._skipped) if start == 0 else ()
         if self._source is None:
             return None, skipped
-        return _SourceRange(self._source, start, stop, skipped), skipped
+        if isinstance(self._source, SizedSource):
+            return _SizedRange(self._source, start, stop, skipped), skipped
+        return _ShapeRange(self._source, start, stop, skipped), skipped
 
-    def _range_of(self, records: Records) -> tuple[ImageSource | None, tuple[SkippedFile, ...]]:
+    def _range_of(self, records: Records) -> Range:
         found = survey(records)
         skipped = [*records.skipped, *found.unreadable.values()]
-        own = found.groups.index(self._group) if self._group in found.groups else None
-        others = [entries for group, entries in enumerate(found.entries()) if group != own]
-        foreign = np.sort(np.concatenate(others)) if others else np.zeros(0, np.int64)
+        takes = np.array([self._takes(group) for group in found.groups], np.bool_)
+        readable = np.flatnonzero(found.group_of >= 0)
+        taken = takes[found.group_of[readable]] if len(takes) else np.zeros(0, np.bool_)
+        own, foreign = readable[taken], readable[~taken]
         for entry, record in records.read(foreign) if len(foreign) else ():
-            words = f"{group_words(found.groups[found.group_of[entry]])}; the model takes {group_words(self._group)}"
+            words = f"{group_words(found.groups[found.group_of[entry]])}; the model takes {self._words}"
             skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
         skipped.sort(key=lambda file: file.name.split("/"))
-        source = None if own is None else RecordSource(records, found, own, found.entries()[own], skipped)
-        return source, tuple(skipped)
+        if not len(own):
+            return None, tuple(skipped)
+        if _is_shape(self._group):
+            return RecordSource(records, found, found.groups.index(self._group), own, skipped), tuple(skipped)
+        channels, dtype = cast(PixelKind, self._group)
+        return SizedRecordSource(records, found, channels, dtype, own, skipped), tuple(skipped)
 
-    def _fitting(self, sources: Sequence[ImageSource]) -> ImageSource | None:
+    def _fitting(self, sources: Sequence[ImageSource | SizedSource]) -> ImageSource | SizedSource | None:
         """Return all images of the group as one source; images of other groups are skipped."""
+        if not _is_shape(self._group):
+            return self._fitting_sizes(sources)
         fitting: list[ImageSource] = []
         for source in sources:
+            if isinstance(source, SizedSource):
+                words = f"{len(source):,} of several sizes; the model takes {self._words}"
+                self._skipped.append(SkippedFile(source.description, words))
+                continue
             group = source.image_shape, source.dtype
-            if group == self._group:
+            if self._takes(group):
                 fitting.append(source)
             else:
-                words = f"{len(source):,} of {group_words(group)}; the model takes {group_words(self._group)}"
+                words = f"{len(source):,} of {group_words(group)}; the model takes {self._words}"
                 self._skipped.append(SkippedFile(source.description, words))
         if len(fitting) > 1:  # members of a collection
             return ChainedSource(self.description, fitting)
         return fitting[0] if fitting else None
+
+    def _fitting_sizes(self, sources: Sequence[ImageSource | SizedSource]) -> SizedSource | None:
+        fitting: list[SizedSource] = []
+        for one in sources:
+            source = one if isinstance(one, SizedSource) else as_sized(one)
+            if (source.channels, source.dtype) == self._group:
+                fitting.append(source)
+            else:
+                words = f"{len(source):,} of {kind_words(source.channels, source.dtype)}; the model takes {self._words}"
+                self._skipped.append(SkippedFile(source.description, words))
+        return chain_sized(self.description, fitting) if fitting else None
+
+    def _takes(self, group: ShapeGroup) -> bool:
+        shape, dtype = group
+        return self._group in (group, (shape[2], dtype))
+
+    @property
+    def _words(self) -> str:
+        return group_words(self._group) if _is_shape(self._group) else kind_words(*cast(PixelKind, self._group))
+
+
+def _is_shape(group: ShapeGroup | PixelKind) -> TypeGuard[ShapeGroup]:
+    return isinstance(group[0], tuple)
 
 
 class _RecordsRange:
@@ -155,8 +202,10 @@ class _RecordsRange:
 class _SourceRange:
     """A range of the entries of a source."""
 
-    def __init__(self, source: ImageSource, start: int, stop: int, skipped: tuple[SkippedFile, ...]) -> None:
-        self.description, self.image_shape, self.dtype = source.description, source.image_shape, source.dtype
+    def __init__(
+        self, source: ImageSource | SizedSource, start: int, stop: int, skipped: tuple[SkippedFile, ...]
+    ) -> None:
+        self.description, self.dtype = source.description, source.dtype
         self.class_names, self.skipped = source.class_names, skipped
         self._source, self._start, self._stop = source, start, stop
 
@@ -167,6 +216,22 @@ class _SourceRange:
         """Yield the images of these entries of the range, in order."""
         first, end, _ = slice(start, stop).indices(len(self))
         return self._source.batches(batch_images, self._start + first, self._start + end)
+
+
+class _ShapeRange(_SourceRange):
+    """A range of images of one shape."""
+
+    def __init__(self, source: ImageSource, start: int, stop: int, skipped: tuple[SkippedFile, ...]) -> None:
+        super().__init__(source, start, stop, skipped)
+        self.image_shape = source.image_shape
+
+
+class _SizedRange(_SourceRange):
+    """A range of images of any sizes."""
+
+    def __init__(self, source: SizedSource, start: int, stop: int, skipped: tuple[SkippedFile, ...]) -> None:
+        super().__init__(source, start, stop, skipped)
+        self.channels, self.sizes = source.channels, source.sizes[start:stop]
 
 
 def _listed(spec: str, files: Sequence[str]) -> Iterator[tuple[str, int]]:

@@ -18,7 +18,9 @@ from numpy.typing import ArrayLike
 from smalti.errors import SourceError, UsageError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Pixels
-from smalti.images.source import ImageSource
+from smalti.images.sized import as_sized, chain_sized, of_each_shape
+from smalti.images.source import ImageSource, SizedSource
+from smalti.lazy import cached_property
 from smalti.sources.archive import archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
@@ -29,15 +31,30 @@ from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
 from smalti.sources.folder.sidecar import class_names_name, metadata_name
 from smalti.sources.named.named import SET_NAMES, open_named
-from smalti.sources.records.record import RecordFiles, Records
-from smalti.sources.records.record_source import sources_of, usual_of
+from smalti.sources.records.record import RecordFiles, Records, Survey
+from smalti.sources.records.record_source import (
+    sized_sources_of,
+    sources_of,
+    surveyed,
+    usual_any_size_of,
+    usual_of,
+)
 from smalti.sources.spec import parse_spec
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.sources.tables.table_files import PARQUET_FILES, is_saved_dataset, open_saved_dataset
 from smalti.sources.tar.tar import TAR_FILES
 from smalti.storage.location import Location, is_url, name_of, redacted, with_options
 
-__all__ = ["local_files", "open_entries", "open_groups", "open_source", "record_files_of"]
+__all__ = [
+    "OpenedImages",
+    "local_files",
+    "open_any_size",
+    "open_entries",
+    "open_groups",
+    "open_images_of",
+    "open_source",
+    "record_files_of",
+]
 
 _KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
 
@@ -45,7 +62,7 @@ _KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalt
 _RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES)
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
-_SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource]]] = {
+_SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedSource]]] = {
     ".npy": lambda location: [NpySource(location)],
     ".smalti": archive_sources,
 }
@@ -92,8 +109,9 @@ def open_source(
     an extra is not installed; UsageError for storage options without a URL; for `.smalti` the errors of
     `open_archive`.
     """
-    opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
-    return max(opened, key=len) if isinstance(opened, Sequence) else usual_of(opened)
+    return open_images_of(
+        spec, labels=labels, report=report, storage_options=storage_options, spool_beside=spool_beside
+    ).usual()
 
 
 def open_groups(
@@ -108,8 +126,97 @@ def open_groups(
 
     Arguments and errors are those of `open_source`. Each skipped file is listed by one of the sources.
     """
-    opened = _open(_with_options(spec, storage_options), labels, report, spool_beside)
-    return tuple(opened) if isinstance(opened, Sequence) else sources_of(opened)
+    return open_images_of(
+        spec, labels=labels, report=report, storage_options=storage_options, spool_beside=spool_beside
+    ).groups()
+
+
+def open_any_size(
+    spec: str | Path | Pixels | DatasetObject,
+    *,
+    labels: ArrayLike | None = None,
+    report: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    spool_beside: Path | None = None,
+) -> tuple[SizedSource, ...]:
+    """Open images of any shapes: one source for each number of channels and dtype, in the order of their first images.
+
+    Each source has its images in the order of the whole, whatever their sizes. Arrays whose labels have different
+    names are sources of their own. Arguments and errors are those of `open_source`. Each skipped file is listed by one
+    of the sources.
+    """
+    return open_images_of(
+        spec, labels=labels, report=report, storage_options=storage_options, spool_beside=spool_beside
+    ).any_size()
+
+
+def open_images_of(
+    spec: str | Path | Pixels | DatasetObject,
+    *,
+    labels: ArrayLike | None = None,
+    report: Callable[[str], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    spool_beside: Path | None = None,
+) -> "OpenedImages":
+    """Open images of any shapes, before it is known which kind of sources the caller needs.
+
+    Arguments and errors are those of `open_source`; that no image can be read, is found when sources are asked for.
+    """
+    return OpenedImages(_open(_with_options(spec, storage_options), labels, report, spool_beside))
+
+
+class OpenedImages:
+    """Images that a user named, opened once: as one source for each shape, or one for each kind of pixel.
+
+    Headers are read once, when sources are first asked for. Each skipped file is listed by one source of a kind.
+    """
+
+    def __init__(self, opened: Records | Sequence[ImageSource | SizedSource]) -> None:
+        self._opened = opened
+
+    def groups(self) -> tuple[ImageSource, ...]:
+        """One source for each shape and dtype, in the order in which they first occur."""
+        opened = self._opened
+        return _groups_of(opened) if isinstance(opened, Sequence) else sources_of(opened, self._survey)
+
+    def any_size(self) -> tuple[SizedSource, ...]:
+        """One source for each number of channels and dtype, in the order in which they first occur."""
+        opened = self._opened
+        return _sized_of(opened) if isinstance(opened, Sequence) else sized_sources_of(opened, self._survey)
+
+    def usual(self) -> ImageSource:
+        """The source of the most common shape and dtype; images of others are skipped, with a reason."""
+        opened = self._opened
+        return max(_groups_of(opened), key=len) if isinstance(opened, Sequence) else usual_of(opened, self._survey)
+
+    def usual_any_size(self) -> SizedSource:
+        """The source of the most common number of channels and dtype; images of others are skipped, with a reason."""
+        opened = self._opened
+        if isinstance(opened, Sequence):
+            return max(_sized_of(opened), key=len)
+        return usual_any_size_of(opened, self._survey)
+
+    @cached_property
+    def _survey(self) -> Survey:
+        assert not isinstance(self._opened, Sequence)
+        return surveyed(self._opened)
+
+
+def _groups_of(sources: Sequence[ImageSource | SizedSource]) -> tuple[ImageSource, ...]:
+    return tuple(
+        part for source in sources for part in (of_each_shape(source) if isinstance(source, SizedSource) else (source,))
+    )
+
+
+def _sized_of(sources: Sequence[ImageSource | SizedSource]) -> tuple[SizedSource, ...]:
+    """Chain sources: one for each number of channels, dtype, and names of classes."""
+    alike: dict[object, list[SizedSource]] = {}
+    for source in sources:
+        sized = source if isinstance(source, SizedSource) else as_sized(source)
+        alike.setdefault((sized.channels, sized.dtype, sized.class_names), []).append(sized)
+    return tuple(
+        chain_sized(", ".join(dict.fromkeys(part.description for part in parts)), parts) for parts in alike.values()
+    )
 
 
 def _open(
@@ -117,7 +224,7 @@ def _open(
     labels: ArrayLike | None,
     report: Callable[[str], None] | None,
     spool_beside: Path | None,
-) -> Records | Sequence[ImageSource]:
+) -> Records | Sequence[ImageSource | SizedSource]:
     if isinstance(spec, np.ndarray):
         return [ArraySource(spec, labels)]
     if is_dataset_object(spec):
@@ -133,7 +240,7 @@ def _open(
 
 def open_entries(
     spec: str | Path, files: Sequence[str] = (), report: Callable[[str], None] | None = None
-) -> Records | Sequence[ImageSource]:
+) -> Records | Sequence[ImageSource | SizedSource]:
     """Open a source without a survey of its images: as records, or as one source for each shape and dtype.
 
     spec, report : as for `open_source`
@@ -181,7 +288,9 @@ def _open_files(locations: Sequence[Location], description: str) -> Records:
     raise SourceError(f"{description}: a pattern is for files of one kind, of {', '.join(kinds)}; give one at a time")
 
 
-def _open_folder(folder: Location, key: str | None, files: Sequence[str]) -> Records | Sequence[ImageSource]:
+def _open_folder(
+    folder: Location, key: str | None, files: Sequence[str]
+) -> Records | Sequence[ImageSource | SizedSource]:
     for is_kind, open_container in _CONTAINER_FOLDERS:
         if is_kind(folder):
             return open_container(folder, key)
@@ -195,7 +304,7 @@ def _open_folder(folder: Location, key: str | None, files: Sequence[str]) -> Rec
     return FolderRecords(folder)
 
 
-def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageSource]:
+def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageSource | SizedSource]:
     name = name_of(location).lower()
     for suffix, open_container in _CONTAINERS.items():
         if name.endswith(suffix):

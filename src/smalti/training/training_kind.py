@@ -1,28 +1,40 @@
 """The protocols of a kind of model (`TrainingKind`) and of a fitted model (`FittedModel`).
 
-The layers above use these protocols alone, so that they never ask which kind a model has. `smalti.training.kinds` lists
-the kinds.
+Kinds whose models take images of all sizes (`any_size`) have protocols of their own: `SizedTrainingKind` and
+`SizedModel`. The layers above use these protocols alone, so that they never ask which kind a model has.
+`smalti.training.kinds` lists the kinds.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from smalti.decoders.contract import Network, Prior
+from smalti.decoders.contract import CellModel, CellPrior, Network, Prior
 from smalti.images.batch import ImageBatch, Pixels
-from smalti.images.source import ImageSource
+from smalti.images.source import ImageSource, SizedSource
 from smalti.training.common.distributed import ALONE, ProcessGroup
+from smalti.training.common.goal import Goal
 from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import Observer
 
-if TYPE_CHECKING:
-    from smalti.training.pyramid.trade_off import Goal
-
-__all__ = ["EncodeRequest", "Encoded", "FitOptions", "FittedModel", "FittedSettings", "TrainingKind"]
+__all__ = [
+    "AnyKind",
+    "AnyModel",
+    "AnySource",
+    "EncodeRequest",
+    "Encoded",
+    "EncodedCells",
+    "FitOptions",
+    "FittedModel",
+    "FittedSettings",
+    "SizedModel",
+    "SizedTrainingKind",
+    "TrainingKind",
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class EncodeRequest:
     beside : the output; temporary data goes into its folder. None for the system's temporary folder
     """
 
-    goal: "Goal | None" = None
+    goal: Goal | None = None
     effort: int | None = None
     adapt: bool = False
     fitted_here: bool = False
@@ -71,6 +83,23 @@ class Encoded:
     missed: str | None = None
 
 
+@dataclass(frozen=True)
+class EncodedCells:
+    """The tokens of a sized source, and what else an archive stores for them.
+
+    model : the integer decoder
+    prior : the prior of the tokens
+    batches : the images in order, one pass, each batch with the tokens of its cells, uint16 [cells, M]: image after
+        image, row by row. The sizes are those of the batch
+    missed : one line on the target that is out of reach; None if there is none
+    """
+
+    model: CellModel
+    prior: CellPrior
+    batches: Iterator[tuple[ImageBatch, NDArray[np.uint16]]]
+    missed: str | None = None
+
+
 class FittedSettings(Protocol):
     """The settings of a fit."""
 
@@ -82,12 +111,8 @@ class FittedSettings(Protocol):
         """Return a plain dictionary."""
 
 
-class FittedModel(Protocol):
-    """A fitted model: it encodes images and can be saved."""
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of the images of the fit."""
+class _Model(Protocol):
+    """What fitted models of all kinds have."""
 
     @property
     def scale(self) -> PixelScale:
@@ -111,12 +136,6 @@ class FittedModel(Protocol):
     def check_request(self, request: EncodeRequest) -> None:
         """Raise UsageError if a model of this kind cannot fulfil the request."""
 
-    def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
-        """Return the tokens of a source's images.
-
-        Raises UsageError as `check_request` does, SourceError if there is no image.
-        """
-
     def archive_provenance(self) -> tuple[tuple[str, str], ...]:
         """Return the model's provenance for an archive, for people: pairs of strings."""
 
@@ -128,6 +147,34 @@ class FittedModel(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the model to one file, whole or not at all."""
+
+
+class FittedModel(_Model, Protocol):
+    """A fitted model for images of one shape: it encodes them and can be saved."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images of the fit."""
+
+    def encode(self, source: ImageSource, request: EncodeRequest, observer: Observer) -> Encoded:
+        """Return the tokens of a source's images.
+
+        Raises UsageError as `check_request` does, SourceError if there is no image.
+        """
+
+
+class SizedModel(_Model, Protocol):
+    """A fitted model for images of all sizes, of one number of channels and one dtype."""
+
+    @property
+    def channels(self) -> int:
+        """C of the images of the fit. `takes` is true for every height and width with them."""
+
+    def encode(self, source: SizedSource, request: EncodeRequest, observer: Observer) -> EncodedCells:
+        """Return the tokens of a source's images.
+
+        Raises UsageError as `check_request` does, SourceError if there is no image.
+        """
 
 
 @dataclass(frozen=True)
@@ -152,8 +199,8 @@ class FitOptions:
     beside: Path | None = None
 
 
-class TrainingKind(Protocol):
-    """A kind of model: its profiles, its settings, its fit and its model files."""
+class _Kind(Protocol):
+    """What kinds of model have in common."""
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -167,6 +214,10 @@ class TrainingKind(Protocol):
     def takes_validation(self) -> bool:
         """Whether the user can choose the validation images."""
 
+    @property
+    def any_size(self) -> bool:
+        """Whether one model takes images of all sizes: then the kind is a `SizedTrainingKind`."""
+
     def make_settings(
         self,
         profile: str,
@@ -174,13 +225,17 @@ class TrainingKind(Protocol):
         codebook_size: int | None,
         epochs: int | None,
         seed: int | None,
-        goal: "Goal | None",
+        goal: Goal | None,
         effort: int | None,
     ) -> FittedSettings:
         """Return the settings of a fit. None stands for the profile's own value.
 
         Raises UsageError for an option that the kind does not have.
         """
+
+
+class TrainingKind(_Kind, Protocol):
+    """A kind of model for images of one shape: its profiles, its settings, its fit and its model files."""
 
     def fit(
         self, source: ImageSource, settings: FittedSettings, options: FitOptions, observer: Observer
@@ -192,3 +247,18 @@ class TrainingKind(Protocol):
 
     def load(self, path: Path, device: str) -> FittedModel:
         """Read a model of this kind; ModelError if the file is damaged or has another version."""
+
+
+class SizedTrainingKind(_Kind, Protocol):
+    """A kind of model for images of all sizes."""
+
+    def fit(self, source: SizedSource, settings: FittedSettings, options: FitOptions, observer: Observer) -> SizedModel:
+        """Fit a model on every image of a source. Raises as `TrainingKind.fit` does."""
+
+    def load(self, path: Path, device: str) -> SizedModel:
+        """Read a model of this kind; ModelError if the file is damaged or has another version."""
+
+
+AnySource = ImageSource | SizedSource
+AnyModel = FittedModel | SizedModel
+AnyKind = TrainingKind | SizedTrainingKind

@@ -16,10 +16,10 @@ from helpers.tiny_pyramids import (
     random_pyramid,
     random_tokens,
 )
+from smalti.training.common.goal import Goal
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.encoding import Encoding
 from smalti.training.pyramid.token_search import measure
-from smalti.training.pyramid.trade_off import Goal
 
 PIXELS = 16 * 16
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from smalti.errors import ModelError, UsageError
+from smalti.training.common.goal import Goal
 from smalti.training.pyramid.pyramid_settings import EFFORTS, PyramidSettings
-from smalti.training.pyramid.trade_off import Goal
 
 
 def test_settings_come_back_from_json():

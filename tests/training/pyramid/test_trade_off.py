@@ -3,7 +3,8 @@ import math
 import pytest
 
 from smalti.errors import UsageError
-from smalti.training.pyramid.trade_off import FIRST, REACH, RISEN, SLACK, Goal, TradeOff
+from smalti.training.common.goal import Goal
+from smalti.training.pyramid.trade_off import FIRST, REACH, RISEN, SLACK, TradeOff
 
 
 @pytest.mark.parametrize("given", [{}, {"mse": 0.1, "ssim": 0.9}, {"mse": 0.0}, {"mse": float("nan")}, {"ssim": 1.0}])

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,14 +18,14 @@ from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
 from smalti.sources.open import local_files
-from smalti.sources.records.record import ShapeGroup
+from smalti.sources.records.record import PixelKind, ShapeGroup
 from smalti.sources.spec import absolute_spec
 from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import redacted
-from smalti.training.kinds import load_model
+from smalti.training.kinds import load_model, takes_any_size
 from smalti.training.observer import Observer, SilentObserver
-from smalti.training.training_kind import FittedModel
+from smalti.training.training_kind import AnyModel, FittedModel
 from smalti.version import __version__
 
 __all__ = ["Plan", "Shard", "SourcePart", "group_of", "make_plan", "plan_file", "read_plan", "write_plan"]
@@ -258,12 +258,13 @@ def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
         file.write(plan.to_bytes())
 
 
-def group_of(model: FittedModel) -> ShapeGroup:
-    """Return the shape and dtype of the images that a model takes."""
-    return model.image_shape, np.dtype(np.uint8) if np.dtype(model.scale.dtype) == np.uint8 else np.dtype(np.uint16)
+def group_of(model: AnyModel) -> ShapeGroup | PixelKind:
+    """Return the shape and dtype of the images that a model takes; the channels and dtype if they have any sizes."""
+    dtype = np.dtype(np.uint8) if np.dtype(model.scale.dtype) == np.uint8 else np.dtype(np.uint16)
+    return (model.channels, dtype) if takes_any_size(model) else (cast(FittedModel, model).image_shape, dtype)
 
 
-def _loaded(model: Path, request: FitRequest) -> FittedModel:
+def _loaded(model: Path, request: FitRequest) -> AnyModel:
     if not model.exists():
         raise ModelError(
             f"there is no model {model}; fit one on a sample of the images first: smalti fit SAMPLE -o {model}"
@@ -275,7 +276,7 @@ def _loaded(model: Path, request: FitRequest) -> FittedModel:
 
 
 def _parts_by_file(
-    spec: str, shard_images: int, group: ShapeGroup, progress: Callable[[int, int], None]
+    spec: str, shard_images: int, group: ShapeGroup | PixelKind, progress: Callable[[int, int], None]
 ) -> Iterator[SourcePart]:
     files = member_files(spec)
     if not files:

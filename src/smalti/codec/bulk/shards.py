@@ -9,22 +9,23 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 
 from smalti.archive.collection.directory import MANIFEST_SUFFIX, Listed, MemberFacts, pack_manifest
+from smalti.archive.read.reader import open_archive
 from smalti.codec.bulk.plan import Plan, SourcePart, group_of, read_plan
-from smalti.codec.pack import CompressReport, pack
+from smalti.codec.pack import CompressReport, pack, pack_any_size
 from smalti.errors import ModelError, OutputError, OutputExistsError, SmaltiError, SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
-from smalti.images.source import ImageSource, refuse_skipped
+from smalti.images.source import ImageSource, SizedSource, refuse_skipped
 from smalti.sources.entry_range import Entries, listing_sha256
 from smalti.storage.atomic import atomic_file, writing
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import redacted
 from smalti.training.kinds import load_model
-from smalti.training.training_kind import FittedModel
+from smalti.training.training_kind import AnyModel, AnySource, FittedModel, SizedModel
 
 __all__ = ["Outcome", "ShardEngine", "ShardFolder", "ShardMaker", "ShardRecord"]
 
@@ -194,7 +195,7 @@ class ShardMaker:
         self._plan = read_plan(plan)
         self._folder = ShardFolder(self._plan)
         self._strict = strict
-        self._loaded: FittedModel | None = None
+        self._loaded: AnyModel | None = None
         self._opened: tuple[int, Entries] | None = None
 
     def attempt(self, number: int) -> Outcome:
@@ -214,7 +215,7 @@ class ShardMaker:
         torch.set_num_threads(1)
         shard = self._plan.shards[number]
         source, skipped = self._entries(shard.part).entry_range(shard.start, shard.stop)
-        counted = None if source is None else _CountedSource(source)
+        counted = None if source is None else _counted(source)
         report = None if counted is None else self._pack(number, counted)
         if report is None or counted is None:
             skipped = skipped if counted is None else tuple(counted.skipped)
@@ -225,24 +226,28 @@ class ShardMaker:
         else:
             digest = self._folder.archive_sha256(number)
             size, images = report.info.archive_bytes, report.info.images
-            shape, dtype = counted.image_shape, str(counted.dtype)
+            with open_archive(self._folder.archive(number)) as archive:
+                facts = MemberFacts.of(archive.sections.header)
+            shape, dtype = facts.image_shape, facts.dtype
             record = ShardRecord(number, self._folder.plan_sha256, images, size, digest, shape, dtype, report.skipped)
         self._folder.write_record(record)
         return record
 
-    def _pack(self, number: int, source: "_CountedSource") -> CompressReport | None:
+    def _pack(self, number: int, source: "_CountedShape | _CountedSizes") -> CompressReport | None:
         """Write the archive of a shard; None if its headers can be read but none of its images."""
         options = replace(self._plan.options, strict=self._strict, overwrite=True, threads=1)
         try:
-            out, model = self._folder.archive(number), self._model
-            return pack(source, out, model, self._plan.request, options, resumable=False)
+            out, model, request = self._folder.archive(number), self._model, self._plan.request
+            if isinstance(source, _CountedSizes):
+                return pack_any_size(source, out, cast(SizedModel, model), request, options, resumable=False)
+            return pack(source, out, cast(FittedModel, model), request, options, resumable=False)
         except SourceError:
             if source.was_read and not source.images:
                 return None
             raise
 
     @property
-    def _model(self) -> FittedModel:
+    def _model(self) -> AnyModel:
         if self._loaded is None:
             path = Path(self._plan.model)
             model = load_model(path)
@@ -277,9 +282,8 @@ def _changed(part: SourcePart, entries: int) -> str:
 class _CountedSource:
     """A source that counts the images read from it, and knows whether it was read to its end."""
 
-    def __init__(self, source: ImageSource) -> None:
-        self.description, self.image_shape, self.dtype = source.description, source.image_shape, source.dtype
-        self.class_names = source.class_names
+    def __init__(self, source: AnySource) -> None:
+        self.description, self.dtype, self.class_names = source.description, source.dtype, source.class_names
         self.was_read = False
         self.images = 0
         self._source = source
@@ -298,3 +302,23 @@ class _CountedSource:
             self.images += len(batch)
             yield batch
         self.was_read = True
+
+
+class _CountedShape(_CountedSource):
+    """Counts images of one shape."""
+
+    def __init__(self, source: ImageSource) -> None:
+        super().__init__(source)
+        self.image_shape = source.image_shape
+
+
+class _CountedSizes(_CountedSource):
+    """Counts images of any sizes."""
+
+    def __init__(self, source: SizedSource) -> None:
+        super().__init__(source)
+        self.channels, self.sizes = source.channels, source.sizes
+
+
+def _counted(source: AnySource) -> _CountedShape | _CountedSizes:
+    return _CountedSizes(source) if isinstance(source, SizedSource) else _CountedShape(source)

@@ -27,6 +27,7 @@ from smalti.storage.location import Location, open_binary
 
 __all__ = [
     "EntryData",
+    "PixelKind",
     "Record",
     "RecordFiles",
     "Records",
@@ -151,6 +152,9 @@ class Records(Protocol):
 
 ShapeGroup = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16]]
 """The (height, width, channels) and the dtype that all images of a batch share."""
+
+PixelKind = tuple[int, np.dtype[np.uint8] | np.dtype[np.uint16]]
+"""The number of channels and the dtype that all images of a sized source share."""
 
 
 @dataclass(frozen=True)

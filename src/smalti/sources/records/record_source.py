@@ -1,4 +1,4 @@
-"""Sources that decode records one by one: the entries of one shape and dtype.
+"""Sources that decode records one by one: the entries of one shape and dtype, or of all sizes of one kind of pixel.
 
 Which shapes there are, `record.survey` has found. Layer: see `record`.
 """
@@ -10,10 +10,22 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
-from smalti.images.batch import ImageBatch, Pixels, Scalar, SkippedFile
+from smalti.images.batch import ImageBatch, PixelDtype, Pixels, Scalar, SkippedFile
+from smalti.images.sized import batch_limit
+from smalti.lazy import cached_property
 from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, entry_name, image_of, survey
 
-__all__ = ["RecordSource", "sources_of", "usual_of"]
+__all__ = [
+    "RecordSource",
+    "SizedRecordSource",
+    "group_words",
+    "kind_words",
+    "sized_sources_of",
+    "sources_of",
+    "surveyed",
+    "usual_any_size_of",
+    "usual_of",
+]
 
 _REASONS_SHOWN = 3
 _MODES = ("L", "LA", "RGB", "RGBA")
@@ -21,30 +33,23 @@ _MODES = ("L", "LA", "RGB", "RGBA")
 _Decoded = tuple[ImageHeader, Pixels] | UnreadableImageError
 
 
-class RecordSource:
-    """The images of one group of `records`, in the order of its entries, which are numbered from 0.
+class _RecordImages:
+    """Some entries of `records`, decoded one by one, with their columns: what is the same for one size and for many.
 
     An entry that cannot be decoded is found during a pass, and skipped in every pass. An image that was read once and
     cannot be read again, or has another shape than its header said on opening, is a SourceError. Memory: 9 bytes per
     entry, and the records.
 
     found : the survey of the records
-    group : an index into `found.groups`
-    entries : the entries of that group (`Survey.entries`)
-    skipped : files outside the group that this source lists as skipped
+    entries : the entries, ascending; positions among them are what callers count by
+    skipped : files outside these entries that this source lists as skipped
     """
 
     def __init__(
-        self,
-        records: Records,
-        found: Survey,
-        group: int,
-        entries: NDArray[np.int64],
-        skipped: Sequence[SkippedFile] = (),
+        self, records: Records, found: Survey, entries: NDArray[np.int64], skipped: Sequence[SkippedFile]
     ) -> None:
         self.description = records.description
         self.class_names = records.class_names if found.labelled else None
-        self.image_shape, self.dtype = found.groups[group]
         self._label_of = {name: label for label, name in enumerate(records.class_names or ())}
         self._records = records
         self._found = found
@@ -67,23 +72,38 @@ class RecordSource:
         return self.batches_at(np.arange(first, max(first, last)), batch_images)
 
     def batches_at(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        """Yield the readable images of these ascending entries, each once, in order; no others are decoded."""
+        """Yield the readable images of these ascending entries, each once, in order; no others are decoded.
+
+        All images of a batch have one size: where the next entry has another, the batch ends.
+        """
         positions = iter(entries.tolist())
-        records = self._records.read(self._entries[entries])
-        left = len(entries)
-        while left > 0:
-            pixels = np.empty((min(batch_images, left), *self.image_shape), self.dtype)
-            readable: list[tuple[Record, ImageHeader]] = []
-            while left > 0 and len(readable) < len(pixels):
-                some = [(next(positions), *next(records)) for _ in range(min(left, len(pixels) - len(readable)))]
-                left -= len(some)
-                for position, entry, record in some:
-                    image = self._accept(position, entry, record, self._decode(position, record))
-                    if image is not None:
-                        pixels[len(readable)] = image[1]
-                        readable.append((record, image[0]))
-            if readable:
-                yield self._batch(pixels[: len(readable)], readable)
+        numbers = self._entries[entries]
+        records = self._records.read(numbers)
+        groups = self._found.group_of[numbers]
+        ends = [*(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(entries)] if len(entries) else []
+        done = 0
+        for end in ends:
+            shape, dtype = self._found.groups[groups[done]]
+            most = self._most(batch_images, shape, dtype)
+            while done < end:
+                pixels = np.empty((min(most, end - done), *shape), dtype)
+                readable: list[tuple[Record, ImageHeader]] = []
+                while done < end and len(readable) < len(pixels):
+                    some = [
+                        (next(positions), *next(records)) for _ in range(min(end - done, len(pixels) - len(readable)))
+                    ]
+                    done += len(some)
+                    for position, entry, record in some:
+                        image = self._accept(position, entry, record, self._decode(position, record))
+                        if image is not None:
+                            pixels[len(readable)] = image[1]
+                            readable.append((record, image[0]))
+                if readable:
+                    yield self._batch(pixels[: len(readable)], readable)
+
+    def _most(self, batch_images: int, shape: tuple[int, int, int], dtype: PixelDtype) -> int:
+        """The most images of this shape in a batch."""
+        return batch_images
 
     def _decode(self, position: int, record: Record) -> _Decoded | None:
         """Decode an entry; None for one that is skipped already."""
@@ -108,9 +128,9 @@ class RecordSource:
                 ) from decoded
             self._unreadable[position] = SkippedFile(name, str(decoded))
             return None
-        group = decoded[0].shape, decoded[0].dtype
-        if group != (self.image_shape, self.dtype):
-            now = f"is {group_words(group)}, was {group_words((self.image_shape, self.dtype))}"
+        group, surveyed = (decoded[0].shape, decoded[0].dtype), self._found.groups[self._found.group_of[entry]]
+        if group != surveyed:
+            now = f"is {group_words(group)}, was {group_words(surveyed)}"
             raise SourceError(f"{self.description}: {name}: changed while it was read ({now}); start again")
         self._was_read[position] = True
         return decoded
@@ -134,13 +154,67 @@ class RecordSource:
         return record.label
 
 
-def sources_of(records: Records) -> tuple[RecordSource, ...]:
+class RecordSource(_RecordImages):
+    """The images of one group of `records`, in the order of its entries, which are numbered from 0.
+
+    found : the survey of the records
+    group : an index into `found.groups`
+    entries : the entries of that group (`Survey.entries`)
+    skipped : files outside the group that this source lists as skipped
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        found: Survey,
+        group: int,
+        entries: NDArray[np.int64],
+        skipped: Sequence[SkippedFile] = (),
+    ) -> None:
+        super().__init__(records, found, entries, skipped)
+        self.image_shape, self.dtype = found.groups[group]
+
+
+class SizedRecordSource(_RecordImages):
+    """The images of `records` of one number of channels and one dtype, whatever their sizes: a SizedSource.
+
+    found : the survey of the records
+    channels, dtype : of the images
+    entries : the entries of such images, ascending
+    skipped : files outside these entries that this source lists as skipped
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        found: Survey,
+        channels: int,
+        dtype: PixelDtype,
+        entries: NDArray[np.int64],
+        skipped: Sequence[SkippedFile] = (),
+    ) -> None:
+        super().__init__(records, found, entries, skipped)
+        self.channels, self.dtype = channels, dtype
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each entry, as its header says: int64 [n, 2]."""
+        shapes = np.array([shape[:2] for shape, _ in self._found.groups], np.int64)
+        return shapes[self._found.group_of[self._entries]]
+
+    def _most(self, batch_images: int, shape: tuple[int, int, int], dtype: PixelDtype) -> int:
+        return batch_limit(batch_images, shape, dtype)
+
+
+def sources_of(records: Records, found: Survey | None = None) -> tuple[RecordSource, ...]:
     """Return one source for each shape and dtype in `records`, in the order in which they first occur.
+
+    found : their survey, if it is known
 
     Files that belong to no source are listed by the first one, so every skipped file is listed once. SourceError if
     no image can be read.
     """
-    found = _surveyed(records)
+    found = found or surveyed(records)
     skipped = [*records.skipped, *found.unreadable.values()]
     return tuple(
         RecordSource(records, found, group, entries, skipped if group == 0 else ())
@@ -148,29 +222,77 @@ def sources_of(records: Records) -> tuple[RecordSource, ...]:
     )
 
 
-def usual_of(records: Records) -> RecordSource:
+def sized_sources_of(records: Records, found: Survey | None = None) -> tuple[SizedRecordSource, ...]:
+    """Return one source for each number of channels and dtype in `records`, in the order in which they first occur.
+
+    The rest is as for `sources_of`.
+    """
+    found = found or surveyed(records)
+    skipped = [*records.skipped, *found.unreadable.values()]
+    return tuple(
+        SizedRecordSource(records, found, channels, dtype, entries, skipped if number == 0 else ())
+        for number, (channels, dtype, entries) in enumerate(_kinds_of_pixel(found))
+    )
+
+
+def usual_any_size_of(records: Records, found: Survey | None = None) -> SizedRecordSource:
+    """Return the source of the most common number of channels and dtype; the first of equally common ones.
+
+    Other images are skipped, with the reason.
+    """
+    found = found or surveyed(records)
+    kinds = _kinds_of_pixel(found)
+    channels, dtype, entries = max(kinds, key=lambda kind: len(kind[2]))
+    others = np.setdiff1d(np.flatnonzero(found.group_of >= 0), entries, assume_unique=True)
+    skipped = _passed_over(records, found, others, kind_words(channels, dtype))
+    return SizedRecordSource(records, found, channels, dtype, entries, skipped)
+
+
+def _kinds_of_pixel(found: Survey) -> list[tuple[int, PixelDtype, NDArray[np.int64]]]:
+    """Every number of channels and dtype, with its entries, in the order in which they first occur."""
+    kinds = list(dict.fromkeys((shape[2], dtype) for shape, dtype in found.groups))
+    kind_of = np.array([kinds.index((shape[2], dtype)) for shape, dtype in found.groups])
+    kind_of_entry = np.where(found.group_of < 0, -1, kind_of[found.group_of])
+    return [(*kind, np.flatnonzero(kind_of_entry == number)) for number, kind in enumerate(kinds)]
+
+
+def usual_of(records: Records, found: Survey | None = None) -> RecordSource:
     """Return the source of the most common shape and dtype in `records`; the first of equally common ones.
+
+    found : their survey, if it is known
 
     Images of other shapes are skipped, with the reason. SourceError if no image can be read.
     """
-    found = _surveyed(records)
+    found = found or surveyed(records)
     groups = found.entries()
     usual = max(range(len(groups)), key=lambda group: len(groups[group]))
-    skipped = [*records.skipped, *found.unreadable.values()]
     others = np.flatnonzero((found.group_of >= 0) & (found.group_of != usual))
-    for entry, record in records.read(others) if len(others) else ():
-        words = f"{group_words(found.groups[found.group_of[entry]])}; most are {group_words(found.groups[usual])}"
-        skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+    skipped = _passed_over(records, found, others, group_words(found.groups[usual]))
     return RecordSource(records, found, usual, groups[usual], skipped)
+
+
+def _passed_over(records: Records, found: Survey, others: NDArray[np.int64], usual: str) -> list[SkippedFile]:
+    """All files that are skipped if these entries are: with what most images are, in words."""
+    skipped = [*records.skipped, *found.unreadable.values()]
+    for entry, record in records.read(others) if len(others) else ():
+        words = f"{group_words(found.groups[found.group_of[entry]])}; most are {usual}"
+        skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+    return skipped
 
 
 def group_words(group: ShapeGroup) -> str:
     """Return a shape and dtype in words for a message: "28x28 L", "64x48 RGB of 16 bits"."""
     (height, width, channels), dtype = group
-    return f"{height}x{width} {_MODES[channels - 1]}{' of 16 bits' if dtype == np.uint16 else ''}"
+    return f"{height}x{width} {kind_words(channels, dtype)}"
 
 
-def _surveyed(records: Records) -> Survey:
+def kind_words(channels: int, dtype: PixelDtype) -> str:
+    """Return channels and dtype in words for a message: "L", "RGB of 16 bits"."""
+    return f"{_MODES[channels - 1]}{' of 16 bits' if dtype == np.uint16 else ''}"
+
+
+def surveyed(records: Records) -> Survey:
+    """Return the survey of records; SourceError, with the first reasons, if no image can be read."""
     found = survey(records)
     if found.groups:
         return found

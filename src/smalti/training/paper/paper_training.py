@@ -1,7 +1,7 @@
 """The profile `paper` as a kind of model: the study's network and protocol, and the choice of validation images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,15 +10,13 @@ from smalti.images.batch import Pixels, shape_words
 from smalti.images.source import ImageSource, read_images, refuse_skipped
 from smalti.sources.named.named import validation_of
 from smalti.sources.open import open_source
+from smalti.training.common.goal import Goal
 from smalti.training.common.training_images import TrainingImages
 from smalti.training.observer import Observer
 from smalti.training.paper.fit_grid import choose_device, fit
 from smalti.training.paper.grid_model import MODEL_FORMAT, Model
 from smalti.training.paper.settings import PROFILES, FitSettings, profile_settings
 from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
-
-if TYPE_CHECKING:
-    from smalti.training.pyramid.trade_off import Goal
 
 __all__ = ["PaperTraining"]
 
@@ -36,6 +34,7 @@ class PaperTraining:
     profiles = tuple(PROFILES)
     model_format = MODEL_FORMAT
     takes_validation = True
+    any_size = False
 
     def make_settings(
         self,
@@ -44,7 +43,7 @@ class PaperTraining:
         codebook_size: int | None,
         epochs: int | None,
         seed: int | None,
-        goal: "Goal | None",
+        goal: Goal | None,
         effort: int | None,
     ) -> FitSettings:
         """Return the settings of a fit; UsageError for a target or an effort."""

@@ -19,12 +19,13 @@ from torch import Tensor
 from smalti.errors import ModelError
 from smalti.images.quality import ssim
 from smalti.training.common.distributed import ALONE, ProcessGroup
+from smalti.training.common.goal import Goal
 from smalti.training.common.tensors import State, read_tensors, with_prefix, without_prefix, write_tensors
 from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.observer import Progress
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
 from smalti.training.pyramid.token_search import SearchState, improve, measure
-from smalti.training.pyramid.trade_off import LEAST_MEASURE, Goal, learning_rate
+from smalti.training.pyramid.trade_off import LEAST_MEASURE, learning_rate
 
 if TYPE_CHECKING:
     from smalti.training.pyramid.pyramid_model import PyramidModel
@@ -366,7 +367,7 @@ class Encoding:
         if goal.mse is not None:
             mse, scale = float(encoded.sse.mean()) / self._pixels, self.model.scale
             target = scale.true_mse(goal.mse) if goal.of_range else goal.mse
-            found = f"the mean squared error is {scale.true_mse(mse):.4g}, not {target:g}"
+            found = goal.missed_words(scale.true_mse(mse), target)
         elif goal.ssim is not None:
             found = f"the mean SSIM is below {goal.ssim:g}"
         else:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from smalti.errors import ModelError, UsageError
-from smalti.training.pyramid.trade_off import Goal
+from smalti.training.common.goal import Goal
 
 __all__ = ["DEFAULT_EFFORT", "DEFAULT_MSE", "EFFORTS", "Effort", "LayerShape", "PyramidSettings", "PyramidShape"]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from smalti.errors import UsageError
 from smalti.images.source import ImageSource, refuse_skipped
+from smalti.training.common.goal import Goal
 from smalti.training.common.training_images import TrainingImages
 from smalti.training.observer import Observer
 from smalti.training.pyramid.fit_pyramid import fit_pyramid
 from smalti.training.pyramid.pyramid_model import PYRAMID_FORMAT, PyramidModel
 from smalti.training.pyramid.pyramid_settings import DEFAULT_EFFORT, DEFAULT_MSE, PyramidSettings
-from smalti.training.pyramid.trade_off import Goal
 from smalti.training.training_kind import FitOptions, FittedModel, FittedSettings
 
 __all__ = ["PyramidTraining"]
@@ -22,6 +22,7 @@ class PyramidTraining:
     profiles = tuple(DEFAULT_MSE)
     model_format = PYRAMID_FORMAT
     takes_validation = False
+    any_size = False
 
     def make_settings(
         self,

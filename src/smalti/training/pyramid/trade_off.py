@@ -1,12 +1,8 @@
-"""The goal of a fit, the price of a bit that meets it (adapted while the fit runs), and the learning rate schedule."""
+"""The price of a bit that meets the goal of a fit (adapted while the fit runs), and the learning rate schedule."""
 
 import math
-from dataclasses import dataclass
 
-from smalti.errors import UsageError
-from smalti.training.common.scaling import PixelScale
-
-__all__ = ["LEAST_MEASURE", "Goal", "TradeOff", "learning_rate"]
+__all__ = ["LEAST_MEASURE", "TradeOff", "learning_rate"]
 
 
 REACH = 3.0
@@ -25,36 +21,6 @@ LEAST_MEASURE = 1e-12
 SLACK, EARLY_SLACK = 0.1, 0.6
 """Tolerated squared error above the goal, as a share: the token search and the refits remove it at the end of a fit
 (SLACK), and further learning removes it halfway (EARLY_SLACK)."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """The target for a collection: exactly one of `mse`, `ssim` and `archive_bytes`.
-
-    mse : mean squared error over all images, of pixels scaled to 0..1 (by 1/255 or 1/65535)
-    ssim : mean structural similarity over all images
-    archive_bytes : size of the whole archive, with the best quality for it
-    of_range : whether `mse` is of pixels scaled by the collection's own range, as the goals of profiles are. With 8
-        bits both are the same
-    """
-
-    mse: float | None = None
-    ssim: float | None = None
-    archive_bytes: int | None = None
-    of_range: bool = False
-
-    def __post_init__(self) -> None:
-        given = [value for value in (self.mse, self.ssim, self.archive_bytes) if value is not None]
-        if len(given) != 1:
-            raise UsageError("give one of a target MSE, a target SSIM and a target of bytes")
-        if not (math.isfinite(given[0]) and given[0] > 0):
-            raise UsageError(f"a target of {given[0]} cannot be met: it must be above 0")
-        if self.ssim is not None and self.ssim >= 1:
-            raise UsageError(f"a mean SSIM of {self.ssim} is out of reach: choose one below 1")
-
-    def unit_mse(self, scale: PixelScale) -> float | None:
-        """Return `mse` as an error of the network's values in [0, 1]."""
-        return self.mse if self.mse is None or self.of_range else scale.unit_mse(self.mse)
 
 
 class TradeOff:
