@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from smalti.archive.recovery.reed_solomon import require_reedsolo
+from smalti.buffers import keep_large_buffers
 from smalti.codec.choice import PHOTO
 from smalti.codec.groups import pack_groups
 from smalti.codec.packer import CompressReport, Packer, ShapePacker, SizedPacker
@@ -90,16 +91,18 @@ def _packed(packer: "Packer[S, M]", groups: Sequence[S], out: Path) -> CompressR
     if options.recovery is not None:
         require_reedsolo()
     check_output(out, options.overwrite)
+    keep_large_buffers()
     try:
         if len(groups) > 1:
             report = pack_groups(groups, out, packer)
         else:
             report = packer.pack(groups[0], out, packer.model_for(groups[0]))
     except KeyboardInterrupt as interrupt:
-        left = next((path for path in packer.all_state_files(groups) if path.exists()), None)
-        if left is None or isinstance(interrupt, FitInterruptedError):
+        left = [path for path in packer.all_state_files(groups) if path.exists()]
+        if not left:
             raise
-        raise FitInterruptedError(left) from interrupt
+        own = interrupt.checkpoint if isinstance(interrupt, FitInterruptedError) else None
+        raise FitInterruptedError(own or left[0], left) from interrupt
     for path in packer.all_state_files(groups):
         path.unlink(missing_ok=True)
     return report
