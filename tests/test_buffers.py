@@ -10,11 +10,11 @@ from smalti.buffers import keep_large_buffers
 
 PROGRAM = """
 import resource
-import numpy as np
 from smalti.buffers import keep_large_buffers
 kept = {keep} and keep_large_buffers()
+size = 48 << 20
 for _ in range(20):
-    np.full(48 << 20, 1, np.uint8)
+    b"x" * size
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
@@ -27,7 +27,10 @@ def faults(keep):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
 def test_pages_of_large_buffers_are_asked_for_once():
     assert keep_large_buffers() is True
-    assert faults(True) < 0.3 * faults(False)
+    given_back = faults(False)
+    if given_back < 100_000:
+        pytest.skip("this system has large pages")
+    assert faults(True) < 0.3 * given_back
 
 
 def test_other_systems_are_left_alone(monkeypatch):

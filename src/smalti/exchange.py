@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -96,7 +97,7 @@ def extract(
 
 def _common(archive: Archive | Collection) -> tuple[tuple[int, int, int] | None, PixelDtype]:
     """The shape and dtype of all images; None and uint8 if shapes or dtypes differ."""
-    if isinstance(archive, Collection) and len({(each.image_shape, each.dtype) for each in archive.members.facts}) > 1:
+    if len(archive.image_shapes) > 1 or len(archive.dtypes) > 1:
         return None, UINT8
     return archive.image_shape, archive.dtype
 
@@ -111,7 +112,9 @@ def _plan(archive: Archive | Collection, numbers: NDArray[np.int64] | None, skip
         for block in archive.missing()
         if numbers is None or ((numbers >= block.first_image) & (numbers < block.first_image + block.images)).any()
     ]
-    missing = [number for block in lost for number in range(block.first_image, block.first_image + block.images)]
+    missing = sorted(
+        {number for block in lost for number in range(block.first_image, block.first_image + block.images)}
+    )
     if numbers is not None:
         missing = sorted(set(missing) & set(numbers.tolist()))
         images -= int(np.isin(numbers, missing).sum())
@@ -156,7 +159,7 @@ def _decoded(archive: Archive | Collection, numbers: NDArray[np.int64]) -> Itera
 
     The images of a run have one shape and dtype. Either all have labels or none has; the same holds for names.
     """
-    if isinstance(archive, Archive):
+    if isinstance(archive, Archive) and len(archive.image_shapes) == 1:
         yield archive[numbers].reshape(len(numbers), *archive.image_shape), numbers
         return
     images = zip(archive.images(numbers), _lacks(archive, numbers), strict=True)
@@ -222,7 +225,8 @@ def compare(
 ) -> Comparison:
     """Decode every image and compare it with the image of the same number in a source.
 
-    source : the originals; for images of several shapes one source for each shape, as from `open_groups`
+    source : the originals; for images of several shapes one source for each shape, as from `open_groups`. Images of
+        one shape and dtype are compared in the order of the archive
 
     Raises SourceError if shape, dtype or number of images differ; DamagedArchiveError.
     """
@@ -230,11 +234,11 @@ def compare(
     meter, digest, done = QualityMeter(), hashlib.sha256(), 0
     labels, names = _Equality(), _Equality()
     step = _images_per_batch(archive, archive.dtypes[-1])
-    originals = _Cursor(sources, step)
+    originals = _Originals(sources, step)
     for decoded in archive.batches(step):
         original = originals.take(decoded)
         if len(original) != len(decoded):
-            raise _other_number(sources, done + len(original), archive)
+            raise _other_number(sources, done + len(original) + originals.count_rest(), archive)
         meter.add(original.pixels, decoded.pixels)
         digest.update(plain_bytes(decoded.pixels))
         labels.add(original.labels, decoded.labels)
@@ -247,28 +251,61 @@ def compare(
 
 
 def _other_number(sources: Sequence[ImageSource], found: int, archive: Archive | Collection) -> SourceError:
-    return SourceError(
-        f"{sources[0].description} has {found} images, the archive {len(archive)}; name the source it was made from"
-    )
+    words = f"{found} images, the archive {len(archive)}"
+    if found == len(archive):
+        words = "other numbers of images of each shape than the archive"
+    return SourceError(f"{sources[0].description} has {words}; name the source it was made from")
+
+
+class _Originals:
+    """Reads the images of sources, those of one shape and dtype in order, whatever the order of shapes."""
+
+    def __init__(self, sources: Sequence[ImageSource], step: int) -> None:
+        self._sources = sources
+        kinds: dict[tuple[tuple[int, int, int], np.dtype[Any]], list[ImageSource]] = {}
+        for source in sources:
+            kinds.setdefault((source.image_shape, source.dtype), []).append(source)
+        step = max(1, step // len(kinds))  # a batch of each waits in memory
+        self._cursors = {kind: _Cursor(own, step) for kind, own in kinds.items()}
+
+    def take(self, like: ImageBatch) -> ImageBatch:
+        """The next images, as many as `like` has, fewer at the end. SourceError if there are none of its shape."""
+        height, width, channels = like.pixels.shape[1:]
+        cursor = self._cursors.get(((height, width, channels), like.pixels.dtype))
+        if cursor is None:
+            raise self._none_of(like)
+        return cursor.take(like)
+
+    def count_rest(self) -> int:
+        """The number of images that were not taken."""
+        return sum(cursor.count_rest() for cursor in self._cursors.values())
+
+    def _none_of(self, like: ImageBatch) -> SourceError:
+        where, advice = self._sources[0].description, "name the source it was made from"
+        dtypes = {dtype.name for _, dtype in self._cursors}
+        if like.pixels.dtype.name not in dtypes:
+            return SourceError(
+                f"{where} has pixels of {' and '.join(sorted(dtypes))}, the archive of {like.pixels.dtype}; {advice}"
+            )
+        found = ", ".join(shape_words(shape) for shape, _ in list(self._cursors)[:3])
+        return SourceError(f"{where} has images of {found}, the archive of {_words(like)}; {advice}")
 
 
 class _Cursor:
-    """Reads the images of sources, one source after the other, in parts of any length."""
+    """Reads the images of sources of one shape, one source after the other, in parts of any length."""
 
     def __init__(self, sources: Sequence[ImageSource], step: int) -> None:
         self._batches = (batch for source in sources for batch in source.batches(step))
-        self._sources = sources
         self._rest: ImageBatch | None = None
 
     def take(self, like: ImageBatch) -> ImageBatch:
-        """The next images, as many as `like` has, fewer at the end. SourceError if their shape or dtype differs."""
+        """The next images, as many as `like` has, fewer at the end."""
         parts: list[ImageBatch] = []
         missing = len(like)
         while missing:
             batch = self._rest or next(self._batches, None)
             if batch is None:
                 break
-            self._check(batch, like)
             parts.append(batch.part(0, missing))
             missing -= len(parts[-1])
             rest = batch.part(len(parts[-1]), len(batch))
@@ -278,19 +315,6 @@ class _Cursor:
     def count_rest(self) -> int:
         """The number of images that were not taken."""
         return sum(len(batch) for batch in (*([self._rest] if self._rest else []), *self._batches))
-
-    def _check(self, found: ImageBatch, like: ImageBatch) -> None:
-        where = self._sources[0].description
-        if found.pixels.dtype != like.pixels.dtype:
-            raise SourceError(
-                f"{where} has pixels of {found.pixels.dtype}, the archive of {like.pixels.dtype}; "
-                "name the source it was made from"
-            )
-        if found.pixels.shape[1:] != like.pixels.shape[1:]:
-            raise SourceError(
-                f"{where} has images of {_words(found)}, the archive of {_words(like)}; "
-                "name the source it was made from"
-            )
 
 
 def _words(batch: ImageBatch) -> str:

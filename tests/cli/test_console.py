@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from inputs.making import png
-from smalti.cli.console import Console, escaped
 from smalti.cli.command_observer import CommandObserver
-from smalti.cli.console import Console
+from smalti.cli.console import Console, escaped
 from smalti.cli.interruption import stop_on_interrupt
 
 SMALTI = [sys.executable, "-m", "smalti"]

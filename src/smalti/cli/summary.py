@@ -106,6 +106,8 @@ def _error_bound(info: ArchiveInfo) -> str:
 
 def _levels(info: ArchiveInfo) -> str:
     """Return the number of tokens of an image, by level of the grid."""
+    if info.block_images is None:
+        return f"{info.token_grid[1]} a cell"
     if info.levels is None:
         return f"{' x '.join(map(str, info.token_grid))} an image"
     levels = ", then ".join(
@@ -130,16 +132,19 @@ def info_text(path: Path | str, info: AnyInfo) -> str:
 
 
 def _archive_rows(path: Path | str, info: ArchiveInfo) -> list[tuple[str, str]]:
-    shape = " x ".join(str(side) for side in info.shape[1:])
+    shape = f"{info.shapes} shapes" if info.shape is None else " x ".join(str(side) for side in info.shape[1:])
+    blocks = f"{info.blocks}" if info.block_images is None else f"{info.blocks} of up to {info.block_images} images"
     return [
         ("archive", f"{path} (format {info.format_version}, profile {info.profile}, decoder {info.decoder})"),
         ("images", f"{info.images:,} of {shape}, {info.dtype}"),
         *_size_rows(info),
         (
             "tokens",
-            f"{_levels(info)}; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}",
+            f"{_levels(info)}; {info.codes_used} of {info.codebook_size} codes used, perplexity {info.perplexity:.2f}"
+            if info.block_images is not None
+            else f"{_levels(info)}; {info.codes_used} values, perplexity {info.perplexity:.2f}",
         ),
-        ("blocks", f"{info.blocks} of up to {info.block_images} images"),
+        ("blocks", blocks),
         ("columns", ", ".join(info.columns) or "none"),
         ("promise", _error_bound(info)),
         *_last_rows(info),
@@ -187,7 +192,7 @@ def _last_rows(info: AnyInfo) -> list[tuple[str, str]]:
 def _member_lines(info: CollectionInfo) -> Iterator[str]:
     """Yield a line for each member, or for the first of many."""
     for number, member in enumerate(info.members[:MEMBERS_SHOWN]):
-        shape = " x ".join(str(side) for side in member.shape[1:])
+        shape = "several shapes" if member.shape is None else " x ".join(map(str, member.shape[1:]))
         yield (
             f"  {number:>5}  {member.images:>10,} of {shape}, {member.dtype}  {member.archive_bytes:>12,} bytes  "
             f"{member.profile}"

@@ -222,9 +222,9 @@ def _has_words(labels: "ArrayLike | None") -> bool:
 def _originals(
     opened: Archive | Collection, against: Images, report: Callable[[str], None] | None
 ) -> "Sequence[ImageSource]":
-    """Return the images to compare with; for a collection, those of every shape."""
+    """Return the images to compare with; for a collection or images of any sizes, those of every shape."""
     from smalti.sources.open import open_groups, open_source  # noqa: PLC0415 (image files and downloads, slow to import)
 
-    if isinstance(opened, Collection):
+    if isinstance(opened, Collection) or opened.any_size:
         return open_groups(against, report=report)
     return [open_source(against, report=report)]

@@ -208,8 +208,10 @@ def _chosen(batch: ArchiveBatch, split: str) -> ImageBatch:
 
 def _shapes(archive: Archive | Collection) -> list[tuple[tuple[int, int, int], np.dtype[Any]]]:
     if isinstance(archive, Archive):
-        return [(archive.image_shape, archive.dtype)]
-    return [(facts.image_shape, np.dtype(facts.dtype)) for facts in archive.members.facts]
+        return [(shape, archive.dtype) for shape in archive.image_shapes]
+    members = archive.members
+    kinds = [np.dtype(facts.dtype) for facts in members.facts]
+    return [(shape, kind) for number, kind in enumerate(kinds) for shape in members.shapes(number)]
 
 
 def _digest(archive: Archive | Collection) -> bytes:

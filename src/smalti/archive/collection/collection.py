@@ -15,6 +15,7 @@ from smalti.archive.collection.joined_columns import JoinedColumns
 from smalti.archive.collection.members import Members
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
+from smalti.archive.read.image_reader import Span
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
 from smalti.archive.report import DamagedBlock, Level, VerifyReport
 from smalti.decoders.layers.integer_network import PixelType
@@ -83,7 +84,15 @@ class Collection:
     @property
     def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """The distinct (H, W, C) of the images, in order of appearance."""
-        return tuple(dict.fromkeys(facts.image_shape for facts in self.members.facts))
+        return tuple(
+            dict.fromkeys(shape for number in range(len(self.members)) for shape in self.members.shapes(number))
+        )
+
+    def shape_of(self, number: int) -> tuple[int, int, int]:
+        """(H, W, C) of an image. Nothing is decoded. ImageIndexError."""
+        member, own = self._place(number)
+        facts = self.members.facts[member]
+        return self.members[member].shape_of(own) if facts.any_size else facts.image_shape
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -135,9 +144,14 @@ class Collection:
         numbers, _ = resolve(selection, len(self), self._check_request)
         images: list[Pixels] = [np.empty(0, np.uint8)] * len(numbers)
         for member, positions, own in self._by_member(numbers):
-            for position, image in zip(positions.tolist(), self.members[member][own], strict=True):
+            for position, image in zip(positions.tolist(), self.members[member].images(own), strict=True):
                 images[position] = image
         return images
+
+    def region(self, number: int, rows: Span, columns: Span) -> Pixels:
+        """A part of an image, as `Archive.region`."""
+        member, own = self._place(number)
+        return self.members[member].region(own, rows, columns)
 
     def __iter__(self) -> Iterator[Pixels]:
         """Iterate over all images in order."""
@@ -270,8 +284,17 @@ class Collection:
     @cached_property
     def _smallest_bytes(self) -> int:
         """Bytes of the pixels of the smallest image."""
-        kinds = {(facts.image_shape, facts.dtype) for facts in self.members.facts}
-        return min(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in kinds)
+        return min(
+            math.prod(shape) * np.dtype(facts.dtype).itemsize
+            for number, facts in enumerate(self.members.facts)
+            for shape in self.members.shapes(number)
+        )
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """The member that holds an image, and the number of the image in it."""
+        numbers, _ = resolve(number, len(self))
+        ((member, _, own),) = self._by_member(numbers)
+        return member, int(own[0])
 
     def _by_member(self, numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.int64]]]:
         """Yield each member with selected images: its position, their positions in `numbers`, their numbers in it."""

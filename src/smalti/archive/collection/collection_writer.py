@@ -10,12 +10,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.collection.directory import MemberFacts, pack_directory
+from smalti.archive.collection.directory import MemberFacts, collection_features, pack_directory
 from smalti.archive.collection.sharing import model_reference, network_key, pack_shared, pack_shared_cells
 from smalti.archive.edit.rewrite import recovery_spec, rewrite_archive
 from smalti.archive.format.frames import FrameWriter
 from smalti.archive.format.header import Header
-from smalti.archive.format.layout import COLLECTION, SHARED_MODEL, SHARED_PRIOR, Section, crc32c
+from smalti.archive.format.layout import SHARED_MODEL, SHARED_PRIOR, Section, crc32c
 from smalti.archive.read.reader import Archive
 from smalti.archive.recovery.parity import Key
 from smalti.decoders.contract import ImageModel, SharedModel
@@ -41,16 +41,14 @@ def write_collection(out: Path, members: Sequence[Opener], *, overwrite: bool = 
         raise UsageError(f"{out}: a collection needs at least one archive")
     sharing = _Sharing(members)
     with atomic_file(out, overwrite=overwrite) as file, writing(out):
-        frames = FrameWriter(file, COLLECTION)
+        frames = FrameWriter(file, collection_features(sharing.facts))
         for payload in sharing.payloads:
             frames.add(Section.SHARED, payload)
-        facts = []
         for member, plan in zip(members, sharing.plans, strict=True):
             with member() as archive, spool_file(out) as spool:
-                facts.append(MemberFacts.of(archive.sections.header))
                 _write_member(archive, plan, spool, out)
                 frames.add_chunks(Section.MEMBER, _chunks(spool), spool.tell(), _checksum(spool))
-        frames.add(Section.DIRECTORY, pack_directory(facts))
+        frames.add(Section.DIRECTORY, pack_directory(sharing.facts))
         frames.finish()
 
 
@@ -86,18 +84,20 @@ class _Network:
 class _Sharing:
     """Decides which models and priors are stored once.
 
-    payloads : of the shared sections    plans : of the members, in order
+    payloads : of the shared sections    plans, facts : of the members, in order
     """
 
     def __init__(self, members: Sequence[Opener]) -> None:
         self.payloads: list[bytes] = []
         self.plans = [_Plan() for _ in members]
+        self.facts: list[MemberFacts] = []
         networks: dict[bytes, list[_Network]] = {}
         code_ids: dict[int, NDArray[np.uint16]] = {}
         cells: dict[bytes, list[int]] = {}
         priors: dict[bytes, list[int]] = {}
         for number, member in enumerate(members):
             with member() as archive:
+                self.facts.append(MemberFacts.of(archive.sections.header))
                 if recovery_spec(archive.sections) is not None:
                     continue  # its recovery sections protect the bytes of its own model
                 header = archive.sections.header

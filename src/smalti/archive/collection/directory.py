@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from smalti.archive.format.header import DTYPES, Header
-from smalti.archive.format.layout import COLLECTION, VERSION, check_version
+from smalti.archive.format.layout import COLLECTION, SIZED, VERSION, check_version
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
@@ -16,6 +16,7 @@ __all__ = [
     "Listed",
     "MemberFacts",
     "check_sum",
+    "collection_features",
     "pack_directory",
     "pack_manifest",
     "read_directory",
@@ -31,11 +32,15 @@ _MAX_BYTES = 1 << 62  # of the files of a manifest together
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """The facts about a member that are known before it is opened. DamagedArchiveError if one is out of range."""
+    """The facts about a member that are known before it is opened. DamagedArchiveError if one is out of range.
+
+    image_shape : of every image; if they have any sizes, the largest height and the largest width
+    """
 
     images: int
     image_shape: tuple[int, int, int]
     dtype: str
+    any_size: bool = False
 
     def __post_init__(self) -> None:
         height, width, channels = self.image_shape
@@ -54,7 +59,7 @@ class MemberFacts:
     @classmethod
     def of(cls, header: Header) -> "MemberFacts":
         """Return the facts that a header states."""
-        return cls(header.images, header.image_shape, header.dtype)
+        return cls(header.images, header.image_shape, header.dtype, header.any_size)
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,13 @@ def check_sum(members: Sequence[MemberFacts]) -> None:
 
 def pack_directory(members: list[MemberFacts]) -> bytes:
     """The payload of the directory section. `read_directory` is the inverse."""
-    return canonical_json(
-        {"format_version": VERSION, "members": [asdict(facts) for facts in members], "required_features": COLLECTION}
-    )
+    listed, features = [_plain(facts) for facts in members], collection_features(members)
+    return canonical_json({"format_version": VERSION, "members": listed, "required_features": features})
+
+
+def collection_features(members: Sequence[MemberFacts]) -> int:
+    """The required features of a collection of these members."""
+    return COLLECTION | SIZED * any(facts.any_size for facts in members)
 
 
 def read_directory(payload: bytes) -> list[MemberFacts]:
@@ -94,17 +103,17 @@ def read_directory(payload: bytes) -> list[MemberFacts]:
     if not 0 <= found["required_features"] < 1 << 32:
         raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, which cannot be")
     check_version(found["format_version"], found["required_features"])
-    if found["required_features"] != COLLECTION:
-        raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, not {COLLECTION}")
-    facts = [_facts(_fields_of(member, "directory", _MEMBER)) for member in found["members"]]
+    facts = [_facts(_fields_of(member, "directory", _member_fields(member))) for member in found["members"]]
+    if found["required_features"] != (needed := collection_features(facts)):
+        raise DamagedArchiveError(f"directory: required_features is {found['required_features']}, not {needed}")
     check_sum(facts)
     return facts
 
 
 def pack_manifest(members: list[Listed]) -> bytes:
     """The bytes of a manifest. `read_manifest` is the inverse."""
-    listed = [{"archive_bytes": one.archive_bytes, "path": one.path, **asdict(one.facts)} for one in members]
-    return canonical_json({"format": _FORMAT, "members": listed, "version": 1}) + b"\n"
+    listed = [{"archive_bytes": one.archive_bytes, "path": one.path, **_plain(one.facts)} for one in members]
+    return canonical_json({"format": _FORMAT, "members": listed, "version": _version(members)}) + b"\n"
 
 
 def read_manifest(data: bytes) -> list[Listed]:
@@ -112,13 +121,15 @@ def read_manifest(data: bytes) -> list[Listed]:
     found = _fields(data.removesuffix(b"\n"), "manifest", {"format": str, "members": list, "version": int})
     if found["format"] != _FORMAT:
         raise DamagedArchiveError("it does not say that it is a manifest")
-    if found["version"] != 1:
-        raise UnsupportedArchiveError(f"a manifest of version {found['version']}; this release reads version 1")
+    if found["version"] not in (1, 2):
+        raise UnsupportedArchiveError(f"a manifest of version {found['version']}; this release reads versions 1 and 2")
     if not found["members"]:
         raise DamagedArchiveError("a manifest without members")
     known = {"archive_bytes": int, "path": str}
-    plain = [_fields_of(member, "manifest", known | _MEMBER) for member in found["members"]]
+    plain = [_fields_of(member, "manifest", known | _member_fields(member)) for member in found["members"]]
     listed = [Listed(one.pop("path"), one.pop("archive_bytes"), _facts(one)) for one in plain]
+    if found["version"] != (needed := _version(listed)):
+        raise DamagedArchiveError(f"a manifest of version {found['version']}, not {needed}")
     total = sum(one.archive_bytes for one in listed)
     if total >= _MAX_BYTES:
         raise DamagedArchiveError(f"its members cannot have {total} bytes together")
@@ -127,6 +138,21 @@ def read_manifest(data: bytes) -> list[Listed]:
 
 
 _MEMBER = {"dtype": str, "image_shape": list, "images": int}
+
+
+def _version(members: Sequence[Listed]) -> int:
+    """The version of a manifest: 2 if a member's images have any sizes, which older releases would not understand."""
+    return 2 if any(one.facts.any_size for one in members) else 1
+
+
+def _plain(facts: MemberFacts) -> dict[str, Any]:
+    """The fields of a member. `any_size` is there if it is true."""
+    return {name: value for name, value in asdict(facts).items() if name != "any_size" or value}
+
+
+def _member_fields(found: object) -> dict[str, type]:
+    """The fields that a member must have."""
+    return _MEMBER | {"any_size": bool} if isinstance(found, dict) and found.get("any_size") is True else _MEMBER
 
 
 def _fields(data: bytes, what: str, kinds: dict[str, type]) -> dict[str, Any]:

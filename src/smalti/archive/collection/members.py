@@ -108,6 +108,7 @@ class Members:
         self._summaries: dict[int, MemberSummary] = {}
         self._infos: dict[int, ArchiveInfo] = {}
         self._levels: dict[int, int] = {}
+        self._shapes: dict[int, tuple[tuple[int, int, int], ...]] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -154,6 +155,15 @@ class Members:
             with self._borrowed(number) as archive:
                 self._levels[number] = archive.levels
         return self._levels[number]
+
+    def shapes(self, number: int) -> tuple[tuple[int, int, int], ...]:
+        """The distinct shapes of a member's images. It is opened for this if they have any sizes."""
+        if not self.facts[number].any_size:
+            return (self.facts[number].image_shape,)
+        if number not in self._shapes:
+            with self._borrowed(number) as archive:
+                self._shapes[number] = archive.image_shapes
+        return self._shapes[number]
 
     def adopt(self, other: Sequence[MemberSummary]) -> None:
         """Take over the summaries of another process, so that members need not be opened for them."""

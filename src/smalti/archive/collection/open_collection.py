@@ -14,6 +14,7 @@ from smalti.archive.format.layout import (
     FIRST_ANCILLARY,
     FRAME_BYTES,
     PRELUDE_BYTES,
+    SIZED,
     Entry,
     Section,
     check_prelude,
@@ -27,6 +28,8 @@ from smalti.errors import DamagedArchiveError, SmaltiError, UnsupportedArchiveEr
 from smalti.storage.positioned import Positioned, PositionedWindow, file_at
 
 __all__ = ["is_collection", "open_collection", "open_manifest"]
+
+_FEATURES = (COLLECTION, COLLECTION | SIZED)
 
 
 def is_collection(table: SectionTable) -> bool:
@@ -148,7 +151,7 @@ def _check_structure(file: Positioned, entries: Sequence[Entry]) -> None:
 
 def _prelude_damage(features: int | None) -> tuple[str, ...]:
     """Damage to the prelude. features : its required features, None if they are not known"""
-    if features in (None, COLLECTION):
+    if features is None or features in _FEATURES:
         return ()
     return (f"the prelude states required features {features}, a collection needs {COLLECTION}",)
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.archive.format.block_layout import Rectangle
 from smalti.archive.format.column import ColumnValues, TextBuilder
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import Section
@@ -20,6 +21,7 @@ from smalti.archive.read.sections import SectionFile
 from smalti.archive.recovery.parity import Key, ParitySection, RecoverySpec
 from smalti.archive.write.fields import FIELD_PREFIX, FieldsBuilder, pack_columns
 from smalti.archive.write.protected_frames import protected_frames
+from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.errors import DamagedArchiveError, SmaltiError, UsageError
@@ -158,8 +160,11 @@ def write_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threa
         raise UsageError(f"{archive.path}: no image would be left; delete the file instead")
     header = archive.sections.header
     _refuse_unknown(archive)
+    if archive.any_size:
+        _write_cells_without(archive, dropped, out, threads)
+        return
     network = archive.model.whole_network()
-    prior = None if header.kind.fits_prior else archive.prior
+    prior = None if header.has_own_prior else archive.prior
     with ArchiveWriter(out, _spec(archive, header), network, threads=threads, prior=prior) as writer:
         for numbers, residuals in _blocks(archive, threads):
             remaining = ~dropped[numbers.start : numbers.stop]
@@ -177,6 +182,36 @@ def write_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threa
         writer.commit()
 
 
+def _write_cells_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threads: int) -> None:
+    """The same for images of any sizes. Tokens, model and prior stay; blocks are cut anew."""
+    header, store = archive.sections.header, archive.cells
+    sizes = store.layout.sizes
+    spec = SizedSpec(
+        profile=header.profile,
+        block_cells=sizes.block_cells,
+        region=sizes.region,
+        class_names=archive.class_names,
+        provenance=_provenance(header),
+        recovery=recovery_spec(archive.sections),
+    )
+    with SizedArchiveWriter(out, spec, store.model, store.prior, threads=threads) as writer:
+        for number in np.flatnonzero(~dropped).tolist():
+            rows = np.array([number], np.int64)
+            columns = archive.columns.batch(np.zeros((1, 1, 1, header.image_shape[2]), archive.dtype), rows)
+            writer.append(
+                store.window(Rectangle(number, 0, 0, *store.layout.grid(number))).reshape(-1, header.tokens_per_image),
+                np.array([store.layout.size(number)], np.int64),
+                columns.labels,
+                columns.names,
+                columns.fields,
+            )
+        writer.commit()
+
+
+def _provenance(header: Header) -> tuple[tuple[str, str], ...]:
+    return tuple(pair for pair in header.provenance if pair[0] != "smalti")
+
+
 def _spec(archive: Archive, header: Header) -> ArchiveSpec:
     return ArchiveSpec(
         image_shape=header.image_shape,
@@ -185,7 +220,7 @@ def _spec(archive: Archive, header: Header) -> ArchiveSpec:
         profile=header.profile,
         block_images=header.block_images,
         class_names=archive.class_names,
-        provenance=tuple(pair for pair in header.provenance if pair[0] != "smalti"),
+        provenance=_provenance(header),
         max_mse=None if header.promise is None else header.promise.max_mse,
         recovery=recovery_spec(archive.sections),
         dtype=header.dtype,

@@ -161,7 +161,7 @@ class ArchiveDataset(Dataset[Any]):
     def _each(self, numbers: Sequence[int]) -> Sequence[Tensor]:
         """Images or tokens, one by one."""
         archive = self.archive
-        if not self.tokens and isinstance(archive, smalti.Collection) and len(archive.image_shapes) > 1:
+        if not self.tokens and len(archive.image_shapes) > 1:
             return [as_images(torch.from_numpy(pixels[None]), self.dtype)[0] for pixels in archive.images(numbers)]
         return self._inputs(numbers).unbind()
 

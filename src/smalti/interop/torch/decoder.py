@@ -68,8 +68,8 @@ class TokenDecoder:
     ) -> None:
         check_dtype(dtype)
         self.device, self.dtype = torch.device(device), dtype
-        self._size = archive.image_shape[:2]
         model = _common_model(archive)
+        self._size = archive.image_shape[:2]
         self._indices = torch.from_numpy(_index_table(model.code_ids)).to(self.device)
         if model.kind not in TORCH_DECODERS:
             raise UsageError(f"{archive.path}: no decoder {model.kind!r} in PyTorch; read images, with tokens=False")
@@ -93,6 +93,8 @@ def _common_model(archive: Archive | Collection) -> ImageModel:
     """The model of all members, with the codes of all; UsageError if there is none."""
     members = archive.members if isinstance(archive, Collection) else (archive,)
     first = members[0]
+    if any(members[number].any_size for number in range(len(members))):
+        raise UsageError(f"{archive.path}: its images have any sizes, and tokens are decoded by image; read images")
     key, grid = network_key(first.sections.header, first.model), first.model.grid
     shared = first.model.sharing()
     for member in (members[number] for number in range(len(members))):
