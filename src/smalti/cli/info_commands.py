@@ -94,6 +94,10 @@ def _quality(comparison: Comparison) -> str:
     quality = comparison.quality
     ssim = "" if quality.ssim_mean is None else f", SSIM {quality.ssim_mean:.4f}"
     psnr = "" if quality.psnr_db is None else f", PSNR {quality.psnr_db:.2f} dB"
+    if quality.seen is not None and quality.seen.psnr_db is not None:
+        psnr += f", {quality.seen.psnr_db:.2f} dB over what is seen"
+    if quality.range_psnr_db is not None:
+        psnr += f", {quality.range_psnr_db:.2f} dB of the range that the pixels fill"
     columns = {True: "equal", False: "DIFFERENT", None: "absent"}
     return (
         f"ok: every checksum holds; MSE {quality.mse_mean:.5f} (worst image {quality.mse_max:.5f}){ssim}{psnr}; "
