@@ -4,9 +4,9 @@
     python -m benchmarks.peers blood-cells --db 36 --db 42 -o results/peers/blood-cells.json
 
 SOURCE is a folder or whatever else `smalti compress` takes. Quality is PSNR of the mean over images of the squared
-error; over what is seen, if there is alpha; with --of-range against the range that the pixels of the set fill. A set of more
-pixels than --most-pixels is measured on images that are evenly spread over it, and its bytes are those of the sample
-times its pixels over the sample's. Which effort is better is seen on the images of --effort-pixels.
+error; over what is seen, if there is alpha; with --of-range against the range that the pixels of the set fill. A set of
+more pixels than --most-pixels is measured on images that are evenly spread over it, and its bytes are those of the
+sample times its pixels over the sample's. Which effort is better is seen on the images of --effort-pixels.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """AVIF and JPEG XL as peers of archives: images of 1 to 4 channels, 8 or 16 bits, each codec at two efforts.
 
 AVIF: 4:4:4 in colour, 4:0:0 for grey, speeds 6 and 4, through Pillow, whose quality is that of colour and of alpha. It
-runs twice: as it comes, and with `tune=psnr`, which takes some 10% less for the same PSNR. It has at most 12 bits: images
-of 16 are rounded to 12 (values times 4,095/65,535), through imagecodecs. That limits it to some 83 dB of 65,535.
+runs twice: as it comes, and with `tune=psnr`, which takes some 10% less for the same PSNR. It has at most 12 bits:
+images of 16 are rounded to 12 (values times 4,095/65,535), through imagecodecs. That limits it to 83 dB of 65,535.
 
 JPEG XL: efforts 7 and 9, through imagecodecs, 16 bits as they are. Alpha is coded without loss at every distance; the
 same distance for alpha, in a stream of its own, takes more on emoji.
@@ -90,7 +90,7 @@ def _avif(channels: int, wide: bool, speed: int, tune: str | None) -> Effort:
 
 def _encode_avif(image: Pixels, quality: float, speed: int, tune: str | None) -> bytes:
     channels = image.shape[2]
-    picture = with_seen_colours(image)
+    picture: NDArray[Any] = with_seen_colours(image)
     if channels == 2:
         picture = np.concatenate([np.repeat(picture[..., :1], 3, axis=2), picture[..., 1:]], axis=2)
     found = Image.fromarray(picture[..., 0] if channels == 1 else np.ascontiguousarray(picture))
