@@ -121,7 +121,7 @@ def _encode_deep_avif(image: Pixels, quality: float, speed: int) -> bytes:
 
 
 def _decode_deep_avif(data: bytes, channels: int) -> Pixels:
-    pixels = np.atleast_3d(imagecodecs.avif_decode(data, numthreads=1))
+    pixels: NDArray[Any] = np.atleast_3d(imagecodecs.avif_decode(data, numthreads=1))
     return _colours_to(np.rint(pixels * (65535 / _largest())).astype(np.uint16), channels)
 
 
@@ -133,7 +133,7 @@ def _colours_to(pixels: Pixels, channels: int) -> Pixels:
     """Keep one of the equal colours of a grey image."""
     if pixels.shape[2] == channels:
         return pixels
-    kept: Pixels = np.ascontiguousarray(pixels[..., [0, -1]] if channels == 2 else pixels[..., :channels])
+    kept: NDArray[Any] = np.ascontiguousarray(pixels[..., [0, -1]] if channels == 2 else pixels[..., :channels])
     return kept
 
 

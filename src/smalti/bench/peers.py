@@ -89,6 +89,8 @@ class Curve:
             low, high, stride = high, min(high + stride, last), 2 * stride
         while self.at(low).mse <= mse and low > 0:
             low, high, stride = max(low - stride, 0), low, 2 * stride
+        if self.at(low).mse <= mse:  # the coarsest setting
+            high = low
         points = tuple(self.at(index) for index in sorted({low, high}))
         found = at_matched(tuple(RatePoint(p.setting, p.bytes, p.mse, math.nan) for p in points), mse=mse)
         total, coarsest = (None, False) if found is None else (found.bytes_per_image, found.coarsest)

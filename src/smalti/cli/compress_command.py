@@ -22,6 +22,7 @@ from smalti.cli.options import (
     NoLabels,
     OptionalOutPath,
     OptionalSource,
+    Page,
     Profile,
     Quiet,
     Recovery,
@@ -39,6 +40,7 @@ from smalti.cli.plan_command import EngineOption, PlanOption, TaskOption, Worker
 from smalti.cli.ranks import refuse_several
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import UsageError
+from smalti.storage.atomic import check_output
 
 __all__ = ["compress_command"]
 
@@ -68,6 +70,7 @@ def compress_command(
     workers: WorkersOption = None,
     device: Device = "cpu",
     resume: Resume = False,
+    page: Page = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -89,13 +92,15 @@ def compress_command(
         fixed |= {"--profile": profile, "--codebook-size": codebook_size, "--epochs": epochs, "--seed": seed}
         fixed |= dict(zip(("--target-mse", "--target-ssim", "--target-bytes"), targets, strict=True))
         fixed |= {"--effort": effort, "--max-mse": max_mse, "--recovery": recovery, "--no-labels": no_labels}
-        fixed |= {"--device": device, "--resume": resume, "--threads": threads}
+        fixed |= {"--device": device, "--resume": resume, "--threads": threads, "--page": page}
         compress_plan_command(plan, task, engine, workers, console, fixed=fixed, strict=strict, force=force)
         return
     if source is None or output is None:
         raise UsageError("give SOURCE and -o OUT, or --plan PLAN; see smalti compress --help")
     if any(value is not None for value in (task, engine, workers)):
         raise UsageError("--task, --engine and --workers go with --plan: make a plan with smalti plan")
+    if page is not None:
+        check_output(page, force)
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch is slow to import)
     request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume)
@@ -103,6 +108,10 @@ def compress_command(
     options = PackOptions(not no_labels, max_mse, spec, strict, force, threads)
     with resumable(), CommandObserver(console) as observer:
         report = compress_images(source, output, model, request, options, observer)
+        if page is not None:
+            from smalti.bench.pictures_page import write_page_of  # noqa: PLC0415
+
+            write_page_of(source, output, page, threads, observer.progress, force)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))
     heavy = model_heavy(report.info) if model is None else None
