@@ -40,7 +40,8 @@ def test_compress_writes_a_page_of_pictures(smalti, folder, model_path, tmp_path
     assert smalti("compress", folder.path, *options).code == 0
     assert "a.smalti" in page.read_text("utf-8") and names(tmp_path) == ["a.html", "a.smalti"]
     out.unlink()
-    smalti.fails(5, "compress", folder.path, *options)
+    smalti.fails(6, "compress", folder.path, *options)
+    smalti.fails(2, "compress", folder.path, "--model", model_path, "-o", out, "--page", out)
     assert not out.exists(), "nothing is packed if the page cannot be written"
     assert smalti("compress", folder.path, *options, "-f").code == 0
 

@@ -26,24 +26,33 @@ from smalti.bench.pictures import (
     value_range,
 )
 from smalti.bench.records import write_text
+from smalti.errors import UsageError
 from smalti.exchange import Comparison, compare
 from smalti.imagefiles.png import png_bytes
 from smalti.images.batch import Pixels
 from smalti.images.seen import psnr_db
 from smalti.images.source import ImageSource
 from smalti.sources.open import open_groups
-from smalti.storage.atomic import check_output
+from smalti.storage.atomic import check_output, refuse_input
 from smalti.threads import default_threads
 
 if TYPE_CHECKING:
     from smalti.sources.tables.dataset_object import DatasetObject
 
-__all__ = ["compare_on_page", "pictures_page", "write_page_of"]
+__all__ = ["check_page", "compare_on_page", "pictures_page", "write_page_of"]
 
 Progress = Callable[[int, int], None]
 
 _SMALLEST_SIDE = 160
 """Smaller pictures are enlarged by a whole factor, with square pixels."""
+
+
+def check_page(page: Path, archive: Path | str, overwrite: bool) -> None:
+    """Raise OutputExistsError or OutputError if the page cannot be written, UsageError if it is the archive."""
+    if page.absolute() == Path(archive).absolute():
+        raise UsageError(f"--page {page}: is the archive; name another file")
+    refuse_input(page, [archive])
+    check_output(page, overwrite)
 
 
 def compare_on_page(
@@ -53,7 +62,7 @@ def compare_on_page(
 
     Raises what `compare` raises, OutputExistsError, OutputError.
     """
-    check_output(page, overwrite)
+    check_page(page, archive.path, overwrite)
     collector = PictureCollector(len(archive))
     comparison = compare(archive, sources, progress, collector.add)
     text = pictures_page(Path(str(archive.path)).name, archive.info().archive_bytes, collector, comparison)

@@ -40,7 +40,6 @@ from smalti.cli.plan_command import EngineOption, PlanOption, TaskOption, Worker
 from smalti.cli.ranks import refuse_several
 from smalti.cli.summary import info_json, larger_than_raw, model_heavy, short_summary
 from smalti.errors import UsageError
-from smalti.storage.atomic import check_output
 
 __all__ = ["compress_command"]
 
@@ -100,7 +99,9 @@ def compress_command(
     if any(value is not None for value in (task, engine, workers)):
         raise UsageError("--task, --engine and --workers go with --plan: make a plan with smalti plan")
     if page is not None:
-        check_output(page, force)
+        from smalti.bench.pictures_page import check_page, write_page_of  # noqa: PLC0415
+
+        check_page(page, output, force)
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch is slow to import)
     request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume)
@@ -109,8 +110,6 @@ def compress_command(
     with resumable(), CommandObserver(console) as observer:
         report = compress_images(source, output, model, request, options, observer)
         if page is not None:
-            from smalti.bench.pictures_page import write_page_of  # noqa: PLC0415
-
             write_page_of(source, output, page, threads, observer.progress, force)
     plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
     console.result(plain, short_summary(output, report.info))

@@ -26,7 +26,6 @@ from smalti.exchange import Comparison, Extracted, compare
 from smalti.exchange import extract as extract_images
 from smalti.front.arguments import Images, PathText, Progress, progress_of
 from smalti.images.batch import Scalar, SkippedFile
-from smalti.storage.atomic import check_output
 from smalti.storage.locking import locked
 from smalti.threads import default_threads
 
@@ -116,7 +115,9 @@ def test(
     if page is not None:
         if against is None:
             raise UsageError("--page shows images beside their originals: give them with --against")
-        check_output(Path(page), overwrite)
+        from smalti.bench.pictures_page import check_page  # noqa: PLC0415 (image files are slow to import)
+
+        check_page(Path(page), Path(archive), overwrite)
     with open_images(archive, threads=default_threads(threads)) as opened:
         info, integrity = opened.info(), opened.verify(level, progress_of("test", progress))
         damage, path = tuple(opened.damage), opened.path

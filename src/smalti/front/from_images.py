@@ -16,7 +16,6 @@ from smalti.errors import MissingDependencyError, UsageError
 from smalti.extras import needing
 from smalti.front.arguments import Images, PathText, Progress, progress_of
 from smalti.images.batch import SkippedFile
-from smalti.storage.atomic import check_output
 from smalti.threads import default_threads
 
 if TYPE_CHECKING:
@@ -138,7 +137,9 @@ def compress(
     given = None if labels is None or isinstance(labels, bool) else labels
     targets = (target_mse, target_ssim, target_bytes)
     if page is not None:
-        check_output(Path(page), overwrite)
+        from smalti.bench.pictures_page import check_page, write_page_of  # noqa: PLC0415 (image files are slow to import)
+
+        check_page(Path(page), Path(out), overwrite)
     report = compress_images(
         images,
         Path(out),
@@ -150,8 +151,6 @@ def compress(
         storage_options=storage_options,
     )
     if page is not None:
-        from smalti.bench.pictures_page import write_page_of  # noqa: PLC0415 (image files are slow to import)
-
         on_step = progress or (lambda stage, done, total: None)
         write_page_of(images, Path(out), Path(page), threads, on_step, overwrite, storage_options)
     return report
