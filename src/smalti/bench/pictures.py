@@ -1,6 +1,6 @@
 """Which images of an archive are worth a look, kept while all of them are compared with their originals.
 
-Some evenly spread over the archive, the worst, and the error of every image. Of an image larger than 512 pixels a side
+Some evenly spread over the archive, the worst, and the error of every image. Of an image larger than 384 pixels a side
 the part with the largest error is kept, so that memory does not grow with the images. Also here: pixels as a screen can
 show them, and the difference of two images as a picture. `pictures_page` makes a page of it.
 
@@ -22,7 +22,7 @@ from smalti.images.seen import has_alpha, psnr_db
 
 __all__ = ["MOST_SIDE", "Histogram", "Pair", "PictureCollector", "differences", "gain_for", "histogram", "shown"]
 
-MOST_SIDE = 512
+MOST_SIDE = 384
 """The most pixels of a picture, a side."""
 
 _SPREAD = 12
