@@ -100,6 +100,7 @@ def compress(
     strict: bool = False,
     device: str = "cpu",
     resume: bool = False,
+    page: PathText | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -128,7 +129,8 @@ def compress(
     strict : raise an error for a file that cannot be read, and do not skip it
     device : where to compute: "cpu", "cuda", "mps" or "auto"
     resume : continue from the state that an interrupted call left next to `out`
-    overwrite : replace `out` if it exists
+    page : an HTML file to write as well: originals, decoded images, differences, the worst ten, a histogram of PSNR
+    overwrite : replace `out` and `page` if they exist
     threads : how many to use; None for all cores
     progress : called as `progress(stage, done, total)`; an error that it raises ends the work. Stages are "fit",
         "encode", "search", "refit" and "write"
@@ -141,7 +143,11 @@ def compress(
         from smalti.training.observer import LoggingObserver  # noqa: PLC0415
     given = None if labels is None or isinstance(labels, bool) else labels
     targets = (target_mse, _ssim(ssim, target_ssim), target_bytes)
-    return compress_images(
+    if page is not None:
+        from smalti.bench.pictures_page import check_page, write_page_of  # noqa: PLC0415 (image files are slow to import)
+
+        check_page(Path(page), Path(out), overwrite)
+    report = compress_images(
         images,
         Path(out),
         None if model is None else Path(model),
@@ -151,6 +157,10 @@ def compress(
         labels=given,
         storage_options=storage_options,
     )
+    if page is not None:
+        on_step = progress or (lambda stage, done, total: None)
+        write_page_of(images, Path(out), Path(page), threads, on_step, overwrite, storage_options)
+    return report
 
 
 def append(
