@@ -25,11 +25,11 @@ from PIL import AvifImagePlugin
 from benchmarks import harness
 from benchmarks.harness import Findings
 from benchmarks.timing import seconds_of, summary
-from smalti.bench.peer_codecs import Peer, decode_avif, peer_versions, peers_for
-from smalti.bench.peers import Curve, Need, better_effort
 from smalti.images.batch import Pixels
 from smalti.images.seen import mse_at_db, psnr_db
 from smalti.images.source import ImageSource
+from smalti.peers.curves import Curve, Need, better_effort
+from smalti.peers.peer_codecs import Peer, decode_avif, peer_versions, peers_for
 from smalti.sources.open import open_groups
 
 WAYS = ("sheets", "files")

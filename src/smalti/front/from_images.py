@@ -97,6 +97,7 @@ def compress(
     labels: "ArrayLike | bool | None" = None,
     max_mse: float | None = None,
     recovery: str | None = None,
+    compare: bool = True,
     strict: bool = False,
     device: str = "cpu",
     resume: bool = False,
@@ -125,6 +126,8 @@ def compress(
     adapt : let the archive's copy of a given model learn from these images
     labels : integers [N], for an array, as an array, a list or a tensor; False leaves out those that the source has
     max_mse : error bound of every image (mean squared error of pixels scaled to 0..1); 0 is lossless
+    compare : with the profiles "auto" and "photo", measure AVIF and JPEG XL on a sample afterwards, for up to 20
+        seconds; the logger "smalti" warns if they are smaller
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
     strict : raise an error for a file that cannot be read, and do not skip it
     device : where to compute: "cpu", "cuda", "mps" or "auto"
@@ -152,7 +155,7 @@ def compress(
         Path(out),
         None if model is None else Path(model),
         FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr),
-        PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads),
+        PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads, compare),
         LoggingObserver(progress),
         labels=given,
         storage_options=storage_options,

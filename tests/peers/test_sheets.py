@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from helpers.image_files import noise
 from smalti.bench.mosaics import make_mosaic
-from smalti.bench.sheets import cut_sheet, draw_sheet, lay_out
+from smalti.peers.sheets import cut_sheet, draw_sheet, lay_out
 
 
 @given(

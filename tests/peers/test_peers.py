@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from helpers.image_files import noise
-from smalti.bench.peer_codecs import Effort, Peer, peer_versions, peers_for, with_seen_colours
-from smalti.bench.peers import Curve, better_effort
 from smalti.images.quality import image_errors
+from smalti.peers.curves import Curve, better_effort
+from smalti.peers.peer_codecs import Effort, Peer, peer_versions, peers_for, with_seen_colours
 
 
 def smooth(height, width, channels, dtype):

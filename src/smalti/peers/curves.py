@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smalti.bench.matching import RatePoint, at_matched
-from smalti.bench.peer_codecs import Effort, Peer
-from smalti.bench.sheets import cut_sheet, draw_sheet, lay_out
 from smalti.images.batch import Pixels
 from smalti.images.quality import image_errors
+from smalti.peers.matching import RatePoint, at_matched
+from smalti.peers.peer_codecs import Effort, Peer
+from smalti.peers.sheets import cut_sheet, draw_sheet, lay_out
 
-__all__ = ["Curve", "Need", "Point", "better_effort"]
+__all__ = ["Curve", "Need", "Point", "better_effort", "first_reaching"]
 
 Images = Sequence[Pixels]
 Say = Callable[[str], None]
@@ -127,7 +127,7 @@ def better_effort(
     for effort in peer.efforts:
         curve = Curve(peer, effort, images, way, say)
         if index is None:
-            index = _halved(curve, mse)
+            index = first_reaching(curve, mse)
         found.append(curve.need(mse, index))
         index = found[-1][1]
     sizes = [math.inf if need.bytes is None else need.bytes for need, _ in found]
@@ -135,7 +135,7 @@ def better_effort(
     return best, found[best][1], tuple(need for need, _ in found)
 
 
-def _halved(curve: Curve, mse: float) -> int:
+def first_reaching(curve: Curve, mse: float) -> int:
     """Find the first setting that reaches an error, by halves."""
     low, high = 0, len(curve.peer.settings) - 1
     while low < high:

@@ -8,7 +8,9 @@ JPEG XL: efforts 7 and 9, through imagecodecs, 16 bits as they are. Alpha is cod
 same distance for alpha, in a stream of its own, takes more on emoji.
 
 Colours under alpha 0 are not seen. AVIF gets those of the nearest pixel that is, the cheapest of what was tried (as
-stored, black, nearest); JPEG XL replaces them itself.
+stored, black, nearest); JPEG XL replaces them itself. Without SciPy they are black.
+
+The libraries are optional: `installed_peers` returns the codecs that can be run here.
 """
 
 import io
@@ -17,15 +19,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
-from scipy import ndimage
 
 from smalti.images.batch import Pixels
 
-__all__ = ["Effort", "Peer", "decode_avif", "peer_versions", "peers_for", "with_seen_colours"]
+__all__ = ["Effort", "Peer", "decode_avif", "installed_peers", "peer_versions", "peers_for", "with_seen_colours"]
 
 _AVIF_BITS = 12
 
@@ -70,8 +70,27 @@ def peers_for(channels: int, dtype: np.dtype[Any]) -> tuple[Peer, ...]:
     return (*avif, Peer("JPEG XL", _DISTANCES, "distance", jpegxl))
 
 
+def installed_peers(channels: int, dtype: np.dtype[Any]) -> tuple[Peer, ...]:
+    """Return those of `peers_for` whose libraries are installed."""
+    imagecodecs = _imagecodecs()
+    has_jpegxl = imagecodecs is not None and imagecodecs.JPEGXL.available
+    has_deep_avif = imagecodecs is not None and imagecodecs.AVIF.available
+    has_avif = has_deep_avif if dtype == np.uint16 else features.check("avif")
+    return tuple(peer for peer in peers_for(channels, dtype) if (has_jpegxl if peer.name == "JPEG XL" else has_avif))
+
+
+def _imagecodecs() -> Any:
+    """The module imagecodecs; None if it is not installed."""
+    try:
+        import imagecodecs  # noqa: PLC0415 (optional, and slow to import)
+    except ImportError:
+        return None
+    return imagecodecs
+
+
 def peer_versions() -> dict[str, str]:
     """Return the versions of the libraries."""
+    imagecodecs = _imagecodecs()
     return {
         "imagecodecs": str(imagecodecs.__version__),
         "libavif of Pillow": str(features.version("avif")),
@@ -114,14 +133,14 @@ def _encode_deep_avif(image: Pixels, quality: float, speed: int) -> bytes:
     if channels < 3:  # the binding knows grey as three equal channels only
         picture = np.concatenate([np.repeat(picture[..., :1], 3, axis=2), picture[..., 1:]], axis=2)
     chroma = "444" if channels > 2 else "400"
-    data = imagecodecs.avif_encode(
+    data = _imagecodecs().avif_encode(
         picture, level=int(quality), speed=speed, pixelformat=chroma, bitspersample=_AVIF_BITS, numthreads=1
     )
     return bytes(data)
 
 
 def _decode_deep_avif(data: bytes, channels: int) -> Pixels:
-    pixels: NDArray[Any] = np.atleast_3d(imagecodecs.avif_decode(data, numthreads=1))
+    pixels: NDArray[Any] = np.atleast_3d(_imagecodecs().avif_decode(data, numthreads=1))
     return _colours_to(np.rint(pixels * (65535 / _largest())).astype(np.uint16), channels)
 
 
@@ -139,11 +158,11 @@ def _colours_to(pixels: Pixels, channels: int) -> Pixels:
 
 def _encode_jpegxl(image: Pixels, distance: float, effort: int) -> bytes:
     picture = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
-    return bytes(imagecodecs.jpegxl_encode(picture, distance=distance, effort=effort, numthreads=1))
+    return bytes(_imagecodecs().jpegxl_encode(picture, distance=distance, effort=effort, numthreads=1))
 
 
 def _decode_jpegxl(data: bytes) -> Pixels:
-    pixels: Pixels = np.atleast_3d(imagecodecs.jpegxl_decode(data, numthreads=1))
+    pixels: Pixels = np.atleast_3d(_imagecodecs().jpegxl_decode(data, numthreads=1))
     return pixels
 
 
@@ -156,6 +175,10 @@ def with_seen_colours(image: Pixels) -> Pixels:
         return image
     if hidden.all():
         return np.zeros_like(image)
+    try:
+        from scipy import ndimage  # noqa: PLC0415 (optional, and slow to import)
+    except ImportError:
+        return np.where(hidden[..., None], np.zeros_like(image), image)
     rows, columns = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
     filled: Pixels = image[rows, columns]
     filled[..., -1] = image[..., -1]
