@@ -46,6 +46,7 @@ __all__ = [
     "in_range",
     "pack_network",
     "read_layer",
+    "read_matrix",
     "read_weights",
     "unpack_network",
     "write_layer",
@@ -60,18 +61,23 @@ Levels = tuple[NDArray[np.int64], NDArray[np.int64]]
 """The levels of the rows, and those of the channels."""
 
 
-def write_weights(writer: IntegerWriter, weight: NDArray[np.int16], levels: Levels) -> None:
-    """Append weights int16 [rows, ..., channels] and their levels from `choose_levels`."""
+def write_weights(writer: IntegerWriter, weight: NDArray[np.integer], levels: Levels) -> None:
+    """Append weights [rows, ..., channels] and their levels from `choose_levels`."""
     for each in levels:
         writer.add(each)
     writer.add(weight.ravel(), _groups(weight.shape, levels), signed=True)
 
 
 def read_weights(reader: IntegerReader, shape: tuple[int, ...], low: int, high: int) -> NDArray[np.int16]:
-    """Read the output of `write_weights`; DamagedArchiveError if a weight is outside low..high."""
+    """Read the output of `write_weights`; DamagedArchiveError if a weight is outside low..high, within int16."""
+    return read_matrix(reader, shape, low, high).astype(np.int16)
+
+
+def read_matrix(reader: IntegerReader, shape: tuple[int, ...], low: int, high: int) -> NDArray[np.int64]:
+    """As `read_weights`, for numbers of any size: int64."""
     rows, channels = (in_range(reader.take(size), 0, MAX_LEVEL, "level") for size in (shape[0], shape[-1]))
     weights = reader.take(prod(shape), _groups(shape, (rows, channels)), signed=True)
-    return in_range(weights, low, high, "weight").astype(np.int16).reshape(shape)
+    return in_range(weights, low, high, "weight").reshape(shape)
 
 
 def in_range(values: NDArray[np.int64], low: int, high: int, what: str) -> NDArray[np.int64]:
@@ -81,7 +87,7 @@ def in_range(values: NDArray[np.int64], low: int, high: int, what: str) -> NDArr
     return values
 
 
-def choose_levels(weight: NDArray[np.int16]) -> Levels:
+def choose_levels(weight: NDArray[np.integer]) -> Levels:
     """The levels of rows and of channels; all are 0 along an axis where different levels would not save bytes."""
     magnitudes = np.abs(weight.astype(np.int64))
     axes = tuple(range(weight.ndim))

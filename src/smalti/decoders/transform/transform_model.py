@@ -1,0 +1,184 @@
+"""Tokens to pixels in integers, for pictures of any size.
+
+Every stage is whole numbers. Matrix products of the mixing network are in float32, those of the inverse transform in
+float64; their sums stay in the range in which these are exact, so that the bits are the same everywhere
+(docs/exactness.md).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.layers.integer_network import PixelType
+from smalti.decoders.transform.cells import CellLists, same_grids
+from smalti.decoders.transform.prior_network import unpack_prior
+from smalti.decoders.transform.transform_network import (
+    LARGEST_TOKEN,
+    LARGEST_VALUE,
+    MATRIX_BITS,
+    MIX_UNITS,
+    Mixing,
+    TransformNetwork,
+    pack_transform,
+)
+from smalti.decoders.transform.transform_prior import TransformPrior, signed
+from smalti.images.batch import Pixels
+from smalti.lazy import cached_property
+from smalti.threads import for_each
+
+__all__ = ["REACH", "TransformModel"]
+
+REACH = 2
+"""The filter looks at the cells around a cell, and the mixing network at the cells around those."""
+
+_PART_CELLS = 1 << 19  # values of cells that are decoded at once: they stay in the caches
+
+
+class TransformModel:
+    """A CellModel: the decoder of a transform network. Immutable, and safe to use from several threads."""
+
+    kind = "transform"
+    reach = REACH
+
+    def __init__(self, network: TransformNetwork) -> None:
+        self.network = network
+        self.cell, self.tokens_per_cell = network.cell, network.components
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.network.channels
+
+    @property
+    def dtype(self) -> PixelType:
+        """Of pixels."""
+        return self.network.pixel_type
+
+    def decode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64], threads: int) -> list[Pixels]:
+        """The pixels [rows * b, columns * b, C] of each picture. tokens : uint16 [cells, M]"""
+        cells = CellLists(grids)
+        coefficients = signed(tokens)
+        values = self._values(coefficients, cells, threads)
+        pictures: list[Pixels] = [np.empty(0, self.dtype)] * len(grids)
+        works = []
+        for grid, numbers in same_grids(cells.grids):
+            size = max(1, _PART_CELLS // (grid[0] * grid[1] * self.cell**2 * self.channels))
+            works += [(grid, numbers[start : start + size]) for start in range(0, len(numbers), size)]
+
+        def make(work: tuple[tuple[int, int], NDArray[np.int64]]) -> None:
+            grid, numbers = work
+            made = self._pixels(values[cells.of_pictures(numbers, grid).ravel()], len(numbers), grid)
+            for number, pixels in zip(numbers, made, strict=True):
+                pictures[number] = pixels
+
+        for_each(make, works, threads)
+        return pictures
+
+    def read_prior(self, data: bytes, limit_bytes: int = 1 << 28) -> TransformPrior:
+        """The prior of the tokens, from its payload."""
+        network, tables = unpack_prior(data, self.network.components, limit_bytes)
+        return TransformPrior(network, tables)
+
+    def to_bytes(self) -> bytes:
+        """The packed network."""
+        return pack_transform(self.network)
+
+    def _values(self, coefficients: NDArray[np.int32], cells: CellLists, threads: int) -> NDArray[np.int64]:
+        """The dequantised coefficients, int64 [cells, M]."""
+        mixed = coefficients.astype(np.int64) * MIX_UNITS
+        if self.network.mixing is not None:
+            mixed += mix(self.network.mixing, coefficients, cells)
+        values = (mixed * self.network.steps + MIX_UNITS // 2) // MIX_UNITS
+        return np.clip(values, -LARGEST_VALUE, LARGEST_VALUE)
+
+    def _pixels(self, values: NDArray[np.int64], pictures: int, grid: tuple[int, int]) -> Pixels:
+        """Pixels [pictures, H, W, C] of dequantised coefficients [cells, M] of pictures of one grid."""
+        network, side, channels = self.network, self.cell, self.channels
+        rows, columns = grid
+        planes = np.zeros((channels, pictures, rows * side, columns * side))
+        for channel, (components, basis) in self._bases.items():
+            cells = values[:, components].astype(np.float64) @ basis
+            rounded(cells, 2 * MATRIX_BITS)
+            shaped = cells.reshape(pictures, rows, columns, side, side).transpose(0, 1, 3, 2, 4)
+            planes[channel] = shaped.reshape(pictures, rows * side, columns * side)
+        if channels > 1:
+            planes = rounded(self._colour @ planes.reshape(channels, -1), MATRIX_BITS).reshape(planes.shape)
+        self._lap(planes)
+        planes += (network.mean + ((1 << network.fraction) >> 1)).reshape(-1, 1, 1, 1).astype(np.float64)
+        planes *= 2.0**-network.fraction
+        np.floor(planes, out=planes)
+        np.clip(planes, 0, np.iinfo(self.dtype).max, out=planes)
+        pixels: Pixels = np.ascontiguousarray(planes.transpose(1, 2, 3, 0).astype(self.dtype))
+        if channels in (2, 4):
+            pixels[pixels[..., -1] == 0] = 0  # nothing is seen there
+        return pixels
+
+    def _lap(self, planes: NDArray[np.float64]) -> None:
+        """Filter across the borders of cells, in place: first the rows, then the columns of planes [C, n, H, W]."""
+        channels, pictures, height, width = planes.shape
+        side, half = self.cell, self.cell // 2
+        if height > side:
+            across = planes[:, :, half:-half].reshape(-1, side, width)  # a copy
+            made = rounded(self._filter @ across, MATRIX_BITS)
+            planes[:, :, half:-half] = made.reshape(channels, pictures, height - side, width)
+        if width > side:
+            along = planes[..., half:-half].reshape(-1, side)
+            made = rounded(along @ self._filter.T, MATRIX_BITS)
+            planes[..., half:-half] = made.reshape(channels, pictures, height, width - side)
+
+    @cached_property
+    def _bases(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """By rotated channel: its components, and their basis functions [components, b * b]."""
+        network, side = self.network, self.cell
+        channel, place = np.divmod(network.places, side * side)
+        bases = {}
+        for number in np.unique(channel):
+            components = np.flatnonzero(channel == number)
+            row, column = np.divmod(place[components], side)
+            basis = network.rows[number][row][:, :, None] * network.columns[number][column][:, None, :]
+            bases[int(number)] = components, basis.reshape(len(components), -1).astype(np.float64)
+        return bases
+
+    @cached_property
+    def _colour(self) -> NDArray[np.float64]:
+        return self.network.colour.T.astype(np.float64)
+
+    @cached_property
+    def _filter(self) -> NDArray[np.float64]:
+        return self.network.lap.astype(np.float64)
+
+
+def mix(mixing: Mixing, coefficients: NDArray[np.int32], cells: CellLists) -> NDArray[np.int64]:
+    """What the mixing network adds to coefficients [cells, M], in units of 1/16: int64 [cells, M], within int8."""
+    inputs = np.clip(coefficients, -LARGEST_TOKEN, LARGEST_TOKEN).astype(np.float32)
+    around = np.zeros((cells.cells + 1, mixing.width), np.float32)
+    around[:-1] = activated(inputs, mixing.weight1, mixing.bias1, mixing.shifts[0])
+    gathered = around[cells.neighbours(1)].reshape(cells.cells, -1)
+    hidden = activated(gathered, mixing.weight2.reshape(-1, mixing.width), mixing.bias2, mixing.shifts[1])
+    moved = scaled(hidden, mixing.weight3, mixing.bias3, mixing.shifts[2])
+    return np.clip(moved, -LARGEST_TOKEN, LARGEST_TOKEN).astype(np.int64)
+
+
+def scaled(
+    inputs: NDArray[np.float32], weight: NDArray[np.int64], bias: NDArray[np.int64], shift: int
+) -> NDArray[np.float32]:
+    """floor((bias + inputs @ weight) / 2**shift), exactly: float32 [n, outputs]."""
+    sums = inputs @ weight.astype(np.float32)
+    sums += bias.astype(np.float32)
+    sums *= np.float32(2.0**-shift)
+    return np.floor(sums, out=sums)
+
+
+def activated(
+    inputs: NDArray[np.float32], weight: NDArray[np.int64], bias: NDArray[np.int64], shift: int
+) -> NDArray[np.float32]:
+    """`scaled`, clipped to 0..255."""
+    sums = scaled(inputs, weight, bias, shift)
+    return np.clip(sums, 0, 255, out=sums)
+
+
+def rounded(values: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
+    """Divide whole numbers by 2**bits and round to the nearest, halves up, in place; then clip to LARGEST_VALUE."""
+    values *= 2.0**-bits
+    values += 0.5
+    np.floor(values, out=values)
+    return np.clip(values, -LARGEST_VALUE, LARGEST_VALUE, out=values)

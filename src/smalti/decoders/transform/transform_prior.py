@@ -1,0 +1,327 @@
+"""Codes the coefficients of cells, group of components after group, many cells at a time (docs/format.md).
+
+The first component comes first, for all cells: on a coarse lattice, which then becomes finer, so that each cell sees
+cells on all its sides. Then comes group after group, each for the black and then the white cells of a checkerboard. A
+step codes all its coefficients of all pictures at once. A small network sees what is known of the 3 x 3 cells around,
+and gives each coefficient the number of a stored table; all coefficients of one table are coded in one call.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.transform.cells import REACHES, CellLists
+from smalti.decoders.transform.prior_network import FRACTIONS, MAGNITUDES, MEAN_UNITS, PriorNetwork, pack_prior
+from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
+from smalti.entropy.frequency import FrequencyTable
+from smalti.entropy.priors import TablePrior
+from smalti.errors import DamagedArchiveError, ModelError
+from smalti.lazy import cached_property
+
+__all__ = ["Coding", "Step", "TransformPrior", "Walk", "signed", "unsigned"]
+
+_COIN = FrequencyTable(np.ones(2, np.uint32), 1)
+_LENGTHS = FrequencyTable(np.ones(16, np.uint32), 4)
+_PIECE_CELLS = 2048
+"""Cells whose contexts are computed at once, so that they stay in the caches."""
+
+
+def signed(tokens: NDArray[np.uint16]) -> NDArray[np.int32]:
+    """Coefficients of tokens: 0, -1, 1, -2, 2, ... for 0, 1, 2, 3, 4, ..."""
+    values = tokens.astype(np.int32)
+    return (values >> 1) ^ -(values & 1)
+
+
+def unsigned(coefficients: NDArray[np.integer]) -> NDArray[np.uint16]:
+    """Tokens of coefficients within int16; the inverse of `signed`."""
+    values = coefficients.astype(np.int32)
+    return ((values << 1) ^ (values >> 31)).astype(np.uint16)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Coefficients that are coded at once: the components start to stop - 1 of some cells, in one of their phases."""
+
+    group: int
+    start: int
+    stop: int
+    phase: int
+    cells: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Coding:
+    """How the coefficients of a step are coded, all [cells, components].
+
+    centres : int32, the whole numbers nearest to their means
+    flips : bool, whether the table counts downwards
+    tables : int32, the number of the table; -1 for a coefficient that is its centre and is not coded
+    """
+
+    centres: NDArray[np.int32]
+    flips: NDArray[np.bool_]
+    tables: NDArray[np.int32]
+
+
+class Walk:
+    """Goes through the steps of some pictures. `coding` gives the distributions of a step, then `set` its coefficients.
+
+    coefficients : int32 [cells, M]; those of the steps so far, others are 0
+    """
+
+    def __init__(self, network: PriorNetwork, scales: int, grids: NDArray[np.int64]) -> None:
+        self._network, self._scales = network, scales
+        self._cells = CellLists(grids)
+        count = self._cells.cells
+        self.coefficients = np.zeros((count, network.components), np.int32)
+        self._sums = np.zeros((count, network.activities), np.float32)
+        self._features = np.zeros((count + 1, network.activities + network.signed), np.float32)
+        self._signed = np.zeros((count + 1, network.signed), np.float32)
+        self._places = self._cells.places(network.grid) if network.grid != (0, 0) else None
+        self._weights = _Weights.of(network)
+
+    def steps(self) -> Iterator[Step]:
+        """The steps in coding order."""
+        for phase, cells in enumerate(self._cells.first_phase()):
+            if len(cells):
+                yield Step(0, 0, 1, phase, cells)
+        start = 1
+        phases = self._cells.phase()
+        for group, size in enumerate(self._network.groups[1:], 1):
+            for phase, cells in enumerate(phases):
+                if len(cells):
+                    yield Step(group, start, start + size, phase, cells)
+            start += size
+
+    def coding(self, step: Step) -> Coding:
+        """How the coefficients of a step are coded, from those of the steps before."""
+        scales, means = self._first(step) if step.group == 0 else self._other(step)
+        tables = np.clip(scales, 0, self._scales - 1).astype(np.int32)
+        quarters = (means.astype(np.int32) + MEAN_UNITS // 8) >> 2
+        centres = (quarters + 2) >> 2
+        fractions = quarters - 4 * centres
+        return Coding(centres, fractions < 0, np.where(tables > 0, (tables - 1) * FRACTIONS + np.abs(fractions), -1))
+
+    def set(self, step: Step, values: NDArray[np.integer]) -> None:
+        """Tell the coefficients of a step, [cells, components]."""
+        network, cells = self._network, step.cells
+        self.coefficients[cells, step.start : step.stop] = values
+        magnitudes = MAGNITUDES[np.minimum(np.abs(values), len(MAGNITUDES) - 1)].astype(np.float32)
+        self._sums[cells] += magnitudes @ self._weights.activity[step.start : step.stop]
+        if step.start < network.signed:
+            stop = min(step.stop, network.signed)
+            limits = network.limits[step.start : stop]
+            seen = np.clip(values[:, : stop - step.start], -limits, limits)
+            self._signed[cells, step.start : stop] = seen
+            shifted = seen >> network.limit_shifts[step.start : stop]
+            self._features[cells, network.activities + step.start : network.activities + stop] = shifted
+
+    def _first(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scales and means of the first component."""
+        first, phase, shifts = self._weights.first, step.phase, self._network.shifts[6:]
+        if not REACHES[phase]:
+            hidden = np.zeros((len(step.cells), len(first.bias[phase])), np.float32)
+            hidden += first.bias[phase]
+            linear = np.zeros((len(step.cells), 1), np.float32)
+        else:
+            around = self._cells.neighbours(REACHES[phase])[step.cells]
+            hidden = self._features[around, self._network.activities] @ first.weight[phase] + first.bias[phase]
+            linear = _floored(self._signed[around, 0] @ first.linear[phase][:, None], shifts[3])
+        hidden = np.clip(_floored(hidden, shifts[0]), 0, 255)
+        scales = _floored(hidden @ first.scale_weight[phase][:, None] + first.scale_bias[phase], shifts[1])
+        means = _floored(hidden @ first.mean_weight[phase][:, None] + first.mean_bias[phase], shifts[2])
+        return scales, means + linear
+
+    def _other(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scales and means of the components of a group."""
+        network, weights = self._network, self._weights
+        activities = self._sums + weights.activity_bias[step.group]
+        self._features[:-1, : network.activities] = np.clip(_floored(activities, network.shifts[0]), 0, 255)
+        neighbours = self._cells.neighbours(1)
+        shape = (len(step.cells), step.stop - step.start)
+        scales, means = np.empty(shape, np.float32), np.zeros(shape, np.float32)
+        for start in range(0, len(step.cells), _PIECE_CELLS):
+            piece = slice(start, start + _PIECE_CELLS)
+            cells = step.cells[piece]
+            around = neighbours[cells]
+            scales[piece] = self._piece(step, cells, around, means[piece])
+        return scales, means
+
+    def _piece(
+        self, step: Step, cells: NDArray[np.int64], around: NDArray[np.int64], means: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Scales of some cells of a step. `means` is filled."""
+        network, weights, shifts = self._network, self._weights, self._network.shifts
+        hidden = self._features[around].reshape(len(cells), -1) @ weights.context[step.phase]
+        hidden += weights.context_bias[step.phase, step.group]
+        if self._places is not None:
+            hidden += weights.places[self._places[cells]]
+        hidden = np.clip(_floored(hidden, shifts[1]), 0, 255)
+        hidden = np.clip(_floored(hidden @ weights.hidden + weights.hidden_bias, shifts[2]), 0, 255)
+        part = slice(step.start, step.stop)
+        if step.start < network.signed:
+            stop = min(step.stop, network.signed)
+            own = slice(step.start, stop)
+            moved = _floored(hidden @ weights.mean_weight[:, own] + weights.mean_bias[own], shifts[4])
+            linear = self._signed[around].reshape(len(cells), -1) @ weights.linear[step.phase][:, own]
+            means[:, : stop - step.start] = moved + _floored(linear, shifts[5])
+        return _floored(hidden @ weights.scale_weight[:, part] + weights.scale_bias[part], shifts[3])
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstWeights:
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    scale_weight: NDArray[np.float32]
+    scale_bias: NDArray[np.float32]
+    mean_weight: NDArray[np.float32]
+    mean_bias: NDArray[np.float32]
+    linear: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """The matrices of a network as float32."""
+
+    activity: NDArray[np.float32]
+    activity_bias: NDArray[np.float32]
+    context: NDArray[np.float32]
+    context_bias: NDArray[np.float32]
+    places: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    hidden_bias: NDArray[np.float32]
+    scale_weight: NDArray[np.float32]
+    scale_bias: NDArray[np.float32]
+    mean_weight: NDArray[np.float32]
+    mean_bias: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    first: _FirstWeights
+
+    @staticmethod
+    def of(network: PriorNetwork) -> "_Weights":
+        first = network.first
+        names = [name for name in _Weights.__dataclass_fields__ if name != "first"]
+        singles = {name: getattr(network, name).astype(np.float32) for name in names}
+        firsts = {name: getattr(first, name).astype(np.float32) for name in _FirstWeights.__dataclass_fields__}
+        return _Weights(**singles, first=_FirstWeights(**firsts))
+
+
+def _floored(sums: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """floor(sums / 2**shift), exactly."""
+    return np.floor(sums * np.float32(2.0**-shift))
+
+
+class TransformPrior:
+    """A CellPrior: codes coefficients with the tables that a network chooses.
+
+    tables : FRACTIONS rows for every scale but the first, which is certain; the codes are the differences to the centre
+        from -radius to radius, and one that says that the difference is larger
+    """
+
+    def __init__(self, network: PriorNetwork, tables: TablePrior) -> None:
+        if tables.rows % FRACTIONS or tables.codes % 2 or tables.codes < 4:
+            raise ModelError(f"{tables.rows} tables of {tables.codes} codes are no tables of a transform prior")
+        self.network, self.tables = network, tables
+        self.scales, self.radius = tables.rows // FRACTIONS + 1, tables.codes // 2 - 1
+
+    @property
+    def operations(self) -> int:
+        """Products and sums that it takes for one cell."""
+        return self.network.operations
+
+    def walk(self, grids: NDArray[np.int64]) -> Walk:
+        """Begin with the first step of pictures."""
+        return Walk(self.network, self.scales, grids)
+
+    def encode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64]) -> bytes:
+        """Code tokens, uint16 [cells, M]. UsageError if a token that is not coded differs from its centre."""
+        coefficients = signed(tokens)
+        encoder = SymbolEncoder()
+        walk = self.walk(grids)
+        for step in walk.steps():
+            values = coefficients[step.cells, step.start : step.stop]
+            self._add(encoder, values, walk.coding(step))
+            walk.set(step, values)
+        return encoder.finish()
+
+    def decode(self, data: bytes, grids: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """Read the tokens of pictures: uint16 [cells, M]; DamagedArchiveError."""
+        decoder = SymbolDecoder(data)
+        walk = self.walk(grids)
+        for step in walk.steps():
+            walk.set(step, self._take(decoder, walk.coding(step)))
+        decoder.finish()
+        if walk.coefficients.size and not -(1 << 15) <= walk.coefficients.min() <= walk.coefficients.max() < 1 << 15:
+            raise DamagedArchiveError("a coefficient is outside int16")
+        return unsigned(walk.coefficients)
+
+    def to_bytes(self) -> bytes:
+        """The payload of the prior section."""
+        return pack_prior(self.network, self.tables)
+
+    @cached_property
+    def cost_bits(self) -> NDArray[np.float32]:
+        """Bits of each code of each table, float32 [tables, codes]: what a choice of tokens goes by."""
+        with np.errstate(divide="ignore"):
+            bits = self.tables.precision - np.log2(self.tables.tables.astype(np.float32))
+        return np.minimum(bits, 1e6).astype(np.float32)
+
+    def _add(self, encoder: SymbolEncoder, values: NDArray[np.int32], coding: Coding) -> None:
+        differences = values - coding.centres
+        differences = np.where(coding.flips, -differences, differences).ravel()
+        tables = coding.tables.ravel()
+        if differences[tables < 0].any():
+            raise ModelError("a coefficient that is not coded differs from its centre")
+        outside = np.abs(differences) > self.radius
+        codes = np.where(outside, 2 * self.radius + 1, differences + self.radius)
+        for table, members in _by_table(tables):
+            encoder.add(codes[members], self.tables.frequency_tables[table])
+        if outside.any():
+            _add_far(encoder, differences[outside & (tables >= 0)], self.radius)
+
+    def _take(self, decoder: SymbolDecoder, coding: Coding) -> NDArray[np.int32]:
+        tables = coding.tables.ravel()
+        codes = np.full(len(tables), self.radius, np.int32)
+        for table, members in _by_table(tables):
+            codes[members] = decoder.take(len(members), self.tables.frequency_tables[table])
+        differences = codes - self.radius
+        outside = codes == 2 * self.radius + 1
+        if outside.any():
+            differences[outside] = _take_far(decoder, int(outside.sum()), self.radius)
+        differences = differences.reshape(coding.tables.shape)
+        values: NDArray[np.int32] = coding.centres + np.where(coding.flips, -differences, differences)
+        return values
+
+
+def _by_table(tables: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each table that occurs, ascending, and the positions of its coefficients, ascending; -1 is left out."""
+    order = np.argsort(tables.astype(np.int16), kind="stable")
+    counts = np.bincount(tables + 1)
+    start = int(counts[0])
+    for table in np.flatnonzero(counts[1:]).tolist():
+        stop = start + int(counts[table + 1])
+        yield table, order[start:stop]
+        start = stop
+
+
+def _add_far(encoder: SymbolEncoder, differences: NDArray[np.int32], radius: int) -> None:
+    """Code differences beyond the radius: sign, number of binary digits, digits below the first, plane by plane."""
+    beyond = np.abs(differences) - radius
+    digits = np.frexp(beyond.astype(np.float64))[1].astype(np.int32)
+    encoder.add((differences < 0).astype(np.int32), _COIN)
+    encoder.add(np.minimum(digits, 16) - 1, _LENGTHS)
+    for plane in range(int(digits.max()) - 1):
+        encoder.add(beyond[digits > plane + 1] >> plane & 1, _COIN)
+
+
+def _take_far(decoder: SymbolDecoder, count: int, radius: int) -> NDArray[np.int32]:
+    negative = decoder.take(count, _COIN)
+    digits = decoder.take(count, _LENGTHS) + 1
+    beyond = np.left_shift(1, digits - 1).astype(np.int32)
+    for plane in range(int(digits.max()) - 1):
+        owners = digits > plane + 1
+        beyond[owners] |= decoder.take(int(owners.sum()), _COIN) << plane
+    found: NDArray[np.int32] = np.where(negative == 1, -(beyond + radius), beyond + radius)
+    return found
