@@ -58,7 +58,9 @@ def export_network(learned: LearnedTransform, scale: PixelScale, sample: Tensor,
     most = 4 if scale.dtype == "uint16" else 6
     fraction = int(np.clip(math.ceil(math.log2(_FINE_STEP / max(float(steps.min()), 1e-9))), 0, most))
     unit = 2.0**fraction
-    matrix = {name: _whole(_array(getattr(learned, name)) * 2**MATRIX_BITS) for name in ("colour", "rows", "columns", "lap")}
+    matrix = {
+        name: _whole(_array(getattr(learned, name)) * 2**MATRIX_BITS) for name in ("colour", "rows", "columns", "lap")
+    }
     return TransformNetwork(
         dtype=scale.dtype,
         fraction=fraction,

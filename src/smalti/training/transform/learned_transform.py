@@ -242,7 +242,9 @@ class LearnedTransform(nn.Module):
     def __init__(self, shape: TransformShape, basis: Basis, level: float) -> None:
         super().__init__()
         self.shape = shape
-        start = {name: torch.tensor(getattr(basis, name), dtype=torch.float32) for name in ("colour", "rows", "columns")}
+        start = {
+            name: torch.tensor(getattr(basis, name), dtype=torch.float32) for name in ("colour", "rows", "columns")
+        }
         lap = torch.tensor(basis.lap, dtype=torch.float32)
         self.register_buffer("mean", torch.tensor(basis.mean, dtype=torch.float32))
         self.register_buffer("places", torch.tensor(shape.places))
