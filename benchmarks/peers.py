@@ -104,17 +104,13 @@ def line_of(need: Need, few: Sequence[Need], some: Sampled, peer: Peer, span: fl
 
 
 def lines_at(
-    peer: Peer, some: Sampled, few: Sampled, mse: float, span: float, starts: dict[str, tuple[int, int]]
-) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """The lines of a codec for an error, and its files at the setting that reaches it.
+    peer: Peer, some: Sampled, few: Sampled, mse: float, span: float, start: int | None
+) -> tuple[list[dict[str, Any]], list[bytes], int]:
+    """The lines of a codec for an error, its files at the setting that reaches it, and the number of that setting.
 
-    starts : by codec, which effort is better and the setting where to begin; filled by the first call
+    start : the setting that a lower quality needed, None for the first
     """
-    efforts: tuple[Need, ...] = ()
-    if peer.name not in starts:
-        best, index, efforts = better_effort(peer, few.images, mse, "sheets", say)
-        starts[peer.name] = best, index
-    best, index = starts[peer.name]
+    best, index, efforts = better_effort(peer, few.images, mse, "sheets", say, start)
     lines: list[dict[str, Any]] = []
     files: list[bytes] = []
     for way in WAYS:
@@ -122,8 +118,7 @@ def lines_at(
         need, index = curve.need(mse, index, 2)
         lines.append(line_of(need, efforts, some, peer, span))
         files = curve.files[index]
-    starts[peer.name] = best, index
-    return lines, files
+    return lines, files, index
 
 
 def decoding(files: Sequence[bytes], channels: int, pixels: int, rounds: int) -> dict[str, Any]:
@@ -146,6 +141,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("--db", type=float, action="append", required=True, help="PSNR; may be given several times")
     parser.add_argument("--of-range", action="store_true", help="decibels of the range that the pixels of the set fill")
+    parser.add_argument("--peer", action="append", help="a codec, such as AVIF; may be given again [default: all]")
     parser.add_argument("--most-pixels", type=float, default=2e6, help="of the sample [default: 2e6]")
     parser.add_argument("--effort-pixels", type=float, default=3e5, help="of the images for the efforts [default: 3e5]")
     parser.add_argument("--rounds", type=int, default=5, help="of decoding [default: 5]")
@@ -162,18 +158,22 @@ def measure(arguments: argparse.Namespace) -> Findings:
     ends = span_of(groups) if arguments.of_range else (0, FULL if wide else 255)
     span = (ends[1] - ends[0]) / (FULL if wide else 255)
     some, few = sample(groups, int(arguments.most_pixels)), sample(groups, int(arguments.effort_pixels))
-    peers = peers_for(next(iter(channels)), next(iter(dtypes)))
-    starts: dict[str, tuple[int, int]] = {}
+    peers = [
+        peer
+        for peer in peers_for(next(iter(channels)), next(iter(dtypes)))
+        if arguments.peer is None or peer.name in arguments.peer
+    ]
+    starts: dict[str, int] = {}
     targets: list[dict[str, Any]] = []
     for decibels in sorted(arguments.db):
         mse = mse_at_db(decibels, span)
         lines: list[dict[str, Any]] = []
         avif: list[bytes] = []
         for peer in peers:
-            found, files = lines_at(peer, some, few, mse, span, starts)
+            found, files, starts[peer.name] = lines_at(peer, some, few, mse, span, starts.get(peer.name))
             lines += found
-            avif = files if peer is peers[0] else avif
-        speed = None if wide else decoding(avif, next(iter(channels)), some.pixels, arguments.rounds)
+            avif = files if peer.name == "AVIF" else avif
+        speed = None if wide or not avif else decoding(avif, next(iter(channels)), some.pixels, arguments.rounds)
         targets.append({"db": decibels, "mse": mse, "needs": lines, "pillow_decodes_avif_files": speed})
     figures = {
         "set": Path(arguments.source).name,

@@ -15,11 +15,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from smalti.archive.collection.collection import Collection
 from smalti.archive.read.block_decoder import plain_bytes
+from smalti.archive.read.image_reader import span_of
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.selection import ArchiveBatch, batch_images, resolve
 from smalti.archive.report import DamagedBlock
 from smalti.archive.write.fields import FIELD_PREFIX
-from smalti.errors import SourceError
+from smalti.errors import SourceError, UsageError
 from smalti.images.batch import UINT8, ImageBatch, PixelDtype, Pixels, shape_words
 from smalti.images.file_names import numbered_name
 from smalti.images.quality import Quality, QualityMeter
@@ -64,6 +65,7 @@ def extract(
     *,
     overwrite: bool = False,
     skip_damaged: bool = False,
+    region: tuple[slice, slice] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Extracted:
     """Write images of an archive or a collection, with their labels, names and fields, to a folder or a file.
@@ -72,17 +74,18 @@ def extract(
         .tar
     indices : the numbers of the images, in this order; negative ones count from the end. None for all images
     skip_damaged : skip what cannot be read, and report it in the result. Else damage raises, and no output appears
+    region : rows and columns, slices without a step: only this part of each image. `indices` must be given
     progress : called with the number of images done, and of all images
 
     Raises ImageIndexError for an index out of range before anything is written, DamagedArchiveError, the errors of
     `open_image_writer`, and UsageError if `out` is the archive itself.
     """
     refuse_input(out, [archive.path])
-    image_shape, dtype = _common(archive)
-    check_output_name(out, image_shape, dtype)
     numbers = None if indices is None else resolve(indices, len(archive))[0]
+    image_shape, dtype = _common(archive) if region is None else _common_region(archive, numbers, region)
+    check_output_name(out, image_shape, dtype)
     result = _plan(archive, numbers, skip_damaged)
-    batches = _all(archive, result, skip_damaged) if numbers is None else _chosen(archive, numbers, result)
+    batches = _all(archive, result, skip_damaged) if numbers is None else _chosen(archive, numbers, result, region)
     # the first batch is decoded before the output is created, so that a damaged model leaves no trace
     first = next(batches, None)
     class_names = None if "class_names" in result.lost_columns else archive.class_names
@@ -103,6 +106,24 @@ def _common(archive: Archive | Collection) -> tuple[tuple[int, int, int] | None,
     if len(archive.image_shapes) > 1 or len(archive.dtypes) > 1:
         return None, UINT8
     return archive.image_shape, archive.dtype
+
+
+def _common_region(
+    archive: Archive | Collection, numbers: NDArray[np.int64] | None, region: tuple[slice, slice]
+) -> tuple[tuple[int, int, int] | None, PixelDtype]:
+    """The shape and dtype of a part of each image; None and uint8 if they differ. UsageError for an empty part."""
+    if numbers is None:
+        raise UsageError("rows and columns are those of chosen images: name their numbers")
+    shapes = set()
+    for number in numbers.tolist():
+        shape = archive.shape_of(number)
+        spans = [span_of(span, side, "rows or columns") for span, side in zip(region, shape[:2], strict=True)]
+        if not all(spans):
+            raise UsageError(f"image {number} is of {shape_words(shape)}, and has no pixel in these rows and columns")
+        shapes.add((len(spans[0]), len(spans[1]), shape[2]))
+    if len(shapes) != 1 or len(archive.dtypes) > 1:
+        return None, UINT8
+    return shapes.pop(), archive.dtype
 
 
 def _plan(archive: Archive | Collection, numbers: NDArray[np.int64] | None, skip_damaged: bool) -> Extracted:
@@ -131,16 +152,21 @@ def _all(archive: Archive | Collection, plan: Extracted, skip_damaged: bool) -> 
         yield _without_lost(batch, plan.lost_columns)
 
 
-def _chosen(archive: Archive | Collection, numbers: NDArray[np.int64], plan: Extracted) -> Iterator[ArchiveBatch]:
-    """Yield the images of these numbers that can be read."""
+def _chosen(
+    archive: Archive | Collection,
+    numbers: NDArray[np.int64],
+    plan: Extracted,
+    region: tuple[slice, slice] | None = None,
+) -> Iterator[ArchiveBatch]:
+    """Yield the images of these numbers that can be read, or a region of each."""
     lost = plan.lost_columns
     labels = None if "labels" in lost else archive.labels
     names = None if "names" in lost else archive.names
     fields = {name: archive.fields[name] for name in archive.fields if FIELD_PREFIX + name not in lost}
     readable = numbers[~np.isin(numbers, plan.missing_images)]
-    step = _images_per_batch(archive, np.uint16)
+    step = _images_per_batch(archive, np.uint16) if region is None else 1
     for start in range(0, len(readable), step):
-        for pixels, part in _decoded(archive, readable[start : start + step]):
+        for pixels, part in _decoded(archive, readable[start : start + step], region):
             rows = part.tolist()
             no_label, no_name = _lacks(archive, part)[0]
             yield ArchiveBatch(
@@ -157,11 +183,18 @@ def _images_per_batch(archive: Archive | Collection, dtype: DTypeLike) -> int:
     return min(batch_images(shape, dtype) for shape in archive.image_shapes)
 
 
-def _decoded(archive: Archive | Collection, numbers: NDArray[np.int64]) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+def _decoded(
+    archive: Archive | Collection, numbers: NDArray[np.int64], region: tuple[slice, slice] | None = None
+) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
     """Yield the images of these numbers in runs: pixels [n, H, W, C], and their numbers.
 
     The images of a run have one shape and dtype. Either all have labels or none has; the same holds for names.
     """
+    if region is not None:
+        for number in numbers.tolist():
+            part = archive.region(number, *region)
+            yield part.reshape(1, *part.shape[:2], -1), np.array([number], np.int64)
+        return
     if isinstance(archive, Archive) and len(archive.image_shapes) == 1:
         yield archive[numbers].reshape(len(numbers), *archive.image_shape), numbers
         return

@@ -103,7 +103,7 @@ def test_a_promise_that_needed_nothing(small, reopen):
 def test_the_header_tells_the_version_if_the_prelude_is_lost(small, reopen):
     for old, new, words in (
         (b'"format_version":1', b'"format_version":2', "version 2"),
-        (b'"required_features":0', b'"required_features":8', "feature bit 3"),
+        (b'"required_features":0', b'"required_features":16', "feature bit 4"),
     ):
         with pytest.raises(UnsupportedArchiveError, match=words):
             reopen(flip(rebuild(small.path, replace(old, new)), 9))

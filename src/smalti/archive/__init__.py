@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smalti.archive.read.reader import Archive, open_archive
     from smalti.archive.read.selection import ArchiveBatch
     from smalti.archive.report import ArchiveInfo, DamagedBlock, Level, LevelInfo, SectionBytes, VerifyReport
+    from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
     from smalti.archive.write.spec import ArchiveSpec
     from smalti.archive.write.writer import ArchiveWriter
 
@@ -33,6 +34,8 @@ __all__ = [
     "LevelInfo",
     "Limits",
     "SectionBytes",
+    "SizedArchiveWriter",
+    "SizedSpec",
     "VerifyReport",
     "append_archive",
     "drop_images",
@@ -56,6 +59,8 @@ _HOMES = {
     "LevelInfo": "report",
     "Limits": "format.limits",
     "SectionBytes": "report",
+    "SizedArchiveWriter": "write.sized_writer",
+    "SizedSpec": "write.sized_writer",
     "VerifyReport": "report",
     "append_archive": "edit.edit",
     "drop_images": "edit.edit",

@@ -100,6 +100,7 @@ class QualityMeter:
         self._ssim_sum = 0.0
         self._first_ssims: list[float] = []
         self._any_alpha = False
+        self._opaque_squares: Counter[int] = Counter()  # as _squares, of images without alpha
         self._seen_sum = self._seen_worst = Fraction(0)  # of float64, whose sum is exact in any order
         self._range: tuple[int, int] | None = None  # of pixels of 16 bits
         self._only_wide = True
@@ -144,7 +145,7 @@ class QualityMeter:
             self._seen_sum += sum(errors)
             self._seen_worst = max(self._seen_worst, *errors)
         else:
-            self._seen_sum += Fraction(int(squares.sum()), unit)
+            self._opaque_squares[unit] += int(squares.sum())
             self._seen_worst = max(self._seen_worst, Fraction(int(squares.max()), unit))
 
     def result(self) -> Quality:
@@ -172,7 +173,8 @@ class QualityMeter:
     def _seen(self) -> SeenQuality | None:
         if not self._any_alpha:
             return None
-        mean = float(self._seen_sum / self._images)
+        opaque = (Fraction(total, unit) for unit, total in self._opaque_squares.items())
+        mean = float(sum(opaque, self._seen_sum) / self._images)
         return SeenQuality(mean, float(self._seen_worst), psnr_db(mean))
 
     def _range_psnr(self, mse_mean: float) -> float | None:

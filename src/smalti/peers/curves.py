@@ -20,6 +20,9 @@ from smalti.peers.sheets import cut_sheet, draw_sheet, lay_out
 
 __all__ = ["Curve", "Need", "Point", "better_effort", "first_reaching"]
 
+_CLOSE = 1.25
+"""Points whose errors differ by no more than this factor, 1 dB, are close enough to interpolate between them."""
+
 Images = Sequence[Pixels]
 Say = Callable[[str], None]
 
@@ -91,6 +94,9 @@ class Curve:
             low, high, stride = max(low - stride, 0), low, 2 * stride
         if self.at(low).mse <= mse:  # the coarsest setting
             high = low
+        while high - low > 1 and self.at(low).mse > _CLOSE * self.at(high).mse:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.at(middle).mse <= mse else (middle, high)
         points = tuple(self.at(index) for index in sorted({low, high}))
         found = at_matched(tuple(RatePoint(p.setting, p.bytes, p.mse, math.nan) for p in points), mse=mse)
         total, coarsest = (None, False) if found is None else (found.bytes_per_image, found.coarsest)

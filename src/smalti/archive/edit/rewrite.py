@@ -3,6 +3,7 @@
 No image is encoded anew. A copy and new columns decode no image; dropping images decodes the rest for checksums.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.block_layout import Rectangle
+from smalti.archive.format.block_layout import Rectangle, SizedLayout
 from smalti.archive.format.column import ColumnValues, TextBuilder
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import Section
@@ -195,17 +196,28 @@ def _write_cells_without(archive: Archive, dropped: NDArray[np.bool_], out: Path
         recovery=recovery_spec(archive.sections),
     )
     with SizedArchiveWriter(out, spec, store.model, store.prior, threads=threads) as writer:
-        for number in np.flatnonzero(~dropped).tolist():
-            rows = np.array([number], np.int64)
-            columns = archive.columns.batch(np.zeros((1, 1, 1, header.image_shape[2]), archive.dtype), rows)
+        for rows in _batches(store.layout, np.flatnonzero(~dropped)):
+            columns = archive.columns.batch(np.zeros((len(rows), 1, 1, header.image_shape[2]), archive.dtype), rows)
+            cells = [Rectangle(number, 0, 0, *store.layout.grid(number)) for number in rows.tolist()]
             writer.append(
-                store.window(Rectangle(number, 0, 0, *store.layout.grid(number))).reshape(-1, header.tokens_per_image),
-                np.array([store.layout.size(number)], np.int64),
+                np.concatenate([store.window(image).reshape(image.cells, header.tokens_per_image) for image in cells]),
+                np.array([store.layout.size(number) for number in rows.tolist()], np.int64),
                 columns.labels,
                 columns.names,
                 columns.fields,
             )
         writer.commit()
+
+
+def _batches(layout: SizedLayout, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Cut image numbers into batches of as many cells as a block has, of one image at least."""
+    start, cells = 0, 0
+    for stop, number in enumerate(numbers.tolist()):
+        cells += math.prod(layout.grid(number))
+        if stop > start and cells > layout.sizes.block_cells:
+            yield numbers[start:stop]
+            start, cells = stop, math.prod(layout.grid(number))
+    yield numbers[start:]
 
 
 def _provenance(header: Header) -> tuple[tuple[str, str], ...]:

@@ -97,6 +97,7 @@ class SizedLayout:
     images : N    blocks : number of token blocks    pixels : of all images    cells : of all images
     units : their number
     largest_block : the most cells that a block has
+    widest_row : the most cells that a row of regions has; 0 if no image is cut
 
     Raises LimitExceededError before it allocates arrays that are too large.
     """
@@ -112,6 +113,7 @@ class SizedLayout:
         self._cut = cells > sizes.block_cells
         large = np.flatnonzero(self._cut)
         counts[large] = _products(self._regions(self._rows[large]), self._regions(self._columns[large]))
+        self.widest_row = sizes.region * int(self._columns[large].max(initial=0))
         self.units = int(counts.sum())
         limits.check("column_bytes", IMAGE_BYTES * self.units, "the table of regions")
         self._first_units = np.concatenate([[0], np.cumsum(counts)])

@@ -12,15 +12,17 @@ class Limits:
     """Limits on what an archive may make its reader allocate. Raise one with Limits(name=value).
 
     header_bytes : the header, and the head of a column
-    index_bytes : the index, and 28 bytes for each section that a scan finds
+    index_bytes : the index, and 28 bytes for each section that a scan finds, or for each block that sizes imply
     model_bytes : the decoder network and its codes, stored and unpacked
     prior_bytes : the stored prior
     corrections_bytes : the stored tables of the residuals ("corrections")
-    column_bytes : one column, stored or unpacked
+    column_bytes : one column, stored or unpacked; the table of sizes, with 16 bytes for each image and each region
     block_bytes : one token block stored, and its tokens unpacked (2 bytes each)
     corrected_bytes : the pixels of a token block, if any image has residuals
-    image_bytes : the pixels of one image, padding included
-    network_operations : products and sums that one image takes in the decoder network
+    image_bytes : the pixels of one image, padding included; if images have any sizes, those of a token block, and those
+        of an image that is read whole
+    network_operations : products and sums that one image takes in the decoder network; if images have any sizes, one
+        token block
     request_bytes : the pixels of one request, such as archive[:]
     expansion : raw bytes of all images per byte of the file
     """
@@ -33,7 +35,7 @@ class Limits:
     column_bytes: int = 1 << 30
     block_bytes: int = 1 << 28
     corrected_bytes: int = 1 << 28
-    image_bytes: int = 1 << 28
+    image_bytes: int = 1 << 29
     network_operations: int = 1 << 40
     request_bytes: int = 1 << 34
     expansion: int = 10_000_000

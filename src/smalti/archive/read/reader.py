@@ -18,7 +18,7 @@ from smalti.archive.read.damage import missing_blocks
 from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.image_reader import FixedImages, ImageReader, Span, span_of
 from smalti.archive.read.sections import SectionFile, SharedPayloads
-from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
+from smalti.archive.read.selection import ArchiveBatch, Selection, batch_images, resolve
 from smalti.archive.read.sized_images import SizedImages
 from smalti.archive.read.store import CellStore, ImageStore, open_store
 from smalti.archive.read.verify import Verifier
@@ -267,7 +267,7 @@ class Archive:
 
     def __iter__(self) -> Iterator[Pixels]:
         """Iterate over all images in order, each as `archive[i]`."""
-        for batch in self.batches(256):
+        for batch in self.batches(min(256, batch_images(self._header.image_shape, self.dtype))):
             yield from map(_plain, batch.pixels)
 
     def tokens(self, start: int = 0, stop: int | None = None) -> NDArray[np.uint16]:

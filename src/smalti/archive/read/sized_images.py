@@ -184,6 +184,8 @@ class SizedImages:
 
     def _fill_pieces(self, pieces: Sequence[Piece]) -> None:
         """Write pieces, which are in the order of their units. Their blocks are fetched together."""
+        if any(self._layout.is_cut(piece.image) for piece in pieces):
+            self._store.fetch()  # the model tells which blocks around a piece are needed
         needed = [self._blocks_of(piece) for piece in pieces]
         blocks = sorted({block for found in needed for block in found})
         place = {block: position for position, block in enumerate(blocks)}

@@ -1,5 +1,6 @@
 """Parsed sections of an open archive: token blocks, model, priors and columns, read when they are first needed."""
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -26,6 +27,7 @@ __all__ = ["CellStore", "ImageStore", "SectionStore", "open_store", "section_nam
 
 _CACHE_BYTES = 64 << 20  # of tokens: 300,000 images of 28x28, so that random access decodes each block once
 
+_MOST_CACHE_BYTES = 256 << 20
 _MOST_REACH = 64  # cells: with more, a region would cost far more memory than its own cells
 
 T = TypeVar("T")
@@ -47,23 +49,41 @@ class SectionStore(ABC):
         self._lock = threading.RLock()
         self._cache: OrderedDict[int, Block] = OrderedDict()
         self._cache_bytes = 0
+        self._most_bytes = _CACHE_BYTES
+        self._decoding: dict[tuple[int, int], threading.Lock] = {}
         self._columns: dict[int, Column | None] = {}
 
     def block(self, number: int) -> Block:
         """A token block, its tokens decoded. DamagedArchiveError names the block and its images."""
         self._file.require_open()
+        found = self._cached(number)
+        if found is not None:
+            return found
+        key = (os.getpid(), number)  # by process: a forked process must not wait for a thread that it does not have
+        with self._lock:
+            decoding = self._decoding.setdefault(key, threading.Lock())
+        with decoding:
+            found = self._cached(number)  # another thread may have decoded it
+            if found is None:
+                found = self._decode(number)
+                self._keep(number, found)
+        with self._lock:
+            self._decoding.pop(key, None)
+        return found
+
+    def _cached(self, number: int) -> Block | None:
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)
-                return self._cache[number]
-        block = self._decode(number)
+            return self._cache.get(number)
+
+    def _keep(self, number: int, block: Block) -> None:
         with self._lock:
-            if number not in self._cache:  # another thread may have been faster
+            if number not in self._cache:
                 self._cache[number] = block
                 self._cache_bytes += block.cache_bytes
-            while len(self._cache) > 1 and self._cache_bytes > _CACHE_BYTES:
+            while len(self._cache) > 1 and self._cache_bytes > self._most_bytes:
                 self._cache_bytes -= self._cache.popitem(last=False)[1].cache_bytes
-        return block
 
     def fetch_blocks(self, numbers: Sequence[int]) -> Iterator[slice]:
         """Cut block numbers into runs, and yield each run once its blocks are fetched from a remote file.
@@ -73,12 +93,16 @@ class SectionStore(ABC):
         """
         if not self._file.source.is_remote:
             return iter((slice(0, len(numbers)),))
-        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_residuals"}
-        shared = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
         with self._lock:
             cached = set(self._cache)
         blocks = [None if number in cached else self._entry(Section.TOKENS, number) for number in numbers]
-        return self._file.fetch_runs(blocks, [entry for entry in shared if entry is not None])
+        return self._file.fetch_runs(blocks, self._unread())
+
+    def _unread(self) -> list[Entry]:
+        """The sections that all blocks need and that were not read yet."""
+        parsed = {Section.MODEL: "_model", Section.PRIOR: "_prior", Section.CORRECTIONS: "_residuals"}
+        unread = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
+        return [entry for entry in unread if entry is not None]
 
     @abstractmethod
     def tokens(self, number: int) -> NDArray[np.uint16]:
@@ -267,6 +291,12 @@ class ImageStore(SectionStore):
 class CellStore(SectionStore):
     """The sections of an archive whose images have any sizes."""
 
+    def __init__(self, file: SectionFile) -> None:
+        super().__init__(file)
+        # regions depend on those around them: with three rows of regions cached, a block is decoded once for its image
+        row_bytes = 2 * file.header.tokens_per_image * self.layout.widest_row
+        self._most_bytes = min(max(_CACHE_BYTES, 4 * row_bytes), _MOST_CACHE_BYTES)
+
     @property
     def layout(self) -> SizedLayout:
         """Which units each block holds."""
@@ -293,6 +323,11 @@ class CellStore(SectionStore):
     def load(self) -> None:
         """Read model and prior, or raise their error."""
         _, _ = self.model, self.prior
+
+    def fetch(self) -> None:
+        """The same, before any block: from a remote file the two are fetched together."""
+        for _ in self._file.fetch_runs([None], self._unread()):
+            self.load()
 
     def check_prior(self, ordinal: int) -> None:
         """Read the prior (0) or its copy (1). The model is read first, since it parses priors."""

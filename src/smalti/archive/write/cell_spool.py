@@ -12,6 +12,7 @@ from smalti.storage.spool import spool_file
 __all__ = ["CellSpool"]
 
 _ALL_TOKENS = 1 << 16
+_COUNTED_TOKENS = 1 << 22
 
 
 class CellSpool:
@@ -44,7 +45,9 @@ class CellSpool:
 
     def append(self, tokens: NDArray[np.uint16], sizes: NDArray[np.int64]) -> None:
         """Add images. tokens : uint16 [cells, M]    sizes : int64 [n, 2], H and W"""
-        self.counts += np.bincount(tokens.ravel(), minlength=_ALL_TOKENS)
+        flat = tokens.reshape(-1)
+        for start in range(0, len(flat), _COUNTED_TOKENS):  # each takes 8 bytes while it is counted
+            self.counts += np.bincount(flat[start : start + _COUNTED_TOKENS], minlength=_ALL_TOKENS)
         self._file.seek(0, 2)
         self._file.write(np.ascontiguousarray(tokens, "<u2").tobytes())
         cells = np.prod(-(-sizes // self._cell), axis=1)

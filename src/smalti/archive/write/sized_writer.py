@@ -26,6 +26,7 @@ from smalti.decoders.contract import CellModel, CellPrior
 from smalti.errors import UsageError
 from smalti.images.batch import Fields
 from smalti.storage.atomic import atomic_file, check_output, writing
+from smalti.threads import for_each
 from smalti.version import __version__
 
 __all__ = ["SizedArchiveWriter", "SizedSpec"]
@@ -70,7 +71,7 @@ class SizedArchiveWriter:
     ...     writer.commit()
 
     model : the decoder    prior : made for it
-    threads : the number of threads that decode pixels on commit, for checksums; the bytes do not depend on it
+    threads : the number of threads that code tokens and decode pixels on commit; the bytes do not depend on it
 
     Raises OutputExistsError at once if the file exists and `overwrite` is not given, OutputError if it cannot be
     written, UsageError for a model that the format cannot hold.
@@ -171,14 +172,31 @@ class SizedArchiveWriter:
         checksums = UnitChecksums(self._model, layout, spool)
         with protected_frames(file, self._path, spec.recovery, SIZED) as frames:
             frames.begin(header, sizes_bytes, self._model.to_bytes(), prior)
-            for number in range(layout.blocks):
-                units = layout.block_units(number)
-                tokens = np.concatenate(
-                    [spool.window(unit).reshape(unit.cells, -1) for unit in layout.rectangles(units)]
-                )
-                block = Block(tokens, checksums.checksum(number, self._threads), b"")
-                frames.add(Section.TOKENS, pack_cells(units.start, layout.grids(number), block, self._prior))
+            for start in range(0, layout.blocks, self._threads):
+                numbers = range(start, min(start + self._threads, layout.blocks))
+                blocks = [
+                    Block(self._tokens(layout, number), checksums.checksum(number, self._threads), b"")
+                    for number in numbers
+                ]
+                for payload in self._packed(layout, start, blocks):
+                    frames.add(Section.TOKENS, payload)
             frames.end(header, sizes_bytes, prior, columns.values(), checksums.digest.digest())
+
+    def _tokens(self, layout: SizedLayout, number: int) -> NDArray[np.uint16]:
+        """The tokens of a block: uint16 [cells, M]."""
+        units, per_cell = layout.rectangles(layout.block_units(number)), self._model.tokens_per_cell
+        return np.concatenate([self._spool.window(unit).reshape(unit.cells, per_cell) for unit in units])
+
+    def _packed(self, layout: SizedLayout, first: int, blocks: Sequence[Block]) -> list[bytes]:
+        """The payloads of blocks in a row, each packed in a thread of its own."""
+        payloads = [b""] * len(blocks)
+
+        def pack(position: int) -> None:
+            units, grids = layout.block_units(first + position), layout.grids(first + position)
+            payloads[position] = pack_cells(units.start, grids, blocks[position], self._prior)
+
+        for_each(pack, range(len(blocks)), self._threads)
+        return payloads
 
     def _header(self, sizes: Sizes, columns: tuple[str, ...]) -> Header:
         model, counts = self._model, self._spool.counts
