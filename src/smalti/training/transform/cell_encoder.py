@@ -33,7 +33,7 @@ class CellEncoder:
         steps = learned.steps.detach().cpu().double().numpy() * gain
         self.squares = (steps**2 * _norms(learned)).astype(np.float32)
         self._channels = np.array(learned.shape.places) // self._cell**2
-        self._colour = learned.colour.detach().cpu().double().numpy() ** 2
+        self._colour = _matrix(learned, "colour") ** 2
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of cells of an image."""
@@ -82,8 +82,12 @@ class CellEncoder:
 
 def _norms(learned: LearnedTransform) -> NDArray[np.float64]:
     """The squared norm of the basis function of each component, without the filter, which is nearly orthogonal."""
-    rows, columns = (getattr(learned, name).detach().cpu().double().numpy() for name in ("rows", "columns"))
-    colour = learned.colour.detach().cpu().double().numpy()
+    rows, columns, colour = (_matrix(learned, name) for name in ("rows", "columns", "colour"))
     norms = (rows**2).sum(2)[:, :, None] * (columns**2).sum(2)[:, None, :] * (colour**2).sum(1)[:, None, None]
     chosen: NDArray[np.float64] = norms.ravel()[np.array(learned.shape.places)]
     return chosen
+
+
+def _matrix(learned: LearnedTransform, name: str) -> NDArray[np.float64]:
+    """A parameter as an array."""
+    return np.asarray(learned.get_parameter(name).detach().cpu().double().numpy())

@@ -45,7 +45,7 @@ def tune_prior(
         means, scales = learned.prior(tokens)
         loss = logistic_bits(tokens - means, scales).mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(learned.prior.parameters(), _LARGEST_GRADIENT)
         optimizer.step()
         observer.on_step("tune", step + 1, steps)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smalti.errors import ModelError, UsageError
+from smalti.errors import UsageError
 from smalti.images.source import SizedSource, refuse_skipped
 from smalti.training.common.goal import Goal, mse_of_psnr
 from smalti.training.observer import Observer
