@@ -33,6 +33,9 @@ __all__ = ["Comparison", "Extracted", "compare", "extract"]
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all images."""
 
+Watch = Callable[[ImageBatch, ArchiveBatch], None]
+"""Called with originals and the decoded images of the same numbers."""
+
 
 @dataclass(frozen=True)
 class Extracted:
@@ -255,13 +258,19 @@ def compare(
     archive: Archive | Collection,
     source: ImageSource | Sequence[ImageSource],
     progress: Progress = lambda done, total: None,
+    watch: Watch = lambda original, decoded: None,
 ) -> Comparison:
     """Decode every image and compare it with the image of the same number in a source.
 
-    source : the originals; for images of several shapes one source for each shape, as from `open_groups`. Images of
-        one shape and dtype are compared in the order of the archive
+    <<<<<<< HEAD
+        source : the originals; for images of several shapes one source for each shape, as from `open_groups`. Images of
+            one shape and dtype are compared in the order of the archive
+    =======
+        source : the originals; for images of several shapes one source for each shape, as from `open_groups`
+        watch : called with each batch of originals and decoded images
+    >>>>>>> peers
 
-    Raises SourceError if shape, dtype or number of images differ; DamagedArchiveError.
+        Raises SourceError if shape, dtype or number of images differ; DamagedArchiveError.
     """
     sources = [source] if not isinstance(source, Sequence) else list(source)
     meter, digest, done = QualityMeter(), hashlib.sha256(), 0
@@ -273,6 +282,7 @@ def compare(
         if len(original) != len(decoded):
             raise _other_number(sources, done + len(original) + originals.count_rest(), archive)
         meter.add(original.pixels, decoded.pixels)
+        watch(original, decoded)
         digest.update(plain_bytes(decoded.pixels))
         labels.add(original.labels, decoded.labels)
         names.add(_array(original), _array(decoded))

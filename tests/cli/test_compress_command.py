@@ -34,6 +34,18 @@ def test_compress_prints_the_size_and_the_contents(smalti, folder, model_path, t
     assert names(tmp_path) == ["a.smalti"]
 
 
+def test_compress_writes_a_page_of_pictures(smalti, folder, model_path, tmp_path):
+    out, page = tmp_path / "a.smalti", tmp_path / "a.html"
+    options = ["--model", model_path, "-o", out, "--page", page, "--threads", 1]
+    assert smalti("compress", folder.path, *options).code == 0
+    assert "a.smalti" in page.read_text("utf-8") and names(tmp_path) == ["a.html", "a.smalti"]
+    out.unlink()
+    smalti.fails(6, "compress", folder.path, *options)
+    smalti.fails(2, "compress", folder.path, "--model", model_path, "-o", out, "--page", out)
+    assert not out.exists(), "nothing is packed if the page cannot be written"
+    assert smalti("compress", folder.path, *options, "-f").code == 0
+
+
 def test_quiet_is_silent(smalti, folder, model_path, tmp_path):
     out = tmp_path / "a.smalti"
     ran = smalti("compress", folder.path, "--model", model_path, "-o", out, "-q", "--threads", 1)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from inputs.making import png
+from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console, escaped
 from smalti.cli.interruption import stop_on_interrupt
 
@@ -145,3 +146,33 @@ def test_a_worker_that_was_forked_meanwhile_still_ends_by_sigterm():
             signal.raise_signal(signal.SIGTERM)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM and not stopping()
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("smalti.cli.console.time.monotonic", lambda: now[0])
+    with Console(json=False, quiet=False).progress("fit photo") as progress:
+        for step in range(1001):
+            progress(step, 1000)
+            now[0] += 0.5
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "fit photo: 120 of 1,000, about 0:07:20 left" and len(lines) == 8
+    with Console(json=False, quiet=True).progress("fit photo") as progress:
+        progress(1, 2)
+        now[0] += 100
+        progress(1, 2)
+    assert capsys.readouterr().err == ""
+
+
+def test_each_part_of_a_stage_has_its_own_bar(monkeypatch):
+    titles = []
+    console = Console(json=False, quiet=False)
+    progress = console.progress
+    monkeypatch.setattr(console, "progress", lambda title: titles.append(title) or progress(title))
+    with CommandObserver(console) as observer:
+        observer.on_stage("fit photo", stops=True)
+        observer.on_step("fit", 1, 2)
+        observer.on_stage("compress", stops=False)
+        for stage in ("encode", "encode", "search", "write"):
+            observer.on_step(stage, 1, 2)
+    assert titles == ["fit photo", "compress", "compress: encode", "compress: search", "compress: write"]

@@ -162,4 +162,18 @@ def test_sigterm_during_a_fit_is_as_an_interrupt(smalti, blobs, tmp_path, monkey
     interrupt_at_epoch(monkeypatch, 2, signal.SIGTERM)
     ran = smalti("fit", blobs, "-o", out, *QUICK)
     assert ran.code == 130 and not out.exists() and (tmp_path / "out" / "m.checkpoint").exists()
-    assert ran.err.splitlines()[-1].startswith("smalti: interrupted; go on with: smalti fit")
+    state = tmp_path / "out" / "m.checkpoint"
+    words = f"smalti: interrupted, its state is in {state}; go on with: smalti fit"
+    assert ran.err.splitlines()[-1].startswith(words)
+
+
+def test_sigterm_at_any_other_time_is_as_an_interrupt(smalti, blobs, tmp_path, monkeypatch):
+    def write(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+
+    out, before = tmp_path / "out" / "a.smalti", signal.getsignal(signal.SIGTERM)
+    smalti("fit", blobs, "-o", tmp_path / "m", *QUICK)
+    monkeypatch.setattr("smalti.archive.write.writer.ArchiveWriter.commit", write)
+    ran = smalti("compress", blobs, "-o", out, "--model", tmp_path / "m")
+    assert ran.code == 130 and "smalti: interrupted; nothing was left half-written" in ran.err
+    assert names(tmp_path / "out") == [] and signal.getsignal(signal.SIGTERM) == before

@@ -84,3 +84,13 @@ def test_other_originals_are_refused(smalti, archive, folder, tmp_path):
     (tmp_path / "one" / "a.png").write_bytes((folder.path / folder.names[0]).read_bytes())
     ran = smalti("test", archive, "--against", tmp_path / "one", "--threads", 1)
     assert ran.code == 1 and "64" in ran.err and ran.err.count("\n") == 1
+
+
+def test_test_writes_a_page_of_pictures(smalti, archive, folder, tmp_path):
+    page = tmp_path / "p.html"
+    ran = smalti("test", archive, "--against", folder.path, "--page", page, "--threads", 1)
+    assert ran.code == 0 and page.read_text("utf-8").count("<figure") == 12 + 10
+    assert "exists already" in smalti.fails(6, "test", archive, "--against", folder.path, "--page", page)
+    assert smalti("test", archive, "--against", folder.path, "--page", page, "-f", "--threads", 1).code == 0
+    smalti.fails(2, "test", archive, "--against", folder.path, "--page", archive, "-f")
+    assert "--against" in smalti.fails(2, "test", archive, "--page", tmp_path / "other.html")

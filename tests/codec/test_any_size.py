@@ -199,3 +199,22 @@ def test_an_archive_of_any_sizes_is_a_source(kind, photos, tmp_path):
             np.testing.assert_array_equal(batch.pixels[0, ..., 0], noise(*SIZES[number], seed=number))
     compress_images(tmp_path / "p.smalti", tmp_path / "again.smalti")
     assert_holds(tmp_path / "again.smalti", photos, names)
+
+
+def test_an_archive_that_loses_is_warned_of(kind, tmp_path):
+    pytest.importorskip("imagecodecs")
+    rows, columns = np.mgrid[:90, :120]
+    for number in range(4):
+        pixels = 128 + 100 * np.sin((rows[: 60 + number] * (number + 1) + columns[: 60 + number]) / 40)
+        save(tmp_path / "in" / f"{number}.png", pixels.astype(np.uint8))
+        save(tmp_path / "in" / f"{number}-rgb.png", np.stack([pixels.astype(np.uint8)] * 3, 2))
+    said = Said()
+    said.on_warning = said.lines.append
+    report = compress_images(tmp_path / "in", tmp_path / "p.smalti", observer=said)
+    assert report.peers.psnr == np.inf and report.peers.to_json()["psnr"] is None  # the kind of tests is lossless
+    kind.lossy = True
+    report = compress_images(tmp_path / "in", tmp_path / "q.smalti", observer=said)
+    assert report.peers.smaller == ("AVIF", "JPEG XL") or report.peers.smaller == ("JPEG XL", "AVIF")
+    assert said.lines[-1] == report.peers.sentence() and said.stages[-1] == "compare"
+    report = compress_images(tmp_path / "in", tmp_path / "r.smalti", options=PackOptions(compare=False))
+    assert report.peers is None

@@ -1,7 +1,7 @@
 """A made-up result of the bench, for the tests of its tables and figures."""
 
-from smalti.bench.matching import RatePoint
 from smalti.bench.results import ArchiveResult, BaselineCurve, BenchResult
+from smalti.peers.matching import RatePoint
 
 LADDER = (15.0, 10.0, 5.0)
 

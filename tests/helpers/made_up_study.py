@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smalti.bench.matching import RatePoint
+from smalti.peers.matching import RatePoint
 from smalti.study.classical import ClassicalResult, CodecCurve
 from smalti.study.results import (
     AmortisationPoint,

@@ -37,6 +37,7 @@ class PhotoModel:
     codebook_size: int = 2
     requests: list = field(default_factory=list)
     missed: str | None = None
+    lossy: bool = False
 
     @property
     def cells(self):
@@ -55,7 +56,8 @@ class PhotoModel:
 
     def _batches(self, source):
         for batch in source.batches(16):
-            yield batch, self.cells.tokens(batch.pixels)[0]
+            pixels = batch.pixels - batch.pixels % 8 if self.lossy else batch.pixels
+            yield batch, self.cells.tokens(pixels)[0]
 
     def archive_provenance(self):
         return (("fitted_on", self.provenance["source"]),)
@@ -79,6 +81,8 @@ class PhotoTraining:
     takes_validation = False
     any_size = True
 
+    lossy = False
+
     def __init__(self):
         self.fitted = []  # of each fit: source, settings, steps
         self.models = []
@@ -100,7 +104,7 @@ class PhotoTraining:
                     state.write_text(str(done))
                 raise FitInterruptedError(state)
         scale = PixelScale.of_range(source.dtype, 0, 65535 if source.dtype == np.uint16 else 255)
-        model = PhotoModel(source.channels, scale, settings, {"source": source.description})
+        model = PhotoModel(source.channels, scale, settings, {"source": source.description}, lossy=self.lossy)
         self.models.append(model)
         return model
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.bench.matching import RatePoint, at_matched, metered_point
 from smalti.bench.results import BaselineCurve
 from smalti.errors import SourceError, UsageError
 from smalti.extras import needing
 from smalti.images.batch import Pixels
 from smalti.images.quality import QualityMeter
+from smalti.peers.matching import RatePoint, at_matched, metered_point
 
 if TYPE_CHECKING:
     from smalti.bench.codecs import Codec

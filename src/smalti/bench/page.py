@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from smalti.bench.matching import frontier
 from smalti.bench.mosaics import MOST_IMAGES
 from smalti.bench.results import (
     JPEG_XL,
@@ -23,6 +22,7 @@ from smalti.bench.results import (
 )
 from smalti.bench.style import BLUE, CODEC_COLOURS, DASHES, GREY, LONG_DASHES, Table, drawing, tidy, to_markdown
 from smalti.images.batch import shape_words
+from smalti.peers.matching import frontier
 
 __all__ = ["bench_page", "draw_bench", "reference_line"]
 

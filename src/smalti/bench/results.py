@@ -7,8 +7,8 @@ the two nearest measured points in logarithms of bytes (`matching`). Nothing is 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from smalti.bench.matching import RatePoint, at_matched
 from smalti.bench.records import read_json, write_json
+from smalti.peers.matching import RatePoint, at_matched
 
 __all__ = [
     "JPEG_XL",

@@ -9,7 +9,7 @@ import io
 import os
 import sys
 
-from smalti.cli.interruption import INTERRUPTED, hold_interrupts
+from smalti.cli.interruption import INTERRUPTED, hold_interrupts, terminable
 
 __all__ = ["main", "run"]
 
@@ -46,11 +46,12 @@ def _open_standard_streams() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code. A traceback is shown with --debug only."""
+    """Run one command and return its exit code. A traceback is shown with --debug only. SIGTERM is as Ctrl-C."""
     try:
-        with hold_interrupts():
-            from smalti.cli.commands import run_command  # noqa: PLC0415 (slow to import)
-        return run_command(arguments)
+        with terminable():
+            with hold_interrupts():
+                from smalti.cli.commands import run_command  # noqa: PLC0415 (slow to import)
+            return run_command(arguments)
     except KeyboardInterrupt:
         from smalti.cli.faults import fail  # noqa: PLC0415
 

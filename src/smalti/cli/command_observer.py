@@ -22,8 +22,9 @@ class CommandObserver:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stage = ExitStack()
+        self._stage, self._bar = ExitStack(), ExitStack()
         self._title: str | None = None
+        self._part: str | None = None
         self._show: Callable[[int, int], None] = lambda done, total: None
         self._stopping: Callable[[], bool] = lambda: False
         self.on_message, self.on_warning = console.say, console.warn
@@ -32,23 +33,30 @@ class CommandObserver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.close()
         self._stage.close()
 
     def on_stage(self, title: str, stops: bool) -> None:
-        """Begin a new bar. If `stops`, Ctrl-C takes effect at the end of a step.
+        """Begin a new bar. If `stops`, Ctrl-C and SIGTERM take effect at the end of a step.
 
         Raises KeyboardInterrupt if Ctrl-C was pressed after the last step of the stage before.
         """
         asked = self._stopping()
+        self._bar.close()
         self._stage.close()
         if asked:
             raise KeyboardInterrupt
-        self._title = title
+        self._title, self._part = title, None
         self._stopping = self._stage.enter_context(stop_on_interrupt()) if stops else lambda: False
-        self._show = self._stage.enter_context(self._console.progress(title))
+        self._show = self._bar.enter_context(self._console.progress(title))
 
     def on_step(self, stage: str, done: int, total: int) -> None:
-        """Move the bar."""
+        """Move the bar. Each part of a stage has a bar of its own, so that the time left is that of its own steps."""
+        if stage != self._part:
+            self._part = stage
+            if self._title is not None and stage not in self._title.split():
+                self._bar.close()
+                self._show = self._bar.enter_context(self._console.progress(f"{self._title}: {stage}"))
         self._show(done, total)
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -76,5 +84,6 @@ def resumable(launcher: str = "") -> Iterator[None]:
 
     try:
         yield
-    except FitInterruptedError:
-        raise WorkInterruptedError.resuming_with(f"{launcher}{command_line('--resume')}") from None
+    except FitInterruptedError as stopped:
+        resuming = f"{launcher}{command_line('--resume')}"
+        raise WorkInterruptedError.resuming_with(resuming, stopped.state_files) from None

@@ -22,6 +22,7 @@ from smalti.cli.options import (
     NoLabels,
     OptionalOutPath,
     OptionalSource,
+    Page,
     Profile,
     Psnr,
     Quiet,
@@ -63,6 +64,9 @@ def compress_command(
     max_mse: MaxMse = None,
     recovery: Recovery = None,
     no_labels: NoLabels = False,
+    no_compare: Annotated[
+        bool, typer.Option("--no-compare", help="Do not measure AVIF and JPEG XL on a sample afterwards (20 seconds).")
+    ] = False,
     strict: Strict = False,
     plan: PlanOption = None,
     task: TaskOption = None,
@@ -70,6 +74,7 @@ def compress_command(
     workers: WorkersOption = None,
     device: Device = "cpu",
     resume: Resume = False,
+    page: Page = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -92,21 +97,30 @@ def compress_command(
         fixed |= {"--profile": profile, "--codebook-size": codebook_size, "--epochs": epochs, "--seed": seed}
         fixed |= dict(zip(("--target-mse", "--ssim", "--target-bytes"), targets, strict=True)) | {"--psnr": psnr}
         fixed |= {"--effort": effort, "--max-mse": max_mse, "--recovery": recovery, "--no-labels": no_labels}
-        fixed |= {"--device": device, "--resume": resume, "--threads": threads}
+        fixed |= {"--no-compare": no_compare}
+        fixed |= {"--device": device, "--resume": resume, "--threads": threads, "--page": page}
         compress_plan_command(plan, task, engine, workers, console, fixed=fixed, strict=strict, force=force)
         return
     if source is None or output is None:
         raise UsageError("give SOURCE and -o OUT, or --plan PLAN; see smalti compress --help")
     if any(value is not None for value in (task, engine, workers)):
         raise UsageError("--task, --engine and --workers go with --plan: make a plan with smalti plan")
+    if page is not None:
+        from smalti.bench.pictures_page import check_page, write_page_of  # noqa: PLC0415
+
+        check_page(page, output, force)
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch is slow to import)
     request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr)
     spec = None if recovery is None else RecoverySpec.parse(recovery)
-    options = PackOptions(not no_labels, max_mse, spec, strict, force, threads)
+    options = PackOptions(not no_labels, max_mse, spec, strict, force, threads, not no_compare)
     with resumable(), CommandObserver(console) as observer:
         report = compress_images(source, output, model, request, options, observer)
-    plain = {"archive": str(output), **info_json(report.info), "skipped": [asdict(file) for file in report.skipped]}
+        if page is not None:
+            write_page_of(source, output, page, threads, observer.progress, force)
+    peers = None if report.peers is None else report.peers.to_json()
+    plain = {"archive": str(output), **info_json(report.info), "peers": peers}
+    plain["skipped"] = [asdict(file) for file in report.skipped]
     console.result(plain, short_summary(output, report.info))
     heavy = model_heavy(report.info) if model is None else None
     for line in (larger_than_raw(report.info), heavy, report.missed):

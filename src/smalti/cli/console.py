@@ -8,8 +8,10 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from smalti.errors import OutputError
@@ -76,6 +78,30 @@ def _write_errors() -> Iterator[None]:
         raise OutputError(f"standard output: cannot be written: {reason}; redirect it to another file") from error
 
 
+LINE_SECONDS = 60.0
+"""Time between two lines of progress where no bar can be shown."""
+
+
+class _ProgressLines:
+    """Lines with the time left, at most one a minute: for logs."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._began = self._said = time.monotonic()
+        self._first: int | None = None  # a resumed fit begins far from 0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Print a line if the last one is old enough."""
+        now = time.monotonic()
+        if self._first is None or done < self._first:
+            self._first, self._began = done, now
+        if now - self._said < LINE_SECONDS or not self._first < done < total:
+            return
+        self._said = now
+        left = timedelta(seconds=round((now - self._began) * (total - done) / (done - self._first)))
+        print_message(f"{self._title}: {done:,} of {total:,}, about {left} left")
+
+
 class Console:
     """The output of one command: the result to stdout, messages to stderr.
 
@@ -104,9 +130,15 @@ class Console:
 
     @contextmanager
     def progress(self, title: str) -> Iterator[ProgressCallback]:
-        """Show a bar with the time left, on a terminal only. Yields a function to call with (done, total)."""
-        if self.quiet or sys.stderr is None or not sys.stderr.isatty():
+        """Show a bar with the time left, or lines now and then if stderr is no terminal, unless quiet.
+
+        Yields a function to call with (done, total).
+        """
+        if self.quiet or sys.stderr is None:
             yield lambda done, total: None
+            return
+        if not sys.stderr.isatty():
+            yield _ProgressLines(title)
             return
         from rich.console import Console as RichConsole  # noqa: PLC0415 (slow to import, and for terminals only)
         from rich.progress import (  # noqa: PLC0415

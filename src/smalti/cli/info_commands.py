@@ -8,7 +8,7 @@ from smalti.archive.open import open_images
 from smalti.archive.report import Level
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
-from smalti.cli.options import ArchiveLocation, Debug, Json, Quiet, Threads, report_skipped
+from smalti.cli.options import ArchiveLocation, Debug, Force, Json, Page, Quiet, Threads, report_skipped
 from smalti.cli.summary import (
     damage_line,
     info_json,
@@ -46,12 +46,17 @@ def test_command(
     full: Annotated[
         bool, typer.Option("--full", help="Also decode every image and check its pixels against stored checksums.")
     ] = False,
+    page: Page = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Check every checksum of ARCHIVE and decode every token; with --against, measure the quality of its images too."""
+    """Check every checksum of ARCHIVE and decode every token; with --against, measure the quality of its images too.
+
+    With --page as well, write a page with originals, decoded images and the worst ten.
+    """
     if quick and (full or against is not None):
         raise UsageError("--quick decodes nothing: give it alone")
     level: Level = "quick" if quick else "pixels" if full else "tokens"
@@ -61,6 +66,8 @@ def test_command(
             archive,
             against=against,
             level=level,
+            page=page,
+            overwrite=force,
             threads=threads,
             progress=observer.progress,
             report=console.say,
@@ -94,6 +101,10 @@ def _quality(comparison: Comparison) -> str:
     quality = comparison.quality
     ssim = "" if quality.ssim_mean is None else f", SSIM {quality.ssim_mean:.4f}"
     psnr = "" if quality.psnr_db is None else f", PSNR {quality.psnr_db:.2f} dB"
+    if quality.seen is not None and quality.seen.psnr_db is not None:
+        psnr += f", {quality.seen.psnr_db:.2f} dB over what is seen"
+    if quality.range_psnr_db is not None:
+        psnr += f", {quality.range_psnr_db:.2f} dB of the range that the pixels fill"
     columns = {True: "equal", False: "DIFFERENT", None: "absent"}
     return (
         f"ok: every checksum holds; MSE {quality.mse_mean:.5f} (worst image {quality.mse_max:.5f}){ssim}{psnr}; "

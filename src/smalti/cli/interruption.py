@@ -7,14 +7,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from smalti.errors import SmaltiError
 from smalti.extras import needing as needing_packages
 
-__all__ = ["INTERRUPTED", "WorkInterruptedError", "command_line", "hold_interrupts", "needing", "stop_on_interrupt"]
+__all__ = [
+    "INTERRUPTED",
+    "WorkInterruptedError",
+    "command_line",
+    "hold_interrupts",
+    "needing",
+    "stop_on_interrupt",
+    "terminable",
+]
 
 
 INTERRUPTED = 130
@@ -26,9 +35,10 @@ class WorkInterruptedError(SmaltiError):
     exit_code = INTERRUPTED
 
     @classmethod
-    def resuming_with(cls, command: str) -> "WorkInterruptedError":
-        """Return the error whose message tells the user to run `command`."""
-        return cls(f"interrupted; go on with: {command}")
+    def resuming_with(cls, command: str, state_files: Sequence[Path] = ()) -> "WorkInterruptedError":
+        """Return the error whose message names the files that hold the state, and tells the user to run `command`."""
+        state = f", its state is in {' and '.join(map(str, state_files))}" if state_files else ""
+        return cls(f"interrupted{state}; go on with: {command}")
 
 
 def command_line(*more: str) -> str:
@@ -41,11 +51,11 @@ def command_line(*more: str) -> str:
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C to the end of the block, which imports modules; a second Ctrl-C stops it at once.
+    """Delay Ctrl-C and SIGTERM to the end of the block, which imports modules; a second one stops it at once.
 
     An import that is interrupted may turn the KeyboardInterrupt into any other error, or leave half a module.
     """
-    with _caught(signal.SIGINT) as asked:
+    with _caught(signal.SIGINT, signal.SIGTERM) as asked:
         yield
     if asked.is_set():
         raise KeyboardInterrupt
@@ -56,6 +66,31 @@ def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether Ctrl-C or SIGTERM asked to stop; a second signal stops the work at once."""
     with _caught(signal.SIGINT, signal.SIGTERM) as asked:
         yield asked.is_set
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt within the block, as Ctrl-C does, so that files are left as after Ctrl-C.
+
+    A SIGTERM that the caller of the program ignores or handles stays as it is, and so does everything in a thread other
+    than the main one. A process that was forked within the block ends by it.
+    """
+    owner = os.getpid()
+
+    def on_signal(number: int, frame: object) -> None:
+        if os.getpid() == owner:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ __all__ = [
     "OptionalOutPath",
     "OptionalSource",
     "OutPath",
+    "Page",
     "Profile",
     "Psnr",
     "Quiet",
@@ -116,6 +117,15 @@ Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite an existin
 Threads = Annotated[
     int | None,
     typer.Option("--threads", min=1, metavar="N", help="Threads to use [default: all cores].", show_default=False),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "--page",
+        metavar="FILE.html",
+        help="Also write a page: originals, decoded images, differences, the worst ten, a histogram of PSNR.",
+        show_default=False,
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

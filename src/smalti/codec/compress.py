@@ -4,6 +4,7 @@ The work itself is in `pack` and `fit`. Layer: part of `codec`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -56,20 +57,30 @@ def compress_images(
     opened = open_images_of(
         images, labels=labels, report=observer.on_message, storage_options=storage_options, spool_beside=out
     )
+    compare = options.compare and (request.is_auto if given is None else takes_any_size(given))
     if given is None:
         if options.max_mse is not None:
-            request = request.without_choice()
+            request, compare = request.without_choice(), False
         if request.is_auto:
             request = decide(request, opened.any_size(), observer)
+        compare = compare or (options.compare and request.kind.any_size)
     if takes_any_size(given) if given is not None else request.kind.any_size:
         sized = opened.any_size()
         _check_strict(images, sized, options)
         return pack_any_size(
-            sized, out, cast(SizedModel | None, given), request, options, observer, resumable=resumable
+            sized,
+            out,
+            cast(SizedModel | None, given),
+            request,
+            options,
+            observer,
+            resumable=resumable,
+            compare=compare,
         )
     groups = opened.groups()
     _check_strict(images, groups, options)
-    return pack(groups, out, cast(FittedModel | None, given), request, options, observer, resumable=resumable)
+    shaped = cast(FittedModel | None, given)
+    return pack(groups, out, shaped, request, options, observer, resumable=resumable, compare=compare)
 
 
 def _check_strict(images: object, sources: Sequence[AnySource], options: PackOptions) -> None:
@@ -94,6 +105,7 @@ def append_images(
     refuse_input(archive, chain([model], local_files(images)))
     with locked(archive), spool_folder(archive) as folder:  # locked before the long work
         added = folder / "added.smalti"
+        options = replace(options or PackOptions(), compare=False)  # these images are not all of the archive
         report = compress_images(images, added, model, request, options, observer, resumable=False)
         append_archive(archive, added)
     return report

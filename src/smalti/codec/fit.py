@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 
+from smalti.buffers import keep_large_buffers
 from smalti.codec.choice import AUTO, ImageFacts, choose_profile
 from smalti.codec.request import FitRequest
 from smalti.errors import UsageError
@@ -143,6 +144,7 @@ def fit(
     settings = request.settings()
     if group.is_main and checkpoint is not None:
         _prepare(checkpoint, request.resume, observer)
+    keep_large_buffers()
     with torch_threads(threads_of_rank(threads)):
         return fit_source(
             source,

@@ -5,6 +5,7 @@ Encoding is the model's work (`training`), the bytes are the writer's (`archive`
 that a reader will decode, so that the error bound holds for every reader. Layer: part of `codec`, used by `pack`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +24,10 @@ from smalti.archive.write.writer import ArchiveWriter
 from smalti.codec.fit import checkpoint_path, fit, torch_threads
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import ModelError, SourceError
-from smalti.images.batch import Pixels, SkippedFile, shape_words
+from smalti.images.batch import ImageBatch, Pixels, SkippedFile, shape_words
+from smalti.images.sized import as_sized
 from smalti.images.source import ImageSource, SizedSource, refuse_skipped, skipped_words
+from smalti.peers.comparison import PeerComparison, Sample
 from smalti.residual.choice import ResidualEstimator, choose_residuals
 from smalti.residual.residuals import Residuals, max_squared_error
 from smalti.threads import default_threads
@@ -72,16 +75,23 @@ class ResidualMaker:
         return choose_residuals(pixels, base, self._max_sse, self._estimator)
 
 
+_BLOCK_PIXELS = 1 << 20
+_REGION_PIXELS = 1 << 18
+"""Pixels of a token block, and of a region of a larger image."""
+
+
 @dataclass(frozen=True)
 class CompressReport:
     """The archive that was written, and the files of the source that were skipped.
 
     missed : the target that was out of reach, in one line; None if there was none
+    peers : what AVIF and JPEG XL take file by file; None if they were not asked
     """
 
     info: ArchiveInfo | CollectionInfo
     skipped: tuple[SkippedFile, ...]
     missed: str | None = None
+    peers: PeerComparison | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ class Packer(ABC, Generic[S, M]):
     output : the final archive, which names the state files
     several : there are several groups, and each has state files of its own
     resumable : write state files
+    samples : takes a sample of the images of each group, in the order in which they are packed; None draws none
     """
 
     request: FitRequest
@@ -101,6 +112,7 @@ class Packer(ABC, Generic[S, M]):
     output: Path
     several: bool = False
     resumable: bool = True
+    samples: list[Sample] | None = None
 
     @abstractmethod
     def takes(self, model: M, source: S) -> bool:
@@ -171,8 +183,17 @@ class Packer(ABC, Generic[S, M]):
             beside=self.output,
         )
 
-    def _written(self, source: S, done: int) -> None:
-        """Announce how many images are written."""
+    def _sample(self, sizes: NDArray[np.int64]) -> Sample | None:
+        """Return a new sample of images of these sizes, if samples are drawn."""
+        if self.samples is None:
+            return None
+        self.samples.append(Sample(sizes))
+        return self.samples[-1]
+
+    def _written(self, source: S, done: int, batch: ImageBatch, sample: Sample | None) -> None:
+        """Announce how many images are written, and draw from the last ones."""
+        if sample is not None:
+            sample.add(batch.pixels)
         self.observer.on_step("write", done, len(source))
         stop_if_asked(self.observer, None)
 
@@ -241,13 +262,13 @@ class ShapePacker(Packer[ImageSource, FittedModel]):
         if options.max_mse is not None:
             bound = ResidualMaker(options.max_mse, source.image_shape, spec.dtype, encoded.decode, threads)
         with ArchiveWriter(out, spec, encoded.network, options.overwrite, threads, encoded.prior) as writer:
-            done = 0
+            done, sample = 0, self._sample(as_sized(source).sizes)
             for batch, tokens in encoded.batches:
                 residuals = None if bound is None else bound.residuals(batch.pixels, tokens)
                 labels = batch.labels if options.labels else None
                 writer.append(tokens, labels, batch.names, residuals, batch.fields)
                 done += len(batch)
-                self._written(source, done)
+                self._written(source, done, batch, sample)
             self._check_written(source, done)
             writer.commit()
 
@@ -290,20 +311,23 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
 
     def _write(self, source: SizedSource, out: Path, model: SizedModel, encoded: EncodedCells, threads: int) -> None:
         options = self.options
+        cells = encoded.model.cell**2
         spec = SizedSpec(
             profile=model.settings.profile,
+            block_cells=_BLOCK_PIXELS // cells,
+            region=math.isqrt(_REGION_PIXELS // cells),
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             recovery=options.recovery,
         )
         with SizedArchiveWriter(out, spec, encoded.model, encoded.prior, options.overwrite, threads) as writer:
-            done = 0
+            done, sample = 0, self._sample(source.sizes)
             for batch, tokens in encoded.batches:
                 sizes = np.tile(np.array(batch.pixels.shape[1:3], np.int64), (len(batch), 1))
                 labels = batch.labels if options.labels else None
                 writer.append(tokens, sizes, labels, batch.names, batch.fields)
                 done += len(batch)
-                self._written(source, done)
+                self._written(source, done, batch, sample)
             self._check_written(source, done)
             writer.commit()
 

@@ -16,6 +16,7 @@ from smalti.decoders.contract import (
 )
 from smalti.decoders.grid.grid_kind import GRID
 from smalti.decoders.pyramid.pyramid_kind import PYRAMID
+from smalti.decoders.transform.transform_kind import TRANSFORM
 
 __all__ = ["CELL_KINDS", "KINDS", "CellKind", "DecoderKind"]
 
@@ -93,5 +94,7 @@ KINDS: Mapping[str, DecoderKind] = {
 }
 """The kinds whose images have one shape."""
 
-CELL_KINDS: Mapping[str, CellKind] = {}
+CELL_KINDS: Mapping[str, CellKind] = {
+    "transform": TRANSFORM,
+}
 """The kinds whose images have any size."""

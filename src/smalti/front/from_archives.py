@@ -91,6 +91,8 @@ def test(
     *,
     against: "Images | None" = None,
     level: Level = "tokens",
+    page: PathText | None = None,
+    overwrite: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
@@ -100,6 +102,8 @@ def test(
     archive : a path or URL of an archive, a collection or a manifest
     against : the original images, as `compress` takes them
     level : "quick" checks the index and heads, "tokens" also decodes every token, "pixels" also every image
+    page : an HTML file to write, with `against`: originals, decoded images, differences, the worst ten, a histogram
+    overwrite : whether that file may exist
     threads, progress : as for `compress`; the stages are "test" and "compare"
     report : called with a line for each step of a download; None sends it to the logger "smalti"
 
@@ -108,13 +112,25 @@ def test(
     """
     if level == "quick" and against is not None:
         raise UsageError("--quick decodes nothing: give it alone")
+    if page is not None:
+        if against is None:
+            raise UsageError("--page shows images beside their originals: give them with --against")
+        from smalti.bench.pictures_page import check_page  # noqa: PLC0415 (image files are slow to import)
+
+        check_page(Path(page), Path(archive), overwrite)
     with open_images(archive, threads=default_threads(threads)) as opened:
         info, integrity = opened.info(), opened.verify(level, progress_of("test", progress))
         damage, path = tuple(opened.damage), opened.path
         if against is None or not integrity.ok:
             return TestReport(path, info, integrity, damage)
         sources = _originals(opened, against, report)
-        comparison = compare(opened, sources, progress_of("compare", progress))
+        watch = progress_of("compare", progress)
+        if page is None:
+            comparison = compare(opened, sources, watch)
+        else:
+            from smalti.bench.pictures_page import compare_on_page  # noqa: PLC0415 (image files are slow to import)
+
+            comparison = compare_on_page(opened, sources, Path(page), watch, overwrite)
     if integrity.stored_sha256 not in (None, comparison.pixels_sha256):  # a collection has none of all its pixels
         raise DamagedArchiveError(f"{path}: its pixels are not those that were written: wrong SHA-256")
     skipped = tuple(file for source in sources for file in source.skipped)

@@ -97,9 +97,11 @@ def compress(
     labels: "ArrayLike | bool | None" = None,
     max_mse: float | None = None,
     recovery: str | None = None,
+    compare: bool = True,
     strict: bool = False,
     device: str = "cpu",
     resume: bool = False,
+    page: PathText | None = None,
     overwrite: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -124,11 +126,14 @@ def compress(
     adapt : let the archive's copy of a given model learn from these images
     labels : integers [N], for an array, as an array, a list or a tensor; False leaves out those that the source has
     max_mse : error bound of every image (mean squared error of pixels scaled to 0..1); 0 is lossless
+    compare : with the profiles "auto" and "photo", measure AVIF and JPEG XL on a sample afterwards, for up to 20
+        seconds; the logger "smalti" warns if they are smaller
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
     strict : raise an error for a file that cannot be read, and do not skip it
     device : where to compute: "cpu", "cuda", "mps" or "auto"
     resume : continue from the state that an interrupted call left next to `out`
-    overwrite : replace `out` if it exists
+    page : an HTML file to write as well: originals, decoded images, differences, the worst ten, a histogram of PSNR
+    overwrite : replace `out` and `page` if they exist
     threads : how many to use; None for all cores
     progress : called as `progress(stage, done, total)`; an error that it raises ends the work. Stages are "fit",
         "encode", "search", "refit" and "write"
@@ -141,16 +146,24 @@ def compress(
         from smalti.training.observer import LoggingObserver  # noqa: PLC0415
     given = None if labels is None or isinstance(labels, bool) else labels
     targets = (target_mse, _ssim(ssim, target_ssim), target_bytes)
-    return compress_images(
+    if page is not None:
+        from smalti.bench.pictures_page import check_page, write_page_of  # noqa: PLC0415 (image files are slow to import)
+
+        check_page(Path(page), Path(out), overwrite)
+    report = compress_images(
         images,
         Path(out),
         None if model is None else Path(model),
         FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr),
-        PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads),
+        PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads, compare),
         LoggingObserver(progress),
         labels=given,
         storage_options=storage_options,
     )
+    if page is not None:
+        on_step = progress or (lambda stage, done, total: None)
+        write_page_of(images, Path(out), Path(page), threads, on_step, overwrite, storage_options)
+    return report
 
 
 def append(

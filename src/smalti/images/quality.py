@@ -1,9 +1,10 @@
 """How close two sets of images are: MSE, PSNR and SSIM of uint8 or uint16 images, with pixels scaled to [0, 1].
 
 Squared errors are summed in integers, so MSE and PSNR do not depend on the order, the batches or the machine. SSIM is
-scikit-image's formula in floating point, on window sums that are integers.
+scikit-image's formula in floating point, on window sums that are integers. `seen` measures what is seen of images with
+alpha, besides.
 
-Layer: within `images`, above `batch`.
+Layer: within `images`, above `batch` and `seen`.
 """
 
 import math
@@ -16,8 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.images.batch import PIXEL_DTYPES, Pixels
+from smalti.images.seen import has_alpha, psnr_db, seen_errors
 
-__all__ = ["FIRST_IMAGES", "SSIM_WINDOW", "FirstImages", "Quality", "QualityMeter", "squared_errors", "ssim"]
+__all__ = [
+    "FIRST_IMAGES",
+    "SSIM_WINDOW",
+    "FirstImages",
+    "Quality",
+    "QualityMeter",
+    "SeenQuality",
+    "image_errors",
+    "squared_errors",
+    "ssim",
+]
 
 FIRST_IMAGES = 100  # the images the study reports on
 SSIM_WINDOW = 7
@@ -34,6 +46,19 @@ class FirstImages:
 
 
 @dataclass(frozen=True)
+class SeenQuality:
+    """Quality over what is seen of images with alpha (`seen`). Images without alpha in the same set count as they are.
+
+    mse_mean : mean over images; mse_max : that of the worst image
+    psnr_db : 10·log10(1 / mse_mean), or None if nothing that is seen differs
+    """
+
+    mse_mean: float
+    mse_max: float
+    psnr_db: float | None
+
+
+@dataclass(frozen=True)
 class Quality:
     """How close images are to their originals. Errors are of values in [0, 1]: pixels times 1/255 or 1/65535.
 
@@ -41,6 +66,9 @@ class Quality:
     mse_max : that of the worst image
     psnr_db : 10·log10(1 / mse_mean), or None if all images are equal and it is infinite
     ssim_mean : mean over images of the structural similarity, or None with the reason in `ssim_absent`
+    seen : over what is seen, if some images have alpha, else None
+    range_psnr_db : for 16 bits, PSNR against the range that the originals fill, from the least to the largest pixel of
+        all; None for 8 bits, for a set of both, and where psnr_db is None
     """
 
     images: int
@@ -50,6 +78,8 @@ class Quality:
     ssim_mean: float | None
     ssim_absent: str | None
     first_100: FirstImages
+    seen: SeenQuality | None = None
+    range_psnr_db: float | None = None
 
 
 class QualityMeter:
@@ -69,10 +99,22 @@ class QualityMeter:
         self._worst = Fraction(0)
         self._ssim_sum = 0.0
         self._first_ssims: list[float] = []
+        self._any_alpha = False
+        self._opaque_squares: Counter[int] = Counter()  # as _squares, of images without alpha
+        self._seen_sum = self._seen_worst = Fraction(0)  # of float64, whose sum is exact in any order
+        self._range: tuple[int, int] | None = None  # of pixels of 16 bits
+        self._only_wide = True
 
     def add(self, original: Pixels, decoded: Pixels) -> None:
         """Add images and their originals, uint8 or uint16 [n, H, W, C]. ValueError if shapes or dtypes differ."""
         _check(original, decoded)
+        if not len(original):
+            return
+        if original.dtype == np.uint8:
+            self._only_wide = False
+        else:
+            ends = (int(original.min()), int(original.max()))
+            self._range = ends if self._range is None else (min(self._range[0], ends[0]), max(self._range[1], ends[1]))
         samples = math.prod(original.shape[1:])
         if min(original.shape[1:3]) < SSIM_WINDOW:
             size = f"{original.shape[1]}x{original.shape[2]}"
@@ -90,10 +132,21 @@ class QualityMeter:
         self._squares[unit] += int(squares.sum())
         self._worst = max(self._worst, Fraction(int(squares.max()), unit))
         self._first_squares[unit] += int(squares[:first].sum())
+        self._add_seen(original, decoded, squares, unit)
         if self._ssim_absent is None:
             values = ssim(original, decoded).tolist()
             self._ssim_sum += math.fsum(values)
             self._first_ssims.extend(values[:first])
+
+    def _add_seen(self, original: Pixels, decoded: Pixels, squares: NDArray[np.int64], unit: int) -> None:
+        if has_alpha(original):
+            self._any_alpha = True
+            errors = [Fraction(error) for error in seen_errors(original, decoded).tolist()]
+            self._seen_sum += sum(errors)
+            self._seen_worst = max(self._seen_worst, *errors)
+        else:
+            self._opaque_squares[unit] += int(squares.sum())
+            self._seen_worst = max(self._seen_worst, Fraction(int(squares.max()), unit))
 
     def result(self) -> Quality:
         """The quality of all images so far. ValueError if there are none."""
@@ -113,7 +166,21 @@ class QualityMeter:
                 mse=_mean(self._first_squares, first),
                 ssim=math.fsum(self._first_ssims) / first if has_ssim else None,
             ),
+            seen=self._seen(),
+            range_psnr_db=self._range_psnr(mse_mean),
         )
+
+    def _seen(self) -> SeenQuality | None:
+        if not self._any_alpha:
+            return None
+        opaque = (Fraction(total, unit) for unit, total in self._opaque_squares.items())
+        mean = float(sum(opaque, self._seen_sum) / self._images)
+        return SeenQuality(mean, float(self._seen_worst), psnr_db(mean))
+
+    def _range_psnr(self, mse_mean: float) -> float | None:
+        if self._range is None or not self._only_wide or self._range[0] == self._range[1]:
+            return None
+        return psnr_db(mse_mean, (self._range[1] - self._range[0]) / int(np.iinfo(np.uint16).max))
 
 
 def _mean(squares: Mapping[int, int], images: int) -> float:
@@ -131,6 +198,17 @@ def squared_errors(original: Pixels, decoded: Pixels) -> NDArray[np.int64]:
     flat = difference.reshape(len(difference), -1)
     sums: NDArray[np.int64] = (flat * flat).sum(axis=1, dtype=np.int64)
     return sums
+
+
+def image_errors(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:
+    """The mean squared error of each image in [0, 1], over what is seen if it has alpha: what a target in dB is of.
+
+    original, decoded : uint8 or uint16 [n, H, W, C]; returns float64 [n]
+    """
+    if has_alpha(original):
+        return seen_errors(original, decoded)
+    unit = math.prod(original.shape[1:]) * int(np.iinfo(original.dtype).max) ** 2
+    return squared_errors(original, decoded) / unit
 
 
 def ssim(original: Pixels, decoded: Pixels) -> NDArray[np.float64]:

@@ -1,7 +1,6 @@
 """Sources of images of any sizes (`SizedSource`), made of sources of images of one shape.
 
-`as_sized` presents one source of one shape; `chain_sized` presents several, one after the other. `of_each_shape` goes
-the other way.
+`as_sized` presents one source of one shape; `chain_sized` presents several, one after the other.
 
 Layer: within `images`, above `source`.
 """
@@ -17,7 +16,7 @@ from smalti.images.file_names import numbered_name
 from smalti.images.source import ImageSource, RandomAccessSource, SizedSource
 from smalti.lazy import cached_property
 
-__all__ = ["BATCH_BYTES", "as_sized", "batch_limit", "chain_sized", "of_each_shape"]
+__all__ = ["BATCH_BYTES", "as_sized", "batch_limit", "chain_sized"]
 
 BATCH_BYTES = 1 << 26
 """A batch of a sized source has about this many bytes of pixels at most, or a single image."""
@@ -49,56 +48,6 @@ def chain_sized(description: str, parts: Sequence[SizedSource]) -> SizedSource:
         raise SourceError(f"{description}: parts have classes of different names; read them one by one")
     random = all(isinstance(part, RandomAccessSource) for part in parts)
     return _RandomChained(description, parts) if random else _Chained(description, parts)
-
-
-def of_each_shape(source: SizedSource) -> tuple[ImageSource, ...]:
-    """Present a sized source as one source for each shape, in the order in which they first occur.
-
-    Each pass reads the whole source.
-    """
-    different, first = np.unique(source.sizes, axis=0, return_index=True)
-    return tuple(
-        _OfOneShape(source, different[number], skips=order == 0) for order, number in enumerate(np.argsort(first))
-    )
-
-
-class _OfOneShape:
-    """The images of one size of a sized source."""
-
-    def __init__(self, source: SizedSource, size: NDArray[np.int64], skips: bool) -> None:
-        self.description, self.dtype, self.class_names = source.description, source.dtype, source.class_names
-        height, width = size.tolist()
-        self.image_shape = (height, width, source.channels)
-        self._source, self._skips = source, skips
-        self._entries = np.flatnonzero((source.sizes == size).all(1))
-
-    @property
-    def skipped(self) -> Sequence[SkippedFile]:
-        """The skipped files of the whole source, listed by the first shape."""
-        return self._source.skipped if self._skips else ()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
-        """Yield the images of entries [start, stop) once, in order."""
-        entries = self._entries[slice(start, stop)]
-        pending: list[ImageBatch] = []
-        missing = batch_images
-        for batch in self._runs(entries, batch_images):
-            pending.append(batch.part(0, missing))
-            missing -= len(pending[-1])
-            if missing == 0:
-                yield ImageBatch.joined(pending)
-                rest = batch.part(len(pending[-1]), len(batch))
-                pending, missing = ([rest], batch_images - len(rest)) if len(rest) else ([], batch_images)
-        if pending:
-            yield ImageBatch.joined(pending)
-
-    def _runs(self, entries: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
-        for run in np.split(entries, np.flatnonzero(np.diff(entries) > 1) + 1):
-            if len(run):
-                yield from self._source.batches(batch_images, int(run[0]), int(run[-1]) + 1)
 
 
 class _Uniform:

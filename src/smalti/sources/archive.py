@@ -24,46 +24,47 @@ __all__ = ["ArchiveSource", "SizedArchiveSource", "archive_sources"]
 def archive_sources(location: Location) -> "list[ArchiveSource | SizedArchiveSource]":
     """Open a `.smalti` file, local or behind a URL, as one source; a collection of several shapes as one per member.
 
-    Archives whose images have several sizes are sized sources. Errors are those of `smalti.open`.
+    An archive whose images have several sizes is a sized source. Errors are those of `smalti.open`.
     """
-    opened = open_images(location, storage_options=options_of(location))
-    if isinstance(opened, Archive):
-        return [_source_of(opened, redacted(location))]
-    alike = len({(each.image_shape, each.dtype) for each in opened.members.facts}) == 1
-    if alike and not _has_sizes(opened.members[0]):
-        return [ArchiveSource(opened, redacted(location))]
-    return [_source_of(opened.members[number], redacted(location)) for number in range(len(opened.members))]
-
-
-def _source_of(archive: Archive, description: str) -> "ArchiveSource | SizedArchiveSource":
-    return SizedArchiveSource(archive, description) if _has_sizes(archive) else ArchiveSource(archive, description)
-
-
-def _has_sizes(archive: Archive) -> bool:
-    return archive.any_size and len(archive.image_shapes) > 1
+    opened, name = open_images(location, storage_options=options_of(location)), redacted(location)
+    if len(opened.image_shapes) == 1 and len(opened.dtypes) == 1:
+        return [ArchiveSource(opened, name)]
+    members = (
+        [opened] if isinstance(opened, Archive) else [*map(opened.members.__getitem__, range(len(opened.members)))]
+    )
+    return [
+        ArchiveSource(member, name) if len(member.image_shapes) == 1 else SizedArchiveSource(member, name)
+        for member in members
+    ]
 
 
 class ArchiveSource:
     """The decoded images of an open archive, with labels, names, class names and fields.
 
     description : what messages call the source; the archive's path by default
+    numbers : int64 [n], those of the images, of one shape, that the source has; None for all images
 
     The archive must stay open. Damage is never skipped: a pass that meets it raises DamagedArchiveError.
     """
 
-    def __init__(self, archive: Archive | Collection, description: str | None = None) -> None:
+    def __init__(
+        self, archive: Archive | Collection, description: str | None = None, numbers: NDArray[np.int64] | None = None
+    ) -> None:
         self.description = redacted(str(archive.path)) if description is None else description
-        self.image_shape = archive.image_shape
+        self.image_shape = archive.image_shape if numbers is None else archive.shape_of(int(numbers[0]))
         self.dtype = archive.dtype
         self.class_names = archive.class_names
         self.skipped: tuple[SkippedFile, ...] = ()
-        self._archive = archive
+        self._archive, self._numbers = archive, numbers
 
     def __len__(self) -> int:
-        return len(self._archive)
+        return len(self._archive) if self._numbers is None else len(self._numbers)
 
     def batches(self, batch_images: int, start: int = 0, stop: int | None = None) -> Iterator[ImageBatch]:
         """Yield images [start, stop) once, in order. Only blocks that overlap the range are decoded."""
+        if self._numbers is not None:
+            yield from self._chosen(self._numbers[start:stop], batch_images)
+            return
         for batch in self._archive.batches(batch_images, start=start, stop=stop):
             yield batch if isinstance(self._archive, Archive) else _without_gaps(batch, self._archive)
 
@@ -71,7 +72,16 @@ class ArchiveSource:
         """Yield the pixels, without columns, of images with ascending numbers; only their blocks are decoded."""
         for start in range(0, len(entries), batch_images):
             numbers = entries[start : start + batch_images]
+            numbers = numbers if self._numbers is None else self._numbers[numbers]
             yield ImageBatch(cast(Pixels, self._archive[numbers].reshape(len(numbers), *self.image_shape)))
+
+    def _chosen(self, numbers: NDArray[np.int64], batch_images: int) -> Iterator[ImageBatch]:
+        """Yield the images of these numbers, of one shape, with their columns."""
+        assert isinstance(self._archive, Archive)  # a collection is a source as a whole, or by its members
+        for start in range(0, len(numbers), batch_images):
+            own = numbers[start : start + batch_images]
+            pixels = cast(Pixels, self._archive[own].reshape(len(own), *self.image_shape))
+            yield self._archive.columns.batch(pixels, own)
 
 
 class SizedArchiveSource:
@@ -107,6 +117,14 @@ class SizedArchiveSource:
             for _, run in groupby(images, key=lambda image: image.shape):
                 stack = np.stack(list(run))
                 yield ImageBatch(cast(Pixels, stack.reshape(*stack.shape[:3], self.channels)))
+
+    def of_each_size(self) -> tuple[ArchiveSource, ...]:
+        """A source for each size, in the order in which sizes first occur."""
+        numbers: dict[tuple[int, int, int], list[int]] = {shape: [] for shape in self._archive.image_shapes}
+        for number in range(len(self)):
+            numbers[self._archive.shape_of(number)].append(number)
+        own = (np.array(some, np.int64) for some in numbers.values())
+        return tuple(ArchiveSource(self._archive, self.description, some) for some in own)
 
     def _most(self, batch_images: int) -> int:
         """The most images of a batch, by the largest sides that images have."""

@@ -16,6 +16,7 @@ from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, SkippedFile
 from smalti.images.sized import as_sized, chain_sized
 from smalti.images.source import ChainedSource, ImageSource, SizedSource
+from smalti.sources.archive import SizedArchiveSource
 from smalti.sources.open import open_entries, record_files_of
 from smalti.sources.records.record import PixelKind, Record, Records, ShapeGroup, entry_name, survey
 from smalti.sources.records.record_source import RecordSource, SizedRecordSource, group_words, kind_words
@@ -133,13 +134,13 @@ class Entries:
         channels, dtype = cast(PixelKind, self._group)
         return SizedRecordSource(records, found, channels, dtype, own, skipped), tuple(skipped)
 
-    def _fitting(self, sources: Sequence[ImageSource | SizedSource]) -> ImageSource | SizedSource | None:
+    def _fitting(self, sources: Sequence[ImageSource | SizedArchiveSource]) -> ImageSource | SizedSource | None:
         """Return all images of the group as one source; images of other groups are skipped."""
         if not _is_shape(self._group):
             return self._fitting_sizes(sources)
         fitting: list[ImageSource] = []
         for source in sources:
-            if isinstance(source, SizedSource):
+            if isinstance(source, SizedArchiveSource):
                 words = f"{len(source):,} of several sizes; the model takes {self._words}"
                 self._skipped.append(SkippedFile(source.description, words))
                 continue
@@ -153,10 +154,10 @@ class Entries:
             return ChainedSource(self.description, fitting)
         return fitting[0] if fitting else None
 
-    def _fitting_sizes(self, sources: Sequence[ImageSource | SizedSource]) -> SizedSource | None:
+    def _fitting_sizes(self, sources: Sequence[ImageSource | SizedArchiveSource]) -> SizedSource | None:
         fitting: list[SizedSource] = []
         for one in sources:
-            source = one if isinstance(one, SizedSource) else as_sized(one)
+            source: SizedSource = one if isinstance(one, SizedArchiveSource) else as_sized(one)
             if (source.channels, source.dtype) == self._group:
                 fitting.append(source)
             else:

@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 from smalti.errors import SourceError, UsageError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import Pixels
-from smalti.images.sized import as_sized, chain_sized, of_each_shape
+from smalti.images.sized import as_sized, chain_sized
 from smalti.images.source import ImageSource, SizedSource
 from smalti.lazy import cached_property
-from smalti.sources.archive import archive_sources
+from smalti.sources.archive import SizedArchiveSource, archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
 from smalti.sources.arrays.idx import IdxSource, is_idx_file, is_idx_name, label_paths_of
@@ -62,7 +62,7 @@ _KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalt
 _RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES)
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
-_SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedSource]]] = {
+_SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedArchiveSource]]] = {
     ".npy": lambda location: [NpySource(location)],
     ".smalti": archive_sources,
 }
@@ -171,7 +171,7 @@ class OpenedImages:
     Headers are read once, when sources are first asked for. Each skipped file is listed by one source of a kind.
     """
 
-    def __init__(self, opened: Records | Sequence[ImageSource | SizedSource]) -> None:
+    def __init__(self, opened: Records | Sequence[ImageSource | SizedArchiveSource]) -> None:
         self._opened = opened
 
     def groups(self) -> tuple[ImageSource, ...]:
@@ -202,17 +202,19 @@ class OpenedImages:
         return surveyed(self._opened)
 
 
-def _groups_of(sources: Sequence[ImageSource | SizedSource]) -> tuple[ImageSource, ...]:
+def _groups_of(sources: Sequence[ImageSource | SizedArchiveSource]) -> tuple[ImageSource, ...]:
     return tuple(
-        part for source in sources for part in (of_each_shape(source) if isinstance(source, SizedSource) else (source,))
+        part
+        for source in sources
+        for part in (source.of_each_size() if isinstance(source, SizedArchiveSource) else (source,))
     )
 
 
-def _sized_of(sources: Sequence[ImageSource | SizedSource]) -> tuple[SizedSource, ...]:
+def _sized_of(sources: Sequence[ImageSource | SizedArchiveSource]) -> tuple[SizedSource, ...]:
     """Chain sources: one for each number of channels, dtype, and names of classes."""
     alike: dict[object, list[SizedSource]] = {}
     for source in sources:
-        sized = source if isinstance(source, SizedSource) else as_sized(source)
+        sized: SizedSource = source if isinstance(source, SizedArchiveSource) else as_sized(source)
         alike.setdefault((sized.channels, sized.dtype, sized.class_names), []).append(sized)
     return tuple(
         chain_sized(", ".join(dict.fromkeys(part.description for part in parts)), parts) for parts in alike.values()
@@ -224,7 +226,7 @@ def _open(
     labels: ArrayLike | None,
     report: Callable[[str], None] | None,
     spool_beside: Path | None,
-) -> Records | Sequence[ImageSource | SizedSource]:
+) -> Records | Sequence[ImageSource | SizedArchiveSource]:
     if isinstance(spec, np.ndarray):
         return [ArraySource(spec, labels)]
     if is_dataset_object(spec):
@@ -240,7 +242,7 @@ def _open(
 
 def open_entries(
     spec: str | Path, files: Sequence[str] = (), report: Callable[[str], None] | None = None
-) -> Records | Sequence[ImageSource | SizedSource]:
+) -> Records | Sequence[ImageSource | SizedArchiveSource]:
     """Open a source without a survey of its images: as records, or as one source for each shape and dtype.
 
     spec, report : as for `open_source`
@@ -290,7 +292,7 @@ def _open_files(locations: Sequence[Location], description: str) -> Records:
 
 def _open_folder(
     folder: Location, key: str | None, files: Sequence[str]
-) -> Records | Sequence[ImageSource | SizedSource]:
+) -> Records | Sequence[ImageSource | SizedArchiveSource]:
     for is_kind, open_container in _CONTAINER_FOLDERS:
         if is_kind(folder):
             return open_container(folder, key)
@@ -304,7 +306,7 @@ def _open_folder(
     return FolderRecords(folder)
 
 
-def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageSource | SizedSource]:
+def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageSource | SizedArchiveSource]:
     name = name_of(location).lower()
     for suffix, open_container in _CONTAINERS.items():
         if name.endswith(suffix):

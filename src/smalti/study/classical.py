@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.bench.codecs import GENERAL, STUDY_CODECS, Codec, codec_versions
-from smalti.bench.matching import RatePoint, rate_point
 from smalti.bench.mosaics import cut_mosaic, make_mosaic
 from smalti.errors import SourceError
+from smalti.peers.matching import RatePoint, rate_point
 from smalti.study.results import StoredResult
 
 __all__ = ["ClassicalResult", "CodecCurve", "measure_classical", "measure_codec"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from smalti.bench.matching import Matched, RatePoint, at_matched
+from smalti.peers.matching import Matched, RatePoint, at_matched
 from smalti.study.classical import ClassicalResult
 from smalti.study.results import STUDY_TABLE, AmortisationPoint, RunResult, StudyInfo
 from smalti.study.runs import ABLATED, CURED, PAPER

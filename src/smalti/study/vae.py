@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.bench.matching import RatePoint, rate_point
 from smalti.decoders.grid.grid_prior import TokenPrior
 from smalti.errors import DamagedArchiveError, SourceError, UsageError
+from smalti.peers.matching import RatePoint, rate_point
 from smalti.study.results import StoredResult
 
 __all__ = [

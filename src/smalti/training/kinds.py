@@ -7,6 +7,7 @@ from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
 from smalti.training.paper.paper_training import PaperTraining
 from smalti.training.pyramid.pyramid_training import PyramidTraining
+from smalti.training.transform.transform_training import TransformTraining
 from smalti.training.training_kind import AnyKind, AnyModel, SizedModel
 
 __all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model", "takes_any_size"]
@@ -14,6 +15,7 @@ __all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model", "takes_any_size
 KINDS: tuple[AnyKind, ...] = (
     PaperTraining(),
     PyramidTraining(),
+    TransformTraining(),
 )
 
 PROFILES: dict[str, AnyKind] = {profile: kind for kind in KINDS for profile in kind.profiles}

@@ -4,7 +4,7 @@ Printing and stopping are apart: `on_message` never raises to stop the work; `sh
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,11 +24,17 @@ Progress = Callable[[str, int, int], None]
 
 
 class FitInterruptedError(KeyboardInterrupt):
-    """The observer stopped the work. `checkpoint` holds the state to resume from; None if no file does."""
+    """The observer stopped the work.
 
-    def __init__(self, checkpoint: Path | None) -> None:
-        super().__init__(f"the work was interrupted; its state is in {checkpoint}")
+    checkpoint : holds the state to resume from; None if no file does
+    state_files : all files that a resumed run continues from
+    """
+
+    def __init__(self, checkpoint: Path | None, state_files: Sequence[Path] = ()) -> None:
         self.checkpoint = checkpoint
+        self.state_files = tuple(state_files) or (() if checkpoint is None else (checkpoint,))
+        where = " and ".join(map(str, self.state_files)) or "no file"
+        super().__init__(f"the work was interrupted; its state is in {where}")
 
 
 class Observer(Protocol):

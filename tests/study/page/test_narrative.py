@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.made_up_study import made_up_run, made_up_runs, made_up_study
-from smalti.bench.matching import RatePoint
+from smalti.peers.matching import RatePoint
 from smalti.study.page import narrative
 from smalti.study.page.narrative import NOT_RUN
 from smalti.study.selection import Study

@@ -39,6 +39,7 @@ class ShardRecord:
 
     images : 0 if no entry could be read; then there is no archive, and the next four are None
     skipped : entries that could not be read
+    any_size : whether images have any sizes; `image_shape` has the largest sides then
     """
 
     shard: int
@@ -49,10 +50,12 @@ class ShardRecord:
     image_shape: tuple[int, int, int] | None
     dtype: str | None
     skipped: tuple[SkippedFile, ...]
+    any_size: bool = False
 
     def to_bytes(self) -> bytes:
-        """Return canonical JSON; `from_bytes` is the inverse."""
-        return canonical_json(asdict(self)) + b"\n"
+        """Return canonical JSON; `from_bytes` is the inverse. `any_size` is there if it is true."""
+        plain = {name: value for name, value in asdict(self).items() if name != "any_size" or value}
+        return canonical_json(plain) + b"\n"
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ShardRecord":
@@ -150,7 +153,7 @@ class ShardFolder:
                 return False
             if record.images:
                 assert record.archive_bytes is not None and record.image_shape is not None and record.dtype is not None
-                facts = MemberFacts(record.images, record.image_shape, record.dtype)
+                facts = MemberFacts(record.images, record.image_shape, record.dtype, record.any_size)
                 listed.append(Listed(self.archive(record.shard).name, record.archive_bytes, facts))
         if not listed:
             return False
@@ -228,8 +231,17 @@ class ShardMaker:
             size, images = report.info.archive_bytes, report.info.images
             with open_archive(self._folder.archive(number)) as archive:
                 facts = MemberFacts.of(archive.sections.header)
-            shape, dtype = facts.image_shape, facts.dtype
-            record = ShardRecord(number, self._folder.plan_sha256, images, size, digest, shape, dtype, report.skipped)
+            record = ShardRecord(
+                number,
+                self._folder.plan_sha256,
+                images,
+                size,
+                digest,
+                facts.image_shape,
+                facts.dtype,
+                report.skipped,
+                facts.any_size,
+            )
         self._folder.write_record(record)
         return record
 

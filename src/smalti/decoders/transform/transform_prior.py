@@ -20,7 +20,7 @@ from smalti.entropy.priors import TablePrior
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.lazy import cached_property
 
-__all__ = ["Coding", "Step", "TransformPrior", "Walk", "signed", "unsigned"]
+__all__ = ["Coding", "Step", "TransformPrior", "Walk", "far_bits", "signed", "unsigned"]
 
 _COIN = FrequencyTable(np.ones(2, np.uint32), 1)
 _LENGTHS = FrequencyTable(np.ones(16, np.uint32), 4)
@@ -217,12 +217,14 @@ class TransformPrior:
     """A CellPrior: codes coefficients with the tables that a network chooses.
 
     tables : FRACTIONS rows for every scale but the first, which is certain; the codes are the differences to the centre
-        from -radius to radius, and one that says that the difference is larger
+        from -radius to radius, and one for all differences that are larger or have no units in the table
     """
 
     def __init__(self, network: PriorNetwork, tables: TablePrior) -> None:
         if tables.rows % FRACTIONS or tables.codes % 2 or tables.codes < 4:
             raise ModelError(f"{tables.rows} tables of {tables.codes} codes are no tables of a transform prior")
+        if not tables.tables[:, [tables.codes // 2 - 1, -1]].all():
+            raise ModelError("a table of a transform prior cannot code its centre, or far differences")
         self.network, self.tables = network, tables
         self.scales, self.radius = tables.rows // FRACTIONS + 1, tables.codes // 2 - 1
 
@@ -268,18 +270,29 @@ class TransformPrior:
             bits = self.tables.precision - np.log2(self.tables.tables.astype(np.float32))
         return np.minimum(bits, 1e6).astype(np.float32)
 
+    def codes(self, tables: NDArray[np.int32], differences: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The codes of differences to centres, of the same shape; the last code where a table has no other for one."""
+        last = 2 * self.radius + 1
+        codes = np.where(np.abs(differences) > self.radius, last, differences + self.radius)
+        found: NDArray[np.int32] = np.where(self._codable[tables, codes], codes, last).astype(np.int32)
+        return found
+
+    @cached_property
+    def _codable(self) -> NDArray[np.bool_]:
+        return self.tables.tables > 0
+
     def _add(self, encoder: SymbolEncoder, values: NDArray[np.int32], coding: Coding) -> None:
         differences = values - coding.centres
         differences = np.where(coding.flips, -differences, differences).ravel()
         tables = coding.tables.ravel()
         if differences[tables < 0].any():
             raise ModelError("a coefficient that is not coded differs from its centre")
-        outside = np.abs(differences) > self.radius
-        codes = np.where(outside, 2 * self.radius + 1, differences + self.radius)
+        codes = self.codes(tables, differences)
         for table, members in _by_table(tables):
             encoder.add(codes[members], self.tables.frequency_tables[table])
-        if outside.any():
-            _add_far(encoder, differences[outside & (tables >= 0)], self.radius)
+        far = (codes == 2 * self.radius + 1) & (tables >= 0)
+        if far.any():
+            _add_far(encoder, differences[far])
 
     def _take(self, decoder: SymbolDecoder, coding: Coding) -> NDArray[np.int32]:
         tables = coding.tables.ravel()
@@ -289,7 +302,7 @@ class TransformPrior:
         differences = codes - self.radius
         outside = codes == 2 * self.radius + 1
         if outside.any():
-            differences[outside] = _take_far(decoder, int(outside.sum()), self.radius)
+            differences[outside] = _take_far(decoder, int(outside.sum()))
         differences = differences.reshape(coding.tables.shape)
         values: NDArray[np.int32] = coding.centres + np.where(coding.flips, -differences, differences)
         return values
@@ -306,22 +319,29 @@ def _by_table(tables: NDArray[np.int32]) -> Iterator[tuple[int, NDArray[np.int64
         start = stop
 
 
-def _add_far(encoder: SymbolEncoder, differences: NDArray[np.int32], radius: int) -> None:
-    """Code differences beyond the radius: sign, number of binary digits, digits below the first, plane by plane."""
-    beyond = np.abs(differences) - radius
-    digits = np.frexp(beyond.astype(np.float64))[1].astype(np.int32)
+def _add_far(encoder: SymbolEncoder, differences: NDArray[np.int32]) -> None:
+    """Code differences that are not 0: signs, numbers of binary digits, the digits below the first plane by plane."""
+    magnitudes = np.abs(differences)
+    digits = np.frexp(magnitudes.astype(np.float64))[1].astype(np.int32)
     encoder.add((differences < 0).astype(np.int32), _COIN)
-    encoder.add(np.minimum(digits, 16) - 1, _LENGTHS)
+    encoder.add(digits - 1, _LENGTHS)
     for plane in range(int(digits.max()) - 1):
-        encoder.add(beyond[digits > plane + 1] >> plane & 1, _COIN)
+        encoder.add(magnitudes[digits > plane + 1] >> plane & 1, _COIN)
 
 
-def _take_far(decoder: SymbolDecoder, count: int, radius: int) -> NDArray[np.int32]:
+def _take_far(decoder: SymbolDecoder, count: int) -> NDArray[np.int32]:
     negative = decoder.take(count, _COIN)
     digits = decoder.take(count, _LENGTHS) + 1
-    beyond = np.left_shift(1, digits - 1).astype(np.int32)
+    magnitudes = np.left_shift(1, digits - 1).astype(np.int32)
     for plane in range(int(digits.max()) - 1):
         owners = digits > plane + 1
-        beyond[owners] |= decoder.take(int(owners.sum()), _COIN) << plane
-    found: NDArray[np.int32] = np.where(negative == 1, -(beyond + radius), beyond + radius)
+        magnitudes[owners] |= decoder.take(int(owners.sum()), _COIN) << plane
+    found: NDArray[np.int32] = np.where(negative == 1, -magnitudes, magnitudes)
     return found
+
+
+def far_bits(differences: NDArray[np.int32]) -> NDArray[np.float32]:
+    """The bits that a difference takes besides the code that announces it."""
+    magnitudes = np.maximum(np.abs(differences), 1).astype(np.float32)
+    bits: NDArray[np.float32] = 5 + np.floor(np.log2(magnitudes))
+    return bits

@@ -6,8 +6,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from smalti.bench.matching import RatePoint, frontier
 from smalti.bench.style import BLACK, BLUE, CODEC_COLOURS, DASHES, GREY, LONG_DASHES, VERMILION, drawing, tidy
+from smalti.peers.matching import RatePoint, frontier
 from smalti.study.page.baseline_tables import Baseline
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, AmortisationPoint, RunResult, break_even_images
 from smalti.study.runs import CURED, PAPER

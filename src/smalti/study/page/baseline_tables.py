@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from smalti.bench.matching import Matched
 from smalti.bench.style import Table
+from smalti.peers.matching import Matched
 from smalti.study.classical import CodecCurve
 from smalti.study.page.tables import with_deviation
 from smalti.study.results import break_even_images

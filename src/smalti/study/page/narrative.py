@@ -3,8 +3,8 @@
 Every function returns plain text, and "Not run." for what was not measured.
 """
 
-from smalti.bench.matching import at_rate
 from smalti.bench.style import signed
+from smalti.peers.matching import at_rate
 from smalti.study.page.tables import with_deviation
 from smalti.study.results import RAW_IMAGE_BYTES, STUDY_TABLE, RunResult, break_even_images
 from smalti.study.runs import ABLATED, CURED, PAPER

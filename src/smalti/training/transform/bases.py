@@ -6,6 +6,7 @@ makes it a lapped transform: the lapped orthogonal transform of Malvar (1992) in
 `waterfilling` is the Gaussian bound (Cover & Thomas, section 10.3), which orders components and sets the first steps.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,29 +40,25 @@ class Basis:
 
 
 def find_basis(images: list[NDArray[np.float32]], cell: int, lapped: bool = True) -> Basis:
-    """The basis of images float [H, W, C] in [0, 1], H and W multiples of `cell`."""
-    channels = images[0].shape[2]
-    pixels = np.concatenate([image.reshape(-1, channels) for image in images]).astype(np.float64)
-    mean = pixels.mean(axis=0)
+    """The basis of stacks of images, float [n, H, W, C] in [0, 1], H and W multiples of `cell`."""
+    channels = images[0].shape[3]
+    pixels = sum(stack[..., 0].size for stack in images)
+    mean = sum((stack.sum(axis=(0, 1, 2), dtype=np.float64) for stack in images), np.zeros(channels)) / pixels
     lap = lapped_filter(cell) if lapped else np.eye(cell)
-    planes = [_filtered(image - mean, lap) for image in images]
-    colour = _eigenvectors(sum(plane.reshape(-1, channels).T @ plane.reshape(-1, channels) for plane in planes))
+    planes = [_filtered((stack - mean.astype(np.float32)).transpose(3, 0, 1, 2), lap) for stack in images]
+    colour = _eigenvectors(_products(plane.reshape(channels, -1) for plane in planes))
     colour *= np.where(colour.sum(axis=1, keepdims=True) < 0, -1, 1)
-    planes = [plane @ colour.T for plane in planes]
-    down = [plane.reshape(-1, cell, plane.shape[1], channels) for plane in planes]
-    along = [plane.reshape(plane.shape[0], -1, cell, channels) for plane in planes]
-    rows = np.stack([_eigenvectors(sum(np.einsum("niw,njw->ij", d[..., c], d[..., c]) for d in down)) for c in range(channels)])
-    columns = np.stack(
-        [_eigenvectors(sum(np.einsum("hni,hnj->ij", a[..., c], a[..., c]) for a in along)) for c in range(channels)]
-    )
-    squares, cells = np.zeros((channels, cell, cell)), 0
-    for plane in planes:
-        height, width = plane.shape[0] // cell, plane.shape[1] // cell
-        blocks = plane.reshape(height, cell, width, cell, channels).transpose(4, 0, 2, 1, 3)
-        values = rows[:, None, None] @ blocks @ columns.transpose(0, 2, 1)[:, None, None]
-        squares += (values**2).sum(axis=(1, 2))
-        cells += height * width
-    return Basis(mean, colour, rows, columns, lap, (squares / cells).ravel())
+    planes = [np.tensordot(colour.astype(np.float32), plane, 1) for plane in planes]
+    rows, columns, variances = [], [], []
+    for channel in range(channels):
+        cells = np.concatenate([_cells(plane[channel], cell) for plane in planes])
+        row = _eigenvectors(_products([cells.transpose(1, 0, 2).reshape(cell, -1)]))
+        column = _eigenvectors(_products([cells.transpose(2, 0, 1).reshape(cell, -1)]))
+        values = row.astype(np.float32) @ cells @ column.T.astype(np.float32)
+        rows.append(row)
+        columns.append(column)
+        variances.append((values**2).mean(axis=0, dtype=np.float64).ravel())
+    return Basis(mean, colour, np.stack(rows), np.stack(columns), lap, np.concatenate(variances))
 
 
 def waterfilling(variances: Floats, mse: float) -> tuple[float, float]:
@@ -86,18 +83,30 @@ def lapped_filter(cell: int) -> Floats:
     return np.asarray(butterfly @ middle @ butterfly)
 
 
-def _filtered(image: Floats, lap: Floats) -> Floats:
-    """Filter an image [H, W, C] across all borders of its cells."""
+def _filtered(planes: NDArray[np.float32], lap: Floats) -> NDArray[np.float32]:
+    """Filter planes [C, n, H, W] across all borders of their cells."""
     cell, half = len(lap), len(lap) // 2
-    image = image.copy()
-    if len(image) > cell:
-        inner = image[half:-half]
-        image[half:-half] = np.einsum("ij,njx->nix", lap, inner.reshape(-1, cell, inner[0].size)).reshape(inner.shape)
-    if image.shape[1] > cell:
-        inner = image[:, half:-half]
-        shaped = inner.reshape(len(image), -1, cell, image.shape[2])
-        image[:, half:-half] = np.einsum("ij,hnjc->hnic", lap, shaped).reshape(inner.shape)
-    return image
+    planes, single = planes.copy(), lap.astype(np.float32)
+    height, width = planes.shape[2:]
+    if height > cell:
+        inner = planes[:, :, half:-half]
+        planes[:, :, half:-half] = (single @ inner.reshape(-1, cell, width)).reshape(inner.shape)
+    if width > cell:
+        inner = planes[..., half:-half]
+        planes[..., half:-half] = (inner.reshape(-1, cell) @ single.T).reshape(inner.shape)
+    return planes
+
+
+def _cells(plane: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
+    """The cells [m, b, b] of images [n, H, W]."""
+    count, height, width = plane.shape
+    shaped = plane.reshape(count, height // cell, cell, width // cell, cell)
+    return shaped.transpose(0, 1, 3, 2, 4).reshape(-1, cell, cell)
+
+
+def _products(parts: Iterable[NDArray[np.float32]]) -> Floats:
+    """The sum of products of rows [k, m] with themselves: [k, k]."""
+    return np.sum([(part @ part.T).astype(np.float64) for part in parts], axis=0)
 
 
 def _eigenvectors(covariance: Floats) -> Floats:

@@ -105,6 +105,7 @@ class LearnedPrior(nn.Module):
         self.first_linear = nn.Parameter(torch.zeros(FIRST_PHASES, 9))
         self.register_buffer("limits", torch.tensor(shape.limits, dtype=torch.float32))
         self.register_buffer("seen_unit", SIGNED_UNIT / 2.0 ** torch.tensor(shape.limit_shifts, dtype=torch.float32))
+        self._seen: dict[str, list[Tensor]] | None = None
         self._masks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def forward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,16 +135,32 @@ class LearnedPrior(nn.Module):
             start = stop
         return torch.cat(means, 1), torch.cat(scales, 1)
 
+    @torch.no_grad()
+    def measured(self, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The activities, the two hidden layers and the first network's hidden layer, of whole coefficients."""
+        seen: dict[str, list[Tensor]] = {"activity": [], "context": [], "hidden": [], "first": []}
+        self._seen = seen
+        try:
+            self(coefficients)
+        finally:
+            self._seen = None
+        return tuple(torch.cat(values) for values in seen.values())  # type: ignore[return-value]
+
+    def _note(self, name: str, values: Tensor) -> Tensor:
+        if self._seen is not None:
+            self._seen[name].append(values.amax(1).flatten())
+        return values
+
     def activations(self, known: Tensor, group: int) -> Tensor:
         """What the contexts of a group see of sums of magnitudes."""
-        return F.relu(known + self.activity_bias[group][None, :, None, None])
+        return self._note("activity", F.relu(known + self.activity_bias[group][None, :, None, None]))
 
     def _step(
         self, known: Tensor, own: Tensor, seen: Tensor, start: int, stop: int, group: int, phase: int,
         decoded: Tensor, places: Tensor | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Means and scales of a group in one phase. decoded : 1 for the cells of earlier phases"""
-        signed, width = self.shape.signed, self.shape.width
+        signed = self.shape.signed
         unit: Tensor = self.seen_unit[:, None, None]  # type: ignore[index]
         activities = self.activations(known + own * decoded, group)
         parts = [seen[:, :start], seen[:, start:stop] * decoded, torch.zeros_like(seen[:, stop:])]
@@ -151,8 +168,8 @@ class LearnedPrior(nn.Module):
         inputs = torch.cat([activities, visible * unit], 1)
         hidden = F.conv2d(inputs, _kernel(self.context[phase], inputs.shape[1]), padding=1)
         hidden = hidden + self.context_bias[phase, group][None, :, None, None]
-        hidden = F.relu(hidden if places is None else hidden + places)
-        hidden = F.relu(F.conv2d(hidden, self.hidden.T[:, :, None, None], self.hidden_bias))
+        hidden = self._note("context", F.relu(hidden if places is None else hidden + places))
+        hidden = self._note("hidden", F.relu(F.conv2d(hidden, self.hidden.T[:, :, None, None], self.hidden_bias)))
         scale = F.conv2d(hidden, self.scale_weight[:, start:stop].T[:, :, None, None], self.scale_bias[start:stop])
         mean = torch.zeros_like(scale)
         if start < signed:
@@ -160,7 +177,6 @@ class LearnedPrior(nn.Module):
             moved = F.conv2d(hidden, self.mean_weight[:, own_part].T[:, :, None, None], self.mean_bias[own_part])
             moved = moved + F.conv2d(visible, _kernel(self.linear[phase][:, own_part], signed), padding=1)
             mean = torch.cat([moved, mean[:, moved.shape[1] :]], 1)
-        del width
         return mean, scale
 
     def _first(self, seen: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,6 +194,7 @@ class LearnedPrior(nn.Module):
                 weight = _kernel(self.first_weight[phase], 1)
                 hidden = F.relu(F.conv2d(known * unit, weight, padding=reach, dilation=reach) + bias)
                 linear = F.conv2d(known, _kernel(self.first_linear[phase][:, None], 1), padding=reach, dilation=reach)
+            self._note("first", hidden)
             found = torch.einsum("d,ndhw->nhw", self.first_scale_weight[phase], hidden)[:, None]
             moved = torch.einsum("d,ndhw->nhw", self.first_mean_weight[phase], hidden)[:, None]
             scale = torch.where(here, found + self.first_scale_bias[phase], scale)
@@ -225,7 +242,9 @@ class LearnedTransform(nn.Module):
     def __init__(self, shape: TransformShape, basis: Basis, level: float) -> None:
         super().__init__()
         self.shape = shape
-        start = {name: torch.tensor(getattr(basis, name), dtype=torch.float32) for name in ("colour", "rows", "columns")}
+        start = {
+            name: torch.tensor(getattr(basis, name), dtype=torch.float32) for name in ("colour", "rows", "columns")
+        }
         lap = torch.tensor(basis.lap, dtype=torch.float32)
         self.register_buffer("mean", torch.tensor(basis.mean, dtype=torch.float32))
         self.register_buffer("places", torch.tensor(shape.places))

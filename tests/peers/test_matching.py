@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smalti.bench.matching import Matched, RatePoint, at_matched, at_rate, rate_point
 from smalti.errors import SourceError
+from smalti.peers.matching import Matched, RatePoint, at_matched, at_rate, rate_point
 
 CURVE = (RatePoint(1, 10, 0.04, 0.5), RatePoint(2, 20, 0.01, 0.7), RatePoint(3, 40, 0.0025, 0.9))
 

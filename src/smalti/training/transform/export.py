@@ -1,0 +1,254 @@
+"""From the learned floats to the integers of an archive.
+
+A layer's largest activation on real coefficients becomes 255. Weights get as many bits as are asked for and as sums
+below 2**24 allow; a shift takes the rest.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from smalti.decoders.transform.cells import FIRST_PHASES, PHASES
+from smalti.decoders.transform.prior_network import FRACTIONS, MEAN_UNITS, FirstNetwork, PriorNetwork
+from smalti.decoders.transform.transform_network import (
+    MATRIX_BITS,
+    MAX_SHIFT,
+    MIX_UNITS,
+    Mixing,
+    TransformNetwork,
+)
+from smalti.decoders.transform.transform_prior import Walk
+from smalti.entropy.priors import TablePrior
+from smalti.training.common.scaling import PixelScale
+from smalti.training.transform.learned_transform import (
+    FINEST_SCALE,
+    SCALE_RATIO,
+    SIGNED_UNIT,
+    LearnedPrior,
+    LearnedTransform,
+)
+
+__all__ = ["TableCounts", "export_network", "export_prior", "prior_tables"]
+
+_EXACT = 1 << 24
+_HEADROOM = 1.1
+_FINE_STEP = 64.0  # a step has at least about so many units, so that rounding it costs nothing
+RADIUS = 48
+SCALES = 32
+_TABLE_BITS = 14
+_MODEL_WEIGHT = 24.0
+"""Counts that the logistic distribution stands for in a table."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def export_network(learned: LearnedTransform, scale: PixelScale, sample: Tensor, bits: int) -> TransformNetwork:
+    """The integer decoder. sample : coefficients [n, M, rows, columns], on which activations are measured
+
+    bits : of the weights of the mixing network
+    """
+    width = scale.high - scale.low
+    steps = _array(learned.steps) * width
+    most = 4 if scale.dtype == "uint16" else 6
+    fraction = int(np.clip(math.ceil(math.log2(_FINE_STEP / max(float(steps.min()), 1e-9))), 0, most))
+    unit = 2.0**fraction
+    matrix = {
+        name: _whole(_array(getattr(learned, name)) * 2**MATRIX_BITS) for name in ("colour", "rows", "columns", "lap")
+    }
+    return TransformNetwork(
+        dtype=scale.dtype,
+        fraction=fraction,
+        mean=_whole((_array(learned.mean) * width + scale.low) * unit),  # type: ignore[arg-type]
+        places=np.array(learned.shape.places, np.int64),
+        steps=np.maximum(_whole(steps * unit), 1),
+        mixing=_export_mixing(learned, sample, bits) if learned.shape.mixing else None,
+        **matrix,
+    )
+
+
+@torch.no_grad()
+def _export_mixing(learned: LearnedTransform, sample: Tensor, bits: int) -> Mixing:
+    weight1, bias1, weight2, bias2, weight3, bias3 = learned.mixing
+    first = F.relu(F.conv2d(sample.clamp(-127, 127), weight1.T[:, :, None, None], bias1))
+    width = learned.shape.mixing
+    kernel = weight2.reshape(3, 3, width, width).permute(3, 2, 0, 1)
+    second = F.relu(F.conv2d(first, kernel, bias2, padding=1))
+    unit1, unit2 = _unit(first), _unit(second)
+    layers = [
+        _layer(_array(weight1) / unit1, _array(bias1) / unit1, np.full(len(weight1), 127), bits),
+        _layer(_array(weight2) * unit1 / unit2, _array(bias2) / unit2, np.full(9 * width, 255), bits),
+        _layer(_array(weight3) * unit2 * MIX_UNITS, _array(bias3) * MIX_UNITS, np.full(width, 255), bits),
+    ]
+    (one, bias_one, shift1), (two, bias_two, shift2), (three, bias_three, shift3) = layers
+    return Mixing(one, bias_one, two.reshape(9, width, width), bias_two, three, bias_three, (shift1, shift2, shift3))
+
+
+@torch.no_grad()
+def export_prior(prior: LearnedPrior, sample: Tensor, bits: int) -> PriorNetwork:
+    """The integer network of a prior. sample : whole coefficients [n, M, rows, columns]"""
+    shape = prior.shape
+    activities, widths, hiddens, firsts = prior.measured(sample)
+    active, width, hidden, first_unit = (_unit(values) for values in (activities, widths, hiddens, firsts))
+    logarithm = math.log(SCALE_RATIO)
+    limits = np.array(shape.limits, np.int64)
+    seen = limits >> np.array(shape.limit_shifts)
+    inputs = np.tile(np.concatenate([np.full(shape.activities, 255), seen]), 9)
+    gains = np.tile(np.concatenate([np.full(shape.activities, active), np.full(shape.signed, SIGNED_UNIT)]), 9)[:, None]
+    # 16 units of a magnitude are a binary logarithm of 1
+    activity, activity_bias, shift_activity = _layer(
+        _array(prior.activity) / 16 / active, _array(prior.activity_bias) / active, np.full(shape.components, 127), bits
+    )
+    contexts = np.concatenate([_array(part) * gains / width for part in prior.context], axis=1)
+    places = _array(prior.places).reshape(-1, shape.width) / width
+    context_bias = _array(prior.context_bias) / width
+    extra = np.abs(places).max(axis=0, initial=0)
+    bound = np.abs(context_bias).max(axis=1) + extra
+    context, _, shift_context = _layer(contexts, bound.ravel(), inputs, bits)
+    scaled = 2.0**shift_context
+    hidden_weight, hidden_bias, shift_hidden = _layer(
+        _array(prior.hidden) * width / hidden, _array(prior.hidden_bias) / hidden, np.full(shape.width, 255), bits
+    )
+    least = math.log(FINEST_SCALE)
+    scale_weight, scale_bias, shift_scale = _layer(
+        _array(prior.scale_weight) * hidden / logarithm, (_array(prior.scale_bias) - least) / logarithm + 1,
+        np.full(shape.width, 255), bits,
+    )  # fmt: skip
+    mean_weight, mean_bias, shift_mean = _layer(
+        _array(prior.mean_weight) * hidden * MEAN_UNITS, _array(prior.mean_bias) * MEAN_UNITS,
+        np.full(shape.width, 255), bits,
+    )  # fmt: skip
+    linears = np.concatenate([_array(part) for part in prior.linear], axis=1) * MEAN_UNITS
+    linear, _, shift_linear = _layer(linears, np.zeros(linears.shape[1]), np.tile(limits, 9), bits + 2)
+    first, first_shifts = _export_first(prior, first_unit, bits)
+    return PriorNetwork(
+        groups=shape.groups,
+        limits=limits,
+        activity=activity,
+        activity_bias=activity_bias,
+        context=np.stack(np.split(context, PHASES, axis=1)),
+        context_bias=_whole(context_bias * scaled) + (1 << shift_context >> 1),
+        places=_whole(places * scaled),
+        grid=(shape.grid[0], shape.grid[1]),
+        hidden=hidden_weight,
+        hidden_bias=hidden_bias,
+        scale_weight=scale_weight,
+        scale_bias=scale_bias,
+        mean_weight=mean_weight,
+        mean_bias=mean_bias,
+        linear=np.stack(np.split(linear, PHASES, axis=1)),
+        first=first,
+        shifts=(shift_activity, shift_context, shift_hidden, shift_scale, shift_mean, shift_linear, *first_shifts),
+    )
+
+
+def _export_first(prior: LearnedPrior, unit: float, bits: int) -> tuple[FirstNetwork, tuple[int, ...]]:
+    """The network of the first component, and the shifts of its hidden, scale, mean and linear layers."""
+    logarithm, least = math.log(SCALE_RATIO), math.log(FINEST_SCALE)
+    limit = prior.shape.limits[0]
+    seen = limit >> prior.shape.limit_shifts[0]
+    weights = np.concatenate([_array(part) for part in prior.first_weight], axis=1) * SIGNED_UNIT / unit
+    weight, bias, shift_hidden = _layer(weights, _array(prior.first_bias).ravel() / unit, np.full(9, seen), bits)
+    scale_weight, scale_bias, shift_scale = _layer(
+        _array(prior.first_scale_weight).T * unit / logarithm,
+        (_array(prior.first_scale_bias) - least) / logarithm + 1, np.full(len(weight[0]) // FIRST_PHASES, 255), bits,
+    )  # fmt: skip
+    mean_weight, mean_bias, shift_mean = _layer(
+        _array(prior.first_mean_weight).T * unit * MEAN_UNITS, _array(prior.first_mean_bias) * MEAN_UNITS,
+        np.full(len(weight[0]) // FIRST_PHASES, 255), bits,
+    )  # fmt: skip
+    linear, _, shift_linear = _layer(
+        _array(prior.first_linear).T * MEAN_UNITS, np.zeros(FIRST_PHASES), np.full(9, limit), bits + 2
+    )
+    first = FirstNetwork(
+        np.stack(np.split(weight, FIRST_PHASES, axis=1)), bias.reshape(FIRST_PHASES, -1), scale_weight.T.copy(),
+        scale_bias, mean_weight.T.copy(), mean_bias, linear.T.copy(),
+    )  # fmt: skip
+    return first, (shift_hidden, shift_scale, shift_mean, shift_linear)
+
+
+def _layer(weight: Floats, bias: Floats, largest: Ints, bits: int) -> tuple[Ints, Ints, int]:
+    """Weights [inputs, outputs], biases and the shift of a layer, with half a unit in the bias, which rounds.
+
+    largest : the largest magnitudes of the inputs    bits : that the largest weight may have
+    """
+    for shift in range(MAX_SHIFT, -1, -1):
+        scaled = _whole(weight * 2.0**shift)
+        moved = _whole(bias * 2.0**shift) + (1 << shift >> 1)
+        sums = np.abs(scaled * largest.reshape(-1, 1)).sum(axis=0) + np.abs(moved)
+        if int(np.abs(scaled).max(initial=0)) < 1 << bits and int(sums.max(initial=0)) <= _EXACT:
+            return scaled, moved, shift
+    limit = (1 << bits) - 1  # weights this large are of no use; they are cut
+    return np.clip(_whole(weight), -limit, limit), _whole(bias), 0
+
+
+def _unit(values: Tensor) -> float:
+    """What an activation of 1 of 255 stands for."""
+    return max(float(values.max()) * _HEADROOM, 1e-3) / 255
+
+
+def _array(values: Tensor) -> Floats:
+    return values.detach().cpu().double().numpy()
+
+
+def _whole(values: Floats) -> Ints:
+    return np.floor(values + 0.5).astype(np.int64)
+
+
+@dataclass
+class TableCounts:
+    """How often each code of each table occurs: int64 [tables, codes]."""
+
+    counts: Ints
+
+    @classmethod
+    def empty(cls) -> "TableCounts":
+        """Return counts of nothing."""
+        return cls(np.zeros(((SCALES - 1) * FRACTIONS, 2 * RADIUS + 2), np.int64))
+
+    def add(self, network: PriorNetwork, coefficients: NDArray[np.int32], grids: Ints) -> None:
+        """Count the coefficients [cells, M] of pictures."""
+        walk = Walk(network, SCALES, grids)
+        for step in walk.steps():
+            values = coefficients[step.cells, step.start : step.stop]
+            self.add_step(walk.coding(step), values)
+            walk.set(step, values)
+
+    def add_step(self, coding, values: NDArray[np.int32]) -> None:  # type: ignore[no-untyped-def]
+        """Count the coefficients of a step."""
+        differences = values - coding.centres
+        differences = np.where(coding.flips, -differences, differences)
+        codes = np.where(np.abs(differences) > RADIUS, 2 * RADIUS + 1, differences + RADIUS)  # as if all were codable
+        coded = coding.tables >= 0
+        flat = coding.tables[coded].astype(np.int64) * self.counts.shape[1] + codes[coded]
+        self.counts += np.bincount(flat, minlength=self.counts.size).reshape(self.counts.shape)
+
+
+def prior_tables(counts: TableCounts) -> TablePrior:
+    """Tables for counts, which lean on logistic distributions where little was counted."""
+    return TablePrior.from_counts(_blended(counts.counts), _TABLE_BITS)
+
+
+def _blended(counts: Ints) -> Ints:
+    blended = np.zeros_like(counts)
+    places = np.arange(-RADIUS, RADIUS + 1)
+    for table, row in enumerate(counts):
+        scale = FINEST_SCALE * SCALE_RATIO ** (table // FRACTIONS) * 0.55
+        offset = table % FRACTIONS / 4
+        above = 1 / (1 + np.exp(-np.clip((places + 0.5 - offset) / scale, -60, 60)))
+        below = 1 / (1 + np.exp(-np.clip((places - 0.5 - offset) / scale, -60, 60)))
+        shares = np.concatenate([above - below, [max(1 - float((above - below).sum()), 0)]])
+        total = int(row.sum())
+        if not total:
+            blended[table, [RADIUS, 2 * RADIUS + 1]] = 1  # never used: two bytes' worth
+            continue
+        mixed = (row + _MODEL_WEIGHT * shares) * (1 << 20) / (total + _MODEL_WEIGHT)
+        floor = (1 << 20) / (1 << _TABLE_BITS) / 4
+        blended[table] = np.where(mixed >= floor, np.maximum(mixed, 1), 0).astype(np.int64)
+        blended[table, [RADIUS, 2 * RADIUS + 1]] = np.maximum(blended[table, [RADIUS, 2 * RADIUS + 1]], 1)
+    return blended

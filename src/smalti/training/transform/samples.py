@@ -1,0 +1,180 @@
+"""Images in whole cells, and random crops of them for a fit.
+
+Sides are made multiples of a cell by repeating the last row and column. Colours that nobody sees, because alpha is 0,
+are filled from what is seen around them, so that they cost little.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smalti.errors import SourceError
+from smalti.images.batch import Pixels
+from smalti.images.source import RandomAccessSource, SizedSource
+from smalti.training.common.scaling import PixelScale
+
+__all__ = ["Picture", "Samples", "load_samples", "prepared", "seen_weights"]
+
+SAMPLE_BYTES = 160 << 20
+"""The most bytes of pixels that a fit keeps in memory: of more, an evenly spread part."""
+
+_LARGEST_SIDE = 1024
+"""Of larger images a fit sees windows of this side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image in whole cells. pixels : [H', W', C]    size : (H, W) of the image, its top left part"""
+
+    pixels: Pixels
+    size: tuple[int, int]
+
+
+def prepared(pixels: Pixels, cell: int) -> Pixels:
+    """Images [n, H, W, C] in whole cells, with unseen colours filled."""
+    height, width = pixels.shape[1:3]
+    down, right = -height % cell, -width % cell
+    if pixels.shape[3] in (2, 4) and not pixels[..., -1].all():
+        pixels = np.stack([filled(image) for image in pixels])
+    return np.pad(pixels, ((0, 0), (0, down), (0, right), (0, 0)), "edge") if down or right else pixels
+
+
+def filled(image: Pixels) -> Pixels:
+    """Replace colours under alpha 0 in [H, W, C] by averages of seen ones, near ones if there are any."""
+    seen = image[..., -1] > 0
+    if not seen.any() or seen.all():
+        return image
+    values = np.where(seen[..., None], image[..., :-1], 0).astype(np.float64)
+    levels = [(values, seen.astype(np.float64))]
+    while min(levels[-1][1].shape) > 1 and not (levels[-1][1] > 0).all():
+        levels.append(_halved(*levels[-1]))
+    colours, weights = levels[-1]
+    current = colours / np.maximum(weights, 1e-9)[..., None]
+    current[weights == 0] = colours.sum((0, 1)) / weights.sum()
+    for colours, weights in levels[-2::-1]:
+        height, width = weights.shape
+        larger = current.repeat(2, 0).repeat(2, 1)[:height, :width]
+        own = colours / np.maximum(weights, 1e-9)[..., None]
+        current = np.where(weights[..., None] > 0, own, larger)
+    result = image.copy()
+    result[..., :-1] = np.where(seen[..., None], image[..., :-1], np.round(current))
+    return result
+
+
+def _halved(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Sums of 2 x 2 pixels."""
+    height, width = weights.shape
+    padding = ((0, height % 2), (0, width % 2))
+    values, weights = np.pad(values, (*padding, (0, 0))), np.pad(weights, padding)
+    shape = (values.shape[0] // 2, 2, values.shape[1] // 2, 2)
+    return values.reshape(*shape, -1).sum((1, 3)), weights.reshape(shape).sum((1, 3))
+
+
+def seen_weights(pixels: Pixels) -> NDArray[np.float32] | None:
+    """How much squared errors of [n, H, W, C] count: colours by the square of alpha. None: all count alike."""
+    if pixels.shape[3] not in (2, 4):
+        return None
+    alpha = pixels[..., -1:].astype(np.float32) / np.iinfo(pixels.dtype).max
+    weights = np.concatenate([np.repeat(alpha**2, pixels.shape[3] - 1, 3), np.ones_like(alpha)], 3)
+    return weights.astype(np.float32)
+
+
+class Samples:
+    """Pictures of a collection in memory, and random crops of them.
+
+    pictures : in whole cells    scale : of their pixels    side : the largest side of a crop, in pixels
+    """
+
+    def __init__(self, pictures: list[Picture], scale: PixelScale, cell: int, side: int) -> None:
+        self.pictures, self.scale, self.cell = pictures, scale, cell
+        self._side = side // cell
+        self._grids = np.array([[*picture.pixels.shape[:2]] for picture in pictures], np.int64) // cell
+        areas = self._grids.prod(axis=1).astype(np.float64)
+        self._shares = areas / areas.sum()
+
+    @property
+    def pixels(self) -> int:
+        """The number of pixels of all pictures."""
+        return int(self._grids.prod(axis=1).sum()) * self.cell**2
+
+    def stacks(self) -> list[NDArray[np.float32]]:
+        """All pictures in [0, 1], those of one size together: float [n, H', W', C]."""
+        by_size: dict[tuple[int, ...], list[Pixels]] = {}
+        for picture in self.pictures:
+            by_size.setdefault(picture.pixels.shape, []).append(picture.pixels)
+        return [self.scale.to_unit(np.stack(some)) for some in by_size.values()]
+
+    def draw(self, generator: np.random.Generator, pixels: int) -> tuple[Tensor, Tensor | None]:
+        """Crops of one size with `pixels` pixels together: float [n, C, h, w] in [0, 1]; and their weights.
+
+        The size is that of a random picture, up to the largest side; the weights are 0 beyond the edges of images. None
+        if all weights are 1.
+        """
+        first = int(generator.choice(len(self.pictures), p=self._shares))
+        rows, columns = np.minimum(self._grids[first], self._side).tolist()
+        count = max(1, round(pixels / (rows * columns * self.cell**2)))
+        fits = np.flatnonzero((self._grids >= (rows, columns)).all(axis=1))
+        shares = self._shares[fits] / self._shares[fits].sum()
+        chosen = generator.choice(fits, count, p=shares)
+        crops, inside = zip(*(self._crop(generator, int(number), rows, columns) for number in chosen), strict=True)
+        stacked = np.stack(crops)
+        images = torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(stacked).transpose(0, 3, 1, 2)))
+        weights = seen_weights(stacked)
+        if all(part.all() for part in inside):
+            return images, None if weights is None else torch.from_numpy(weights.transpose(0, 3, 1, 2).copy())
+        mask = np.stack(inside)[..., None].astype(np.float32)
+        whole = mask if weights is None else mask * weights
+        return images, torch.from_numpy(np.ascontiguousarray(whole.transpose(0, 3, 1, 2)))
+
+    def _crop(
+        self, generator: np.random.Generator, number: int, rows: int, columns: int
+    ) -> tuple[Pixels, NDArray[np.bool_]]:
+        """A random crop of a picture, and which of its pixels are of the image."""
+        picture = self.pictures[number]
+        spare = self._grids[number] - (rows, columns)
+        top, left = (generator.integers(0, spare + 1) * self.cell).tolist()
+        height, width = rows * self.cell, columns * self.cell
+        down, across = np.arange(top, top + height) < picture.size[0], np.arange(left, left + width) < picture.size[1]
+        return picture.pixels[top : top + height, left : left + width], down[:, None] & across
+
+
+def load_samples(source: SizedSource, cell: int, side: int, most_bytes: int = SAMPLE_BYTES) -> Samples:
+    """Read an evenly spread part of a source. SourceError if no image can be read."""
+    sizes = source.sizes
+    areas = np.minimum(sizes, _LARGEST_SIDE).prod(axis=1) * source.channels * source.dtype.itemsize
+    every = max(1, -(-int(areas.sum()) // most_bytes))
+    entries = np.arange(every // 2, len(source), every)
+    pictures = []
+    for number, image in _images_at(source, entries if len(entries) else np.arange(len(source)), every):
+        part = _window(image, number)
+        pictures.append(Picture(prepared(part[None], cell)[0], part.shape[:2]))
+    if not pictures:
+        raise SourceError(f"{source.description}: no image could be read")
+    low = min(int(picture.pixels.min()) for picture in pictures)
+    high = max(int(picture.pixels.max()) for picture in pictures)
+    return Samples(pictures, PixelScale.of_range(source.dtype, low, high), cell, side)
+
+
+def _images_at(source: SizedSource, entries: NDArray[np.int64], every: int) -> Iterator[tuple[int, Pixels]]:
+    """The images of some entries, with a running number."""
+    if isinstance(source, RandomAccessSource) and every > 1:
+        batches, wanted = source.batches_at(entries, 256), None
+    else:
+        batches, wanted = source.batches(256), every
+    number = 0
+    for batch in batches:
+        for image in batch.pixels:
+            if wanted is None or number % wanted == wanted // 2 or len(source) <= wanted:
+                yield number, image
+            number += 1
+
+
+def _window(image: Pixels, number: int) -> Pixels:
+    """The image, or a window of it if it is large; which one depends on the number."""
+    generator = np.random.default_rng(number)
+    starts = [int(generator.integers(0, max(0, side - _LARGEST_SIDE) // 32 + 1)) * 32 for side in image.shape[:2]]
+    return image[starts[0] : starts[0] + _LARGEST_SIDE, starts[1] : starts[1] + _LARGEST_SIDE].copy()

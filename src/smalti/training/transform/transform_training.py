@@ -1,0 +1,160 @@
+"""The profile `photo` as a kind of model: reads a source, chooses the network's sizes, fits, and makes integers."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from smalti.decoders.transform.transform_prior import TransformPrior
+from smalti.errors import ModelError, UsageError
+from smalti.images.source import SizedSource, refuse_skipped
+from smalti.training.common.goal import Goal, mse_of_psnr
+from smalti.training.observer import Observer
+from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
+from smalti.training.transform.bases import Basis, find_basis, waterfilling
+from smalti.training.transform.export import TableCounts, export_network, export_prior, prior_tables
+from smalti.training.transform.fit_transform import FittingGoal, TransformFit
+from smalti.training.transform.fitted_transform import TRANSFORM_FORMAT, FittedTransform
+from smalti.training.transform.goals import fitting_goal
+from smalti.training.transform.learned_transform import LearnedTransform
+from smalti.training.transform.samples import Samples, load_samples
+from smalti.training.transform.transform_settings import (
+    DEFAULT_EFFORT,
+    DEFAULT_PSNR,
+    EFFORTS,
+    TransformSettings,
+    choose_cell,
+    choose_shape,
+)
+from smalti.version import __version__
+
+__all__ = ["TransformTraining"]
+
+CROP_SIDES = {8: 128, 16: 192, 32: 256}
+"""Side of the largest crop, in pixels, by the side of a cell."""
+
+WEIGHT_BITS = 8
+_SURVEY_BYTES = 24 << 20
+_CALIBRATION_PIXELS = 1 << 18
+
+
+class TransformTraining:
+    """The SizedTrainingKind of transforms of cells."""
+
+    profiles = ("photo",)
+    model_format = TRANSFORM_FORMAT
+    takes_validation = False
+    any_size = True
+
+    def make_settings(
+        self,
+        profile: str,
+        *,
+        codebook_size: int | None,
+        epochs: int | None,
+        seed: int | None,
+        goal: Goal | None,
+        effort: int | None,
+    ) -> TransformSettings:
+        """Return the settings of a fit; UsageError for epochs and codebook sizes."""
+        if epochs is not None or codebook_size is not None:
+            raise UsageError("--epochs and --codebook-size are for other profiles; photo takes a target and --effort")
+        found = goal or Goal(mse=mse_of_psnr(DEFAULT_PSNR), in_db=True)
+        return TransformSettings(profile, found, DEFAULT_EFFORT if effort is None else effort, seed or 0)
+
+    def fit(self, source: SizedSource, settings: FittedSettings, options: FitOptions, observer: Observer) -> SizedModel:
+        """Fit a transform."""
+        assert isinstance(settings, TransformSettings)
+        if options.validation is not None:
+            raise UsageError("--validation is for the profile paper")
+        started = time.monotonic()
+        start = _survey(source, settings)
+        if options.strict:
+            refuse_skipped(source.description, source.skipped)
+        torch.manual_seed(settings.seed)
+        learned = LearnedTransform(start.shape, start.basis, start.level)
+        work = EFFORTS[settings.effort]
+        fit = TransformFit(
+            learned, start.samples, start.goal, start.level, work.steps, work.pixels, settings.seed, options.device
+        )
+        if options.resume and options.checkpoint is not None and options.checkpoint.exists():
+            fit.restore(options.checkpoint)
+        fit.run(observer, options.checkpoint)
+        provenance = {
+            "source": source.description,
+            "images": len(source),
+            "smalti": __version__,
+            "torch": torch.__version__,
+            "seconds": round(time.monotonic() - started),
+        }
+        return _finished(fit, start, settings, provenance)
+
+    def load(self, path: Path, device: str) -> SizedModel:
+        """Read a model; ModelError if the file is damaged or foreign."""
+        model = FittedTransform.load(path)
+        model.learned.to(device)
+        return model
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a fit begins with."""
+
+    samples: Samples
+    basis: Basis
+    shape: Any
+    level: float
+    goal: FittingGoal
+
+
+def _survey(source: SizedSource, settings: TransformSettings) -> _Start:
+    """Read a source, and choose cells, basis and sizes for it."""
+    sizes = source.sizes
+    side = int(np.median(sizes.min(axis=1)))
+    bases: dict[int, Basis] = {}
+    surveyed = {}
+    for cell in (8, 16, 32):
+        if cell == 8 or side >= 3 * cell:
+            surveyed[cell] = load_samples(source, cell, CROP_SIDES[cell], _SURVEY_BYTES)
+            bases[cell] = find_basis(surveyed[cell].stacks(), cell, settings.lapped)
+    scale = surveyed[8].scale
+    pixels = float(sizes.prod(axis=1).sum())
+    goal, mse = fitting_goal(settings.goal, scale, bases[8], surveyed[8], pixels)
+    bounds = {cell: waterfilling(basis.variances, mse)[1] / cell**2 for cell, basis in bases.items()}
+    cell = choose_cell(bounds, side)
+    samples = load_samples(source, cell, CROP_SIDES[cell])
+    grids = -(-sizes // cell)
+    same = bool((grids == grids[0]).all())
+    grid = (int(grids[0, 0]), int(grids[0, 1])) if same else None
+    basis = bases[cell]
+    shape, level = choose_shape(basis, mse, source.dtype.name, int(grids.prod(axis=1).sum()), grid, settings)
+    return _Start(samples, basis, shape, level, goal)
+
+
+@torch.no_grad()
+def _finished(
+    fit: TransformFit, start: _Start, settings: TransformSettings, provenance: dict[str, Any]
+) -> FittedTransform:
+    """The model of a fit: its integers, and the tables of some crops."""
+    learned = fit.learned.cpu().eval()
+    images, _ = start.samples.draw(np.random.default_rng([settings.seed, 1 << 40]), _CALIBRATION_PIXELS)
+    values = learned.analyse(images)
+    whole = torch.sign(values) * torch.floor(values.abs() + 0.4)
+    network = export_network(learned, start.samples.scale, whole, WEIGHT_BITS)
+    prior = export_prior(learned.prior, whole, WEIGHT_BITS)
+    counts = TableCounts.empty()
+    counts.add(prior, _cells(whole), np.array([values.shape[2:]] * len(values), np.int64))
+    recent = [entry["mse"] for entry in fit.history[-4:]]
+    return FittedTransform(
+        learned, network, TransformPrior(prior, prior_tables(counts)), start.samples.scale, fit.price,
+        float(np.mean(recent)), settings, provenance, fit.history,
+    )  # fmt: skip
+
+
+def _cells(values: torch.Tensor) -> NDArray[np.int32]:
+    flat: NDArray[np.int32] = values.permute(0, 2, 3, 1).reshape(-1, values.shape[1]).numpy().astype(np.int32)
+    return flat
