@@ -12,7 +12,7 @@ class TransformKind:
     """The kind of images of any size as quantised coefficients of a learned transform."""
 
     name = TransformModel.kind
-    prior_copies = 2
+    prior_copies = 1
 
     def unpack_cells(self, data: bytes, facts: CellFacts, limits: DecoderLimits) -> TransformModel:
         """Read the payload of a model section, and check that it fits the archive."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.integer_network import PixelType
+from smalti.decoders.transform.fixed_bases import whole_bases
 from smalti.decoders.transform.numbers import NumberReader, pack_numbers
 from smalti.errors import DamagedArchiveError, ModelError
 
@@ -183,7 +184,11 @@ def pack_transform(network: TransformNetwork) -> bytes:
         "mixing": 0 if mixing is None else mixing.width,
         **{f"shift{number}": shift for number, shift in enumerate(shifts, 1)},
     }
-    arrays = [network.mean, network.colour, *network.rows, *network.columns, network.lap, network.places, network.steps]
+    cosines, lap = whole_bases(network.cell, MATRIX_BITS)
+    arrays = [
+        network.mean, network.colour, *(network.rows - cosines), *(network.columns - cosines), network.lap - lap,
+        network.places, network.steps,
+    ]  # fmt: skip
     if mixing is not None:
         arrays += [
             mixing.weight1, mixing.bias1, mixing.weight2.reshape(-1, mixing.width), mixing.bias2, mixing.weight3,
@@ -204,9 +209,10 @@ def unpack_transform(data: bytes, dtype: str, limit_bytes: int) -> TransformNetw
     matrix = (-LARGEST_MATRIX, LARGEST_MATRIX)
     mean = reader.take((channels,), 0, LARGEST_VALUE)
     colour = reader.take((channels, channels), *matrix)
-    rows = np.stack([reader.take((cell, cell), *matrix) for _ in range(channels)])
-    columns = np.stack([reader.take((cell, cell), *matrix) for _ in range(channels)])
-    lap = reader.take((cell, cell), *matrix)
+    cosines, filter_ = whole_bases(cell, MATRIX_BITS)
+    rows = np.stack([cosines + reader.take((cell, cell), *matrix) for _ in range(channels)])
+    columns = np.stack([cosines + reader.take((cell, cell), *matrix) for _ in range(channels)])
+    lap = filter_ + reader.take((cell, cell), *matrix)
     places = reader.take((components,), 0, channels * cell * cell - 1)
     steps = reader.take((components,), 1, LARGEST_STEP)
     mixing = None

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Basis", "find_basis", "lapped_filter", "waterfilling"]
+from smalti.decoders.transform.fixed_bases import cosine_basis, lapped_filter
+
+__all__ = ["Basis", "find_basis", "waterfilling"]
 
 Floats = NDArray[np.float64]
 
@@ -39,21 +41,26 @@ class Basis:
         return len(self.lap)
 
 
-def find_basis(images: list[NDArray[np.float32]], cell: int, lapped: bool = True) -> Basis:
-    """The basis of stacks of images, float [n, H, W, C] in [0, 1], H and W multiples of `cell`."""
+def find_basis(images: list[NDArray[np.float32]], cell: int, lapped: bool = True, fixed: bool = False) -> Basis:
+    """The basis of stacks of images, float [n, H, W, C] in [0, 1], H and W multiples of `cell`.
+
+    lapped : whether there is a filter across borders
+    fixed : whether rows and columns are the cosine basis, which costs a file nothing, instead of the KLT
+    """
     channels = images[0].shape[3]
     pixels = sum(stack[..., 0].size for stack in images)
     mean = sum((stack.sum(axis=(0, 1, 2), dtype=np.float64) for stack in images), np.zeros(channels)) / pixels
     lap = lapped_filter(cell) if lapped else np.eye(cell)
     planes = [_filtered((stack - mean.astype(np.float32)).transpose(3, 0, 1, 2), lap) for stack in images]
     colour = _eigenvectors(_products(plane.reshape(channels, -1) for plane in planes))
-    colour *= np.where(colour.sum(axis=1, keepdims=True) < 0, -1, 1)
     planes = [np.tensordot(colour.astype(np.float32), plane, 1) for plane in planes]
     rows, columns, variances = [], [], []
     for channel in range(channels):
         cells = np.concatenate([_cells(plane[channel], cell) for plane in planes])
-        row = _eigenvectors(_products([cells.transpose(1, 0, 2).reshape(cell, -1)]))
-        column = _eigenvectors(_products([cells.transpose(2, 0, 1).reshape(cell, -1)]))
+        row = column = cosine_basis(cell)
+        if not fixed:
+            row = _eigenvectors(_products([cells.transpose(1, 0, 2).reshape(cell, -1)]))
+            column = _eigenvectors(_products([cells.transpose(2, 0, 1).reshape(cell, -1)]))
         values = row.astype(np.float32) @ cells @ column.T.astype(np.float32)
         rows.append(row)
         columns.append(column)
@@ -68,19 +75,6 @@ def waterfilling(variances: Floats, mse: float) -> tuple[float, float]:
         level = (low * high) ** 0.5
         low, high = (low, level) if np.minimum(variances, level).mean() > mse else (level, high)
     return level, float(0.5 * np.log2(np.maximum(variances / level, 1)).sum())
-
-
-def lapped_filter(cell: int) -> Floats:
-    """The orthogonal filter [b, b] across a border of cells, which makes a cosine transform the lapped one."""
-    half = cell // 2
-    k = np.arange(half)
-    cosine = np.cos(np.pi * (2 * k[None] + 1) * k[:, None] / (2 * half)) * np.sqrt(2 / half)
-    cosine[0] /= np.sqrt(2)
-    fourth = np.cos(np.pi * (2 * k[None] + 1) * (2 * k[:, None] + 1) / (4 * half)) * np.sqrt(2 / half)
-    flip, one, zero = np.eye(half)[::-1], np.eye(half), np.zeros((half, half))
-    butterfly = np.block([[one, flip], [flip, -one]]) / np.sqrt(2)
-    middle = np.block([[one, zero], [zero, flip @ cosine.T @ fourth @ flip]])
-    return np.asarray(butterfly @ middle @ butterfly)
 
 
 def _filtered(planes: NDArray[np.float32], lap: Floats) -> NDArray[np.float32]:
@@ -110,5 +104,7 @@ def _products(parts: Iterable[NDArray[np.float32]]) -> Floats:
 
 
 def _eigenvectors(covariance: Floats) -> Floats:
-    """Eigenvectors as rows, the largest eigenvalue first."""
-    return np.linalg.eigh(covariance)[1][:, ::-1].T.copy()
+    """Eigenvectors as rows, the largest eigenvalue first, of the signs that bring them near the cosine basis."""
+    vectors = np.linalg.eigh(covariance)[1][:, ::-1].T.copy()
+    like = (vectors * cosine_basis(len(vectors))).sum(axis=1, keepdims=True)
+    return np.asarray(np.where(like < 0, -vectors, vectors))

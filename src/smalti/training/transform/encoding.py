@@ -8,7 +8,7 @@ integer decoder makes of their tokens. If the goal is not met, this is done once
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from smalti.training.common.goal import Goal
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.training_kind import EncodedCells, EncodeRequest
 from smalti.training.transform.cell_encoder import CellEncoder
-from smalti.training.transform.export import TableCounts, prior_tables
+from smalti.training.transform.export import TableCounts
 from smalti.training.transform.token_choice import choose_tokens
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ class _Coder:
     prior: TransformPrior
     price: float
     threads: int
+    ratio: float
+
+    def counts(self) -> TableCounts:
+        """Counts of nothing for the tables of the prior."""
+        return TableCounts(self.prior.scales, self.ratio)
 
     def chosen(self, pixels: Pixels, counts: TableCounts) -> tuple[NDArray[np.uint16], float]:
         """Tokens [cells, M] of images [n, H, W, C], and about how many bits they take. Their codes are counted."""
@@ -85,7 +90,7 @@ class _Coder:
             part = slice(start * cells, (start + size) * cells)
             own = values[part]
             grids = np.array([grid] * (len(own) // cells), np.int64)
-            counted = TableCounts.empty()
+            counted = counts.empty()
             some = weights if weights.ndim == 1 else weights[part]
             made = choose_tokens(self.prior, own, grids, some, self.price, counted)
             return made.coefficients, made.bits, counted
@@ -93,7 +98,7 @@ class _Coder:
         with ThreadPoolExecutor(self.threads) as pool:
             parts = list(pool.map(work, starts))
         for _, _, counted in parts:
-            counts.counts += counted.counts
+            counts.merge(counted)
         return unsigned(np.concatenate([part[0] for part in parts])), sum(part[1] for part in parts)
 
     def decoded(self, tokens: NDArray[np.uint16], shape: tuple[int, ...]) -> Pixels:
@@ -120,7 +125,7 @@ def encode_cells(
         measured, counts = _encode_all(coder, source, spool, goal, observer)
         if request.strict:
             refuse_skipped(source.description, source.skipped)
-        prior = TransformPrior(fitted.prior.network, prior_tables(counts))
+        prior = TransformPrior(fitted.prior.network, counts.tables())
         off = _off(goal, measured, _model_bytes(coder.model, prior), len(source))
         if -_NEARLY <= off <= 0 or not fitted.settings.optimised or number + 1 == _PASSES:
             break
@@ -140,11 +145,11 @@ def _first_coder(fitted: "FittedTransform", goal: Goal) -> _Coder:
         gain = 1.0 if 1 / _MOST_GAIN < ratio < _MOST_GAIN else ratio
     encoder, model = fitted.with_gain(gain)
     price = fitted.price * gain**2 if fitted.settings.optimised else 0.0
-    return _Coder(encoder, model, fitted.prior, price, torch.get_num_threads())
+    return _Coder(encoder, model, fitted.prior, price, torch.get_num_threads(), fitted.learned.shape.ratio)
 
 
 def _with_price(coder: _Coder, prior: TransformPrior, price: float) -> _Coder:
-    return _Coder(coder.encoder, coder.model, prior, price, coder.threads)
+    return replace(coder, prior=prior, price=price)
 
 
 def _find_price(coder: _Coder, tried: list[Pixels], goal: Goal, share: float, observer: Observer) -> _Coder:
@@ -153,12 +158,12 @@ def _find_price(coder: _Coder, tried: list[Pixels], goal: Goal, share: float, ob
     for number in range(_TRIES):
         observer.on_step("search", number + 1, _TRIES)
         stop_if_asked(observer, None)
-        counts, meter, bits = TableCounts.empty(), QualityMeter(with_ssim=goal.ssim is not None), 0.0
+        counts, meter, bits = coder.counts(), QualityMeter(with_ssim=goal.ssim is not None), 0.0
         for pixels in tried:
             tokens, own = coder.chosen(pixels, counts)
             meter.add(pixels, coder.decoded(tokens, pixels.shape))
             bits += own
-        prior = TransformPrior(coder.prior.network, prior_tables(counts))
+        prior = TransformPrior(coder.prior.network, counts.tables())
         overhead = _model_bytes(coder.model, prior)
         off = _off(goal, _Measured(_error(meter, goal), bits / share), overhead, 0)
         coder = _with_price(coder, prior, coder.price)
@@ -175,7 +180,7 @@ def _encode_all(
     coder: _Coder, source: SizedSource, spool: "_TokenSpool", goal: Goal, observer: Observer
 ) -> tuple[_Measured, TableCounts]:
     """Encode every image of a source to the spool, and measure what a reader will decode."""
-    counts, meter, bits, done = TableCounts.empty(), QualityMeter(with_ssim=goal.ssim is not None), 0.0, 0
+    counts, meter, bits, done = coder.counts(), QualityMeter(with_ssim=goal.ssim is not None), 0.0, 0
     for batch in source.batches(256):
         tokens, own = coder.chosen(batch.pixels, counts)
         meter.add(batch.pixels, coder.decoded(tokens, batch.pixels.shape))

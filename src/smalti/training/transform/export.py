@@ -5,7 +5,6 @@ below 2**24 allow; a shift takes the rest.
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,25 +21,24 @@ from smalti.decoders.transform.transform_network import (
     Mixing,
     TransformNetwork,
 )
-from smalti.decoders.transform.transform_prior import Walk
+from smalti.decoders.transform.transform_prior import Coding, Walk
 from smalti.entropy.priors import TablePrior
 from smalti.training.common.scaling import PixelScale
 from smalti.training.transform.learned_transform import (
     FINEST_SCALE,
-    SCALE_RATIO,
     SIGNED_UNIT,
     LearnedPrior,
     LearnedTransform,
 )
 
-__all__ = ["TableCounts", "export_network", "export_prior", "prior_tables"]
+__all__ = ["TableCounts", "export_network", "export_prior"]
 
 _EXACT = 1 << 24
 _HEADROOM = 1.1
 _FINE_STEP = 64.0  # a step has at least about so many units, so that rounding it costs nothing
 RADIUS = 48
-SCALES = 32
 _TABLE_BITS = 14
+_UNITS = 1 << 20
 _MODEL_WEIGHT = 24.0
 """Counts that the logistic distribution stands for in a table."""
 
@@ -48,11 +46,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def export_network(learned: LearnedTransform, scale: PixelScale, sample: Tensor, bits: int) -> TransformNetwork:
-    """The integer decoder. sample : coefficients [n, M, rows, columns], on which activations are measured
-
-    bits : of the weights of the mixing network
-    """
+def export_network(learned: LearnedTransform, scale: PixelScale, sample: Tensor) -> TransformNetwork:
+    """The integer decoder. sample : coefficients [n, M, rows, columns], on which activations are measured"""
+    bits = learned.shape.bits
     width = scale.high - scale.low
     steps = _array(learned.steps) * width
     most = 4 if scale.dtype == "uint16" else 6
@@ -90,12 +86,12 @@ def _export_mixing(learned: LearnedTransform, sample: Tensor, bits: int) -> Mixi
 
 
 @torch.no_grad()
-def export_prior(prior: LearnedPrior, sample: Tensor, bits: int) -> PriorNetwork:
+def export_prior(prior: LearnedPrior, sample: Tensor) -> PriorNetwork:
     """The integer network of a prior. sample : whole coefficients [n, M, rows, columns]"""
-    shape = prior.shape
+    shape, bits = prior.shape, prior.shape.bits
     activities, widths, hiddens, firsts = prior.measured(sample)
     active, width, hidden, first_unit = (_unit(values) for values in (activities, widths, hiddens, firsts))
-    logarithm = math.log(SCALE_RATIO)
+    logarithm = math.log(shape.ratio)
     limits = np.array(shape.limits, np.int64)
     seen = limits >> np.array(shape.limit_shifts)
     inputs = np.tile(np.concatenate([np.full(shape.activities, 255), seen]), 9)
@@ -149,7 +145,7 @@ def export_prior(prior: LearnedPrior, sample: Tensor, bits: int) -> PriorNetwork
 
 def _export_first(prior: LearnedPrior, unit: float, bits: int) -> tuple[FirstNetwork, tuple[int, ...]]:
     """The network of the first component, and the shifts of its hidden, scale, mean and linear layers."""
-    logarithm, least = math.log(SCALE_RATIO), math.log(FINEST_SCALE)
+    logarithm, least = math.log(prior.shape.ratio), math.log(FINEST_SCALE)
     limit = prior.shape.limits[0]
     seen = limit >> prior.shape.limit_shifts[0]
     weights = np.concatenate([_array(part) for part in prior.first_weight], axis=1) * SIGNED_UNIT / unit
@@ -200,26 +196,33 @@ def _whole(values: Floats) -> Ints:
     return np.floor(values + 0.5).astype(np.int64)
 
 
-@dataclass
 class TableCounts:
-    """How often each code of each table occurs: int64 [tables, codes]."""
+    """How often each code of each table occurs: counts int64 [tables, codes].
 
-    counts: Ints
+    scales, ratio : of the tables, as in TransformShape
+    """
 
-    @classmethod
-    def empty(cls) -> "TableCounts":
-        """Return counts of nothing."""
-        return cls(np.zeros(((SCALES - 1) * FRACTIONS, 2 * RADIUS + 2), np.int64))
+    def __init__(self, scales: int, ratio: float) -> None:
+        self.scales, self.ratio = scales, ratio
+        self.counts = np.zeros(((scales - 1) * FRACTIONS, 2 * RADIUS + 2), np.int64)
+
+    def empty(self) -> "TableCounts":
+        """Return counts of nothing for the same tables."""
+        return TableCounts(self.scales, self.ratio)
+
+    def merge(self, other: "TableCounts") -> None:
+        """Add the counts of another."""
+        self.counts += other.counts
 
     def add(self, network: PriorNetwork, coefficients: NDArray[np.int32], grids: Ints) -> None:
         """Count the coefficients [cells, M] of pictures."""
-        walk = Walk(network, SCALES, grids)
+        walk = Walk(network, self.scales, grids)
         for step in walk.steps():
             values = coefficients[step.cells, step.start : step.stop]
             self.add_step(walk.coding(step), values)
             walk.set(step, values)
 
-    def add_step(self, coding, values: NDArray[np.int32]) -> None:  # type: ignore[no-untyped-def]
+    def add_step(self, coding: Coding, values: NDArray[np.int32]) -> None:
         """Count the coefficients of a step."""
         differences = values - coding.centres
         differences = np.where(coding.flips, -differences, differences)
@@ -228,27 +231,22 @@ class TableCounts:
         flat = coding.tables[coded].astype(np.int64) * self.counts.shape[1] + codes[coded]
         self.counts += np.bincount(flat, minlength=self.counts.size).reshape(self.counts.shape)
 
+    def tables(self) -> TablePrior:
+        """Tables for the counts, which lean on logistic distributions where little was counted."""
+        return TablePrior.from_counts(self._blended(), _TABLE_BITS)
 
-def prior_tables(counts: TableCounts) -> TablePrior:
-    """Tables for counts, which lean on logistic distributions where little was counted."""
-    return TablePrior.from_counts(_blended(counts.counts), _TABLE_BITS)
-
-
-def _blended(counts: Ints) -> Ints:
-    blended = np.zeros_like(counts)
-    places = np.arange(-RADIUS, RADIUS + 1)
-    for table, row in enumerate(counts):
-        scale = FINEST_SCALE * SCALE_RATIO ** (table // FRACTIONS) * 0.55
-        offset = table % FRACTIONS / 4
-        above = 1 / (1 + np.exp(-np.clip((places + 0.5 - offset) / scale, -60, 60)))
-        below = 1 / (1 + np.exp(-np.clip((places - 0.5 - offset) / scale, -60, 60)))
-        shares = np.concatenate([above - below, [max(1 - float((above - below).sum()), 0)]])
-        total = int(row.sum())
-        if not total:
-            blended[table, [RADIUS, 2 * RADIUS + 1]] = 1  # never used: two bytes' worth
-            continue
-        mixed = (row + _MODEL_WEIGHT * shares) * (1 << 20) / (total + _MODEL_WEIGHT)
-        floor = (1 << 20) / (1 << _TABLE_BITS) / 4
-        blended[table] = np.where(mixed >= floor, np.maximum(mixed, 1), 0).astype(np.int64)
-        blended[table, [RADIUS, 2 * RADIUS + 1]] = np.maximum(blended[table, [RADIUS, 2 * RADIUS + 1]], 1)
-    return blended
+    def _blended(self) -> Ints:
+        blended = np.zeros_like(self.counts)
+        blended[:, [RADIUS, 2 * RADIUS + 1]] = 1  # a table that was never used costs nothing but this
+        for table in np.flatnonzero(self.counts.any(axis=1)).tolist():
+            scale = FINEST_SCALE * self.ratio ** (table // FRACTIONS) * 0.55
+            edges = (np.arange(-RADIUS, RADIUS + 2) - 0.5 - table % FRACTIONS / 4) / scale
+            shares = np.append(np.diff(1 / (1 + np.exp(-np.clip(edges, -60, 60)))), 0.0)
+            shares[-1] = max(1 - float(shares.sum()), 0)
+            row = self.counts[table]
+            mixed = (row + _MODEL_WEIGHT * shares) * _UNITS / (int(row.sum()) + _MODEL_WEIGHT)
+            blended[table] = np.where(mixed >= _UNITS / (1 << _TABLE_BITS) / 3, np.maximum(mixed, 1), 0).astype(
+                np.int64
+            )
+            blended[table, [RADIUS, 2 * RADIUS + 1]] = np.maximum(blended[table, [RADIUS, 2 * RADIUS + 1]], 1)
+        return blended

@@ -20,8 +20,8 @@ __all__ = ["LearnedPrior", "LearnedTransform", "TransformShape"]
 SIGNED_UNIT = 1 / 32
 """What the context sees of a signed component of 1 (after the shift to int8)."""
 
-FINEST_SCALE, SCALE_RATIO = 0.11, 1.2
-"""The scale of table 1, in steps, and the ratio of the scales of two tables."""
+FINEST_SCALE = 0.11
+"""The scale of table 1, in steps."""
 
 LARGEST_SEEN = 127.0
 
@@ -35,6 +35,8 @@ class TransformShape:
     limits : the largest magnitudes of the signed components, 2**n - 1
     activities, width, first : E, H, D of the prior    mixing : width of the mixing network    analysis : of the encoder
     grid : rows and columns of cells if all pictures have the same few; else (0, 0)
+    scales, ratio : the number of scales of tables, and the ratio of two    bits : of the largest weight of the networks
+    fixed : whether the decoder's rows, columns and filter stay what files have without learning
     """
 
     channels: int
@@ -49,6 +51,10 @@ class TransformShape:
     mixing: int
     analysis: int
     grid: tuple[int, int]
+    scales: int
+    ratio: float
+    bits: int
+    fixed: bool
 
     @property
     def components(self) -> int:
@@ -252,6 +258,9 @@ class LearnedTransform(nn.Module):
         for name, value in start.items():
             self.register_parameter(f"analysis_{name}", nn.Parameter(value.clone()))
             self.register_parameter(name, nn.Parameter(value.clone()))
+        if shape.fixed:
+            for parameter in (self.lap, self.rows, self.columns):
+                parameter.requires_grad_(False)
         self.log_step = nn.Parameter(torch.full((shape.components,), 0.5 * math.log(9.6 * level)))
         self.register_buffer("log_gain", torch.zeros(()))
         width, components = shape.mixing, shape.components

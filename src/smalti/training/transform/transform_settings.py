@@ -11,7 +11,15 @@ from smalti.training.common.goal import Goal
 from smalti.training.transform.bases import Basis, waterfilling
 from smalti.training.transform.learned_transform import TransformShape
 
-__all__ = ["DEFAULT_EFFORT", "EFFORTS", "Effort", "TransformSettings", "choose_cell", "choose_shape"]
+__all__ = [
+    "DEFAULT_EFFORT",
+    "EFFORTS",
+    "Effort",
+    "TransformSettings",
+    "choose_cell",
+    "choose_shape",
+    "learned_basis_pays",
+]
 
 DEFAULT_EFFORT = 3
 DEFAULT_PSNR = 36.0
@@ -111,20 +119,43 @@ def choose_cell(bounds: dict[int, float], side: int) -> int:
 GROUPS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 64, 64, 96, 96, 128, 128, 128)
 """Sizes of the groups of components; the last is repeated."""
 
-# activities, signed components, width, width of the first network, mixing network
+
+@dataclass(frozen=True)
+class _Size:
+    """Sizes of a network, and the largest share of the tokens' bytes that its weights may take to be chosen.
+
+    activities, signed, width, first : E, L, H, D of the prior    mixing : width of the mixing network
+    scales, ratio : the number of scales of the tables, and the ratio of two    bits : of the largest weight
+    """
+
+    activities: int
+    signed: int
+    width: int
+    first: int
+    mixing: int
+    scales: int
+    ratio: float
+    bits: int
+    share: float
+
+
 _SIZES = (
-    (4, 4, 8, 4, 0),
-    (8, 8, 16, 8, 8),
-    (8, 8, 24, 8, 16),
-    (12, 12, 32, 16, 24),
-    (16, 16, 48, 16, 32),
-    (24, 16, 64, 16, 48),
+    _Size(2, 3, 4, 2, 0, 16, 1.55, 5, 1.0),
+    _Size(4, 4, 8, 4, 0, 16, 1.55, 5, 0.12),
+    _Size(6, 6, 12, 6, 0, 22, 1.35, 6, 0.08),
+    _Size(8, 8, 20, 8, 12, 22, 1.35, 6, 0.05),
+    _Size(12, 12, 32, 12, 24, 33, 1.2, 6, 0.03),
+    _Size(16, 16, 48, 16, 32, 33, 1.2, 7, 0.02),
+    _Size(24, 16, 64, 16, 48, 33, 1.2, 7, 0.015),
 )
 _WEIGHT_BYTES = 0.6
 """About what a stored weight takes."""
 
-MODEL_SHARE = 0.03
-"""The largest share of an archive that the choice of sizes spends on weights."""
+_TOKEN_SHARE = 0.75
+"""About the share of the Gaussian bound that tokens take."""
+
+_BASIS_GAIN = 0.04
+"""The share of the bytes that a learned basis saves against cosines."""
 
 ANALYSIS_WIDTH = 24
 SPARE_LEVEL = 0.4
@@ -134,12 +165,19 @@ MOST_PLACED_CELLS = 64
 
 
 def choose_shape(
-    basis: Basis, mse: float, dtype: str, cells: int, grid: tuple[int, int] | None, settings: TransformSettings
+    basis: Basis,
+    mse: float,
+    dtype: str,
+    cells: int,
+    grid: tuple[int, int] | None,
+    settings: TransformSettings,
+    fixed: bool = False,
 ) -> tuple[TransformShape, float]:
     """The sizes of the network for a collection, and the level of the water.
 
     mse : the goal, of pixels in [0, 1]    cells : of the whole collection
     grid : rows and columns of cells if all images have the same; else None
+    fixed : whether rows and columns of the basis stay cosines
     """
     level, bits = waterfilling(basis.variances, mse)
     order = np.argsort(-basis.variances, kind="stable")
@@ -148,13 +186,12 @@ def choose_shape(
     places = order[:components]
     groups = _groups(components)
     placed = grid is not None and grid[0] * grid[1] <= MOST_PLACED_CELLS
-    budget = MODEL_SHARE * max(bits, 1.0) * cells / 8
-    sizes = _SIZES[0]
+    tokens_bytes = _TOKEN_SHARE * bits * cells / 8
+    size = _SIZES[0]
     for candidate in _SIZES:
-        if _WEIGHT_BYTES * _weights(candidate, components, len(groups)) < budget:
-            sizes = candidate
-    activities, signed, width, first, mixing = sizes
-    signed = min(signed, components)
+        if _WEIGHT_BYTES * _weights(candidate, components, len(groups)) < candidate.share * tokens_bytes:
+            size = candidate
+    signed = min(size.signed, components)
     deviations = np.sqrt(basis.variances[places[:signed]] / (9.6 * level))
     shape = TransformShape(
         channels=len(basis.mean),
@@ -163,12 +200,16 @@ def choose_shape(
         places=tuple(places.tolist()),
         groups=groups,
         limits=_limits(deviations),
-        activities=activities,
-        width=width,
-        first=first,
-        mixing=mixing if settings.mixing else 0,
+        activities=size.activities,
+        width=size.width,
+        first=size.first,
+        mixing=size.mixing if settings.mixing else 0,
         analysis=ANALYSIS_WIDTH if settings.analysis else 0,
-        grid=grid if placed and grid is not None and settings.conditional else (0, 0),
+        grid=grid if placed and grid is not None and size.width > 8 else (0, 0),
+        scales=size.scales,
+        ratio=size.ratio,
+        bits=size.bits,
+        fixed=fixed,
     )
     return shape, level
 
@@ -187,8 +228,15 @@ def _limits(deviations: NDArray[np.float64]) -> tuple[int, ...]:
     return tuple((2**digits - 1).tolist())
 
 
-def _weights(sizes: tuple[int, int, int, int, int], components: int, groups: int) -> int:
-    """The number of stored weights."""
-    activities, signed, width, _, mixing = sizes
-    context = 2 * 9 * (activities + signed) * width + 2 * groups * width + width**2
-    return context + components * (activities + width) + 18 * signed**2 + mixing * (2 * components + 9 * mixing)
+def learned_basis_pays(basis: Basis, mse: float, cells: int) -> bool:
+    """Whether a basis of their own saves the cells of a collection more bytes than it takes."""
+    side, channels = basis.cell, len(basis.mean)
+    tokens_bytes = _TOKEN_SHARE * waterfilling(basis.variances, mse)[1] * cells / 8
+    return _BASIS_GAIN * tokens_bytes > 1.2 * (2 * channels + 1) * side * side
+
+
+def _weights(size: _Size, components: int, groups: int) -> int:
+    """The number of stored weights, with those of tables."""
+    context = 2 * 9 * (size.activities + size.signed) * size.width + 2 * groups * size.width + size.width**2
+    of_components = components * (size.activities + size.width + 2 * size.mixing)
+    return context + of_components + 18 * size.signed**2 + 9 * size.mixing**2 + 100 * size.scales

@@ -16,7 +16,7 @@ from smalti.training.common.goal import Goal, mse_of_psnr
 from smalti.training.observer import Observer
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
 from smalti.training.transform.bases import Basis, find_basis, waterfilling
-from smalti.training.transform.export import TableCounts, export_network, export_prior, prior_tables
+from smalti.training.transform.export import TableCounts, export_network, export_prior
 from smalti.training.transform.fit_transform import FittingGoal, TransformFit
 from smalti.training.transform.fitted_transform import TRANSFORM_FORMAT, FittedTransform
 from smalti.training.transform.goals import fitting_goal
@@ -29,6 +29,7 @@ from smalti.training.transform.transform_settings import (
     TransformSettings,
     choose_cell,
     choose_shape,
+    learned_basis_pays,
 )
 from smalti.version import __version__
 
@@ -37,7 +38,6 @@ __all__ = ["TransformTraining"]
 CROP_SIDES = {8: 128, 16: 192, 32: 256}
 """Side of the largest crop, in pixels, by the side of a cell."""
 
-WEIGHT_BITS = 8
 _SURVEY_BYTES = 24 << 20
 _CALIBRATION_PIXELS = 1 << 18
 
@@ -130,8 +130,11 @@ def _survey(source: SizedSource, settings: TransformSettings) -> _Start:
     grids = -(-sizes // cell)
     same = bool((grids == grids[0]).all())
     grid = (int(grids[0, 0]), int(grids[0, 1])) if same else None
-    basis = bases[cell]
-    shape, level = choose_shape(basis, mse, source.dtype.name, int(grids.prod(axis=1).sum()), grid, settings)
+    basis, cells = bases[cell], int(grids.prod(axis=1).sum())
+    fixed = not learned_basis_pays(basis, mse, cells)
+    if fixed:
+        basis = find_basis(surveyed[cell].stacks(), cell, settings.lapped, fixed=True)
+    shape, level = choose_shape(basis, mse, source.dtype.name, cells, grid, settings, fixed)
     return _Start(samples, basis, shape, level, goal)
 
 
@@ -144,13 +147,13 @@ def _finished(
     images, _ = start.samples.draw(np.random.default_rng([settings.seed, 1 << 40]), _CALIBRATION_PIXELS)
     values = learned.analyse(images)
     whole = torch.sign(values) * torch.floor(values.abs() + 0.4)
-    network = export_network(learned, start.samples.scale, whole, WEIGHT_BITS)
-    prior = export_prior(learned.prior, whole, WEIGHT_BITS)
-    counts = TableCounts.empty()
+    network = export_network(learned, start.samples.scale, whole)
+    prior = export_prior(learned.prior, whole)
+    counts = TableCounts(learned.shape.scales, learned.shape.ratio)
     counts.add(prior, _cells(whole), np.array([values.shape[2:]] * len(values), np.int64))
     recent = [entry["mse"] for entry in fit.history[-4:]]
     return FittedTransform(
-        learned, network, TransformPrior(prior, prior_tables(counts)), start.samples.scale, fit.price,
+        learned, network, TransformPrior(prior, counts.tables()), start.samples.scale, fit.price,
         float(np.mean(recent)), settings, provenance, fit.history,
     )  # fmt: skip
 
