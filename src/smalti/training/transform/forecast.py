@@ -85,7 +85,7 @@ def _step(values: list[NDArray[np.float32]], error: float) -> float:
 
 def _quantised(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
     scaled = values / np.float32(step)
-    return np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5 - DEAD_ZONE))
+    return np.asarray(np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5 - DEAD_ZONE)))
 
 
 def _count(whole: NDArray[np.float32], counts: dict[tuple[int, int], NDArray[np.int64]]) -> float:

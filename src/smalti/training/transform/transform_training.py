@@ -17,6 +17,7 @@ from smalti.training.transform.fit_transform import TransformFit
 from smalti.training.transform.fitted_transform import TRANSFORM_FORMAT, FittedTransform
 from smalti.training.transform.learned_transform import LearnedTransform
 from smalti.training.transform.prior_tuning import exported_prior, tune_prior
+from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import (
     DEFAULT_EFFORT,
     DEFAULT_PSNR,
