@@ -23,8 +23,8 @@ class TransformKind:
                 f"it has {found[0]} channels, cells of {found[1]} pixels and {found[2]} tokens for a cell, not "
                 f"{facts.channels}, {facts.cell} and {facts.tokens_per_cell}"
             )
-        limits.check("network_operations", network.operations, "a cell")
-        return TransformModel(network)
+        limits.check("network_operations", network.operations * facts.block_cells, "a token block")
+        return TransformModel(network, limits.model_bytes)
 
 
 TRANSFORM = TransformKind()
