@@ -1,6 +1,6 @@
 """What an error bound for each image costs: archives of mnist/test, and of noise, for some values of --max-mse.
 
-    smalti fit mnist/train -o mnist.smalti-model
+    smalti fit mnist/train -o mnist.smalti-model --profile paper
     python -m benchmarks.error_bound mnist.smalti-model -o results/promise.json
 
 Every figure is of a file on disk and of what its reader decodes.

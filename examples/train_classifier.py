@@ -1,6 +1,6 @@
 """Train a small digit classifier from an archive and from the raw images, and test both on raw images.
 
-    smalti compress mnist/train -o mnist-train.smalti
+    smalti compress mnist/train -o mnist-train.smalti --profile paper
     python examples/train_classifier.py mnist-train.smalti -o results/interop/classifier.json
 
 It trains the same network from three inputs, with several seeds:

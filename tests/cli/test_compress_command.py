@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from helpers.command_line import names
+from helpers.image_files import noise, save
+from helpers.photo_kind import install
 from helpers.tiny_fits import small_images
 from smalti.archive.read.reader import open_archive
 from smalti.images.batch import ImageBatch
@@ -168,3 +170,45 @@ def test_a_fit_is_not_lost_when_the_archive_cannot_be_written(smalti, tmp_path, 
     ran = smalti(*command, "--resume")
     assert ran.code == 0 and "epoch" not in ran.err.replace("epochs", "").replace("1 epoch", "")
     assert names(tmp_path) == ["a.smalti", "blobs.npy"]
+
+
+def test_targets_have_short_names(smalti, tmp_path, monkeypatch):
+    kind = install(monkeypatch)
+    for number, size in enumerate([(40, 30), (9, 70)]):
+        save(tmp_path / "in" / f"{number}.png", noise(*size, seed=number))
+    out = tmp_path / "a.smalti"
+    ran = smalti("compress", tmp_path / "in", "-o", out, "--no-compare", "--json")
+    assert ran.code == 0 and ran.json["profile"] == "photo" and ran.json["peers"] is None
+    assert "profile photo: 2 images of 2 sizes from 9x70 to 40x30 pixels at a PSNR of 36 dB" in ran.err
+    for options, goal in (
+        (["--psnr", 30], {"mse": pytest.approx(0.001)}),
+        (["--ssim", 0.9], {"ssim": 0.9}),
+        (["--target-ssim", 0.9], {"ssim": 0.9}),
+        (["--target-bytes", 9000, "--profile", "auto"], {"archive_bytes": 9000}),
+    ):
+        assert smalti("compress", tmp_path / "in", "-o", out, "-f", "-q", "--no-compare", *options).code == 0
+        found = kind.fitted[-1][1].goal
+        assert {name: getattr(found, name) for name in goal} == goal
+    assert "one of" in smalti.fails(2, "compress", tmp_path / "in", "-o", out, "-f", "--psnr", 30, "--ssim", 0.9)
+    line = smalti.fails(2, "compress", tmp_path / "in", "-o", out, "-f", "--profile", "photo", "--max-mse", 0.1)
+    assert "--max-mse" in line
+
+
+def test_a_model_of_any_sizes_is_fitted_used_and_appended_with(smalti, tmp_path, monkeypatch):
+    kind = install(monkeypatch)
+    for number, size in enumerate([(40, 30), (9, 70), (8, 8)]):
+        save(tmp_path / "in" / f"{number}.png", noise(*size, seed=number))
+    save(tmp_path / "in" / "rgb.png", noise(4, 4, 3))
+    model, out = tmp_path / "m", tmp_path / "a.smalti"
+    told = smalti("fit", tmp_path / "in", "-o", model, "--profile", "photo", "--psnr", 40, "--json")
+    assert told.code == 3 and told.json["channels"] == 1
+    assert told.json["skipped"] == [{"name": "rgb.png", "reason": "4x4 RGB; most are L"}]
+    (tmp_path / "in" / "rgb.png").unlink()
+    assert smalti("compress", tmp_path / "in", "-o", out, "--model", model, "--no-compare").code == 0
+    assert smalti("append", out, tmp_path / "in", "--model", model, "--psnr", 30, "--effort", 1).code == 0
+    request = kind.models[-1].requests[0]
+    assert request.goal.mse == pytest.approx(0.001) and request.effort == 1
+    assert smalti("info", out, "--json").json["images"] == 6
+    assert "leave target" in smalti.fails(2, "append", out, out, "--psnr", 30)
+    plan = smalti("plan", tmp_path / "in", "-o", tmp_path / "p", "--model", model, "--shard-images", 2, "--ssim", 0.9)
+    assert plan.code == 0 and '"target_ssim":0.9' in (tmp_path / "p").read_text()

@@ -85,3 +85,9 @@ def test_codecs_try_finer_settings_until_the_error_is_met():
 
 def test_the_help_names_the_profile_that_is_estimated(smalti: Smalti) -> None:
     assert "[default: compact]" in smalti("estimate", "--help").out
+
+
+def test_a_psnr_is_a_target(smalti, source):
+    path = source(photos(30, 64, 3))
+    assert smalti("estimate", path, "--psnr", 23, "--json").json["target_mse"] == pytest.approx(10**-2.3)
+    assert "one of" in smalti.fails(2, "estimate", path, "--psnr", 23, "--target-mse", 0.1)

@@ -7,8 +7,8 @@ from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
 from smalti.training.paper.paper_training import PaperTraining
 from smalti.training.pyramid.pyramid_training import PyramidTraining
-from smalti.training.transform.transform_training import TransformTraining
 from smalti.training.training_kind import AnyKind, AnyModel, SizedModel
+from smalti.training.transform.transform_training import TransformTraining
 
 __all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model", "takes_any_size"]
 

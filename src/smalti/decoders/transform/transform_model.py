@@ -146,18 +146,17 @@ class TransformModel:
         rows, columns = grid
         planes = np.zeros((channels, pictures, rows * side, columns * side))
         for channel, (components, basis) in self._bases.items():
-            cells = values[:, components].astype(np.float64) @ basis
-            rounded(cells, 2 * MATRIX_BITS)
+            cells = rounded(values[:, components].astype(np.float64) @ basis)
             shaped = cells.reshape(pictures, rows, columns, side, side).transpose(0, 1, 3, 2, 4)
             planes[channel] = shaped.reshape(pictures, rows * side, columns * side)
         if channels > 1:
-            planes = rounded(self._colour @ planes.reshape(channels, -1), MATRIX_BITS).reshape(planes.shape)
+            planes = rounded(self._colour @ planes.reshape(channels, -1)).reshape(planes.shape)
         self._lap(planes)
         planes += (network.mean + ((1 << network.fraction) >> 1)).reshape(-1, 1, 1, 1).astype(np.float64)
         planes *= 2.0**-network.fraction
-        np.floor(planes, out=planes)
         np.clip(planes, 0, np.iinfo(self.dtype).max, out=planes)
-        pixels: Pixels = np.ascontiguousarray(planes.transpose(1, 2, 3, 0).astype(self.dtype))
+        whole = planes.astype(self.dtype)  # cuts the fraction off, which is the floor of what is not negative
+        pixels: Pixels = np.ascontiguousarray(whole.transpose(1, 2, 3, 0))
         if channels in (2, 4):
             pixels[pixels[..., -1] == 0] = 0  # nothing is seen there
         return pixels
@@ -168,16 +167,20 @@ class TransformModel:
         side, half = self.cell, self.cell // 2
         if height > side:
             across = planes[:, :, half:-half].reshape(-1, side, width)  # a copy
-            made = rounded(self._filter @ across, MATRIX_BITS)
+            made = rounded(self._filter @ across)
             planes[:, :, half:-half] = made.reshape(channels, pictures, height - side, width)
         if width > side:
             along = planes[..., half:-half].reshape(-1, side)
-            made = rounded(along @ self._filter.T, MATRIX_BITS)
+            made = rounded(along @ self._filter.T)
             planes[..., half:-half] = made.reshape(channels, pictures, height, width - side)
 
     @cached_property
     def _bases(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-        """By rotated channel: its components, and their basis functions [components, b * b]."""
+        """By rotated channel: its components, and their basis functions [components, b * b].
+
+        This matrix and those below are scaled by powers of two, which is exact, so that their products are in the units
+        of `rounded`.
+        """
         network, side = self.network, self.cell
         channel, place = np.divmod(network.places, side * side)
         bases = {}
@@ -185,16 +188,16 @@ class TransformModel:
             components = np.flatnonzero(channel == number)
             row, column = np.divmod(place[components], side)
             basis = network.rows[number][row][:, :, None] * network.columns[number][column][:, None, :]
-            bases[int(number)] = components, basis.reshape(len(components), -1).astype(np.float64)
+            bases[int(number)] = components, basis.reshape(len(components), -1) * 2.0 ** (-2 * MATRIX_BITS)
         return bases
 
     @cached_property
     def _colour(self) -> NDArray[np.float64]:
-        return self.network.colour.T.astype(np.float64)
+        return self.network.colour.T * 2.0**-MATRIX_BITS
 
     @cached_property
     def _filter(self) -> NDArray[np.float64]:
-        return self.network.lap.astype(np.float64)
+        return self.network.lap * 2.0**-MATRIX_BITS
 
 
 def mix(mixing: Mixing, coefficients: NDArray[np.int32], cells: CellLists) -> NDArray[np.int64]:
@@ -226,9 +229,8 @@ def activated(
     return np.clip(sums, 0, 255, out=sums)
 
 
-def rounded(values: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
-    """Divide whole numbers by 2**bits and round to the nearest, halves up, in place; then clip to LARGEST_VALUE."""
-    values *= 2.0**-bits
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to the nearest whole numbers, halves up, in place; then clip to LARGEST_VALUE."""
     values += 0.5
     np.floor(values, out=values)
     return np.clip(values, -LARGEST_VALUE, LARGEST_VALUE, out=values)

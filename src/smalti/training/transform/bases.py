@@ -95,12 +95,13 @@ def _cells(plane: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
     """The cells [m, b, b] of images [n, H, W]."""
     count, height, width = plane.shape
     shaped = plane.reshape(count, height // cell, cell, width // cell, cell)
-    return shaped.transpose(0, 1, 3, 2, 4).reshape(-1, cell, cell)
+    cells: NDArray[np.float32] = shaped.transpose(0, 1, 3, 2, 4).reshape(-1, cell, cell)
+    return cells
 
 
 def _products(parts: Iterable[NDArray[np.float32]]) -> Floats:
     """The sum of products of rows [k, m] with themselves: [k, k]."""
-    return np.sum([(part @ part.T).astype(np.float64) for part in parts], axis=0)
+    return np.asarray(np.sum([(part @ part.T).astype(np.float64) for part in parts], axis=0))
 
 
 def _eigenvectors(covariance: Floats) -> Floats:

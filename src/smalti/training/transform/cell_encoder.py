@@ -23,6 +23,7 @@ class CellEncoder:
     """Analyses images with a learned transform.
 
     gain : the steps are those of the fit times this
+    squares : [M], the squared error, of pixels in [0, 1], of a coefficient that is off by 1
     """
 
     def __init__(self, learned: LearnedTransform, scale: PixelScale, gain: float = 1.0) -> None:
@@ -30,9 +31,9 @@ class CellEncoder:
         self._device = learned.log_step.device
         self._cell = learned.shape.cell
         steps = learned.steps.detach().cpu().double().numpy() * gain
-        self._squares = (steps**2 * _norms(learned)).astype(np.float32)
+        self.squares = (steps**2 * _norms(learned)).astype(np.float32)
         self._channels = np.array(learned.shape.places) // self._cell**2
-        self._colour = learned.colour.detach().cpu().double().numpy() ** 2
+        self._colour = _matrix(learned, "colour") ** 2
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of cells of an image."""
@@ -52,13 +53,13 @@ class CellEncoder:
         """The squared error, of pixels in [0, 1], of a coefficient that is off by 1: [M], or [cells, M] with alpha."""
         counted = seen_weights(pixels)
         if counted is None:
-            return self._squares
+            return self.squares
         side = self._cell
         count, height, width, channels = counted.shape
         rows, columns = self.grid(height, width)
         padded = np.pad(counted, ((0, 0), (0, rows * side - height), (0, columns * side - width), (0, 0)))
         cells = padded.reshape(count, rows, side, columns, side, channels).mean(axis=(2, 4)).reshape(-1, channels)
-        weights: NDArray[np.float32] = ((cells @ self._colour.T)[:, self._channels] * self._squares).astype(np.float32)
+        weights: NDArray[np.float32] = ((cells @ self._colour.T)[:, self._channels] * self.squares).astype(np.float32)
         return weights
 
     def _strips(self, image: Pixels) -> NDArray[np.float32]:
@@ -81,8 +82,12 @@ class CellEncoder:
 
 def _norms(learned: LearnedTransform) -> NDArray[np.float64]:
     """The squared norm of the basis function of each component, without the filter, which is nearly orthogonal."""
-    rows, columns = (getattr(learned, name).detach().cpu().double().numpy() for name in ("rows", "columns"))
-    colour = learned.colour.detach().cpu().double().numpy()
+    rows, columns, colour = (_matrix(learned, name) for name in ("rows", "columns", "colour"))
     norms = (rows**2).sum(2)[:, :, None] * (columns**2).sum(2)[:, None, :] * (colour**2).sum(1)[:, None, None]
     chosen: NDArray[np.float64] = norms.ravel()[np.array(learned.shape.places)]
     return chosen
+
+
+def _matrix(learned: LearnedTransform, name: str) -> NDArray[np.float64]:
+    """A parameter as an array."""
+    return np.asarray(learned.get_parameter(name).detach().cpu().double().numpy())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -105,8 +105,7 @@ class _Coder:
         """The images [n, H, W, C] of tokens, as a reader decodes them."""
         grids = np.array([self.encoder.grid(shape[1], shape[2])] * shape[0], np.int64)
         made = self.model.decode(tokens, grids, self.threads)
-        pixels: Pixels = np.stack([image[: shape[1], : shape[2]] for image in made])
-        return pixels
+        return cast(Pixels, np.stack([image[: shape[1], : shape[2]] for image in made]))
 
 
 def encode_cells(
@@ -167,7 +166,7 @@ def _find_price(coder: _Coder, tried: list[Pixels], goal: Goal, share: float, ob
         overhead = _model_bytes(coder.model, prior)
         off = _off(goal, _Measured(_error(meter, goal), bits / share), overhead, 0)
         coder = _with_price(coder, prior, coder.price)
-        if number and abs(off) < _CLOSE or coder.price == 0:
+        if (number and abs(off) < _CLOSE) or coder.price == 0:
             break
         if before is not None and abs(off - before[0]) > 1e-4:
             slope = float(np.clip((math.log(coder.price) - before[1]) / (off - before[0]), 0.5, 8))

@@ -37,7 +37,7 @@ _EXACT = 1 << 24
 _HEADROOM = 1.1
 _FINE_STEP = 64.0  # a step has at least about so many units, so that rounding it costs nothing
 RADIUS = 48
-_TABLE_BITS = 14
+_TABLE_BITS, _FEW_TABLE_BITS, _FEW_SCALES = 14, 11, 16
 _UNITS = 1 << 20
 _MODEL_WEIGHT = 24.0
 """Counts that the logistic distribution stands for in a table."""
@@ -233,9 +233,10 @@ class TableCounts:
 
     def tables(self) -> TablePrior:
         """Tables for the counts, which lean on logistic distributions where little was counted."""
-        return TablePrior.from_counts(self._blended(), _TABLE_BITS)
+        bits = _FEW_TABLE_BITS if self.scales <= _FEW_SCALES else _TABLE_BITS
+        return TablePrior.from_counts(self._blended(bits), bits)
 
-    def _blended(self) -> Ints:
+    def _blended(self, bits: int) -> Ints:
         blended = np.zeros_like(self.counts)
         blended[:, [RADIUS, 2 * RADIUS + 1]] = 1  # a table that was never used costs nothing but this
         for table in np.flatnonzero(self.counts.any(axis=1)).tolist():
@@ -245,8 +246,6 @@ class TableCounts:
             shares[-1] = max(1 - float(shares.sum()), 0)
             row = self.counts[table]
             mixed = (row + _MODEL_WEIGHT * shares) * _UNITS / (int(row.sum()) + _MODEL_WEIGHT)
-            blended[table] = np.where(mixed >= _UNITS / (1 << _TABLE_BITS) / 3, np.maximum(mixed, 1), 0).astype(
-                np.int64
-            )
+            blended[table] = np.where(mixed >= _UNITS / (1 << bits) / 3, np.maximum(mixed, 1), 0).astype(np.int64)
             blended[table, [RADIUS, 2 * RADIUS + 1]] = np.maximum(blended[table, [RADIUS, 2 * RADIUS + 1]], 1)
         return blended

@@ -1,6 +1,6 @@
-"""The fit of a transform: first steps of all parts together on random crops, then of the prior alone on chosen tokens.
+"""The fit of a transform: steps of all parts together on random crops of the images.
 
-The price of a bit follows the goal, and all steps of the quantiser follow the price. A fit can be stopped after any step
+The price of a bit follows the goal, and all steps of the quantiser follow the price. A fit can be stopped at any step
 and resumed with the same result.
 """
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smalti.training.common.distributed import ALONE, ProcessGroup
@@ -169,6 +168,3 @@ class TransformFit:
         self._smooth = error if self._smooth is None else 0.9 * self._smooth + 0.1 * error
         if self.step > SETTLING_SHARE * self._steps:
             self.price *= math.exp(GAIN * max(-1.0, min(1.0, 2 * self._smooth)))
-
-
-Grids = NDArray[np.int64]

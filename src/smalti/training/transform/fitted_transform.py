@@ -1,4 +1,4 @@
-"""The fitted model of the profile `photo`: the learned transform, its integers, the record of the fit, the model file."""
+"""The fitted model of the profile `photo`: the learned transform, its integers, the record of the fit, and its file."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

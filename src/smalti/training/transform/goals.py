@@ -3,6 +3,8 @@
 A similarity (SSIM) becomes a mean squared error by a trial: how much white noise leaves about that similarity.
 """
 
+from typing import cast
+
 import numpy as np
 
 from smalti.images.batch import Pixels
@@ -69,5 +71,4 @@ def _noisy(pixels: Pixels, mse: float, generator: np.random.Generator) -> Pixels
     """A picture with white noise of a mean squared error."""
     largest = np.iinfo(pixels.dtype).max
     noise = generator.normal(0, mse**0.5 * largest, pixels.shape)
-    noisy: Pixels = np.clip(np.rint(pixels + noise), 0, largest).astype(pixels.dtype)
-    return noisy
+    return cast(Pixels, np.clip(np.rint(pixels + noise), 0, largest).astype(pixels.dtype))

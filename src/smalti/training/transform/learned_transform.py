@@ -5,6 +5,7 @@ The forward pass is that of `smalti.decoders.transform`, without its rounding. C
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ class TransformShape:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "TransformShape":
         """Return a stored shape."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items()}
+        return cls(**values)
 
 
 class LearnedPrior(nn.Module):
@@ -116,7 +118,7 @@ class LearnedPrior(nn.Module):
 
     def forward(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """Means and logarithms of scales of coefficients [n, M, rows, columns], each from those coded before it."""
-        count, _, rows, columns = coefficients.shape
+        rows, columns = coefficients.shape[2:]
         first_phase, phase = self._phases(rows, columns)
         signed = self.shape.signed
         limits: Tensor = self.limits[:, None, None]  # type: ignore[index]
@@ -358,7 +360,7 @@ def _encoder(shape: TransformShape) -> nn.Sequential:
     width, halvings = shape.analysis, int(math.log2(shape.cell))
     widths = [shape.channels, *(min(width * 2 ** max(0, number - 1), 2 * width) for number in range(halvings))]
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers += [nn.Conv2d(before, after, 5, 2, 2), nn.GELU()]
     last = nn.Conv2d(widths[-1], shape.components, 3, 1, 1)
     nn.init.zeros_(last.weight)

@@ -6,6 +6,7 @@ are filled from what is seen around them, so that they cost little.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -39,8 +40,10 @@ def prepared(pixels: Pixels, cell: int) -> Pixels:
     height, width = pixels.shape[1:3]
     down, right = -height % cell, -width % cell
     if pixels.shape[3] in (2, 4) and not pixels[..., -1].all():
-        pixels = np.stack([filled(image) for image in pixels])
-    return np.pad(pixels, ((0, 0), (0, down), (0, right), (0, 0)), "edge") if down or right else pixels
+        pixels = cast(Pixels, np.stack([filled(image) for image in pixels]))
+    if down or right:
+        pixels = cast(Pixels, np.pad(pixels, ((0, 0), (0, down), (0, right), (0, 0)), "edge"))
+    return pixels
 
 
 def filled(image: Pixels) -> Pixels:
@@ -65,7 +68,9 @@ def filled(image: Pixels) -> Pixels:
     return result
 
 
-def _halved(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+def _halved(
+    values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums of 2 x 2 pixels."""
     height, width = weights.shape
     padding = ((0, height % 2), (0, width % 2))
@@ -106,7 +111,7 @@ class Samples:
         by_size: dict[tuple[int, ...], list[Pixels]] = {}
         for picture in self.pictures:
             by_size.setdefault(picture.pixels.shape, []).append(picture.pixels)
-        return [self.scale.to_unit(np.stack(some)) for some in by_size.values()]
+        return [self.scale.to_unit(cast(Pixels, np.stack(some))) for some in by_size.values()]
 
     def draw(self, generator: np.random.Generator, pixels: int) -> tuple[Tensor, Tensor | None]:
         """Crops of one size with `pixels` pixels together: float [n, C, h, w] in [0, 1]; and their weights.

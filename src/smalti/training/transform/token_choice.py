@@ -35,7 +35,7 @@ def choose_tokens(
 ) -> Chosen:
     """Choose tokens for coefficients [cells, M], in steps and not yet whole, of pictures.
 
-    weights : [M], or [cells, M] for cells of which only a part counts: the squared error of a coefficient that is off by 1
+    weights : the squared error of a coefficient that is off by 1: [M], or [cells, M] where cells differ
     price : the squared error that a bit is worth; 0 rounds to the nearest
     counts : gets the codes that were chosen, if it is given
     """

@@ -40,15 +40,15 @@ class Effort:
 
 EFFORTS = (
     Effort(100, 0),
-    Effort(250, 100),
-    Effort(600, 200),
-    Effort(1_300, 400),
-    Effort(2_000, 600),
-    Effort(3_000, 800),
-    Effort(4_500, 1_000),
-    Effort(6_500, 1_500),
-    Effort(9_000, 2_000),
-    Effort(12_000, 2_500),
+    Effort(300, 60),
+    Effort(800, 150),
+    Effort(2_000, 300),
+    Effort(3_000, 500),
+    Effort(4_000, 700),
+    Effort(5_500, 1_000),
+    Effort(7_500, 1_300),
+    Effort(10_000, 1_600),
+    Effort(13_000, 2_000),
 )
 
 

@@ -7,20 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from smalti.decoders.transform.transform_prior import TransformPrior
-from smalti.errors import ModelError, UsageError
+from smalti.errors import UsageError
 from smalti.images.source import SizedSource, refuse_skipped
 from smalti.training.common.goal import Goal, mse_of_psnr
 from smalti.training.observer import Observer
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
 from smalti.training.transform.bases import Basis, find_basis, waterfilling
-from smalti.training.transform.export import TableCounts, export_network, export_prior
+from smalti.training.transform.export import export_network
 from smalti.training.transform.fit_transform import FittingGoal, TransformFit
 from smalti.training.transform.fitted_transform import TRANSFORM_FORMAT, FittedTransform
 from smalti.training.transform.goals import fitting_goal
 from smalti.training.transform.learned_transform import LearnedTransform
+from smalti.training.transform.prior_tuning import exported_prior, tune_prior
 from smalti.training.transform.samples import Samples, load_samples
 from smalti.training.transform.transform_settings import (
     DEFAULT_EFFORT,
@@ -91,7 +90,7 @@ class TransformTraining:
             "torch": torch.__version__,
             "seconds": round(time.monotonic() - started),
         }
-        return _finished(fit, start, settings, provenance)
+        return _finished(fit, start, settings, provenance, observer)
 
     def load(self, path: Path, device: str) -> SizedModel:
         """Read a model; ModelError if the file is damaged or foreign."""
@@ -138,26 +137,20 @@ def _survey(source: SizedSource, settings: TransformSettings) -> _Start:
     return _Start(samples, basis, shape, level, goal)
 
 
-@torch.no_grad()
 def _finished(
-    fit: TransformFit, start: _Start, settings: TransformSettings, provenance: dict[str, Any]
+    fit: TransformFit, start: _Start, settings: TransformSettings, provenance: dict[str, Any], observer: Observer
 ) -> FittedTransform:
-    """The model of a fit: its integers, and the tables of some crops."""
-    learned = fit.learned.cpu().eval()
-    images, _ = start.samples.draw(np.random.default_rng([settings.seed, 1 << 40]), _CALIBRATION_PIXELS)
-    values = learned.analyse(images)
-    whole = torch.sign(values) * torch.floor(values.abs() + 0.4)
-    network = export_network(learned, start.samples.scale, whole)
-    prior = export_prior(learned.prior, whole)
-    counts = TableCounts(learned.shape.scales, learned.shape.ratio)
-    counts.add(prior, _cells(whole), np.array([values.shape[2:]] * len(values), np.int64))
-    recent = [entry["mse"] for entry in fit.history[-4:]]
-    return FittedTransform(
-        learned, network, TransformPrior(prior, counts.tables()), start.samples.scale, fit.price,
-        float(np.mean(recent)), settings, provenance, fit.history,
-    )  # fmt: skip
-
-
-def _cells(values: torch.Tensor) -> NDArray[np.int32]:
-    flat: NDArray[np.int32] = values.permute(0, 2, 3, 1).reshape(-1, values.shape[1]).numpy().astype(np.int32)
-    return flat
+    """The model of a fit: the prior is tuned to chosen tokens, and all becomes integers."""
+    learned, samples, work = fit.learned.eval(), start.samples, EFFORTS[settings.effort]
+    with torch.no_grad():
+        images, _ = samples.draw(np.random.default_rng([settings.seed, 1 << 40]), _CALIBRATION_PIXELS)
+        values = learned.analyse(images.to(learned.log_step.device))
+        whole = torch.sign(values) * torch.floor(values.abs() + 0.4)
+    if work.tuning:
+        prior = exported_prior(learned, whole)
+        tune_prior(learned, samples, prior, fit.price, work.tuning, work.pixels, settings.seed, observer)
+    prior = exported_prior(learned, whole)
+    learned = learned.cpu()
+    network = export_network(learned, samples.scale, whole.cpu())
+    mse = float(np.mean([entry["mse"] for entry in fit.history[-4:]]))
+    return FittedTransform(learned, network, prior, samples.scale, fit.price, mse, settings, provenance, fit.history)
