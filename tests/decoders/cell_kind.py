@@ -85,6 +85,7 @@ class CellsModel:
 @dataclass(frozen=True)
 class CellsPrior:
     operations: int
+    cell_bytes: int = 0
 
     def encode(self, tokens, grids):
         assert len(tokens) == np.prod(grids, axis=1).sum()

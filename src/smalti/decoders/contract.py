@@ -233,6 +233,10 @@ class CellPrior(Protocol):
     def operations(self) -> int:
         """Products, sums and look-ups that it takes to code one cell."""
 
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of memory that it takes to code one cell."""
+
     def encode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64]) -> bytes:
         """Code the tokens of pictures, uint16 [cells, M]; `decode` is the inverse.
 

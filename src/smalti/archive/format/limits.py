@@ -17,7 +17,7 @@ class Limits:
     prior_bytes : the stored prior
     corrections_bytes : the stored tables of the residuals ("corrections")
     column_bytes : one column, stored or unpacked; the table of sizes, with 16 bytes for each image and each region
-    block_bytes : one token block stored, and its tokens unpacked (2 bytes each)
+    block_bytes : one token block stored, its tokens unpacked (2 bytes each), and the memory in which they are decoded
     corrected_bytes : the pixels of a token block, if any image has residuals
     image_bytes : the pixels of one image, padding included; if images have any sizes, those of a token block, and those
         of an image that is read whole

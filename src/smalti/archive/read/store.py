@@ -370,6 +370,8 @@ class CellStore(SectionStore):
             prior = model.read_prior(self._prior_bytes(data))
             operations = prior.operations * self.layout.largest_block
             self._file.limits.check("network_operations", operations, "the prior of a token block")
+            needed = prior.cell_bytes * self.layout.largest_block
+            self._file.limits.check("block_bytes", needed, "the prior of a token block")
             return prior
 
         return self.parse(Section.PRIOR, ordinal, parser)

@@ -113,8 +113,9 @@ def _half_octaves(sums: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _cost_bits(symbols: NDArray[np.int64], groups: NDArray[np.uint8], levels: Levels) -> float:
     """The approximate bits of weights, tables and levels, without bits that are the same for every choice."""
-    counts = [np.bincount(symbols[groups == group], minlength=64) for group in np.flatnonzero(np.bincount(groups))]
-    counts += [np.bincount(each, minlength=64) for each in levels]
+    size = max(64, int(symbols.max()) + 1)
+    counts = [np.bincount(symbols[groups == group], minlength=size) for group in np.flatnonzero(np.bincount(groups))]
+    counts += [np.bincount(each, minlength=size) for each in levels]
     tables = [FrequencyTable.from_counts(row.astype(np.int64), _COST_PRECISION) for row in counts]
     packed = pack_tables(np.stack([table.frequencies for table in tables]), _COST_PRECISION)
     return 8.0 * len(packed) + sum(table.cost_bits(row) for table, row in zip(tables, counts, strict=True))

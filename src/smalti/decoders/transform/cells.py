@@ -33,7 +33,7 @@ class CellLists:
         self._neighbours: dict[int, NDArray[np.int64]] = {}
 
     def neighbours(self, reach: int) -> NDArray[np.int64]:
-        """The 3 x 3 cells around each cell, `reach` apart, row by row: int64 [cells, 9]; `cells` where there is none."""
+        """The 3 x 3 cells around each cell, `reach` apart, row by row: int64 [cells, 9]; `cells` if there is none."""
         if reach not in self._neighbours:
             self._neighbours[reach] = self._each(9, lambda rows, columns: _around(rows, columns, reach), self.cells)
         return self._neighbours[reach]
@@ -51,10 +51,19 @@ class CellLists:
         return [np.flatnonzero(phase == number) for number in range(PHASES)]
 
     def places(self, grid: tuple[int, int]) -> NDArray[np.int64] | None:
-        """The number of each cell within its picture, row by row, if all pictures have this grid; else None."""
-        if (self.grids != grid).any():
+        """The number of each cell within its picture, row by row; those of pictures of other grids have h * w.
+
+        None if no picture has this grid (h, w).
+        """
+        if not (self.grids == grid).all(axis=1).any():
             return None
-        return np.tile(np.arange(grid[0] * grid[1]), len(self.grids))
+        none = grid[0] * grid[1]
+
+        def numbered(rows: int, columns: int) -> NDArray[np.int64]:
+            own = (rows, columns) == grid
+            return (np.arange(none) if own else np.full(rows * columns, none)).reshape(-1, 1)
+
+        return self._each(1, numbered)[:, 0]
 
     def _each(
         self, width: int, make: Callable[[int, int], NDArray[np.int64]], absent: int | None = None

@@ -1,7 +1,7 @@
 """Arrays of integers as few bytes, behind a description in canonical JSON.
 
-Every array is coded with tables of its own (`smalti.entropy.integers`); the rows and columns of a matrix have levels, so
-that numbers of similar size share a table (`smalti.decoders.layers.network_packing`).
+Every array is coded with tables of its own (`smalti.entropy.integers`); the rows and columns of a matrix have levels,
+so that numbers of similar size share a table (`smalti.decoders.layers.network_packing`).
 """
 
 import struct
@@ -77,10 +77,7 @@ class NumberReader:
             raise LimitExceededError(f"{self._what}: more numbers than the limit of the model's bytes allows")
         if not count:
             return np.zeros(shape, np.int64)
-        if len(shape) > 1:
-            found = self._matrix(shape)
-        else:
-            found = self._reader.take(count, signed=True)
+        found = self._matrix(shape) if len(shape) > 1 else self._reader.take(count, signed=True)
         if int(found.min()) < low or int(found.max()) > high:
             raise DamagedArchiveError(f"{self._what}: a number is outside {low}..{high}")
         return found.reshape(shape)

@@ -15,7 +15,7 @@ from smalti.decoders.transform.cells import FIRST_PHASES, PHASES
 from smalti.decoders.transform.numbers import NumberReader, pack_numbers
 from smalti.decoders.transform.transform_network import MAX_SHIFT, MAX_WIDTH, MOST_COMPONENTS, check_sums
 from smalti.entropy.frequency import MAX_PRECISION
-from smalti.entropy.priors import TablePrior
+from smalti.entropy.priors import MAX_POSITION_CELLS, TablePrior
 from smalti.errors import DamagedArchiveError, ModelError
 
 __all__ = ["FRACTIONS", "MEAN_UNITS", "FirstNetwork", "PriorNetwork", "pack_prior", "unpack_prior"]
@@ -59,7 +59,7 @@ class FirstNetwork:
     @property
     def hidden(self) -> int:
         """D."""
-        return self.bias.shape[1]
+        return int(self.bias.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class PriorNetwork:
     def __post_init__(self) -> None:
         if self.groups[0] != 1 or min(self.groups) < 1 or sum(self.groups) != self.components:
             raise ModelError(f"groups of {list(self.groups)} components for {self.components}")
-        seen = self.limits >> self.limit_shifts
+        seen = self.most_seen
         inputs = np.tile(np.concatenate([np.full(self.activities, 255), seen]), 9)
         what = "the prior"
         check_sums(self.activity, np.abs(self.activity_bias).max(axis=0), 127, what)
@@ -135,7 +135,7 @@ class PriorNetwork:
     @property
     def activities(self) -> int:
         """E."""
-        return self.activity.shape[1]
+        return int(self.activity.shape[1])
 
     @property
     def width(self) -> int:
@@ -148,10 +148,20 @@ class PriorNetwork:
         return np.maximum(np.frexp(self.limits.astype(np.float64))[1].astype(np.int64) - 7, 0)
 
     @property
+    def most_seen(self) -> Ints:
+        """[L]: the largest magnitudes that the context sees; a shift rounds down, so that of -limit is the larger."""
+        return -(-self.limits >> self.limit_shifts)
+
+    @property
     def operations(self) -> int:
         """Products and sums that it takes for one cell."""
         step = 9 * (self.activities + self.signed) * self.width + self.width**2
         return len(self.groups) * step + self.components * (2 * self.width + self.activities) + 9 * self.signed**2
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of memory that coding takes for one cell: coefficients, features, neighbours, the largest step."""
+        return 4 * self.components + 8 * (self.activities + self.signed) + 32 * max(self.groups) + 256
 
 
 _SHIFTS = 10
@@ -203,34 +213,42 @@ def unpack_prior(data: bytes, components: int, limit_bytes: int) -> tuple[PriorN
         raise DamagedArchiveError("prior: it ends too early")
     reader = NumberReader(data[4 : 4 + size], "prior", _KEYS, limit_bytes)
     found = reader.description
-    groups, shifts = found.get("groups"), found.get("shifts")
+    groups: Any = found.get("groups")
+    shifts: Any = found.get("shifts")
     if set(found) != {*reader.keys, "groups", "shifts"} or not (
         _numbers(groups, 1, MOST_COMPONENTS, MOST_GROUPS) and _numbers(shifts, 0, MAX_SHIFT, _SHIFTS)
     ):
         raise DamagedArchiveError("prior: a description with other keys or values than those of format 1")
     if sum(groups) != components or groups[0] != 1 or found["signed"] > components or len(shifts) != _SHIFTS:
         raise DamagedArchiveError(f"prior: groups of {groups} components for a model of {components}")
-    E, L, H, D = (found[key] for key in ("activities", "signed", "width", "first"))
-    G, M, P = len(groups), components, FIRST_PHASES
+    count, first_width = len(groups), found["first"]
+    active, signed, width = (found[key] for key in ("activities", "signed", "width"))
     grid = (found["rows"], found["columns"])
     if (0 in grid) != (grid == (0, 0)) or grid[0] * grid[1] > MOST_PLACES:
         raise DamagedArchiveError(f"prior: places for a grid of {list(grid)}")
-    limits = reader.take((L,), 1, LARGEST_LIMIT)
-    activity, activity_bias = reader.take((M, E)), reader.take((G, E))
-    context = np.stack([reader.take((9 * (E + L), H)) for _ in range(PHASES)])
-    context_bias = np.stack([reader.take((G, H)) for _ in range(PHASES)])
-    places, hidden, hidden_bias = reader.take((grid[0] * grid[1], H)), reader.take((H, H)), reader.take((H,))
-    scale_weight, scale_bias = reader.take((H, M)), reader.take((M,))
-    mean_weight, mean_bias = reader.take((H, L)), reader.take((L,))
-    linear = np.stack([reader.take((9 * L, L)) for _ in range(PHASES)])
-    weight = np.stack([reader.take((9, D)) for _ in range(P)])
-    first = FirstNetwork(weight, *(reader.take(shape) for shape in ((P, D), (P, D), (P,), (P, D), (P,), (P, 9))))
+    limits = reader.take((signed,), 1, LARGEST_LIMIT)
+    activity, activity_bias = reader.take((components, active)), reader.take((count, active))
+    context = np.stack([reader.take((9 * (active + signed), width)) for _ in range(PHASES)])
+    context_bias = np.stack([reader.take((count, width)) for _ in range(PHASES)])
+    places = reader.take((grid[0] * grid[1], width))
+    hidden, hidden_bias = reader.take((width, width)), reader.take((width,))
+    scale_weight, scale_bias = reader.take((width, components)), reader.take((components,))
+    mean_weight, mean_bias = reader.take((width, signed)), reader.take((signed,))
+    linear = np.stack([reader.take((9 * signed, signed)) for _ in range(PHASES)])
+    weight = np.stack([reader.take((9, first_width)) for _ in range(FIRST_PHASES)])
+    of_phases: list[tuple[int, ...]] = [
+        (FIRST_PHASES, first_width), (FIRST_PHASES, first_width), (FIRST_PHASES,), (FIRST_PHASES, first_width),
+        (FIRST_PHASES,), (FIRST_PHASES, 9),
+    ]  # fmt: skip
+    first = FirstNetwork(weight, *(reader.take(shape) for shape in of_phases))
     reader.finish()
     network = PriorNetwork(
         tuple(groups), limits, activity, activity_bias, context, context_bias, places, grid, hidden, hidden_bias,
         scale_weight, scale_bias, mean_weight, mean_bias, linear, first, tuple(shifts),
     )  # fmt: skip
     rows, codes = (found["scales"] - 1) * FRACTIONS, 2 * found["radius"] + 2
+    if rows * codes > MAX_POSITION_CELLS:
+        raise DamagedArchiveError(f"prior: {rows} tables of {codes} codes")
     return network, TablePrior.from_bytes(data[4 + size :], rows, codes, found["table_bits"])
 
 

@@ -24,7 +24,7 @@ class TransformKind:
                 f"{facts.channels}, {facts.cell} and {facts.tokens_per_cell}"
             )
         limits.check("network_operations", network.operations * facts.block_cells, "a token block")
-        return TransformModel(network)
+        return TransformModel(network, limits.model_bytes)
 
 
 TRANSFORM = TransformKind()

@@ -5,6 +5,8 @@ float64; their sums stay in the range in which these are exact, so that the bits
 (docs/exactness.md).
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ from smalti.decoders.transform.transform_network import (
     pack_transform,
 )
 from smalti.decoders.transform.transform_prior import TransformPrior, signed
+from smalti.errors import DamagedArchiveError, ModelError
 from smalti.images.batch import Pixels
 from smalti.lazy import cached_property
 from smalti.threads import for_each
@@ -31,16 +34,20 @@ REACH = 2
 """The filter looks at the cells around a cell, and the mixing network at the cells around those."""
 
 _PART_CELLS = 1 << 19  # values of cells that are decoded at once: they stay in the caches
+_TILE_VALUES = 1 << 22  # values of the largest picture that is decoded as a whole
 
 
 class TransformModel:
-    """A CellModel: the decoder of a transform network. Immutable, and safe to use from several threads."""
+    """A CellModel: the decoder of a transform network. Immutable, and safe to use from several threads.
+
+    limit_bytes : the most bytes that the unpacked numbers of a prior may take
+    """
 
     kind = "transform"
     reach = REACH
 
-    def __init__(self, network: TransformNetwork) -> None:
-        self.network = network
+    def __init__(self, network: TransformNetwork, limit_bytes: int = 1 << 28) -> None:
+        self.network, self._limit_bytes = network, limit_bytes
         self.cell, self.tokens_per_cell = network.cell, network.components
 
     @property
@@ -55,6 +62,46 @@ class TransformModel:
 
     def decode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64], threads: int) -> list[Pixels]:
         """The pixels [rows * b, columns * b, C] of each picture. tokens : uint16 [cells, M]"""
+        if not len(grids):
+            return []
+        most = max(1, _TILE_VALUES // (self.cell**2 * self.channels))
+        sizes = grids.prod(axis=1)
+        if not (sizes > most).any():
+            return self._whole(tokens, grids, threads)
+        small = np.flatnonzero(sizes <= most)
+        bounds = np.concatenate([[0], np.cumsum(sizes)])
+        pictures: list[Pixels] = [np.empty(0, self.dtype)] * len(grids)
+        own = [tokens[bounds[number] : bounds[number + 1]] for number in range(len(grids))]
+        if len(small):
+            joined = np.concatenate([own[number] for number in small])
+            for number, pixels in zip(small, self._whole(joined, grids[small], threads), strict=True):
+                pictures[number] = pixels
+        for number in np.flatnonzero(sizes > most):
+            rows, columns = grids[number].tolist()
+            pictures[number] = self._tiled(own[number].reshape(rows, columns, -1), math.isqrt(most), threads)
+        return pictures
+
+    def _tiled(self, tokens: NDArray[np.uint16], side: int, threads: int) -> Pixels:
+        """The pixels of a large picture, tokens [rows, columns, M], in squares of `side` cells: memory has a bound."""
+        rows, columns = tokens.shape[:2]
+        b = self.cell
+        pixels: Pixels = np.empty((rows * b, columns * b, self.channels), self.dtype)
+
+        def make(corner: tuple[int, int]) -> None:
+            top, left = corner
+            above, before = min(top, REACH), min(left, REACH)
+            bottom, right = min(top + side, rows), min(left + side, columns)
+            window = tokens[top - above : bottom + REACH, left - before : right + REACH]
+            grid = np.array([window.shape[:2]], np.int64)
+            made = self._whole(window.reshape(-1, tokens.shape[2]), grid, 1)[0]
+            made = made[above * b : (above + bottom - top) * b, before * b : (before + right - left) * b]
+            pixels[top * b : bottom * b, left * b : right * b] = made
+
+        for_each(make, [(y, x) for y in range(0, rows, side) for x in range(0, columns, side)], threads)
+        return pixels
+
+    def _whole(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64], threads: int) -> list[Pixels]:
+        """The pixels of pictures that are decoded at once."""
         cells = CellLists(grids)
         coefficients = signed(tokens)
         values = self._values(coefficients, cells, threads)
@@ -73,10 +120,12 @@ class TransformModel:
         for_each(make, works, threads)
         return pictures
 
-    def read_prior(self, data: bytes, limit_bytes: int = 1 << 28) -> TransformPrior:
-        """The prior of the tokens, from its payload."""
-        network, tables = unpack_prior(data, self.network.components, limit_bytes)
-        return TransformPrior(network, tables)
+    def read_prior(self, data: bytes) -> TransformPrior:
+        """The prior of the tokens, from its payload; DamagedArchiveError, LimitExceededError."""
+        try:
+            return TransformPrior(*unpack_prior(data, self.network.components, self._limit_bytes))
+        except ModelError as error:
+            raise DamagedArchiveError(f"prior: {error}") from error
 
     def to_bytes(self) -> bytes:
         """The packed network."""
@@ -88,7 +137,8 @@ class TransformModel:
         if self.network.mixing is not None:
             mixed += mix(self.network.mixing, coefficients, cells)
         values = (mixed * self.network.steps + MIX_UNITS // 2) // MIX_UNITS
-        return np.clip(values, -LARGEST_VALUE, LARGEST_VALUE)
+        clipped: NDArray[np.int64] = np.clip(values, -LARGEST_VALUE, LARGEST_VALUE)
+        return clipped
 
     def _pixels(self, values: NDArray[np.int64], pictures: int, grid: tuple[int, int]) -> Pixels:
         """Pixels [pictures, H, W, C] of dequantised coefficients [cells, M] of pictures of one grid."""

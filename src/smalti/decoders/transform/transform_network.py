@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.decoders.transform.fixed_bases import whole_bases
 from smalti.decoders.transform.numbers import NumberReader, pack_numbers
-from smalti.errors import DamagedArchiveError, ModelError
+from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError
 
 __all__ = [
     "CELLS",
@@ -156,8 +156,8 @@ class TransformNetwork:
     def operations(self) -> int:
         """Products and sums that it takes for one cell."""
         mixing = 0 if self.mixing is None else self.mixing.width * (2 * self.components + 9 * self.mixing.width)
-        per_pixel = self.channels + 2 * self.cell
-        return mixing + self.cell**2 * self.channels * (per_pixel + self.components)
+        per_value = self.channels + 2 * self.cell
+        return mixing + self.cell**2 * (self.components + self.channels * per_value)
 
 
 _KEYS: Mapping[str, tuple[int, int]] = {
@@ -206,8 +206,12 @@ def unpack_transform(data: bytes, dtype: str, limit_bytes: int) -> TransformNetw
     cell, channels, components, width = (found[key] for key in ("cell", "channels", "components", "mixing"))
     if cell not in CELLS:
         raise DamagedArchiveError(f"model: cells of {cell} pixels")
+    if components > channels * cell**2:
+        raise DamagedArchiveError(f"model: {components} components of a cell of {channels * cell**2} values")
+    if 8 * components * cell**2 > limit_bytes:
+        raise LimitExceededError("model: its basis functions take more than the limit of the model's bytes allows")
     matrix = (-LARGEST_MATRIX, LARGEST_MATRIX)
-    mean = reader.take((channels,), 0, LARGEST_VALUE)
+    mean = reader.take((channels,), 0)
     colour = reader.take((channels, channels), *matrix)
     cosines, filter_ = whole_bases(cell, MATRIX_BITS)
     rows = np.stack([cosines + reader.take((cell, cell), *matrix) for _ in range(channels)])
@@ -217,13 +221,10 @@ def unpack_transform(data: bytes, dtype: str, limit_bytes: int) -> TransformNetw
     steps = reader.take((components,), 1, LARGEST_STEP)
     mixing = None
     if width:
-        numbers = [
-            reader.take(shape)
-            for shape in (
-                (components, width), (width,), (9 * width, width), (width,), (width, components), (components,),
-            )
-        ]  # fmt: skip
-        numbers[2] = numbers[2].reshape(9, width, width)
-        mixing = Mixing(*numbers, (found["shift1"], found["shift2"], found["shift3"]))
+        weight1, bias1 = reader.take((components, width)), reader.take((width,))
+        weight2, bias2 = reader.take((9 * width, width)).reshape(9, width, width), reader.take((width,))
+        weight3, bias3 = reader.take((width, components)), reader.take((components,))
+        shifts = (found["shift1"], found["shift2"], found["shift3"])
+        mixing = Mixing(weight1, bias1, weight2, bias2, weight3, bias3, shifts)
     reader.finish()
     return TransformNetwork(dtype, found["fraction"], mean, colour, rows, columns, lap, places, steps, mixing)

@@ -205,12 +205,14 @@ class _Weights:
         names = [name for name in _Weights.__dataclass_fields__ if name != "first"]
         singles = {name: getattr(network, name).astype(np.float32) for name in names}
         firsts = {name: getattr(first, name).astype(np.float32) for name in _FirstWeights.__dataclass_fields__}
+        singles["places"] = np.pad(singles["places"], ((0, 1), (0, 0)))  # nothing for pictures of other grids
         return _Weights(**singles, first=_FirstWeights(**firsts))
 
 
 def _floored(sums: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
     """floor(sums / 2**shift), exactly."""
-    return np.floor(sums * np.float32(2.0**-shift))
+    floored: NDArray[np.float32] = np.floor(sums * np.float32(2.0**-shift))
+    return floored
 
 
 class TransformPrior:
@@ -232,6 +234,11 @@ class TransformPrior:
     def operations(self) -> int:
         """Products and sums that it takes for one cell."""
         return self.network.operations
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes of memory that it takes for one cell."""
+        return self.network.cell_bytes
 
     def walk(self, grids: NDArray[np.int64]) -> Walk:
         """Begin with the first step of pictures."""
@@ -268,7 +275,8 @@ class TransformPrior:
         """Bits of each code of each table, float32 [tables, codes]: what a choice of tokens goes by."""
         with np.errstate(divide="ignore"):
             bits = self.tables.precision - np.log2(self.tables.tables.astype(np.float32))
-        return np.minimum(bits, 1e6).astype(np.float32)
+        finite: NDArray[np.float32] = np.minimum(bits, 1e6).astype(np.float32)
+        return finite
 
     def codes(self, tables: NDArray[np.int32], differences: NDArray[np.int32]) -> NDArray[np.int32]:
         """The codes of differences to centres, of the same shape; the last code where a table has no other for one."""
@@ -303,8 +311,8 @@ class TransformPrior:
         outside = codes == 2 * self.radius + 1
         if outside.any():
             differences[outside] = _take_far(decoder, int(outside.sum()))
-        differences = differences.reshape(coding.tables.shape)
-        values: NDArray[np.int32] = coding.centres + np.where(coding.flips, -differences, differences)
+        shaped = differences.reshape(coding.tables.shape)
+        values: NDArray[np.int32] = coding.centres + np.where(coding.flips, -shaped, shaped)
         return values
 
 

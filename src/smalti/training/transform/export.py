@@ -93,7 +93,7 @@ def export_prior(prior: LearnedPrior, sample: Tensor) -> PriorNetwork:
     active, width, hidden, first_unit = (_unit(values) for values in (activities, widths, hiddens, firsts))
     logarithm = math.log(shape.ratio)
     limits = np.array(shape.limits, np.int64)
-    seen = limits >> np.array(shape.limit_shifts)
+    seen = -(-limits >> np.array(shape.limit_shifts))  # shifts round down
     inputs = np.tile(np.concatenate([np.full(shape.activities, 255), seen]), 9)
     gains = np.tile(np.concatenate([np.full(shape.activities, active), np.full(shape.signed, SIGNED_UNIT)]), 9)[:, None]
     # 16 units of a magnitude are a binary logarithm of 1
@@ -147,7 +147,7 @@ def _export_first(prior: LearnedPrior, unit: float, bits: int) -> tuple[FirstNet
     """The network of the first component, and the shifts of its hidden, scale, mean and linear layers."""
     logarithm, least = math.log(prior.shape.ratio), math.log(FINEST_SCALE)
     limit = prior.shape.limits[0]
-    seen = limit >> prior.shape.limit_shifts[0]
+    seen = -(-limit >> prior.shape.limit_shifts[0])
     weights = np.concatenate([_array(part) for part in prior.first_weight], axis=1) * SIGNED_UNIT / unit
     weight, bias, shift_hidden = _layer(weights, _array(prior.first_bias).ravel() / unit, np.full(9, seen), bits)
     scale_weight, scale_bias, shift_scale = _layer(
