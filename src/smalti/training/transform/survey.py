@@ -58,7 +58,9 @@ def survey(source: SizedSource, settings: TransformSettings) -> Start:
     grid = (int(grids[0, 0]), int(grids[0, 1])) if same else None
     basis, cells = bases[cell], int(grids.prod(axis=1).sum())
     fixed = not learned_basis_pays(basis, mse, cells)
-    if fixed:
+    if not settings.learned_start:
+        basis = find_basis(surveyed[cell].stacks(), cell, settings.lapped, drawn=True)
+    elif fixed:
         basis = find_basis(surveyed[cell].stacks(), cell, settings.lapped, fixed=True)
     shape, level = choose_shape(basis, mse, source.dtype.name, cells, grid, settings, fixed)
     return Start(samples, basis, shape, level, goal, mse)

@@ -66,6 +66,8 @@ class TransformTraining:
             refuse_skipped(source.description, source.skipped)
         torch.manual_seed(settings.seed)
         learned = LearnedTransform(start.shape, start.basis, start.level)
+        if not settings.conditional:
+            learned.prior.blind()
         work = EFFORTS[settings.effort]
         fit = TransformFit(
             learned, start.samples, start.goal, start.level, work.steps, work.pixels, settings.seed, options.device
