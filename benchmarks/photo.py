@@ -1,11 +1,11 @@
 """What `photo` makes of a set: bytes, quality and time of a whole archive, beside AVIF and JPEG XL.
 
-    python -m benchmarks.photo SOURCE --db 42 -o results/transform/blood-cells-42.json --peers results/peers/blood-cells-42.json
+    python -m benchmarks.photo SOURCE --db 42 --peers results/peers/SET.json -o results/transform/SET.json
     python -m benchmarks.photo SOURCE --db 42 --archive PHOTOS.smalti -o ...     # measures an archive that is there
 
-Bytes are of the file on disk, without labels and names. Quality is that of what the reader decodes from it, a mean over
-all images (over what is seen, where there is alpha; of the range that the pixels fill, with --of-range). Sets other than
-named ones come from `benchmarks.sets`, figures of other codecs from `benchmarks.peers`.
+Bytes are of the file on disk, without labels and names. Quality is that of what the reader decodes from it, a mean
+over all images (over what is seen, where there is alpha; of the range that the pixels fill, with --of-range). Sets
+other than named ones come from `benchmarks.sets`, figures of other codecs from `benchmarks.peers`.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python -m benchmarks.photo_ablation SOURCE --db 36 --effort 1 -o results/transform/ablation.json
 
-All archives aim at the same PSNR, carry their own models, and take the same number of steps. Bytes are of files on disk;
-quality is that of what the reader decodes. Without the choice of tokens by bits nothing leads the error to the goal, so
-that such a line must be read with both of its figures.
+All archives aim at the same PSNR, carry their own models, and take the same number of steps. Bytes are of files on
+disk; quality is that of what the reader decodes. Without the choice of tokens by bits nothing leads the error to the
+goal, so that such a line must be read with both of its figures.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from smalti.exchange import compare
 from smalti.images.source import SizedSource
 from smalti.sources.open import open_any_size, open_groups
 from smalti.training.common.goal import Goal
+from smalti.training.kinds import takes_any_size
 from smalti.training.transform.transform_settings import TransformSettings
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,6 +43,7 @@ def line_of(source: SizedSource, spec: str, name: str, settings: TransformSettin
     """Fit and pack a variant, and return what the file holds and gives back."""
     started = time.monotonic()
     model = fit_source(source, settings)
+    assert takes_any_size(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
         pack_any_size([source], path, model, options=PackOptions(labels=False, threads=threads), resumable=False)
