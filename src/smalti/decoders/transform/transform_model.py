@@ -6,6 +6,7 @@ float64; their sums stay in the range in which these are exact, so that the bits
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,8 @@ __all__ = ["REACH", "TransformModel"]
 REACH = 2
 """The filter looks at the cells around a cell, and the mixing network at the cells around those."""
 
-Planes = NDArray[np.float32] | NDArray[np.float64]
-"""Whole numbers as floating-point numbers."""
+Planes = NDArray[Any]
+"""Whole numbers as floating-point numbers: float32 or float64."""
 
 _EXACT_SINGLE = float(1 << 24)
 _HEADROOM = 1.01
@@ -214,11 +215,11 @@ class TransformModel:
 
     @cached_property
     def _colour(self) -> NDArray[np.float64]:
-        return self.network.colour.T * 2.0**-MATRIX_BITS
+        return np.asarray(self.network.colour.T * 2.0**-MATRIX_BITS, np.float64)
 
     @cached_property
     def _filter(self) -> NDArray[np.float64]:
-        return self.network.lap * 2.0**-MATRIX_BITS
+        return np.asarray(self.network.lap * 2.0**-MATRIX_BITS, np.float64)
 
 
 def mix(mixing: Mixing, coefficients: NDArray[np.int32], cells: CellLists) -> NDArray[np.int64]:
