@@ -5,7 +5,6 @@ Encoding is the model's work (`training`), the bytes are the writer's (`archive`
 that a reader will decode, so that the error bound holds for every reader. Layer: part of `codec`, used by `pack`.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -73,11 +72,6 @@ class ResidualMaker:
         """Return the residuals of images with tokens [n, h, w]."""
         base = self._decode(tokens, self._threads)[:, : self._height, : self._width]
         return choose_residuals(pixels, base, self._max_sse, self._estimator)
-
-
-_BLOCK_PIXELS = 1 << 20
-_REGION_PIXELS = 1 << 18
-"""Pixels of a token block, and of a region of a larger image."""
 
 
 @dataclass(frozen=True)
@@ -311,11 +305,10 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
 
     def _write(self, source: SizedSource, out: Path, model: SizedModel, encoded: EncodedCells, threads: int) -> None:
         options = self.options
-        cells = encoded.model.cell**2
         spec = SizedSpec(
             profile=model.settings.profile,
-            block_cells=_BLOCK_PIXELS // cells,
-            region=math.isqrt(_REGION_PIXELS // cells),
+            block_cells=encoded.block_cells,
+            region=encoded.region,
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             recovery=options.recovery,

@@ -91,6 +91,7 @@ class EncodedCells:
     prior : the prior of the tokens
     batches : the images in order, one pass, each batch with the tokens of its cells, uint16 [cells, M]: image after
         image, row by row. The sizes are those of the batch
+    block_cells, region : how the archive must cut blocks and large images, as in SizedSpec: the tokens were chosen so
     missed : one line on the target that is out of reach; None if there is none
     """
 
@@ -98,6 +99,8 @@ class EncodedCells:
     prior: CellPrior
     batches: Iterator[tuple[ImageBatch, NDArray[np.uint16]]]
     missed: str | None = None
+    block_cells: int = 1 << 14
+    region: int = 64
 
 
 class FittedSettings(Protocol):

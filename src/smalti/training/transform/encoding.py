@@ -52,6 +52,10 @@ _SLOPE = 2.5
 _MOST_GAIN = 1.15
 """Steps are as in the fit if its error is within this factor squared of the goal."""
 
+BLOCK_PIXELS = 1 << 20
+REGION_PIXELS = 1 << 18
+"""Pixels of a token block of the archive, and of a region of a larger image."""
+
 _UNIT_PIXELS = 1 << 18
 
 
@@ -61,6 +65,14 @@ class _Measured:
 
     error: float
     bits: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """Some of the cells of a batch, and the grids that they are."""
+
+    cells: NDArray[np.int64]
+    grids: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,28 +90,49 @@ class _Coder:
         """Counts of nothing for the tables of the prior."""
         return TableCounts(self.prior.scales, self.ratio)
 
+    @property
+    def block_cells(self) -> int:
+        """The most cells of a block; larger images are cut into regions."""
+        return BLOCK_PIXELS // self.model.cell**2
+
+    @property
+    def region(self) -> int:
+        """Rows and columns of cells of a region."""
+        return math.isqrt(REGION_PIXELS) // self.model.cell
+
     def chosen(self, pixels: Pixels, counts: TableCounts) -> tuple[NDArray[np.uint16], float]:
         """Tokens [cells, M] of images [n, H, W, C], and about how many bits they take. Their codes are counted."""
         values, weights = self.encoder.values(pixels), self.encoder.weights(pixels)
-        grid = self.encoder.grid(*pixels.shape[1:3])
-        cells = grid[0] * grid[1]
-        size = max(1, _UNIT_PIXELS // (cells * self.model.cell**2))
-        starts = range(0, len(pixels), size)
+        tokens = np.empty(values.shape, np.int32)
 
-        def work(start: int) -> tuple[NDArray[np.int32], float, TableCounts]:
-            part = slice(start * cells, (start + size) * cells)
-            own = values[part]
-            grids = np.array([grid] * (len(own) // cells), np.int64)
-            counted = counts.empty()
-            some = weights if weights.ndim == 1 else weights[part]
-            made = choose_tokens(self.prior, own, grids, some, self.price, counted)
-            return made.coefficients, made.bits, counted
+        def work(unit: _Unit) -> tuple[float, TableCounts]:
+            own = counts.empty()
+            some = weights if weights.ndim == 1 else weights[unit.cells]
+            made = choose_tokens(self.prior, values[unit.cells], unit.grids, some, self.price, own)
+            tokens[unit.cells] = made.coefficients
+            return made.bits, own
 
         with ThreadPoolExecutor(self.threads) as pool:
-            parts = list(pool.map(work, starts))
-        for _, _, counted in parts:
-            counts.merge(counted)
-        return unsigned(np.concatenate([part[0] for part in parts])), sum(part[1] for part in parts)
+            parts = list(pool.map(work, self._units(len(pixels), self.encoder.grid(*pixels.shape[1:3]))))
+        for _, own in parts:
+            counts.merge(own)
+        return unsigned(tokens), sum(bits for bits, _ in parts)
+
+    def _units(self, images: int, grid: tuple[int, int]) -> Iterator["_Unit"]:
+        """What is coded without a look at the rest: some images, or a region of a large one, as an archive cuts it."""
+        cells = grid[0] * grid[1]
+        if cells <= self.block_cells:
+            size = max(1, _UNIT_PIXELS // (cells * self.model.cell**2))
+            for start in range(0, images, size):
+                stop = min(images, start + size)
+                yield _Unit(np.arange(start * cells, stop * cells), np.array([grid] * (stop - start), np.int64))
+            return
+        numbers = np.arange(images * cells).reshape(images, *grid)
+        for image in numbers:
+            for top in range(0, grid[0], self.region):
+                for left in range(0, grid[1], self.region):
+                    part = image[top : top + self.region, left : left + self.region]
+                    yield _Unit(part.ravel(), np.array([part.shape], np.int64))
 
     def decoded(self, tokens: NDArray[np.uint16], shape: tuple[int, ...]) -> Pixels:
         """The images [n, H, W, C] of tokens, as a reader decodes them."""
@@ -133,7 +166,8 @@ def encode_cells(
     missed = None
     if off > 0.002:
         missed = _missed_words(goal, measured)
-    return EncodedCells(coder.model, prior, _from_spool(source, spool, coder.encoder), missed)
+    batches = _from_spool(source, spool, coder.encoder)
+    return EncodedCells(coder.model, prior, batches, missed, coder.block_cells, coder.region)
 
 
 def _first_coder(fitted: "FittedTransform", goal: Goal) -> _Coder:
