@@ -96,7 +96,7 @@ def test_no_fixed_number_is_near_a_half():
             assert np.abs(1024 * matrix % 1 - 0.5).min() > 0.0009
     logarithms = 16 * np.log2(1 + np.arange(239))
     assert np.abs(logarithms % 1 - 0.5).min() > 0.001 and MAGNITUDES[239:].tolist() == [127] * 17
-    assert (MAGNITUDES[:239] == np.floor(logarithms + 0.5)).all() and MAGNITUDES[238] == 126 or MAGNITUDES[238] == 127
+    assert ((MAGNITUDES[:239] == np.floor(logarithms + 0.5)).all() and MAGNITUDES[238] == 126) or MAGNITUDES[238] == 127
 
 
 def test_the_fixed_rows_of_the_page():

@@ -155,6 +155,20 @@ class SizedLayout:
         """Whether an image is cut into regions."""
         return bool(self._cut[image])
 
+    def cut(self, images: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether images are cut into regions: bool [n]."""
+        return self._cut[images]
+
+    def image_grids(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows and columns of cells of images: int64 [n, 2]."""
+        return np.stack([self._rows[images], self._columns[images]], axis=1).astype(np.int64)
+
+    def image_places(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The block of each image that is not cut, and how many cells of the block come before it: int64 [n] each."""
+        units = self._first_units[images]
+        blocks = self.blocks_of_units(units)
+        return blocks, self._cells_before[units] - self._cells_before[self._first_of_block[blocks]]
+
     def first_unit(self, image: int) -> int:
         """The number of the first unit of an image."""
         return int(self._first_units[image])

@@ -28,6 +28,9 @@ class CellTokens(Protocol):
     def window(self, wanted: Rectangle) -> NDArray[np.uint16]:
         """The tokens of cells of an image: uint16 [rows, columns, M]."""
 
+    def whole(self, images: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """The tokens of images that are not cut, of one block, in ascending order: uint16 [cells, M]."""
+
 
 class Piece(NamedTuple):
     """Rows [top, top + h) and columns [left, left + w) of the pixels of an image, h and w from 1.
@@ -70,15 +73,35 @@ class CellPixels:
                 height, width = piece.out.shape[:2]
                 piece.out[...] = pixels[top : top + height, left : left + width]
 
+    def fill_whole(self, images: NDArray[np.int64], outs: Sequence[Pixels], threads: int) -> None:
+        """Write images that are not cut, of one block, in ascending order: the same as `fill`, in less time.
+
+        images : int64 [n], n from 1    outs : [H, W, C] of each
+        """
+        grids = self._layout.image_grids(images)
+        ends = np.cumsum(np.prod(grids, axis=1))
+        start = before = 0
+        while start < len(images):
+            stop = max(start + 1, int(np.searchsorted(ends, before + self._part_cells, side="right")))
+            part = slice(start, stop)
+            decoded = self._model.decode(self._tokens.whole(images[part]), grids[part], threads)
+            for out, pixels in zip(outs[part], decoded, strict=True):
+                out[...] = pixels[: out.shape[0], : out.shape[1]]
+            start, before = stop, int(ends[stop - 1])
+
+    @property
+    def _part_cells(self) -> int:
+        """The number of cells that are decoded at once."""
+        return max(1, _PART_BYTES // (self._model.cell**2 * self._model.channels * self._model.dtype.itemsize))
+
     def _parts(self, pieces: list[tuple[Piece, Rectangle]]) -> Iterator[list[tuple[Piece, Rectangle]]]:
         """Cut into parts that are decoded at once."""
-        cell_bytes = self._model.cell**2 * self._model.channels * self._model.dtype.itemsize
-        start, total = 0, 0
+        most, start, total = self._part_cells, 0, 0
         for stop, (_, window) in enumerate(pieces):
-            if stop > start and total + window.cells * cell_bytes > _PART_BYTES:
+            if stop > start and total + window.cells > most:
                 yield pieces[start:stop]
                 start, total = stop, 0
-            total += window.cells * cell_bytes
+            total += window.cells
         if pieces:
             yield pieces[start:]
 
@@ -99,22 +122,25 @@ class UnitChecksums:
         """The crc32c of the pixels of a block: unit after unit, each cropped to its image, in C order."""
         layout, cell, checksum = self._layout, self._layout.sizes.cell, 0
         units = layout.rectangles(layout.block_units(block))
-        images = [unit.image for unit in units]
+        images = np.array([unit.image for unit in units], np.int64)
         heights, widths = layout.sizes.heights[images].tolist(), layout.sizes.widths[images].tolist()
-        kind, channels = self._model.dtype, self._model.channels
+        cut = layout.cut(images)
         pieces = []
         for unit, height, width in zip(units, heights, widths, strict=True):
             top, left = unit.top * cell, unit.left * cell
             size = min(unit.rows * cell, height - top), min(unit.columns * cell, width - left)
-            pieces.append(Piece(unit.image, top, left, np.empty((*size, channels), kind)))
-        self._pixels.fill(pieces, threads)
-        for piece, height, width in zip(pieces, heights, widths, strict=True):
+            pieces.append(Piece(unit.image, top, left, np.empty((*size, self._model.channels), self._model.dtype)))
+        if not cut.all():
+            outs = [pieces[number].out for number in np.flatnonzero(~cut).tolist()]
+            self._pixels.fill_whole(images[~cut], outs, threads)
+        self._pixels.fill([pieces[number] for number in np.flatnonzero(cut).tolist()], threads)
+        for piece, width, is_part in zip(pieces, widths, cut.tolist(), strict=True):
             plain = plain_bytes(piece.out)
             checksum = crc32c(plain, checksum)
-            if piece.out.shape[:2] == (height, width):
-                self.digest.update(plain)
-            else:
+            if is_part:
                 self._add(piece, width)
+            else:
+                self.digest.update(plain)
         return checksum
 
     def _add(self, piece: Piece, width: int) -> None:

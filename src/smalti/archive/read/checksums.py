@@ -87,3 +87,6 @@ class _Neighbours:
             return self._store.window(wanted)
         except DamagedArchiveError as error:
             raise NeighbourLostError(str(error)) from error
+
+    def whole(self, images: NDArray[np.int64]) -> NDArray[np.uint16]:
+        return self._store.whole(images)

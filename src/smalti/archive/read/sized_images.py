@@ -1,8 +1,10 @@
 """Reading images of any sizes: whole, in lists and arrays, or regions of them."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,23 +89,26 @@ class SizedImages:
         if not len(numbers):
             return np.empty((0, *self._one_shape(self.image_shapes)), self._header.pixel_type)
         distinct, inverse = np.unique(numbers, return_inverse=True)
-        shape = self._one_shape(sorted({self.shape_of(number) for number in distinct.tolist()}))
+        sizes, channels = self._layout.sizes, self._header.image_shape[2]
+        pairs = np.unique(sizes.heights[distinct].astype(np.int64) << 32 | sizes.widths[distinct]).tolist()
+        shape = self._one_shape([(pair >> 32, pair & 0xFFFFFFFF, channels) for pair in pairs])
         self._check_images(len(numbers), math.prod(shape))
         pixels: Pixels = np.empty((len(distinct), *shape), self._header.pixel_type)
-        self._fill(zip(distinct.tolist(), pixels, strict=True))
+        self._fill(distinct, pixels)
         return pixels if np.array_equal(distinct, numbers) else pixels[inverse]
 
     def read_each(self, numbers: NDArray[np.int64]) -> list[Pixels]:
         """Images of any shapes: [H, W, C] each."""
-        sizes = self._layout.sizes
-        values = sizes.heights[numbers].astype(np.int64) * sizes.widths[numbers] * self._header.image_shape[2]
+        sizes, channels = self._layout.sizes, self._header.image_shape[2]
+        values = sizes.heights[numbers].astype(np.int64) * sizes.widths[numbers] * channels
         if len(numbers):
             self._check_images(int(values.sum()) / int(values.max()), int(values.max()))
         distinct, inverse = np.unique(numbers, return_inverse=True)
-        images: list[Pixels] = [
-            np.empty(self.shape_of(number), self._header.pixel_type) for number in distinct.tolist()
-        ]
-        self._fill(zip(distinct.tolist(), images, strict=True))
+        sides = zip(sizes.heights[distinct].tolist(), sizes.widths[distinct].tolist(), strict=True)
+        images: list[Pixels] = [np.empty((height, width, channels), self._header.pixel_type) for height, width in sides]
+        self._fill(distinct, images)
+        if len(distinct) == len(numbers):
+            return [images[row] for row in inverse.tolist()]
         taken: set[int] = set()
         found = []
         for row in inverse.tolist():
@@ -117,7 +122,7 @@ class SizedImages:
         self._file.limits.check("request_bytes", len(rows) * len(columns) * channels * kind.itemsize, "this request")
         pixels: Pixels = np.empty((len(rows), len(columns), channels), kind)
         if pixels.size:
-            self._fill_pieces(self._pieces(number, rows, columns, pixels))
+            self._run(self._jobs(self._pieces(number, rows, columns, pixels)))
         return pixels
 
     def tokens(self, numbers: range) -> NDArray[np.uint16]:
@@ -158,16 +163,21 @@ class SizedImages:
         self._file.limits.check("image_bytes", itemsize * largest, "an image (a region of it may be read)")
         self._file.limits.check("request_bytes", round(images * itemsize * largest), "this request")
 
-    def _fill(self, images: Iterable[tuple[int, Pixels]]) -> None:
-        """Read whole images. images : number, ascending, and [H, W, C] to write"""
-        pieces: list[Piece] = []
-        for number, pixels in images:
-            if self._layout.is_cut(number):
-                height, width = pixels.shape[:2]
-                pieces += self._pieces(number, range(height), range(width), pixels)
-            else:
-                pieces.append(Piece(number, 0, 0, pixels))
-        self._fill_pieces(pieces)
+    def _fill(self, numbers: NDArray[np.int64], outs: Sequence[Pixels] | Pixels) -> None:
+        """Read whole images. numbers : int64 [n], ascending    outs : [H, W, C] of each, to write"""
+        jobs: list[_Job] = []
+        cut = self._layout.cut(numbers)
+        for position in np.flatnonzero(cut).tolist():
+            height, width = outs[position].shape[:2]
+            jobs += self._jobs(self._pieces(int(numbers[position]), range(height), range(width), outs[position]))
+        whole = np.flatnonzero(~cut)
+        if len(whole):
+            blocks, _ = self._layout.image_places(numbers[whole])
+            for positions in np.split(whole, np.flatnonzero(np.diff(blocks)) + 1):
+                chosen = [outs[position] for position in positions.tolist()]
+                block = int(self._layout.image_places(numbers[positions[:1]])[0][0])
+                jobs.append(_Job([block], partial(_fill_whole, images=numbers[positions], outs=chosen)))
+        self._run(jobs)
 
     def _pieces(self, number: int, rows: range, columns: range, pixels: Pixels) -> list[Piece]:
         """Cut a part of an image at the bounds of its units, so that memory does not grow with it."""
@@ -182,31 +192,32 @@ class SizedImages:
             pieces.append(Piece(number, y, x, out))
         return pieces
 
-    def _fill_pieces(self, pieces: Sequence[Piece]) -> None:
-        """Write pieces, which are in the order of their units. Their blocks are fetched together."""
-        if any(self._layout.is_cut(piece.image) for piece in pieces):
+    def _jobs(self, pieces: Sequence[Piece]) -> list["_Job"]:
+        """A job for each piece of an image."""
+        if self._layout.is_cut(pieces[0].image):
             self._store.fetch()  # the model tells which blocks around a piece are needed
-        needed = [self._blocks_of(piece) for piece in pieces]
-        blocks = sorted({block for found in needed for block in found})
-        place = {block: position for position, block in enumerate(blocks)}
-        # a piece is decoded once the last of its blocks is here; those before are cached
-        last = [place[found[-1]] for found in needed]
-        for run in self._store.fetch_blocks(blocks):
-            groups: dict[int, list[Piece]] = {}
-            for piece, position in zip(pieces, last, strict=True):
-                if run.start <= position < run.stop:
-                    groups.setdefault(position, []).append(piece)
-            jobs = [groups[position] for position in sorted(groups)]
-            inner = 1 if len(jobs) >= self._threads else self._threads
+        return [_Job(self._blocks_of(piece), partial(_fill_piece, piece=piece)) for piece in pieces]
 
-            if not jobs:
+    def _run(self, jobs: Sequence["_Job"]) -> None:
+        """Do jobs. Their blocks are fetched together, and each job is done once the last of its blocks is here."""
+        blocks = sorted({block for job in jobs for block in job.blocks})
+        place = {block: position for position, block in enumerate(blocks)}
+        groups: dict[int, list[_Job]] = {}
+        for job in jobs:
+            groups.setdefault(place[job.blocks[-1]], []).append(job)
+        for run in self._store.fetch_blocks(blocks):
+            ready = [groups[position] for position in range(run.start, run.stop) if position in groups]
+            if not ready:
                 continue
             pixels = CellPixels(self._store.model, self._layout, self._store)  # fetched with the first run
+            # many blocks: a thread for each; few blocks: all threads for each
+            inner = 1 if len(ready) >= self._threads else self._threads
 
-            def fill(job: list[Piece], pixels: CellPixels = pixels, inner: int = inner) -> None:
-                pixels.fill(job, inner)
+            def work(group: list[_Job], pixels: CellPixels = pixels, inner: int = inner) -> None:
+                for job in group:
+                    job.fill(pixels, inner)
 
-            for_each(fill, jobs, self._threads if inner == 1 else 1)
+            for_each(work, ready, self._threads if inner == 1 else 1)
 
     def _blocks_of(self, piece: Piece) -> list[int]:
         """The blocks that hold the cells that a piece depends on, ascending."""
@@ -216,3 +227,18 @@ class SizedImages:
         cells = CellPixels(self._store.model, layout, self._store).cells(piece)
         units = np.array([unit for unit, _ in layout.units_in(cells)], np.int64)
         return sorted(set(layout.blocks_of_units(units).tolist()))
+
+
+class _Job(NamedTuple):
+    """Pixels to decode. blocks : those that they depend on, ascending"""
+
+    blocks: list[int]
+    fill: Callable[[CellPixels, int], None]
+
+
+def _fill_piece(pixels: CellPixels, threads: int, piece: Piece) -> None:
+    pixels.fill([piece], threads)
+
+
+def _fill_whole(pixels: CellPixels, threads: int, images: NDArray[np.int64], outs: Sequence[Pixels]) -> None:
+    pixels.fill_whole(images, outs, threads)

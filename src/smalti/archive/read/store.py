@@ -352,6 +352,17 @@ class CellStore(SectionStore):
         assert found is not None  # a rectangle lies in the units of its image
         return found
 
+    def whole(self, images: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """The tokens of images that are not cut, of one block, in ascending order: uint16 [cells, M]."""
+        layout = self.layout
+        blocks, starts = layout.image_places(images)
+        ends = starts + np.prod(layout.image_grids(images), axis=1)
+        indices = self.block(int(blocks[0])).indices
+        if int(images[-1]) - int(images[0]) + 1 == len(images):
+            return indices[int(starts[0]) : int(ends[-1])]
+        parts = zip(starts.tolist(), ends.tolist(), strict=True)
+        return np.concatenate([indices[start:end] for start, end in parts])
+
     def _read_prior(self, ordinal: int) -> CellPrior:
         model = self.model
 

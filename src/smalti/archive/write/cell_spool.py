@@ -64,6 +64,14 @@ class CellSpool:
         rows = range(wanted.top, wanted.top + wanted.rows)
         return np.stack([self._read(wanted.image, row * columns + wanted.left, wanted.columns) for row in rows])
 
+    def whole(self, images: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """The tokens of images in ascending order: uint16 [cells, M]. Not for several threads at once."""
+        first, last = int(images[0]), int(images[-1])
+        if last - first + 1 == len(images):
+            return self._read(first, 0, self._starts[last + 1] - self._starts[first])
+        parts = [self._read(image, 0, self._starts[image + 1] - self._starts[image]) for image in images.tolist()]
+        return np.concatenate(parts)
+
     def _read(self, image: int, first: int, cells: int) -> NDArray[np.uint16]:
         """The tokens of cells in a row: uint16 [cells, M]."""
         self._file.seek(2 * self._tokens * (self._starts[image] + first))

@@ -184,7 +184,11 @@ class SizedArchiveWriter:
 
     def _tokens(self, layout: SizedLayout, number: int) -> NDArray[np.uint16]:
         """The tokens of a block: uint16 [cells, M]."""
-        units, per_cell = layout.rectangles(layout.block_units(number)), self._model.tokens_per_cell
+        images, per_cell = layout.image_range(number), self._model.tokens_per_cell
+        numbers = np.arange(images.start, images.stop, dtype=np.int64)
+        if not layout.cut(numbers).any():
+            return self._spool.whole(numbers)
+        units = layout.rectangles(layout.block_units(number))
         return np.concatenate([self._spool.window(unit).reshape(unit.cells, per_cell) for unit in units])
 
     def _packed(self, layout: SizedLayout, first: int, blocks: Sequence[Block]) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 numbers              arrays of integers as few bytes
 cells                the cells of pictures, their neighbours, and the order in which they are decoded
-transform_network    the numbers that turn tokens into pixels, and their bytes
+transform_network    the numbers that turn tokens into pixels    transform_packing : their bytes
 transform_model      tokens to pixels
 prior_network        the numbers that give each token its distribution, and their bytes
 transform_prior      codes the tokens

@@ -20,8 +20,8 @@ from smalti.decoders.transform.transform_network import (
     MIX_UNITS,
     Mixing,
     TransformNetwork,
-    pack_transform,
 )
+from smalti.decoders.transform.transform_packing import pack_transform
 from smalti.decoders.transform.transform_prior import TransformPrior, signed
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.images.batch import Pixels

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from smalti.decoders.transform.fixed_bases import cosine_basis, lapped_filter
 
-__all__ = ["Basis", "find_basis", "waterfilling"]
+__all__ = ["Basis", "coefficients", "find_basis", "waterfilling"]
 
 Floats = NDArray[np.float64]
 
@@ -66,6 +66,19 @@ def find_basis(images: list[NDArray[np.float32]], cell: int, lapped: bool = True
         columns.append(column)
         variances.append((values**2).mean(axis=0, dtype=np.float64).ravel())
     return Basis(mean, colour, np.stack(rows), np.stack(columns), lap, np.concatenate(variances))
+
+
+def coefficients(stack: NDArray[np.float32], basis: Basis) -> NDArray[np.float32]:
+    """The coefficients [n, rows, columns, C * b * b] of a stack of images, float [n, H, W, C] in whole cells."""
+    cell, channels = basis.cell, stack.shape[3]
+    planes = _filtered((stack - basis.mean.astype(np.float32)).transpose(3, 0, 1, 2), basis.lap)
+    rotated = np.tensordot(basis.colour.astype(np.float32), planes, 1)
+    made = []
+    for channel in range(channels):
+        row, column = (matrix[channel].astype(np.float32) for matrix in (basis.rows, basis.columns))
+        made.append((row @ _cells(rotated[channel], cell) @ column.T).reshape(-1, cell * cell))
+    grid = (len(stack), stack.shape[1] // cell, stack.shape[2] // cell)
+    return np.concatenate(made, axis=1).reshape(*grid, -1)
 
 
 def waterfilling(variances: Floats, mse: float) -> tuple[float, float]:

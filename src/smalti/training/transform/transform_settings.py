@@ -164,6 +164,15 @@ SPARE_LEVEL = 0.4
 MOST_PLACED_CELLS = 64
 
 
+def weight_bytes(shape: TransformShape) -> int:
+    """About how many bytes the weights and tables of a network take."""
+    size = _Size(
+        shape.activities, shape.signed, shape.width, shape.first, shape.mixing, shape.scales, shape.ratio, shape.bits, 0
+    )
+    basis = 0 if shape.fixed else 1.2 * (2 * shape.channels + 1) * shape.cell**2
+    return round(_WEIGHT_BYTES * _weights(size, shape.components, len(shape.groups)) + basis)
+
+
 def choose_shape(
     basis: Basis,
     mse: float,

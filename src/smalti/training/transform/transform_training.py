@@ -1,7 +1,6 @@
 """The profile `photo` as a kind of model: reads a source, chooses the network's sizes, fits, and makes integers."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,22 @@ from smalti.images.source import SizedSource, refuse_skipped
 from smalti.training.common.goal import Goal, mse_of_psnr
 from smalti.training.observer import Observer
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
-from smalti.training.transform.bases import Basis, find_basis, waterfilling
 from smalti.training.transform.export import export_network
-from smalti.training.transform.fit_transform import FittingGoal, TransformFit
+from smalti.training.transform.fit_transform import TransformFit
 from smalti.training.transform.fitted_transform import TRANSFORM_FORMAT, FittedTransform
-from smalti.training.transform.goals import fitting_goal
 from smalti.training.transform.learned_transform import LearnedTransform
 from smalti.training.transform.prior_tuning import exported_prior, tune_prior
-from smalti.training.transform.samples import Samples, load_samples
+from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import (
     DEFAULT_EFFORT,
     DEFAULT_PSNR,
     EFFORTS,
     TransformSettings,
-    choose_cell,
-    choose_shape,
-    learned_basis_pays,
 )
 from smalti.version import __version__
 
 __all__ = ["TransformTraining"]
 
-CROP_SIDES = {8: 128, 16: 192, 32: 256}
-"""Side of the largest crop, in pixels, by the side of a cell."""
-
-_SURVEY_BYTES = 24 << 20
 _CALIBRATION_PIXELS = 1 << 18
 
 
@@ -71,7 +61,7 @@ class TransformTraining:
         if options.validation is not None:
             raise UsageError("--validation is for the profile paper")
         started = time.monotonic()
-        start = _survey(source, settings)
+        start = survey(source, settings)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
         torch.manual_seed(settings.seed)
@@ -99,46 +89,8 @@ class TransformTraining:
         return model
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What a fit begins with."""
-
-    samples: Samples
-    basis: Basis
-    shape: Any
-    level: float
-    goal: FittingGoal
-
-
-def _survey(source: SizedSource, settings: TransformSettings) -> _Start:
-    """Read a source, and choose cells, basis and sizes for it."""
-    sizes = source.sizes
-    side = int(np.median(sizes.min(axis=1)))
-    bases: dict[int, Basis] = {}
-    surveyed = {}
-    for cell in (8, 16, 32):
-        if cell == 8 or side >= 3 * cell:
-            surveyed[cell] = load_samples(source, cell, CROP_SIDES[cell], _SURVEY_BYTES)
-            bases[cell] = find_basis(surveyed[cell].stacks(), cell, settings.lapped)
-    scale = surveyed[8].scale
-    pixels = float(sizes.prod(axis=1).sum())
-    goal, mse = fitting_goal(settings.goal, scale, bases[8], surveyed[8], pixels)
-    bounds = {cell: waterfilling(basis.variances, mse)[1] / cell**2 for cell, basis in bases.items()}
-    cell = choose_cell(bounds, side)
-    samples = load_samples(source, cell, CROP_SIDES[cell])
-    grids = -(-sizes // cell)
-    same = bool((grids == grids[0]).all())
-    grid = (int(grids[0, 0]), int(grids[0, 1])) if same else None
-    basis, cells = bases[cell], int(grids.prod(axis=1).sum())
-    fixed = not learned_basis_pays(basis, mse, cells)
-    if fixed:
-        basis = find_basis(surveyed[cell].stacks(), cell, settings.lapped, fixed=True)
-    shape, level = choose_shape(basis, mse, source.dtype.name, cells, grid, settings, fixed)
-    return _Start(samples, basis, shape, level, goal)
-
-
 def _finished(
-    fit: TransformFit, start: _Start, settings: TransformSettings, provenance: dict[str, Any], observer: Observer
+    fit: TransformFit, start: Start, settings: TransformSettings, provenance: dict[str, Any], observer: Observer
 ) -> FittedTransform:
     """The model of a fit: the prior is tuned to chosen tokens, and all becomes integers."""
     learned, samples, work = fit.learned.eval(), start.samples, EFFORTS[settings.effort]

@@ -1,0 +1,122 @@
+"""About how many bytes a collection will take with `photo`, without a fit: a transform codec that learns nothing.
+
+A sample is analysed with the KLT of its own cells and quantised to the wanted error. Its coefficients have an entropy,
+given how large the coefficients around them are. The bits of a fitted model are a share of it that real fits gave.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.images.source import SizedSource
+from smalti.training.transform.bases import coefficients
+from smalti.training.transform.survey import Start, survey
+from smalti.training.transform.transform_settings import TransformSettings, weight_bytes
+
+__all__ = ["Forecast", "forecast"]
+
+FITTED_SHARE = 0.8
+"""Bits of fitted models, as a share of the entropy that is found here (results/transform/forecast.json)."""
+
+DEAD_ZONE = 0.17
+_LARGEST = 15
+_CONTEXTS = (0.01, 0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6, 0.9, 1.4, 2.2, 3.5, 6.0)
+_RANKS = (1, 4, 10, 25, 60, 150)
+_BEFORE = 8
+_BYTES_AN_ARCHIVE = 2_500
+_BYTES_A_BLOCK = 90
+_BLOCK_PIXELS = 1 << 20
+_MOST_PIXELS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Bits of the tokens of a whole collection, and bytes of what is stored once or for each block."""
+
+    tokens_bits: float
+    other_bytes: int
+
+    @property
+    def archive_bytes(self) -> int:
+        """The likely size of the archive, without names and labels."""
+        return math.ceil(self.tokens_bits / 8) + self.other_bytes
+
+
+def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
+    """Forecast the archive of a source. SourceError if no image can be read."""
+    start = survey(source, settings)
+    pixels = int(source.sizes.prod(axis=1).sum())
+    entropy = _entropy(start)
+    blocks = -(-pixels // _BLOCK_PIXELS)
+    other = weight_bytes(start.shape) + _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * blocks
+    return Forecast(FITTED_SHARE * entropy * pixels, other)
+
+
+def _entropy(start: Start) -> float:
+    """Bits for a pixel of the images of a survey."""
+    order = np.array(start.shape.places)
+    values, pixels = [], 0
+    for stack in start.samples.stacks():
+        part = stack[: max(1, (_MOST_PIXELS - pixels) // stack[0, ..., 0].size)]
+        values.append(coefficients(part, start.basis)[..., order])
+        pixels += part[..., 0].size
+        if pixels >= _MOST_PIXELS:
+            break
+    per_cell = start.basis.variances.sum() - start.basis.variances[order].sum()
+    wanted = start.mse * start.basis.variances.size - per_cell  # for a cell
+    cells = pixels / start.basis.cell**2
+    step = _step(values, max(wanted, 0.1 * start.mse * start.basis.variances.size) * cells)
+    counts: dict[tuple[int, int], NDArray[np.int64]] = {}
+    bits = sum(_count(_quantised(some, step), counts) for some in values)
+    return (bits + sum(map(_bits, counts.values()))) / pixels
+
+
+def _step(values: list[NDArray[np.float32]], error: float) -> float:
+    """The step at which all coefficients together have this squared error."""
+    low, high = 1e-6, 4.0
+    for _ in range(24):
+        step = (low * high) ** 0.5
+        found = sum(float(((_quantised(some, step) * step - some) ** 2).sum(dtype=np.float64)) for some in values)
+        low, high = (low, step) if found > error else (step, high)
+    return low
+
+
+def _quantised(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+    scaled = values / np.float32(step)
+    return np.asarray(np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5 - DEAD_ZONE)))
+
+
+def _count(whole: NDArray[np.float32], counts: dict[tuple[int, int], NDArray[np.int64]]) -> float:
+    """Count magnitudes [n, rows, columns, M] by rank and context; returns the bits of signs and of what is beyond."""
+    whole = whole.copy()
+    first = whole[..., 0].copy()
+    whole[:, 1:, 1:, 0] -= np.round((first[:, :-1, 1:] + first[:, 1:, :-1]) / 2)
+    magnitudes = np.abs(whole)
+    around = np.zeros_like(magnitudes)
+    around[:, 1:] += magnitudes[:, :-1]
+    around[:, :-1] += magnitudes[:, 1:]
+    around[:, :, 1:] += magnitudes[:, :, :-1]
+    around[:, :, :-1] += magnitudes[:, :, 1:]
+    sums = np.cumsum(magnitudes, axis=-1)
+    before = np.zeros_like(sums)
+    before[..., 1:] = sums[..., :-1]
+    before[..., _BEFORE + 1 :] -= sums[..., : -_BEFORE - 1]
+    contexts = np.digitize(around / 8 + before / (2 * _BEFORE), _CONTEXTS)
+    ranks = np.digitize(np.arange(magnitudes.shape[-1]), _RANKS)
+    capped = np.minimum(magnitudes, _LARGEST).astype(np.int64)
+    for rank in np.unique(ranks).tolist():
+        own = ranks == rank
+        flat = contexts[..., own] * (_LARGEST + 1) + capped[..., own]
+        table = np.bincount(flat.ravel(), minlength=(len(_CONTEXTS) + 1) * (_LARGEST + 1)).reshape(-1, _LARGEST + 1)
+        for context, row in enumerate(table):
+            counts[rank, context] = counts.get((rank, context), 0) + row
+    beyond = magnitudes[magnitudes >= _LARGEST]
+    return float((magnitudes > 0).sum() + (2 * np.log2(beyond - _LARGEST + 1) + 1).sum())
+
+
+def _bits(row: NDArray[np.int64]) -> float:
+    """The bits of symbols with these counts at their own entropy."""
+    seen = row[row > 0].astype(np.float64)
+    return float(-(seen * np.log2(seen / seen.sum())).sum())
