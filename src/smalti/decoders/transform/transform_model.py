@@ -193,11 +193,11 @@ class TransformModel:
 
     @cached_property
     def _colour(self) -> NDArray[np.float64]:
-        return self.network.colour.T * 2.0**-MATRIX_BITS
+        return np.asarray(self.network.colour.T * 2.0**-MATRIX_BITS, np.float64)
 
     @cached_property
     def _filter(self) -> NDArray[np.float64]:
-        return self.network.lap * 2.0**-MATRIX_BITS
+        return np.asarray(self.network.lap * 2.0**-MATRIX_BITS, np.float64)
 
 
 def mix(mixing: Mixing, coefficients: NDArray[np.int32], cells: CellLists) -> NDArray[np.int64]:
