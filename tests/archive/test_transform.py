@@ -41,10 +41,11 @@ def write_small(path):
     return path
 
 
-def test_every_flipped_byte_is_detected(tmp_path):
+def test_flipped_bytes_are_detected(tmp_path):
+    """Each eleventh; `acceptance.check_damage` flips every byte of a file."""
     data = write_small(tmp_path / "a.smalti").read_bytes()
     path, unnoticed = tmp_path / "b.smalti", []
-    for at in range(len(data)):
+    for at in range(0, len(data), 11):
         changed = bytearray(data)
         changed[at] ^= 1 << at % 8
         path.write_bytes(changed)
