@@ -262,15 +262,11 @@ def compare(
 ) -> Comparison:
     """Decode every image and compare it with the image of the same number in a source.
 
-    <<<<<<< HEAD
-        source : the originals; for images of several shapes one source for each shape, as from `open_groups`. Images of
-            one shape and dtype are compared in the order of the archive
-    =======
-        source : the originals; for images of several shapes one source for each shape, as from `open_groups`
-        watch : called with each batch of originals and decoded images
-    >>>>>>> peers
+    source : the originals; for images of several shapes one source for each shape, as from `open_groups`. Images of one
+        shape and dtype are compared in the order of the archive
+    watch : called with each batch of originals and decoded images
 
-        Raises SourceError if shape, dtype or number of images differ; DamagedArchiveError.
+    Raises SourceError if shape, dtype or number of images differ; DamagedArchiveError.
     """
     sources = [source] if not isinstance(source, Sequence) else list(source)
     meter, digest, done = QualityMeter(), hashlib.sha256(), 0

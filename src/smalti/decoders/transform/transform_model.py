@@ -9,7 +9,7 @@ The arithmetic needs NumPy alone, so that it can be checked on machines that hav
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,12 @@ __all__ = ["REACH", "TransformModel"]
 
 REACH = 2
 """The filter looks at the cells around a cell, and the mixing network at the cells around those."""
+
+Planes = NDArray[Any]
+"""Whole numbers as floating-point numbers: float32 or float64."""
+
+_EXACT_SINGLE = float(1 << 24)
+_HEADROOM = 1.01
 
 _PART_CELLS = 1 << 19  # values of cells that are decoded at once: they stay in the caches
 _TILE_VALUES = 1 << 22  # values of the largest picture that is decoded as a whole
@@ -154,16 +160,23 @@ class TransformModel:
         """Pixels [pictures, H, W, C] of dequantised coefficients [cells, M] of pictures of one grid."""
         network, side, channels = self.network, self.cell, self.channels
         rows, columns = grid
-        planes = np.zeros((channels, pictures, rows * side, columns * side))
-        for channel, (components, basis) in self._bases.items():
-            cells = rounded(values[:, components].astype(np.float64) @ basis)
-            shaped = cells.reshape(pictures, rows, columns, side, side).transpose(0, 1, 3, 2, 4)
-            planes[channel] = shaped.reshape(pictures, rows * side, columns * side)
+        cells = {
+            channel: _rounded(values[:, components].astype(np.float64) @ basis)
+            for channel, (components, basis) in self._bases.items()
+        }
+        largest = max((float(max(made.max(), -made.min())) for made in cells.values()), default=0.0)
+        # float32 is exact as long as no sum can leave its range, and takes half the memory
+        dtype = np.float32 if largest * self._gain <= _EXACT_SINGLE else np.float64
+        planes: Planes = np.zeros((channels, pictures, rows * side, columns * side), dtype)
+        for channel, made in cells.items():
+            shaped = made.reshape(pictures, rows, columns, side, side).transpose(0, 1, 3, 2, 4)
+            planes[channel].reshape(pictures, rows, side, columns, side)[...] = shaped
         if channels > 1:
-            planes = rounded(self._colour @ planes.reshape(channels, -1)).reshape(planes.shape)
+            planes = _rounded(self._colour.astype(dtype) @ planes.reshape(channels, -1)).reshape(planes.shape)
         self._lap(planes)
-        planes += (network.mean + ((1 << network.fraction) >> 1)).reshape(-1, 1, 1, 1).astype(np.float64)
-        planes *= 2.0**-network.fraction
+        unit = 2.0**-network.fraction
+        planes *= dtype(unit)
+        planes += ((network.mean + ((1 << network.fraction) >> 1)) * unit).reshape(-1, 1, 1, 1).astype(dtype)
         np.clip(planes, 0, np.iinfo(self.dtype).max, out=planes)
         whole = planes.astype(self.dtype)  # cuts the fraction off, which is the floor of what is not negative
         pixels: Pixels = np.ascontiguousarray(whole.transpose(1, 2, 3, 0))
@@ -171,18 +184,26 @@ class TransformModel:
             pixels[pixels[..., -1] == 0] = 0  # nothing is seen there
         return pixels
 
-    def _lap(self, planes: NDArray[np.float64]) -> None:
+    def _lap(self, planes: Planes) -> None:
         """Filter across the borders of cells, in place: first the rows, then the columns of planes [C, n, H, W]."""
         channels, pictures, height, width = planes.shape
         side, half = self.cell, self.cell // 2
+        lap = self._filter.astype(planes.dtype)
         if height > side:
             across = planes[:, :, half:-half].reshape(-1, side, width)  # a copy
-            made = rounded(self._filter @ across)
+            made = _rounded(lap @ across)
             planes[:, :, half:-half] = made.reshape(channels, pictures, height - side, width)
         if width > side:
             along = planes[..., half:-half].reshape(-1, side)
-            made = rounded(along @ self._filter.T)
+            made = _rounded(along @ lap.T)
             planes[..., half:-half] = made.reshape(channels, pictures, height, width - side)
+
+    @cached_property
+    def _gain(self) -> float:
+        """By how much the stages after the basis may enlarge a value, in units of the matrices, with room to round."""
+        colour = float(np.abs(self.network.colour).sum(axis=0).max()) if self.channels > 1 else 2.0**MATRIX_BITS
+        lap = max(float(np.abs(self.network.lap).sum(axis=1).max()) * 2.0**-MATRIX_BITS, 1.0)
+        return max(colour, 2.0**MATRIX_BITS) * lap**2 * _HEADROOM
 
     @cached_property
     def _bases(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
@@ -239,8 +260,10 @@ def activated(
     return np.clip(sums, 0, 255, out=sums)
 
 
-def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rounded(values: Planes) -> Planes:
     """Round to the nearest whole numbers, halves up, in place; then clip to LARGEST_VALUE."""
-    values += 0.5
+    values += values.dtype.type(0.5)
     np.floor(values, out=values)
-    return np.clip(values, -LARGEST_VALUE, LARGEST_VALUE, out=values)
+    if values.dtype == np.float64:  # float32 is for values that are far smaller
+        np.clip(values, -LARGEST_VALUE, LARGEST_VALUE, out=values)
+    return values

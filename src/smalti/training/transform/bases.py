@@ -41,11 +41,14 @@ class Basis:
         return len(self.lap)
 
 
-def find_basis(images: list[NDArray[np.float32]], cell: int, lapped: bool = True, fixed: bool = False) -> Basis:
+def find_basis(
+    images: list[NDArray[np.float32]], cell: int, lapped: bool = True, fixed: bool = False, drawn: bool = False
+) -> Basis:
     """The basis of stacks of images, float [n, H, W, C] in [0, 1], H and W multiples of `cell`.
 
     lapped : whether there is a filter across borders
     fixed : whether rows and columns are the cosine basis, which costs a file nothing, instead of the KLT
+    drawn : whether all bases are random orthonormal ones, to measure what the KLT is worth
     """
     channels = images[0].shape[3]
     pixels = sum(stack[..., 0].size for stack in images)
@@ -53,12 +56,17 @@ def find_basis(images: list[NDArray[np.float32]], cell: int, lapped: bool = True
     lap = lapped_filter(cell) if lapped else np.eye(cell)
     planes = [_filtered((stack - mean.astype(np.float32)).transpose(3, 0, 1, 2), lap) for stack in images]
     colour = _eigenvectors(_products(plane.reshape(channels, -1) for plane in planes))
+    generator = np.random.default_rng(0)
+    if drawn:
+        colour = _orthonormal(generator, channels)
     planes = [np.tensordot(colour.astype(np.float32), plane, 1) for plane in planes]
     rows, columns, variances = [], [], []
     for channel in range(channels):
         cells = np.concatenate([_cells(plane[channel], cell) for plane in planes])
         row = column = cosine_basis(cell)
-        if not fixed:
+        if drawn:
+            row, column = _orthonormal(generator, cell), _orthonormal(generator, cell)
+        elif not fixed:
             row = _eigenvectors(_products([cells.transpose(1, 0, 2).reshape(cell, -1)]))
             column = _eigenvectors(_products([cells.transpose(2, 0, 1).reshape(cell, -1)]))
         values = row.astype(np.float32) @ cells @ column.T.astype(np.float32)
@@ -115,6 +123,10 @@ def _cells(plane: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
 def _products(parts: Iterable[NDArray[np.float32]]) -> Floats:
     """The sum of products of rows [k, m] with themselves: [k, k]."""
     return np.asarray(np.sum([(part @ part.T).astype(np.float64) for part in parts], axis=0))
+
+
+def _orthonormal(generator: np.random.Generator, side: int) -> Floats:
+    return np.asarray(np.linalg.qr(generator.normal(size=(side, side)))[0])
 
 
 def _eigenvectors(covariance: Floats) -> Floats:

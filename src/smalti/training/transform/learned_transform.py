@@ -154,6 +154,12 @@ class LearnedPrior(nn.Module):
             self._seen = None
         return tuple(torch.cat(values) for values in seen.values())  # type: ignore[return-value]
 
+    def blind(self) -> None:
+        """Let the prior see no other coefficient: for measuring what it gains by that."""
+        for parameter in (self.context, self.linear, self.first_weight, self.first_linear):
+            parameter.data.zero_()
+            parameter.requires_grad_(False)
+
     def _note(self, name: str, values: Tensor) -> Tensor:
         if self._seen is not None:
             self._seen[name].append(values.amax(1).flatten())

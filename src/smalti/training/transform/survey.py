@@ -27,7 +27,10 @@ _SURVEY_BYTES = 24 << 20
 
 @dataclass(frozen=True)
 class Start:
-    """What a fit begins with. level : of the water at the mean squared error `mse`, of pixels in [0, 1], of the goal"""
+    """What a fit begins with. level : of the water at the mean squared error `mse`, of pixels in [0, 1], of the goal
+
+    pixels : of the whole collection
+    """
 
     samples: Samples
     basis: Basis
@@ -35,6 +38,7 @@ class Start:
     level: float
     goal: FittingGoal
     mse: float
+    pixels: float
 
 
 def survey(source: SizedSource, settings: TransformSettings) -> Start:
@@ -58,7 +62,9 @@ def survey(source: SizedSource, settings: TransformSettings) -> Start:
     grid = (int(grids[0, 0]), int(grids[0, 1])) if same else None
     basis, cells = bases[cell], int(grids.prod(axis=1).sum())
     fixed = not learned_basis_pays(basis, mse, cells)
-    if fixed:
+    if not settings.learned_start:
+        basis = find_basis(surveyed[cell].stacks(), cell, settings.lapped, drawn=True)
+    elif fixed:
         basis = find_basis(surveyed[cell].stacks(), cell, settings.lapped, fixed=True)
     shape, level = choose_shape(basis, mse, source.dtype.name, cells, grid, settings, fixed)
-    return Start(samples, basis, shape, level, goal, mse)
+    return Start(samples, basis, shape, level, goal, mse, pixels)

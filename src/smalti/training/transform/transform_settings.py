@@ -37,6 +37,17 @@ class Effort:
     tuning: int
     pixels: int = 1 << 16
 
+    def for_collection(self, pixels: float) -> "Effort":
+        """The work for a collection of so many pixels: small ones have less to teach."""
+        share = min(1.0, (pixels / _FULL_PIXELS) ** 0.5)
+        return Effort(max(_FEWEST_STEPS, round(self.steps * share)), round(self.tuning * share), self.pixels)
+
+
+_FULL_PIXELS = 1 << 22
+"""From so many pixels on, a fit takes all steps of its effort; below, they fall with the square root."""
+
+_FEWEST_STEPS = 100
+
 
 EFFORTS = (
     Effort(100, 0),

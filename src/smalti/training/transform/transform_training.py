@@ -22,6 +22,7 @@ from smalti.training.transform.transform_settings import (
     DEFAULT_EFFORT,
     DEFAULT_PSNR,
     EFFORTS,
+    Effort,
     TransformSettings,
 )
 from smalti.version import __version__
@@ -66,7 +67,9 @@ class TransformTraining:
             refuse_skipped(source.description, source.skipped)
         torch.manual_seed(settings.seed)
         learned = LearnedTransform(start.shape, start.basis, start.level)
-        work = EFFORTS[settings.effort]
+        if not settings.conditional:
+            learned.prior.blind()
+        work = EFFORTS[settings.effort].for_collection(start.pixels)
         fit = TransformFit(
             learned, start.samples, start.goal, start.level, work.steps, work.pixels, settings.seed, options.device
         )
@@ -80,7 +83,7 @@ class TransformTraining:
             "torch": torch.__version__,
             "seconds": round(time.monotonic() - started),
         }
-        return _finished(fit, start, settings, provenance, observer)
+        return _finished(fit, start, work, settings, provenance, observer)
 
     def load(self, path: Path, device: str) -> SizedModel:
         """Read a model; ModelError if the file is damaged or foreign."""
@@ -90,10 +93,15 @@ class TransformTraining:
 
 
 def _finished(
-    fit: TransformFit, start: Start, settings: TransformSettings, provenance: dict[str, Any], observer: Observer
+    fit: TransformFit,
+    start: Start,
+    work: Effort,
+    settings: TransformSettings,
+    provenance: dict[str, Any],
+    observer: Observer,
 ) -> FittedTransform:
     """The model of a fit: the prior is tuned to chosen tokens, and all becomes integers."""
-    learned, samples, work = fit.learned.eval(), start.samples, EFFORTS[settings.effort]
+    learned, samples = fit.learned.eval(), start.samples
     with torch.no_grad():
         images, _ = samples.draw(np.random.default_rng([settings.seed, 1 << 40]), _CALIBRATION_PIXELS)
         values = learned.analyse(images.to(learned.log_step.device))
