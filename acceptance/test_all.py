@@ -49,7 +49,7 @@ def _small(tmp_path_factory):
 
 
 def test_every_check_is_here():
-    assert sorted(CHECKS) == sorted(path.stem for path in Path(__file__).parent.glob("check_*.py"))
+    assert sorted([*CHECKS, "check_cuda"]) == sorted(path.stem for path in Path(__file__).parent.glob("check_*.py"))
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -64,3 +64,9 @@ def test_a_check_holds(name, small, tmp_path):
     assert report.name == f"acceptance.{name}" and report.figures
     if name != "check_reader":  # its goal is in seconds, which a busy machine may miss
         assert ran.returncode == 0 and report.passed
+
+
+def test_cuda(tmp_path):
+    """By its path and without the project's root on Python's path, as on a bare machine."""
+    command = [*fresh_command("acceptance.check_cuda"), "-o", str(tmp_path / "cuda.json")]
+    subprocess.run(command, check=True, cwd=ROOT, env=fresh_environment())

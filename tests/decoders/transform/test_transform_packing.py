@@ -18,7 +18,7 @@ from smalti.decoders.transform.numbers import pack_numbers
 from smalti.decoders.transform.prior_network import pack_prior, unpack_prior
 from smalti.decoders.transform.transform_kind import TRANSFORM
 from smalti.decoders.transform.transform_model import TransformModel
-from smalti.decoders.transform.transform_network import pack_transform, unpack_transform
+from smalti.decoders.transform.transform_packing import pack_transform, unpack_transform
 from smalti.decoders.transform.transform_prior import TransformPrior
 from smalti.entropy.priors import TablePrior
 from smalti.errors import DamagedArchiveError, LimitExceededError, ModelError, SmaltiError

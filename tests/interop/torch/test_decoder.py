@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 import smalti
 from archive.test_pyramid import made_up
 from helpers.made_up_archives import random_network, write
+from helpers.transform_archives import write_transform
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.errors import UsageError
 from smalti.interop.torch.dataset import ArchiveDataset
@@ -100,3 +101,38 @@ def test_a_collection_of_several_models_is_refused(tmp_path):
         path = collection(tmp_path / f"{number}.smalti", member(tmp_path / f"a{number}.smalti", 0, 5), other)
         with pytest.raises(UsageError, match="several"):
             ArchiveDataset(path, tokens=True).decoder()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_transforms_of_one_size_are_decoded(tmp_path, dtype):
+    made = write_transform(tmp_path / "a.smalti", [(21, 13)] * 9, np.arange(9), dtype=dtype, grid=(3, 2))
+    with ArchiveDataset(made.path, tokens=True) as dataset:
+        tokens, labels = dataset[[7, 2, 3]]
+        assert tokens.shape == (3, 3, 2, 7) and labels.tolist() == [7, 2, 3]
+        images = dataset.decoder()(tokens)
+        assert (images.permute(0, 2, 3, 1).numpy() == np.stack([made.pixels[n] for n in (7, 2, 3)])).all()
+        for wrong in (tokens[:, :2], tokens[..., :5], tokens[0]):
+            with pytest.raises(UsageError, match="tokens"):
+                dataset.decoder()(wrong)
+
+
+def test_transforms_of_several_sizes_are_refused(tmp_path):
+    made = write_transform(tmp_path / "a.smalti", [(21, 13), (8, 8)])
+    with pytest.raises(UsageError, match="several sizes"):
+        ArchiveDataset(made.path, tokens=True)
+    with ArchiveDataset(made.path) as dataset, pytest.raises(UsageError, match="several sizes"):
+        dataset.decoder()
+
+
+def test_members_of_a_collection_of_transforms_share_their_model(tmp_path):
+    parts = [write_transform(tmp_path / f"{n}.smalti", [(16, 16)] * (n + 2), seed=n // 2) for n in range(3)]
+    for number, (first, second) in enumerate([(0, 1), (1, 2)]):
+        path = tmp_path / f"both-{number}.smalti"
+        smalti.merge([parts[first].path, parts[second].path], path)
+        with ArchiveDataset(path, tokens=True) as dataset:
+            if number:
+                with pytest.raises(UsageError, match="several models"):
+                    dataset.decoder()
+            else:
+                images = dataset.decoder()(dataset[:])
+                assert (images.permute(0, 2, 3, 1).numpy() == np.stack(parts[0].pixels + parts[1].pixels)).all()

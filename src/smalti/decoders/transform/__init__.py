@@ -1,8 +1,9 @@
 """The kind `transform`: images of any size as quantised coefficients of a learned lapped transform.
 
 numbers              arrays of integers as few bytes
+tokens               coefficients as tokens
 cells                the cells of pictures, their neighbours, and the order in which they are decoded
-transform_network    the numbers that turn tokens into pixels, and their bytes
+transform_network    the numbers that turn tokens into pixels    transform_packing : their bytes
 transform_model      tokens to pixels
 prior_network        the numbers that give each token its distribution, and their bytes
 transform_prior      codes the tokens

@@ -2,7 +2,7 @@
 
 from smalti.decoders.contract import CellFacts, DecoderLimits
 from smalti.decoders.transform.transform_model import TransformModel
-from smalti.decoders.transform.transform_network import unpack_transform
+from smalti.decoders.transform.transform_packing import unpack_transform
 from smalti.errors import DamagedArchiveError
 
 __all__ = ["TRANSFORM", "TransformKind"]

@@ -3,17 +3,20 @@
 Every stage is whole numbers. Matrix products of the mixing network are in float32, those of the inverse transform in
 float64; their sums stay in the range in which these are exact, so that the bits are the same everywhere
 (docs/exactness.md).
+
+The arithmetic needs NumPy alone, so that it can be checked on machines that have little else
+(acceptance/check_cuda.py); what reads bytes is imported when it is needed.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.decoders.transform.cells import CellLists, same_grids
-from smalti.decoders.transform.prior_network import unpack_prior
+from smalti.decoders.transform.tokens import signed
 from smalti.decoders.transform.transform_network import (
     LARGEST_TOKEN,
     LARGEST_VALUE,
@@ -21,13 +24,14 @@ from smalti.decoders.transform.transform_network import (
     MIX_UNITS,
     Mixing,
     TransformNetwork,
-    pack_transform,
 )
-from smalti.decoders.transform.transform_prior import TransformPrior, signed
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.images.batch import Pixels
 from smalti.lazy import cached_property
 from smalti.threads import for_each
+
+if TYPE_CHECKING:
+    from smalti.decoders.transform.transform_prior import TransformPrior
 
 __all__ = ["REACH", "TransformModel"]
 
@@ -127,8 +131,11 @@ class TransformModel:
         for_each(make, works, threads)
         return pictures
 
-    def read_prior(self, data: bytes) -> TransformPrior:
+    def read_prior(self, data: bytes) -> "TransformPrior":
         """The prior of the tokens, from its payload; DamagedArchiveError, LimitExceededError."""
+        from smalti.decoders.transform.prior_network import unpack_prior  # noqa: PLC0415
+        from smalti.decoders.transform.transform_prior import TransformPrior  # noqa: PLC0415
+
         try:
             return TransformPrior(*unpack_prior(data, self.network.components, self._limit_bytes))
         except ModelError as error:
@@ -136,6 +143,8 @@ class TransformModel:
 
     def to_bytes(self) -> bytes:
         """The packed network."""
+        from smalti.decoders.transform.transform_packing import pack_transform  # noqa: PLC0415
+
         return pack_transform(self.network)
 
     def _values(self, coefficients: NDArray[np.int32], cells: CellLists, threads: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from smalti.decoders.transform.cells import REACHES, CellLists
 from smalti.decoders.transform.prior_network import FRACTIONS, MAGNITUDES, MEAN_UNITS, PriorNetwork, pack_prior
+from smalti.decoders.transform.tokens import signed, unsigned
 from smalti.entropy.coder import SymbolDecoder, SymbolEncoder
 from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import TablePrior
@@ -26,18 +27,6 @@ _COIN = FrequencyTable(np.ones(2, np.uint32), 1)
 _LENGTHS = FrequencyTable(np.ones(16, np.uint32), 4)
 _PIECE_CELLS = 2048
 """Cells whose contexts are computed at once, so that they stay in the caches."""
-
-
-def signed(tokens: NDArray[np.uint16]) -> NDArray[np.int32]:
-    """Coefficients of tokens: 0, -1, 1, -2, 2, ... for 0, 1, 2, 3, 4, ..."""
-    values = tokens.astype(np.int32)
-    return (values >> 1) ^ -(values & 1)
-
-
-def unsigned(coefficients: NDArray[np.integer]) -> NDArray[np.uint16]:
-    """Tokens of coefficients within int16; the inverse of `signed`."""
-    values = coefficients.astype(np.int32)
-    return ((values << 1) ^ (values >> 31)).astype(np.uint16)
 
 
 @dataclass(frozen=True)

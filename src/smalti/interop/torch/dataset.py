@@ -22,7 +22,7 @@ from smalti.archive.collection.directory import MemberFacts
 from smalti.archive.collection.members import MemberSummary
 from smalti.archive.read.selection import Selection, resolve
 from smalti.errors import SmaltiError, UsageError
-from smalti.interop.torch.decoder import TokenDecoder, as_images, check_dtype
+from smalti.interop.torch.decoder import TokenDecoder, any_size, as_images, check_dtype
 
 __all__ = ["ArchiveDataset"]
 
@@ -41,7 +41,8 @@ class ArchiveDataset(Dataset[Any]):
     dtype : None, or a floating-point type
     labels : False gives images without labels
     tokens : True gives tokens instead of images, int32 [h, w] as in `archive.tokens`. `decoder` then makes the same
-        pixels where they are needed, a batch at a time
+        pixels where they are needed, a batch at a time. Archives of the profile `photo` have [rows, columns, M]; their
+        images must all have one size
     threads : threads that decode pixels in each process; they do not change the pixels
     limits, storage_options : as for `smalti.open`
 
@@ -73,6 +74,12 @@ class ArchiveDataset(Dataset[Any]):
         self._threads, self._limits, self._storage_options = threads, limits, storage_options
         self._opened: dict[int, Images] = {}
         archive = self._open()
+        if tokens and any_size(archive) and len(archive.image_shapes) > 1:
+            archive.close()
+            raise UsageError(
+                f"{self.path}: its images have several sizes, which make no batch of tokens; read images, with "
+                "tokens=False"
+            )
         self._opened[os.getpid()] = archive
         self._members = _member_facts(archive)
         self.block_bounds: NDArray[np.int64] = archive.block_bounds

@@ -11,12 +11,14 @@ from torch import Tensor
 from smalti.archive.collection.collection import Collection
 from smalti.archive.collection.sharing import network_key
 from smalti.archive.read.reader import Archive
-from smalti.decoders.contract import ImageModel
+from smalti.decoders.contract import CellModel, ImageModel
 from smalti.errors import UsageError
-from smalti.torch_decoders.kinds import TORCH_DECODERS
+from smalti.torch_decoders.kinds import TORCH_CELL_DECODERS, TORCH_DECODERS
 
-__all__ = ["FLOATS", "TokenDecoder", "as_images", "check_dtype"]
+__all__ = ["FLOATS", "TokenDecoder", "any_size", "as_images", "check_dtype"]
 
+
+_READ_IMAGES = "read images, with tokens=False"
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """The types of images that are scaled to [0, 1]."""
@@ -68,33 +70,69 @@ class TokenDecoder:
     ) -> None:
         check_dtype(dtype)
         self.device, self.dtype = torch.device(device), dtype
-        model = _common_model(archive)
+        self._indices: Tensor | None = None
+        model: ImageModel | CellModel
+        if any_size(archive):
+            model, decoders = _common_cells(archive), TORCH_CELL_DECODERS
+        else:
+            model, decoders = _common_model(archive), TORCH_DECODERS
+            self._indices = torch.from_numpy(_index_table(model.code_ids)).to(self.device)
         self._size = archive.image_shape[:2]
-        self._indices = torch.from_numpy(_index_table(model.code_ids)).to(self.device)
-        if model.kind not in TORCH_DECODERS:
+        if model.kind not in decoders:
             raise UsageError(f"{archive.path}: no decoder {model.kind!r} in PyTorch; read images, with tokens=False")
-        self._decode = TORCH_DECODERS[model.kind](model, self.device)
+        self._decode = decoders[model.kind](model, self.device)
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Images [n, C, H, W] on the device for tokens (integers [n, h, w]); UsageError for impossible tokens."""
+        """Images [n, C, H, W] on the device for tokens, as the dataset gives them; UsageError for impossible tokens.
+
+        Tokens are integers [n, h, w]; of an archive whose decoder makes images of any size, [n, rows, columns, M].
+        """
+        decoded = self._decode(tokens if self._indices is None else self._known(tokens, self._indices))
+        height, width = self._size
+        if decoded.shape[1] < height or decoded.shape[2] < width:
+            raise UsageError(f"tokens of {list(tokens.shape[1:])} make no image of {height}x{width}")
+        return as_images(decoded[:, :height, :width], self.dtype)
+
+    def _known(self, tokens: Tensor, table: Tensor) -> Tensor:
+        """The decoder's indices of tokens."""
         if tokens.ndim != 3 or tokens.is_floating_point() or tokens.is_complex():
             raise UsageError(f"tokens are {tokens.dtype} {list(tokens.shape)}, not integers [images, rows, columns]")
         found = tokens.to(self.device, torch.int64)
-        known = found.clamp(0, len(self._indices) - 1)
-        indices = self._indices[known]
+        known = found.clamp(0, len(table) - 1)
+        indices = table[known]
         if not bool(((found == known) & (indices >= 0)).all()):
             raise UsageError("tokens that are not codes in use of this archive")
-        decoded = self._decode(indices)
-        height, width = self._size
-        return as_images(decoded[:, :height, :width], self.dtype)
+        return indices
+
+
+def any_size(archive: Archive | Collection) -> bool:
+    """Whether the decoder of an archive, or of a member of a collection, makes images of any size."""
+    if isinstance(archive, Archive):
+        return archive.any_size
+    return any(facts.any_size for facts in archive.members.facts)
+
+
+def _common_cells(archive: Archive | Collection) -> CellModel:
+    """The model of all members; UsageError if there is none, or if images have several sizes."""
+    if len(archive.image_shapes) > 1:
+        raise UsageError(
+            f"{archive.path}: its images have several sizes, which make no batch of tokens; {_READ_IMAGES}"
+        )
+    members = archive.members if isinstance(archive, Collection) else (archive,)
+    model: CellModel | None = None
+    for member in (members[number] for number in range(len(members))):
+        found = member.cells.model if member.any_size else None
+        if found is None or (model is not None and (found.kind, found.to_bytes()) != (model.kind, model.to_bytes())):
+            raise UsageError(f"{archive.path}: its members have several models; {_READ_IMAGES}")
+        model = found
+    assert model is not None  # a collection has a member
+    return model
 
 
 def _common_model(archive: Archive | Collection) -> ImageModel:
     """The model of all members, with the codes of all; UsageError if there is none."""
     members = archive.members if isinstance(archive, Collection) else (archive,)
     first = members[0]
-    if any(members[number].any_size for number in range(len(members))):
-        raise UsageError(f"{archive.path}: its images have any sizes, and tokens are decoded by image; read images")
     key, grid = network_key(first.sections.header, first.model), first.model.grid
     shared = first.model.sharing()
     for member in (members[number] for number in range(len(members))):

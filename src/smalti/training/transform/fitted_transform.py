@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike
 
 from smalti.decoders.transform.prior_network import pack_prior, unpack_prior
 from smalti.decoders.transform.transform_model import TransformModel
-from smalti.decoders.transform.transform_network import TransformNetwork, pack_transform, unpack_transform
+from smalti.decoders.transform.transform_network import TransformNetwork
+from smalti.decoders.transform.transform_packing import pack_transform, unpack_transform
 from smalti.decoders.transform.transform_prior import TransformPrior
 from smalti.errors import ModelError, SmaltiError, UsageError
 from smalti.images.source import SizedSource
