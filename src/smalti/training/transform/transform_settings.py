@@ -35,7 +35,7 @@ class Effort:
 
     steps: int
     tuning: int
-    pixels: int = 1 << 16
+    pixels: int = 1 << 15
 
     def for_collection(self, pixels: float) -> "Effort":
         """The work for a collection of so many pixels: small ones have less to teach."""
@@ -50,16 +50,16 @@ _FEWEST_STEPS = 100
 
 
 EFFORTS = (
-    Effort(100, 0),
-    Effort(300, 60),
-    Effort(800, 150),
-    Effort(2_000, 300),
+    Effort(150, 0),
+    Effort(500, 100),
+    Effort(1_300, 250),
     Effort(3_000, 500),
-    Effort(4_000, 700),
-    Effort(5_500, 1_000),
-    Effort(7_500, 1_300),
-    Effort(10_000, 1_600),
+    Effort(5_000, 800),
+    Effort(7_000, 1_100),
+    Effort(9_500, 1_500),
     Effort(13_000, 2_000),
+    Effort(17_000, 2_500),
+    Effort(22_000, 3_000),
 )
 
 
