@@ -11,6 +11,7 @@ from smalti.training.transform.goals import fitting_goal
 from smalti.training.transform.learned_transform import TransformShape
 from smalti.training.transform.samples import Samples, load_samples
 from smalti.training.transform.transform_settings import (
+    CELLS_OF_SIDE,
     TransformSettings,
     choose_cell,
     choose_shape,
@@ -48,7 +49,7 @@ def survey(source: SizedSource, settings: TransformSettings) -> Start:
     bases: dict[int, Basis] = {}
     surveyed = {}
     for cell in (8, 16, 32):
-        if cell == 8 or side >= 3 * cell:
+        if cell == 8 or side >= CELLS_OF_SIDE * cell:
             surveyed[cell] = load_samples(source, cell, CROP_SIDES[cell], _SURVEY_BYTES)
             bases[cell] = find_basis(surveyed[cell].stacks(), cell, settings.lapped)
     scale = surveyed[8].scale

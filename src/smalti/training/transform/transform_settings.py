@@ -106,12 +106,12 @@ class TransformSettings:
             raise ModelError(f"the stored settings are not of this release: {error}; fit the model anew") from error
 
 
-LARGER_CELL_PAYS = 0.84
+LARGER_CELL_PAYS = 0.8
 """Larger cells are taken if the Gaussian bound falls below this share: contexts win back some of what small cells lose
 (measured on two sets: 0.94 and 0.81 did not pay, 0.64 did)."""
 
-SMALLEST_FOR_LARGER = 48
-"""Images whose sides are below this keep cells of 8 pixels."""
+CELLS_OF_SIDE = 4
+"""Larger cells need images whose sides have so many of them: those at the edges are cut by the edge."""
 
 
 def choose_cell(bounds: dict[int, float], side: int) -> int:
@@ -122,7 +122,7 @@ def choose_cell(bounds: dict[int, float], side: int) -> int:
     cells = sorted(bounds)
     chosen = cells[0]
     for cell in cells[1:]:
-        if side >= SMALLEST_FOR_LARGER * cell / 16 and bounds[cell] < LARGER_CELL_PAYS * bounds[chosen]:
+        if side >= CELLS_OF_SIDE * cell and bounds[cell] < LARGER_CELL_PAYS * bounds[chosen]:
             chosen = cell
     return chosen
 
