@@ -1,6 +1,5 @@
 """The profile `photo` as a kind of model: reads a source, chooses the network's sizes, fits, and makes integers."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,6 @@ class TransformTraining:
         assert isinstance(settings, TransformSettings)
         if options.validation is not None:
             raise UsageError("--validation is for the profile paper")
-        started = time.monotonic()
         start = _survey(source, settings)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
@@ -88,7 +86,6 @@ class TransformTraining:
             "images": len(source),
             "smalti": __version__,
             "torch": torch.__version__,
-            "seconds": round(time.monotonic() - started),
         }
         return _finished(fit, start, settings, provenance, observer)
 
