@@ -5,6 +5,7 @@ Encoding is the model's work (`training`), the bytes are the writer's (`archive`
 that a reader will decode, so that the error bound holds for every reader. Layer: part of `codec`, used by `pack`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from smalti.residual.residuals import Residuals, max_squared_error
 from smalti.threads import default_threads
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.training_kind import (
+    BLOCK_PIXELS,
+    REGION_PIXELS,
     AnyModel,
     AnySource,
     Encoded,
@@ -298,17 +301,24 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
             encoded = model.encode(source, self._encoding(source), self.observer)
             self._write(source, out, model, encoded, threads)
         with open_archive(out) as archive:
-            return CompressReport(archive.info(), tuple(source.skipped), encoded.missed)
+            info = archive.info()
+        goal = self.request.goal()
+        most = None if goal is None else goal.archive_bytes
+        missed = encoded.missed
+        if most is not None and info.archive_bytes > most:
+            missed = f"the archive takes {info.archive_bytes:,} bytes, more than {most:,}"
+        return CompressReport(info, tuple(source.skipped), missed)
 
     def _state_name(self, source: SizedSource) -> str:
         return f"{source.channels}-channels"
 
     def _write(self, source: SizedSource, out: Path, model: SizedModel, encoded: EncodedCells, threads: int) -> None:
         options = self.options
+        cells = encoded.model.cell**2
         spec = SizedSpec(
             profile=model.settings.profile,
-            block_cells=encoded.block_cells,
-            region=encoded.region,
+            block_cells=BLOCK_PIXELS // cells,
+            region=math.isqrt(REGION_PIXELS // cells),
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             recovery=options.recovery,

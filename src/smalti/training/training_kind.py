@@ -22,6 +22,8 @@ from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import Observer
 
 __all__ = [
+    "BLOCK_PIXELS",
+    "REGION_PIXELS",
     "AnyKind",
     "AnyModel",
     "AnySource",
@@ -35,6 +37,11 @@ __all__ = [
     "SizedTrainingKind",
     "TrainingKind",
 ]
+
+
+BLOCK_PIXELS = 1 << 20
+REGION_PIXELS = 1 << 18
+"""Pixels of a token block of images of any size, and of a region of a larger image. Regions are coded alone."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,6 @@ class EncodedCells:
     prior : the prior of the tokens
     batches : the images in order, one pass, each batch with the tokens of its cells, uint16 [cells, M]: image after
         image, row by row. The sizes are those of the batch
-    block_cells, region : how the archive must cut blocks and large images, as in SizedSpec: the tokens were chosen so
     missed : one line on the target that is out of reach; None if there is none
     """
 
@@ -99,8 +105,6 @@ class EncodedCells:
     prior: CellPrior
     batches: Iterator[tuple[ImageBatch, NDArray[np.uint16]]]
     missed: str | None = None
-    block_cells: int = 1 << 14
-    region: int = 64
 
 
 class FittedSettings(Protocol):
