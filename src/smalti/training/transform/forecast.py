@@ -5,6 +5,7 @@ given how large the coefficients around them are. The bits of a fitted model are
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ class Forecast:
 
 def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
     """Forecast the archive of a source. SourceError if no image can be read."""
-    start = survey(source, settings)
+    start = survey(source, settings, brief=True)
     pixels = int(source.sizes.prod(axis=1).sum())
     entropy = _entropy(start)
     blocks = -(-pixels // _BLOCK_PIXELS)
@@ -57,13 +58,9 @@ def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
 def _entropy(start: Start) -> float:
     """Bits for a pixel of the images of a survey."""
     order = np.array(start.shape.places)
-    values, pixels = [], 0
-    for stack in start.samples.stacks():
-        part = stack[: max(1, (_MOST_PIXELS - pixels) // stack[0, ..., 0].size)]
-        values.append(coefficients(part, start.basis)[..., order])
-        pixels += part[..., 0].size
-        if pixels >= _MOST_PIXELS:
-            break
+    stacks = list(_even_part(start))
+    pixels = sum(stack[..., 0].size for stack in stacks)
+    values = [np.ascontiguousarray(coefficients(stack, start.basis)[..., order]) for stack in stacks]
     per_cell = start.basis.variances.sum() - start.basis.variances[order].sum()
     wanted = start.mse * start.basis.variances.size - per_cell  # for a cell
     cells = pixels / start.basis.cell**2
@@ -73,12 +70,19 @@ def _entropy(start: Start) -> float:
     return (bits + sum(map(_bits, counts.values()))) / pixels
 
 
+def _even_part(start: Start) -> Iterator[NDArray[np.float32]]:
+    """Some of the images of a survey, evenly spread, those of one size together."""
+    every = max(1, -(-start.samples.pixels // _MOST_PIXELS))
+    for stack in start.samples.stacks():
+        yield stack[(len(stack) - 1) % every // 2 :: every]
+
+
 def _step(values: list[NDArray[np.float32]], error: float) -> float:
     """The step at which all coefficients together have this squared error."""
     low, high = 1e-6, 4.0
-    for _ in range(24):
+    for _ in range(16):
         step = (low * high) ** 0.5
-        found = sum(float(((_quantised(some, step) * step - some) ** 2).sum(dtype=np.float64)) for some in values)
+        found = sum(float(((_quantised(some, step) * np.float32(step) - some) ** 2).sum(dtype=np.float64)) for some in values)
         low, high = (low, step) if found > error else (step, high)
     return low
 
