@@ -60,6 +60,8 @@ class TransformTraining:
         assert isinstance(settings, TransformSettings)
         if options.validation is not None:
             raise UsageError("--validation is for the profile paper")
+        if options.group.size > 1:
+            raise UsageError("photo is fitted by one process: run it without torchrun, or take --profile compact or paper")
         start = survey(source, settings)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
