@@ -149,6 +149,7 @@ def encode_cells(
     search = _Search(fitted, goal)
     coder = _find_price(search, tried, min(1.0, share), observer)
     best: _Pass | None = None
+    last = False
     for number in range(_PASSES):
         made = _encode_all(search, coder, source, request.beside, observer)
         if request.strict:
@@ -156,10 +157,14 @@ def encode_cells(
         if best is not None:
             (best if made.is_better_than(best) else made).spool.close()
         best = made if best is None or made.is_better_than(best) else best
-        if -_NEARLY <= made.off <= 0 or search.is_stuck(made.off):
+        if -_NEARLY <= made.off <= 0 or last:
             break
-        if number + 1 < _PASSES:
-            coder = search.moved(coder, made.prior, made.off)
+        stuck = search.is_stuck(made.off)
+        last = stuck or number + 2 >= _PASSES
+        safe = search.safe(coder) if last and best.off > 0 else None
+        if stuck and safe is None:
+            break
+        coder = safe or search.moved(coder, made.prior, made.off)
     assert best is not None
     batches = _from_spool(source, best.spool, best.coder.encoder)
     return EncodedCells(best.coder.model, best.prior, batches, search.missed_words(best))
@@ -226,6 +231,11 @@ class _Search:
         self._was, self._adapting = math.inf, 0
         if others:
             self._points.clear()
+
+    def safe(self, coder: _Coder) -> _Coder | None:
+        """The coder of the highest price that met the goal, as it was measured; None if there was none."""
+        met = [relative for off, relative in self._points if off <= 0]
+        return self._coder(coder.prior, coder.gain, max(met)) if met else None
 
     def moved(self, coder: _Coder, prior: TransformPrior, off: float) -> _Coder:
         """The coder that should be off by `_AIM`, if this one is off by `off`. prior : with tables for its tokens

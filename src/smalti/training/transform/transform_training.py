@@ -76,7 +76,15 @@ class TransformTraining:
         learned = LearnedTransform(start.shape, start.basis, start.level)
         work = EFFORTS[settings.effort]
         fit = TransformFit(
-            learned, start.samples, start.goal, start.level, work.steps, work.pixels, settings.seed, options.device
+            learned,
+            start.samples,
+            start.goal,
+            start.level,
+            work.steps,
+            work.pixels,
+            settings.seed,
+            options.device,
+            settings=settings,
         )
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             fit.restore(options.checkpoint)
