@@ -18,7 +18,7 @@ from smalti.training.transform.transform_training import TransformTraining
 
 STEPS = 8
 GOAL = Goal.of_psnr(36)
-SIZES = ((40, 33), (17, 60), (64, 64))
+SIZES = ((24, 33), (17, 40), (48, 48))
 
 
 def smooth(height, width, channels=1, seed=0, dtype=np.uint8):

@@ -1,82 +1,97 @@
-"""Images in whole cells, and colours that nobody sees."""
-
-from itertools import pairwise
-
 import numpy as np
 import pytest
 
+from helpers.image_files import noise
+from helpers.tiny_transforms import pictures, smooth
+from smalti.errors import SourceError
 from smalti.images.sized import as_sized
-from smalti.sources.arrays.array_source import ArraySource
-from smalti.training.common.goal import Goal
-from smalti.training.transform.samples import filled, load_images, load_samples, prepared
-from smalti.training.transform.survey import survey
-from smalti.training.transform.transform_settings import TransformSettings
+from smalti.sources.open import open_source
+from smalti.training.transform.samples import filled, load_samples, prepared, seen_weights
 
 
-def transparent(count, height, width, channels, dtype, seed=0):
-    """Images of which a tenth is seen; nothing of the first, all of the second."""
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, int(np.iinfo(dtype).max) + 1, (count, height, width, channels)).astype(dtype)
-    images[..., -1] *= (rng.random((count, height, width)) < 0.1).astype(dtype)
-    images[0, ..., -1], images[1, ..., -1] = 0, 9
-    return images
+def test_the_last_row_and_column_are_repeated():
+    pixels = noise(2, 9, 15, 3)
+    whole = prepared(pixels, 8)
+    assert whole.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(whole[:, :9, :15], pixels)
+    np.testing.assert_array_equal(whole[:, 9:, :15], np.repeat(pixels[:, 8:9], 7, 1))
+    np.testing.assert_array_equal(whole[:, :, 15], whole[:, :, 14])
+    assert prepared(pixels[:, :8, :8], 8).shape == (2, 8, 8, 3)
 
 
-def filled_one(image):
-    """The same for one image [H, W, C], level by level as the module says."""
-    seen = image[..., -1] > 0
-    if not seen.any() or seen.all():
-        return image
-    levels = [(np.where(seen[..., None], image[..., :-1], 0).astype(np.float64), seen.astype(np.float64))]
-    while min(levels[-1][1].shape) > 1 and not (levels[-1][1] > 0).all():
-        values, weights = levels[-1]
-        padding = ((0, weights.shape[0] % 2), (0, weights.shape[1] % 2))
-        values, weights = np.pad(values, (*padding, (0, 0))), np.pad(weights, padding)
-        shape = (values.shape[0] // 2, 2, values.shape[1] // 2, 2)
-        levels.append((values.reshape(*shape, -1).sum((1, 3)), weights.reshape(shape).sum((1, 3))))
-    values, weights = levels[-1]
-    current = values / np.maximum(weights, 1e-9)[..., None]
-    current[weights == 0] = values.sum((0, 1)) / weights.sum()
-    for (_, _), (values, weights) in pairwise(levels[::-1]):
-        larger = current.repeat(2, 0).repeat(2, 1)[: weights.shape[0], : weights.shape[1]]
-        current = np.where(weights[..., None] > 0, values / np.maximum(weights, 1e-9)[..., None], larger)
-    result = image.copy()
-    result[..., :-1] = np.where(seen[..., None], image[..., :-1], np.round(current))
-    return result
+def test_unseen_colours_are_those_around_them():
+    image = np.zeros((9, 13, 4), np.uint8)
+    image[:4, :, :3], image[:4, :, 3] = 200, 255
+    image[4:, :, :3] = noise(5, 13, 3)  # under alpha 0
+    image[8, 0] = (10, 20, 30, 1)
+    made = filled(image)
+    seen = image[..., 3] > 0
+    np.testing.assert_array_equal(made[seen], image[seen])
+    np.testing.assert_array_equal(made[..., 3], image[..., 3])
+    assert (made[4, 4:, :3] == 200).all() and made[8, 1, 0] == 10
+    hidden = noise(4, 4, 4)
+    hidden[..., 3] = 0
+    np.testing.assert_array_equal(filled(hidden), hidden)
+    assert (filled(np.pad(np.full((1, 1, 2), 255, np.uint8), ((0, 40), (0, 3), (0, 0))))[..., 0] == 255).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("shape", [(20, 33, 17, 4), (9, 64, 64, 4), (5, 7, 1, 2), (3, 1, 1, 2), (6, 100, 40, 2)])
-def test_many_images_are_filled_as_one_by_one(shape, dtype):
-    images = transparent(*shape, dtype)
-    images[2:, : shape[1] // 2, :, -1] = 0
-    before = images.copy()
-    np.testing.assert_array_equal(filled(images), np.stack([filled_one(image) for image in images]))
-    np.testing.assert_array_equal(images, before)
+def test_weights_are_the_square_of_alpha():
+    assert seen_weights(noise(1, 4, 4, 3)) is None
+    pixels = noise(1, 4, 4, 4)
+    weights = seen_weights(pixels)
+    np.testing.assert_allclose(weights[..., 1], (pixels[..., 3] / 255.0) ** 2, rtol=1e-6)
+    assert (weights[..., 3] == 1).all()
 
 
-def test_opaque_images_are_left_as_they_are():
-    images = np.random.default_rng(0).integers(1, 255, (3, 9, 7, 3), dtype=np.uint8)
-    assert filled(images) is images
-    padded = prepared(images, 8)
-    assert padded.shape == (3, 16, 8, 3)
-    np.testing.assert_array_equal(padded[:, 9:, :7], np.repeat(images[:, -1:], 7, 1))
+def test_crops_are_of_the_images_and_the_same_each_time():
+    samples = load_samples(pictures(3, ((40, 33), (17, 60), (64, 64))), 8, 32)
+    assert samples.pixels == 2 * (40 * 40 + 24 * 64 + 64 * 64)
+    shapes = set()
+    for seed in range(20):
+        images, weights = samples.draw(np.random.default_rng(seed), 2000)
+        again, other = samples.draw(np.random.default_rng(seed), 2000)
+        assert images.equal(again) and (weights is None) == (other is None)
+        count, channels, height, width = images.shape
+        assert channels == 3 and height % 8 == width % 8 == 0 and max(height, width) <= 32
+        assert abs(count * height * width - 2000) <= height * width / 2
+        shapes.add((height, width))
+        if weights is not None:
+            assert weights.shape == (count, 1, height, width)
+            known = weights.expand_as(images) == 0
+            assert set(weights.unique().tolist()) <= {0.0, 1.0} and known.any()
+    assert len(shapes) > 1
 
 
-def test_images_that_are_read_once_give_the_samples_of_any_cell():
-    source = as_sized(ArraySource(transparent(40, 20, 12, 4, np.uint8)))
-    loaded = load_images(source, 10_000)
-    for cell in (8, 16):
-        once, again = loaded.samples(cell, 128), load_samples(source, cell, 128, 10_000)
-        assert len(once.pictures) == len(again.pictures) < 40 and once.scale == again.scale
-        for one, other in zip(once.pictures, again.pictures, strict=True):
-            assert one.size == other.size == (20, 12)
-            np.testing.assert_array_equal(one.pixels, other.pixels)
+def test_the_weights_are_0_beyond_the_edges():
+    samples = load_samples(as_sized(open_source(smooth(9, 15)[None])), 8, 64)
+    images, weights = samples.draw(np.random.default_rng(0), 100)
+    assert images.shape == (1, 1, 16, 16)
+    assert weights[0, 0, :9, :15].min() == 1 and weights[0, 0].sum() == 9 * 15
 
 
-def test_a_survey_for_a_forecast_looks_at_fewer_images():
-    pixels = np.random.default_rng(0).integers(0, 256, (150, 256, 256, 1), dtype=np.uint8)
-    source, settings = as_sized(ArraySource(pixels)), TransformSettings("photo", Goal.of_psnr(30))
-    brief, whole = survey(source, settings, brief=True), survey(source, settings)
-    assert len(brief.samples.pictures) < len(whole.samples.pictures) == 150
-    assert brief.shape.cell == whole.shape.cell and brief.mse == whole.mse
+def test_of_much_an_evenly_spread_part_is_kept():
+    source = as_sized(open_source(np.stack([np.full((8, 8), number, np.uint8) for number in range(100)])[..., None]))
+    samples = load_samples(source, 8, 64, 64 * 10)
+    kept = [int(picture.pixels[0, 0, 0]) for picture in samples.pictures]
+    assert kept == list(range(5, 100, 10))
+    assert len(load_samples(source, 8, 64, 1).pictures) >= 1
+
+
+def test_large_images_are_seen_through_windows():
+    samples = load_samples(as_sized(open_source(smooth(1100, 1500)[None])), 8, 64)
+    assert samples.pictures[0].pixels.shape == (1024, 1024, 1)
+
+
+def test_no_image_is_an_error():
+    class Empty:
+        description, channels, dtype, class_names, skipped = "nothing", 1, np.dtype(np.uint8), None, ()
+        sizes = np.full((2, 2), 8)
+
+        def __len__(self):
+            return 2
+
+        def batches(self, batch_images, start=0, stop=None):
+            return iter(())
+
+    with pytest.raises(SourceError, match="nothing: no image"):
+        load_samples(Empty(), 8, 64)

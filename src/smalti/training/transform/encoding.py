@@ -66,6 +66,9 @@ _ADAPTING = 3
 _LARGEST_GAIN = 64.0
 _STUCK = 1e-3
 _MOST_SAME = 2
+_FAR = 0.03
+"""A goal that is farther off, and that a pass does not come closer to, is out of reach."""
+
 _INTERPOLATED = 5
 
 _UNIT_PIXELS = 1 << 18
@@ -149,6 +152,7 @@ def encode_cells(
     search = _Search(fitted, goal)
     coder = _find_price(search, tried, min(1.0, share), observer)
     best: _Pass | None = None
+    last, was = False, math.inf
     for number in range(_PASSES):
         made = _encode_all(search, coder, source, request.beside, observer)
         if request.strict:
@@ -156,10 +160,16 @@ def encode_cells(
         if best is not None:
             (best if made.is_better_than(best) else made).spool.close()
         best = made if best is None or made.is_better_than(best) else best
-        if -_NEARLY <= made.off <= 0 or search.is_stuck(made.off):
+        far = abs(made.off) > _FAR and abs(made.off - was) < 0.2 * abs(made.off)
+        was = made.off
+        if -_NEARLY <= made.off <= 0 or last or far:
             break
-        if number + 1 < _PASSES:
-            coder = search.moved(coder, made.prior, made.off)
+        stuck = search.is_stuck(made.off)
+        last = stuck or number + 2 >= _PASSES
+        safe = search.safe(coder) if last and not best.met else None
+        if stuck and safe is None:
+            break
+        coder = safe or search.moved(coder, made.prior, made.off)
     assert best is not None
     batches = _from_spool(source, best.spool, best.coder.encoder)
     return EncodedCells(best.coder.model, best.prior, batches, search.missed_words(best))
@@ -174,12 +184,11 @@ class _Pass:
     spool: "_TokenSpool"
     measured: _Measured
     off: float
+    met: bool
 
     def is_better_than(self, other: "_Pass") -> bool:
         """Whether it meets the goal and the other does not; else, whether it is closer."""
-        if (self.off <= 0) != (other.off <= 0):
-            return self.off <= 0
-        return abs(self.off) < abs(other.off)
+        return self.met if self.met != other.met else abs(self.off - _AIM) < abs(other.off - _AIM)
 
 
 class _Search:
@@ -227,6 +236,17 @@ class _Search:
         if others:
             self._points.clear()
 
+    def safe(self, coder: _Coder) -> _Coder | None:
+        """The coder of the price that met the goal most closely, as it was measured; None if there was none."""
+        met = [relative for off, relative in self._points if self.meets(off)]
+        if not met:
+            return None
+        return self._coder(coder.prior, coder.gain, max(met) if self.goal.archive_bytes is None else min(met))
+
+    def meets(self, off: float) -> bool:
+        """Whether a goal is met by what is off by this."""
+        return off <= 0 if self.goal.archive_bytes is None else off >= -_NEARLY
+
     def moved(self, coder: _Coder, prior: TransformPrior, off: float) -> _Coder:
         """The coder that should be off by `_AIM`, if this one is off by `off`. prior : with tables for its tokens
 
@@ -270,8 +290,12 @@ class _Search:
         if off <= _MET:
             return None
         if goal.mse is not None:
-            return goal.missed_words(made.measured.error, goal.mse)
-        return f"the mean SSIM is {1 - made.measured.error:.4f}, not {goal.ssim:g}"
+            found = goal.missed_words(made.measured.error, goal.mse)
+        else:
+            found = f"the mean SSIM is {1 - made.measured.error:.4f}, not {goal.ssim:g}"
+        if off > _FAR and goal != self._fitted.settings.goal:
+            return f"{found}: a model that is fitted with this target may reach it"
+        return found
 
     def _natural_price(self, gain: float) -> float:
         return self._fitted.price * gain**2
@@ -323,7 +347,7 @@ def _encode_all(search: _Search, coder: _Coder, source: SizedSource, beside: Pat
     prior = TransformPrior(coder.prior.network, counts.tables())
     measured = meter.result(bits)
     off = search.off(measured, _model_bytes(coder.model, prior) + columns.size())
-    return _Pass(coder, prior, spool, measured, off)
+    return _Pass(coder, prior, spool, measured, off, search.meets(off))
 
 
 class _Meter:

@@ -4,6 +4,7 @@ The price of a bit follows the goal, and all steps of the quantiser follow the p
 and resumed with the same result.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from smalti.errors import ModelError
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.tensors import (
     adam_states,
@@ -25,6 +27,7 @@ from smalti.training.common.tensors import (
 from smalti.training.observer import FitInterruptedError, Observer
 from smalti.training.transform.learned_transform import LearnedTransform
 from smalti.training.transform.samples import Samples
+from smalti.training.transform.transform_settings import TransformSettings
 
 __all__ = ["FittingGoal", "TransformFit"]
 
@@ -43,6 +46,7 @@ SETTLING_SHARE = 0.08
 
 _CHECKED_STEPS = 50
 CHECKPOINT_STEPS = 100
+CHECKPOINT_FORMAT = "smalti-transform-checkpoint"
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class TransformFit:
 
     learned : begins as the KLT    samples : crops are drawn from them
     level : of the water at the goal    steps : of the fit    pixels : of a step
+    settings : a checkpoint is refused if its settings are others
     """
 
     def __init__(
@@ -71,8 +76,14 @@ class TransformFit:
         seed: int,
         device: str = "cpu",
         group: ProcessGroup = ALONE,
+        settings: TransformSettings | None = None,
     ) -> None:
         self.learned, self._samples, self._goal, self._group = learned.to(device), samples, goal, group
+        self._facts = {
+            "settings": None if settings is None else settings.to_json(),
+            "images": samples.fingerprint(),
+            "shape": learned.shape.to_json(),
+        }
         self._device, self._steps, self._pixels, self._seed = device, steps, pixels, seed
         self.price = PRICE * level
         self._first_price = self.price
@@ -100,7 +111,8 @@ class TransformFit:
             if self.step % _CHECKED_STEPS == 0 or self.step == self._steps:
                 self.history.append({"step": self.step, "price": self.price, **measured})
             stops = observer.should_stop()
-            if checkpoint is not None and (stops or self.step % CHECKPOINT_STEPS == 0):
+            due = self.step % CHECKPOINT_STEPS == 0 or self.step == self._steps
+            if checkpoint is not None and (stops or due):
                 self.save(checkpoint)
             if stops:
                 raise FitInterruptedError(checkpoint)
@@ -109,11 +121,26 @@ class TransformFit:
         """Write the state of the fit."""
         state = {"step": self.step, "price": self.price, "smooth": self._smooth, "history": self.history}
         tensors = {**with_prefix("learned.", dict(self.learned.state_dict())), **adam_tensors(self._optimizer)}
-        write_tensors(path, tensors, {"format": "smalti-transform-fit", **state})
+        write_tensors(path, tensors, {"format": CHECKPOINT_FORMAT, "facts": self._facts, **state})
 
     def restore(self, path: Path) -> None:
-        """Continue from the state of `save`; ModelError if it cannot be read."""
+        """Continue from the state of `save`; ModelError if it cannot be read, or is of other settings or images."""
         tensors, state = read_checkpoint(path)
+        if state.get("format") != CHECKPOINT_FORMAT:
+            raise ModelError(f"{path} is no checkpoint of such a fit; remove it to start anew")
+        found, own = state.get("facts", {}), json.loads(json.dumps(self._facts))
+        if found.get("settings") != own["settings"]:
+            raise ModelError(f"{path} is of a fit with other settings; give the same ones, or remove it to start anew")
+        if found.get("images") != own["images"]:
+            raise ModelError(f"{path} is of a fit on other images; give the same source, or remove it to start anew")
+        if found.get("shape") != own["shape"]:
+            raise ModelError(f"{path} is of another release; remove it to start anew")
+        try:
+            self._restore(tensors, state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path} is damaged, or of another release; remove it to start anew") from error
+
+    def _restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.learned.load_state_dict(without_prefix("learned.", tensors))
         own = self._optimizer.state_dict()
         self._optimizer.load_state_dict({"state": adam_states(tensors), "param_groups": own["param_groups"]})

@@ -4,6 +4,7 @@ Sides are made multiples of a cell by repeating the last row and column. Colours
 are filled from what is seen around them, so that they cost little.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -131,6 +132,14 @@ class Samples:
     def pixels(self) -> int:
         """The number of pixels of all pictures."""
         return int(self._grids.prod(axis=1).sum()) * self.cell**2
+
+    def fingerprint(self) -> str:
+        """A hash of all pictures."""
+        digest = hashlib.blake2b(digest_size=16)
+        for picture in self.pictures:
+            digest.update(repr((picture.pixels.shape, picture.size)).encode())
+            digest.update(picture.pixels.tobytes())
+        return digest.hexdigest()
 
     def stacks(self) -> list[NDArray[np.float32]]:
         """All pictures in [0, 1], those of one size together: float [n, H', W', C]."""

@@ -61,7 +61,9 @@ class TransformTraining:
         if options.validation is not None:
             raise UsageError("--validation is for the profile paper")
         if options.group.size > 1:
-            raise UsageError("photo is fitted by one process: run it without torchrun, or take --profile compact or paper")
+            raise UsageError(
+                "photo is fitted by one process: run it without torchrun, or take --profile compact or paper"
+            )
         start = survey(source, settings)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
@@ -71,7 +73,15 @@ class TransformTraining:
             learned.prior.blind()
         work = EFFORTS[settings.effort].for_collection(start.pixels)
         fit = TransformFit(
-            learned, start.samples, start.goal, start.level, work.steps, work.pixels, settings.seed, options.device
+            learned,
+            start.samples,
+            start.goal,
+            start.level,
+            work.steps,
+            work.pixels,
+            settings.seed,
+            options.device,
+            settings=settings,
         )
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             fit.restore(options.checkpoint)
