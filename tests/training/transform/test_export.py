@@ -6,7 +6,7 @@ import torch
 
 from helpers.tiny_transforms import flat, random_coefficients, random_transform, smooth
 from smalti.decoders.transform.transform_model import TransformModel
-from smalti.decoders.transform.transform_network import pack_transform, unpack_transform
+from smalti.decoders.transform.transform_packing import pack_transform, unpack_transform
 from smalti.decoders.transform.transform_prior import signed, unsigned
 from smalti.training.common.scaling import PixelScale
 from smalti.training.transform.cell_encoder import CellEncoder
