@@ -6,7 +6,7 @@ import torch
 
 from helpers.tiny_fits import StopAt
 from helpers.tiny_transforms import GOAL, fit_pictures, pictures, small_efforts, smooth
-from smalti.decoders.transform.transform_network import pack_transform
+from smalti.decoders.transform.transform_packing import pack_transform
 from smalti.errors import ModelError, UsageError
 from smalti.images.quality import QualityMeter
 from smalti.images.sized import as_sized

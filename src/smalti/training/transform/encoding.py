@@ -57,8 +57,12 @@ _SLOPE = 2.5
 _MOST_GAIN = 1.15
 """Steps are as in the fit if its error is within this factor squared of the goal."""
 
-_MOST_PRICE = 0.7
-"""How far the logarithm of the price may be from that which suits the steps; beyond it the steps change."""
+_PRICES = (-2.5, 0.7)
+"""How far the logarithm of the price may be from that of the fit; beyond that the steps change. Low prices do less harm
+than other steps: the prior knows the steps of its fit, and takes for certain what was nearly always 0 with these."""
+
+_USUAL_PRICE = 0.7
+"""About where the price begins again once the steps have changed."""
 
 _ADAPTING = 3
 """Trials whose tables go by those before."""
@@ -273,12 +277,12 @@ class _Search:
         if len(self._points) > 1 and abs(off - self._points[-2][0]) > _STUCK:
             slope = 1.2 * float(np.clip((relative - self._points[-2][1]) / (off - self._points[-2][0]), 1, 40))
         wanted = relative + float(np.clip(slope * (_AIM - off), -1.5, 1.5))
-        if not self._same and abs(wanted) <= max(_MOST_PRICE, abs(relative)):
+        if not self._same and min(_PRICES[0], relative) <= wanted <= max(_PRICES[1], relative):
             return self._coder(prior, coder.gain, wanted)
         self._adapting = max(1, self._adapting)
         self._points.clear()
         gain = coder.gain * math.exp(float(np.clip((_AIM - off) / 2, -1, 1)))
-        return self._coder(prior, gain, float(np.clip(relative, -_MOST_PRICE, _MOST_PRICE)))
+        return self._coder(prior, gain, float(np.clip(relative, -_USUAL_PRICE, _USUAL_PRICE)))
 
     def missed_words(self, made: _Pass) -> str | None:
         """What to tell the user of a goal that is not met; None if it is."""

@@ -160,15 +160,17 @@ class TransformFit:
         decoded, bits = self.learned(images, noise, DEAD_ZONE)
         errors = (decoded - images).square()
         distortion = (errors if weights is None else errors * weights).sum()
-        pixels = images[:, 0].numel() if weights is None else max(1.0, float(weights[:, -1].sum()))
+        inside = images[:, 0].numel() if weights is None else max(1.0, float(weights[:, -1].sum()))
+        # errors are divided by the pixels of which something is seen, as quality is (`smalti.images.seen`)
+        seen = inside if weights is None else max(1.0, float((weights[:, 0] > 0).sum()))
         rate = bits.sum()
         loss = (distortion + self.price * rate) / images.numel()
         self._optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.learned.parameters(), LARGEST_GRADIENT)
         self._optimizer.step()
-        mse = float(distortion.detach()) / (pixels * images.shape[1])
-        bits_per_pixel = float(rate.detach()) / pixels
+        mse = float(distortion.detach()) / (seen * images.shape[1])
+        bits_per_pixel = float(rate.detach()) / inside
         self._follow(mse, bits_per_pixel)
         return {"mse": mse, "bits_per_pixel": bits_per_pixel}
 

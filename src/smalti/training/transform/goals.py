@@ -17,7 +17,7 @@ from smalti.training.transform.samples import Samples
 
 __all__ = ["fitting_goal"]
 
-_CHOSEN_PAYS = 0.94
+_CHOSEN_PAYS = 0.88
 """Choosing tokens by their bits adds this much to the error of plain rounding: a fit aims at less."""
 
 _BOUND_SHARE = 0.8
