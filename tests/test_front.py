@@ -151,6 +151,9 @@ def test_images_are_estimated(digits, monkeypatch):
     report = smalti.estimate(digits.images, target_mse=0.01)
     assert report.comparison.estimate.images == 64 and report.comparison.verdict is not None
     assert report.not_compared is None or "pip install" in report.not_compared
+    assert report.comparison.estimate.profile == "compact" and not report.comparison.by_file
+    photo = smalti.estimate(digits.images, effort=3).comparison
+    assert photo.estimate.profile == "photo" and photo.by_file and photo.estimate.bits_per_image > 0
     with pytest.raises(smalti.UsageError, match="cannot be estimated"):
         smalti.estimate(digits.images, profile="paper")
 

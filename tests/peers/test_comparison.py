@@ -9,7 +9,7 @@ from PIL import Image
 from helpers.image_files import noise
 from smalti.images.sized import as_sized
 from smalti.peers import comparison, peer_codecs
-from smalti.peers.comparison import PeerComparison, Sample, compare_with_peers
+from smalti.peers.comparison import PeerComparison, Sample, bytes_of_peers, compare_with_peers, sample_of
 from smalti.peers.peer_codecs import installed_peers
 from smalti.sources.arrays.array_source import ArraySource
 
@@ -58,7 +58,7 @@ def test_of_large_images_the_middle_is_taken():
 def test_sizes_of_one_shape_are_not_copied():
     source = as_sized(ArraySource(np.zeros((1, 4, 4), np.uint8)))
     sizes = np.broadcast_to(source.sizes[:1], (1 << 40, 2))
-    assert len(Sample(sizes)._wanted) == comparison.MOST_IMAGES
+    assert len(Sample(sizes).wanted) == comparison.MOST_IMAGES
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint8), (3, np.uint8), (4, np.uint8), (3, np.uint16)])
@@ -102,3 +102,35 @@ def test_time_that_runs_out_leaves_what_a_part_took(monkeypatch):
     found = compare_with_peers([(drawn(images), coarser(images))], 100, most_seconds=24)
     assert set(found.bytes) == {"AVIF", "JPEG XL"}
     assert compare_with_peers([(drawn(images), coarser(images))], 100, most_seconds=2).bytes == {}
+
+
+class _Sequential:
+    """A source without random access."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getattr__(self, name):
+        if name == "batches_at":
+            raise AttributeError(name)
+        return getattr(self._source, name)
+
+
+def test_a_source_gives_the_same_sample_with_and_without_random_access():
+    pixels = np.arange(2_000, dtype=np.uint16)[:, None, None, None] + np.zeros((1, 20, 20, 1), np.uint16)
+    source = as_sized(ArraySource(pixels))
+    samples = [sample_of(source), sample_of(_Sequential(source))]
+    for sample in samples:
+        assert len(sample.numbers) == comparison.MOST_IMAGES and sample.pixels == 2_000 * 400
+        assert [int(image[0, 0, 0]) for image in sample.originals] == sample.numbers
+
+
+def test_codecs_are_asked_without_an_archive():
+    pytest.importorskip("imagecodecs")
+    images = [smooth(60, 80, 1, n) for n in range(4)]
+    coarse, fine = (bytes_of_peers([(drawn(images), mse)]) for mse in (1e-3, 1e-5))
+    assert set(coarse) == {"AVIF", "JPEG XL"} and all(fine[name] > coarse[name] for name in fine)
+    assert bytes_of_peers([]) == {}

@@ -9,7 +9,7 @@ import typer
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
 from smalti.cli.interruption import needing
-from smalti.cli.options import Debug, Json, Psnr, Quiet, Source, TargetMse, Threads, report_skipped
+from smalti.cli.options import Debug, Effort, Json, Psnr, Quiet, Source, TargetMse, Threads, report_skipped
 from smalti.front.from_images import estimate
 
 if TYPE_CHECKING:
@@ -21,29 +21,36 @@ __all__ = ["estimate_command"]
 def estimate_command(
     source: Source,
     profile: Annotated[
-        str | None, typer.Option(metavar="NAME", help="compact or fine [default: compact].", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="auto, photo, compact or fine [default: auto, which chooses as smalti compress does].",
+            show_default=False,
+        ),
     ] = None,
     psnr: Psnr = None,
     target_mse: TargetMse = None,
+    effort: Effort = None,
     json: Json = False,
     quiet: Quiet = False,
     threads: Threads = None,
     debug: Debug = False,
 ) -> None:
-    """Estimate the size of an archive of SOURCE, from a sample and without a fit, and compare it with classical codecs.
+    """Estimate the size of the archive that smalti compress SOURCE would write with the same options, without a fit.
 
-    The size is that of smalti compress SOURCE --profile compact, without labels and names. With smalti[study], JPEG XL,
-    AVIF and WebP encode the sample at the same mean squared error.
+    A sample is looked at. Labels and names are not counted. AVIF and JPEG XL encode the sample at the same mean squared
+    error: file by file if the profile is photo, else as one large image.
     """
     console, started = Console(json=json, quiet=quiet), time.monotonic()
     with needing("estimating", "train"):
-        import_module("smalti.codec.estimate")  # torch is slow to import: Ctrl-C waits for its end
+        import_module("smalti.codec.foretelling")  # torch is slow to import: Ctrl-C waits for its end
     with CommandObserver(console) as observer:
         report = estimate(
             source,
             profile=profile,
             psnr=psnr,
             target_mse=target_mse,
+            effort=effort,
             threads=threads,
             progress=observer.progress,
             report=console.say,
@@ -58,6 +65,8 @@ def estimate_command(
 def _plain(compared: "CodecComparison", seconds: float) -> dict[str, Any]:
     found, best = compared.estimate, compared.best_baseline
     return {
+        "profile": found.profile,
+        "why": found.why,
         "images": found.images,
         "raw_bytes": found.raw_bytes,
         "target_mse": found.target_mse,
@@ -77,15 +86,17 @@ def _plain(compared: "CodecComparison", seconds: float) -> dict[str, Any]:
 
 def _text(source: str, compared: "CodecComparison") -> str:
     found, best = compared.estimate, compared.best_baseline
+    way = "file by file" if compared.by_file else "as one large image"
     lines = [
+        f"profile {found.profile}: {found.why}",
         f"{source}: {found.images:,} images, {found.raw_bytes:,} bytes raw, "
         f"at a mean squared error of {found.target_mse:g}",
         f"smalti: about {found.likely_bytes:,} bytes ({found.low_bytes:,} to {found.high_bytes:,}), "
         f"{found.ratio:,.1f} times smaller than raw; {found.model_bytes / found.likely_bytes:.0%} of it is the model",
     ]
     ordered = sorted(compared.baselines.items(), key=lambda baseline: baseline[1])
-    lines += [f"{name}: {needed:,} bytes, as one large image" for name, needed in ordered]
-    if best is not None:
+    lines += [f"{name}: {needed:,} bytes, {way}" for name, needed in ordered]
+    if best is not None and not compared.by_file:
         even = found.break_even_images(compared.baselines[best])
         lines.append("break-even: never" if even is None else f"break-even: {best} is smaller below {even:,} images")
     return "\n".join([*lines, compared.sentence()])

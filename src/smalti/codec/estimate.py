@@ -1,10 +1,11 @@
-"""Estimate the size of an archive from a sample of its images, before a long fit.
+"""Estimate the size of an archive with `compact` or `fine` from a sample of its images, before a long fit.
 
-Nothing is fitted. The bits of tokens follow from the rate bound of the sample: the rate of a linear codec, and the
-share of it that a learned codec needs, which falls where values are clipped at black and white, and where images are
-near copies of each other. An image is a vector of its pixels, or of the pixels of its tiles if images are large or few.
-The size of the model is that of the network that a fit would choose. The caller measures classical codecs on the same
-sample; this module does not know them. Layer: part of `codec`.
+Nothing is fitted. `foretelling` chooses the profile, and estimates `photo`. The bits of tokens follow from the rate
+bound of the sample: the rate of a linear codec, and the share of it that a learned codec needs, which falls where
+values are clipped at black and white, and where images are near copies of each other. An image is a vector of its
+pixels, or of the pixels of its tiles if images are large or few. The size of the model is that of the network that a
+fit would choose. The caller measures classical codecs on the same sample; this module does not know them. Layer: part
+of `codec`.
 """
 
 import math
@@ -15,13 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.errors import SourceError, UsageError
+from smalti.codec.choice import COMPACT
+from smalti.errors import SourceError
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource, RandomAccessSource
-from smalti.training.common.goal import Goal
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.pyramid.build import choose_shape, learned_share
-from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
 
 __all__ = [
     "CodecComparison",
@@ -31,13 +31,11 @@ __all__ = [
     "Verdict",
     "draw_sample",
     "estimate",
-    "goal_of",
     "rate_bound",
 ]
 
 Verdict = Literal["smalti", "equal", "peer"]
 
-COMPACT = "compact"
 SAMPLE_IMAGES = 2_000
 READ_BATCH = 1_024
 
@@ -216,28 +214,15 @@ def _in_one_pass(source: ImageSource, chosen: NDArray[np.int64]) -> tuple[list[N
     return parts, seen
 
 
-def goal_of(profile: str | None, target_mse: float | None, psnr: float | None = None) -> Goal:
-    """Return the target error of an estimate: the given one, else that of the profile.
-
-    Raises UsageError for a profile without a target, two targets, or an impossible error.
-    """
-    name = profile or COMPACT
-    if name not in DEFAULT_MSE:
-        raise UsageError(f"the profile {profile} cannot be estimated: use --profile compact or fine")
-    if psnr is not None and target_mse is not None:
-        raise UsageError("give one of a target PSNR and a target MSE")
-    if psnr is not None:
-        return Goal.of_psnr(psnr)
-    return Goal(mse=DEFAULT_MSE[name], of_range=True) if target_mse is None else Goal(mse=target_mse)
-
-
 @dataclass(frozen=True)
 class Estimate:
     """The estimated size of an archive at a mean squared error, without labels and names.
 
     bits_per_image : of tokens
     model_bytes : of decoder, codes, priors and everything else that is stored once
-    in_reach : whether the network can reach the error at all
+    in_reach : whether the network can reach the error at all; None if that is no question, as for `photo`
+    profile : what would be fitted; why : in one line, why this one
+    low, high : the size in a good and in a bad case, as shares of the likely one
     """
 
     images: int
@@ -245,7 +230,11 @@ class Estimate:
     target_mse: float
     bits_per_image: float
     model_bytes: int
-    in_reach: bool
+    in_reach: bool | None
+    profile: str = COMPACT
+    why: str = "as asked"
+    low: float = LOW
+    high: float = HIGH
 
     @property
     def likely_bytes(self) -> int:
@@ -255,12 +244,12 @@ class Estimate:
     @property
     def low_bytes(self) -> int:
         """The size in a good case."""
-        return round(LOW * self.likely_bytes)
+        return round(self.low * self.likely_bytes)
 
     @property
     def high_bytes(self) -> int:
         """The size in a bad case."""
-        return round(HIGH * self.likely_bytes)
+        return round(self.high * self.likely_bytes)
 
     @property
     def ratio(self) -> float:
@@ -271,7 +260,11 @@ class Estimate:
         """Return the number of images from which an archive with this model is smaller than a codec; None if never.
 
         baseline_bytes : bytes of the codec for the whole collection
+
+        None also for `photo`, whose model is smaller if images are fewer.
         """
+        if self.in_reach is None:
+            return None
         saved = baseline_bytes / self.images - self.bits_per_image / 8
         return math.ceil(self.model_bytes / saved) if saved > 0 else None
 
@@ -301,10 +294,15 @@ def _share(bound: RateBound, images: int) -> float:
 
 @dataclass(frozen=True)
 class CodecComparison:
-    """An estimate, and the bytes that classical codecs need. baselines : for the collection at the same error"""
+    """An estimate, and the bytes that classical codecs need.
+
+    baselines : for the collection at the same error
+    by_file : whether each image is a file of its own; else all are one large image
+    """
 
     estimate: Estimate
     baselines: Mapping[str, int]
+    by_file: bool = False
 
     @property
     def best_baseline(self) -> str | None:
@@ -320,7 +318,7 @@ class CodecComparison:
     @property
     def verdict(self) -> Verdict | None:
         """The better choice ("peer" is the best codec); None if that is unknown without codecs."""
-        if not self.estimate.in_reach or self.estimate.ratio <= 1:
+        if self.estimate.in_reach is False or self.estimate.ratio <= 1:
             return "peer"
         gain = self.gain
         if gain is None:
@@ -332,7 +330,7 @@ class CodecComparison:
     def sentence(self) -> str:
         """Return the verdict in words."""
         best, gain = self.best_baseline or "a classical codec", self.gain
-        if not self.estimate.in_reach:
+        if self.estimate.in_reach is False:
             return f"{best} would serve better: these images share too little for smalti to reach this error"
         if self.estimate.ratio <= 1:
             return f"{best} would serve better: smalti would be larger than the raw images"

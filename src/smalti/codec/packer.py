@@ -33,6 +33,8 @@ from smalti.residual.residuals import Residuals, max_squared_error
 from smalti.threads import default_threads
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.training_kind import (
+    BLOCK_PIXELS,
+    REGION_PIXELS,
     AnyModel,
     AnySource,
     Encoded,
@@ -73,11 +75,6 @@ class ResidualMaker:
         """Return the residuals of images with tokens [n, h, w]."""
         base = self._decode(tokens, self._threads)[:, : self._height, : self._width]
         return choose_residuals(pixels, base, self._max_sse, self._estimator)
-
-
-_BLOCK_PIXELS = 1 << 20
-_REGION_PIXELS = 1 << 18
-"""Pixels of a token block, and of a region of a larger image."""
 
 
 @dataclass(frozen=True)
@@ -304,7 +301,13 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
             encoded = model.encode(source, self._encoding(source), self.observer)
             self._write(source, out, model, encoded, threads)
         with open_archive(out) as archive:
-            return CompressReport(archive.info(), tuple(source.skipped), encoded.missed)
+            info = archive.info()
+        goal = self.request.goal()
+        most = None if goal is None else goal.archive_bytes
+        missed = encoded.missed
+        if most is not None and info.archive_bytes > most:
+            missed = f"the archive takes {info.archive_bytes:,} bytes, more than {most:,}"
+        return CompressReport(info, tuple(source.skipped), missed)
 
     def _state_name(self, source: SizedSource) -> str:
         return f"{source.channels}-channels"
@@ -314,8 +317,8 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
         cells = encoded.model.cell**2
         spec = SizedSpec(
             profile=model.settings.profile,
-            block_cells=_BLOCK_PIXELS // cells,
-            region=math.isqrt(_REGION_PIXELS // cells),
+            block_cells=BLOCK_PIXELS // cells,
+            region=math.isqrt(REGION_PIXELS // cells),
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             recovery=options.recovery,

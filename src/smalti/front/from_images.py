@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from smalti.codec.bulk.plan import Plan
     from smalti.codec.bulk.running import BulkReport
-    from smalti.codec.estimate import CodecComparison, ImageSample
+    from smalti.codec.estimate import CodecComparison
     from smalti.codec.fit import FitReport
+    from smalti.codec.foretelling import Foretold
     from smalti.codec.pack import CompressReport
 
 __all__ = ["EstimateReport", "append", "compress", "estimate", "fit", "plan", "run_plan"]
@@ -291,9 +292,9 @@ def run_plan(
 class EstimateReport:
     """The estimated size of an archive, and the sizes that classical codecs need.
 
-    comparison : `estimate` has the bytes; `verdict` and `sentence()` say what to use
+    comparison : `estimate` has the profile and the bytes; `verdict` and `sentence()` say what to use
     skipped : files of the sample that could not be read
-    not_compared : why no classical codec was measured, in one line; None if they were measured
+    not_compared : why no other codec was measured, in one line; None if they were measured
     """
 
     comparison: "CodecComparison"
@@ -307,44 +308,49 @@ def estimate(
     profile: str | None = None,
     psnr: float | None = None,
     target_mse: float | None = None,
+    effort: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
 ) -> EstimateReport:
-    """Estimate the size of an archive with "compact" or "fine", from a sample and without a fit.
+    """Estimate the size of the archive that `compress` would write with the same options, from a sample and no fit.
 
-    profile : the profile whose default error is the target if there is no `psnr` and no `target_mse`; None is "compact"
-    threads, progress : as for `compress`; the stage is "classical codecs", which need the extra `smalti[study]`
+    profile : "photo", "compact" or "fine"; "auto" and None choose as `compress` does
+    psnr, target_mse : as for `compress`: the default is 36 dB, and with "compact" and "fine" their own
+    effort : 0 to 9, as for `compress`; it matters to "photo" alone
+    threads, progress : as for `compress`; the stage is "other codecs": with "photo" AVIF and JPEG XL file by file, else
+        JPEG XL, AVIF and WebP with all images as one, which needs the extra `smalti[study]`
     report : called with a line for each step of a download; None sends it to the logger "smalti"
 
-    Needs the extra `smalti[train]`. Raises SourceError, UsageError.
+    Labels and names are not counted. Needs the extra `smalti[train]`. Raises SourceError, UsageError.
     """
     with needing("estimating", "train"):
-        from smalti.codec.estimate import CodecComparison, draw_sample, goal_of  # noqa: PLC0415 (torch)
-        from smalti.codec.estimate import estimate as estimate_sample  # noqa: PLC0415
+        from smalti.codec.estimate import CodecComparison  # noqa: PLC0415 (torch)
         from smalti.codec.fit import torch_threads  # noqa: PLC0415
-        from smalti.sources.open import open_source  # noqa: PLC0415
-    goal = goal_of(profile, target_mse, psnr)
-    source = open_source(images, report=report)
+        from smalti.codec.foretelling import estimate_request, foretell  # noqa: PLC0415
+        from smalti.sources.open import open_images_of  # noqa: PLC0415
+    request = estimate_request(profile, target_mse, psnr, effort)
     with torch_threads(default_threads(threads)):
-        sample = draw_sample(source)
-        assert goal.mse is not None
-        mse = sample.scale.true_mse(goal.mse) if goal.of_range else goal.mse
-        found = estimate_sample(sample, mse)
+        found = foretell(open_images_of(images, report=report), request)
     needed: dict[str, int] = {}
     not_compared = None
     try:
-        needed = _classical(sample, mse, progress_of("classical codecs", progress))
+        needed = _other_codecs(found, progress_of("other codecs", progress))
     except (MissingDependencyError, UsageError) as error:
         not_compared = str(error)
-    return EstimateReport(CodecComparison(found, needed), tuple(source.skipped), not_compared)
+    return EstimateReport(CodecComparison(found.estimate, needed, found.sample is None), found.skipped, not_compared)
 
 
-def _classical(sample: "ImageSample", mse: float, progress: Callable[[int, int], None]) -> dict[str, int]:
-    """Return what classical codecs need for all images; MissingDependencyError or UsageError if they cannot be run."""
+def _other_codecs(found: "Foretold", progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Return what other codecs need for all images; MissingDependencyError or UsageError if they cannot be run."""
+    sample, at = found.sample, found.estimate
+    if sample is None:
+        from smalti.peers.comparison import bytes_of_peers  # noqa: PLC0415 (codecs are slow to import)
+
+        return bytes_of_peers(found.files, progress)
     with needing("comparing with classical codecs", "study"):
         from smalti.bench.mosaics import baseline_bytes_per_image  # noqa: PLC0415 (codecs are slow to import)
-    needed = baseline_bytes_per_image(sample.pixels, mse, progress)
+    needed = baseline_bytes_per_image(sample.pixels, at.target_mse, progress)
     return {name: round(each * sample.images) for name, each in needed.items()}
 
 

@@ -2,6 +2,7 @@
 
 The sample is drawn while images are packed (`Sample`), and decoded from the archive afterwards. What a codec takes for
 all images is what it takes for the sample, by pixels. Each codec runs at its faster effort; AVIF is tuned for PSNR.
+Without an archive, `bytes_of_peers` measures them at an error that is asked for, on a sample from `sample_of`.
 """
 
 import math
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from smalti.images.batch import Pixels
 from smalti.images.quality import image_errors
+from smalti.images.source import RandomAccessSource, SizedSource
 from smalti.peers.curves import Curve, first_reaching
 from smalti.peers.peer_codecs import Peer, installed_peers
 
-__all__ = ["MOST_SECONDS", "PeerComparison", "Sample", "compare_with_peers"]
+__all__ = ["MOST_SECONDS", "PeerComparison", "Sample", "bytes_of_peers", "compare_with_peers", "sample_of"]
 
 MOST_PIXELS = 2_000_000
 MOST_IMAGES = 300
@@ -28,6 +30,8 @@ FEW_PIXELS, FEW_IMAGES = 200_000, 30
 MOST_SECONDS = 20.0
 """About how long all codecs together may take."""
 
+_READ_IMAGES = 256
+
 Window = tuple[slice, slice]
 
 
@@ -35,6 +39,7 @@ class Sample:
     """Images that are evenly spread over a source, or the middle of each if they are large.
 
     sizes : H and W of all entries, int64 [n, 2]
+    wanted : the numbers of the images to draw
     numbers : of the images that were drawn, in the order of the archive
     originals : their pixels [H, W, C], cut to their windows
     pixels : of all images that were seen, H x W each
@@ -47,7 +52,7 @@ class Sample:
         uniform = len(sizes) and sizes.strides[0] == 0  # one row for all, as sources of one shape have it
         areas = np.minimum((sizes[:1] if uniform else sizes).prod(1), self._largest)
         count = max(1, min(len(sizes), most_images, int(most_pixels / max(1.0, float(areas.mean())))))
-        self._wanted = np.unique(np.linspace(0, max(0, len(sizes) - 1), count).round().astype(np.int64))
+        self.wanted = np.unique(np.linspace(0, max(0, len(sizes) - 1), count).round().astype(np.int64))
         self.numbers: list[int] = []
         self.originals: list[Pixels] = []
         self.pixels = 0
@@ -55,13 +60,16 @@ class Sample:
 
     def add(self, pixels: Pixels) -> None:
         """Look at the next images [n, H, W, C], and keep those that are wanted."""
-        first, last = np.searchsorted(self._wanted, [self._seen, self._seen + len(pixels)])
-        for number in self._wanted[first:last].tolist():
-            image = pixels[number - self._seen]
-            self.numbers.append(number)
-            self.originals.append(image[self.window(*image.shape[:2])].copy())
+        first, last = np.searchsorted(self.wanted, [self._seen, self._seen + len(pixels)])
+        for number in self.wanted[first:last].tolist():
+            self.keep(number, pixels[number - self._seen])
         self._seen += len(pixels)
         self.pixels += len(pixels) * math.prod(pixels.shape[1:3])
+
+    def keep(self, number: int, image: Pixels) -> None:
+        """Take an image [H, W, C] into the sample, cut to its window."""
+        self.numbers.append(number)
+        self.originals.append(image[self.window(*image.shape[:2])].copy())
 
     def window(self, height: int, width: int) -> Window:
         """The part of an image that is compared: its middle, of a quarter of the sample at most."""
@@ -71,6 +79,20 @@ class Sample:
         rows, columns = min(height, side), min(width, side)
         top, left = (height - rows) // 2, (width - columns) // 2
         return slice(top, top + rows), slice(left, left + columns)
+
+
+def sample_of(source: SizedSource) -> Sample:
+    """Draw a sample of a source. If it has random access, no other image is decoded."""
+    sample = Sample(source.sizes)
+    if not isinstance(source, RandomAccessSource):
+        for batch in source.batches(_READ_IMAGES):
+            sample.add(batch.pixels)
+        return sample
+    for batch in source.batches_at(sample.wanted, _READ_IMAGES):
+        for image in batch.pixels:
+            sample.keep(int(sample.wanted[len(sample.numbers)]), image)
+    sample.pixels = int(source.sizes.prod(axis=1).sum())
+    return sample
 
 
 @dataclass(frozen=True)
@@ -130,21 +152,8 @@ def compare_with_peers(
     A codec that misses the quality, or has no time for any of the sample, is left out.
     """
     parts = [part for part in parts if part[0].originals]
-    peers = [_peers_for(sample.originals[0]) for sample, _ in parts]
-    names = [name for name in (peers[0] if peers else {}) if all(name in each for each in peers)]
-    sizes: dict[str, int] = {}
-    steps = len(names) * len(parts)
-    progress(0, max(1, steps))
-    for number, name in enumerate(names):
-        needed = 0.0
-        for place, (sample, decoded) in enumerate(parts):
-            if math.isfinite(needed):
-                mse = _mse(sample.originals, decoded)
-                share = _need(peers[place][name], sample.originals, mse, most_seconds / steps)
-                needed += share * sample.pixels
-            progress(number * len(parts) + place + 1, steps)
-        if math.isfinite(needed):
-            sizes[name] = round(needed)
+    asked = [(sample, _mse(sample.originals, decoded)) for sample, decoded in parts]
+    sizes = bytes_of_peers(asked, progress, most_seconds)
     errors = [error for sample, decoded in parts for error in _errors(sample.originals, decoded)]
     mse = float(np.mean(errors)) if errors else 0.0
     return PeerComparison(
@@ -154,6 +163,34 @@ def compare_with_peers(
         sum(math.prod(image.shape[:2]) for sample, _ in parts for image in sample.originals),
         sizes,
     )
+
+
+def bytes_of_peers(
+    parts: Sequence[tuple[Sample, float]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    most_seconds: float = MOST_SECONDS,
+) -> dict[str, int]:
+    """Return what each installed codec takes for all images, file by file.
+
+    parts : for each number of channels and dtype, a sample with images and the mean squared error of `image_errors`
+
+    A codec that misses the quality, or has no time for any of a sample, is left out.
+    """
+    peers = [_peers_for(sample.originals[0]) for sample, _ in parts]
+    names = [name for name in (peers[0] if peers else {}) if all(name in each for each in peers)]
+    sizes: dict[str, int] = {}
+    steps = len(names) * len(parts)
+    progress(0, max(1, steps))
+    for number, name in enumerate(names):
+        needed = 0.0
+        for place, (sample, mse) in enumerate(parts):
+            if math.isfinite(needed):
+                share = _need(peers[place][name], sample.originals, mse, most_seconds / steps)
+                needed += share * sample.pixels
+            progress(number * len(parts) + place + 1, steps)
+        if math.isfinite(needed):
+            sizes[name] = round(needed)
+    return sizes
 
 
 def _peers_for(image: Pixels) -> dict[str, Peer]:

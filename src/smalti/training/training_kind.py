@@ -22,6 +22,8 @@ from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import Observer
 
 __all__ = [
+    "BLOCK_PIXELS",
+    "REGION_PIXELS",
     "AnyKind",
     "AnyModel",
     "AnySource",
@@ -35,6 +37,11 @@ __all__ = [
     "SizedTrainingKind",
     "TrainingKind",
 ]
+
+
+BLOCK_PIXELS = 1 << 20
+REGION_PIXELS = 1 << 18
+"""Pixels of a token block of images of any size, and of a region of a larger image. Regions are coded alone."""
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,18 @@ _MARGIN_CELLS = 4
 class CellEncoder:
     """Analyses images with a learned transform.
 
-    gain : the steps are those of the fit times this
+    steps : of the decoder, [M], of pixels in [0, 1]; None for those of the fit. They differ, because the decoder's are
+        whole numbers, and because another goal needs others
     squares : [M], the squared error, of pixels in [0, 1], of a coefficient that is off by 1
     """
 
-    def __init__(self, learned: LearnedTransform, scale: PixelScale, gain: float = 1.0) -> None:
-        self._learned, self._scale, self._gain = learned.eval(), scale, gain
+    def __init__(self, learned: LearnedTransform, scale: PixelScale, steps: NDArray[np.float64] | None = None) -> None:
+        self._learned, self._scale = learned.eval(), scale
         self._device = learned.log_step.device
         self._cell = learned.shape.cell
-        steps = learned.steps.detach().cpu().double().numpy() * gain
+        own = learned.steps.detach().cpu().double().numpy()
+        steps = own if steps is None else steps
+        self._ratio = torch.from_numpy((own / steps).astype(np.float32)).to(self._device)[:, None, None]
         self.squares = (steps**2 * _norms(learned)).astype(np.float32)
         self._channels = np.array(learned.shape.places) // self._cell**2
         self._colour = _matrix(learned, "colour") ** 2
@@ -75,7 +78,7 @@ class CellEncoder:
 
     def _analysed(self, whole: Pixels) -> NDArray[np.float32]:
         images = torch.from_numpy(np.ascontiguousarray(self._scale.to_unit(whole).transpose(0, 3, 1, 2)))
-        values = self._learned.analyse(images.to(self._device)) / self._gain
+        values = self._learned.analyse(images.to(self._device)) * self._ratio
         flat: NDArray[np.float32] = values.permute(0, 2, 3, 1).reshape(-1, values.shape[1]).cpu().numpy()
         return flat
 

@@ -31,7 +31,7 @@ __all__ = ["FittingGoal", "TransformFit"]
 PRICE = 1.55
 """The price of a bit in units of the water's level (found on two sets; the goal then corrects it)."""
 
-BASIS_RATE, STEP_RATE, NETWORK_RATE = 3e-4, 5e-3, 2e-3
+BASIS_RATE, STEP_RATE, NETWORK_RATE = 6e-4, 5e-3, 3e-3
 WARM_UP_STEPS = 60
 LAST_SHARE = 0.03
 DEAD_ZONE = 0.1

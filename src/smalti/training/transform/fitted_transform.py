@@ -1,5 +1,6 @@
 """The fitted model of the profile `photo`: the learned transform, its integers, the record of the fit, and its file."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from smalti.decoders.transform.prior_network import pack_prior, unpack_prior
 from smalti.decoders.transform.transform_model import TransformModel
-from smalti.decoders.transform.transform_network import TransformNetwork
+from smalti.decoders.transform.transform_network import LARGEST_STEP, TransformNetwork
 from smalti.decoders.transform.transform_packing import pack_transform, unpack_transform
 from smalti.decoders.transform.transform_prior import TransformPrior
 from smalti.errors import ModelError, SmaltiError, UsageError
@@ -23,6 +24,7 @@ from smalti.training.transform.bases import Basis
 from smalti.training.transform.cell_encoder import CellEncoder
 from smalti.training.transform.encoding import encode_cells
 from smalti.training.transform.learned_transform import LearnedTransform, TransformShape
+from smalti.training.transform.token_choice import LARGEST
 from smalti.training.transform.transform_settings import EFFORTS, TransformSettings
 
 __all__ = ["TRANSFORM_FORMAT", "FittedTransform"]
@@ -30,6 +32,7 @@ __all__ = ["TRANSFORM_FORMAT", "FittedTransform"]
 TRANSFORM_FORMAT = "smalti-transform"
 TRANSFORM_VERSION = 1
 _LIMIT_BYTES = 1 << 28
+_HEADROOM = 1.1  # of the largest coefficient, which is about that of a white cell
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,13 @@ class FittedTransform:
         return encode_cells(self, source, request, observer)
 
     def with_gain(self, gain: float) -> tuple[CellEncoder, TransformModel]:
-        """Return encoder and decoder with all steps multiplied."""
-        steps = np.maximum(np.floor(self.network.steps * gain + 0.5), 1).astype(np.int64)
-        return CellEncoder(self.learned, self.scale, gain), TransformModel(replace(self.network, steps=steps))
+        """Return encoder and decoder with all steps multiplied, as far as their coefficients stay within int16."""
+        unit, width = 2**self.network.fraction, self.scale.high - self.scale.low
+        most = _HEADROOM * width * self.network.cell * math.sqrt(self.channels)
+        least = np.minimum(math.ceil(unit * most / LARGEST), self.network.steps)
+        steps = np.clip(np.floor(self.network.steps * gain + 0.5), least, LARGEST_STEP).astype(np.int64)
+        encoder = CellEncoder(self.learned, self.scale, steps / (unit * width))
+        return encoder, TransformModel(replace(self.network, steps=steps))
 
     def archive_provenance(self) -> tuple[tuple[str, str], ...]:
         """Return the model's provenance for an archive, for people: pairs of strings."""

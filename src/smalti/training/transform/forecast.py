@@ -5,20 +5,25 @@ given how large the coefficients around them are. The bits of a fitted model are
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource
 from smalti.training.transform.bases import coefficients
 from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import TransformSettings, weight_bytes
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["WITHIN", "Forecast", "forecast"]
 
 FITTED_SHARE = 0.8
 """Bits of fitted models, as a share of the entropy that is found here (results/transform/forecast.json)."""
+
+WITHIN = 1.3
+"""Archives should be within this factor of their forecasts."""
 
 DEAD_ZONE = 0.17
 _LARGEST = 15
@@ -46,7 +51,7 @@ class Forecast:
 
 def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
     """Forecast the archive of a source. SourceError if no image can be read."""
-    start = survey(source, settings)
+    start = survey(source, settings, brief=True)
     pixels = int(source.sizes.prod(axis=1).sum())
     entropy = _entropy(start)
     blocks = -(-pixels // _BLOCK_PIXELS)
@@ -57,28 +62,40 @@ def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
 def _entropy(start: Start) -> float:
     """Bits for a pixel of the images of a survey."""
     order = np.array(start.shape.places)
-    values, pixels = [], 0
-    for stack in start.samples.stacks():
-        part = stack[: max(1, (_MOST_PIXELS - pixels) // stack[0, ..., 0].size)]
-        values.append(coefficients(part, start.basis)[..., order])
-        pixels += part[..., 0].size
-        if pixels >= _MOST_PIXELS:
-            break
+    stacks = list(_even_part(start))
+    pixels = sum(stack[..., 0].size for stack in stacks)
+    values = [np.ascontiguousarray(coefficients(stack, start.basis)[..., order]) for stack in stacks]
     per_cell = start.basis.variances.sum() - start.basis.variances[order].sum()
-    wanted = start.mse * start.basis.variances.size - per_cell  # for a cell
-    cells = pixels / start.basis.cell**2
-    step = _step(values, max(wanted, 0.1 * start.mse * start.basis.variances.size) * cells)
+    allowed = start.mse * start.basis.variances.size * _seen_share(stacks)  # for a cell
+    step = _step(values, max(allowed - per_cell, 0.1 * allowed) * pixels / start.basis.cell**2)
     counts: dict[tuple[int, int], NDArray[np.int64]] = {}
     bits = sum(_count(_quantised(some, step), counts) for some in values)
     return (bits + sum(map(_bits, counts.values()))) / pixels
 
 
+def _even_part(start: Start) -> Iterator[NDArray[np.float32]]:
+    """Some of the images of a survey, evenly spread, those of one size together."""
+    every = max(1, -(-start.samples.pixels // _MOST_PIXELS))
+    for stack in start.samples.stacks():
+        yield stack[(len(stack) - 1) % every // 2 :: every]
+
+
+def _seen_share(stacks: list[NDArray[np.float32]]) -> float:
+    """The share of pixels that are seen: errors are means over these, and there are next to none in others."""
+    if stacks[0].shape[3] not in ALPHA_CHANNELS:
+        return 1.0
+    seen = sum(int(np.count_nonzero(stack[..., -1] > 0)) for stack in stacks)
+    return (seen or 1) / sum(stack[..., -1].size for stack in stacks)
+
+
 def _step(values: list[NDArray[np.float32]], error: float) -> float:
     """The step at which all coefficients together have this squared error."""
     low, high = 1e-6, 4.0
-    for _ in range(24):
+    for _ in range(16):
         step = (low * high) ** 0.5
-        found = sum(float(((_quantised(some, step) * step - some) ** 2).sum(dtype=np.float64)) for some in values)
+        found = sum(
+            float(((_quantised(some, step) * np.float32(step) - some) ** 2).sum(dtype=np.float64)) for some in values
+        )
         low, high = (low, step) if found > error else (step, high)
     return low
 

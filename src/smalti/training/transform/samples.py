@@ -18,7 +18,7 @@ from smalti.images.batch import Pixels
 from smalti.images.source import RandomAccessSource, SizedSource
 from smalti.training.common.scaling import PixelScale
 
-__all__ = ["Picture", "Samples", "load_samples", "prepared", "seen_weights"]
+__all__ = ["Loaded", "Picture", "Samples", "filled", "load_images", "load_samples", "prepared", "seen_weights"]
 
 SAMPLE_BYTES = 160 << 20
 """The most bytes of pixels that a fit keeps in memory: of more, an evenly spread part."""
@@ -37,46 +37,72 @@ class Picture:
 
 def prepared(pixels: Pixels, cell: int) -> Pixels:
     """Images [n, H, W, C] in whole cells, with unseen colours filled."""
+    return _in_cells(filled(pixels), cell)
+
+
+def _in_cells(pixels: Pixels, cell: int) -> Pixels:
+    """Repeat the last row and column of [n, H, W, C] up to whole cells."""
     height, width = pixels.shape[1:3]
     down, right = -height % cell, -width % cell
-    if pixels.shape[3] in (2, 4) and not pixels[..., -1].all():
-        pixels = cast(Pixels, np.stack([filled(image) for image in pixels]))
     if down or right:
         pixels = cast(Pixels, np.pad(pixels, ((0, 0), (0, down), (0, right), (0, 0)), "edge"))
     return pixels
 
 
-def filled(image: Pixels) -> Pixels:
-    """Replace colours under alpha 0 in [H, W, C] by averages of seen ones, near ones if there are any."""
-    seen = image[..., -1] > 0
-    if not seen.any() or seen.all():
-        return image
-    values = np.where(seen[..., None], image[..., :-1], 0).astype(np.float64)
+_FILLED_PIXELS = 1 << 18
+"""About how many pixels are filled at a time."""
+
+
+def filled(pixels: Pixels) -> Pixels:
+    """Replace colours under alpha 0 in [n, H, W, C] by averages of seen ones, near ones if there are any."""
+    if pixels.shape[3] not in (2, 4):
+        return pixels
+    seen = pixels[..., -1] > 0
+    wanted = np.flatnonzero(seen.any(axis=(1, 2)) & ~seen.all(axis=(1, 2)))
+    if not len(wanted):
+        return pixels
+    result = pixels.copy()
+    step = max(1, _FILLED_PIXELS // seen[0].size)
+    for start in range(0, len(wanted), step):
+        part = wanted[start : start + step]
+        result[part] = _filled(pixels[part], seen[part])
+    return result
+
+
+def _filled(pixels: Pixels, seen: NDArray[np.bool_]) -> Pixels:
+    """The same, where each image has pixels that are seen and others that are not. Sums are exact, in any order."""
+    values = np.where(seen[..., None], pixels[..., :-1], 0).astype(np.float64)
     levels = [(values, seen.astype(np.float64))]
-    while min(levels[-1][1].shape) > 1 and not (levels[-1][1] > 0).all():
+    while min(levels[-1][1].shape[1:]) > 1 and not (levels[-1][1] > 0).all():
         levels.append(_halved(*levels[-1]))
     colours, weights = levels[-1]
     current = colours / np.maximum(weights, 1e-9)[..., None]
-    current[weights == 0] = colours.sum((0, 1)) / weights.sum()
+    means = colours.sum((1, 2)) / weights.sum((1, 2))[:, None]
+    current = np.where(weights[..., None] > 0, current, means[:, None, None])
     for colours, weights in levels[-2::-1]:
-        height, width = weights.shape
-        larger = current.repeat(2, 0).repeat(2, 1)[:height, :width]
+        height, width = weights.shape[1:]
+        larger = current.repeat(2, 1).repeat(2, 2)[:, :height, :width]
         own = colours / np.maximum(weights, 1e-9)[..., None]
         current = np.where(weights[..., None] > 0, own, larger)
-    result = image.copy()
-    result[..., :-1] = np.where(seen[..., None], image[..., :-1], np.round(current))
+    result = pixels.copy()
+    result[..., :-1] = np.where(seen[..., None], pixels[..., :-1], np.round(current))
     return result
 
 
 def _halved(
     values: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums of 2 x 2 pixels."""
-    height, width = weights.shape
-    padding = ((0, height % 2), (0, width % 2))
-    values, weights = np.pad(values, (*padding, (0, 0))), np.pad(weights, padding)
-    shape = (values.shape[0] // 2, 2, values.shape[1] // 2, 2)
-    return values.reshape(*shape, -1).sum((1, 3)), weights.reshape(shape).sum((1, 3))
+    """Sums of 2 x 2 pixels of [n, H, W, C] and [n, H, W]."""
+    count, height, width = weights.shape
+    if height % 2 or width % 2:
+        padding = ((0, 0), (0, height % 2), (0, width % 2))
+        values, weights = np.pad(values, (*padding, (0, 0))), np.pad(weights, padding)
+    shape = (count, weights.shape[1] // 2, 2, weights.shape[2] // 2, 2)
+    rows = values.reshape(*shape, -1)
+    return (
+        rows[:, :, 0, :, 0] + rows[:, :, 0, :, 1] + rows[:, :, 1, :, 0] + rows[:, :, 1, :, 1],
+        weights.reshape(shape).sum((2, 4)),
+    )
 
 
 def seen_weights(pixels: Pixels) -> NDArray[np.float32] | None:
@@ -149,37 +175,67 @@ class Samples:
 
 def load_samples(source: SizedSource, cell: int, side: int, most_bytes: int = SAMPLE_BYTES) -> Samples:
     """Read an evenly spread part of a source. SourceError if no image can be read."""
+    return load_images(source, most_bytes).samples(cell, side)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Images of a source in memory, with unseen colours filled; `samples` brings them into whole cells.
+
+    stacks : images [n, H, W, C] that follow each other and have one size
+    """
+
+    stacks: list[Pixels]
+    scale: PixelScale
+
+    def samples(self, cell: int, side: int) -> Samples:
+        """Pictures in whole cells, and crops of them of at most `side` pixels."""
+        pictures = [
+            Picture(picture, (stack.shape[1], stack.shape[2]))
+            for stack in self.stacks
+            for picture in _in_cells(stack, cell)
+        ]
+        return Samples(pictures, self.scale, cell, side)
+
+
+def load_images(source: SizedSource, most_bytes: int = SAMPLE_BYTES) -> Loaded:
+    """Read an evenly spread part of a source, and windows of large images. SourceError if no image can be read."""
     sizes = source.sizes
     areas = np.minimum(sizes, _LARGEST_SIDE).prod(axis=1) * source.channels * source.dtype.itemsize
     every = max(1, -(-int(areas.sum()) // most_bytes))
     entries = np.arange(every // 2, len(source), every)
-    pictures = []
-    for number, image in _images_at(source, entries if len(entries) else np.arange(len(source)), every):
-        part = _window(image, number)
-        pictures.append(Picture(prepared(part[None], cell)[0], part.shape[:2]))
-    if not pictures:
+    stacks = []
+    for numbers, images in _images_at(source, entries if len(entries) else np.arange(len(source)), every):
+        parts = [_window(image, number) for number, image in zip(numbers, images, strict=True)]
+        stacks.append(filled(cast(Pixels, np.stack(parts))))
+    if not stacks:
         raise SourceError(f"{source.description}: no image could be read")
-    low = min(int(picture.pixels.min()) for picture in pictures)
-    high = max(int(picture.pixels.max()) for picture in pictures)
-    return Samples(pictures, PixelScale.of_range(source.dtype, low, high), cell, side)
+    low, high = min(int(stack.min()) for stack in stacks), max(int(stack.max()) for stack in stacks)
+    return Loaded(stacks, PixelScale.of_range(source.dtype, low, high))
 
 
-def _images_at(source: SizedSource, entries: NDArray[np.int64], every: int) -> Iterator[tuple[int, Pixels]]:
-    """The images of some entries, with a running number."""
+def _images_at(source: SizedSource, entries: NDArray[np.int64], every: int) -> Iterator[tuple[list[int], Pixels]]:
+    """The images of some entries, those of one size that follow each other together, with their running numbers."""
     if isinstance(source, RandomAccessSource) and every > 1:
         batches, wanted = source.batches_at(entries, 256), None
     else:
         batches, wanted = source.batches(256), every
     number = 0
     for batch in batches:
-        for image in batch.pixels:
-            if wanted is None or number % wanted == wanted // 2 or len(source) <= wanted:
-                yield number, image
-            number += 1
+        numbers = np.arange(number, number + len(batch))
+        number += len(batch)
+        if wanted is None or len(source) <= wanted:
+            yield numbers.tolist(), batch.pixels
+            continue
+        chosen = np.flatnonzero(numbers % wanted == wanted // 2)
+        if len(chosen):
+            yield numbers[chosen].tolist(), batch.pixels[chosen]
 
 
 def _window(image: Pixels, number: int) -> Pixels:
     """The image, or a window of it if it is large; which one depends on the number."""
+    if max(image.shape[:2]) <= _LARGEST_SIDE:
+        return image
     generator = np.random.default_rng(number)
     starts = [int(generator.integers(0, max(0, side - _LARGEST_SIDE) // 32 + 1)) * 32 for side in image.shape[:2]]
-    return image[starts[0] : starts[0] + _LARGEST_SIDE, starts[1] : starts[1] + _LARGEST_SIDE].copy()
+    return image[starts[0] : starts[0] + _LARGEST_SIDE, starts[1] : starts[1] + _LARGEST_SIDE]

@@ -9,8 +9,9 @@ from smalti.training.transform.bases import Basis, find_basis, waterfilling
 from smalti.training.transform.fit_transform import FittingGoal
 from smalti.training.transform.goals import fitting_goal
 from smalti.training.transform.learned_transform import TransformShape
-from smalti.training.transform.samples import Samples, load_samples
+from smalti.training.transform.samples import Samples, load_images, load_samples
 from smalti.training.transform.transform_settings import (
+    CELLS_OF_SIDE,
     TransformSettings,
     choose_cell,
     choose_shape,
@@ -23,6 +24,7 @@ CROP_SIDES = {8: 128, 16: 192, 32: 256}
 """Side of the largest crop, in pixels, by the side of a cell."""
 
 _SURVEY_BYTES = 24 << 20
+_BRIEF_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -41,22 +43,25 @@ class Start:
     pixels: float
 
 
-def survey(source: SizedSource, settings: TransformSettings) -> Start:
-    """Read a source, and choose cells, basis and sizes for it."""
+def survey(source: SizedSource, settings: TransformSettings, brief: bool = False) -> Start:
+    """Read a source, and choose cells, basis and sizes for it. SourceError if no image can be read.
+
+    brief : look at fewer images, and return these as the samples: for a forecast, not for a fit
+    """
     sizes = source.sizes
     side = int(np.median(sizes.min(axis=1)))
+    loaded = load_images(source, _BRIEF_BYTES if brief else _SURVEY_BYTES)
     bases: dict[int, Basis] = {}
     surveyed = {}
     for cell in (8, 16, 32):
-        if cell == 8 or side >= 3 * cell:
-            surveyed[cell] = load_samples(source, cell, CROP_SIDES[cell], _SURVEY_BYTES)
+        if cell == 8 or side >= CELLS_OF_SIDE * cell:
+            surveyed[cell] = loaded.samples(cell, CROP_SIDES[cell])
             bases[cell] = find_basis(surveyed[cell].stacks(), cell, settings.lapped)
-    scale = surveyed[8].scale
     pixels = float(sizes.prod(axis=1).sum())
-    goal, mse = fitting_goal(settings.goal, scale, bases[8], surveyed[8], pixels)
+    goal, mse = fitting_goal(settings.goal, loaded.scale, bases[8], surveyed[8], pixels)
     bounds = {cell: waterfilling(basis.variances, mse)[1] / cell**2 for cell, basis in bases.items()}
     cell = choose_cell(bounds, side)
-    samples = load_samples(source, cell, CROP_SIDES[cell])
+    samples = surveyed[cell] if brief else load_samples(source, cell, CROP_SIDES[cell])
     grids = -(-sizes // cell)
     same = bool((grids == grids[0]).all())
     grid = (int(grids[0, 0]), int(grids[0, 1])) if same else None

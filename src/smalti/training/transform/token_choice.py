@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from smalti.decoders.transform.transform_prior import Coding, TransformPrior, far_bits
 from smalti.training.transform.export import TableCounts
 
-__all__ = ["Chosen", "choose_tokens"]
+__all__ = ["LARGEST", "Chosen", "choose_tokens"]
 
 LARGEST = (1 << 15) - 1
+"""The largest magnitude of a coefficient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ def _best(
     if price > 0:
         towards = np.sign(centres - nearest)
         for other in (nearest + towards, nearest - towards, centres):
-            wanted = (other != nearest) & (coding.tables >= 0)
+            wanted = (other != nearest) & (coding.tables >= 0) & (np.abs(other) <= LARGEST)
             if not wanted.any():
                 continue
             bits = _bits(prior, coding, other)

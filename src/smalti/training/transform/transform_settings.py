@@ -35,7 +35,7 @@ class Effort:
 
     steps: int
     tuning: int
-    pixels: int = 1 << 16
+    pixels: int = 1 << 15
 
     def for_collection(self, pixels: float) -> "Effort":
         """The work for a collection of so many pixels: small ones have less to teach."""
@@ -50,16 +50,16 @@ _FEWEST_STEPS = 100
 
 
 EFFORTS = (
-    Effort(100, 0),
-    Effort(300, 60),
-    Effort(800, 150),
-    Effort(2_000, 300),
+    Effort(150, 0),
+    Effort(500, 100),
+    Effort(1_300, 250),
     Effort(3_000, 500),
-    Effort(4_000, 700),
-    Effort(5_500, 1_000),
-    Effort(7_500, 1_300),
-    Effort(10_000, 1_600),
+    Effort(5_000, 800),
+    Effort(7_000, 1_100),
+    Effort(9_500, 1_500),
     Effort(13_000, 2_000),
+    Effort(17_000, 2_500),
+    Effort(22_000, 3_000),
 )
 
 
@@ -106,12 +106,12 @@ class TransformSettings:
             raise ModelError(f"the stored settings are not of this release: {error}; fit the model anew") from error
 
 
-LARGER_CELL_PAYS = 0.84
+LARGER_CELL_PAYS = 0.8
 """Larger cells are taken if the Gaussian bound falls below this share: contexts win back some of what small cells lose
 (measured on two sets: 0.94 and 0.81 did not pay, 0.64 did)."""
 
-SMALLEST_FOR_LARGER = 48
-"""Images whose sides are below this keep cells of 8 pixels."""
+CELLS_OF_SIDE = 4
+"""Larger cells need images whose sides have so many of them: those at the edges are cut by the edge."""
 
 
 def choose_cell(bounds: dict[int, float], side: int) -> int:
@@ -122,7 +122,7 @@ def choose_cell(bounds: dict[int, float], side: int) -> int:
     cells = sorted(bounds)
     chosen = cells[0]
     for cell in cells[1:]:
-        if side >= SMALLEST_FOR_LARGER * cell / 16 and bounds[cell] < LARGER_CELL_PAYS * bounds[chosen]:
+        if side >= CELLS_OF_SIDE * cell and bounds[cell] < LARGER_CELL_PAYS * bounds[chosen]:
             chosen = cell
     return chosen
 

@@ -1,6 +1,5 @@
 """The profile `photo` as a kind of model: reads a source, chooses the network's sizes, fits, and makes integers."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,8 @@ class TransformTraining:
         assert isinstance(settings, TransformSettings)
         if options.validation is not None:
             raise UsageError("--validation is for the profile paper")
-        started = time.monotonic()
+        if options.group.size > 1:
+            raise UsageError("photo is fitted by one process: run it without torchrun, or take --profile compact or paper")
         start = survey(source, settings)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
@@ -81,7 +81,6 @@ class TransformTraining:
             "images": len(source),
             "smalti": __version__,
             "torch": torch.__version__,
-            "seconds": round(time.monotonic() - started),
         }
         return _finished(fit, start, work, settings, provenance, observer)
 

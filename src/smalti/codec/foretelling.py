@@ -1,0 +1,91 @@
+"""What `smalti compress` would make of images with the same options: the profile, and about how many bytes.
+
+Nothing is fitted. `choice` chooses the profile; `estimate` estimates `compact` and `fine`, and
+`training.transform.forecast` estimates `photo`. Layer: part of `codec`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from smalti.codec.choice import AUTO, COMPACT, PHOTO, ImageFacts, choose_profile
+from smalti.codec.estimate import Estimate, ImageSample, draw_sample, estimate
+from smalti.codec.request import FitRequest
+from smalti.errors import UsageError
+from smalti.images.batch import SkippedFile
+from smalti.images.source import SizedSource
+from smalti.peers.comparison import Sample, sample_of
+from smalti.sources.open import OpenedImages
+from smalti.training.common.goal import Goal
+from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
+from smalti.training.transform.forecast import WITHIN, forecast
+from smalti.training.transform.transform_settings import TransformSettings
+
+__all__ = ["Foretold", "estimate_request", "foretell"]
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """An estimate, and what other codecs are measured on.
+
+    sample : images of one size, for codecs that take them as one large image; None with `photo`
+    files : with `photo`, for each number of channels and dtype, images and the error that files of them should have
+    skipped : files that could not be read
+    """
+
+    estimate: Estimate
+    sample: ImageSample | None
+    files: tuple[tuple[Sample, float], ...]
+    skipped: tuple[SkippedFile, ...]
+
+
+def estimate_request(
+    profile: str | None, target_mse: float | None = None, psnr: float | None = None, effort: int | None = None
+) -> FitRequest:
+    """Return what would be asked of a fit. UsageError for `paper`, two targets, or impossible ones."""
+    if profile not in (None, AUTO, PHOTO, *DEFAULT_MSE):
+        raise UsageError(f"the profile {profile} cannot be estimated: use --profile auto, photo, compact or fine")
+    return FitRequest(profile or AUTO, target_mse=target_mse, psnr=psnr, effort=effort)
+
+
+def foretell(images: OpenedImages, request: FitRequest) -> Foretold:
+    """Choose a profile as `compress` does, and estimate it. SourceError if no image can be read."""
+    request, why = _chosen(images, request)
+    settings = request.settings()
+    if isinstance(settings, TransformSettings):
+        return _foretell_photo(images.any_size(), settings, why)
+    goal = request.goal() or Goal(mse=DEFAULT_MSE[settings.profile], of_range=True)
+    source = images.usual()
+    sample = draw_sample(source)
+    assert goal.mse is not None
+    mse = sample.scale.true_mse(goal.mse) if goal.of_range else goal.mse
+    found = replace(estimate(sample, mse), profile=settings.profile, why=why)
+    return Foretold(found, sample, (), tuple(source.skipped))
+
+
+def _chosen(images: OpenedImages, request: FitRequest) -> tuple[FitRequest, str]:
+    """Return a request with a profile, and in one line why it has this one."""
+    decided = request.decided(AUTO)
+    goal = decided.goal()
+    assert goal is not None
+    choice = choose_profile(ImageFacts.of(images.any_size()), goal)
+    if request.is_auto:
+        return decided.decided(choice.profile), choice.why
+    own = COMPACT if request.profile in DEFAULT_MSE else PHOTO
+    if choice.profile == own or not request.has_goal:
+        return request, "as asked"
+    return request, f"as asked; without --profile it would be {choice.profile} ({choice.why})"
+
+
+def _foretell_photo(sources: Sequence[SizedSource], settings: TransformSettings, why: str) -> Foretold:
+    """Add up what the images of each number of channels and dtype would take; each has a model of its own."""
+    mse = settings.goal.mse
+    assert mse is not None
+    parts = [forecast(source, settings) for source in sources]
+    images = sum(map(len, sources))
+    raw = sum(int(each.sizes.prod(axis=1).sum()) * each.channels * each.dtype.itemsize for each in sources)
+    bits = sum(part.tokens_bits for part in parts) / images
+    stored = sum(part.other_bytes for part in parts)
+    found = Estimate(images, raw, mse, bits, stored, None, settings.profile, why, 1 / WITHIN, WITHIN)
+    samples = [sample_of(source) for source in sources]
+    files = tuple((sample, mse) for sample in samples if sample.originals)
+    return Foretold(found, None, files, tuple(file for source in sources for file in source.skipped))
