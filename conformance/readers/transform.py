@@ -199,24 +199,28 @@ class Prior:
         demand(isinstance(groups, list) and 1 <= len(groups) <= 256 and are_integers(groups, len(groups)), "groups")
         demand(min(groups) >= 1 and groups[0] == 1 and sum(groups) == components, "groups")
         demand(are_integers(shifts, 10) and min(shifts) >= 0 and max(shifts) <= 24, "shifts")
-        E, L, H, D = (found[key] for key in ("activities", "signed", "width", "first"))
-        G, M, places = len(groups), components, found["rows"] * found["columns"]
-        demand(L <= M and places <= 4096 and bool(found["rows"]) == bool(found["columns"]), "L, rows, columns")
-        self.limits = packed.take(L, low=1, high=32767)
-        self.activity, self.activity_bias = packed.take(M, E), packed.take(G, E)
-        self.context = [packed.take(9 * (E + L), H) for _ in range(2)]
-        self.context_bias = [packed.take(G, H) for _ in range(2)]
-        self.places = packed.take(places, H)
-        self.hidden, self.hidden_bias = packed.take(H, H), packed.take(H)
-        self.scale_weight, self.scale_bias = packed.take(H, M), packed.take(M)
-        self.mean_weight, self.mean_bias = packed.take(H, L), packed.take(L)
-        self.linear = [packed.take(9 * L, L) for _ in range(2)]
-        first = [np.stack([packed.take(9, D) for _ in range(7)])]
-        first += [packed.take(*shape) for shape in ((7, D), (7, D), (7,), (7, D), (7,), (7, 9))]
+        active, signed, width, first_width = (found[key] for key in ("activities", "signed", "width", "first"))
+        places = found["rows"] * found["columns"]
+        demand(
+            signed <= components and places <= 4096 and bool(found["rows"]) == bool(found["columns"]),
+            "L, rows, columns",
+        )
+        self.limits = packed.take(signed, low=1, high=32767)
+        self.activity, self.activity_bias = packed.take(components, active), packed.take(len(groups), active)
+        self.context = [packed.take(9 * (active + signed), width) for _ in range(2)]
+        self.context_bias = [packed.take(len(groups), width) for _ in range(2)]
+        self.places = packed.take(places, width)
+        self.hidden, self.hidden_bias = packed.take(width, width), packed.take(width)
+        self.scale_weight, self.scale_bias = packed.take(width, components), packed.take(components)
+        self.mean_weight, self.mean_bias = packed.take(width, signed), packed.take(signed)
+        self.linear = [packed.take(9 * signed, signed) for _ in range(2)]
+        of_phases = (7, first_width)
+        first = [np.stack([packed.take(9, first_width) for _ in range(7)])]
+        first += [packed.take(*shape) for shape in (of_phases, of_phases, (7,), of_phases, (7,), (7, 9))]
         packed.end()
         self.first, self.groups, self.shifts = first, groups, shifts
         self.halvings = np.array([max(int(limit).bit_length() - 7, 0) for limit in self.limits])
-        self.check(E)
+        self.check(active)
         rows, self.radius, self.bits = 3 * (found["scales"] - 1), found["radius"], found["table_bits"]
         demand(rows * (2 * self.radius + 2) <= 1 << 22, "number of frequencies")
         self.tables = read_tables(source, rows, 2 * self.radius + 2, self.bits)
