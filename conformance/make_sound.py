@@ -14,11 +14,18 @@ import numpy as np
 
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.read.reader import open_archive
+from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
+from smalti.decoders.transform.fixed_bases import whole_bases
+from smalti.decoders.transform.prior_network import FirstNetwork, PriorNetwork
+from smalti.decoders.transform.tokens import unsigned
+from smalti.decoders.transform.transform_model import TransformModel
+from smalti.decoders.transform.transform_network import Mixing, TransformNetwork
+from smalti.decoders.transform.transform_prior import TransformPrior
 from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import NetworkPrior, TablePrior
 from smalti.residual.residuals import Residuals
@@ -152,7 +159,44 @@ def collection(path: Path) -> None:
         write_collection(path, [partial(open_archive, part) for part in parts], overwrite=True)
 
 
-MAKERS = (grid, corrected, wide, pyramid, collection)
+def transform(path: Path) -> None:
+    """Images of any sizes: two components, mixing, a certain coefficient, a far difference; two blocks."""
+    cosines, lap = whole_bases(8, 10)
+    mixing = Mixing(
+        ramp((2, 2), 41, -20), ramp((2,), 31, 3), ramp((9, 2, 2), 9, -4), ramp((2,), 41, 20), ramp((2, 2), 17, -8),
+        ramp((2,), 31, -15), (2, 3, 3),
+    )  # fmt: skip
+    network = TransformNetwork(
+        "uint8", 2, np.array([500]), np.array([[1024]]), cosines[None], cosines[None] + ramp((1, 8, 8), 5, -2),
+        lap, np.array([0, 1]), np.array([200, 90]), mixing,
+    )  # fmt: skip
+    first = FirstNetwork(
+        ramp((7, 9, 1), 7, -3), np.full((7, 1), 90), np.ones((7, 1), np.int64), ramp((7,), 9, 0),
+        np.full((7, 1), -1), np.zeros(7, np.int64), ramp((7, 9), 5, -2),
+    )  # fmt: skip
+    numbers = PriorNetwork(
+        groups=(1, 1), limits=np.array([200, 7]), activity=ramp((2, 1), 5, 1), activity_bias=ramp((2, 1), 9, 0),
+        context=ramp((2, 27, 2), 7, -3), context_bias=ramp((2, 2, 2), 99, -20), places=ramp((2, 2), 50, -20),
+        grid=(1, 2), hidden=ramp((2, 2), 9, -3), hidden_bias=ramp((2,), 60, 0), scale_weight=ramp((2, 2), 5, 0),
+        scale_bias=ramp((2,), 9, 0), mean_weight=ramp((2, 2), 5, -2), mean_bias=ramp((2,), 9, -4),
+        linear=ramp((2, 18, 2), 5, -2), first=first, shifts=(2, 2, 2, 6, 3, 2, 2, 5, 2, 2),
+    )  # fmt: skip
+    counts = ramp((6, 8), 9, 1)
+    tables = np.stack([FrequencyTable.from_counts(row, 8).frequencies for row in counts])
+    prior, grids = TransformPrior(numbers, TablePrior(tables, 8)), np.array([(1, 2), (2, 2), (3, 1), (1, 1)])
+    walk = prior.walk(grids)
+    for step in walk.steps():
+        coding = walk.coding(step)
+        moved = ramp(coding.tables.shape, 7, -3) + (coding.tables > 3) * 90
+        walk.set(step, coding.centres + np.where(coding.tables < 0, 0, moved))
+    tokens = unsigned(walk.coefficients)
+    spec = SizedSpec("sound", block_cells=6, region=2, provenance=(("smalti", "conformance"),))
+    with SizedArchiveWriter(path, spec, TransformModel(network), prior, overwrite=True) as writer:
+        writer.append(tokens, np.array([(7, 12), (16, 9), (20, 3), (1, 8)]), np.arange(4))
+        writer.commit()
+
+
+MAKERS = (grid, corrected, wide, pyramid, collection, transform)
 
 
 def main() -> None:

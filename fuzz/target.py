@@ -50,6 +50,8 @@ def try_input(data: bytes) -> None:
 def _read(archive: Archive) -> None:
     _attempt(lambda: archive[:])
     _attempt(lambda: archive[len(archive) // 2])
+    _attempt(lambda: archive.images(slice(None)))
+    _attempt(lambda: archive.region(0, slice(0, 9), slice(0, 9)))
     _attempt(lambda: (archive.names, archive.labels, archive.class_names))
     _attempt(archive.info)
     _attempt(lambda: archive.verify("pixels"))
@@ -84,7 +86,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 def _replaced(frames: Frames, place: int, payload: bytes) -> Frames:
     """With another payload at a place, and in the copies of it: else the sound copy would be read."""
     section, ordinal, _ = frames[place]
-    copied = section in (Section.HEADER, Section.PRIOR)
+    copied = section in (Section.HEADER, Section.PRIOR, Section.SIZES)
     return [
         (kind, number, payload if kind == section and (copied or number == ordinal) else old)
         for kind, number, old in frames

@@ -11,7 +11,19 @@ import json
 import sys
 from pathlib import Path
 
-from conformance.readers import BadArchiveError, read_members
+from conformance.readers import BadArchiveError, Images, SizedImages, read_members
+
+
+def pixel_bytes(member: Images | SizedImages) -> bytes:
+    """The bytes of all pixels."""
+    return b"".join(image.tobytes() for image in member.pixels)
+
+
+def shapes_of(member: Images | SizedImages) -> list:
+    """[N, H, W, C], or a list of [H, W, C] if images have any sizes."""
+    if isinstance(member, SizedImages):
+        return [list(image.shape) for image in member.pixels]
+    return list(member.pixels.shape)
 
 
 def main() -> None:
@@ -26,8 +38,8 @@ def main() -> None:
         facts = {
             "file": path.name,
             "images": sum(len(member.pixels) for member in members),
-            "shapes": [list(member.pixels.shape) for member in members],
-            "pixels_sha256": hashlib.sha256(b"".join(member.pixels.tobytes() for member in members)).hexdigest(),
+            "shapes": [shapes_of(member) for member in members],
+            "pixels_sha256": hashlib.sha256(b"".join(map(pixel_bytes, members))).hexdigest(),
         }
         print(json.dumps(facts), flush=True)
 

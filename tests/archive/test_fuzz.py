@@ -18,6 +18,7 @@ from smalti.errors import SmaltiError
 GOLDEN = Path(__file__).parents[2] / "conformance" / "golden"
 FILES = ["format-1-plain.smalti", "format-1-named.smalti", "format-1-corrected.smalti", "format-1-recoverable.smalti"]
 FILES += ["format-1-uint16.smalti", "collection-1.smalti"]
+FILES += ["format-1-transform.smalti", "format-1-transform-alpha.smalti", "format-1-transform-uint16.smalti"]
 MEMORY = 1 << 26
 CAPPED = ("model", "prior", "corrections", "column", "block", "corrected", "image", "request")
 SMALL = Limits(network_operations=1 << 24, **{f"{name}_bytes": 1 << 22 for name in CAPPED})
@@ -57,7 +58,7 @@ def attempt(step):
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(FILES),
-    section=st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]),
+    section=st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13]),
     change=changes(),
     both=st.booleans(),
 )

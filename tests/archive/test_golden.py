@@ -14,6 +14,7 @@ from helpers.golden_made import (
     IMAGES,
     LABELS,
     NAMES,
+    TRANSFORMS,
     corrections,
     decoded,
     pyramid_network,
@@ -38,7 +39,19 @@ def test_format_0_is_refused_by_name():
 
 
 def test_there_is_a_record_of_every_file():
-    assert sorted(FACTS) == sorted([*FILES, REAL]) == sorted(path.name for path in GOLDEN.glob("format-1*.smalti"))
+    names = sorted([*FILES, *TRANSFORMS, REAL])
+    assert sorted(FACTS) == names == sorted(path.name for path in GOLDEN.glob("format-1*.smalti"))
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms_read_as_they_always_did(name, tmp_path):
+    facts, made = FACTS[name], TRANSFORMS[name](tmp_path / name)
+    assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == facts["file_sha256"], "it must never change"
+    with open_archive(GOLDEN / name) as archive:
+        report = archive.verify("pixels")
+        assert report.ok and report.pixels_sha256 == facts["pixels_sha256"]
+        for ours, theirs in zip(archive.images(slice(None)), made.pixels, strict=True):
+            assert (ours.reshape(theirs.shape) == theirs).all()
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.transform_archives import write_transform
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.read.reader import open_archive
 from smalti.archive.recovery.parity import RecoverySpec
@@ -234,3 +235,28 @@ def write_all(folder, names=tuple(FILES)):
     """Write the files anew; never for a released format. `make_expected` records their content."""
     for name in names:
         FILES[name](Path(folder) / name)
+
+
+PICTURES = [(40, 56), (1, 1), (33, 70), (64, 24), (8, 8), (17, 90), (23, 5)]
+
+
+def transform(path):
+    """Write an archive of RGB images of several sizes, one cut into regions, with names and labels."""
+    names = [f"{number}.png" for number in range(len(PICTURES))]
+    return write_transform(path, PICTURES, np.arange(len(PICTURES)) % 3, names, seed=1)
+
+
+def transform_alpha(path):
+    """Write an archive of RGBA images, with numbers for the places of one grid."""
+    return write_transform(path, [(16, 24), (24, 16), (9, 17)], seed=2, channels=4, grid=(2, 3), block_cells=64)
+
+
+def transform_uint16(path):
+    """Write an archive of 16-bit images of one size."""
+    return write_transform(path, [(20, 30)] * 5, np.arange(5), seed=3, channels=1, dtype="uint16", grid=(3, 4))
+
+
+TRANSFORMS = {
+    f"format-1-{make.__name__.replace('_', '-')}.smalti": make
+    for make in (transform, transform_alpha, transform_uint16)
+}

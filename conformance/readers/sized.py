@@ -1,0 +1,126 @@
+"""A reader of archives of images of any sizes, written from docs/format.md: units, blocks, and the kind `transform`."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformance.readers.basics import Bytes, Coder, canonical_json, crc32c, demand
+from conformance.readers.columns import read_labels, read_texts
+from conformance.readers.sections import (
+    COLUMN,
+    CORRECTIONS,
+    DIGEST,
+    HEADER,
+    HEADER_KEYS,
+    MODEL,
+    PRIOR,
+    RECOVERY,
+    TOKENS,
+    check_types,
+    read_frames,
+)
+from conformance.readers.sizes import Sizes, Unit, read_sizes
+from conformance.readers.transform import Prior, read_network
+
+SIZED, SIZES = 8, 13
+
+
+@dataclass(frozen=True)
+class SizedImages:
+    """The contents of an archive. pixels : [H, W, C] of each image    tokens : uint16 [rows, columns, M] of each"""
+
+    header: dict[str, Any]
+    tokens: list[np.ndarray]
+    pixels: list[np.ndarray]
+    labels: np.ndarray | None
+    class_names: list[str] | None
+    names: list[str] | None
+
+
+def read_sized(data: bytes) -> SizedImages:
+    """Read an archive."""
+    sections = read_frames(data, SIZED, SIZES)
+    once = {MODEL: 1, PRIOR: 1, DIGEST: 1, HEADER: 2, SIZES: 2}
+    demand(all(len(sections.get(kind, [])) == count for kind, count in once.items()), "sections")
+    demand({kind for kind in sections if kind < 128} <= {*once, TOKENS, COLUMN, RECOVERY}, "sections")
+    demand(all(len(set(sections[kind])) == 1 for kind in (HEADER, SIZES)), "copies differ")
+    header = canonical_json(sections[HEADER][0])
+    check_header(header)
+    demand(len(sections.get(COLUMN, [])) == len(header["columns"]) == len(set(header["columns"])), "columns")
+    sizes = read_sizes(sections[SIZES][0], header["images"])
+    largest = [max(size[axis] for size in sizes.sides) for axis in range(2)]
+    demand(header["image_shape"][:2] == header["padded_shape"] == largest, "the largest sides")
+    network = read_network(sections[MODEL][0], header, sizes.cell)
+    prior = Prior(sections[PRIOR][0], header["token_grid"][1])
+    cells = [(-(-height // sizes.cell), -(-width // sizes.cell)) for height, width in sizes.sides]
+    coefficients = [np.zeros((*grid, header["token_grid"][1]), np.int64) for grid in cells]
+    blocks = sizes.blocks()
+    demand(len(sections[TOKENS]) == len(blocks), "token blocks")
+    checks, first = [], 0
+    for units, payload in zip(blocks, sections[TOKENS], strict=True):
+        checks.append(read_block(payload, first, units, prior, coefficients))
+        first += len(units)
+    dtype = "<u2" if header["dtype"] == "uint16" else "u1"
+    pixels = [
+        network.pixels(k)[:height, :width].astype(dtype)
+        for k, (height, width) in zip(coefficients, sizes.sides, strict=True)
+    ]
+    for units, check in zip(blocks, checks, strict=True):
+        demand(check == crc32c(b"".join(part(pixels, unit, sizes).tobytes() for unit in units)), "checksum of pixels")
+    whole = b"".join(np.ascontiguousarray(image).tobytes() for image in pixels)
+    demand(hashlib.sha256(whole).digest() == sections[DIGEST][0], "digest")
+    tokens = [to_tokens(k) for k in coefficients]
+    check_perplexity(header, tokens)
+    class_names, names = (read_texts(sections, header, name) for name in ("class_names", "names"))
+    return SizedImages(header, tokens, pixels, read_labels(sections, header), class_names, names)
+
+
+def check_header(header: dict[str, Any]) -> None:
+    """Check the header."""
+    demand(sorted(header) == HEADER_KEYS, "keys of the header")
+    check_types(header)
+    demand((header["format_version"], header["required_features"]) == (1, SIZED), "version in the header")
+    demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] == "transform", "dtype, decoder")
+    demand(1 <= header["images"] < 1 << 48 and header["block_images"] == 1, "images")
+    demand(min(header["image_shape"]) >= 1 and header["image_shape"][2] <= 4, "image shape")
+    demand(header["token_grid"][0] == 1 <= header["token_grid"][1] <= 4096, "tokens of a cell")
+    demand(header["codebook_size"] == 65536 and 1 <= header["codes_used"] <= 65536, "codes")
+    demand(header["promise"] is None, "promise")
+    assert CORRECTIONS  # of which there are none
+
+
+def read_block(payload: bytes, first: int, units: list[Unit], prior: Prior, coefficients: list[np.ndarray]) -> int:
+    """Read the tokens of a block into the images. Returns the checksum of its pixels."""
+    source = Bytes(payload)
+    number, count, tokens_crc, pixels_crc, length = source.fields("QIIII")
+    demand((number, count) == (first, len(units)), "units of a block")
+    coder = Coder(source.take(length))
+    demand(not source.rest(), "bytes after the tokens")
+    found = prior.decode(coder, [(rows, columns) for _, _, _, rows, columns in units])
+    coder.end()
+    demand(tokens_crc == crc32c(b"".join(to_tokens(k).tobytes() for k in found)), "checksum of tokens")
+    for (image, top, left, rows, columns), k in zip(units, found, strict=True):
+        coefficients[image][top : top + rows, left : left + columns] = k
+    return pixels_crc
+
+
+def part(pixels: list[np.ndarray], unit: Unit, sizes: Sizes) -> np.ndarray:
+    """The pixels of a unit that lie in the image."""
+    image, top, left, rows, columns = unit
+    b = sizes.cell
+    return pixels[image][top * b : (top + rows) * b, left * b : (left + columns) * b]
+
+
+def to_tokens(k: np.ndarray) -> np.ndarray:
+    """Tokens of coefficients."""
+    return np.where(k >= 0, 2 * k, -2 * k - 1).astype("<u2")
+
+
+def check_perplexity(header: dict[str, Any], tokens: list[np.ndarray]) -> None:
+    """Check that the perplexity is that of the tokens."""
+    _, counts = np.unique(np.concatenate([each.ravel() for each in tokens]), return_counts=True)
+    demand(len(counts) == header["codes_used"], "codes used")
+    shares = counts / counts.sum()
+    demand(abs(2 ** -float(shares @ np.log2(shares)) - header["perplexity"]) <= 0.001, "perplexity")
