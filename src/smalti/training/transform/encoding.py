@@ -398,7 +398,7 @@ class _ColumnBytes:
 _BYTES_AN_IMAGE = 0.5
 """What sizes, names and the parts of a block take for an image, besides its tokens."""
 
-_BYTES_AN_ARCHIVE = 2_500
+_BYTES_AN_ARCHIVE = 1_800
 
 
 def _model_bytes(model: TransformModel, prior: TransformPrior) -> int:
