@@ -170,10 +170,10 @@ def encode_cells(
             break
         stuck = search.is_stuck(made.off)
         last = stuck or number + 2 >= _PASSES
-        safe = search.safe(coder) if last and not best.met else None
-        if stuck and safe is None:
+        if stuck and best.met:
             break
-        coder = safe or search.moved(coder, made.prior, made.off)
+        to_be_safe = last and not best.met
+        coder = search.safe(coder, made.off) if to_be_safe else search.moved(coder, made.prior, made.off)
     assert best is not None
     batches = _from_spool(source, best.spool, best.coder.encoder)
     return EncodedCells(best.coder.model, best.prior, batches, search.missed_words(best))
@@ -221,7 +221,8 @@ class _Search:
         """
         goal = self.goal
         if goal.archive_bytes is not None:
-            return 0.7 * math.log(goal.archive_bytes / (measured.bits / 8 + overhead_bytes)) - _NEARLY
+            left = max(goal.archive_bytes - overhead_bytes, 8.0)  # the model alone may take more
+            return 0.7 * math.log(left / max(measured.bits / 8, 1.0)) - _NEARLY
         wanted = goal.mse if goal.ssim is None else 1 - goal.ssim
         assert wanted is not None
         if goal.ssim is not None and not measured.has_ssim:
@@ -240,11 +241,12 @@ class _Search:
         if others:
             self._points.clear()
 
-    def safe(self, coder: _Coder) -> _Coder | None:
-        """The coder of the price that met the goal most closely, as it was measured; None if there was none."""
+    def safe(self, coder: _Coder, off: float) -> _Coder:
+        """The coder of the price that met the goal most closely, as it was measured; else one with safe steps."""
         met = [relative for off, relative in self._points if self.meets(off)]
         if not met:
-            return None
+            relative = 0.0 if coder.price == 0 else math.log(coder.price / self._natural_price(coder.gain))
+            return self._coder(coder.prior, coder.gain * math.exp(float(np.clip(_AIM - off, -0.3, 0.3))), relative)
         return self._coder(coder.prior, coder.gain, max(met) if self.goal.archive_bytes is None else min(met))
 
     def meets(self, off: float) -> bool:
@@ -402,7 +404,7 @@ class _ColumnBytes:
 _BYTES_AN_IMAGE = 0.5
 """What sizes, names and the parts of a block take for an image, besides its tokens."""
 
-_BYTES_AN_ARCHIVE = 2_500
+_BYTES_AN_ARCHIVE = 2_200
 
 
 def _model_bytes(model: TransformModel, prior: TransformPrior) -> int:
