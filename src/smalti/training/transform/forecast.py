@@ -7,6 +7,7 @@ given how large the coefficients around them are. The bits of a fitted model are
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from smalti.training.transform.transform_settings import TransformSettings, weig
 
 __all__ = ["WITHIN", "Forecast", "forecast"]
 
-FITTED_SHARE = 0.8
-"""Bits of fitted models, as a share of the entropy that is found here (results/transform/forecast.json)."""
+FITTED_SHARES = (0.95, 0.87, 0.8)
+"""Bits of fitted models by effort, as a share of the entropy that is found here; the last is for all higher efforts
+(results/transform/forecast.json)."""
 
 WITHIN = 1.3
 """Archives should be within this factor of their forecasts."""
@@ -38,8 +40,13 @@ _MOST_PIXELS = 1 << 21
 
 @dataclass(frozen=True)
 class Forecast:
-    """Bits of the tokens of a whole collection, and bytes of what is stored once or for each block."""
+    """What a whole collection takes.
 
+    entropy_bits : of the tokens of the transform codec that learns nothing
+    tokens_bits : of those of a fit    other_bytes : of what is stored once or for each block
+    """
+
+    entropy_bits: float
     tokens_bits: float
     other_bytes: int
 
@@ -53,21 +60,24 @@ def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
     """Forecast the archive of a source. SourceError if no image can be read."""
     start = survey(source, settings, brief=True)
     pixels = int(source.sizes.prod(axis=1).sum())
-    entropy = _entropy(start)
+    entropy = _entropy(start) * pixels
     blocks = -(-pixels // _BLOCK_PIXELS)
     other = weight_bytes(start.shape) + _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * blocks
-    return Forecast(FITTED_SHARE * entropy * pixels, other)
+    share = FITTED_SHARES[min(settings.effort, len(FITTED_SHARES) - 1)]
+    return Forecast(entropy, share * entropy, other)
 
 
 def _entropy(start: Start) -> float:
     """Bits for a pixel of the images of a survey."""
-    order = np.array(start.shape.places)
+    basis, order = start.basis, np.array(start.shape.places)
     stacks = list(_even_part(start))
     pixels = sum(stack[..., 0].size for stack in stacks)
-    values = [np.ascontiguousarray(coefficients(stack, start.basis)[..., order]) for stack in stacks]
-    per_cell = start.basis.variances.sum() - start.basis.variances[order].sum()
-    allowed = start.mse * start.basis.variances.size * _seen_share(stacks)  # for a cell
-    step = _step(values, max(allowed - per_cell, 0.1 * allowed) * pixels / start.basis.cell**2)
+    values = [np.ascontiguousarray(coefficients(stack, basis)[..., order]) for stack in stacks]
+    weights = [_seen(stack, basis.cell) for stack in stacks]
+    cells = sum(float(weight.sum()) for weight in weights) or 1.0
+    allowed = start.mse * basis.variances.size  # for a cell
+    dropped = basis.variances.sum() - basis.variances[order].sum()
+    step = _step(values, weights, max(allowed - dropped, 0.1 * allowed) * cells)
     counts: dict[tuple[int, int], NDArray[np.int64]] = {}
     bits = sum(_count(_quantised(some, step), counts) for some in values)
     return (bits + sum(map(_bits, counts.values()))) / pixels
@@ -80,24 +90,29 @@ def _even_part(start: Start) -> Iterator[NDArray[np.float32]]:
         yield stack[(len(stack) - 1) % every // 2 :: every]
 
 
-def _seen_share(stacks: list[NDArray[np.float32]]) -> float:
-    """The share of pixels that are seen: errors are means over these, and there are next to none in others."""
-    if stacks[0].shape[3] not in ALPHA_CHANNELS:
-        return 1.0
-    seen = sum(int(np.count_nonzero(stack[..., -1] > 0)) for stack in stacks)
-    return (seen or 1) / sum(stack[..., -1].size for stack in stacks)
+def _seen(stack: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
+    """How much of each cell of [n, H, W, C] is seen, by which errors count: float [n, rows, columns]."""
+    count, height, width, channels = stack.shape
+    if channels not in ALPHA_CHANNELS:
+        return np.ones((count, height // cell, width // cell), np.float32)
+    seen = (stack[..., -1] > 0).astype(np.float32)
+    return seen.reshape(count, height // cell, cell, width // cell, cell).mean(axis=(2, 4))
 
 
-def _step(values: list[NDArray[np.float32]], error: float) -> float:
+def _step(values: list[NDArray[np.float32]], weights: list[NDArray[np.float32]], error: float) -> float:
     """The step at which all coefficients together have this squared error."""
     low, high = 1e-6, 4.0
     for _ in range(16):
         step = (low * high) ** 0.5
-        found = sum(
-            float(((_quantised(some, step) * np.float32(step) - some) ** 2).sum(dtype=np.float64)) for some in values
-        )
+        found = sum(map(partial(_error, step), values, weights))
         low, high = (low, step) if found > error else (step, high)
     return low
+
+
+def _error(step: float, values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """The squared error of quantised coefficients, by the weights of their cells."""
+    difference = _quantised(values, step) * np.float32(step) - values
+    return float((np.einsum("nrck,nrck->nrc", difference, difference) * weights).sum(dtype=np.float64))
 
 
 def _quantised(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
