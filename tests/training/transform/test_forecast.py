@@ -60,3 +60,9 @@ def test_what_is_not_seen_costs_next_to_nothing():
 def test_a_flat_collection_and_a_single_pixel_have_a_forecast():
     assert told(np.full((3, 20, 20, 1), 7, np.uint8), 36).archive_bytes < 10_000
     assert told(np.full((1, 1, 1, 3), 7, np.uint8), 36).archive_bytes < 10_000
+
+
+def test_what_fills_whole_cells_is_counted():
+    pixels = smooth(40, 40)
+    cut, whole = told(np.ascontiguousarray(pixels[:, :33, :33]), 36), told(pixels, 36)
+    assert cut.tokens_bits > 0.75 * whole.tokens_bits  # as many cells, and the last ones are not empty

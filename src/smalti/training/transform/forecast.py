@@ -5,16 +5,18 @@ given how large the coefficients around them are. The bits of a fitted model are
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource
 from smalti.training.transform.bases import coefficients
+from smalti.training.transform.samples import Picture, Samples
 from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import TransformSettings, weight_bytes
 
@@ -59,7 +61,8 @@ class Forecast:
 def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
     """Forecast the archive of a source. SourceError if no image can be read."""
     start = survey(source, settings, brief=True)
-    pixels = int(source.sizes.prod(axis=1).sum())
+    cell = start.basis.cell
+    pixels = int((-(-source.sizes // cell)).prod(axis=1).sum()) * cell**2
     entropy = _entropy(start) * pixels
     blocks = -(-pixels // _BLOCK_PIXELS)
     other = weight_bytes(start.shape) + _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * blocks
@@ -68,12 +71,15 @@ def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
 
 
 def _entropy(start: Start) -> float:
-    """Bits for a pixel of the images of a survey."""
+    """Bits for a pixel of the images of a survey, in whole cells."""
     basis, order = start.basis, np.array(start.shape.places)
-    stacks = list(_even_part(start))
-    pixels = sum(stack[..., 0].size for stack in stacks)
-    values = [np.ascontiguousarray(coefficients(stack, basis)[..., order]) for stack in stacks]
-    weights = [_seen(stack, basis.cell) for stack in stacks]
+    values, weights, pixels = [], [], 0
+    for pictures in _even_part(start.samples):
+        stack = cast(Pixels, np.stack([picture.pixels for picture in pictures]))
+        unit = start.samples.scale.to_unit(stack)
+        values.append(np.ascontiguousarray(coefficients(unit, basis)[..., order]))
+        weights.append(_seen(stack, [picture.size for picture in pictures], basis.cell))
+        pixels += stack[..., 0].size
     cells = sum(float(weight.sum()) for weight in weights) or 1.0
     allowed = start.mse * basis.variances.size  # for a cell
     dropped = basis.variances.sum() - basis.variances[order].sum()
@@ -83,20 +89,23 @@ def _entropy(start: Start) -> float:
     return (bits + sum(map(_bits, counts.values()))) / pixels
 
 
-def _even_part(start: Start) -> Iterator[NDArray[np.float32]]:
-    """Some of the images of a survey, evenly spread, those of one size together."""
-    every = max(1, -(-start.samples.pixels // _MOST_PIXELS))
-    for stack in start.samples.stacks():
-        yield stack[(len(stack) - 1) % every // 2 :: every]
+def _even_part(samples: Samples) -> list[list[Picture]]:
+    """Some of the pictures, evenly spread, those of one size together."""
+    every = max(1, -(-samples.pixels // _MOST_PIXELS))
+    by_size: dict[tuple[int, ...], list[Picture]] = {}
+    for picture in samples.pictures[(len(samples.pictures) - 1) % every // 2 :: every]:
+        by_size.setdefault(picture.pixels.shape, []).append(picture)
+    return list(by_size.values())
 
 
-def _seen(stack: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
-    """How much of each cell of [n, H, W, C] is seen, by which errors count: float [n, rows, columns]."""
+def _seen(stack: Pixels, sizes: list[tuple[int, int]], cell: int) -> NDArray[np.float32]:
+    """How much of each cell of [n, H, W, C] is of an image and seen, by which errors count: [n, rows, columns]."""
     count, height, width, channels = stack.shape
-    if channels not in ALPHA_CHANNELS:
-        return np.ones((count, height // cell, width // cell), np.float32)
-    seen = (stack[..., -1] > 0).astype(np.float32)
-    return seen.reshape(count, height // cell, cell, width // cell, cell).mean(axis=(2, 4))
+    seen = stack[..., -1] > 0 if channels in ALPHA_CHANNELS else np.ones((count, height, width), np.bool_)
+    high, wide = (np.array(sides)[:, None] for sides in zip(*sizes, strict=True))
+    inside = (np.arange(height) < high)[:, :, None] & (np.arange(width) < wide)[:, None]
+    parts = (seen & inside).reshape(count, height // cell, cell, width // cell, cell)
+    return np.asarray(parts.mean(axis=(2, 4)), np.float32)
 
 
 def _step(values: list[NDArray[np.float32]], weights: list[NDArray[np.float32]], error: float) -> float:
