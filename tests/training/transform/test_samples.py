@@ -24,15 +24,16 @@ def test_unseen_colours_are_those_around_them():
     image[:4, :, :3], image[:4, :, 3] = 200, 255
     image[4:, :, :3] = noise(5, 13, 3)  # under alpha 0
     image[8, 0] = (10, 20, 30, 1)
-    made = filled(image)
+    made = filled(image[None])[0]
     seen = image[..., 3] > 0
     np.testing.assert_array_equal(made[seen], image[seen])
     np.testing.assert_array_equal(made[..., 3], image[..., 3])
     assert (made[4, 4:, :3] == 200).all() and made[8, 1, 0] == 10
     hidden = noise(4, 4, 4)
     hidden[..., 3] = 0
-    np.testing.assert_array_equal(filled(hidden), hidden)
-    assert (filled(np.pad(np.full((1, 1, 2), 255, np.uint8), ((0, 40), (0, 3), (0, 0))))[..., 0] == 255).all()
+    np.testing.assert_array_equal(filled(hidden[None])[0], hidden)
+    small = np.pad(np.full((1, 1, 2), 255, np.uint8), ((0, 40), (0, 3), (0, 0)))
+    assert (filled(small[None])[..., 0] == 255).all()
 
 
 def test_weights_are_the_square_of_alpha():
