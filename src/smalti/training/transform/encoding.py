@@ -260,7 +260,8 @@ class _Search:
         only; then the price is between the closest one that is too high and the closest one that is too low.
         """
         self._was = off
-        if self._adapting:
+        adapts = self._adapting > 0
+        if adapts:
             self._adapting -= 1
             self._points.clear()
         else:
@@ -268,7 +269,8 @@ class _Search:
         if coder.price == 0:
             return self._coder(prior, coder.gain * math.exp(float(np.clip((_AIM - off) / 2, -1, 1))), 0.0)
         relative = math.log(coder.price / self._natural_price(coder.gain))
-        self._points.append((off, relative))
+        if not adapts:  # else it was measured with other tables
+            self._points.append((off, relative))
         low = max((point[::-1] for point in self._points if point[0] <= _AIM), default=None)
         high = min((point[::-1] for point in self._points if point[0] > _AIM), default=None)
         if low is not None and high is not None and low[0] < high[0]:
