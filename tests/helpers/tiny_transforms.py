@@ -48,6 +48,8 @@ def small_efforts(monkeypatch, steps=STEPS, tuning=3):
     efforts = tuple(Effort(steps + 2 * number, tuning if number else 0, 1 << 12) for number in range(10))
     for module in (transform_settings, transform_training, fitted_transform):
         monkeypatch.setattr(module, "EFFORTS", efforts)
+    monkeypatch.setattr(transform_settings, "_FULL_PIXELS", 1)  # small collections take all steps, too
+    monkeypatch.setattr(transform_settings, "_FEWEST_STEPS", 1)
     monkeypatch.setattr(transform_training, "_CALIBRATION_PIXELS", 1 << 13)
 
 
