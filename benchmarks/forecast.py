@@ -52,8 +52,8 @@ def case_of(source: str, target: float, archive: Path) -> dict[str, Any]:
     started = time.monotonic()
     found = forecast(open_any_size(source)[0], TransformSettings("photo", goal_of(target), effort))
     seconds = time.monotonic() - started
-    tokens = info.bytes["tokens"]
-    real = info.archive_bytes - info.bytes["columns"]
+    tokens = info.bytes.tokens
+    real = info.archive_bytes - info.bytes.columns
     return {
         "target": target,
         "effort": effort,
