@@ -148,7 +148,7 @@ def test_a_target_of_bytes_is_met(whole):
         found, batches = encoded(whole, pictures(), goal=goal)
         return found, quality(found, batches)[1] + len(found.model.to_bytes()) + len(found.prior.to_bytes())
 
-    (_, small), (_, large) = size_of(Goal.of_psnr(31)), size_of(Goal.of_psnr(36))
+    (_, small), (_, large) = size_of(Goal.of_psnr(34)), size_of(Goal.of_psnr(39))
     wanted = (small + large) // 2
     found, size = size_of(Goal(archive_bytes=wanted + _BYTES_AN_ARCHIVE))
     assert found.missed is None and 0.9 * wanted < size <= wanted, (small, large)

@@ -164,7 +164,7 @@ def encode_cells(
         if best is not None:
             (best if made.is_better_than(best) else made).spool.close()
         best = made if best is None or made.is_better_than(best) else best
-        far = abs(made.off) > _FAR and abs(made.off - was) < 0.2 * abs(made.off)
+        far = goal.archive_bytes is None and abs(made.off) > _FAR and abs(made.off - was) < 0.2 * abs(made.off)
         was = made.off
         if -_NEARLY <= made.off <= 0 or last or far:
             break
@@ -333,7 +333,7 @@ def _find_price(search: _Search, tried: list[Pixels], share: float, observer: Ob
         if (number and abs(off - _AIM) < _CLOSE) or search.is_stuck(off):
             break
         coder = search.moved(coder, prior, off)
-    search.settle(others=share < 1)
+    search.settle(others=share < 1 or search.goal.archive_bytes is not None)  # then columns count, too
     return coder
 
 
