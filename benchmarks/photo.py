@@ -66,7 +66,7 @@ def _figures(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
     if arguments.of_range:
         db = quality.range_psnr_db
     return {
-        "set": arguments.source,
+        "set": Path(arguments.source).name,
         "images": info.images,
         "raw_bytes": info.raw_bytes,
         "goal_db": arguments.db,
