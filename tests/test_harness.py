@@ -16,7 +16,16 @@ from benchmarks.processes import fresh_command, fresh_environment, peak_and_seco
 from benchmarks.timing import in_turns, summary
 
 GOLDEN = ROOT / "conformance" / "golden"
-NOT_PROGRAMS = {"__init__", "harness", "processes", "sets", "timing", "walk", "test_all"}
+NOT_PROGRAMS = {
+    "__init__",
+    "check_cuda",
+    "harness",
+    "processes",
+    "sets",
+    "timing",
+    "walk",
+    "test_all",
+}  # check_cuda runs bare
 
 
 def run(module, *words):
