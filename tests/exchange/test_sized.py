@@ -108,7 +108,7 @@ def test_datasets_of_pytorch(made):
         assert sorted(BlockShuffleSampler(data, 3)) == list(range(10))
         with pytest.raises(UsageError, match="several shapes"):
             data[[0, 1]]
-        with pytest.raises(UsageError, match="any sizes"):
+        with pytest.raises(UsageError, match="several sizes"):
             data.decoder()
 
 
