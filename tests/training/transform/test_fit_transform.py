@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 """A fit of the profile photo: interruptions, seeds, settings, its model file, targets."""
 
 import numpy as np
@@ -14,7 +16,7 @@ from smalti.sources.open import open_source
 from smalti.training.common.goal import Goal
 from smalti.training.kinds import load_model
 from smalti.training.observer import FitInterruptedError, SilentObserver
-from smalti.training.training_kind import EncodeRequest
+from smalti.training.training_kind import EncodeRequest, FitOptions
 from smalti.training.transform.encoding import _BYTES_AN_ARCHIVE
 from smalti.training.transform.fitted_transform import FittedTransform
 from smalti.training.transform.transform_settings import TransformSettings
@@ -223,3 +225,10 @@ def test_settings_come_back_from_json():
             TransformSettings.from_json(wrong)
     with pytest.raises(UsageError):
         TransformSettings("photo", GOAL, seed=-1)
+
+
+def test_several_processes_are_refused():
+    kind = TransformTraining()
+    settings = kind.make_settings("photo", codebook_size=None, epochs=None, seed=None, goal=None, effort=0)
+    with pytest.raises(UsageError, match="one process"):
+        kind.fit(pictures(), settings, FitOptions(group=SimpleNamespace(size=2)), SilentObserver())
