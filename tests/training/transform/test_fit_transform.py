@@ -1,6 +1,6 @@
-from types import SimpleNamespace
-
 """A fit of the profile photo: interruptions, seeds, settings, its model file, targets."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
