@@ -20,7 +20,7 @@ from benchmarks.harness import Findings
 from smalti.archive.open import open_images
 from smalti.codec.fit import fit_source
 from smalti.codec.pack import pack_any_size
-from smalti.codec.request import PackOptions
+from smalti.codec.request import FitRequest, PackOptions
 from smalti.exchange import compare
 from smalti.images.source import SizedSource
 from smalti.sources.open import open_any_size, open_groups
@@ -46,7 +46,14 @@ def line_of(source: SizedSource, spec: str, name: str, settings: TransformSettin
     assert takes_any_size(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
-        pack_any_size([source], path, model, options=PackOptions(labels=False, threads=threads), resumable=False)
+        pack_any_size(
+            [source],
+            path,
+            model,
+            FitRequest(),
+            PackOptions(labels=False, threads=threads),
+            resumable=False,
+        )
         with open_images(path, threads=threads) as archive:
             info, quality = archive.info(), compare(archive, open_groups(spec)).quality
     mse = quality.mse_mean if quality.seen is None else quality.seen.mse_mean
