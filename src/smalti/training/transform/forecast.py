@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource
+from smalti.training.training_kind import BLOCK_PIXELS
 from smalti.training.transform.bases import coefficients
 from smalti.training.transform.samples import Picture, Samples
 from smalti.training.transform.survey import Start, survey
@@ -36,7 +37,6 @@ _RANKS = (1, 4, 10, 25, 60, 150)
 _BEFORE = 8
 _BYTES_AN_ARCHIVE = 2_500
 _BYTES_A_BLOCK = 90
-_BLOCK_PIXELS = 1 << 20
 _MOST_PIXELS = 1 << 21
 
 
@@ -64,7 +64,7 @@ def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
     cell = start.basis.cell
     pixels = int((-(-source.sizes // cell)).prod(axis=1).sum()) * cell**2
     entropy = _entropy(start) * pixels
-    blocks = -(-pixels // _BLOCK_PIXELS)
+    blocks = -(-pixels // BLOCK_PIXELS)
     other = weight_bytes(start.shape) + _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * blocks
     share = FITTED_SHARES[min(settings.effort, len(FITTED_SHARES) - 1)]
     return Forecast(entropy, share * entropy, other)
