@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 
@@ -9,7 +10,9 @@ from smalti.cli import run
 @pytest.fixture
 def smalti(capsys, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)  # one thread without --threads
-    return Smalti(capsys, monkeypatch)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a program starts so; Ray leaves a handler of its own
+    yield Smalti(capsys, monkeypatch)
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Commands that torchrun has started; tests/training/test_distributed.py runs torchrun itself."""
 
+import signal
+
 import pytest
 
 from smalti import threads
@@ -92,3 +94,14 @@ def test_changes_of_archives_are_refused(smalti, under_torchrun, command):
     under_torchrun(0)
     line = smalti.fails(2, *command)
     assert f"smalti {command[0]} runs in one process, not under torchrun" in line
+
+
+@pytest.mark.parametrize(("rank", "lines"), [(0, ["smalti: interrupted; nothing was left half-written"]), (1, [])])
+def test_a_rank_that_torchrun_ends_says_nothing(smalti, monkeypatch, tmp_path, rank, lines):
+    def stop(arguments):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("smalti.cli.commands.run_command", stop)
+    monkeypatch.setenv("RANK", str(rank))
+    ran = smalti("info", tmp_path)
+    assert ran.code == 130 and ran.err.splitlines() == lines

@@ -54,5 +54,8 @@ def run(arguments: list[str]) -> int:
             return run_command(arguments)
     except KeyboardInterrupt:
         from smalti.cli.faults import fail  # noqa: PLC0415
+        from smalti.cli.ranks import is_main_rank  # noqa: PLC0415
 
+        if not is_main_rank():  # torchrun stops the other ranks after the first has ended, and that one has said why
+            return INTERRUPTED
         return fail(arguments, "interrupted; nothing was left half-written", INTERRUPTED)

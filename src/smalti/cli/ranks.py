@@ -20,6 +20,7 @@ __all__ = [
     "ALONE_ADVICE",
     "QuietConsole",
     "console_of",
+    "is_main_rank",
     "launcher",
     "one_voice",
     "refuse_several",
@@ -32,11 +33,16 @@ ALONE_ADVICE = "start it by itself, since it changes one file"
 """Advice for commands whose file must have one writer at a time."""
 
 
+def is_main_rank() -> bool:
+    """Whether this process is alone, or rank 0 of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def refuse_several(command: str, advice: str) -> None:
     """Refuse a command that several processes cannot share: UsageError on rank 0, silence on the others."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         error = UsageError(f"{command} runs in one process, not under torchrun: {advice}")
-        if os.environ.get("RANK", "0") == "0":
+        if is_main_rank():
             raise error
         _end_quietly(error.exit_code)
 
