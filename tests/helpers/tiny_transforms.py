@@ -12,7 +12,7 @@ from smalti.training.training_kind import FitOptions
 from smalti.training.transform import fitted_transform, transform_settings, transform_training
 from smalti.training.transform.bases import find_basis
 from smalti.training.transform.learned_transform import LearnedTransform, TransformShape
-from smalti.training.transform.samples import prepared
+from smalti.training.cells.samples import prepared
 from smalti.training.transform.transform_settings import Effort, TransformSettings
 from smalti.training.transform.transform_training import TransformTraining
 

@@ -15,6 +15,7 @@ from smalti.decoders.contract import (
     WriterModel,
 )
 from smalti.decoders.grid.grid_kind import GRID
+from smalti.decoders.pixels.pixel_kind import PIXELS
 from smalti.decoders.pyramid.pyramid_kind import PYRAMID
 from smalti.decoders.transform.transform_kind import TRANSFORM
 
@@ -96,5 +97,6 @@ KINDS: Mapping[str, DecoderKind] = {
 
 CELL_KINDS: Mapping[str, CellKind] = {
     "transform": TRANSFORM,
+    "pixels": PIXELS,
 }
 """The kinds whose images have any size."""

@@ -6,6 +6,7 @@ from typing import TypeGuard
 from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
 from smalti.training.paper.paper_training import PaperTraining
+from smalti.training.pixels.pixel_training import PixelTraining
 from smalti.training.pyramid.pyramid_training import PyramidTraining
 from smalti.training.training_kind import AnyKind, AnyModel, SizedModel
 from smalti.training.transform.transform_training import TransformTraining
@@ -16,6 +17,7 @@ KINDS: tuple[AnyKind, ...] = (
     PaperTraining(),
     PyramidTraining(),
     TransformTraining(),
+    PixelTraining(),
 )
 
 PROFILES: dict[str, AnyKind] = {profile: kind for kind in KINDS for profile in kind.profiles}

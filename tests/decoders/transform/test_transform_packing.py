@@ -14,7 +14,7 @@ from decoders.transform import test_transform_model, test_transform_prior
 from helpers.transforms import random_grids, random_prior, random_tokens, random_transform
 from smalti.archive.format.limits import Limits
 from smalti.decoders.contract import CellFacts
-from smalti.decoders.transform.numbers import pack_numbers
+from smalti.decoders.layers.numbers import pack_numbers
 from smalti.decoders.transform.prior_network import pack_prior, unpack_prior
 from smalti.decoders.transform.transform_kind import TRANSFORM
 from smalti.decoders.transform.transform_model import TransformModel

@@ -17,7 +17,7 @@ from smalti.training.common.goal import Goal
 from smalti.training.kinds import load_model
 from smalti.training.observer import FitInterruptedError, SilentObserver
 from smalti.training.training_kind import EncodeRequest, FitOptions
-from smalti.training.transform.encoding import _BYTES_AN_ARCHIVE
+from smalti.training.cells.encoding import _BYTES_AN_ARCHIVE
 from smalti.training.transform.fitted_transform import FittedTransform
 from smalti.training.transform.transform_settings import TransformSettings
 from smalti.training.transform.transform_training import TransformTraining

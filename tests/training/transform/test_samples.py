@@ -6,7 +6,7 @@ from helpers.tiny_transforms import pictures, smooth
 from smalti.errors import SourceError
 from smalti.images.sized import as_sized
 from smalti.sources.open import open_source
-from smalti.training.transform.samples import filled, load_samples, prepared, seen_weights
+from smalti.training.cells.samples import filled, load_samples, prepared, seen_weights
 
 
 def test_the_last_row_and_column_are_repeated():

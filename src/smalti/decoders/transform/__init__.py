@@ -1,6 +1,5 @@
 """The kind `transform`: images of any size as quantised coefficients of a learned lapped transform.
 
-numbers              arrays of integers as few bytes
 tokens               coefficients as tokens
 cells                the cells of pictures, their neighbours, and the order in which they are decoded
 transform_network    the numbers that turn tokens into pixels    transform_packing : their bytes

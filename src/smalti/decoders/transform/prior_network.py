@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.decoders.layers.exact_sums import check_sums
+from smalti.decoders.layers.numbers import NumberReader, pack_numbers
 from smalti.decoders.transform.cells import FIRST_PHASES, PHASES
-from smalti.decoders.transform.numbers import NumberReader, pack_numbers
-from smalti.decoders.transform.transform_network import MAX_SHIFT, MAX_WIDTH, MOST_COMPONENTS, check_sums
+from smalti.decoders.transform.transform_network import MAX_SHIFT, MAX_WIDTH, MOST_COMPONENTS
 from smalti.entropy.frequency import MAX_PRECISION
 from smalti.entropy.priors import MAX_POSITION_CELLS, TablePrior
 from smalti.errors import DamagedArchiveError, ModelError

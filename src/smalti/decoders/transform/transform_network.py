@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.decoders.layers.exact_sums import check_sums
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import ModelError
 
@@ -45,7 +46,6 @@ LARGEST_MATRIX = (1 << 13) - 1
 LARGEST_TOKEN = 127
 """Coefficients are clipped to this magnitude where the mixing network sees them."""
 
-_EXACT_SINGLE = 1 << 24
 _EXACT_DOUBLE = 1 << 53
 
 Ints = NDArray[np.int64]
@@ -82,13 +82,6 @@ class Mixing:
     def width(self) -> int:
         """A."""
         return len(self.bias1)
-
-
-def check_sums(weight: Ints, bias: Ints, largest: int | Ints, what: str) -> None:
-    """Raise ModelError if sums of inputs up to `largest` (one number, or one for each input) may exceed 2**24."""
-    sums = np.abs(weight * np.asarray(largest).reshape(-1, 1)).sum(axis=0) + np.abs(bias)
-    if sums.size and int(sums.max()) > _EXACT_SINGLE:
-        raise ModelError(f"sums of {what} may exceed 2**24 and would not be exact")
 
 
 @dataclass(frozen=True, eq=False)

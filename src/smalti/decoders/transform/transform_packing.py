@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from smalti.decoders.layers.numbers import NumberReader, pack_numbers
 from smalti.decoders.transform.fixed_bases import whole_bases
-from smalti.decoders.transform.numbers import NumberReader, pack_numbers
 from smalti.decoders.transform.transform_network import (
     CELLS,
     LARGEST_MATRIX,

@@ -5,9 +5,9 @@ import torch
 from numpy.typing import NDArray
 
 from smalti.images.batch import Pixels
+from smalti.training.cells.samples import prepared, seen_weights
 from smalti.training.common.scaling import PixelScale
 from smalti.training.transform.learned_transform import LearnedTransform
-from smalti.training.transform.samples import prepared, seen_weights
 
 __all__ = ["CellEncoder"]
 

@@ -1,7 +1,6 @@
 """From the learned floats to the integers of an archive.
 
-A layer's largest activation on real coefficients becomes 255. Weights get as many bits as are asked for and as sums
-below 2**24 allow; a shift takes the rest.
+`smalti.training.cells.whole_layers` says how a layer becomes whole numbers.
 """
 
 import math
@@ -16,13 +15,13 @@ from smalti.decoders.transform.cells import FIRST_PHASES, PHASES
 from smalti.decoders.transform.prior_network import FRACTIONS, MEAN_UNITS, FirstNetwork, PriorNetwork
 from smalti.decoders.transform.transform_network import (
     MATRIX_BITS,
-    MAX_SHIFT,
     MIX_UNITS,
     Mixing,
     TransformNetwork,
 )
 from smalti.decoders.transform.transform_prior import Coding, Walk
 from smalti.entropy.priors import TablePrior
+from smalti.training.cells.whole_layers import as_array, unit_of, whole, whole_layer
 from smalti.training.common.scaling import PixelScale
 from smalti.training.transform.learned_transform import (
     FINEST_SCALE,
@@ -33,8 +32,6 @@ from smalti.training.transform.learned_transform import (
 
 __all__ = ["TableCounts", "export_network", "export_prior"]
 
-_EXACT = 1 << 24
-_HEADROOM = 1.1
 _FINE_STEP = 64.0  # a step has at least about so many units, so that rounding it costs nothing
 RADIUS = 48
 _TABLE_BITS, _FEW_TABLE_BITS, _FEW_SCALES = 14, 11, 16
@@ -50,19 +47,19 @@ def export_network(learned: LearnedTransform, scale: PixelScale, sample: Tensor)
     """The integer decoder. sample : coefficients [n, M, rows, columns], on which activations are measured"""
     bits = learned.shape.bits
     width = scale.high - scale.low
-    steps = _array(learned.steps) * width
+    steps = as_array(learned.steps) * width
     most = 4 if scale.dtype == "uint16" else 6
     fraction = int(np.clip(math.ceil(math.log2(_FINE_STEP / max(float(steps.min()), 1e-9))), 0, most))
     unit = 2.0**fraction
     matrix = {
-        name: _whole(_array(getattr(learned, name)) * 2**MATRIX_BITS) for name in ("colour", "rows", "columns", "lap")
+        name: whole(as_array(getattr(learned, name)) * 2**MATRIX_BITS) for name in ("colour", "rows", "columns", "lap")
     }
     return TransformNetwork(
         dtype=scale.dtype,
         fraction=fraction,
-        mean=_whole((_array(learned.mean) * width + scale.low) * unit),  # type: ignore[arg-type]
+        mean=whole((as_array(learned.mean) * width + scale.low) * unit),  # type: ignore[arg-type]
         places=np.array(learned.shape.places, np.int64),
-        steps=np.maximum(_whole(steps * unit), 1),
+        steps=np.maximum(whole(steps * unit), 1),
         mixing=_export_mixing(learned, sample, bits) if learned.shape.mixing else None,
         **matrix,
     )
@@ -75,11 +72,11 @@ def _export_mixing(learned: LearnedTransform, sample: Tensor, bits: int) -> Mixi
     width = learned.shape.mixing
     kernel = weight2.reshape(3, 3, width, width).permute(3, 2, 0, 1)
     second = F.relu(F.conv2d(first, kernel, bias2, padding=1))
-    unit1, unit2 = _unit(first), _unit(second)
+    unit1, unit2 = unit_of(first), unit_of(second)
     layers = [
-        _layer(_array(weight1) / unit1, _array(bias1) / unit1, np.full(len(weight1), 127), bits),
-        _layer(_array(weight2) * unit1 / unit2, _array(bias2) / unit2, np.full(9 * width, 255), bits),
-        _layer(_array(weight3) * unit2 * MIX_UNITS, _array(bias3) * MIX_UNITS, np.full(width, 255), bits),
+        whole_layer(as_array(weight1) / unit1, as_array(bias1) / unit1, np.full(len(weight1), 127), bits),
+        whole_layer(as_array(weight2) * unit1 / unit2, as_array(bias2) / unit2, np.full(9 * width, 255), bits),
+        whole_layer(as_array(weight3) * unit2 * MIX_UNITS, as_array(bias3) * MIX_UNITS, np.full(width, 255), bits),
     ]
     (one, bias_one, shift1), (two, bias_two, shift2), (three, bias_three, shift3) = layers
     return Mixing(one, bias_one, two.reshape(9, width, width), bias_two, three, bias_three, (shift1, shift2, shift3))
@@ -90,37 +87,40 @@ def export_prior(prior: LearnedPrior, sample: Tensor) -> PriorNetwork:
     """The integer network of a prior. sample : whole coefficients [n, M, rows, columns]"""
     shape, bits = prior.shape, prior.shape.bits
     activities, widths, hiddens, firsts = prior.measured(sample)
-    active, width, hidden, first_unit = (_unit(values) for values in (activities, widths, hiddens, firsts))
+    active, width, hidden, first_unit = (unit_of(values) for values in (activities, widths, hiddens, firsts))
     logarithm = math.log(shape.ratio)
     limits = np.array(shape.limits, np.int64)
     seen = -(-limits >> np.array(shape.limit_shifts))  # shifts round down
     inputs = np.tile(np.concatenate([np.full(shape.activities, 255), seen]), 9)
     gains = np.tile(np.concatenate([np.full(shape.activities, active), np.full(shape.signed, SIGNED_UNIT)]), 9)[:, None]
     # 16 units of a magnitude are a binary logarithm of 1
-    activity, activity_bias, shift_activity = _layer(
-        _array(prior.activity) / 16 / active, _array(prior.activity_bias) / active, np.full(shape.components, 127), bits
+    activity, activity_bias, shift_activity = whole_layer(
+        as_array(prior.activity) / 16 / active,
+        as_array(prior.activity_bias) / active,
+        np.full(shape.components, 127),
+        bits,
     )
-    contexts = np.concatenate([_array(part) * gains / width for part in prior.context], axis=1)
-    places = _array(prior.places).reshape(-1, shape.width) / width
-    context_bias = _array(prior.context_bias) / width
+    contexts = np.concatenate([as_array(part) * gains / width for part in prior.context], axis=1)
+    places = as_array(prior.places).reshape(-1, shape.width) / width
+    context_bias = as_array(prior.context_bias) / width
     extra = np.abs(places).max(axis=0, initial=0)
     bound = np.abs(context_bias).max(axis=1) + extra
-    context, _, shift_context = _layer(contexts, bound.ravel(), inputs, bits)
+    context, _, shift_context = whole_layer(contexts, bound.ravel(), inputs, bits)
     scaled = 2.0**shift_context
-    hidden_weight, hidden_bias, shift_hidden = _layer(
-        _array(prior.hidden) * width / hidden, _array(prior.hidden_bias) / hidden, np.full(shape.width, 255), bits
+    hidden_weight, hidden_bias, shift_hidden = whole_layer(
+        as_array(prior.hidden) * width / hidden, as_array(prior.hidden_bias) / hidden, np.full(shape.width, 255), bits
     )
     least = math.log(FINEST_SCALE)
-    scale_weight, scale_bias, shift_scale = _layer(
-        _array(prior.scale_weight) * hidden / logarithm, (_array(prior.scale_bias) - least) / logarithm + 1,
+    scale_weight, scale_bias, shift_scale = whole_layer(
+        as_array(prior.scale_weight) * hidden / logarithm, (as_array(prior.scale_bias) - least) / logarithm + 1,
         np.full(shape.width, 255), bits,
     )  # fmt: skip
-    mean_weight, mean_bias, shift_mean = _layer(
-        _array(prior.mean_weight) * hidden * MEAN_UNITS, _array(prior.mean_bias) * MEAN_UNITS,
+    mean_weight, mean_bias, shift_mean = whole_layer(
+        as_array(prior.mean_weight) * hidden * MEAN_UNITS, as_array(prior.mean_bias) * MEAN_UNITS,
         np.full(shape.width, 255), bits,
     )  # fmt: skip
-    linears = np.concatenate([_array(part) for part in prior.linear], axis=1) * MEAN_UNITS
-    linear, _, shift_linear = _layer(linears, np.zeros(linears.shape[1]), np.tile(limits, 9), bits + 2)
+    linears = np.concatenate([as_array(part) for part in prior.linear], axis=1) * MEAN_UNITS
+    linear, _, shift_linear = whole_layer(linears, np.zeros(linears.shape[1]), np.tile(limits, 9), bits + 2)
     first, first_shifts = _export_first(prior, first_unit, bits)
     return PriorNetwork(
         groups=shape.groups,
@@ -128,8 +128,8 @@ def export_prior(prior: LearnedPrior, sample: Tensor) -> PriorNetwork:
         activity=activity,
         activity_bias=activity_bias,
         context=np.stack(np.split(context, PHASES, axis=1)),
-        context_bias=_whole(context_bias * scaled) + (1 << shift_context >> 1),
-        places=_whole(places * scaled),
+        context_bias=whole(context_bias * scaled) + (1 << shift_context >> 1),
+        places=whole(places * scaled),
         grid=(shape.grid[0], shape.grid[1]),
         hidden=hidden_weight,
         hidden_bias=hidden_bias,
@@ -148,52 +148,24 @@ def _export_first(prior: LearnedPrior, unit: float, bits: int) -> tuple[FirstNet
     logarithm, least = math.log(prior.shape.ratio), math.log(FINEST_SCALE)
     limit = prior.shape.limits[0]
     seen = -(-limit >> prior.shape.limit_shifts[0])
-    weights = np.concatenate([_array(part) for part in prior.first_weight], axis=1) * SIGNED_UNIT / unit
-    weight, bias, shift_hidden = _layer(weights, _array(prior.first_bias).ravel() / unit, np.full(9, seen), bits)
-    scale_weight, scale_bias, shift_scale = _layer(
-        _array(prior.first_scale_weight).T * unit / logarithm,
-        (_array(prior.first_scale_bias) - least) / logarithm + 1, np.full(len(weight[0]) // FIRST_PHASES, 255), bits,
+    weights = np.concatenate([as_array(part) for part in prior.first_weight], axis=1) * SIGNED_UNIT / unit
+    weight, bias, shift_hidden = whole_layer(weights, as_array(prior.first_bias).ravel() / unit, np.full(9, seen), bits)
+    scale_weight, scale_bias, shift_scale = whole_layer(
+        as_array(prior.first_scale_weight).T * unit / logarithm,
+        (as_array(prior.first_scale_bias) - least) / logarithm + 1, np.full(len(weight[0]) // FIRST_PHASES, 255), bits,
     )  # fmt: skip
-    mean_weight, mean_bias, shift_mean = _layer(
-        _array(prior.first_mean_weight).T * unit * MEAN_UNITS, _array(prior.first_mean_bias) * MEAN_UNITS,
+    mean_weight, mean_bias, shift_mean = whole_layer(
+        as_array(prior.first_mean_weight).T * unit * MEAN_UNITS, as_array(prior.first_mean_bias) * MEAN_UNITS,
         np.full(len(weight[0]) // FIRST_PHASES, 255), bits,
     )  # fmt: skip
-    linear, _, shift_linear = _layer(
-        _array(prior.first_linear).T * MEAN_UNITS, np.zeros(FIRST_PHASES), np.full(9, limit), bits + 2
+    linear, _, shift_linear = whole_layer(
+        as_array(prior.first_linear).T * MEAN_UNITS, np.zeros(FIRST_PHASES), np.full(9, limit), bits + 2
     )
     first = FirstNetwork(
         np.stack(np.split(weight, FIRST_PHASES, axis=1)), bias.reshape(FIRST_PHASES, -1), scale_weight.T.copy(),
         scale_bias, mean_weight.T.copy(), mean_bias, linear.T.copy(),
     )  # fmt: skip
     return first, (shift_hidden, shift_scale, shift_mean, shift_linear)
-
-
-def _layer(weight: Floats, bias: Floats, largest: Ints, bits: int) -> tuple[Ints, Ints, int]:
-    """Weights [inputs, outputs], biases and the shift of a layer, with half a unit in the bias, which rounds.
-
-    largest : the largest magnitudes of the inputs    bits : that the largest weight may have
-    """
-    for shift in range(MAX_SHIFT, -1, -1):
-        scaled = _whole(weight * 2.0**shift)
-        moved = _whole(bias * 2.0**shift) + (1 << shift >> 1)
-        sums = np.abs(scaled * largest.reshape(-1, 1)).sum(axis=0) + np.abs(moved)
-        if int(np.abs(scaled).max(initial=0)) < 1 << bits and int(sums.max(initial=0)) <= _EXACT:
-            return scaled, moved, shift
-    limit = (1 << bits) - 1  # weights this large are of no use; they are cut
-    return np.clip(_whole(weight), -limit, limit), _whole(bias), 0
-
-
-def _unit(values: Tensor) -> float:
-    """What an activation of 1 of 255 stands for."""
-    return max(float(values.max()) * _HEADROOM, 1e-3) / 255
-
-
-def _array(values: Tensor) -> Floats:
-    return values.detach().cpu().double().numpy()
-
-
-def _whole(values: Floats) -> Ints:
-    return np.floor(values + 0.5).astype(np.int64)
 
 
 class TableCounts:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from smalti.errors import ModelError
+from smalti.training.cells.samples import Samples
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.tensors import (
     adam_states,
@@ -26,7 +27,6 @@ from smalti.training.common.tensors import (
 )
 from smalti.training.observer import FitInterruptedError, Observer
 from smalti.training.transform.learned_transform import LearnedTransform
-from smalti.training.transform.samples import Samples
 from smalti.training.transform.transform_settings import TransformSettings
 
 __all__ = ["FittingGoal", "TransformFit"]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike
 
+from smalti.decoders.contract import CellPrior
 from smalti.decoders.transform.prior_network import pack_prior, unpack_prior
 from smalti.decoders.transform.transform_model import TransformModel
 from smalti.decoders.transform.transform_network import LARGEST_STEP, TransformNetwork
@@ -16,15 +17,16 @@ from smalti.decoders.transform.transform_packing import pack_transform, unpack_t
 from smalti.decoders.transform.transform_prior import TransformPrior
 from smalti.errors import ModelError, SmaltiError, UsageError
 from smalti.images.source import SizedSource
+from smalti.training.cells.encoding import encode_cells
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.tensors import read_tensors, with_prefix, without_prefix, write_tensors
 from smalti.training.observer import Observer
 from smalti.training.training_kind import EncodedCells, EncodeRequest
 from smalti.training.transform.bases import Basis
 from smalti.training.transform.cell_encoder import CellEncoder
-from smalti.training.transform.encoding import encode_cells
 from smalti.training.transform.learned_transform import LearnedTransform, TransformShape
 from smalti.training.transform.token_choice import LARGEST
+from smalti.training.transform.transform_coder import TransformCoder
 from smalti.training.transform.transform_settings import EFFORTS, TransformSettings
 
 __all__ = ["TRANSFORM_FORMAT", "FittedTransform"]
@@ -84,6 +86,17 @@ class FittedTransform:
                 f"has {source.channels} and {source.dtype}; fit a model on such images"
             )
         return encode_cells(self, source, request, observer)
+
+    @property
+    def fixed_steps(self) -> bool:
+        """False: the steps of the quantiser can change."""
+        return False
+
+    def coder(self, prior: CellPrior, gain: float, price: float) -> TransformCoder:
+        """A coder whose steps are those of the fit times `gain`. prior : of this model"""
+        assert isinstance(prior, TransformPrior)
+        encoder, model = self.with_gain(gain)
+        return TransformCoder(encoder, model, prior, price, gain, torch.get_num_threads(), self.learned.shape.ratio)
 
     def with_gain(self, gain: float) -> tuple[CellEncoder, TransformModel]:
         """Return encoder and decoder with all steps multiplied, as far as their coefficients stay within int16."""

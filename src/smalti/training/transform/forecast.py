@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource
+from smalti.training.cells.samples import Picture, Samples
 from smalti.training.training_kind import BLOCK_PIXELS
 from smalti.training.transform.bases import coefficients
-from smalti.training.transform.samples import Picture, Samples
 from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import TransformSettings, weight_bytes
 

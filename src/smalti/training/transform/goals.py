@@ -9,11 +9,11 @@ import numpy as np
 
 from smalti.images.batch import Pixels
 from smalti.images.quality import SSIM_WINDOW, ssim
+from smalti.training.cells.samples import Samples
 from smalti.training.common.goal import Goal
 from smalti.training.common.scaling import PixelScale
 from smalti.training.transform.bases import Basis, waterfilling
 from smalti.training.transform.fit_transform import FittingGoal
-from smalti.training.transform.samples import Samples
 
 __all__ = ["fitting_goal"]
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from smalti.decoders.transform.transform_prior import TransformPrior
+from smalti.training.cells.samples import Samples
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.transform.cell_encoder import CellEncoder
 from smalti.training.transform.export import TableCounts, export_prior
 from smalti.training.transform.learned_transform import LearnedTransform, logistic_bits
-from smalti.training.transform.samples import Samples
 from smalti.training.transform.token_choice import choose_tokens
 
 __all__ = ["exported_prior", "tune_prior"]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from smalti.images.source import SizedSource
+from smalti.training.cells.samples import Samples, load_images, load_samples
 from smalti.training.transform.bases import Basis, find_basis, waterfilling
 from smalti.training.transform.fit_transform import FittingGoal
 from smalti.training.transform.goals import fitting_goal
 from smalti.training.transform.learned_transform import TransformShape
-from smalti.training.transform.samples import Samples, load_images, load_samples
 from smalti.training.transform.transform_settings import (
     CELLS_OF_SIDE,
     TransformSettings,

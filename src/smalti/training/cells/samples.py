@@ -151,8 +151,21 @@ class Samples:
     def draw(self, generator: np.random.Generator, pixels: int) -> tuple[Tensor, Tensor | None]:
         """Crops of one size with `pixels` pixels together: float [n, C, h, w] in [0, 1]; and their weights.
 
-        The size is that of a random picture, up to the largest side; the weights are 0 beyond the edges of images. None
-        if all weights are 1.
+        The weights are 0 beyond the edges of images. None if all weights are 1.
+        """
+        stacked, inside = self.crops(generator, pixels)
+        images = torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(stacked).transpose(0, 3, 1, 2)))
+        weights = seen_weights(stacked)
+        if inside.all():
+            return images, None if weights is None else torch.from_numpy(weights.transpose(0, 3, 1, 2).copy())
+        mask = inside[..., None].astype(np.float32)
+        whole = mask if weights is None else mask * weights
+        return images, torch.from_numpy(np.ascontiguousarray(whole.transpose(0, 3, 1, 2)))
+
+    def crops(self, generator: np.random.Generator, pixels: int) -> tuple[Pixels, NDArray[np.bool_]]:
+        """Crops of one size with `pixels` pixels together, [n, h, w, C]; and which pixels are of images, [n, h, w].
+
+        The size is that of a random picture, up to the largest side.
         """
         first = int(generator.choice(len(self.pictures), p=self._shares))
         rows, columns = np.minimum(self._grids[first], self._side).tolist()
@@ -161,14 +174,7 @@ class Samples:
         shares = self._shares[fits] / self._shares[fits].sum()
         chosen = generator.choice(fits, count, p=shares)
         crops, inside = zip(*(self._crop(generator, int(number), rows, columns) for number in chosen), strict=True)
-        stacked = np.stack(crops)
-        images = torch.from_numpy(np.ascontiguousarray(self.scale.to_unit(stacked).transpose(0, 3, 1, 2)))
-        weights = seen_weights(stacked)
-        if all(part.all() for part in inside):
-            return images, None if weights is None else torch.from_numpy(weights.transpose(0, 3, 1, 2).copy())
-        mask = np.stack(inside)[..., None].astype(np.float32)
-        whole = mask if weights is None else mask * weights
-        return images, torch.from_numpy(np.ascontiguousarray(whole.transpose(0, 3, 1, 2)))
+        return cast(Pixels, np.stack(crops)), np.stack(inside)
 
     def _crop(
         self, generator: np.random.Generator, number: int, rows: int, columns: int

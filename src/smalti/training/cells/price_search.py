@@ -2,17 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from smalti.decoders.transform.transform_prior import TransformPrior
+from smalti.decoders.contract import CellPrior
+from smalti.training.cells.cell_coder import CellCoder, PricedModel
 from smalti.training.common.goal import Goal
-from smalti.training.transform.cell_coder import CellCoder
-
-if TYPE_CHECKING:
-    from smalti.training.transform.fitted_transform import FittedTransform
 
 __all__ = ["AIM", "FAR", "NEARLY", "Measured", "Search"]
 
@@ -32,6 +27,9 @@ _MOST_GAIN = 1.15
 _PRICES = (-2.5, 0.7)
 """How far the logarithm of the price may be from that of the fit; beyond that the steps change. Low prices do less harm
 than other steps: the prior knows the steps of its fit, and takes for certain what was nearly always 0 with these."""
+
+_ALL_PRICES = (-9.0, 3.0)
+"""The same, where steps cannot change."""
 
 _USUAL_PRICE = 0.7
 """About where the price begins again once the steps have changed."""
@@ -74,7 +72,7 @@ class Search:
     goal : a mean squared error, a size, or a similarity
     """
 
-    def __init__(self, fitted: "FittedTransform", goal: Goal) -> None:
+    def __init__(self, fitted: PricedModel, goal: Goal) -> None:
         self._fitted, self.goal = fitted, goal
         self._was, self._same, self._stuck, self._adapting = math.inf, 0, False, _ADAPTING
         self._points: list[tuple[float, float]] = []  # offsets, and the logarithms of the prices, of the same steps
@@ -84,7 +82,7 @@ class Search:
         wanted, gain = self.goal.unit_mse(self._fitted.scale), 1.0
         if wanted is not None:
             ratio = (wanted / max(self._fitted.mse, _LEAST_ERROR)) ** 0.5
-            gain = 1.0 if 1 / _MOST_GAIN < ratio < _MOST_GAIN else ratio
+            gain = 1.0 if self._fitted.fixed_steps or 1 / _MOST_GAIN < ratio < _MOST_GAIN else ratio
         return self._coder(self._fitted.prior, gain, 0.0)
 
     def off(self, measured: Measured, overhead_bytes: float) -> float:
@@ -126,7 +124,7 @@ class Search:
         """Whether a goal is met by what is off by this."""
         return off <= 0 if self.goal.archive_bytes is None else off >= -NEARLY
 
-    def moved(self, coder: CellCoder, prior: TransformPrior, off: float) -> CellCoder:
+    def moved(self, coder: CellCoder, prior: CellPrior, off: float) -> CellCoder:
         """The coder that should be off by `AIM`, if this one is off by `off`. prior : with tables for its tokens
 
         While tables go by what was chosen, the same price gives other tokens each time. So they change a few times
@@ -154,6 +152,8 @@ class Search:
         if len(self._points) > 1 and abs(off - self._points[-2][0]) > _STUCK:
             slope = 1.2 * float(np.clip((relative - self._points[-2][1]) / (off - self._points[-2][0]), 1, 40))
         wanted = relative + float(np.clip(slope * (AIM - off), -1.5, 1.5))
+        if self._fitted.fixed_steps:
+            return self._coder(prior, 1.0, float(np.clip(wanted, *_ALL_PRICES)))
         if not self._same and min(_PRICES[0], relative) <= wanted <= max(_PRICES[1], relative):
             return self._coder(prior, coder.gain, wanted)
         self._adapting = max(1, self._adapting)
@@ -181,10 +181,8 @@ class Search:
     def _natural_price(self, gain: float) -> float:
         return self._fitted.price * gain**2
 
-    def _coder(self, prior: TransformPrior, gain: float, relative: float) -> CellCoder:
+    def _coder(self, prior: CellPrior, gain: float, relative: float) -> CellCoder:
         """A coder with steps, and a price relative to that which suits them."""
         gain = float(np.clip(gain, 1 / _LARGEST_GAIN, _LARGEST_GAIN))
-        encoder, model = self._fitted.with_gain(gain)
         price = self._natural_price(gain) * math.exp(relative) if self._fitted.settings.optimised else 0.0
-        ratio = self._fitted.learned.shape.ratio
-        return CellCoder(encoder, model, prior, price, gain, torch.get_num_threads(), ratio)
+        return self._fitted.coder(prior, gain, price)

@@ -1,4 +1,4 @@
-"""Packing images with a fitted transform: tokens by distortion and bits, so that the whole collection meets a goal.
+"""Packing images of any size: tokens by distortion and bits, so that the whole collection meets a goal.
 
 First some images are tried, to find the price of a bit and, if the goal is far from that of the fit, the size of the
 steps; the tables of the prior are those of what was chosen. Then all images are encoded, and measured on what the
@@ -10,28 +10,22 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.transform.transform_model import TransformModel
-from smalti.decoders.transform.transform_prior import TransformPrior
+from smalti.decoders.contract import CellModel, CellPrior
 from smalti.errors import SourceError
 from smalti.images.batch import ImageBatch, Pixels
 from smalti.images.quality import SSIM_WINDOW, QualityMeter
 from smalti.images.seen import has_alpha
 from smalti.images.source import RandomAccessSource, SizedSource, refuse_skipped, skipped_words
 from smalti.storage.spool import spool_file
+from smalti.training.cells.cell_coder import CellCoder, PricedModel
+from smalti.training.cells.price_search import AIM, FAR, NEARLY, Measured, Search
 from smalti.training.common.goal import Goal
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.training_kind import EncodedCells, EncodeRequest
-from smalti.training.transform.cell_coder import CellCoder
-from smalti.training.transform.cell_encoder import CellEncoder
-from smalti.training.transform.price_search import AIM, FAR, NEARLY, Measured, Search
-
-if TYPE_CHECKING:
-    from smalti.training.transform.fitted_transform import FittedTransform
 
 __all__ = ["encode_cells"]
 
@@ -49,9 +43,7 @@ _WINDOW = 1024
 """Of larger images a window of this side is tried."""
 
 
-def encode_cells(
-    fitted: "FittedTransform", source: SizedSource, request: EncodeRequest, observer: Observer
-) -> EncodedCells:
+def encode_cells(fitted: PricedModel, source: SizedSource, request: EncodeRequest, observer: Observer) -> EncodedCells:
     """Encode all images of a source. Raises SourceError if there is none, FitInterruptedError."""
     goal = request.goal or fitted.settings.goal
     tried = _tried_images(source)
@@ -80,7 +72,7 @@ def encode_cells(
         to_be_safe = last and not best.met
         coder = search.safe(coder, made.off) if to_be_safe else search.moved(coder, made.prior, made.off)
     assert best is not None
-    batches = _from_spool(source, best.spool, best.coder.encoder)
+    batches = _from_spool(source, best.spool, best.coder)
     return EncodedCells(best.coder.model, best.prior, batches, search.missed_words(best.measured, best.off))
 
 
@@ -89,7 +81,7 @@ class _Pass:
     """All tokens of a source, and how far they are off the goal. prior : with the tables for them"""
 
     coder: CellCoder
-    prior: TransformPrior
+    prior: CellPrior
     spool: "_TokenSpool"
     measured: Measured
     off: float
@@ -111,7 +103,7 @@ def _find_price(search: Search, tried: list[Pixels], share: float, observer: Obs
             tokens, own = coder.chosen(pixels, counts)
             meter.add(pixels, coder.decoded(tokens, pixels.shape))
             bits += own
-        prior = TransformPrior(coder.prior.network, counts.tables())
+        prior = coder.adapted(counts)
         off = search.off(meter.result(bits / share), _model_bytes(coder.model, prior))
         if (number and abs(off - AIM) < _CLOSE) or search.is_stuck(off):
             break
@@ -137,7 +129,7 @@ def _encode_all(
         stop_if_asked(observer, None)
     if not done:
         raise SourceError(f"{source.description}: no image could be read ({skipped_words(source.skipped)})")
-    prior = TransformPrior(coder.prior.network, counts.tables())
+    prior = coder.adapted(counts)
     measured = meter.result(bits)
     off = search.off(measured, _model_bytes(coder.model, prior) + columns.size())
     return _Pass(coder, prior, spool, measured, off, search.meets(off))
@@ -194,7 +186,7 @@ _BYTES_AN_IMAGE = 0.5
 _BYTES_AN_ARCHIVE = 2_200
 
 
-def _model_bytes(model: TransformModel, prior: TransformPrior) -> int:
+def _model_bytes(model: CellModel, prior: CellPrior) -> int:
     return len(model.to_bytes()) + len(prior.to_bytes()) + _BYTES_AN_ARCHIVE
 
 
@@ -251,11 +243,11 @@ class _TokenSpool:
 
 
 def _from_spool(
-    source: SizedSource, spool: _TokenSpool, encoder: CellEncoder
+    source: SizedSource, spool: _TokenSpool, coder: CellCoder
 ) -> Iterator[tuple[ImageBatch, NDArray[np.uint16]]]:
     """Every batch of a source with its tokens."""
     spool.rewind()
     for batch in source.batches(256):
-        rows, columns = encoder.grid(*batch.pixels.shape[1:3])
+        rows, columns = coder.grid(*batch.pixels.shape[1:3])
         yield batch, spool.take(len(batch) * rows * columns)
     spool.close()

@@ -1,0 +1,8 @@
+"""The kind `pixels`: images of any size as samples, each coded by what a network expects of it from those before.
+
+pixel_network    the numbers of the network, with every check    pixel_packing : their bytes
+wavefront        the order in which the pixels of many pictures are decoded at once
+pixel_prior      codes the samples
+pixel_model      tokens to pixels
+pixel_kind       the kind
+"""

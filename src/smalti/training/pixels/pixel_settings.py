@@ -1,0 +1,141 @@
+"""The settings of a fit of pixels, its efforts, and the choice of the network's sizes for a collection."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from smalti.decoders.pixels.pixel_network import KNOTS
+from smalti.decoders.pixels.wavefront import context_size
+from smalti.errors import ModelError, UsageError
+from smalti.training.common.goal import Goal
+
+__all__ = ["EFFORTS", "Effort", "PixelSettings", "PixelShape", "choose_shape"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The work of a fit: steps on crops of `pixels` pixels together, on the nearest levels and then on chosen ones."""
+
+    steps: int
+    tuning: int
+    pixels: int = 1 << 15
+
+    def for_collection(self, pixels: float) -> "Effort":
+        """The work for a collection of so many pixels: small ones have less to teach."""
+        share = min(1.0, (pixels / _FULL_PIXELS) ** 0.5)
+        return Effort(max(_FEWEST_STEPS, round(self.steps * share)), round(self.tuning * share), self.pixels)
+
+
+_FULL_PIXELS = 1 << 22
+_FEWEST_STEPS = 200
+
+EFFORTS = (
+    Effort(300, 60),
+    Effort(700, 200),
+    Effort(1_300, 400),
+    Effort(2_400, 800),
+    Effort(4_000, 1_400),
+    Effort(6_000, 2_000),
+    Effort(8_500, 3_000),
+    Effort(12_000, 4_000),
+    Effort(16_000, 5_000),
+    Effort(21_000, 7_000),
+)
+
+
+@dataclass(frozen=True)
+class PixelSettings:
+    """A fit of pixels. goal : the quality or size of the collection    effort : 0 to 9
+
+    optimised : whether packing weighs bits against distortion; switched off to measure what that brings
+    """
+
+    profile: str
+    goal: Goal
+    effort: int
+    seed: int = 0
+    optimised: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.effort < len(EFFORTS):
+            raise UsageError(f"an effort of {self.effort} is outside 0..{len(EFFORTS) - 1}")
+        if self.seed < 0:
+            raise UsageError(f"seed must not be negative, not {self.seed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary, from which `from_json` makes equal settings."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "PixelSettings":
+        """Return the settings in a dictionary of `to_json`; ModelError for anything else."""
+        try:
+            return cls(**{**stored, "goal": Goal(**stored["goal"])})
+        except (TypeError, KeyError, UsageError) as error:
+            raise ModelError(f"the stored settings are not of this release: {error}; fit the model anew") from error
+
+
+@dataclass(frozen=True)
+class PixelShape:
+    """The sizes of a network. levels : of each channel, in coding order
+
+    radius, width, depth : R, H, D of PixelNetwork    edges : lengths of its tables of edges (tops, lefts, rights)
+    bits : of the largest weight
+    """
+
+    levels: tuple[int, ...]
+    radius: int
+    width: int
+    depth: int
+    edges: tuple[int, int, int]
+    bits: int = 7
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.levels)
+
+    @property
+    def weights(self) -> int:
+        """The number of stored weights."""
+        channels, width = self.channels, self.width
+        own = sum(len(KNOTS) * number for number in range(channels)) + channels
+        middle = channels * self.depth * (width + 1)
+        outputs = sum(self.levels) * (width + 1)
+        return width * (context_size(self.radius) * channels + sum(self.edges) + own + middle) + outputs
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary, for `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "PixelShape":
+        """Return a stored shape."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+
+
+_SIZES = ((2, 4, 0, 1.0), (2, 8, 0, 0.1), (2, 12, 1, 0.05), (3, 16, 1, 0.035), (4, 24, 1, 0.025), (4, 32, 2, 0.02),
+          (5, 48, 2, 0.015))  # fmt: skip
+"""Radius, width, depth, and the largest share of the tokens' bytes that the weights may take to be chosen."""
+
+_WEIGHT_BYTES = 0.75
+"""About what a stored weight takes."""
+
+_SMALL_SIDE = 64
+"""Images of one size and at most this side have numbers for each of their rows and columns."""
+
+
+def choose_shape(levels: tuple[int, ...], tokens_bytes: float, size: tuple[int, int] | None) -> PixelShape:
+    """The sizes for a collection.
+
+    levels : of each channel, in coding order    tokens_bytes : about what its tokens will take
+    size : (H, W), if all images have this one
+    """
+    shape = None
+    for radius, width, depth, share in _SIZES:
+        small = size is not None and max(size) <= _SMALL_SIDE and width >= 12
+        edges = (size[0], size[1], 1) if size is not None and small else (radius + 1, radius + 1, radius + 1)
+        candidate = PixelShape(levels, radius, width, depth, edges)
+        if shape is None or _WEIGHT_BYTES * candidate.weights < share * tokens_bytes:
+            shape = candidate
+    assert shape is not None
+    return shape
