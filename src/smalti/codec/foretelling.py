@@ -15,9 +15,10 @@ from smalti.images.batch import SkippedFile
 from smalti.images.source import SizedSource
 from smalti.peers.comparison import Sample, sample_of
 from smalti.sources.open import OpenedImages
+from smalti.training.cells.forecast import WITHIN
 from smalti.training.common.goal import Goal
+from smalti.training.photo.photo_forecast import forecast_photo
 from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
-from smalti.training.transform.forecast import WITHIN, forecast
 from smalti.training.transform.transform_settings import TransformSettings
 
 __all__ = ["Foretold", "estimate_request", "foretell"]
@@ -80,7 +81,7 @@ def _foretell_photo(sources: Sequence[SizedSource], settings: TransformSettings,
     """Add up what the images of each number of channels and dtype would take; each has a model of its own."""
     mse = settings.goal.mse
     assert mse is not None
-    parts = [forecast(source, settings) for source in sources]
+    parts = [forecast_photo(source, settings).chosen for source in sources]
     images = sum(map(len, sources))
     raw = sum(int(each.sizes.prod(axis=1).sum()) * each.channels * each.dtype.itemsize for each in sources)
     bits = sum(part.tokens_bits for part in parts) / images

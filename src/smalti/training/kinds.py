@@ -6,17 +6,17 @@ from typing import TypeGuard
 from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
 from smalti.training.paper.paper_training import PaperTraining
+from smalti.training.photo.photo_training import PhotoTraining
 from smalti.training.pixels.pixel_training import PixelTraining
 from smalti.training.pyramid.pyramid_training import PyramidTraining
 from smalti.training.training_kind import AnyKind, AnyModel, SizedModel
-from smalti.training.transform.transform_training import TransformTraining
 
 __all__ = ["KINDS", "PROFILES", "kind_of_profile", "load_model", "takes_any_size"]
 
 KINDS: tuple[AnyKind, ...] = (
     PaperTraining(),
     PyramidTraining(),
-    TransformTraining(),
+    PhotoTraining(),
     PixelTraining(),
 )
 

@@ -173,7 +173,8 @@ class _ChannelWeights:
     @staticmethod
     def of(network: ChannelNetwork) -> "_ChannelWeights":
         names = ("own", "bias", "middle", "middle_bias", "scores", "scores_bias")
-        return _ChannelWeights(*(getattr(network, name).astype(np.float32) for name in names), network.shifts)
+        singles = {name: getattr(network, name).astype(np.float32) for name in names}
+        return _ChannelWeights(**singles, shifts=network.shifts)
 
     def scores_of(self, sums: Singles, own: Singles) -> Singles:
         """Scores [n, K] from the sums of contexts [n, H] and what is known of the pixel itself."""

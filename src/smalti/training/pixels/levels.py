@@ -1,6 +1,6 @@
 """The levels of samples: evenly spaced between the least and the largest, as many as a goal needs.
 
-A uniform quantiser with choices by rate and distortion is close to the best that there is at every rate (Sullivan 1996).
+A uniform quantiser with choices by rate and distortion is close to the best there is at every rate (Sullivan 1996).
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.images.batch import Pixels
+from smalti.images.seen import ALPHA_CHANNELS
 from smalti.training.cells.samples import Samples, seen_weights
 
-__all__ = ["LevelTable", "Levels", "find_levels", "sample_counts"]
+__all__ = ["LevelTable", "Levels", "find_levels", "levels_for", "sample_counts"]
 
 MOST_LEVELS = 256
 """More are never needed for 8 bits, and would make a network of 16 bits slow."""
+
+_CHOSEN_PAYS = 0.78
+"""Choosing levels by their bits adds this much to the error of the nearest ones: levels are for less."""
 
 Ints = NDArray[np.int64]
 
@@ -54,6 +58,18 @@ def sample_counts(samples: Samples) -> NDArray[np.float64]:
             own = None if weights is None else weights[0, ..., channel].ravel()
             counts[channel] += np.bincount(picture.pixels[..., channel].ravel(), own, largest + 1)
     return counts
+
+
+def levels_for(samples: Samples, mse: float) -> Levels:
+    """The levels for a mean squared error, of samples in [0, 1], after the choice of levels by their bits."""
+    counts = sample_counts(samples)
+    channels = counts.shape[0]
+    seen = sum(
+        int((picture.pixels[..., -1] > 0).sum()) if channels in ALPHA_CHANNELS else picture.pixels[..., 0].size
+        for picture in samples.pictures
+    )
+    width = samples.scale.high - samples.scale.low
+    return find_levels(counts, mse * _CHOSEN_PAYS, width, float(max(1, seen) * channels))
 
 
 def find_levels(counts: NDArray[np.float64], mse: float, width: int, samples: float) -> Levels:

@@ -8,7 +8,7 @@ from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError, UsageError
 from smalti.training.common.goal import Goal
 
-__all__ = ["EFFORTS", "Effort", "PixelSettings", "PixelShape", "choose_shape"]
+__all__ = ["EFFORTS", "WEIGHT_BYTES", "Effort", "PixelSettings", "PixelShape", "choose_shape"]
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,17 @@ class PixelShape:
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "PixelShape":
         """Return a stored shape."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
+        }
+        return cls(**values)
 
 
 _SIZES = ((2, 4, 0, 1.0), (2, 8, 0, 0.1), (2, 12, 1, 0.05), (3, 16, 1, 0.035), (4, 24, 1, 0.025), (4, 32, 2, 0.02),
           (5, 48, 2, 0.015))  # fmt: skip
 """Radius, width, depth, and the largest share of the tokens' bytes that the weights may take to be chosen."""
 
-_WEIGHT_BYTES = 0.75
+WEIGHT_BYTES = 0.75
 """About what a stored weight takes."""
 
 _SMALL_SIDE = 64
@@ -135,7 +138,7 @@ def choose_shape(levels: tuple[int, ...], tokens_bytes: float, size: tuple[int, 
         small = size is not None and max(size) <= _SMALL_SIDE and width >= 12
         edges = (size[0], size[1], 1) if size is not None and small else (radius + 1, radius + 1, radius + 1)
         candidate = PixelShape(levels, radius, width, depth, edges)
-        if shape is None or _WEIGHT_BYTES * candidate.weights < share * tokens_bytes:
+        if shape is None or WEIGHT_BYTES * candidate.weights < share * tokens_bytes:
             shape = candidate
     assert shape is not None
     return shape

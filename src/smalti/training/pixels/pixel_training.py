@@ -1,4 +1,4 @@
-"""The kind `pixels` as a kind of model: reads a source, chooses levels and the network's sizes, fits, makes integers."""
+"""The kind `pixels` as a kind of model: reads a source, chooses levels and the network's sizes, and fits."""
 
 from pathlib import Path
 
@@ -10,12 +10,14 @@ from smalti.errors import UsageError
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource, refuse_skipped
 from smalti.training.cells.samples import Samples, load_samples
+from smalti.training.cells.similarity import mse_of_ssim
 from smalti.training.common.goal import Goal, mse_of_psnr
 from smalti.training.observer import Observer
 from smalti.training.pixels.fit_pixels import PixelFit
 from smalti.training.pixels.fitted_pixels import PIXELS_FORMAT, FittedPixels
 from smalti.training.pixels.learned_pixels import LearnedPixels
-from smalti.training.pixels.levels import Levels, find_levels, sample_counts
+from smalti.training.pixels.levels import levels_for
+from smalti.training.pixels.pixel_forecast import level_entropy
 from smalti.training.pixels.pixel_settings import EFFORTS, PixelSettings, choose_shape
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
 from smalti.version import __version__
@@ -27,8 +29,10 @@ DEFAULT_PSNR = 36.0
 
 _CROP_SIDE = 96
 
-_CHOSEN_PAYS = 0.78
-"""Choosing levels by their bits adds this much to the error of the nearest ones: levels are for less."""
+_FITTED_SHARE = 0.75
+"""About the share of the entropy of its levels that a collection takes."""
+
+_MSE_RANGE, _HALVINGS = (1e-6, 0.05), 12
 
 _NATURAL_PRICE = 0.1155
 """The price of a bit in squared steps: at high rates, an error of 1/12 of them falls so for each bit (2 ln 2 / 12)."""
@@ -71,10 +75,8 @@ class PixelTraining:
         samples = load_samples(source, 1, _CROP_SIDE)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
-        goal_mse = settings.goal.unit_mse(samples.scale)
-        assert goal_mse is not None
-        levels = _levels(samples, goal_mse)
         pixels = float(source.sizes.prod(axis=1).sum())
+        levels = levels_for(samples, _goal_mse(settings.goal, samples, pixels))
         model = PixelModel(
             tuple(table.values for table in levels.tables), samples.scale.dtype, source.channels in ALPHA_CHANNELS
         )
@@ -105,13 +107,17 @@ class PixelTraining:
         return FittedPixels.load(path)
 
 
-def _levels(samples: Samples, mse: float) -> Levels:
-    """The levels for a mean squared error, of pixels in [0, 1]."""
-    counts = sample_counts(samples)
-    channels = counts.shape[0]
-    seen = sum(
-        int((picture.pixels[..., -1] > 0).sum()) if channels in ALPHA_CHANNELS else picture.pixels[..., 0].size
-        for picture in samples.pictures
-    )
-    width = samples.scale.high - samples.scale.low
-    return find_levels(counts, mse * _CHOSEN_PAYS, width, float(max(1, seen) * channels))
+def _goal_mse(goal: Goal, samples: Samples, pixels: float) -> float:
+    """The mean squared error, of pixels in [0, 1], that a goal comes to. pixels : of the whole collection"""
+    mse = goal.unit_mse(samples.scale)
+    if mse is not None:
+        return mse
+    if goal.ssim is not None:
+        return mse_of_ssim(goal.ssim, samples)
+    assert goal.archive_bytes is not None
+    bits, (low, high) = 8 * goal.archive_bytes / pixels, _MSE_RANGE
+    for _ in range(_HALVINGS):
+        middle = (low * high) ** 0.5
+        too_many = _FITTED_SHARE * level_entropy(samples, levels_for(samples, middle)) > bits
+        low, high = (middle, high) if too_many else (low, middle)
+    return high

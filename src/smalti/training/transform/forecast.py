@@ -4,8 +4,6 @@ A sample is analysed with the KLT of its own cells and quantised to the wanted e
 given how large the coefficients around them are. The bits of a fitted model are a share of it that real fits gave.
 """
 
-import math
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -15,57 +13,33 @@ from numpy.typing import NDArray
 from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource
+from smalti.training.cells.forecast import Forecast, archive_overhead
 from smalti.training.cells.samples import Picture, Samples
-from smalti.training.training_kind import BLOCK_PIXELS
 from smalti.training.transform.bases import coefficients
 from smalti.training.transform.survey import Start, survey
 from smalti.training.transform.transform_settings import TransformSettings, weight_bytes
 
-__all__ = ["WITHIN", "Forecast", "forecast"]
+__all__ = ["FITTED_SHARES", "forecast"]
 
 FITTED_SHARES = (0.95, 0.87, 0.8)
 """Bits of fitted models by effort, as a share of the entropy that is found here; the last is for all higher efforts
 (results/transform/forecast.json)."""
-
-WITHIN = 1.3
-"""Archives should be within this factor of their forecasts."""
 
 DEAD_ZONE = 0.17
 _LARGEST = 15
 _CONTEXTS = (0.01, 0.03, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6, 0.9, 1.4, 2.2, 3.5, 6.0)
 _RANKS = (1, 4, 10, 25, 60, 150)
 _BEFORE = 8
-_BYTES_AN_ARCHIVE = 2_500
-_BYTES_A_BLOCK = 90
 _MOST_PIXELS = 1 << 21
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """What a whole collection takes.
-
-    entropy_bits : of the tokens of the transform codec that learns nothing
-    tokens_bits : of those of a fit    other_bytes : of what is stored once or for each block
-    """
-
-    entropy_bits: float
-    tokens_bits: float
-    other_bytes: int
-
-    @property
-    def archive_bytes(self) -> int:
-        """The likely size of the archive, without names and labels."""
-        return math.ceil(self.tokens_bits / 8) + self.other_bytes
-
-
-def forecast(source: SizedSource, settings: TransformSettings) -> Forecast:
-    """Forecast the archive of a source. SourceError if no image can be read."""
-    start = survey(source, settings, brief=True)
+def forecast(source: SizedSource, settings: TransformSettings, start: Start | None = None) -> Forecast:
+    """Forecast the archive of a source. start : a brief survey of it, if there is one. Raises SourceError."""
+    start = start or survey(source, settings, brief=True)
     cell = start.basis.cell
     pixels = int((-(-source.sizes // cell)).prod(axis=1).sum()) * cell**2
     entropy = _entropy(start) * pixels
-    blocks = -(-pixels // BLOCK_PIXELS)
-    other = weight_bytes(start.shape) + _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * blocks
+    other = weight_bytes(start.shape) + archive_overhead(pixels)
     share = FITTED_SHARES[min(settings.effort, len(FITTED_SHARES) - 1)]
     return Forecast(entropy, share * entropy, other)
 
