@@ -18,6 +18,10 @@ from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
+from smalti.decoders.pixels.pixel_model import PixelModel
+from smalti.decoders.pixels.pixel_network import ChannelNetwork, PixelNetwork
+from smalti.decoders.pixels.pixel_prior import PixelPrior
+from smalti.decoders.pixels.wavefront import context_size
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.decoders.transform.fixed_bases import whole_bases
@@ -60,7 +64,7 @@ def layer(
     return Layer(kind, weight.astype(np.int16), bias, shift, stride, padding, activation)
 
 
-def pixels(dtype: type = np.uint8) -> PixelTable:
+def pixel_table(dtype: type = np.uint8) -> PixelTable:
     """Pixels of 8 bits, or of 16."""
     values = np.arange(64) * 4 if dtype == np.uint8 else np.arange(64) ** 2 * 16
     return PixelTable(-16, values.astype(dtype))
@@ -71,7 +75,7 @@ def network(dtype: type = np.uint8) -> IntegerNetwork:
     return IntegerNetwork(
         (
             layer("tokens", CODES, (2, 2), (2, 2), Clip(0, 255)),
-            layer("conv", 2, (3, 3), (1, 1), pixels(dtype)),
+            layer("conv", 2, (3, 3), (1, 1), pixel_table(dtype)),
         )
     )
 
@@ -124,7 +128,7 @@ def pyramid(path: Path) -> None:
         bias=np.array([5, -7], np.int32),
         shift=np.array([1, 2], np.uint8),
         clip=Clip(-128, 127),
-        layers=(layer("conv", 2, (3, 3), (1, 1), pixels()),),
+        layers=(layer("conv", 2, (3, 3), (1, 1), pixel_table()),),
     )
     tables = TablePrior(np.stack([FrequencyTable.from_counts(np.arange(1, 5), 8).frequencies]), 8)
     scores = NetworkPrior(
@@ -196,7 +200,47 @@ def transform(path: Path) -> None:
         writer.commit()
 
 
-MAKERS = (grid, corrected, wide, pyramid, collection, transform)
+def pixel_prior(model: PixelModel, radius: int, width: int, depth: int) -> PixelPrior:
+    """A prior whose numbers are ramps."""
+    networks = []
+    for number, channel in enumerate(model.order):
+        levels = len(model.levels[channel])
+        networks.append(
+            ChannelNetwork(
+                ramp((4 * number, width), 23, -11), ramp((width,), 901, -300), ramp((depth, width, width), 41, -19),
+                ramp((depth, width), 77, -9), ramp((width, levels), 51, -25), ramp((levels,), 301, -99),
+                (5, *[4] * depth, 4),
+            )
+        )  # fmt: skip
+    context = ramp((context_size(radius) * model.channels, width), 19, -9)
+    tops, lefts, rights = (ramp((length, width), 307, -150) for length in (2, 3, 1))
+    return PixelPrior(PixelNetwork(radius, context, tops, lefts, rights, tuple(networks)), model)
+
+
+def write_pixels(path: Path, prior: PixelPrior, sizes: np.ndarray, tokens: np.ndarray) -> None:
+    """Images whose blocks have at most 30 pixels: some are cut into regions of 5 x 5."""
+    spec = SizedSpec("sound", block_cells=30, region=5, provenance=(("smalti", "conformance"),))
+    with SizedArchiveWriter(path, spec, prior.model, prior, overwrite=True) as writer:
+        writer.append(tokens.astype(np.uint16), sizes, np.arange(len(sizes)))
+        writer.commit()
+
+
+def pixels(path: Path) -> None:
+    """Colours that alpha hides, a channel of one level, a middle layer, several units in a block, and regions."""
+    levels = (np.array([0, 90, 255]), np.array([7]), np.array([1, 2, 60, 201]), np.array([0, 255]))
+    prior, sizes = pixel_prior(PixelModel(levels, "uint8", True), 2, 3, 1), np.array([(5, 7), (1, 1), (9, 4), (3, 6)])
+    tokens = np.arange(int(sizes.prod(axis=1).sum()))[:, None] ** 2 // 3 % np.array([3, 1, 4, 2])
+    tokens[tokens[:, 3] == 0] = 0
+    write_pixels(path, prior, sizes, tokens)
+
+
+def wide_pixels(path: Path) -> None:
+    """Samples of 16 bits of one channel, without a middle layer."""
+    prior = pixel_prior(PixelModel((np.arange(20) ** 2 * 181,), "uint16", False), 1, 4, 0)
+    write_pixels(path, prior, np.array([(4, 7)] * 3), np.arange(84)[:, None] ** 2 // 7 % 20)
+
+
+MAKERS = (grid, corrected, wide, pyramid, collection, transform, pixels, wide_pixels)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A reader of archives of images of any sizes, written from docs/format.md: units, blocks, and the kind `transform`."""
+"""A reader of archives of images of any sizes, written from docs/format.md: header, units and blocks."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance.readers.basics import Bytes, Coder, canonical_json, crc32c, demand
 from conformance.readers.columns import read_labels, read_texts
+from conformance.readers.pixels import Pixels
 from conformance.readers.sections import (
     COLUMN,
     CORRECTIONS,
@@ -22,9 +23,10 @@ from conformance.readers.sections import (
     read_frames,
 )
 from conformance.readers.sizes import Sizes, Unit, read_sizes
-from conformance.readers.transform import Prior, read_network
+from conformance.readers.transform import Transform
 
 SIZED, SIZES = 8, 13
+DECODERS = {"transform": Transform, "pixels": Pixels}
 
 
 @dataclass(frozen=True)
@@ -52,26 +54,24 @@ def read_sized(data: bytes) -> SizedImages:
     sizes = read_sizes(sections[SIZES][0], header["images"])
     largest = [max(size[axis] for size in sizes.sides) for axis in range(2)]
     demand(header["image_shape"][:2] == header["padded_shape"] == largest, "the largest sides")
-    network = read_network(sections[MODEL][0], header, sizes.cell)
-    prior = Prior(sections[PRIOR][0], header["token_grid"][1])
+    decoder = DECODERS[header["decoder"]](sections[MODEL][0], sections[PRIOR][0], header, sizes.cell)
     cells = [(-(-height // sizes.cell), -(-width // sizes.cell)) for height, width in sizes.sides]
-    coefficients = [np.zeros((*grid, header["token_grid"][1]), np.int64) for grid in cells]
+    tokens = [np.zeros((*grid, header["token_grid"][1]), "<u2") for grid in cells]
     blocks = sizes.blocks()
     demand(len(sections[TOKENS]) == len(blocks), "token blocks")
     checks, first = [], 0
     for units, payload in zip(blocks, sections[TOKENS], strict=True):
-        checks.append(read_block(payload, first, units, prior, coefficients))
+        checks.append(read_block(payload, first, units, decoder, tokens))
         first += len(units)
     dtype = "<u2" if header["dtype"] == "uint16" else "u1"
     pixels = [
-        network.pixels(k)[:height, :width].astype(dtype)
-        for k, (height, width) in zip(coefficients, sizes.sides, strict=True)
+        decoder.pixels(own.astype(np.int64))[:height, :width].astype(dtype)
+        for own, (height, width) in zip(tokens, sizes.sides, strict=True)
     ]
     for units, check in zip(blocks, checks, strict=True):
         demand(check == crc32c(b"".join(part(pixels, unit, sizes).tobytes() for unit in units)), "checksum of pixels")
     whole = b"".join(np.ascontiguousarray(image).tobytes() for image in pixels)
     demand(hashlib.sha256(whole).digest() == sections[DIGEST][0], "digest")
-    tokens = [to_tokens(k) for k in coefficients]
     check_perplexity(header, tokens)
     class_names, names = (read_texts(sections, header, name) for name in ("class_names", "names"))
     return SizedImages(header, tokens, pixels, read_labels(sections, header), class_names, names)
@@ -82,7 +82,7 @@ def check_header(header: dict[str, Any]) -> None:
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     check_types(header)
     demand((header["format_version"], header["required_features"]) == (1, SIZED), "version in the header")
-    demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] == "transform", "dtype, decoder")
+    demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] in DECODERS, "dtype, decoder")
     demand(1 <= header["images"] < 1 << 48 and header["block_images"] == 1, "images")
     demand(min(header["image_shape"]) >= 1 and header["image_shape"][2] <= 4, "image shape")
     demand(header["token_grid"][0] == 1 <= header["token_grid"][1] <= 4096, "tokens of a cell")
@@ -91,18 +91,20 @@ def check_header(header: dict[str, Any]) -> None:
     assert CORRECTIONS  # of which there are none
 
 
-def read_block(payload: bytes, first: int, units: list[Unit], prior: Prior, coefficients: list[np.ndarray]) -> int:
+def read_block(
+    payload: bytes, first: int, units: list[Unit], decoder: Transform | Pixels, tokens: list[np.ndarray]
+) -> int:
     """Read the tokens of a block into the images. Returns the checksum of its pixels."""
     source = Bytes(payload)
     number, count, tokens_crc, pixels_crc, length = source.fields("QIIII")
     demand((number, count) == (first, len(units)), "units of a block")
     coder = Coder(source.take(length))
     demand(not source.rest(), "bytes after the tokens")
-    found = prior.decode(coder, [(rows, columns) for _, _, _, rows, columns in units])
+    found = decoder.decode(coder, [(rows, columns) for _, _, _, rows, columns in units])
     coder.end()
-    demand(tokens_crc == crc32c(b"".join(to_tokens(k).tobytes() for k in found)), "checksum of tokens")
-    for (image, top, left, rows, columns), k in zip(units, found, strict=True):
-        coefficients[image][top : top + rows, left : left + columns] = k
+    demand(tokens_crc == crc32c(b"".join(own.astype("<u2").tobytes() for own in found)), "checksum of tokens")
+    for (image, top, left, rows, columns), own in zip(units, found, strict=True):
+        tokens[image][top : top + rows, left : left + columns] = own
     return pixels_crc
 
 
@@ -111,11 +113,6 @@ def part(pixels: list[np.ndarray], unit: Unit, sizes: Sizes) -> np.ndarray:
     image, top, left, rows, columns = unit
     b = sizes.cell
     return pixels[image][top * b : (top + rows) * b, left * b : (left + columns) * b]
-
-
-def to_tokens(k: np.ndarray) -> np.ndarray:
-    """Tokens of coefficients."""
-    return np.where(k >= 0, 2 * k, -2 * k - 1).astype("<u2")
 
 
 def check_perplexity(header: dict[str, Any], tokens: list[np.ndarray]) -> None:

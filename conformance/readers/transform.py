@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.readers.basics import Bytes, Coder, are_integers, canonical_json, demand, read_tables
-from conformance.readers.network import Arrays
+from conformance.readers.basics import Bytes, Coder, are_integers, demand, read_tables
+from conformance.readers.packed import Packed, exact
 
-LARGEST, EXACT_SINGLE, EXACT_DOUBLE = 1 << 26, 1 << 24, 1 << 53
+LARGEST, EXACT_DOUBLE = 1 << 26, 1 << 53
 MAGNITUDE = np.array([min(floor(16 * log2(1 + k) + 0.5), 127) for k in range(256)])
 REACHES = (0, 4, 4, 2, 2, 1, 1)
 NETWORK_KEYS = {
@@ -33,42 +33,6 @@ PRIOR_KEYS = {
     "scales": (2, 256),
     "table_bits": (1, 24),
 }
-PACKED_KEYS = {"precision": (1, 16), "symbols": (1, 96), "tables": (1, 4096)}
-
-
-class Packed:
-    """Packed numbers."""
-
-    def __init__(self, data: bytes, keys: dict[str, tuple[int, int]], lists: tuple[str, ...] = ()) -> None:
-        source = Bytes(data)
-        text = source.take(source.fields("I")[0])
-        demand(len(text) <= 65536, "length of a description")
-        self.found = canonical_json(text)
-        ranges = PACKED_KEYS | keys
-        demand(sorted(self.found) == sorted([*ranges, *lists]), "keys of a description")
-        for key, (low, high) in ranges.items():
-            demand(type(self.found[key]) is int and low <= self.found[key] <= high, f"{key} of a description")
-        packed = Bytes(source.take(source.fields("I")[0]))
-        tables = read_tables(packed, self.found["tables"], self.found["symbols"], self.found["precision"])
-        demand(not packed.rest(), "bytes after the tables")
-        self.coder = Coder(source.rest())
-        self.arrays = Arrays(self.coder, tables, self.found["precision"])
-
-    def take(self, *shape: int, low: int = -(1 << 40), high: int = 1 << 40) -> np.ndarray:
-        """The next array."""
-        if 0 in shape:
-            return np.zeros(shape, np.int64)
-        if len(shape) == 1:
-            numbers = self.arrays.array(np.zeros(shape, np.int64), signed=True)
-        else:
-            numbers = self.arrays.weights(shape)
-        demand(low <= numbers.min() and numbers.max() <= high, "range of a number")
-        return numbers
-
-    def end(self) -> None:
-        """Check that nothing is left."""
-        demand(self.arrays.used == len(self.arrays.tables), "a table is left over")
-        self.coder.end()
 
 
 def cosines(n: int) -> list[list[float]]:
@@ -92,15 +56,19 @@ def fixed_lap(b: int) -> np.ndarray:
     return q
 
 
+def to_tokens(k: np.ndarray) -> np.ndarray:
+    """Tokens of coefficients."""
+    return np.where(k >= 0, 2 * k, -2 * k - 1)
+
+
+def to_coefficients(tokens: np.ndarray) -> np.ndarray:
+    """Coefficients of tokens."""
+    return np.where(tokens % 2, -(tokens + 1) // 2, tokens // 2)
+
+
 def rounded(x: np.ndarray, s: int) -> np.ndarray:
     """Divide by 2^s, round to the nearest, clip."""
     return np.clip(x + (1 << s - 1) >> s, -LARGEST, LARGEST)
-
-
-def exact(weight: np.ndarray, bias: Any, largest: Any) -> None:
-    """Refuse weights [inputs, outputs] whose sums may exceed 2^24."""
-    sums = (np.abs(weight) * np.asarray(largest).reshape(-1, 1)).sum(axis=0) + np.abs(bias)
-    demand(sums.max() <= EXACT_SINGLE, "sums are not exact")
 
 
 def neighbours(values: np.ndarray, reach: int) -> np.ndarray:
@@ -358,3 +326,19 @@ class _Picture:
         means = (two @ prior.mean_weight + prior.mean_bias >> shifts[4]) + (full @ prior.linear[phase] >> shifts[5])
         mean[:, : means.shape[1]] = means
         return scale[:, components.start : components.stop], mean[:, components.start : components.stop]
+
+
+class Transform:
+    """The decoder of one archive: tokens of its units, and their pixels."""
+
+    def __init__(self, model: bytes, prior: bytes, header: dict[str, Any], cell: int) -> None:
+        self.network = read_network(model, header, cell)
+        self.prior = Prior(prior, header["token_grid"][1])
+
+    def decode(self, coder: Coder, grids: list[tuple[int, int]]) -> list[np.ndarray]:
+        """The tokens [rows, columns, M] of pictures."""
+        return [to_tokens(k) for k in self.prior.decode(coder, grids)]
+
+    def pixels(self, tokens: np.ndarray) -> np.ndarray:
+        """Pixels [H, W, C] of tokens."""
+        return self.network.pixels(to_coefficients(tokens))

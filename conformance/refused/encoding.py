@@ -137,3 +137,17 @@ def pack_network(layers: Layers, extra_tables: int = 0, description: dict[str, A
     packed = pack_tables(tables)
     parts = struct.pack("<I", len(text)), text, struct.pack("<I", len(packed)), packed, arrays.coder.to_bytes()
     return b"".join(parts)
+
+
+def pack_numbers(description: dict[str, Any], arrays: Sequence[Any]) -> bytes:
+    """Packed numbers. arrays : lists of numbers, or of rows of them    description : of the file that they are from"""
+    coder = ArrayEncoder()
+    for array in arrays:
+        if isinstance(array[0], list):
+            coder.weights(len(array), len(array[0]), [number for row in array for number in row])
+        else:
+            coder.array(array, signed=True)
+    own = {"precision": PRECISION, "symbols": coder.symbols, "tables": len(coder.tables)}
+    text, packed = canonical(description | own), pack_tables(coder.tables)
+    parts = struct.pack("<I", len(text)), text, struct.pack("<I", len(packed)), packed, coder.coder.to_bytes()
+    return b"".join(parts)

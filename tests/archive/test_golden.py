@@ -14,7 +14,7 @@ from helpers.golden_made import (
     IMAGES,
     LABELS,
     NAMES,
-    TRANSFORMS,
+    SIZED,
     corrections,
     decoded,
     pyramid_network,
@@ -39,13 +39,13 @@ def test_format_0_is_refused_by_name():
 
 
 def test_there_is_a_record_of_every_file():
-    names = sorted([*FILES, *TRANSFORMS, REAL])
+    names = sorted([*FILES, *SIZED, REAL])
     assert sorted(FACTS) == names == sorted(path.name for path in GOLDEN.glob("format-1*.smalti"))
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_transforms_read_as_they_always_did(name, tmp_path):
-    facts, made = FACTS[name], TRANSFORMS[name](tmp_path / name)
+@pytest.mark.parametrize("name", SIZED)
+def test_images_of_any_sizes_read_as_they_always_did(name, tmp_path):
+    facts, made = FACTS[name], SIZED[name](tmp_path / name)
     assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == facts["file_sha256"], "it must never change"
     with open_archive(GOLDEN / name) as archive:
         report = archive.verify("pixels")

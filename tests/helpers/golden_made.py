@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.tiny_pixels import write_pixels
 from helpers.transform_archives import write_transform
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.archive.read.reader import open_archive
@@ -260,3 +261,37 @@ TRANSFORMS = {
     f"format-1-{make.__name__.replace('_', '-')}.smalti": make
     for make in (transform, transform_alpha, transform_uint16)
 }
+
+
+def pixels(path):
+    """Write an archive of grey images of several sizes, two cut into regions, with names and labels."""
+    names = [f"{number}.png" for number in range(len(PICTURES))]
+    prior = {"counts": (9,), "radius": 3, "width": 7, "depth": 2, "edges": (4, 1, 90)}
+    labels = np.arange(len(PICTURES)) % 3
+    return write_pixels(path, PICTURES, labels, names, seed=4, prior=prior, block_cells=2000, region=44)
+
+
+def pixels_alpha(path):
+    """Write an archive of RGBA images. Some colours are hidden, and one channel has one level."""
+    prior = {"counts": (5, 1, 7, 3), "radius": 2, "width": 9, "depth": 1, "hides": True}
+    return write_pixels(path, [(16, 24), (1, 30), (9, 17), (12, 1)], seed=5, prior=prior)
+
+
+def pixels_uint16(path):
+    """Write an archive of 16-bit images of one size, with many levels and no middle layer."""
+    prior = {"counts": (300,), "radius": 1, "width": 4, "depth": 0, "dtype": "uint16"}
+    return write_pixels(path, [(13, 21)] * 5, np.arange(5), seed=6, prior=prior)
+
+
+def pixels_many(path):
+    """Write an archive of so many small RGB images that waves are cut into pieces."""
+    sizes = np.array([(1, 1), (1, 2), (2, 1)])[np.arange(2500) % 7 % 3]
+    prior = {"counts": (4, 3, 5), "radius": 8, "width": 5, "depth": 1, "edges": (1, 2, 2)}
+    return write_pixels(path, sizes, seed=7, prior=prior, block_cells=4096)
+
+
+PIXELS = {
+    f"format-1-{make.__name__.replace('_', '-')}.smalti": make
+    for make in (pixels, pixels_alpha, pixels_uint16, pixels_many)
+}
+SIZED = TRANSFORMS | PIXELS

@@ -6,6 +6,7 @@ coder's units (`smalti.entropy.priors.share_units`).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +15,30 @@ from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN, ChannelNetwork, PixelNetwork, knotted
 from smalti.decoders.pixels.wavefront import Wavefront
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
-from smalti.entropy.priors import FARTHEST, share_units
+from smalti.entropy.priors import share_units
 from smalti.errors import ModelError, UsageError
 from smalti.lazy import cached_property
 
 __all__ = ["PixelPrior", "Step", "Walk"]
 
-_PIECE_PIXELS = 2048
-"""Pixels whose distributions are computed at once, so that they stay in the caches."""
+_MOST_SCORES = 1 << 19
+"""The most scores of a step: those of many levels would take much memory. No symbol moves by it."""
 
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """Samples that are coded at once: one channel of some pixels. number : of the channel in coding order"""
+    """Samples whose distributions are computed at once: one channel of some pixels.
+
+    number : of the channel in coding order    sums : of contexts and edges, float32 [n, H]
+    """
 
     pixels: Ints
     channel: int
     number: int
+    sums: Singles
 
 
 class Walk:
@@ -51,36 +56,49 @@ class Walk:
 
     def steps(self) -> Iterator[Step]:
         """The steps in coding order."""
-        order = self._model.order
-        for wave in self._front.waves():
-            for start in range(0, len(wave), _PIECE_PIXELS):
-                pixels = wave[start : start + _PIECE_PIXELS]
-                self._sums = self._contexts(pixels)
-                yield Step(pixels, order[0], 0)
-                for number, channel in enumerate(order[1:], 1):
-                    if self._model.hides:
-                        shown = self._shown(pixels)
-                        if number == 1:
-                            self._sums = self._sums[shown]
-                        pixels = pixels[shown] if number == 1 else pixels
-                    if len(pixels):
-                        yield Step(pixels, channel, number)
+        order, bounds = self._front.pieces()
+        for start, stop in pairwise(bounds):
+            yield from self._steps_of(order[start:stop])
+
+    def known_steps(self, levels: NDArray[np.uint16]) -> Iterator[Step]:
+        """The steps in reverse order, if all levels are known: a stack takes them so, and none needs to be kept.
+
+        A context sees no pixel that is coded later, so scores are those of a walk forwards.
+        """
+        self.levels[:] = levels
+        for number, channel in enumerate(self._model.order):
+            self._canvas[self._front.places, number] = self._model.seen[channel][levels[:, channel]]
+        order, bounds = self._front.pieces()
+        for stop, start in pairwise(bounds[::-1]):
+            yield from reversed(list(self._steps_of(order[start:stop])))
+
+    def _steps_of(self, pixels: Ints) -> Iterator[Step]:
+        """The steps of pixels that are decoded at once."""
+        first, *others = self._model.order
+        sums = self._contexts(pixels)
+        yield from self._parts(pixels, first, 0, sums)
+        if self._model.hides:
+            shown = self._model.levels[-1][self.levels[pixels, -1]] > 0
+            pixels, sums = pixels[shown], sums[shown]
+        for number, channel in enumerate(others, 1):
+            yield from self._parts(pixels, channel, number, sums)
+
+    def _parts(self, pixels: Ints, channel: int, number: int, sums: Singles) -> Iterator[Step]:
+        size = max(1, _MOST_SCORES // self._prior.network.levels[number])
+        for start in range(0, len(pixels), size):
+            part = slice(start, start + size)
+            yield Step(pixels[part], channel, number, sums[part])
 
     def scores(self, step: Step) -> Singles:
         """The scores of all levels of a step's samples, float32 [n, K]."""
         weights = self._prior.weights
         seen = self._canvas[self._front.places[step.pixels], : step.number]
-        return weights.networks[step.number].scores_of(self._sums, knotted(seen))
+        return weights.networks[step.number].scores_of(step.sums, knotted(seen))
 
     def set(self, step: Step, levels: NDArray[np.integer]) -> None:
         """Tell the levels of a step's samples."""
         self.levels[step.pixels, step.channel] = levels
         self._canvas[self._front.places[step.pixels], step.number] = self._model.seen[step.channel][levels]
-
-    def _shown(self, pixels: Ints) -> NDArray[np.bool_]:
-        """Whether the alpha of pixels is not 0."""
-        shown: NDArray[np.bool_] = self._model.levels[-1][self.levels[pixels, -1]] > 0
-        return shown
 
     def _contexts(self, pixels: Ints) -> Singles:
         """The sums of contexts and edges, before those of a channel: float32 [n, H]."""
@@ -120,31 +138,20 @@ class PixelPrior:
         for channel, values in enumerate(self.model.levels):
             if tokens.size and int(tokens[:, channel].max()) >= len(values):
                 raise UsageError(f"a token is no level of channel {channel}")
-        groups = []
-        walk = self.walk(grids)
-        for step in walk.steps():
-            levels = tokens[step.pixels, step.channel]
-            if self.network.levels[step.number] > 1:
-                scores = walk.scores(step)
-                distances = np.minimum(scores.max(axis=1, keepdims=True) - scores, FARTHEST)
-                groups.append((levels, distances.astype(np.uint8)))
-            walk.set(step, levels)
-        if (walk.levels != tokens).any():
+        if self.model.hides and tokens[self.model.levels[-1][tokens[:, -1]] == 0, :-1].any():
             raise UsageError("a token of a colour that alpha hides is not 0")
-        encoder = StackEncoder()
-        for levels, distances in reversed(groups):
-            encoder.push_each(levels, share_units(-distances.astype(np.float32)))
+        encoder, walk = StackEncoder(), self.walk(grids)
+        for step in walk.known_steps(tokens):
+            if self.network.levels[step.number] > 1:
+                encoder.push_each(tokens[step.pixels, step.channel], share_units(walk.scores(step)))
         return encoder.finish()
 
     def decode(self, data: bytes, grids: Ints) -> NDArray[np.uint16]:
         """Read the tokens of pictures: uint16 [pixels, C]; DamagedArchiveError."""
-        decoder = SymbolDecoder(data)
-        walk = self.walk(grids)
+        decoder, walk = SymbolDecoder(data), self.walk(grids)
         for step in walk.steps():
             if self.network.levels[step.number] > 1:
                 walk.set(step, decoder.take_each(share_units(walk.scores(step))))
-            else:
-                walk.set(step, np.zeros(len(step.pixels), np.int32))
         decoder.finish()
         return walk.levels
 

@@ -5,12 +5,17 @@ of column + (radius + 1) * row can be decoded at once: a wave that goes over a p
 all pictures go together. A picture never sees another one, nor anything beyond its own edges.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Wavefront", "context_size"]
+__all__ = ["PIECE_PIXELS", "Wavefront", "context_size"]
+
+PIECE_PIXELS = 2048
+"""The most pixels that are decoded at once, so that what is computed for them stays in the caches. The order of the
+symbols of an archive depends on it."""
+
+_MOST_ROOM = 2
+"""With more places for each pixel than this, the room around pictures would take more memory than they do."""
 
 Ints = NDArray[np.int64]
 
@@ -21,11 +26,14 @@ def context_size(radius: int) -> int:
 
 
 class Wavefront:
-    """The pixels of pictures, one list, picture after picture, row by row; and a canvas with room around pictures.
+    """The pixels of pictures, one list, picture after picture, row by row; and a canvas with a place for each.
 
     grids : int64 [pictures, 2], rows and columns of pixels
     places : int64 [pixels], of each pixel on the canvas, which has `room` places. Others are outside all pictures
     rows, columns, after : int64 [pixels], the row, the column, and how many pixels follow in the row
+
+    Around pictures there are places outside, so that a context is found by steps from its pixel. The room around small
+    pictures would be far larger than they are: then one place stands for all that is outside.
     """
 
     def __init__(self, grids: Ints, radius: int) -> None:
@@ -35,31 +43,42 @@ class Wavefront:
         heights, widths = grids[:, 0], grids[:, 1]
         numbers = np.repeat(np.arange(len(grids)), heights * widths)
         starts = np.cumsum(heights * widths) - heights * widths
-        within = np.arange(len(numbers)) - starts[numbers]
         width = widths[numbers]
-        self.rows, self.columns = np.divmod(within, width)
+        self.rows, self.columns = np.divmod(np.arange(len(numbers)) - starts[numbers], width)
         self.after = width - 1 - self.columns
+        self._radius = radius
         strides = widths + radius  # the room after a row is that before the next one
         sizes = (heights + radius) * strides
-        first = np.cumsum(sizes) - sizes + radius
-        self._strides = strides[numbers]
-        self._stride = int(strides[0]) if len(grids) and bool((strides == strides[0]).all()) else 0
-        self.places = first[numbers] + (self.rows + radius) * self._strides + self.columns
         self.room = int(sizes.sum()) + 2 * radius
-        self._waves = self.columns + (radius + 1) * self.rows
+        self._has_room = self.room <= _MOST_ROOM * len(numbers)
+        if self._has_room:
+            first = np.cumsum(sizes) - sizes + radius
+            self._strides = strides[numbers]
+            self.places = first[numbers] + (self.rows + radius) * self._strides + self.columns
+        else:
+            self.room = len(numbers) + 1
+            strides, self._strides, self.places = widths, width, np.arange(len(numbers))
+        self._stride = int(strides[0]) if len(grids) and bool((strides == strides[0]).all()) else 0
 
-    def waves(self) -> Iterator[Ints]:
-        """The pixels that are decoded at once, in coding order; ascending within a wave."""
-        order = np.argsort(self._waves, kind="stable")
-        counts = np.bincount(self._waves)
-        start = 0
-        for count in counts.tolist():
-            if count:
-                yield order[start : start + count]
-            start += count
+    def pieces(self) -> tuple[Ints, Ints]:
+        """All pixels in the order of waves, ascending within each; and where pieces of them begin, and the last ends.
+
+        A piece is decoded at once: a wave, or PIECE_PIXELS of it, or what is left of it.
+        """
+        waves = self.columns + (self._radius + 1) * self.rows
+        order = np.argsort(waves, kind="stable")
+        begins = np.flatnonzero(np.diff(waves[order], prepend=-1))
+        counts = -(-np.diff(begins, append=len(order)) // PIECE_PIXELS)
+        before = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        return order, np.append(np.repeat(begins, counts) + PIECE_PIXELS * before, len(order))
 
     def context(self, pixels: Ints) -> Ints:
         """The places of the pixels that each looks at, int64 [n, context_size]: row by row, the own row last."""
-        if self._stride:  # all pictures are as wide
-            return np.asarray(self.places[pixels][:, None] + (self._beside - self._stride * self._up))
-        return np.asarray(self.places[pixels][:, None] + self._beside - self._strides[pixels][:, None] * self._up)
+        up = self._stride * self._up if self._stride else self._strides[pixels][:, None] * self._up
+        found = np.asarray(self.places[pixels][:, None] + (self._beside - up))
+        if not self._has_room:
+            outside = self._beside < -self.columns[pixels][:, None]
+            outside |= self._beside > self.after[pixels][:, None]
+            outside |= self._up > self.rows[pixels][:, None]
+            found[outside] = self.room - 1
+        return found

@@ -1,0 +1,135 @@
+"""A reader of pixels, written from docs/format.md: the pixel model, the pixel prior, and the order of their tokens."""
+
+from typing import Any
+
+import numpy as np
+
+from conformance.readers.basics import Coder, are_integers, demand
+from conformance.readers.packed import Packed, exact
+
+B = (65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393, 46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219)
+PIECE = 2048
+MODEL_KEYS = {"channels": (1, 4), "hides": (0, 1)}
+PRIOR_KEYS = {
+    "depth": (0, 4),
+    "lefts": (1, 4096),
+    "radius": (1, 8),
+    "rights": (1, 4096),
+    "tops": (1, 4096),
+    "width": (1, 256),
+}
+
+
+class Pixels:
+    """The decoder of one archive: tokens of its units, and their pixels."""
+
+    def __init__(self, model: bytes, prior: bytes, header: dict[str, Any], cell: int) -> None:
+        top = 65535 if header["dtype"] == "uint16" else 255
+        packed = Packed(model, MODEL_KEYS, ("levels",))
+        channels, counts = packed.found["channels"], packed.found["levels"]
+        demand(are_integers(counts, channels) and min(counts) >= 1 and max(counts) <= 4096, "levels")
+        shape = [channels, channels, 1]
+        demand(shape == [header["image_shape"][2], header["token_grid"][1], cell], "channels and cells")
+        self.hides = packed.found["hides"]
+        demand(channels in (2, 4) or not self.hides, "colours are hidden without alpha")
+        steps = [packed.take(count, low=0, high=top) for count in counts]
+        packed.end()
+        demand(all((own[1:] > 0).all() and own.sum() <= top for own in steps), "levels do not ascend to the top")
+        self.levels = [np.cumsum(own) for own in steps]
+        self.order = [channels - 1, *range(channels - 1)] if channels in (2, 4) else list(range(channels))
+        self.sight = [(own - own[0]) * 255 // max(1, int(own[-1] - own[0])) for own in self.levels]
+        self.read_prior(prior, channels)
+
+    def read_prior(self, data: bytes, channels: int) -> None:
+        """Read the arrays of the network, and check its sums."""
+        packed = Packed(data, PRIOR_KEYS, ("shifts",))
+        found = packed.found
+        self.radius, width, depth = found["radius"], found["width"], found["depth"]
+        shifts = found["shifts"]
+        demand(are_integers(shifts, channels * (depth + 2)), "shifts")
+        demand(min(shifts) >= 0 and max(shifts) <= 24, "shifts")
+        self.shifts = np.array(shifts).reshape(channels, depth + 2).tolist()
+        self.context = packed.take(2 * self.radius * (self.radius + 1) * channels, width)
+        self.edges = [packed.take(found[name], width) for name in ("tops", "lefts", "rights")]
+        room = sum(np.abs(table).max(axis=0) for table in self.edges)
+        self.networks = []
+        for number, channel in enumerate(self.order):
+            own, bias = packed.take(4 * number, width), packed.take(width)
+            middle = [packed.take(width, width) for _ in range(depth)]
+            middle_bias = packed.take(depth, width)
+            count = len(self.levels[channel])
+            scores, scores_bias = packed.take(width, count), packed.take(count)
+            exact(np.concatenate([self.context, own]), np.abs(bias) + room, 255)
+            for weight, added in zip(middle, middle_bias, strict=True):
+                exact(weight, added, 255)
+            exact(scores, scores_bias, 255)
+            self.networks.append((own, bias, middle, middle_bias, scores, scores_bias))
+        packed.end()
+
+    def decode(self, coder: Coder, grids: list[tuple[int, int]]) -> list[np.ndarray]:
+        """The tokens [rows, columns, C] of pictures."""
+        r, channels = self.radius, len(self.order)
+        tokens = [np.zeros((rows, columns, channels), np.int64) for rows, columns in grids]
+        framed = [np.zeros((rows + r, columns + 2 * r, channels), np.int64) for rows, columns in grids]
+        waves: dict[int, list[tuple[int, int, int]]] = {}
+        for picture, (rows, columns) in enumerate(grids):
+            for y in range(rows):
+                for x in range(columns):
+                    waves.setdefault(x + (r + 1) * y, []).append((picture, y, x))
+        for number in sorted(waves):
+            for start in range(0, len(waves[number]), PIECE):
+                self.piece(coder, waves[number][start : start + PIECE], grids, tokens, framed)
+        return tokens
+
+    def piece(
+        self,
+        coder: Coder,
+        places: list[tuple[int, int, int]],
+        grids: list[tuple[int, int]],
+        tokens: list[np.ndarray],
+        framed: list[np.ndarray],
+    ) -> None:
+        """Decode the samples of a piece. framed : what is seen, channels in coding order, with room around"""
+        r = self.radius
+        sums = []
+        for picture, y, x in places:
+            near = framed[picture][y : y + r + 1, x : x + 2 * r + 1]
+            around = np.concatenate([near[:r].reshape(-1), near[r, :r].reshape(-1)])
+            distances = (y, x, grids[picture][1] - 1 - x)
+            edges = [table[min(far, len(table) - 1)] for table, far in zip(self.edges, distances, strict=True)]
+            sums.append(around @ self.context + sum(edges))
+        shown = [True] * len(places)
+        for number, channel in enumerate(self.order):
+            for at, (picture, y, x) in enumerate(places):
+                if not shown[at]:
+                    continue
+                sight = framed[picture][y + r, x + r]
+                level = self.sample(coder, number, sums[at], sight[:number])
+                tokens[picture][y, x, channel] = level
+                sight[number] = self.sight[channel][level]
+                shown[at] = number > 0 or not self.hides or self.levels[channel][level] > 0
+
+    def sample(self, coder: Coder, number: int, sums: np.ndarray, known: np.ndarray) -> int:
+        """Decode the level of a sample of the channel with this number in coding order."""
+        own, bias, middle, middle_bias, scores, scores_bias = self.networks[number]
+        if len(scores_bias) == 1:
+            return 0
+        shifts = self.shifts[number]
+        knots = np.maximum(known[:, None] - 64 * np.arange(4), 0).reshape(-1)
+        hidden = np.clip(bias + sums + knots @ own >> shifts[0], 0, 255)
+        for weight, added, shift in zip(middle, middle_bias, shifts[1:-1], strict=True):
+            hidden = np.minimum(hidden + np.maximum(added + hidden @ weight >> shift, 0), 255)
+        score = (scores_bias + hidden @ scores >> shifts[-1]).tolist()
+        best = max(score)
+        far = [min(best - each, 255) for each in score]
+        w = [B[e % 16] >> e // 16 for e in far]
+        units = [1 + each * ((1 << 24) - len(w)) // sum(w) for each in w]
+        units[score.index(best)] += (1 << 24) - sum(units)
+        return coder.each(units)
+
+    def pixels(self, tokens: np.ndarray) -> np.ndarray:
+        """Pixels [H, W, C] of tokens."""
+        samples = np.stack([own[tokens[..., channel]] for channel, own in enumerate(self.levels)], axis=-1)
+        if self.hides:
+            samples[samples[..., -1] == 0] = 0
+        return samples
