@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
+from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pyramid.pyramid_decoder import PyramidDecoder
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
 from smalti.decoders.transform.fixed_bases import whole_bases
 from smalti.decoders.transform.transform_model import TransformModel
 from smalti.decoders.transform.transform_network import Mixing, TransformNetwork
 from smalti.torch_decoders.grid import TorchIntegerDecoder
+from smalti.torch_decoders.pixels import TorchPixelDecoder
 from smalti.torch_decoders.pyramid import TorchPyramidDecoder
 from smalti.torch_decoders.transform import TorchTransformDecoder
 
@@ -152,6 +154,20 @@ def transform_case(channels: int, cell: int, dtype: str, mixing: int, grid: tupl
     return Case(name, tokens, by_numpy, lambda d: TorchTransformDecoder(network, d).decode)
 
 
+def pixels_case(dtype: str, counts: tuple[int, ...], hides: bool) -> Case:
+    """Levels of samples, some under an alpha of 0."""
+    top = 255 if dtype == "uint8" else 65_535
+    levels = tuple(np.arange(count) * (top // max(1, count - 1)) for count in counts)
+    model, shape = PixelModel(levels, dtype, hides), (40, 33, 29)
+    tokens = np.stack([mixed(shape, 0, count - 1, count) for count in counts], axis=3).astype(np.uint16)
+
+    def by_numpy(some: Numbers) -> Numbers:
+        return np.stack(model.decode(some.reshape(-1, len(counts)), np.array([shape[1:]] * len(some)), 1))
+
+    name = f"pixels {dtype}, {len(counts)} channels"
+    return Case(name, tokens, by_numpy, lambda d: TorchPixelDecoder(model, d).decode)
+
+
 def cases() -> Iterator[Case]:
     """All cases."""
     for dtype in ("uint8", "uint16"):
@@ -163,6 +179,8 @@ def cases() -> Iterator[Case]:
     yield transform_case(2, 16, "uint16", 16, (7, 1), 20)
     yield transform_case(4, 32, "uint8", 32, (5, 6), 3)
     yield transform_case(3, 32, "uint16", 24, (3, 3), 4)
+    yield pixels_case("uint8", (12, 9, 14, 3), True)
+    yield pixels_case("uint16", (400,), False)
 
 
 def digest(pixels: Numbers) -> str:

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 from smalti.decoders.grid.grid_kind import GRID, GridImageModel
+from smalti.decoders.pixels.pixel_kind import PIXELS
+from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pyramid.pyramid_kind import PYRAMID, PyramidImageModel
 from smalti.decoders.transform.transform_kind import TRANSFORM
 from smalti.decoders.transform.transform_model import TransformModel
 from smalti.torch_decoders.grid import TorchIntegerDecoder
+from smalti.torch_decoders.pixels import TorchPixelDecoder
 from smalti.torch_decoders.pyramid import TorchPyramidDecoder
 from smalti.torch_decoders.transform import TorchTransformDecoder
 
@@ -33,6 +36,10 @@ def _transform(model: TransformModel, device: torch.device) -> TorchDecoder:
     return TorchTransformDecoder(model.network, device).decode
 
 
+def _pixels(model: PixelModel, device: torch.device) -> TorchDecoder:
+    return TorchPixelDecoder(model, device).decode
+
+
 TORCH_DECODERS: Mapping[str, Callable[[Any, torch.device], TorchDecoder]] = {
     GRID.name: _grid,
     PYRAMID.name: _pyramid,
@@ -41,5 +48,6 @@ TORCH_DECODERS: Mapping[str, Callable[[Any, torch.device], TorchDecoder]] = {
 
 TORCH_CELL_DECODERS: Mapping[str, Callable[[Any, torch.device], TorchDecoder]] = {
     TRANSFORM.name: _transform,
+    PIXELS.name: _pixels,
 }
 """The same for a CellModel."""

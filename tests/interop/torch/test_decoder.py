@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 import smalti
 from archive.test_pyramid import made_up
 from helpers.made_up_archives import random_network, write
+from helpers.tiny_pixels import write_pixels
 from helpers.transform_archives import write_transform
 from smalti.archive.collection.collection_writer import write_collection
 from smalti.errors import UsageError
@@ -112,6 +113,20 @@ def test_transforms_of_one_size_are_decoded(tmp_path, dtype):
         images = dataset.decoder()(tokens)
         assert (images.permute(0, 2, 3, 1).numpy() == np.stack([made.pixels[n] for n in (7, 2, 3)])).all()
         for wrong in (tokens[:, :2], tokens[..., :5], tokens[0]):
+            with pytest.raises(UsageError, match="tokens"):
+                dataset.decoder()(wrong)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pixels_of_one_size_are_decoded(tmp_path, dtype):
+    prior = {"counts": (5, 3, 4, 3), "dtype": dtype, "hides": True}
+    made = write_pixels(tmp_path / "a.smalti", [(11, 13)] * 9, np.arange(9), prior=prior)
+    with ArchiveDataset(made.path, tokens=True) as dataset:
+        tokens, labels = dataset[[7, 2, 3]]
+        assert tokens.shape == (3, 11, 13, 4) and labels.tolist() == [7, 2, 3]
+        images = dataset.decoder()(tokens)
+        assert (images.permute(0, 2, 3, 1).numpy() == np.stack([made.pixels[n] for n in (7, 2, 3)])).all()
+        for wrong in (tokens[:, :2], tokens[..., :3], tokens[0], tokens.to(torch.int64) + 5):
             with pytest.raises(UsageError, match="tokens"):
                 dataset.decoder()(wrong)
 
