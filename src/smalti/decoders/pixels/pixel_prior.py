@@ -85,7 +85,7 @@ class Walk:
     def _contexts(self, pixels: Ints) -> Singles:
         """The sums of contexts and edges, before those of a channel: float32 [n, H]."""
         front, weights = self._front, self._prior.weights
-        around = self._canvas[front.context(pixels)].reshape(len(pixels), -1)
+        around = self._canvas.take(front.context(pixels), axis=0).reshape(len(pixels), -1)
         sums: Singles = around @ weights.context
         for table, distances in zip(weights.edges, (front.rows, front.columns, front.after), strict=True):
             sums += table[np.minimum(distances[pixels], len(table) - 1)]

@@ -29,7 +29,9 @@ class Wavefront:
     """
 
     def __init__(self, grids: Ints, radius: int) -> None:
-        self._radius = radius
+        across = np.arange(-radius, radius + 1)
+        self._up = np.append(np.repeat(np.arange(radius, 0, -1), len(across)), np.zeros(radius, np.int64))
+        self._beside = np.append(np.tile(across, radius), np.arange(-radius, 0))
         heights, widths = grids[:, 0], grids[:, 1]
         numbers = np.repeat(np.arange(len(grids)), heights * widths)
         starts = np.cumsum(heights * widths) - heights * widths
@@ -41,6 +43,7 @@ class Wavefront:
         sizes = (heights + radius) * strides
         first = np.cumsum(sizes) - sizes + radius
         self._strides = strides[numbers]
+        self._stride = int(strides[0]) if len(grids) and bool((strides == strides[0]).all()) else 0
         self.places = first[numbers] + (self.rows + radius) * self._strides + self.columns
         self.room = int(sizes.sum()) + 2 * radius
         self._waves = self.columns + (radius + 1) * self.rows
@@ -57,10 +60,6 @@ class Wavefront:
 
     def context(self, pixels: Ints) -> Ints:
         """The places of the pixels that each looks at, int64 [n, context_size]: row by row, the own row last."""
-        radius = self._radius
-        across = np.arange(-radius, radius + 1)
-        up = np.repeat(np.arange(radius, 0, -1), len(across))
-        beside = np.tile(across, radius)
-        up, beside = np.append(up, np.zeros(radius, np.int64)), np.append(beside, np.arange(-radius, 0))
-        found: Ints = self.places[pixels][:, None] + beside - self._strides[pixels][:, None] * up
-        return found
+        if self._stride:  # all pictures are as wide
+            return np.asarray(self.places[pixels][:, None] + (self._beside - self._stride * self._up))
+        return np.asarray(self.places[pixels][:, None] + self._beside - self._strides[pixels][:, None] * self._up)
