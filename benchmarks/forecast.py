@@ -5,10 +5,11 @@
     python -m benchmarks.forecast --case tiles tiles 36 tiles.smalti --set-by tiles -o results/transform/forecast.json
 
 A case has a name, a source, a target and an archive of that source: the target is a PSNR in dB, or a mean squared
-error if it is below 1. The effort is that of the archive. Bytes are without names and labels. `share` is the bits of
-the tokens, as a share of the entropy from which a forecast begins: the numbers in `training/transform/forecast.py` come
-from the cases of --set-by; the others test them. `missed` is what an archive lacks of its target; such an archive tells
-nothing of the forecast. Exit code 1 if a forecast of another case is off by more than a factor of 1.3.
+error if it is below 1. The effort is that of the archive, and so is `kind`. Bytes are without names and labels.
+`share` is the bits of the tokens, as a share of the entropy from which a forecast begins: the numbers in
+`training/transform/forecast.py` and `training/pixels/pixel_forecast.py` come from the cases of --set-by; the others
+test them. `missed` is what an archive lacks of its target; such an archive tells nothing of the forecast. Exit code 1
+if a forecast of another case is off by more than a factor of 1.3.
 """
 
 import argparse
@@ -22,8 +23,9 @@ from benchmarks.harness import Findings
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive
 from smalti.sources.open import open_any_size
+from smalti.training.cells.forecast import WITHIN
 from smalti.training.common.goal import Goal
-from smalti.training.transform.forecast import WITHIN, forecast
+from smalti.training.photo.photo_forecast import forecast_photo
 from smalti.training.transform.transform_settings import DEFAULT_EFFORT, TransformSettings
 
 NAME = "benchmarks.forecast"
@@ -50,12 +52,15 @@ def case_of(source: str, target: float, archive: Path) -> dict[str, Any]:
         info = opened.info()
     effort = int(info.provenance.get("effort", DEFAULT_EFFORT))
     started = time.monotonic()
-    found = forecast(open_any_size(source)[0], TransformSettings("photo", goal_of(target), effort))
+    both = forecast_photo(open_any_size(source)[0], TransformSettings("photo", goal_of(target), effort))
+    found = both.pixels if info.decoder == "pixels" else both.transform
     seconds = time.monotonic() - started
     tokens = info.bytes.tokens
     real = info.archive_bytes - info.bytes.columns
     return {
         "target": target,
+        "kind": info.decoder,
+        "foretold_kind": "pixels" if both.takes_pixels else "transform",
         "effort": effort,
         "images": info.images,
         "foretold_bytes": found.archive_bytes,
