@@ -1,4 +1,4 @@
-"""The makers of the files in conformance/golden: by formulas, without random numbers (conformance/README.md)."""
+"""The makers of the files in conformance/golden: by formulas, or by seeded numbers (conformance/README.md)."""
 
 from dataclasses import replace
 from functools import partial
