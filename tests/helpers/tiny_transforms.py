@@ -5,6 +5,7 @@ import torch
 
 from smalti.images.sized import as_sized, chain_sized
 from smalti.sources.open import open_source
+from smalti.training.cells.samples import prepared
 from smalti.training.common.goal import Goal
 from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import SilentObserver
@@ -12,7 +13,6 @@ from smalti.training.training_kind import FitOptions
 from smalti.training.transform import fitted_transform, transform_settings, transform_training
 from smalti.training.transform.bases import find_basis
 from smalti.training.transform.learned_transform import LearnedTransform, TransformShape
-from smalti.training.cells.samples import prepared
 from smalti.training.transform.transform_settings import Effort, TransformSettings
 from smalti.training.transform.transform_training import TransformTraining
 

@@ -7,8 +7,8 @@ import pytest
 
 from smalti.images.sized import as_sized
 from smalti.sources.arrays.array_source import ArraySource
-from smalti.training.common.goal import Goal
 from smalti.training.cells.samples import filled, load_images, load_samples, prepared
+from smalti.training.common.goal import Goal
 from smalti.training.transform.survey import survey
 from smalti.training.transform.transform_settings import TransformSettings
 

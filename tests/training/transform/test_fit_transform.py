@@ -13,11 +13,11 @@ from smalti.errors import ModelError, UsageError
 from smalti.images.quality import QualityMeter
 from smalti.images.sized import as_sized
 from smalti.sources.open import open_source
+from smalti.training.cells.encoding import _BYTES_AN_ARCHIVE
 from smalti.training.common.goal import Goal
 from smalti.training.kinds import load_model
 from smalti.training.observer import FitInterruptedError, SilentObserver
 from smalti.training.training_kind import EncodeRequest, FitOptions
-from smalti.training.cells.encoding import _BYTES_AN_ARCHIVE
 from smalti.training.transform.fitted_transform import FittedTransform
 from smalti.training.transform.transform_settings import TransformSettings
 from smalti.training.transform.transform_training import TransformTraining

@@ -113,10 +113,16 @@ class Search:
             self._points.clear()
 
     def safe(self, coder: CellCoder, off: float) -> CellCoder:
-        """The coder of the price that met the goal most closely, as it was measured; else one with safe steps."""
+        """The coder of the price that met the goal most closely, as it was measured; else one with safe steps.
+
+        If steps cannot change, its price is safe instead.
+        """
         met = [relative for off, relative in self._points if self.meets(off)]
         if not met:
             relative = 0.0 if coder.price == 0 else math.log(coder.price / self._natural_price(coder.gain))
+            if self._fitted.fixed_steps:
+                wanted = relative + float(np.clip(2 * _SLOPE * (AIM - off), -1.5, 1.5))
+                return self._coder(coder.prior, 1.0, float(np.clip(wanted, *_ALL_PRICES)))
             return self._coder(coder.prior, coder.gain * math.exp(float(np.clip(AIM - off, -0.3, 0.3))), relative)
         return self._coder(coder.prior, coder.gain, max(met) if self.goal.archive_bytes is None else min(met))
 
@@ -183,6 +189,6 @@ class Search:
 
     def _coder(self, prior: CellPrior, gain: float, relative: float) -> CellCoder:
         """A coder with steps, and a price relative to that which suits them."""
-        gain = float(np.clip(gain, 1 / _LARGEST_GAIN, _LARGEST_GAIN))
+        gain = 1.0 if self._fitted.fixed_steps else float(np.clip(gain, 1 / _LARGEST_GAIN, _LARGEST_GAIN))
         price = self._natural_price(gain) * math.exp(relative) if self._fitted.settings.optimised else 0.0
         return self._fitted.coder(prior, gain, price)

@@ -102,7 +102,12 @@ class PixelFit:
     def run(self, observer: Observer, checkpoint: Path | None) -> None:
         """Do the steps that are left. Raises FitInterruptedError."""
         while self.step < self._steps:
-            bits = self._advance(observer)
+            try:
+                bits = self._advance(observer)
+            except FitInterruptedError as error:  # while levels are chosen
+                if checkpoint is not None:
+                    self.save(checkpoint)
+                raise FitInterruptedError(checkpoint) from error
             self.step += 1
             observer.on_step("fit", self.step, self._steps)
             if self.step % _CHECKED_STEPS == 0 or self.step == self._steps:
