@@ -6,9 +6,11 @@ from PIL import Image
 
 from helpers.command_line import names
 from helpers.image_files import noise, save
+from helpers.tiny_pixel_fits import small_efforts as small_pixel_efforts
 from helpers.tiny_transforms import small_efforts, smooth
 from smalti.archive.open import open_images
 from smalti.archive.read.reader import open_archive
+from smalti.training.photo import photo_forecast
 
 SIZES = [(1, 1), (1, 9), (7, 3), (17, 9), (40, 33), (48, 64)]
 PHOTO = ["--profile", "photo", "--effort", 0, "--no-compare", "--threads", 1]
@@ -17,6 +19,7 @@ PHOTO = ["--profile", "photo", "--effort", 0, "--no-compare", "--threads", 1]
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     small_efforts(monkeypatch, 4)
+    small_pixel_efforts(monkeypatch, 4)
 
 
 def fill(folder, make, sizes=SIZES):
@@ -52,12 +55,13 @@ def _photos(tmp_path_factory):
 
 @pytest.fixture(name="model", scope="module")
 def _model(photos, tmp_path_factory):
-    """A model of the photos, and their archive."""
+    """A model of the photos, and their archive: of a transform, which learns more in a few steps than pixels do."""
     from smalti.cli import run  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("model")
     with pytest.MonkeyPatch.context() as patch:
         small_efforts(patch, 4)
+        patch.setattr(photo_forecast, "_SLOWER_PAYS", 0)
         options = ["--profile", "photo", "--effort", "0", "--threads", "1", "-q"]
         assert run(["fit", str(photos), "-o", str(folder / "m"), *options]) == 0
     packing = ["--model", str(folder / "m"), "--no-compare", "--threads", "1", "-q"]

@@ -31,6 +31,8 @@ than other steps: the prior knows the steps of its fit, and takes for certain wh
 _ALL_PRICES = (-9.0, 3.0)
 """The same, where steps cannot change."""
 
+_LARGE_MOVE = 3.0
+
 _USUAL_PRICE = 0.7
 """About where the price begins again once the steps have changed."""
 
@@ -159,6 +161,8 @@ class Search:
             slope = 1.2 * float(np.clip((relative - self._points[-2][1]) / (off - self._points[-2][0]), 1, 40))
         wanted = relative + float(np.clip(slope * (AIM - off), -1.5, 1.5))
         if self._fitted.fixed_steps:
+            if self._same:  # so small a move changes no choice
+                wanted = relative + math.copysign(_LARGE_MOVE, AIM - off)
             return self._coder(prior, 1.0, float(np.clip(wanted, *_ALL_PRICES)))
         if not self._same and min(_PRICES[0], relative) <= wanted <= max(_PRICES[1], relative):
             return self._coder(prior, coder.gain, wanted)

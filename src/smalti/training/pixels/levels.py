@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.images.batch import Pixels
-from smalti.images.seen import ALPHA_CHANNELS
 from smalti.training.cells.samples import Samples, seen_weights
 
 __all__ = ["LevelTable", "Levels", "find_levels", "levels_for", "sample_counts"]
@@ -48,40 +47,37 @@ class Levels:
 
 
 def sample_counts(samples: Samples) -> NDArray[np.float64]:
-    """How much the samples of each value of each channel weigh in the squared error: [C, largest + 1]."""
+    """How much the samples of each value of each channel weigh in the mean squared error: [C, largest + 1].
+
+    The error of a collection is the mean of those of its images, whatever their sizes are: each image weighs 1.
+    """
     largest = int(np.iinfo(samples.pictures[0].pixels.dtype).max)
     channels = samples.pictures[0].pixels.shape[2]
     counts = np.zeros((channels, largest + 1))
     for picture in samples.pictures:
         weights = seen_weights(picture.pixels[None])
+        seen = picture.pixels[..., 0].size if weights is None else np.count_nonzero(picture.pixels[..., -1])
+        share = 1 / (len(samples.pictures) * channels * (seen or picture.pixels[..., 0].size))
         for channel in range(channels):
             own = None if weights is None else weights[0, ..., channel].ravel()
-            counts[channel] += np.bincount(picture.pixels[..., channel].ravel(), own, largest + 1)
+            counts[channel] += share * np.bincount(picture.pixels[..., channel].ravel(), own, largest + 1)
     return counts
 
 
 def levels_for(samples: Samples, mse: float) -> Levels:
     """The levels for a mean squared error, of samples in [0, 1], after the choice of levels by their bits."""
-    counts = sample_counts(samples)
-    channels = counts.shape[0]
-    seen = sum(
-        int((picture.pixels[..., -1] > 0).sum()) if channels in ALPHA_CHANNELS else picture.pixels[..., 0].size
-        for picture in samples.pictures
-    )
-    width = samples.scale.high - samples.scale.low
-    return find_levels(counts, mse * _CHOSEN_PAYS, width, float(max(1, seen) * channels))
+    return find_levels(sample_counts(samples), mse * _CHOSEN_PAYS, samples.scale.high - samples.scale.low)
 
 
-def find_levels(counts: NDArray[np.float64], mse: float, width: int, samples: float) -> Levels:
+def find_levels(counts: NDArray[np.float64], mse: float, width: int) -> Levels:
     """The fewest levels whose squared error is at most `mse`, of samples in [0, 1].
 
     counts : of `sample_counts`    width : samples this far apart are 1 apart
-    samples : by how many samples the sum of squared errors is divided
     """
     low, high = 2, MOST_LEVELS
     while low < high:
         middle = (low + high) // 2
-        if _error(counts, _tables(counts, middle)) <= mse * width**2 * samples:
+        if _error(counts, _tables(counts, middle)) <= mse * width**2:
             high = middle
         else:
             low = middle + 1
