@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.pixels.pixel_model import PixelModel
-from smalti.decoders.pixels.pixel_network import MOST_HIDDEN, ChannelNetwork, PixelNetwork, knotted
+from smalti.decoders.pixels.pixel_network import (
+    MOST_HIDDEN,
+    REACH,
+    SCORES_OF_CANDIDATE,
+    UNLIKE,
+    ChannelNetwork,
+    PixelNetwork,
+)
 from smalti.decoders.pixels.wavefront import Wavefront
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
 from smalti.entropy.priors import FARTHEST, share_units
@@ -47,6 +54,7 @@ class Walk:
         self._front = Wavefront(grids, prior.network.radius)
         channels = prior.network.channels
         self._canvas = np.zeros((self._front.room, channels), np.float32)
+        self._found = np.zeros((self._front.room, channels), np.int32)
         self.levels = np.zeros((len(self._front.places), channels), np.uint16)
 
     def steps(self) -> Iterator[Step]:
@@ -55,32 +63,46 @@ class Walk:
         for wave in self._front.waves():
             for start in range(0, len(wave), _PIECE_PIXELS):
                 pixels = wave[start : start + _PIECE_PIXELS]
-                self._sums = self._contexts(pixels)
+                self._sums, self._own = self._contexts(pixels), np.zeros((len(pixels), 0), np.float32)
                 yield Step(pixels, order[0], 0)
                 for number, channel in enumerate(order[1:], 1):
-                    if self._model.hides:
-                        shown = self._shown(pixels)
-                        if number == 1:
-                            self._sums = self._sums[shown]
-                        pixels = pixels[shown] if number == 1 else pixels
+                    if self._model.hides and number == 1:
+                        pixels = self._only_shown(pixels)
                     if len(pixels):
                         yield Step(pixels, channel, number)
 
     def scores(self, step: Step) -> Singles:
         """The scores of all levels of a step's samples, float32 [n, K]."""
-        weights = self._prior.weights
-        seen = self._canvas[self._front.places[step.pixels], : step.number]
-        return weights.networks[step.number].scores_of(self._sums, knotted(seen))
+        candidates = self._candidates(step)
+        return self._prior.weights.networks[step.number].scores_of(self._sums, self._own, candidates)
 
     def set(self, step: Step, levels: NDArray[np.integer]) -> None:
         """Tell the levels of a step's samples."""
         self.levels[step.pixels, step.channel] = levels
-        self._canvas[self._front.places[step.pixels], step.number] = self._model.seen[step.channel][levels]
+        places, seen = self._front.places[step.pixels], self._model.seen[step.channel]
+        self._canvas[places, step.number] = seen[levels]
+        self._found[places, step.number] = levels
+        if step.number + 1 < self._prior.network.channels:
+            self._own = np.concatenate([self._own, _own_features(seen[levels], seen[self._guess])], axis=1)
+            self._carried = levels.astype(np.int32) - self._guess
 
-    def _shown(self, pixels: Ints) -> NDArray[np.bool_]:
-        """Whether the alpha of pixels is not 0."""
-        shown: NDArray[np.bool_] = self._model.levels[-1][self.levels[pixels, -1]] > 0
-        return shown
+    def _only_shown(self, pixels: Ints) -> Ints:
+        """Of pixels whose alpha is known, those whose alpha is not 0; only they go on."""
+        shown = self._model.levels[-1][self.levels[pixels, -1]] > 0
+        self._sums, self._own, self._carried = self._sums[shown], self._own[shown], self._carried[shown]
+        found: Ints = pixels[shown]
+        return found
+
+    def _candidates(self, step: Step) -> list[NDArray[np.int32]]:
+        """The candidates for the levels of a step, each int32 [n]."""
+        left, above, corner = (self._found[places, step.number] for places in self._front.nearest(step.pixels))
+        low, high = np.minimum(left, above), np.maximum(left, above)
+        self._guess = np.clip(left + above - corner, low, high)  # the median edge detector of LOCO-I
+        found = [left, above, self._guess]
+        if step.number:
+            most = self._prior.network.levels[step.number] - 1
+            found.append(np.clip(self._guess + self._carried, 0, most))
+        return found
 
     def _contexts(self, pixels: Ints) -> Singles:
         """The sums of contexts and edges, before those of a channel: float32 [n, H]."""
@@ -176,8 +198,8 @@ class _ChannelWeights:
         singles = {name: getattr(network, name).astype(np.float32) for name in names}
         return _ChannelWeights(**singles, shifts=network.shifts)
 
-    def scores_of(self, sums: Singles, own: Singles) -> Singles:
-        """Scores [n, K] from the sums of contexts [n, H] and what is known of the pixel itself."""
+    def scores_of(self, sums: Singles, own: Singles, candidates: list[NDArray[np.int32]]) -> Singles:
+        """Scores [n, K] from the sums of contexts [n, H], what is known of the pixel itself, and candidates [n]."""
         first = sums + self.bias
         if own.shape[1]:
             first += own @ self.own
@@ -185,7 +207,7 @@ class _ChannelWeights:
         for weight, bias, shift in zip(self.middle, self.middle_bias, self.shifts[1:-1], strict=True):
             hidden += np.maximum(_floored(hidden @ weight + bias, shift), 0)
             np.minimum(hidden, MOST_HIDDEN, out=hidden)
-        return _floored(hidden @ self.scores + self.scores_bias, self.shifts[-1])
+        return _gathered(_floored(hidden @ self.scores + self.scores_bias, self.shifts[-1]), candidates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +225,26 @@ class _Weights:
             (tops, lefts, rights),
             tuple(_ChannelWeights.of(own) for own in network.networks),
         )
+
+
+def _own_features(seen: Singles, guess: Singles) -> Singles:
+    """What later channels see of a sample [n]: float32 [n, 4]."""
+    above = seen - guess
+    return np.stack([seen, np.maximum(above, 0), np.maximum(-above, 0), np.where(above == 0, 0, UNLIKE)], axis=1)
+
+
+def _gathered(outputs: Singles, candidates: list[NDArray[np.int32]]) -> Singles:
+    """Add the scores of candidates to those of the levels around them: float32 [n, K]."""
+    count = outputs.shape[1] - SCORES_OF_CANDIDATE * len(candidates)
+    wide = np.zeros((len(outputs), count + 2 * REACH), np.float32)
+    wide[:, REACH:-REACH] = outputs[:, :count]
+    flat = wide.reshape(-1)
+    rows = np.arange(len(outputs)) * wide.shape[1]
+    for number, candidate in enumerate(candidates):
+        first = count + number * SCORES_OF_CANDIDATE
+        for away in range(SCORES_OF_CANDIDATE):
+            flat[rows + candidate + away] += outputs[:, first + away]
+    return wide[:, REACH:-REACH]
 
 
 def _floored(sums: Singles, shift: int) -> Singles:

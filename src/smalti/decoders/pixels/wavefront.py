@@ -58,6 +58,12 @@ class Wavefront:
                 yield order[start : start + count]
             start += count
 
+    def nearest(self, pixels: Ints) -> tuple[Ints, Ints, Ints]:
+        """The places of the pixels to the left, above, and above to the left of each: int64 [n]."""
+        places = self.places[pixels]
+        above = places - self._strides[pixels]
+        return places - 1, above, above - 1
+
     def context(self, pixels: Ints) -> Ints:
         """The places of the pixels that each looks at, int64 [n, context_size]: row by row, the own row last."""
         if self._stride:  # all pictures are as wide
