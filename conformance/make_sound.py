@@ -19,7 +19,7 @@ from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
 from smalti.decoders.pixels.pixel_model import PixelModel
-from smalti.decoders.pixels.pixel_network import ChannelNetwork, PixelNetwork
+from smalti.decoders.pixels.pixel_network import ChannelNetwork, PixelNetwork, candidates_of
 from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.decoders.pyramid.pyramid_network import Level, PyramidNetwork, Scale
@@ -204,11 +204,11 @@ def pixel_prior(model: PixelModel, radius: int, width: int, depth: int) -> Pixel
     """A prior whose numbers are ramps."""
     networks = []
     for number, channel in enumerate(model.order):
-        levels = len(model.levels[channel])
+        outputs = len(model.levels[channel]) + 5 * candidates_of(number)
         networks.append(
             ChannelNetwork(
                 ramp((4 * number, width), 23, -11), ramp((width,), 901, -300), ramp((depth, width, width), 41, -19),
-                ramp((depth, width), 77, -9), ramp((width, levels), 51, -25), ramp((levels,), 301, -99),
+                ramp((depth, width), 77, -9), ramp((width, outputs), 51, -25), ramp((outputs,), 301, -99),
                 (5, *[4] * depth, 4),
             )
         )  # fmt: skip

@@ -57,12 +57,14 @@ class Pixels:
             own, bias = packed.take(4 * number, width), packed.take(width)
             middle = [packed.take(width, width) for _ in range(depth)]
             middle_bias = packed.take(depth, width)
-            count = len(self.levels[channel])
+            count = len(self.levels[channel]) + 5 * (3 if number == 0 else 4)
             scores, scores_bias = packed.take(width, count), packed.take(count)
             exact(np.concatenate([self.context, own]), np.abs(bias) + room, 255)
             for weight, added in zip(middle, middle_bias, strict=True):
                 exact(weight, added, 255)
             exact(scores, scores_bias, 255)
+            largest = 255 * np.abs(scores).sum(axis=0) + np.abs(scores_bias)
+            demand(largest.max() <= 1 << 21 + self.shifts[number][-1], "sums of scores are not exact")
             self.networks.append((own, bias, middle, middle_bias, scores, scores_bias))
         packed.end()
 
@@ -103,23 +105,45 @@ class Pixels:
             for at, (picture, y, x) in enumerate(places):
                 if not shown[at]:
                     continue
-                sight = framed[picture][y + r, x + r]
-                level = self.sample(coder, number, sums[at], sight[:number])
+                near = tokens[picture][max(y - 1, 0) : y + 1, max(x - 1, 0) : x + 1]
+                known = self.neighbours(near, y, x)
+                level = self.sample(coder, number, sums[at], known)
                 tokens[picture][y, x, channel] = level
-                sight[number] = self.sight[channel][level]
+                framed[picture][y + r, x + r, number] = self.sight[channel][level]
                 shown[at] = number > 0 or not self.hides or self.levels[channel][level] > 0
 
-    def sample(self, coder: Coder, number: int, sums: np.ndarray, known: np.ndarray) -> int:
+    def neighbours(self, near: np.ndarray, y: int, x: int) -> list[list[int]]:
+        """Of each channel in coding order: its level, and those to the left, above, and above to the left."""
+        square = np.zeros((2, 2, len(self.order)), int)
+        square[2 - near.shape[0] :, 2 - near.shape[1] :] = near
+        assert near.shape[:2] == (min(y, 1) + 1, min(x, 1) + 1)
+        return [[int(square[at][channel]) for at in ((1, 1), (1, 0), (0, 1), (0, 0))] for channel in self.order]
+
+    def sample(self, coder: Coder, number: int, sums: np.ndarray, known: list[list[int]]) -> int:
         """Decode the level of a sample of the channel with this number in coding order."""
         own, bias, middle, middle_bias, scores, scores_bias = self.networks[number]
-        if len(scores_bias) == 1:
+        count = len(self.levels[self.order[number]])
+        if count == 1:
             return 0
         shifts = self.shifts[number]
-        knots = np.maximum(known[:, None] - 64 * np.arange(4), 0).reshape(-1)
-        hidden = np.clip(bias + sums + knots @ own >> shifts[0], 0, 255)
+        guesses = [sorted([left, above, left + above - corner])[1] for _, left, above, corner in known]
+        candidates = [known[number][1], known[number][2], guesses[number]]
+        if number:
+            moved = guesses[number] + known[number - 1][0] - guesses[number - 1]
+            candidates.append(min(max(moved, 0), count - 1))
+        features: list[int] = []
+        for d in range(number):
+            sight = self.sight[self.order[d]]
+            s, t = int(sight[known[d][0]]), int(sight[guesses[d]])
+            features += [s, max(s - t, 0), max(t - s, 0), 64 * (s != t)]
+        hidden = np.clip(bias + sums + np.array(features, int) @ own >> shifts[0], 0, 255)
         for weight, added, shift in zip(middle, middle_bias, shifts[1:-1], strict=True):
             hidden = np.minimum(hidden + np.maximum(added + hidden @ weight >> shift, 0), 255)
-        score = (scores_bias + hidden @ scores >> shifts[-1]).tolist()
+        output = (scores_bias + hidden @ scores >> shifts[-1]).tolist()
+        score = output[:count]
+        for p, candidate in enumerate(candidates):
+            for k in range(max(0, candidate - 2), min(count, candidate + 3)):
+                score[k] += output[count + 5 * p + 2 + k - candidate]
         best = max(score)
         far = [min(best - each, 255) for each in score]
         w = [B[e % 16] >> e // 16 for e in far]

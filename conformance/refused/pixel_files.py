@@ -48,7 +48,6 @@ PRIORS: dict[str, tuple[dict[str, Any], str, str]] = {
     "tops-0": ({"tops": 0}, "an empty table of an edge", BYTES),
     "lefts-4097": ({"lefts": 4097}, "4,097 rows for an edge", BYTES),
     "rights-huge": ({"rights": 1 << 60}, "2^60 rows for an edge", BYTES),
-    "rights-2": ({"rights": 2}, "a row of an edge that is not there", PACKED),
     "shifts-11": ({"shifts": [5, 4, 4] * 3 + [5, 4]}, "a shift too few", BYTES),
     "shifts-25": ({"shifts": [5, 4, 4] * 3 + [5, 4, 25]}, "a shift above 24", BYTES),
     "shifts-negative": ({"shifts": [-1, 4, 4] + [5, 4, 4] * 3}, "a shift below 0", BYTES),
@@ -69,6 +68,7 @@ class Numbers:
         self.model, self.prior = (payload_of(payloads, kind) for kind in (MODEL, PRIOR))
         self.header, cell = json.loads(payload_of(payloads, HEADER)), payload_of(payloads, SIZES)[1]
         found = Pixels(self.model, self.prior, self.header, cell)
+        self.description = description_of(self.prior)
         self.steps = [[int(own[0]), *(own[1:] - own[:-1]).tolist()] for own in found.levels]
         self.context: Rows = found.context.tolist()
         self.edges: list[Rows] = [table.tolist() for table in found.edges]
@@ -86,7 +86,7 @@ class Numbers:
         arrays: list[Any] = [self.context, *self.edges]
         for own, bias, middle, *others in self.networks:
             arrays += [own, bias, *middle, *others]
-        return pack_numbers(description_of(self.prior), [array for array in arrays if array])
+        return pack_numbers(self.description, [array for array in arrays if array])
 
 
 def description_of(payload: bytes) -> dict[str, Any]:
@@ -112,6 +112,14 @@ def bias_beyond(channel: int, array: int, weights: Callable[[Numbers], int]) -> 
         (bias if array != MIDDLE_BIAS else bias[0])[0] = weights(numbers) - EXACT - 1
 
     return change
+
+
+def bias_beyond_2_21(numbers: Numbers) -> None:
+    """The same for a score of the second channel, whose shift becomes 0: one more than 2^21."""
+    numbers.description["shifts"][5] = 0
+    rows = numbers.networks[1][SCORES]
+    numbers.networks[1][SCORES_BIAS] = [0] * len(rows[0])
+    numbers.networks[1][SCORES_BIAS][0] = of_rows(rows) - (1 << 21) - 1
 
 
 def of_first(numbers: Numbers, channel: int) -> int:
@@ -142,6 +150,10 @@ SUMS: dict[str, tuple[Change, str]] = {
     "sums-scores": (
         bias_beyond(2, SCORES_BIAS, lambda n: of_rows(n.networks[2][SCORES])),
         "sums of scores that are not exact",
+    ),
+    "sums-candidates": (
+        bias_beyond_2_21,
+        "a score so large that sums of five are not exact",
     ),
     "sums-edges": (
         lambda n: n.edges[2][0].__setitem__(1, EXACT + 1),

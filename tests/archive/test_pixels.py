@@ -74,7 +74,7 @@ def test_limits_count_blocks(tmp_path):
     path = write_small(tmp_path / "a.smalti")
     with open_archive(path) as archive:
         prior = archive.cells.prior
-        numbers = 2 * 4 * 2 + 3 * 2 + 4 * 2 + 2 * (2 + 4 + 2) + 2 * 5 + 5
+        numbers = 2 * 4 * 2 + 3 * 2 + 4 * 2 + 2 * (2 + 4 + 2) + 3 * (2 + 15 + 3 + 20)
         needed = {"network_operations": 36 * prior.operations, "block_bytes": 36 * prior.cell_bytes}
         needed["model_bytes"] = 8 * numbers
     for name, value in needed.items():

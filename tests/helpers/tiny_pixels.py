@@ -6,7 +6,13 @@ import numpy as np
 
 from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
 from smalti.decoders.pixels.pixel_model import PixelModel
-from smalti.decoders.pixels.pixel_network import KNOTS, ChannelNetwork, PixelNetwork
+from smalti.decoders.pixels.pixel_network import (
+    OWN_FEATURES,
+    SCORES_OF_CANDIDATE,
+    ChannelNetwork,
+    PixelNetwork,
+    candidates_of,
+)
 from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.decoders.pixels.wavefront import context_size
 
@@ -29,14 +35,15 @@ def random_prior(rng, counts=(5, 4, 6), radius=2, width=6, depth=1, edges=(2, 3,
     H, C, D = width, len(counts), depth
     networks = []
     for number, channel in enumerate(model.order):
+        outputs = counts[channel] + SCORES_OF_CANDIDATE * candidates_of(number)
         networks.append(
             ChannelNetwork(
-                own=numbers(rng, (len(KNOTS) * number, H), 60),
+                own=numbers(rng, (OWN_FEATURES * number, H), 60),
                 bias=numbers(rng, H, 3000),
                 middle=numbers(rng, (D, H, H), 40),
                 middle_bias=numbers(rng, (D, H), 900),
-                scores=numbers(rng, (H, counts[channel]), 60),
-                scores_bias=numbers(rng, counts[channel], 900),
+                scores=numbers(rng, (H, outputs), 60),
+                scores_bias=numbers(rng, outputs, 900),
                 shifts=(6, *rng.integers(4, 7, D).tolist(), 7),
             )
         )

@@ -131,7 +131,7 @@ PRIOR_CHANGES = [
     {"depth": -1}, {"depth": 5}, {"depth": 5, "shifts": [0] * 28}, {"depth": 0}, {"depth": 0, "shifts": [0] * 8},
     {"depth": True}, {"radius": 0}, {"radius": 9}, {"radius": 1 << 70}, {"radius": None}, {"width": 0},
     {"width": 257}, {"width": 2}, {"tops": 0}, {"tops": 4097}, {"tops": 1}, {"lefts": 0}, {"lefts": 4097},
-    {"lefts": 1 << 60}, {"rights": 0}, {"rights": 4097}, {"rights": 2}, {"rights": "1"}, {"shifts": SHIFTS[1:]},
+    {"lefts": 1 << 60}, {"rights": 0}, {"rights": 4097}, {"rights": "1"}, {"shifts": SHIFTS[1:]},
     {"shifts": [*SHIFTS, 0]}, {"shifts": [25, *SHIFTS[1:]]}, {"shifts": [*SHIFTS[1:], -1]},
     {"shifts": [True, *SHIFTS[1:]]}, {"shifts": 6}, {"shifts": None}, {"other": 0}, {"precision": 17}, {"tables": 4097},
 ]  # fmt: skip
@@ -195,6 +195,14 @@ def test_sums_stay_exact(prior):
             beyond = sign * (most + (np.arange(most.shape[-1]) == 1))
             with pytest.raises(ModelError, match=r"2\*\*24"):
                 replace(network, networks=(*network.networks[:3], replace(last, **{name: beyond})))
+    few = (2 << 20) - 255 * np.abs(last.scores).sum(axis=0)  # a shift of 0: five outputs are added
+    for most, fits in ((few, True), (few + (np.arange(len(few)) == 4), False)):
+        own = replace(last, scores_bias=most, shifts=(*last.shifts[:-1], 0))
+        if fits:
+            replace(network, networks=(*network.networks[:3], own))
+        else:
+            with pytest.raises(ModelError, match=r"2\*\*21"):
+                replace(network, networks=(*network.networks[:3], own))
     tops = network.tops.copy()
     tops[1, 2] = 1 << 24
     stub = type("Stub", (), {**{name: getattr(network, name) for name in PixelNetwork.__dataclass_fields__}})

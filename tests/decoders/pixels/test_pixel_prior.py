@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from helpers.tiny_pixels import random_grids, random_prior, random_tokens
 from smalti.decoders.pixels import pixel_prior, wavefront
-from smalti.decoders.pixels.pixel_network import KNOTS
 from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.decoders.pixels.wavefront import Wavefront, context_size
 from smalti.errors import DamagedArchiveError, ModelError, UsageError
@@ -53,6 +52,30 @@ def slow_scores(prior, tokens, grid):
         own, level = values[channel], levels[y][x][channel]
         return (own[level] - own[0]) * 255 // max(1, own[-1] - own[0])
 
+    def level(y, x, channel):
+        return levels[y][x][channel] if y >= 0 and x >= 0 else 0
+
+    def guess(y, x, channel):
+        """The median edge detector: the middle one of the left, the upper, and their sum less the corner."""
+        left, above, corner = level(y, x - 1, channel), level(y - 1, x, channel), level(y - 1, x - 1, channel)
+        return sorted([left, above, left + above - corner])[1]
+
+    def features(y, x, channel):
+        """What later channels see of a sample."""
+        own = values[channel]
+        told = (own[guess(y, x, channel)] - own[0]) * 255 // max(1, own[-1] - own[0])
+        value = seen(y, x, channel)
+        return [value, max(value - told, 0), max(told - value, 0), 64 if value != told else 0]
+
+    def candidates(y, x, number):
+        channel = order[number]
+        found = [level(y, x - 1, channel), level(y - 1, x, channel), guess(y, x, channel)]
+        if number:
+            before = order[number - 1]
+            moved = found[2] + levels[y][x][before] - guess(y, x, before)
+            found.append(min(max(moved, 0), len(values[channel]) - 1))
+        return found
+
     def dot(inputs, weights):
         return sum(value * weight for value, weight in zip(inputs, weights.tolist(), strict=True))
 
@@ -74,7 +97,7 @@ def slow_scores(prior, tokens, grid):
                 if number and model.hides and values[-1][levels[y][x][-1]] == 0:
                     continue
                 own = network.networks[number]
-                known = [max(seen(y, x, before) - knot, 0) for before in order[:number] for knot in KNOTS]
+                known = [one for before in order[:number] for one in features(y, x, before)]
                 hidden = [
                     clipped(
                         dot(around, network.context[:, h])
@@ -93,9 +116,16 @@ def slow_scores(prior, tokens, grid):
                         for h in range(network.width)
                     ]
                     hidden = [clipped(one + more) for one, more in zip(hidden, added, strict=True)]
-                found[y * columns + x, channel] = [
-                    dot(hidden, own.scores[:, k]) + int(own.scores_bias[k]) >> own.shifts[-1] for k in range(own.levels)
+                outputs = [
+                    dot(hidden, own.scores[:, k]) + int(own.scores_bias[k]) >> own.shifts[-1]
+                    for k in range(len(own.scores_bias))
                 ]
+                scores, count = outputs[: len(values[channel])], len(values[channel])
+                for place, candidate in enumerate(candidates(y, x, number)):
+                    for away in range(-2, 3):
+                        if 0 <= candidate + away < count:
+                            scores[candidate + away] += outputs[count + 5 * place + 2 + away]
+                found[y * columns + x, channel] = scores
     return found
 
 
@@ -264,11 +294,13 @@ def test_largest_sums_are_exact():
     for array in (network.context, network.networks[1].own):
         array[:] = rng.choice([-1, 1], array.shape) * 5_480
     assert len(network.context) + len(network.networks[1].own) == 12
+    networks = []
     for own in network.networks:
         own.middle[:] = rng.choice([-1, 1], own.middle.shape) * 21_800
         own.scores[:] = rng.choice([-1, 1], own.scores.shape) * 21_800
         own.middle_bias[:], own.scores_bias[:], own.bias[:] = 90_001, -90_001, 7
-    again = PixelPrior(replace(network), prior.model)  # which checks the sums
+        networks.append(replace(own, shifts=(*own.shifts[:-1], 3)))
+    again = PixelPrior(replace(network, networks=tuple(networks)), prior.model)  # which checks the sums
     tokens = random_tokens(rng, prior.model, 20)
     assert walked(again, tokens, np.array([(4, 5)]))[0] == slow_scores(again, tokens, (4, 5))
 

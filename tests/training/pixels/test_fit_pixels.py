@@ -196,7 +196,10 @@ def opinionated():
     rng = np.random.default_rng(0)
     found = random_prior(rng, (24,), 2, 6, 0)
     model = PixelModel((np.arange(24) * 11,), "uint8", False)
-    networks = (replace(found.network.networks[0], scores_bias=rng.integers(0, 90, 24) * 128),)
+    own = found.network.networks[0]
+    own.scores[:, 24:] = own.scores_bias[24:] = 0  # candidates have no scores
+    own.scores_bias[:24] = rng.integers(0, 90, 24) * 128
+    networks = (own,)
     prior = PixelPrior(replace(found.network, networks=networks), model)
     settings = PixelSettings("drawing", Goal.of_psnr(33), 0)
     return FittedPixels(prior, PixelScale(), 0.1155 * (11 / 255) ** 2, 5e-4, settings, {"source": "none"}, [])

@@ -2,7 +2,8 @@
 
 A causal network over samples, after PixelCNN (van den Oord et al. 2016) and its small forms for lossless coding (Gümüş
 and Kamışlı 2022). The context of a pixel is seen once for all its channels; each channel then adds what is known of the
-channels before it. All numbers are integers, so that every machine finds the same distributions.
+channels before it. Levels of neighbours are candidates with scores of their own, so that the network can say "as
+there". All numbers are integers, so that every machine finds the same distributions.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError
 
 __all__ = [
-    "KNOTS",
     "MAX_DEPTH",
     "MAX_RADIUS",
     "MAX_SHIFT",
@@ -23,13 +23,28 @@ __all__ = [
     "MOST_HIDDEN",
     "MOST_LEVELS",
     "MOST_PLACES",
+    "OWN_FEATURES",
+    "REACH",
+    "SCORES_OF_CANDIDATE",
+    "UNLIKE",
     "ChannelNetwork",
     "PixelNetwork",
-    "knotted",
+    "candidates_of",
 ]
 
-KNOTS = (0, 64, 128, 192)
-"""A channel sees a sample of another channel by how far it is above each of these."""
+OWN_FEATURES = 4
+"""What a channel sees of a sample before: it, how far it is above its guess, how far below, and whether at all."""
+
+UNLIKE = 64
+"""The last of these, if the sample is not its guess."""
+
+REACH = 2
+"""A candidate for a level has scores of its own, and so have the levels up to this far from it."""
+
+SCORES_OF_CANDIDATE = 2 * REACH + 1
+
+_LARGEST_SCORE = 1 << 21
+"""A level may get five scores, one of its own and one for each candidate. Their sum stays below 2**24."""
 
 MOST_HIDDEN = 255
 MOST_LEVELS = 1 << 12
@@ -48,7 +63,8 @@ class ChannelNetwork:
 
     own : [4 * c, H], for the samples of the channels coded before it    bias : [H]
     middle : [D, H, H]    middle_bias : [D, H]
-    scores : [H, K]    scores_bias : [K], in units of 1/16 bit
+    scores : [H, K + 5 * candidates]    scores_bias : the same, in units of 1/16 bit. First those of the levels, then of
+        each candidate those of two levels below it to two levels above it, which are added
     shifts : of the first sums, of each middle layer, and of the scores
     """
 
@@ -63,7 +79,7 @@ class ChannelNetwork:
     @property
     def levels(self) -> int:
         """K."""
-        return len(self.scores_bias)
+        return len(self.scores_bias) - SCORES_OF_CANDIDATE * candidates_of(len(self.own) // OWN_FEATURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +109,15 @@ class PixelNetwork:
         edges = sum(np.abs(table).max(axis=0) for table in (self.tops, self.lefts, self.rights))
         what = "a pixel prior"
         for number, network in enumerate(self.networks):
-            if len(network.own) != len(KNOTS) * number:
-                raise ModelError(f"channel {number} sees {len(network.own)} samples of its pixel")
+            if len(network.own) != OWN_FEATURES * number or network.levels < 1:
+                raise ModelError(f"channel {number} sees {len(network.own)} numbers of its pixel")
             check_sums(np.concatenate([self.context, network.own]), np.abs(network.bias) + edges, 255, what)
             for weight, bias in zip(network.middle, network.middle_bias, strict=True):
                 check_sums(weight, bias, MOST_HIDDEN, what)
             check_sums(network.scores, network.scores_bias, MOST_HIDDEN, what)
+            largest = MOST_HIDDEN * np.abs(network.scores).sum(axis=0) + np.abs(network.scores_bias)
+            if int(largest.max()) > _LARGEST_SCORE << network.shifts[-1]:
+                raise ModelError("a score of a pixel prior may exceed 2**21, and sums of scores would not be exact")
 
     @property
     def channels(self) -> int:
@@ -132,7 +151,9 @@ class PixelNetwork:
         return 16 * self.channels + 96
 
 
-def knotted(seen: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far samples [n, c] are above each knot: float32 [n, 4 * c], the knots of a sample together."""
-    above = np.maximum(seen[:, :, None] - np.array(KNOTS, np.float32), 0)
-    return np.asarray(above.reshape(len(seen), -1), np.float32)
+def candidates_of(number: int) -> int:
+    """How many candidates a channel has, by its number in coding order.
+
+    They are the level to the left, the one above, the guess from them, and the guess moved as the channel before was.
+    """
+    return 3 if number == 0 else 4

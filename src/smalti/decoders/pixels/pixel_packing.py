@@ -8,15 +8,17 @@ from numpy.typing import NDArray
 
 from smalti.decoders.layers.numbers import NumberReader, pack_numbers
 from smalti.decoders.pixels.pixel_network import (
-    KNOTS,
     MAX_DEPTH,
     MAX_RADIUS,
     MAX_SHIFT,
     MAX_WIDTH,
     MOST_LEVELS,
     MOST_PLACES,
+    OWN_FEATURES,
+    SCORES_OF_CANDIDATE,
     ChannelNetwork,
     PixelNetwork,
+    candidates_of,
 )
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import DamagedArchiveError
@@ -97,7 +99,8 @@ def unpack_prior(data: bytes, levels: list[int], limit_bytes: int) -> PixelNetwo
     tops, lefts, rights = (reader.take((found[key], width)) for key in ("tops", "lefts", "rights"))
     networks = []
     for number, count in enumerate(levels):
-        own, bias = reader.take((len(KNOTS) * number, width)), reader.take((width,))
+        own, bias = reader.take((OWN_FEATURES * number, width)), reader.take((width,))
+        outputs = count + SCORES_OF_CANDIDATE * candidates_of(number)
         middle = [reader.take((width, width)) for _ in range(depth)]
         networks.append(
             ChannelNetwork(
@@ -105,8 +108,8 @@ def unpack_prior(data: bytes, levels: list[int], limit_bytes: int) -> PixelNetwo
                 bias,
                 np.stack(middle) if middle else np.zeros((0, width, width), np.int64),
                 reader.take((depth, width)),
-                reader.take((width, count)),
-                reader.take((count,)),
+                reader.take((width, outputs)),
+                reader.take((outputs,)),
                 tuple(shifts[number * (depth + 2) : (number + 1) * (depth + 2)]),
             )
         )

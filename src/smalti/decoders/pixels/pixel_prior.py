@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.pixels.pixel_model import PixelModel
-from smalti.decoders.pixels.pixel_network import MOST_HIDDEN, ChannelNetwork, PixelNetwork, knotted
+from smalti.decoders.pixels.pixel_network import (
+    MOST_HIDDEN,
+    REACH,
+    SCORES_OF_CANDIDATE,
+    UNLIKE,
+    ChannelNetwork,
+    PixelNetwork,
+)
 from smalti.decoders.pixels.wavefront import Wavefront
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
 from smalti.entropy.priors import share_units
@@ -33,12 +40,21 @@ class Step:
     """Samples whose distributions are computed at once: one channel of some pixels.
 
     number : of the channel in coding order    sums : of contexts and edges, float32 [n, H]
+    own : what is seen of the channels of these pixels that are known, float32 [n, 4 * number]
+    candidates : for the levels, int64 [n] each
     """
 
     pixels: Ints
     channel: int
     number: int
     sums: Singles
+    own: Singles
+    candidates: tuple[Ints, ...]
+
+    def part(self, part: slice) -> "Step":
+        """Some of the samples."""
+        candidates = tuple(own[part] for own in self.candidates)
+        return Step(self.pixels[part], self.channel, self.number, self.sums[part], self.own[part], candidates)
 
 
 class Walk:
@@ -52,7 +68,8 @@ class Walk:
         self._front = Wavefront(grids, prior.network.radius)
         channels = prior.network.channels
         self._canvas = np.zeros((self._front.room, channels), np.float32)
-        self.levels = np.zeros((len(self._front.places), channels), np.uint16)
+        self._levels = np.zeros((len(self._front.places) + 1, channels), np.uint16)  # the last one is outside pictures
+        self.levels = self._levels[:-1]
 
     def steps(self) -> Iterator[Step]:
         """The steps in coding order."""
@@ -73,32 +90,40 @@ class Walk:
             yield from reversed(list(self._steps_of(order[start:stop])))
 
     def _steps_of(self, pixels: Ints) -> Iterator[Step]:
-        """The steps of pixels that are decoded at once."""
-        first, *others = self._model.order
-        sums = self._contexts(pixels)
-        yield from self._parts(pixels, first, 0, sums)
-        if self._model.hides:
-            shown = self._model.levels[-1][self.levels[pixels, -1]] > 0
-            pixels, sums = pixels[shown], sums[shown]
-        for number, channel in enumerate(others, 1):
-            yield from self._parts(pixels, channel, number, sums)
-
-    def _parts(self, pixels: Ints, channel: int, number: int, sums: Singles) -> Iterator[Step]:
-        size = max(1, _MOST_SCORES // self._prior.network.levels[number])
-        for start in range(0, len(pixels), size):
-            part = slice(start, start + size)
-            yield Step(pixels[part], channel, number, sums[part])
+        """The steps of pixels that are decoded at once. When it goes on, the levels of the steps before are known."""
+        sums, own = self._contexts(pixels), np.zeros((len(pixels), 0), np.float32)
+        carried: Ints | None = None
+        for number, channel in enumerate(self._model.order):
+            candidates = self._candidates(pixels, number, channel, carried)
+            step = Step(pixels, channel, number, sums, own, candidates)
+            size = max(1, _MOST_SCORES // self._prior.network.levels[number])
+            yield from (step.part(slice(start, start + size)) for start in range(0, len(pixels), size))
+            if number + 1 == self._prior.network.channels:
+                return
+            levels, guess, seen = self.levels[pixels, channel], candidates[2], self._model.seen[channel]
+            own = np.concatenate([own, _own_features(seen[levels], seen[guess])], axis=1)
+            carried = levels - guess
+            if self._model.hides and number == 0:
+                shown = self._model.levels[-1][levels] > 0
+                pixels, sums, own, carried = pixels[shown], sums[shown], own[shown], carried[shown]
 
     def scores(self, step: Step) -> Singles:
         """The scores of all levels of a step's samples, float32 [n, K]."""
-        weights = self._prior.weights
-        seen = self._canvas[self._front.places[step.pixels], : step.number]
-        return weights.networks[step.number].scores_of(step.sums, knotted(seen))
+        return self._prior.weights.networks[step.number].scores_of(step.sums, step.own, step.candidates)
 
     def set(self, step: Step, levels: NDArray[np.integer]) -> None:
         """Tell the levels of a step's samples."""
         self.levels[step.pixels, step.channel] = levels
         self._canvas[self._front.places[step.pixels], step.number] = self._model.seen[step.channel][levels]
+
+    def _candidates(self, pixels: Ints, number: int, channel: int, carried: Ints | None) -> tuple[Ints, ...]:
+        """The candidates for the levels of a channel. carried : how far that of the channel before is from its guess"""
+        left, above, corner = (self._levels[places, channel].astype(np.int64) for places in self._front.nearest(pixels))
+        low, high = np.minimum(left, above), np.maximum(left, above)
+        guess = np.clip(left + above - corner, low, high)  # the median edge detector of LOCO-I
+        if carried is None:
+            return left, above, guess
+        return left, above, guess, np.clip(guess + carried, 0, self._prior.network.levels[number] - 1)
 
     def _contexts(self, pixels: Ints) -> Singles:
         """The sums of contexts and edges, before those of a channel: float32 [n, H]."""
@@ -183,8 +208,8 @@ class _ChannelWeights:
         singles = {name: getattr(network, name).astype(np.float32) for name in names}
         return _ChannelWeights(**singles, shifts=network.shifts)
 
-    def scores_of(self, sums: Singles, own: Singles) -> Singles:
-        """Scores [n, K] from the sums of contexts [n, H] and what is known of the pixel itself."""
+    def scores_of(self, sums: Singles, own: Singles, candidates: tuple[Ints, ...]) -> Singles:
+        """Scores [n, K] from the sums of contexts [n, H], what is known of the pixel itself, and candidates [n]."""
         first = sums + self.bias
         if own.shape[1]:
             first += own @ self.own
@@ -192,7 +217,7 @@ class _ChannelWeights:
         for weight, bias, shift in zip(self.middle, self.middle_bias, self.shifts[1:-1], strict=True):
             hidden += np.maximum(_floored(hidden @ weight + bias, shift), 0)
             np.minimum(hidden, MOST_HIDDEN, out=hidden)
-        return _floored(hidden @ self.scores + self.scores_bias, self.shifts[-1])
+        return _gathered(_floored(hidden @ self.scores + self.scores_bias, self.shifts[-1]), candidates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +235,26 @@ class _Weights:
             (tops, lefts, rights),
             tuple(_ChannelWeights.of(own) for own in network.networks),
         )
+
+
+def _own_features(seen: Singles, guess: Singles) -> Singles:
+    """What later channels see of a sample [n]: float32 [n, 4]."""
+    above = seen - guess
+    return np.stack([seen, np.maximum(above, 0), np.maximum(-above, 0), np.where(above == 0, 0, UNLIKE)], axis=1)
+
+
+def _gathered(outputs: Singles, candidates: tuple[Ints, ...]) -> Singles:
+    """Add the scores of candidates to those of the levels around them: float32 [n, K]."""
+    count = outputs.shape[1] - SCORES_OF_CANDIDATE * len(candidates)
+    wide = np.zeros((len(outputs), count + 2 * REACH), np.float32)
+    wide[:, REACH:-REACH] = outputs[:, :count]
+    flat = wide.reshape(-1)
+    rows = np.arange(len(outputs)) * wide.shape[1]
+    for number, candidate in enumerate(candidates):
+        first = count + number * SCORES_OF_CANDIDATE
+        for away in range(SCORES_OF_CANDIDATE):
+            flat[rows + candidate + away] += outputs[:, first + away]
+    return wide[:, REACH:-REACH]
 
 
 def _floored(sums: Singles, shift: int) -> Singles:

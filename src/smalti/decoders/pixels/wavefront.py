@@ -72,6 +72,16 @@ class Wavefront:
         before = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
         return order, np.append(np.repeat(begins, counts) + PIECE_PIXELS * before, len(order))
 
+    def nearest(self, pixels: Ints) -> tuple[Ints, Ints, Ints]:
+        """The pixels to the left, above, and above to the left of each: int64 [n]. -1 is outside the picture."""
+        columns, inside = self.columns[pixels], self.rows[pixels] > 0
+        above = pixels - (columns + self.after[pixels] + 1)
+        return (
+            np.where(columns > 0, pixels - 1, -1),
+            np.where(inside, above, -1),
+            np.where(inside & (columns > 0), above - 1, -1),
+        )
+
     def context(self, pixels: Ints) -> Ints:
         """The places of the pixels that each looks at, int64 [n, context_size]: row by row, the own row last."""
         up = self._stride * self._up if self._stride else self._strides[pixels][:, None] * self._up

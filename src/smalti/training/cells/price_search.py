@@ -76,7 +76,8 @@ class Search:
 
     def __init__(self, fitted: PricedModel, goal: Goal) -> None:
         self._fitted, self.goal = fitted, goal
-        self._was, self._same, self._stuck, self._adapting = math.inf, 0, False, _ADAPTING
+        self._was, self._same, self._stuck = math.inf, 0, False
+        self._adapting = 0 if fitted.fixed_steps else _ADAPTING
         self._points: list[tuple[float, float]] = []  # offsets, and the logarithms of the prices, of the same steps
 
     def first(self) -> CellCoder:

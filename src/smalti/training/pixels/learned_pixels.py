@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.decoders.pixels.pixel_network import KNOTS
+from smalti.decoders.pixels.pixel_network import OWN_FEATURES, REACH, SCORES_OF_CANDIDATE, UNLIKE
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.training.pixels.pixel_settings import PixelShape
 
@@ -30,15 +30,16 @@ class LearnedPixels(nn.Module):
         self.context = nn.Parameter(torch.randn(inputs, width) / math.sqrt(inputs))
         self.tops, self.lefts, self.rights = (nn.Parameter(torch.zeros(length, width)) for length in shape.edges)
         self.own = nn.ParameterList(
-            torch.randn(len(KNOTS) * number, width) * 0.3 / math.sqrt(max(1, len(KNOTS) * number))
+            torch.randn(OWN_FEATURES * number, width) * 0.3 / math.sqrt(max(1, OWN_FEATURES * number))
             for number in range(channels)
         )
         self.bias = nn.Parameter(torch.zeros(channels, width))
         scale = 0.5 / math.sqrt(width)
         self.middle = nn.Parameter(torch.randn(channels, shape.depth, width, width) * scale)
         self.middle_bias = nn.Parameter(torch.zeros(channels, shape.depth, width))
-        self.scores = nn.ParameterList(torch.randn(width, count) * scale for count in shape.levels)
-        self.scores_bias = nn.ParameterList(torch.zeros(count) for count in shape.levels)
+        outputs = [shape.outputs(number) for number in range(channels)]
+        self.scores = nn.ParameterList(torch.randn(width, count) * scale for count in outputs)
+        self.scores_bias = nn.ParameterList(torch.zeros(count) for count in outputs)
         self._seen = nn.ParameterList([nn.Parameter(table.clone(), requires_grad=False) for table in seen])
 
     def forward(self, levels: Tensor) -> list[Tensor]:
@@ -46,19 +47,46 @@ class LearnedPixels(nn.Module):
 
         levels : int64 [n, C, H, W], in coding order
         """
-        return [self._scores(number, hidden) for number, hidden in enumerate(self.hidden(levels))]
+        guesses, candidates = self._candidates(levels)
+        return [
+            self._scores(number, hidden, candidates[number])
+            for number, hidden in enumerate(self._hidden(levels, guesses))
+        ]
 
     def hidden(self, levels: Tensor) -> list[Tensor]:
         """The first hidden values [n, H, rows, columns] of each channel."""
+        return self._hidden(levels, self._candidates(levels)[0])
+
+    def _hidden(self, levels: Tensor, guesses: list[Tensor]) -> list[Tensor]:
         seen = torch.stack([table[levels[:, number]] for number, table in enumerate(self._seen)], 1)
         sums = self._contexts(seen)
+        features: list[Tensor] = []
         found = []
         for number in range(self.shape.channels):
             own = sums + self.bias[number][None, :, None, None]
-            if number:
-                own = own + F.conv2d(_knotted(seen[:, :number]), self.own[number].T[:, :, None, None])
+            if features:
+                own = own + F.conv2d(torch.cat(features, 1), self.own[number].T[:, :, None, None])
             found.append(F.relu(own))
+            above = seen[:, number] - self._seen[number][guesses[number]]
+            features.append(
+                torch.stack([seen[:, number], F.relu(above), F.relu(-above), UNLIKE * (above != 0)], 1) * (2 / FULL)
+            )
         return found
+
+    def _candidates(self, levels: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+        """The guess of each channel, int64 [n, H, W], and its candidates."""
+        wide = F.pad(levels, (1, 0, 1, 0))
+        left, above, corner = wide[:, :, 1:, :-1], wide[:, :, :-1, 1:], wide[:, :, :-1, :-1]
+        guess = torch.clamp(left + above - corner, torch.minimum(left, above), torch.maximum(left, above))
+        guesses, found = [], []
+        for number in range(self.shape.channels):
+            guesses.append(guess[:, number])
+            own = [left[:, number], above[:, number], guess[:, number]]
+            if number:
+                carried = levels[:, number - 1] - guess[:, number - 1]
+                own.append((guess[:, number] + carried).clamp(0, self.shape.levels[number] - 1))
+            found.append(own)
+        return guesses, found
 
     def layers(self, number: int, hidden: Tensor) -> list[Tensor]:
         """The hidden values of a channel after each of its layers, the first ones as well."""
@@ -68,9 +96,17 @@ class LearnedPixels(nn.Module):
             made.append(hidden)
         return made
 
-    def _scores(self, number: int, hidden: Tensor) -> Tensor:
+    def _scores(self, number: int, hidden: Tensor, candidates: list[Tensor]) -> Tensor:
         last = self.layers(number, hidden)[-1]
-        return F.conv2d(last, self.scores[number].T[:, :, None, None], self.scores_bias[number])
+        outputs = F.conv2d(last, self.scores[number].T[:, :, None, None], self.scores_bias[number])
+        count = self.shape.levels[number]
+        wide = F.pad(outputs[:, :count], (0, 0, 0, 0, REACH, REACH))
+        away = torch.arange(SCORES_OF_CANDIDATE, device=outputs.device)[None, :, None, None]
+        for place, candidate in enumerate(candidates):
+            first = count + place * SCORES_OF_CANDIDATE
+            own = outputs[:, first : first + SCORES_OF_CANDIDATE]
+            wide = wide.scatter_add(1, candidate[:, None] + away, own)
+        return wide[:, REACH:-REACH]
 
     def _contexts(self, seen: Tensor) -> Tensor:
         """The sums of contexts and edges."""
@@ -90,10 +126,3 @@ class LearnedPixels(nn.Module):
             self.rights[torch.arange(columns - 1, -1, -1, device=device).clamp_max(len(self.rights) - 1)].T[:, None],
         )
         return sums + tables[0] + tables[1] + tables[2]
-
-
-def _knotted(seen: Tensor) -> Tensor:
-    """How far samples [n, c, H, W] are above each knot: [n, 4 * c, H, W], in units of half the range."""
-    knots = torch.tensor(KNOTS, dtype=seen.dtype, device=seen.device)[None, None, :, None, None]
-    above = F.relu(seen[:, :, None] - knots) * (2 / FULL)
-    return above.reshape(seen.shape[0], -1, *seen.shape[2:])

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smalti.decoders.pixels.pixel_network import KNOTS, MOST_HIDDEN, ChannelNetwork, PixelNetwork
+from smalti.decoders.pixels.pixel_network import MOST_HIDDEN, OWN_FEATURES, ChannelNetwork, PixelNetwork
 from smalti.training.cells.whole_layers import as_array, unit_of, whole, whole_layer
 from smalti.training.pixels.learned_pixels import FULL, LearnedPixels
 
@@ -30,7 +30,7 @@ def export_pixels(learned: LearnedPixels, sample: Tensor) -> PixelNetwork:
     stacked = np.concatenate([context, *owns])
     room = sum(np.abs(table).max(axis=0) for table in edges) + np.abs(biases).max(axis=0)
     weights, _, shift = whole_layer(stacked, room, np.full(len(stacked), int(FULL)), bits)
-    starts = np.cumsum([len(context), *(len(KNOTS) * number for number in range(shape.channels))])
+    starts = np.cumsum([len(context), *(OWN_FEATURES * number for number in range(shape.channels))])
     networks = []
     for number in range(shape.channels):
         middle, middle_bias, shifts = [], [], [shift]

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from smalti.decoders.pixels.pixel_network import KNOTS
+from smalti.decoders.pixels.pixel_network import OWN_FEATURES, SCORES_OF_CANDIDATE, candidates_of
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError, UsageError
 from smalti.training.common.goal import Goal
@@ -94,13 +94,17 @@ class PixelShape:
         """C."""
         return len(self.levels)
 
+    def outputs(self, number: int) -> int:
+        """The number of scores of a channel: those of its levels and of its candidates."""
+        return self.levels[number] + SCORES_OF_CANDIDATE * candidates_of(number)
+
     @property
     def weights(self) -> int:
         """The number of stored weights."""
         channels, width = self.channels, self.width
-        own = sum(len(KNOTS) * number for number in range(channels)) + channels
+        own = sum(OWN_FEATURES * number for number in range(channels)) + channels
         middle = channels * self.depth * (width + 1)
-        outputs = sum(self.levels) * (width + 1)
+        outputs = sum(map(self.outputs, range(channels))) * (width + 1)
         return width * (context_size(self.radius) * channels + sum(self.edges) + own + middle) + outputs
 
     def to_json(self) -> dict[str, Any]:
