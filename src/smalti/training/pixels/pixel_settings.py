@@ -120,12 +120,15 @@ class PixelShape:
         return cls(**values)
 
 
-_SIZES = ((2, 4, 0, 1.0), (2, 8, 0, 0.1), (2, 12, 1, 0.05), (3, 16, 1, 0.035), (4, 24, 1, 0.025), (4, 32, 2, 0.02),
+_SIZES = ((2, 4, 0, 1.0), (2, 8, 0, 0.1), (2, 12, 1, 0.05), (3, 16, 1, 0.035), (3, 24, 1, 0.025), (4, 32, 1, 0.02),
           (5, 48, 2, 0.015))  # fmt: skip
 """Radius, width, depth, and the largest share of the tokens' bytes that the weights may take to be chosen."""
 
 WEIGHT_BYTES = 0.75
 """About what a stored weight takes."""
+
+_MOST_WEIGHTS = 20_000
+"""A decoder goes through nearly all weights for each pixel: more would make it slow."""
 
 _SMALL_SIDE = 64
 """Images of one size and at most this side have numbers for each of their rows and columns."""
@@ -142,7 +145,8 @@ def choose_shape(levels: tuple[int, ...], tokens_bytes: float, size: tuple[int, 
         small = size is not None and max(size) <= _SMALL_SIDE and width >= 12
         edges = (size[0], size[1], 1) if size is not None and small else (radius + 1, radius + 1, radius + 1)
         candidate = PixelShape(levels, radius, width, depth, edges)
-        if shape is None or WEIGHT_BYTES * candidate.weights < share * tokens_bytes:
+        pays = WEIGHT_BYTES * candidate.weights < share * tokens_bytes
+        if shape is None or (pays and candidate.weights <= _MOST_WEIGHTS):
             shape = candidate
     assert shape is not None
     return shape
