@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from smalti.decoders.pixels.pixel_model import PixelModel
@@ -93,7 +92,7 @@ class PixelTraining:
             fit.restore(options.checkpoint)
         fit.run(observer, options.checkpoint)
         prior = fit.prior()
-        mse = float(np.mean([fit.chosen(prior, number)[1] for number in range(_MEASURED)]))
+        mse = fit.chosen(prior, range(_MEASURED))[1]
         provenance = {
             "source": source.description,
             "images": len(source),
