@@ -134,7 +134,7 @@ Profile = Annotated[
     typer.Option(
         "--profile",
         metavar="NAME",
-        help="What to fit: auto, photo, compact, fine or paper [default: auto, which chooses by images and target].",
+        help="What to fit: auto, photo, drawing, compact, fine or paper [default: auto, by images and target].",
         show_default=False,
     ),
 ]
