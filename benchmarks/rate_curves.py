@@ -45,7 +45,8 @@ def _curves(source: str, arguments: argparse.Namespace) -> dict[str, Any]:
     low, high = span_of(groups) if wide else (0, 255)
     span = (high - low) / (FULL if wide else 255)
     some, few = sample(groups, int(arguments.most_pixels)), sample(groups, int(arguments.effort_pixels))
-    peers = peers_for(groups[0].image_shape[2], groups[0].dtype)
+    found = peers_for(groups[0].image_shape[2], groups[0].dtype)
+    peers = [peer for peer in found if arguments.peer is None or peer.name in arguments.peer]
     points = []
     with tempfile.TemporaryDirectory() as folder:
         _write(some.images, Path(folder))
@@ -107,6 +108,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     """What is on the command line."""
     parser.add_argument("sources", metavar="SOURCE", nargs="+")
     parser.add_argument("--db", type=float, action="append", required=True, help="PSNR; may be given several times")
+    parser.add_argument("--peer", action="append", help="a codec, such as AVIF; may be given again [default: all]")
     parser.add_argument("--most-pixels", type=float, default=2e6, help="of the images of a set [default: 2e6]")
     parser.add_argument("--effort-pixels", type=float, default=3e5, help="of the images for the efforts [default: 3e5]")
     parser.add_argument("--effort", type=int, default=1, help="of smalti [default: 1]")

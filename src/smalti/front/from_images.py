@@ -115,7 +115,8 @@ def compress(
     model : a file from `smalti fit`, which fixes profile, codebook_size, epochs and seed: do not give them too
     profile : "photo", for images of any sizes; "drawing", the part of it for sharp edges and few colours, which "photo"
         takes by itself; "compact", the fewest bytes for many small images of one size; "fine", more of their detail;
-        "paper", the network of the study; "auto", the choice of "photo" or "compact" by images and target. None is "auto"; with a codebook size or epochs it is "paper", or "compact" if there is a target
+        "paper", the network of the study; "auto", the choice of "photo" or "compact" by images and target. None is
+        "auto"; with a codebook size or epochs it is "paper", or "compact" if there is a target
     codebook_size : codes of a codebook, 2 to 65536; None for 128 ("paper"), or what the fit chooses
     epochs : passes over the images, for "paper"; None for 3
     seed : of everything random; None for 0
