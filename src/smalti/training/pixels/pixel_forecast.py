@@ -17,7 +17,7 @@ from smalti.training.pixels.pixel_settings import WEIGHT_BYTES, choose_shape
 
 __all__ = ["forecast_pixels", "level_entropy"]
 
-FITTED_SHARES = (0.9, 0.8, 0.75, 0.7)
+FITTED_SHARES = (0.82, 0.7, 0.63, 0.61)
 """Bits of fitted models by effort, as a share of the entropy that is found here; the last is for all higher efforts
 (results/transform/forecast.json)."""
 

@@ -28,7 +28,7 @@ DEFAULT_PSNR = 36.0
 
 _CROP_SIDE = 96
 
-_FITTED_SHARE = 0.75
+_FITTED_SHARE = 0.65
 """About the share of the entropy of its levels that a collection takes."""
 
 _MSE_RANGE, _HALVINGS = (1e-6, 0.05), 12
