@@ -59,9 +59,9 @@ def test_all_kinds_of_pixels_have_a_forecast(channels, dtype):
 def test_more_quality_and_more_images_cost_more():
     rng = np.random.default_rng(0)
     pixels = rng.normal(128, 20, (30, 32, 32, 1)).round().clip(0, 255).astype(np.uint8)
-    found = [forecast_pixels(source_of(pixels), mse_of_psnr(psnr), 3).tokens_bits for psnr in (26, 32, 38)]
+    found = [forecast_pixels(source_of(pixels), mse_of_psnr(psnr), 3).entropy_bits for psnr in (26, 32, 38)]
     assert found[0] + pixels.size / 2 < found[1] < found[2] - pixels.size / 2  # 6 dB are a bit of noise
-    half = forecast_pixels(source_of(pixels[:15]), mse_of_psnr(32), 3).tokens_bits
+    half = forecast_pixels(source_of(pixels[:15]), mse_of_psnr(32), 3).entropy_bits
     assert 1.7 * half < found[1] < 2.3 * half
 
 
