@@ -4,9 +4,9 @@
         --picture docs/figures/beside.png
 
 A case is a source and its archive. smalti's bytes of an image are those of the archive without labels and names,
-divided by the number of images: the model is in them. AVIF and JPEG XL get files of at most these bytes, or their smallest
-file. Under each picture stand its bytes and its PSNR (over what is seen, with alpha); transparent pictures are laid on
-white. Images are evenly spread over the set.
+divided by the number of images: the model is in them. AVIF and JPEG XL get files of at most these bytes, or their
+smallest file. Under each picture stand its bytes and its PSNR (over what is seen, with alpha); transparent pictures are
+laid on white. Images are evenly spread over the set.
 """
 
 import argparse
