@@ -3,7 +3,8 @@
     python -m benchmarks.rate_curves cells emoji --db 26 --db 36 --db 46 -o results/transform/curves.json
 
 Each SOURCE gives evenly spread images of about --most-pixels pixels, which are a collection of their own: smalti's file
-of them has its model inside. Quality is PSNR of the mean over images of the squared error of what a reader decodes; it
+of them has its model inside. AVIF and JPEG XL code evenly spread images of about --peer-pixels, at the slower of their
+efforts. Quality is PSNR of the mean over images of the squared error of what a reader decodes; it
 is over what is seen if there is alpha, and of the range that the pixels of the set fill if they have 16 bits.
 `benchmarks.peers` says how AVIF and JPEG XL are measured.
 """
@@ -20,14 +21,14 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import Findings
-from benchmarks.peers import FULL, WAYS, line_of, sample, say, span_of
+from benchmarks.peers import FULL, WAYS, Sampled, sample, say, span_of
 from smalti.archive.open import open_images
 from smalti.codec.compress import compress_images
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.exchange import compare
 from smalti.images.batch import Pixels
 from smalti.images.seen import mse_at_db, psnr_db
-from smalti.peers.curves import Curve, better_effort
+from smalti.peers.curves import Curve, first_reaching
 from smalti.peers.peer_codecs import Peer, peer_versions, peers_for
 from smalti.sources.open import open_groups
 
@@ -44,7 +45,7 @@ def _curves(source: str, arguments: argparse.Namespace) -> dict[str, Any]:
     wide = groups[0].dtype == np.dtype(np.uint16)
     low, high = span_of(groups) if wide else (0, 255)
     span = (high - low) / (FULL if wide else 255)
-    some, few = sample(groups, int(arguments.most_pixels)), sample(groups, int(arguments.effort_pixels))
+    some, few = sample(groups, int(arguments.most_pixels)), sample(groups, int(arguments.peer_pixels))
     found = peers_for(groups[0].image_shape[2], groups[0].dtype)
     peers = [peer for peer in found if arguments.peer is None or peer.name in arguments.peer]
     points = []
@@ -54,10 +55,16 @@ def _curves(source: str, arguments: argparse.Namespace) -> dict[str, Any]:
         for decibels in sorted(arguments.db):
             mse = mse_at_db(decibels, span)
             own = _smalti(Path(folder), mse, span, len(some.images), arguments)
-            others = [line for peer in peers for line in _peer(peer, some, few, mse, span, starts)]
+            others = [line for peer in peers for line in _peer(peer, few, mse, starts)]
             say(f"{source} at {decibels} dB: {own['bytes_per_image']} and {others[0]['bytes_per_image']} bytes")
             points.append({"db": decibels, "smalti": own, "peers": others})
-    return {"set": Path(source).name, "images": len(some.images), "pixels": some.pixels, "points": points}
+    return {
+        "set": Path(source).name,
+        "images": len(some.images),
+        "pixels": some.pixels,
+        "images_of_peers": len(few.images),
+        "points": points,
+    }
 
 
 def _write(images: list[Pixels], folder: Path) -> None:
@@ -91,16 +98,16 @@ def _smalti(folder: Path, mse: float, span: float, images: int, arguments: argpa
     }
 
 
-def _peer(peer: Peer, some: Any, few: Any, mse: float, span: float, starts: dict[str, int]) -> list[dict[str, Any]]:
+def _peer(peer: Peer, few: Sampled, mse: float, starts: dict[str, int]) -> list[dict[str, Any]]:
     """What a codec takes as sheets and as files."""
-    best, index, _ = better_effort(peer, few.images, mse, "sheets", say, starts.get(peer.name))
-    found = []
+    effort, found = peer.efforts[-1], []
     for way in WAYS:
-        need, index = Curve(peer, peer.efforts[best], some.images, way, lambda line: None).need(mse, index, 2)
-        line = line_of(need, (), some, peer, span)
-        own = None if need.bytes is None else round(need.bytes / len(some.images), 2)
-        found.append({"codec": line["codec"], "way": way, "effort": line["effort"], "bytes_per_image": own})
-    starts[peer.name] = index
+        curve = Curve(peer, effort, few.images, way, lambda line: None)
+        key = f"{peer.name} {way}"
+        start = starts[key] if key in starts else first_reaching(curve, mse)
+        need, starts[key] = curve.need(mse, start, 2)
+        own = None if need.bytes is None else round(need.bytes / len(few.images), 2)
+        found.append({"codec": peer.name, "way": way, "effort": effort.name, "bytes_per_image": own})
     return found
 
 
@@ -110,7 +117,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--db", type=float, action="append", required=True, help="PSNR; may be given several times")
     parser.add_argument("--peer", action="append", help="a codec, such as AVIF; may be given again [default: all]")
     parser.add_argument("--most-pixels", type=float, default=2e6, help="of the images of a set [default: 2e6]")
-    parser.add_argument("--effort-pixels", type=float, default=3e5, help="of the images for the efforts [default: 3e5]")
+    parser.add_argument("--peer-pixels", type=float, default=3e5, help="of the images for other codecs [default: 3e5]")
     parser.add_argument("--effort", type=int, default=1, help="of smalti [default: 1]")
     parser.add_argument("--threads", type=int, default=1, help="of smalti [default: 1]")
 
