@@ -24,9 +24,10 @@ from smalti.archive.open import open_images
 from smalti.archive.read.reader import Archive
 from smalti.sources.open import open_any_size
 from smalti.training.cells.forecast import WITHIN
+from smalti.training.cells.sized_fits import DEFAULT_EFFORT
 from smalti.training.common.goal import Goal
 from smalti.training.photo.photo_forecast import forecast_photo
-from smalti.training.transform.transform_settings import DEFAULT_EFFORT, TransformSettings
+from smalti.training.transform.transform_settings import TransformSettings
 
 NAME = "benchmarks.forecast"
 

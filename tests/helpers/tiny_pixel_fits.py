@@ -5,11 +5,13 @@ import torch
 
 from smalti.images.sized import as_sized, chain_sized
 from smalti.sources.open import open_source
+from smalti.training.cells import sized_fits
+from smalti.training.cells.sized_fits import Effort
 from smalti.training.common.goal import Goal
 from smalti.training.observer import SilentObserver
-from smalti.training.pixels import fit_pixels, fitted_pixels, pixel_settings, pixel_training
+from smalti.training.pixels import fit_pixels, pixel_settings, pixel_training
 from smalti.training.pixels.learned_pixels import LearnedPixels
-from smalti.training.pixels.pixel_settings import Effort, PixelSettings, PixelShape
+from smalti.training.pixels.pixel_settings import PixelSettings, PixelShape
 from smalti.training.pixels.pixel_training import PixelTraining
 from smalti.training.training_kind import FitOptions
 
@@ -46,11 +48,10 @@ def drawings(channels=1, sizes=SIZES, count=2, dtype=np.uint8):
 
 def small_efforts(monkeypatch, steps=STEPS, tuning=4):
     """Make fits take a few small steps; efforts differ by their steps, and effort 0 does not tune."""
-    efforts = tuple(Effort(steps + 2 * number, tuning if number else 0, 1 << 10) for number in range(10))
-    for module in (pixel_settings, pixel_training, fitted_pixels):
+    efforts = tuple(Effort(steps + 2 * number, tuning if number else 0, 1 << 10, 1) for number in range(10))
+    for module in (pixel_settings, pixel_training):
         monkeypatch.setattr(module, "EFFORTS", efforts)
-    monkeypatch.setattr(pixel_settings, "_FULL_PIXELS", 1)  # small collections take all steps, too
-    monkeypatch.setattr(pixel_settings, "_FEWEST_STEPS", 1)
+    monkeypatch.setattr(sized_fits, "FULL_PIXELS", 1)  # small collections take all steps, too
     monkeypatch.setattr(fit_pixels, "_POOL", 3)
 
 

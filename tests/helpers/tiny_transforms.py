@@ -5,15 +5,17 @@ import torch
 
 from smalti.images.sized import as_sized, chain_sized
 from smalti.sources.open import open_source
+from smalti.training.cells import sized_fits
 from smalti.training.cells.samples import prepared
+from smalti.training.cells.sized_fits import Effort
 from smalti.training.common.goal import Goal
 from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import SilentObserver
 from smalti.training.training_kind import FitOptions
-from smalti.training.transform import fitted_transform, transform_settings, transform_training
+from smalti.training.transform import transform_settings, transform_training
 from smalti.training.transform.bases import find_basis
 from smalti.training.transform.learned_transform import LearnedTransform, TransformShape
-from smalti.training.transform.transform_settings import Effort, TransformSettings
+from smalti.training.transform.transform_settings import TransformSettings
 from smalti.training.transform.transform_training import TransformTraining
 
 STEPS = 8
@@ -45,11 +47,10 @@ def pictures(channels=1, sizes=SIZES, count=2, dtype=np.uint8):
 
 def small_efforts(monkeypatch, steps=STEPS, tuning=3):
     """Make fits take a few small steps; efforts differ by their steps."""
-    efforts = tuple(Effort(steps + 2 * number, tuning if number else 0, 1 << 12) for number in range(10))
-    for module in (transform_settings, transform_training, fitted_transform):
+    efforts = tuple(Effort(steps + 2 * number, tuning if number else 0, 1 << 12, 1) for number in range(10))
+    for module in (transform_settings, transform_training):
         monkeypatch.setattr(module, "EFFORTS", efforts)
-    monkeypatch.setattr(transform_settings, "_FULL_PIXELS", 1)  # small collections take all steps, too
-    monkeypatch.setattr(transform_settings, "_FEWEST_STEPS", 1)
+    monkeypatch.setattr(sized_fits, "FULL_PIXELS", 1)  # small collections take all steps, too
     monkeypatch.setattr(transform_training, "_CALIBRATION_PIXELS", 1 << 13)
 
 

@@ -21,6 +21,7 @@ from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.errors import ModelError
 from smalti.images.batch import Pixels
 from smalti.training.cells.samples import Samples, seen_weights
+from smalti.training.cells.sized_fits import Effort
 from smalti.training.common.tensors import (
     adam_states,
     adam_tensors,
@@ -34,7 +35,7 @@ from smalti.training.pixels.learned_pixels import LearnedPixels
 from smalti.training.pixels.level_choice import choose_levels
 from smalti.training.pixels.levels import Levels
 from smalti.training.pixels.pixel_export import export_pixels
-from smalti.training.pixels.pixel_settings import Effort, PixelSettings
+from smalti.training.pixels.pixel_settings import PixelSettings
 
 __all__ = ["PixelFit"]
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import DTypeLike
 
@@ -12,14 +11,15 @@ from smalti.decoders.contract import CellPrior
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_packing import pack_prior, unpack_levels
 from smalti.decoders.pixels.pixel_prior import PixelPrior
-from smalti.errors import ModelError, SmaltiError, UsageError
+from smalti.errors import ModelError, SmaltiError
 from smalti.images.source import SizedSource
 from smalti.training.cells.encoding import encode_cells
+from smalti.training.cells.sized_fits import check_request, check_source, takes
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.tensors import read_tensors, write_tensors
 from smalti.training.observer import Observer
 from smalti.training.pixels.pixel_coder import PixelCoder
-from smalti.training.pixels.pixel_settings import EFFORTS, PixelSettings
+from smalti.training.pixels.pixel_settings import PixelSettings
 from smalti.training.training_kind import EncodedCells, EncodeRequest
 
 __all__ = ["PIXELS_FORMAT", "FittedPixels"]
@@ -62,23 +62,16 @@ class FittedPixels:
 
     def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
         """Return whether the model can encode images of this shape and dtype: of every height and width."""
-        return image_shape[2] == self.channels and np.dtype(dtype) == self.scale.dtype
+        return takes(self.channels, self.scale, image_shape, dtype)
 
     def check_request(self, request: EncodeRequest) -> None:
         """Raise UsageError if the effort is out of range, or if the model is to adapt."""
-        if request.effort is not None and not 0 <= request.effort < len(EFFORTS):
-            raise UsageError(f"an effort of {request.effort} is outside 0..{len(EFFORTS) - 1}")
-        if request.adapt:
-            raise UsageError("--adapt is for models of compact and fine, not for those of photo")
+        check_request(request)
 
     def encode(self, source: SizedSource, request: EncodeRequest, observer: Observer) -> EncodedCells:
         """Return the tokens of a source's images."""
         self.check_request(request)
-        if source.channels != self.channels or source.dtype != self.scale.dtype:
-            raise ModelError(
-                f"the model takes images of {self.channels} channels and {self.scale.dtype}, but {source.description} "
-                f"has {source.channels} and {source.dtype}; fit a model on such images"
-            )
+        check_source(self.channels, self.scale, source)
         return encode_cells(self, source, request, observer)
 
     def coder(self, prior: CellPrior, gain: float, price: float) -> PixelCoder:

@@ -6,39 +6,26 @@ from typing import Any
 from smalti.decoders.pixels.pixel_network import OWN_FEATURES, SCORES_OF_CANDIDATE, candidates_of
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError, UsageError
+from smalti.training.cells.sized_fits import Effort
 from smalti.training.common.goal import Goal
 
-__all__ = ["EFFORTS", "WEIGHT_BYTES", "Effort", "PixelSettings", "PixelShape", "choose_shape"]
+__all__ = ["EFFORTS", "WEIGHT_BYTES", "PixelSettings", "PixelShape", "choose_shape"]
 
 
-@dataclass(frozen=True)
-class Effort:
-    """The work of a fit: steps on crops of `pixels` pixels together, on the nearest levels and then on chosen ones."""
-
-    steps: int
-    tuning: int
-    pixels: int = 1 << 15
-
-    def for_collection(self, pixels: float) -> "Effort":
-        """The work for a collection of so many pixels: small ones have less to teach."""
-        share = min(1.0, (pixels / _FULL_PIXELS) ** 0.5)
-        return Effort(max(_FEWEST_STEPS, round(self.steps * share)), round(self.tuning * share), self.pixels)
-
-
-_FULL_PIXELS = 1 << 22
-_FEWEST_STEPS = 200
-
-EFFORTS = (
-    Effort(300, 60),
-    Effort(700, 200),
-    Effort(1_300, 400),
-    Effort(2_400, 800),
-    Effort(4_000, 1_400),
-    Effort(6_000, 2_000),
-    Effort(8_500, 3_000),
-    Effort(12_000, 4_000),
-    Effort(16_000, 5_000),
-    Effort(21_000, 7_000),
+EFFORTS = tuple(
+    Effort(steps, tuning, fewest=200)
+    for steps, tuning in (
+        (300, 60),
+        (700, 200),
+        (1_300, 400),
+        (2_400, 800),
+        (4_000, 1_400),
+        (6_000, 2_000),
+        (8_500, 3_000),
+        (12_000, 4_000),
+        (16_000, 5_000),
+        (21_000, 7_000),
+    )
 )
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from smalti.decoders.pixels.pixel_model import PixelModel
-from smalti.errors import UsageError
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource, refuse_skipped
 from smalti.training.cells.samples import Samples, load_samples
 from smalti.training.cells.similarity import mse_of_ssim
-from smalti.training.common.goal import Goal, mse_of_psnr
+from smalti.training.cells.sized_fits import DEFAULT_EFFORT, goal_or_default, provenance_of, refuse_fit, refuse_sizes
+from smalti.training.common.goal import Goal
 from smalti.training.observer import Observer
 from smalti.training.pixels.fit_pixels import PixelFit
 from smalti.training.pixels.fitted_pixels import PIXELS_FORMAT, FittedPixels
@@ -19,12 +19,8 @@ from smalti.training.pixels.levels import levels_for
 from smalti.training.pixels.pixel_forecast import level_entropy
 from smalti.training.pixels.pixel_settings import EFFORTS, PixelSettings, choose_shape
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
-from smalti.version import __version__
 
 __all__ = ["PixelTraining"]
-
-DEFAULT_EFFORT = 3
-DEFAULT_PSNR = 36.0
 
 _CROP_SIDE = 96
 
@@ -59,18 +55,14 @@ class PixelTraining:
         effort: int | None,
     ) -> PixelSettings:
         """Return the settings of a fit; UsageError for epochs and codebook sizes."""
-        if epochs is not None or codebook_size is not None:
-            raise UsageError(f"--epochs and --codebook-size are not for {profile}, which takes a target and --effort")
-        found = goal or Goal(mse=mse_of_psnr(DEFAULT_PSNR), in_db=True)
-        return PixelSettings(profile, found, DEFAULT_EFFORT if effort is None else effort, seed or 0)
+        refuse_sizes(profile, codebook_size, epochs)
+        own = DEFAULT_EFFORT if effort is None else effort
+        return PixelSettings(profile, goal_or_default(goal), own, seed or 0)
 
     def fit(self, source: SizedSource, settings: FittedSettings, options: FitOptions, observer: Observer) -> SizedModel:
         """Fit a prior of pixels."""
         assert isinstance(settings, PixelSettings)
-        if options.validation is not None:
-            raise UsageError("--validation is for the profile paper")
-        if options.group.size > 1:
-            raise UsageError(f"{settings.profile} is fitted by one process: run it without torchrun")
+        refuse_fit(settings.profile, options)
         samples = load_samples(source, 1, _CROP_SIDE)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
@@ -93,13 +85,7 @@ class PixelTraining:
         fit.run(observer, options.checkpoint)
         prior = fit.prior()
         mse = fit.chosen(prior, range(_MEASURED))[1]
-        provenance = {
-            "source": source.description,
-            "images": len(source),
-            "smalti": __version__,
-            "torch": torch.__version__,
-        }
-        return FittedPixels(prior, samples.scale, price, mse, settings, provenance, fit.history)
+        return FittedPixels(prior, samples.scale, price, mse, settings, provenance_of(source), fit.history)
 
     def load(self, path: Path, device: str) -> SizedModel:
         """Read a model; ModelError if the file is damaged or foreign."""

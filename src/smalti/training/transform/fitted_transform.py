@@ -15,9 +15,10 @@ from smalti.decoders.transform.transform_model import TransformModel
 from smalti.decoders.transform.transform_network import LARGEST_STEP, TransformNetwork
 from smalti.decoders.transform.transform_packing import pack_transform, unpack_transform
 from smalti.decoders.transform.transform_prior import TransformPrior
-from smalti.errors import ModelError, SmaltiError, UsageError
+from smalti.errors import ModelError, SmaltiError
 from smalti.images.source import SizedSource
 from smalti.training.cells.encoding import encode_cells
+from smalti.training.cells.sized_fits import check_request, check_source, takes
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.tensors import read_tensors, with_prefix, without_prefix, write_tensors
 from smalti.training.observer import Observer
@@ -27,7 +28,7 @@ from smalti.training.transform.cell_encoder import CellEncoder
 from smalti.training.transform.learned_transform import LearnedTransform, TransformShape
 from smalti.training.transform.token_choice import LARGEST
 from smalti.training.transform.transform_coder import TransformCoder
-from smalti.training.transform.transform_settings import EFFORTS, TransformSettings
+from smalti.training.transform.transform_settings import TransformSettings
 
 __all__ = ["TRANSFORM_FORMAT", "FittedTransform"]
 
@@ -68,23 +69,16 @@ class FittedTransform:
 
     def takes(self, image_shape: tuple[int, int, int], dtype: DTypeLike) -> bool:
         """Return whether the model can encode images of this shape and dtype: of every height and width."""
-        return image_shape[2] == self.channels and np.dtype(dtype) == self.scale.dtype
+        return takes(self.channels, self.scale, image_shape, dtype)
 
     def check_request(self, request: EncodeRequest) -> None:
         """Raise UsageError if the effort is out of range, or if the model is to adapt."""
-        if request.effort is not None and not 0 <= request.effort < len(EFFORTS):
-            raise UsageError(f"an effort of {request.effort} is outside 0..{len(EFFORTS) - 1}")
-        if request.adapt:
-            raise UsageError("--adapt is for models of compact and fine; the tables of photo adapt always")
+        check_request(request)
 
     def encode(self, source: SizedSource, request: EncodeRequest, observer: Observer) -> EncodedCells:
         """Return the tokens of a source's images; the tables of the prior are those of its own tokens."""
         self.check_request(request)
-        if source.channels != self.channels or source.dtype != self.scale.dtype:
-            raise ModelError(
-                f"the model takes images of {self.channels} channels and {self.scale.dtype}, but {source.description} "
-                f"has {source.channels} and {source.dtype}; fit a model on such images"
-            )
+        check_source(self.channels, self.scale, source)
         return encode_cells(self, source, request, observer)
 
     @property

@@ -7,47 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import ModelError, UsageError
+from smalti.training.cells.sized_fits import DEFAULT_EFFORT, Effort
 from smalti.training.common.goal import Goal
 from smalti.training.transform.bases import Basis, waterfilling
 from smalti.training.transform.learned_transform import TransformShape
 
 __all__ = [
-    "DEFAULT_EFFORT",
     "EFFORTS",
-    "Effort",
     "TransformSettings",
     "choose_cell",
     "choose_shape",
     "learned_basis_pays",
 ]
-
-DEFAULT_EFFORT = 3
-DEFAULT_PSNR = 36.0
-
-
-@dataclass(frozen=True)
-class Effort:
-    """The work of a fit.
-
-    steps : steps on crops of `pixels` pixels together
-    tuning : steps of the prior alone, on the tokens that packing chooses
-    """
-
-    steps: int
-    tuning: int
-    pixels: int = 1 << 15
-
-    def for_collection(self, pixels: float) -> "Effort":
-        """The work for a collection of so many pixels: small ones have less to teach."""
-        share = min(1.0, (pixels / _FULL_PIXELS) ** 0.5)
-        return Effort(max(_FEWEST_STEPS, round(self.steps * share)), round(self.tuning * share), self.pixels)
-
-
-_FULL_PIXELS = 1 << 22
-"""From so many pixels on, a fit takes all steps of its effort; below, they fall with the square root."""
-
-_FEWEST_STEPS = 100
-
 
 EFFORTS = (
     Effort(150, 0),

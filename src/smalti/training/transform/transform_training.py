@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from smalti.errors import UsageError
 from smalti.images.source import SizedSource, refuse_skipped
-from smalti.training.common.goal import Goal, mse_of_psnr
+from smalti.training.cells.sized_fits import (
+    DEFAULT_EFFORT,
+    Effort,
+    goal_or_default,
+    provenance_of,
+    refuse_fit,
+    refuse_sizes,
+)
+from smalti.training.common.goal import Goal
 from smalti.training.observer import Observer
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
 from smalti.training.transform.export import export_network
@@ -17,14 +24,7 @@ from smalti.training.transform.fitted_transform import TRANSFORM_FORMAT, FittedT
 from smalti.training.transform.learned_transform import LearnedTransform
 from smalti.training.transform.prior_tuning import exported_prior, tune_prior
 from smalti.training.transform.survey import Start, survey
-from smalti.training.transform.transform_settings import (
-    DEFAULT_EFFORT,
-    DEFAULT_PSNR,
-    EFFORTS,
-    Effort,
-    TransformSettings,
-)
-from smalti.version import __version__
+from smalti.training.transform.transform_settings import EFFORTS, TransformSettings
 
 __all__ = ["TransformTraining"]
 
@@ -50,20 +50,14 @@ class TransformTraining:
         effort: int | None,
     ) -> TransformSettings:
         """Return the settings of a fit; UsageError for epochs and codebook sizes."""
-        if epochs is not None or codebook_size is not None:
-            raise UsageError("--epochs and --codebook-size are for other profiles; photo takes a target and --effort")
-        found = goal or Goal(mse=mse_of_psnr(DEFAULT_PSNR), in_db=True)
-        return TransformSettings(profile, found, DEFAULT_EFFORT if effort is None else effort, seed or 0)
+        refuse_sizes(profile, codebook_size, epochs)
+        own = DEFAULT_EFFORT if effort is None else effort
+        return TransformSettings(profile, goal_or_default(goal), own, seed or 0)
 
     def fit(self, source: SizedSource, settings: FittedSettings, options: FitOptions, observer: Observer) -> SizedModel:
         """Fit a transform."""
         assert isinstance(settings, TransformSettings)
-        if options.validation is not None:
-            raise UsageError("--validation is for the profile paper")
-        if options.group.size > 1:
-            raise UsageError(
-                "photo is fitted by one process: run it without torchrun, or take --profile compact or paper"
-            )
+        refuse_fit(settings.profile, options)
         start = survey(source, settings)
         if options.strict:
             refuse_skipped(source.description, source.skipped)
@@ -86,13 +80,7 @@ class TransformTraining:
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             fit.restore(options.checkpoint)
         fit.run(observer, options.checkpoint)
-        provenance = {
-            "source": source.description,
-            "images": len(source),
-            "smalti": __version__,
-            "torch": torch.__version__,
-        }
-        return _finished(fit, start, work, settings, provenance, observer)
+        return _finished(fit, start, work, settings, provenance_of(source), observer)
 
     def load(self, path: Path, device: str) -> SizedModel:
         """Read a model; ModelError if the file is damaged or foreign."""
