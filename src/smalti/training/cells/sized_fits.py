@@ -97,9 +97,7 @@ def check_request(request: EncodeRequest) -> None:
     if request.effort is not None and not 0 <= request.effort <= MOST_EFFORT:
         raise UsageError(f"an effort of {request.effort} is outside 0..{MOST_EFFORT}")
     if request.adapt:
-        raise UsageError(
-            "--adapt is for models of compact and fine; those of photo stay as they were fitted"
-        )
+        raise UsageError("--adapt is for models of compact and fine; those of photo stay as they were fitted")
 
 
 def check_source(channels: int, scale: PixelScale, source: SizedSource) -> None:

@@ -15,11 +15,14 @@ from smalti.training.cells.samples import Picture, Samples, load_images
 from smalti.training.pixels.levels import Levels, levels_for
 from smalti.training.pixels.pixel_settings import WEIGHT_BYTES, choose_shape
 
-__all__ = ["forecast_pixels", "level_entropy"]
+__all__ = ["fitted_share", "forecast_pixels", "level_entropy"]
 
-FITTED_SHARES = (0.82, 0.7, 0.63, 0.61)
-"""Bits of fitted models by effort, as a share of the entropy that is found here; the last is for all higher efforts
-(results/transform/forecast.json)."""
+_OF_EFFORTS = (1.3, 1.12, 1.03, 1.0)
+"""Bits of fitted models by effort, as a share of those of effort 3 and more."""
+
+_NOISE, _OF_GUESSED, _LEAST = 1.15, 0.72, 0.58
+"""A fitted model saves the more, the more levels are as guessed: what remains is edges, which can be learned, and not
+noise, which cannot. Found on three sets (results/transform/forecast.json)."""
 
 _READ_BYTES = 4 << 20
 _CROP_SIDE = 96
@@ -39,14 +42,20 @@ def forecast_pixels(source: SizedSource, mse: float, effort: int) -> Forecast:
     samples = load_images(source, _READ_BYTES).samples(1, _CROP_SIDE)
     levels = levels_for(samples, mse)
     pixels = int(source.sizes.prod(axis=1).sum())
-    entropy = level_entropy(samples, levels) * pixels
-    tokens = FITTED_SHARES[min(effort, len(FITTED_SHARES) - 1)] * entropy
+    bits, guessed = level_entropy(samples, levels)
+    entropy = bits * pixels
+    tokens = fitted_share(guessed) * _OF_EFFORTS[min(effort, len(_OF_EFFORTS) - 1)] * entropy
     shape = choose_shape(tuple(len(table.values) for table in levels.tables), tokens / 8, None)
     return Forecast(entropy, tokens, round(WEIGHT_BYTES * shape.weights) + archive_overhead(pixels))
 
 
-def level_entropy(samples: Samples, levels: Levels) -> float:
-    """Bits for a pixel."""
+def fitted_share(guessed: float) -> float:
+    """The bits of a fitted model as a share of the entropy. guessed : the share of levels that are as guessed"""
+    return float(np.clip(_NOISE - _OF_GUESSED * guessed, _LEAST, 1))
+
+
+def level_entropy(samples: Samples, levels: Levels) -> tuple[float, float]:
+    """Bits for a pixel, and the share of levels that are as guessed."""
     channels, most = len(levels.tables), max(len(table.values) for table in levels.tables)
     contexts = (len(_UNEVEN) + 1) * (2 * _OTHERS + 1) ** 2
     counts = np.zeros((channels, contexts * (2 * most + 1)), np.int64)
@@ -57,7 +66,7 @@ def level_entropy(samples: Samples, levels: Levels) -> float:
         pixels += picture.pixels[..., 0].size
     tables = counts.reshape(channels * contexts, -1)
     learned = _SYMBOL_BITS * np.count_nonzero(tables) * pixels / max(samples.pixels, 1)
-    return (_bits(tables) + learned) / pixels
+    return (_bits(tables) + learned) / pixels, float(tables[:, most].sum() / max(1, tables.sum()))
 
 
 def _count(picture: Picture, levels: Levels, most: int, counts: Ints) -> None:

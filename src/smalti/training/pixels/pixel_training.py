@@ -16,16 +16,13 @@ from smalti.training.pixels.fit_pixels import PixelFit
 from smalti.training.pixels.fitted_pixels import PIXELS_FORMAT, FittedPixels
 from smalti.training.pixels.learned_pixels import LearnedPixels
 from smalti.training.pixels.levels import levels_for
-from smalti.training.pixels.pixel_forecast import level_entropy
+from smalti.training.pixels.pixel_forecast import fitted_share, level_entropy
 from smalti.training.pixels.pixel_settings import EFFORTS, PixelSettings, choose_shape
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
 
 __all__ = ["PixelTraining"]
 
 _CROP_SIDE = 96
-
-_FITTED_SHARE = 0.65
-"""About the share of the entropy of its levels that a collection takes."""
 
 _MSE_RANGE, _HALVINGS = (1e-6, 0.05), 12
 
@@ -103,6 +100,7 @@ def _goal_mse(goal: Goal, samples: Samples, pixels: float) -> float:
     bits, (low, high) = 8 * goal.archive_bytes / pixels, _MSE_RANGE
     for _ in range(_HALVINGS):
         middle = (low * high) ** 0.5
-        too_many = _FITTED_SHARE * level_entropy(samples, levels_for(samples, middle)) > bits
+        entropy, guessed = level_entropy(samples, levels_for(samples, middle))
+        too_many = fitted_share(guessed) * entropy > bits
         low, high = (middle, high) if too_many else (low, middle)
     return high
