@@ -7,6 +7,7 @@ import torch
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource, refuse_skipped
+from smalti.training.cells.forecast import archive_overhead
 from smalti.training.cells.samples import Samples, load_samples
 from smalti.training.cells.similarity import mse_of_ssim
 from smalti.training.cells.sized_fits import DEFAULT_EFFORT, goal_or_default, provenance_of, refuse_fit, refuse_sizes
@@ -25,6 +26,9 @@ __all__ = ["PixelTraining"]
 _CROP_SIDE = 96
 
 _MSE_RANGE, _HALVINGS = (1e-6, 0.05), 12
+
+_LEAST_LEFT = 0.25
+"""Of a size, the tokens get at least this share, whatever else an archive takes."""
 
 _NATURAL_PRICE = 0.1155
 """The price of a bit in squared steps: at high rates, an error of 1/12 of them falls so for each bit (2 ln 2 / 12)."""
@@ -97,7 +101,8 @@ def _goal_mse(goal: Goal, samples: Samples, pixels: float) -> float:
     if goal.ssim is not None:
         return mse_of_ssim(goal.ssim, samples)
     assert goal.archive_bytes is not None
-    bits, (low, high) = 8 * goal.archive_bytes / pixels, _MSE_RANGE
+    left = max(goal.archive_bytes - archive_overhead(round(pixels)), _LEAST_LEFT * goal.archive_bytes)
+    bits, (low, high) = 8 * left / pixels, _MSE_RANGE
     for _ in range(_HALVINGS):
         middle = (low * high) ** 0.5
         entropy, guessed = level_entropy(samples, levels_for(samples, middle))
