@@ -1,6 +1,6 @@
 """Curves of bytes against quality: `photo`, AVIF and JPEG XL on the same images of a set.
 
-    python -m benchmarks.rate_curves cells emoji --db 26 --db 36 --db 46 -o results/transform/curves.json
+    python -m benchmarks.rate_curves cells emoji --db 26 --db 36 --db 46 -o results/transform/curves-SET.json
 
 Each SOURCE gives evenly spread images of about --most-pixels pixels, which are a collection of their own: smalti's file
 of them has its model inside. AVIF and JPEG XL code evenly spread images of about --peer-pixels, at the slower of their
