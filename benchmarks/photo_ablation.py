@@ -15,18 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks import harness
 from benchmarks.harness import Findings
 from smalti.archive.open import open_images
-from smalti.codec.fit import fit_source
 from smalti.codec.pack import pack_any_size
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.exchange import compare
 from smalti.images.source import SizedSource
 from smalti.sources.open import open_any_size, open_groups
 from smalti.training.common.goal import Goal
-from smalti.training.kinds import takes_any_size
+from smalti.training.observer import SilentObserver
+from smalti.training.training_kind import FitOptions
 from smalti.training.transform.transform_settings import TransformSettings
+from smalti.training.transform.transform_training import TransformTraining
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "all parts": {},
@@ -42,8 +45,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def line_of(source: SizedSource, spec: str, name: str, settings: TransformSettings, threads: int) -> dict[str, Any]:
     """Fit and pack a variant, and return what the file holds and gives back."""
     started = time.monotonic()
-    model = fit_source(source, settings)
-    assert takes_any_size(model)
+    torch.set_num_threads(threads)
+    model = TransformTraining().fit(source, settings, FitOptions(), SilentObserver())  # `photo` might take pixels
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packed.smalti"
         pack_any_size(

@@ -40,7 +40,7 @@ class TransformSettings:
 
     goal : the quality or size of the collection    effort : 0 to 9
 
-    The others switch one part, to measure its effect (`benchmarks/transform_ablation.py`):
+    The others switch one part, to measure its effect (`benchmarks/photo_ablation.py`):
 
     lapped : whether the transform begins as a lapped one    learned_start : whether it begins as the KLT, or at random
     mixing : whether there is a mixing network    analysis : whether a network corrects the analysis
