@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from smalti.entropy.frequency import FrequencyTable
 from smalti.errors import DamagedArchiveError, UsageError
 
-__all__ = ["StackEncoder", "SymbolDecoder", "SymbolEncoder", "Weights", "pack_tables", "unpack_tables"]
+__all__ = ["StackEncoder", "SymbolDecoder", "SymbolEncoder", "Weights", "checked_words", "pack_tables", "unpack_tables"]
 
 
 Weights = NDArray[np.float32]
@@ -88,12 +88,7 @@ class SymbolDecoder:
     """
 
     def __init__(self, data: bytes) -> None:
-        if len(data) % 4:
-            raise DamagedArchiveError(f"entropy-coded data: {len(data)} bytes are no whole number of words")
-        words = np.frombuffer(data, "<u4").astype(np.uint32)
-        if words.size and words[-1] == 0:
-            raise DamagedArchiveError("entropy-coded data: the last word is zero, which no encoder writes")
-        self._coder = constriction.stream.stack.AnsCoder(words)
+        self._coder = constriction.stream.stack.AnsCoder(checked_words(data))
 
     def take(self, count: int, table: FrequencyTable) -> NDArray[np.int32]:
         """Decode the next `count` symbols of one table, int32 [count]."""
@@ -111,6 +106,16 @@ class SymbolDecoder:
         """Raise DamagedArchiveError unless all data were used, to the last bit."""
         if not self._coder.is_empty():
             raise DamagedArchiveError("entropy-coded data: something is left after the last symbol")
+
+
+def checked_words(data: bytes) -> NDArray[np.uint32]:
+    """The words of a stream; DamagedArchiveError if no encoder writes them."""
+    if len(data) % 4:
+        raise DamagedArchiveError(f"entropy-coded data: {len(data)} bytes are no whole number of words")
+    words = np.frombuffer(data, "<u4").astype(np.uint32)
+    if words.size and words[-1] == 0:
+        raise DamagedArchiveError("entropy-coded data: the last word is zero, which no encoder writes")
+    return words
 
 
 def _code_indices(symbols: NDArray[np.integer], table: FrequencyTable) -> NDArray[np.int32]:

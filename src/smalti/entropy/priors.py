@@ -22,6 +22,7 @@ from smalti.errors import ModelError, UsageError
 from smalti.lazy import cached_property
 
 __all__ = [
+    "EXACT_EXP",
     "EXP",
     "FARTHEST",
     "MAX_POSITION_CELLS",
@@ -46,7 +47,7 @@ _SIXTEENTHS = (
 EXP: NDArray[np.int64] = np.array([_SIXTEENTHS[e % 16] >> e // 16 for e in range(FARTHEST + 1)], np.int64)
 """Weight of a code, by the distance of its score from the best one."""
 
-_EXACT_EXP = EXP.astype(np.float64)
+EXACT_EXP = EXP.astype(np.float64)
 
 MAX_POSITION_CELLS = 1 << 22  # tables x codes of a prior: bounds the memory of a reader and a writer
 MAX_HIDDEN = (1 << 16) - 1
@@ -314,7 +315,7 @@ def share_units(scores: NDArray[Any]) -> Weights:
     distances = scores.max(axis=1, keepdims=True) - scores
     best = distances.argmin(axis=1)
     np.minimum(distances, FARTHEST, out=distances)
-    shares = _EXACT_EXP.take(distances.astype(np.intp))
+    shares = EXACT_EXP.take(distances.astype(np.intp))
     total = shares.sum(axis=1, keepdims=True)
     shares *= UNITS - codes
     shares /= total

@@ -7,10 +7,12 @@ coder's units (`smalti.entropy.priors.share_units`).
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.compiled import kernels_pay
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import (
     MOST_HIDDEN,
@@ -25,6 +27,9 @@ from smalti.entropy.coder import StackEncoder, SymbolDecoder
 from smalti.entropy.priors import share_units
 from smalti.errors import ModelError, UsageError
 from smalti.lazy import cached_property
+
+if TYPE_CHECKING:
+    from smalti.decoders.pixels.pixel_kernel import KernelNetwork
 
 __all__ = ["PixelPrior", "Step", "Walk"]
 
@@ -165,6 +170,10 @@ class PixelPrior:
                 raise UsageError(f"a token is no level of channel {channel}")
         if self.model.hides and tokens[self.model.levels[-1][tokens[:, -1]] == 0, :-1].any():
             raise UsageError("a token of a colour that alpha hides is not 0")
+        if kernels_pay(self.operations * len(tokens)):
+            from smalti.decoders.pixels import pixel_kernel  # noqa: PLC0415
+
+            return pixel_kernel.encode(self._kernel_network, tokens, grids)
         encoder, walk = StackEncoder(), self.walk(grids)
         for step in walk.known_steps(tokens):
             if self.network.levels[step.number] > 1:
@@ -173,6 +182,10 @@ class PixelPrior:
 
     def decode(self, data: bytes, grids: Ints) -> NDArray[np.uint16]:
         """Read the tokens of pictures: uint16 [pixels, C]; DamagedArchiveError."""
+        if kernels_pay(self.operations * int(grids.prod(axis=1).sum())):
+            from smalti.decoders.pixels import pixel_kernel  # noqa: PLC0415
+
+            return pixel_kernel.decode(self._kernel_network, data, grids)
         decoder, walk = SymbolDecoder(data), self.walk(grids)
         for step in walk.steps():
             if self.network.levels[step.number] > 1:
@@ -185,6 +198,12 @@ class PixelPrior:
         from smalti.decoders.pixels.pixel_packing import pack_prior  # noqa: PLC0415
 
         return pack_prior(self.network)
+
+    @cached_property
+    def _kernel_network(self) -> "KernelNetwork":
+        from smalti.decoders.pixels.pixel_kernel import KernelNetwork  # noqa: PLC0415
+
+        return KernelNetwork.of(self.network, self.model)
 
     @cached_property
     def weights(self) -> "_Weights":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.compiled import kernels_pay
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.decoders.transform.cells import CellLists, same_grids
 from smalti.decoders.transform.tokens import signed
@@ -31,6 +32,7 @@ from smalti.lazy import cached_property
 from smalti.threads import for_each
 
 if TYPE_CHECKING:
+    from smalti.decoders.transform.transform_kernel import KernelTransform
     from smalti.decoders.transform.transform_prior import TransformPrior
 
 __all__ = ["REACH", "TransformModel"]
@@ -158,6 +160,10 @@ class TransformModel:
 
     def _pixels(self, values: NDArray[np.int64], pictures: int, grid: tuple[int, int]) -> Pixels:
         """Pixels [pictures, H, W, C] of dequantised coefficients [cells, M] of pictures of one grid."""
+        if kernels_pay(self.network.operations * len(values)):
+            found = self._kernel.pixels(values, pictures, grid)
+            if found is not None:
+                return found
         network, side, channels = self.network, self.cell, self.channels
         rows, columns = grid
         cells = {
@@ -197,6 +203,12 @@ class TransformModel:
             along = planes[..., half:-half].reshape(-1, side)
             made = _rounded(along @ lap.T)
             planes[..., half:-half] = made.reshape(channels, pictures, height, width - side)
+
+    @cached_property
+    def _kernel(self) -> "KernelTransform":
+        from smalti.decoders.transform.transform_kernel import KernelTransform  # noqa: PLC0415
+
+        return KernelTransform(self.network, _EXACT_SINGLE / self._gain)
 
     @cached_property
     def _gain(self) -> float:

@@ -8,10 +8,12 @@ and gives each coefficient the number of a stored table; all coefficients of one
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.compiled import kernels_pay
 from smalti.decoders.transform.cells import REACHES, CellLists
 from smalti.decoders.transform.prior_network import FRACTIONS, MAGNITUDES, MEAN_UNITS, PriorNetwork, pack_prior
 from smalti.decoders.transform.tokens import signed, unsigned
@@ -21,12 +23,18 @@ from smalti.entropy.priors import TablePrior
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.lazy import cached_property
 
+if TYPE_CHECKING:
+    from smalti.decoders.transform.prior_kernel import KernelTables
+
 __all__ = ["Coding", "Step", "TransformPrior", "Walk", "far_bits", "signed", "unsigned"]
 
-_COIN = FrequencyTable(np.ones(2, np.uint32), 1)
-_LENGTHS = FrequencyTable(np.ones(16, np.uint32), 4)
+COIN = FrequencyTable(np.ones(2, np.uint32), 1)
+LENGTHS = FrequencyTable(np.ones(16, np.uint32), 4)
 _PIECE_CELLS = 2048
 """Cells whose contexts are computed at once, so that they stay in the caches."""
+
+
+Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Walk:
         self._signed = np.zeros((count + 1, network.signed), np.float32)
         self._places = self._cells.places(network.grid) if network.grid != (0, 0) else None
         self._weights = _Weights.of(network)
+        self._around: dict[int, NDArray[np.int64]] = {}  # by phase, of the components after the first
 
     def steps(self) -> Iterator[Step]:
         """The steps in coding order."""
@@ -86,7 +95,7 @@ class Walk:
 
     def coding(self, step: Step) -> Coding:
         """How the coefficients of a step are coded, from those of the steps before."""
-        scales, means = self._first(step) if step.group == 0 else self._other(step)
+        scales, means = self.scales_and_means(step)
         tables = np.clip(scales, 0, self._scales - 1).astype(np.int32)
         quarters = (means.astype(np.int32) + MEAN_UNITS // 8) >> 2
         centres = (quarters + 2) >> 2
@@ -107,7 +116,11 @@ class Walk:
             shifted = seen >> network.limit_shifts[step.start : stop]
             self._features[cells, network.activities + step.start : network.activities + stop] = shifted
 
-    def _first(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def scales_and_means(self, step: Step) -> tuple[Singles, Singles]:
+        """What the network gives the coefficients of a step, float32 [cells, components], whole numbers."""
+        return self._first(step) if step.group == 0 else self._other(step)
+
+    def _first(self, step: Step) -> tuple[Singles, Singles]:
         """Scales and means of the first component."""
         first, phase, shifts = self._weights.first, step.phase, self._network.shifts[6:]
         if not REACHES[phase]:
@@ -115,7 +128,7 @@ class Walk:
             hidden += first.bias[phase]
             linear = np.zeros((len(step.cells), 1), np.float32)
         else:
-            around = self._cells.neighbours(REACHES[phase])[step.cells]
+            around = self._cells.neighbours(REACHES[phase], step.cells)
             hidden = self._features[around, self._network.activities] @ first.weight[phase] + first.bias[phase]
             linear = _floored(self._signed[around, 0] @ first.linear[phase][:, None], shifts[3])
         hidden = np.clip(_floored(hidden, shifts[0]), 0, 255)
@@ -123,27 +136,31 @@ class Walk:
         means = _floored(hidden @ first.mean_weight[phase][:, None] + first.mean_bias[phase], shifts[2])
         return scales, means + linear
 
-    def _other(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _other(self, step: Step) -> tuple[Singles, Singles]:
         """Scales and means of the components of a group."""
         network, weights = self._network, self._weights
         activities = self._sums + weights.activity_bias[step.group]
         self._features[:-1, : network.activities] = np.clip(_floored(activities, network.shifts[0]), 0, 255)
-        neighbours = self._cells.neighbours(1)
+        if step.phase not in self._around:
+            self._around[step.phase] = self._cells.neighbours(1, step.cells)
+        neighbours = self._around[step.phase]
         shape = (len(step.cells), step.stop - step.start)
         scales, means = np.empty(shape, np.float32), np.zeros(shape, np.float32)
         for start in range(0, len(step.cells), _PIECE_CELLS):
             piece = slice(start, start + _PIECE_CELLS)
-            cells = step.cells[piece]
-            around = neighbours[cells]
-            scales[piece] = self._piece(step, cells, around, means[piece])
+            scales[piece] = self._piece(step, step.cells[piece], neighbours[piece], means[piece])
         return scales, means
+
+    def _gathered(self, around: NDArray[np.int64]) -> Singles:
+        """The features of the cells around some cells, side by side."""
+        return self._features[around].reshape(len(around), -1)
 
     def _piece(
         self, step: Step, cells: NDArray[np.int64], around: NDArray[np.int64], means: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Scales of some cells of a step. `means` is filled."""
         network, weights, shifts = self._network, self._weights, self._network.shifts
-        hidden = self._features[around].reshape(len(cells), -1) @ weights.context[step.phase]
+        hidden = self._gathered(around) @ weights.context[step.phase]
         hidden += weights.context_bias[step.phase, step.group]
         if self._places is not None:
             hidden += weights.places[self._places[cells]]
@@ -236,6 +253,10 @@ class TransformPrior:
     def encode(self, tokens: NDArray[np.uint16], grids: NDArray[np.int64]) -> bytes:
         """Code tokens, uint16 [cells, M]. UsageError if a token that is not coded differs from its centre."""
         coefficients = signed(tokens)
+        if kernels_pay(self.operations * len(tokens)):
+            from smalti.decoders.transform import prior_kernel  # noqa: PLC0415
+
+            return prior_kernel.encode(self.network, self._kernel_tables, coefficients, grids)
         encoder = SymbolEncoder()
         walk = self.walk(grids)
         for step in walk.steps():
@@ -246,14 +267,28 @@ class TransformPrior:
 
     def decode(self, data: bytes, grids: NDArray[np.int64]) -> NDArray[np.uint16]:
         """Read the tokens of pictures: uint16 [cells, M]; DamagedArchiveError."""
+        coefficients = self._coefficients(data, grids)
+        if coefficients.size and not -(1 << 15) <= coefficients.min() <= coefficients.max() < 1 << 15:
+            raise DamagedArchiveError("a coefficient is outside int16")
+        return unsigned(coefficients)
+
+    def _coefficients(self, data: bytes, grids: NDArray[np.int64]) -> NDArray[np.int32]:
+        if kernels_pay(self.operations * int(grids.prod(axis=1).sum())):
+            from smalti.decoders.transform import prior_kernel  # noqa: PLC0415
+
+            return prior_kernel.decode(self.network, self._kernel_tables, data, grids)
         decoder = SymbolDecoder(data)
         walk = self.walk(grids)
         for step in walk.steps():
             walk.set(step, self._take(decoder, walk.coding(step)))
         decoder.finish()
-        if walk.coefficients.size and not -(1 << 15) <= walk.coefficients.min() <= walk.coefficients.max() < 1 << 15:
-            raise DamagedArchiveError("a coefficient is outside int16")
-        return unsigned(walk.coefficients)
+        return walk.coefficients
+
+    @cached_property
+    def _kernel_tables(self) -> "KernelTables":
+        from smalti.decoders.transform.prior_kernel import KernelTables  # noqa: PLC0415
+
+        return KernelTables.of(self.tables, COIN, LENGTHS)
 
     def to_bytes(self) -> bytes:
         """The payload of the prior section."""
@@ -320,19 +355,19 @@ def _add_far(encoder: SymbolEncoder, differences: NDArray[np.int32]) -> None:
     """Code differences that are not 0: signs, numbers of binary digits, the digits below the first plane by plane."""
     magnitudes = np.abs(differences)
     digits = np.frexp(magnitudes.astype(np.float64))[1].astype(np.int32)
-    encoder.add((differences < 0).astype(np.int32), _COIN)
-    encoder.add(digits - 1, _LENGTHS)
+    encoder.add((differences < 0).astype(np.int32), COIN)
+    encoder.add(digits - 1, LENGTHS)
     for plane in range(int(digits.max()) - 1):
-        encoder.add(magnitudes[digits > plane + 1] >> plane & 1, _COIN)
+        encoder.add(magnitudes[digits > plane + 1] >> plane & 1, COIN)
 
 
 def _take_far(decoder: SymbolDecoder, count: int) -> NDArray[np.int32]:
-    negative = decoder.take(count, _COIN)
-    digits = decoder.take(count, _LENGTHS) + 1
+    negative = decoder.take(count, COIN)
+    digits = decoder.take(count, LENGTHS) + 1
     magnitudes = np.left_shift(1, digits - 1).astype(np.int32)
     for plane in range(int(digits.max()) - 1):
         owners = digits > plane + 1
-        magnitudes[owners] |= decoder.take(int(owners.sum()), _COIN) << plane
+        magnitudes[owners] |= decoder.take(int(owners.sum()), COIN) << plane
     found: NDArray[np.int32] = np.where(negative == 1, -magnitudes, magnitudes)
     return found
 

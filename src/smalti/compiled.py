@@ -1,0 +1,62 @@
+"""Kernels that Numba compiles, where it is installed (`smalti[fast]`), and when they are worth their start.
+
+NumPy alone reads and writes every archive, and is the reference. A kernel does the same arithmetic of whole numbers in
+one pass and gives the same bits. It takes seconds to compile, once for each installation, and a tenth of a second to
+load after that. So a process begins with NumPy, and goes on with kernels when it has enough to do.
+
+SMALTI_KERNELS=always takes them from the start, SMALTI_KERNELS=never leaves them out.
+
+Layer: the lowest, beside `errors`.
+"""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+__all__ = ["inlined", "kernel", "kernels_pay"]
+
+WORTH = 2_000_000_000
+"""Products and sums in NumPy, about a second of them, after which a process takes kernels."""
+
+_EXACT = {"contract", "nsz", "nnan", "ninf"}
+"""What Numba may change about sums of whole numbers that are exact: nothing of it changes a result."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_done = 0
+
+
+def kernels_pay(operations: int) -> bool:
+    """Whether to do this work by a kernel. operations : products and sums of it, which are counted"""
+    global _done  # noqa: PLW0603 (two threads may count work twice or not at all, which does no harm)
+    wanted = os.environ.get("SMALTI_KERNELS", "")
+    if wanted == "never" or find_spec("numba") is None:
+        return False
+    _done += operations
+    return wanted == "always" or _done > WORTH
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function when it is first called. It does not hold the interpreter's lock, so threads run at once.
+
+    What it was compiled to is kept beside the source, or where Numba keeps such files. Numba does not notice if another
+    file changes whose functions it calls.
+    """
+    return _compiled(function, "never")
+
+
+def inlined(function: Function) -> Function:
+    """As `kernel`, for a function with many arrays that is called for every sample: passing them would take longer."""
+    return _compiled(function, "always")
+
+
+def _compiled(function: Function, inline: str) -> Function:
+    from numba import njit  # noqa: PLC0415
+
+    options: dict[str, Any] = {"nogil": True, "fastmath": _EXACT, "error_model": "numpy", "inline": inline}
+    try:
+        compiled: Function = njit(cache=True, **options)(function)
+    except RuntimeError:  # there is no folder for it that can be written
+        compiled = njit(**options)(function)
+    return compiled

@@ -1,0 +1,337 @@
+"""What `transform_prior` does for each coefficient and each cell of a step, as kernels: the same symbols and units.
+
+Sums over features stay in NumPy, whose products of matrices are faster than a kernel's.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.compiled import kernel
+from smalti.decoders.transform.prior_network import FRACTIONS, MAGNITUDES, MEAN_UNITS, PriorNetwork
+from smalti.decoders.transform.transform_prior import Step, Walk
+from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
+from smalti.entropy.priors import TablePrior
+from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, stack, step
+from smalti.errors import ModelError, UsageError
+
+__all__ = ["KernelTables", "decode", "encode"]
+
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+_PLACE = np.uint64((1 << MAX_PRECISION) - 1)
+_ONE = np.uint64(1)
+_HALF_UNITS = 1 << (MAX_PRECISION - 1)
+_MOST_DIGITS = 16
+_MAGNITUDES = MAGNITUDES.astype(np.float32)
+
+
+class KernelTables(NamedTuple):
+    """Where the units of each code begin, int64 [tables, codes + 1]; the last scale; the same of far differences."""
+
+    lefts: Ints
+    most_scale: int
+    coin: Ints
+    lengths: Ints
+
+    @staticmethod
+    def of(tables: TablePrior, coin: FrequencyTable, lengths: FrequencyTable) -> "KernelTables":
+        """The tables of a prior, and those of what far differences are coded with."""
+        return KernelTables(
+            _lefts(tables.tables, tables.precision),
+            tables.rows // FRACTIONS,
+            _lefts(coin.frequencies[None], coin.precision),
+            _lefts(lengths.frequencies[None], lengths.precision),
+        )
+
+
+def _lefts(tables: NDArray[np.uint32], precision: int) -> Ints:
+    units = tables.astype(np.int64) << (MAX_PRECISION - precision)
+    return np.pad(units.cumsum(axis=1), ((0, 0), (1, 0)))
+
+
+def decode(network: PriorNetwork, tables: KernelTables, data: bytes, grids: Ints) -> NDArray[np.int32]:
+    """The coefficients of pictures, int32 [cells, M]; DamagedArchiveError."""
+    coder, walk = decoding(data), _KernelWalk(network, tables, grids)
+    for part in walk.steps():
+        walk.code(part, coder)
+    ended(coder)
+    return walk.coefficients
+
+
+def encode(network: PriorNetwork, tables: KernelTables, coefficients: NDArray[np.int32], grids: Ints) -> bytes:
+    """Code coefficients, int32 [cells, M]. ModelError if one that is not coded differs from its centre."""
+    coder, walk = encoding(coefficients.size), _KernelWalk(network, tables, grids)
+    walk.coefficients[:] = coefficients
+    for part in walk.steps():
+        coder = walk.code(part, coder)
+    return stack(coder)
+
+
+class _KernelWalk(Walk):
+    """A walk whose coefficients are coded step by step, or are known from the start."""
+
+    def __init__(self, network: PriorNetwork, tables: KernelTables, grids: Ints) -> None:
+        super().__init__(network, tables.most_scale + 1, grids)
+        self._tables = tables
+
+    def code(self, part: Step, coder: Coder) -> Coder:
+        """Decode the coefficients of a step, or list the units of known ones. Returns the coder, which may have grown.
+
+        Raises ModelError if a known one that is not coded differs from its centre.
+        """
+        network, tables, size = self._network, self._tables, part.stop - part.start
+        own = _Step.of(*self.scales_and_means(part), tables)
+        coder = coder.with_room(len(part.cells) * size)
+        far = _code(tables, own, part.cells, part.start, size, self.coefficients, coder)
+        if far < 0:
+            raise ModelError("a coefficient that is not coded differs from its centre")
+        if far:
+            coder = coder.with_room(far * (_MOST_DIGITS + 2))
+            code_far = _list_far if coder.known else _take_far
+            if code_far(tables, own, part.cells, part.start, size, self.coefficients, coder, far) > _MOST_DIGITS:
+                raise UsageError(f"a difference has more than {_MOST_DIGITS} binary digits, and cannot be coded")
+        _note(
+            part.cells, part.start, part.stop, self.coefficients, self._weights.activity, network.limits,
+            network.limit_shifts, self._sums, self._signed, self._features,
+        )  # fmt: skip
+        return coder
+
+    def _gathered(self, around: Ints) -> Singles:
+        found = np.empty((len(around), around.shape[1] * self._features.shape[1]), np.float32)
+        _gather(self._features, around, found)
+        return found
+
+
+class _Step(NamedTuple):
+    """Coefficients of a step: row by row, those of a cell after each other.
+
+    order : by tables    far : those that no table has, ascending    counts : room to sort
+    """
+
+    tables: NDArray[np.int16]
+    centres: NDArray[np.int32]
+    flips: Bools
+    order: Ints
+    far: Bools
+    counts: Ints
+
+    @staticmethod
+    def of(scales: Singles, means: Singles, tables: KernelTables) -> "_Step":
+        size = scales.size
+        made = _Step(
+            np.empty(size, np.int16),
+            np.empty(size, np.int32),
+            np.empty(size, np.bool_),
+            np.empty(size, np.int64),
+            np.zeros(size, np.bool_),
+            np.empty(len(tables.lefts) + 2, np.int64),
+        )
+        _choose(scales.ravel(), means.ravel(), tables.most_scale, made.tables, made.centres, made.flips)
+        return made
+
+
+@kernel
+def _choose(
+    scales: Singles,
+    means: Singles,
+    most_scale: int,
+    tables: NDArray[np.int16],
+    centres: NDArray[np.int32],
+    flips: Bools,
+) -> None:
+    """The table of each coefficient and its centre (`Walk.coding`)."""
+    for at in range(len(scales)):
+        scale = min(max(np.int64(scales[at]), 0), most_scale)
+        quarters = (np.int64(means[at]) + MEAN_UNITS // 8) >> 2
+        centre = (quarters + 2) >> 2
+        fraction = quarters - 4 * centre
+        centres[at], flips[at] = centre, fraction < 0
+        tables[at] = (scale - 1) * FRACTIONS + abs(fraction) if scale else -1
+
+
+@kernel
+def _code(
+    tables: KernelTables,
+    own: _Step,
+    cells: Ints,
+    start: int,
+    size: int,
+    coefficients: NDArray[np.int32],
+    coder: Coder,
+) -> int:
+    """Code what tables have. Returns how many differences are far, or -1 if a known coefficient cannot be coded."""
+    uncoded, far = _sort(own.tables, own.order, own.counts), 0
+    centres, flips, lefts, escape = own.centres, own.flips, tables.lefts, tables.lefts.shape[1] - 2
+    words, state, listed_lefts, listed_units, known = coder
+    radius = escape // 2
+    for number in range(len(own.order)):
+        at = own.order[number]
+        cell, component, table = cells[at // size], start + at % size, np.int64(own.tables[at])
+        if number < uncoded:
+            if known and coefficients[cell, component] != centres[at]:
+                return -1
+            coefficients[cell, component] = centres[at]
+            continue
+        if known:
+            difference = coefficients[cell, component] - centres[at]
+            symbol = (-difference if flips[at] else difference) + radius
+            if symbol < 0 or symbol >= escape or lefts[table, symbol] == lefts[table, symbol + 1]:
+                symbol = escape
+            _list(listed_lefts, listed_units, state, lefts[table, symbol], lefts[table, symbol + 1])
+        else:
+            symbol = _take(words, state, lefts, table, radius)
+            difference = symbol - radius
+            coefficients[cell, component] = centres[at] + (-difference if flips[at] else difference)
+        own.far[at] = symbol == escape
+        far += symbol == escape
+    return far
+
+
+@kernel
+def _sort(tables: NDArray[np.int16], order: Ints, counts: Ints) -> int:
+    """The coefficients by ascending tables, in their own order within each. Returns how many have none."""
+    counts[:] = 0
+    for table in tables:
+        counts[table + 2] += 1
+    uncoded = counts[1]
+    for table in range(len(counts) - 1):
+        counts[table + 1] += counts[table]
+    for at, table in enumerate(tables):
+        order[counts[table + 1]] = at
+        counts[table + 1] += 1
+    return uncoded
+
+
+@kernel
+def _take(words: NDArray[np.uint32], state: NDArray[np.uint64], lefts: Ints, table: int, likely: int) -> int:
+    """Decode a code."""
+    place = np.int64(state[0] & _PLACE)
+    low, high = likely, likely + 1
+    if place < lefts[table, low] or place >= lefts[table, high]:
+        low, high = 0, lefts.shape[1] - 1
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if lefts[table, middle] <= place:
+                low = middle
+            else:
+                high = middle
+    left = lefts[table, low]
+    step(words, state, left, lefts[table, low + 1] - left)
+    return low
+
+
+@kernel
+def _list(lefts: NDArray[np.uint32], units: NDArray[np.uint32], state: NDArray[np.uint64], left: int, end: int) -> None:
+    lefts[state[0]], units[state[0]] = left, end - left
+    state[0] += _ONE
+
+
+@kernel
+def _list_far(
+    tables: KernelTables,
+    own: _Step,
+    cells: Ints,
+    start: int,
+    size: int,
+    coefficients: NDArray[np.int32],
+    coder: Coder,
+    far: int,
+) -> int:
+    """List the known differences that no table has: signs, numbers of digits, then digits plane by plane.
+
+    Returns the digits of the largest one. If there are too many, nothing that was listed may be used.
+    """
+    state, lefts, units, lengths = coder.state, coder.lefts, coder.units, tables.lengths
+    magnitudes, digits = np.empty(far, np.int64), np.empty(far, np.int64)
+    longest = 0
+    for number, at in enumerate(np.flatnonzero(own.far)):
+        difference = np.int64(coefficients[cells[at // size], start + at % size]) - np.int64(own.centres[at])
+        negative = np.int64((difference < 0) != own.flips[at])
+        _list(lefts, units, state, negative * _HALF_UNITS, (negative + 1) * _HALF_UNITS)
+        magnitudes[number], digits[number] = abs(difference), 0
+        while magnitudes[number] >> (digits[number] + 1):
+            digits[number] += 1
+        longest = max(longest, digits[number])
+    if longest >= _MOST_DIGITS:
+        return longest + 1
+    for number in range(far):
+        _list(lefts, units, state, lengths[0, digits[number]], lengths[0, digits[number] + 1])
+    for plane in range(longest):
+        for number in range(far):
+            if digits[number] > plane:
+                bit = magnitudes[number] >> plane & 1
+                _list(lefts, units, state, bit * _HALF_UNITS, (bit + 1) * _HALF_UNITS)
+    return longest + 1
+
+
+@kernel
+def _take_far(
+    tables: KernelTables,
+    own: _Step,
+    cells: Ints,
+    start: int,
+    size: int,
+    coefficients: NDArray[np.int32],
+    coder: Coder,
+    far: int,
+) -> int:
+    """Decode the differences that no table has. Returns the digits of the largest one."""
+    words, state, coin = coder.words, coder.state, tables.coin
+    negative, digits = np.empty(far, np.int64), np.empty(far, np.int64)
+    for number in range(far):
+        negative[number] = _take(words, state, coin, 0, 0)
+    for number in range(far):
+        digits[number] = _take(words, state, tables.lengths, 0, 0)
+    magnitudes = np.int64(1) << digits
+    for plane in range(digits.max()):
+        for number in range(far):
+            if digits[number] > plane:
+                magnitudes[number] |= _take(words, state, coin, 0, 0) << plane
+    for number, at in enumerate(np.flatnonzero(own.far)):
+        flipped = (negative[number] == 1) != own.flips[at]
+        difference = -magnitudes[number] if flipped else magnitudes[number]
+        coefficients[cells[at // size], start + at % size] = own.centres[at] + difference
+    return digits.max() + 1
+
+
+@kernel
+def _note(
+    cells: Ints,
+    start: int,
+    stop: int,
+    coefficients: NDArray[np.int32],
+    activity: Singles,
+    limits: Ints,
+    limit_shifts: Ints,
+    sums: Singles,
+    signed: Singles,
+    features: Singles,
+) -> None:
+    """Note what later steps see of the coefficients of a step (`Walk.set`)."""
+    activities = sums.shape[1]
+    for cell in cells:
+        for component in range(start, stop):
+            value = np.int64(coefficients[cell, component])
+            if value:
+                magnitude = _MAGNITUDES[min(abs(value), len(_MAGNITUDES) - 1)]
+                for unit in range(np.uint64(activities)):
+                    sums[cell, unit] += magnitude * activity[component, unit]
+                if component < len(limits):
+                    seen = min(max(value, -limits[component]), limits[component])
+                    signed[cell, component] = seen
+                    features[cell, activities + component] = seen >> limit_shifts[component]
+
+
+@kernel
+def _gather(features: Singles, around: Ints, found: Singles) -> None:
+    """Features [cells, F] of the cells `around` [n, 9] side by side: fills float32 [n, 9 * F]."""
+    many = features.shape[1]
+    for number in range(len(around)):
+        for place in range(around.shape[1]):
+            cell, first = np.uint64(around[number, place]), np.uint64(place * many)
+            for feature in range(np.uint64(many)):
+                found[number, first + feature] = features[cell, feature]
