@@ -3,13 +3,17 @@
 The thread that asks works too, and takes the parts that no other thread has begun. So work that asks for more work
 always ends, whatever the size of the pool. A forked process makes a pool of its own.
 
+While parts are worked on, a product of matrices has one thread: our products are small, and the threads that a BLAS
+starts for each of them wait for each other and for ours (decoding took twice the time).
+
 Layer: the lowest, beside `errors`.
 """
 
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +46,11 @@ def for_each(work: Callable[[T], None], parts: Sequence[T], threads: int) -> Non
 
     After an error no further part is begun. Of all errors, that of the first part is raised, once every thread is done.
     """
-    helpers = min(threads, len(parts)) - 1
+    with _one_blas_thread:
+        _for_each(work, parts, min(threads, len(parts)) - 1)
+
+
+def _for_each(work: Callable[[T], None], parts: Sequence[T], helpers: int) -> None:
     if helpers < 1:
         for part in parts:
             work(part)
@@ -59,6 +67,47 @@ def for_each(work: Callable[[T], None], parts: Sequence[T], threads: int) -> Non
                 job.result()
     if queue.errors:
         raise queue.errors[min(queue.errors)]
+
+
+class _OneBlasThread:
+    """A context in which the BLAS of NumPy has one thread. Several threads may be in it, and it may be in itself."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget who is in it: a forked process has none of the threads that were."""
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._before = [(library, library.num_threads) for library in _blas_libraries()]
+                for library, threads in self._before:
+                    if threads > 1:
+                        library.set_num_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for library, threads in self._before:
+                    if threads > 1:
+                        library.set_num_threads(threads)
+
+
+@cache
+def _blas_libraries() -> tuple[Any, ...]:
+    from threadpoolctl import ThreadpoolController  # noqa: PLC0415 (it searches the libraries of the process)
+
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+_one_blas_thread = _OneBlasThread()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_one_blas_thread.begin_anew)
 
 
 class _PartQueue(Generic[T]):

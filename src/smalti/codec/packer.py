@@ -33,7 +33,6 @@ from smalti.residual.residuals import Residuals, max_squared_error
 from smalti.threads import default_threads
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.training_kind import (
-    BLOCK_PIXELS,
     REGION_PIXELS,
     AnyModel,
     AnySource,
@@ -42,6 +41,7 @@ from smalti.training.training_kind import (
     EncodeRequest,
     FittedModel,
     SizedModel,
+    block_pixels,
 )
 
 __all__ = ["CompressReport", "Packer", "ResidualMaker", "ShapePacker", "SizedPacker"]
@@ -317,7 +317,7 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
         cells = encoded.model.cell**2
         spec = SizedSpec(
             profile=model.settings.profile,
-            block_cells=BLOCK_PIXELS // cells,
+            block_cells=block_pixels(encoded.model.cell) // cells,
             region=math.isqrt(REGION_PIXELS // cells),
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),

@@ -22,7 +22,6 @@ from smalti.training.common.scaling import PixelScale
 from smalti.training.observer import Observer
 
 __all__ = [
-    "BLOCK_PIXELS",
     "REGION_PIXELS",
     "AnyKind",
     "AnyModel",
@@ -36,12 +35,20 @@ __all__ = [
     "SizedModel",
     "SizedTrainingKind",
     "TrainingKind",
+    "block_pixels",
 ]
 
 
-BLOCK_PIXELS = 1 << 20
 REGION_PIXELS = 1 << 18
-"""Pixels of a token block of images of any size, and of a region of a larger image. Regions are coded alone."""
+"""Pixels of a region of an image that is larger than a block. Regions are coded alone."""
+
+
+def block_pixels(cell: int) -> int:
+    """Pixels of a token block of images of any size, whose cells have this side.
+
+    Tokens that are pixels take far longer to decode, and what is known of as many of them stays in the caches.
+    """
+    return 1 << 18 if cell == 1 else 1 << 20
 
 
 @dataclass(frozen=True)

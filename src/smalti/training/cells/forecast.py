@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from smalti.training.training_kind import BLOCK_PIXELS
+from smalti.training.training_kind import block_pixels
 
 __all__ = ["WITHIN", "Forecast", "archive_overhead"]
 
@@ -14,9 +14,9 @@ _BYTES_AN_ARCHIVE = 2_500
 _BYTES_A_BLOCK = 90
 
 
-def archive_overhead(pixels: int) -> int:
+def archive_overhead(pixels: int, cell: int) -> int:
     """Return about how many bytes an archive of so many pixels takes besides model, prior and tokens."""
-    return _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * -(-pixels // BLOCK_PIXELS)
+    return _BYTES_AN_ARCHIVE + _BYTES_A_BLOCK * -(-pixels // block_pixels(cell))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.training.training_kind import BLOCK_PIXELS, REGION_PIXELS
+from smalti.training.training_kind import REGION_PIXELS, block_pixels
 
 __all__ = ["Unit", "units_of", "works_of"]
 
@@ -26,7 +26,7 @@ def units_of(images: int, grid: tuple[int, int], cell: int) -> list[Unit]:
     """The units of images of one grid of cells, in the order and of the sizes that an archive has."""
     rows, columns = grid
     numbers = np.arange(images * rows * columns).reshape(images, rows, columns)
-    if rows * columns <= BLOCK_PIXELS // cell**2:
+    if rows * columns <= block_pixels(cell) // cell**2:
         return [Unit(image.ravel(), grid) for image in numbers]
     side = math.isqrt(REGION_PIXELS // cell**2)
     parts = [

@@ -46,7 +46,7 @@ def forecast_pixels(source: SizedSource, mse: float, effort: int) -> Forecast:
     entropy = bits * pixels
     tokens = fitted_share(guessed) * _OF_EFFORTS[min(effort, len(_OF_EFFORTS) - 1)] * entropy
     shape = choose_shape(tuple(len(table.values) for table in levels.tables), tokens / 8, None)
-    return Forecast(entropy, tokens, round(WEIGHT_BYTES * shape.weights) + archive_overhead(pixels))
+    return Forecast(entropy, tokens, round(WEIGHT_BYTES * shape.weights) + archive_overhead(pixels, 1))
 
 
 def fitted_share(guessed: float) -> float:

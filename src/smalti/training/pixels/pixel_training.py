@@ -101,7 +101,7 @@ def _goal_mse(goal: Goal, samples: Samples, pixels: float) -> float:
     if goal.ssim is not None:
         return mse_of_ssim(goal.ssim, samples)
     assert goal.archive_bytes is not None
-    left = max(goal.archive_bytes - archive_overhead(round(pixels)), _LEAST_LEFT * goal.archive_bytes)
+    left = max(goal.archive_bytes - archive_overhead(round(pixels), 1), _LEAST_LEFT * goal.archive_bytes)
     bits, (low, high) = 8 * left / pixels, _MSE_RANGE
     for _ in range(_HALVINGS):
         middle = (low * high) ** 0.5

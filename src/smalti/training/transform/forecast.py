@@ -39,7 +39,7 @@ def forecast(source: SizedSource, settings: TransformSettings, start: Start | No
     cell = start.basis.cell
     pixels = int((-(-source.sizes // cell)).prod(axis=1).sum()) * cell**2
     entropy = _entropy(start) * pixels
-    other = weight_bytes(start.shape) + archive_overhead(pixels)
+    other = weight_bytes(start.shape) + archive_overhead(pixels, cell)
     share = FITTED_SHARES[min(settings.effort, len(FITTED_SHARES) - 1)]
     return Forecast(entropy, share * entropy, other)
 
