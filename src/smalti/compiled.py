@@ -11,10 +11,11 @@ Layer: the lowest, beside `errors`.
 
 import os
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-__all__ = ["inlined", "kernel", "kernels_pay"]
+__all__ = ["kernel", "kernels_pay"]
 
 WORTH = 2_000_000_000
 """Products and sums in NumPy, about a second of them, after which a process takes kernels."""
@@ -31,10 +32,16 @@ def kernels_pay(operations: int) -> bool:
     """Whether to do this work by a kernel. operations : products and sums of it, which are counted"""
     global _done  # noqa: PLW0603 (two threads may count work twice or not at all, which does no harm)
     wanted = os.environ.get("SMALTI_KERNELS", "")
-    if wanted == "never" or find_spec("numba") is None:
+    if wanted == "never" or not _has_numba():
         return False
     _done += operations
     return wanted == "always" or _done > WORTH
+
+
+@cache
+def _has_numba() -> bool:
+    """Whether there is Numba, and SciPy, whose BLAS it calls."""
+    return all(find_spec(name) is not None for name in ("numba", "scipy"))
 
 
 def kernel(function: Function) -> Function:
@@ -43,18 +50,9 @@ def kernel(function: Function) -> Function:
     What it was compiled to is kept beside the source, or where Numba keeps such files. Numba does not notice if another
     file changes whose functions it calls.
     """
-    return _compiled(function, "never")
-
-
-def inlined(function: Function) -> Function:
-    """As `kernel`, for a function with many arrays that is called for every sample: passing them would take longer."""
-    return _compiled(function, "always")
-
-
-def _compiled(function: Function, inline: str) -> Function:
     from numba import njit  # noqa: PLC0415
 
-    options: dict[str, Any] = {"nogil": True, "fastmath": _EXACT, "error_model": "numpy", "inline": inline}
+    options: dict[str, Any] = {"nogil": True, "fastmath": _EXACT, "error_model": "numpy"}
     try:
         compiled: Function = njit(cache=True, **options)(function)
     except RuntimeError:  # there is no folder for it that can be written

@@ -10,6 +10,7 @@ Layer: the lowest, beside `errors`.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -70,7 +71,7 @@ def _for_each(work: Callable[[T], None], parts: Sequence[T], helpers: int) -> No
 
 
 class _OneBlasThread:
-    """A context in which the BLAS of NumPy has one thread. Several threads may be in it, and it may be in itself."""
+    """A context in which a BLAS has one thread. Several threads may be in it, and it may be in itself."""
 
     def __init__(self) -> None:
         self.begin_anew()
@@ -84,7 +85,8 @@ class _OneBlasThread:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
-                self._before = [(library, library.num_threads) for library in _blas_libraries()]
+                libraries = _blas_libraries("scipy.linalg" in sys.modules)
+                self._before = [(library, library.num_threads) for library in libraries]
                 for library, threads in self._before:
                     if threads > 1:
                         library.set_num_threads(1)
@@ -99,7 +101,8 @@ class _OneBlasThread:
 
 
 @cache
-def _blas_libraries() -> tuple[Any, ...]:
+def _blas_libraries(with_scipy: bool) -> tuple[Any, ...]:
+    """Those that are loaded. SciPy brings another one, which kernels call; a process may load it later."""
     from threadpoolctl import ThreadpoolController  # noqa: PLC0415 (it searches the libraries of the process)
 
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)

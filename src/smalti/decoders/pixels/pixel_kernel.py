@@ -1,8 +1,8 @@
-"""The walk of `pixel_prior` as a kernel: the same symbols in the same order with the same units, pixel after pixel.
+"""The walk of `pixel_prior` as a kernel: the same symbols in the same order with the same units.
 
-Two things make it faster than NumPy besides compiling. Inputs that are 0 are left out of sums. And where all pixels
-that a pixel looks at are equal, its guess has the units that it had the last time among such pixels: they are looked up
-in a memo. A sample that is not its guess is coded without it.
+The network runs for some hundred samples at once; Numba calls SciPy's BLAS for its products. Where all pixels that a
+pixel looks at are equal, its guess has the units that it had the last time among such pixels: they are looked up in a
+memo. A sample that is not its guess takes the network.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.compiled import inlined, kernel
-from smalti.decoders.layers.sum_kernel import add, listed
+from smalti.compiled import kernel
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import (
     MOST_HIDDEN,
@@ -31,7 +30,7 @@ Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 _MEMOS = 1 << 12
-_LANES = 8  # rows of scores are padded to whole vectors
+_ROWS = 256  # samples for which the network runs at once: what they take stays in the caches
 _ZERO = np.float32(0)
 _MOST_HIDDEN = np.float32(MOST_HIDDEN)
 _FARTHEST = np.float32(FARTHEST)
@@ -42,11 +41,12 @@ _PLACE = np.uint64(UNITS - 1)
 
 
 class KernelNetwork(NamedTuple):
-    """A network and its levels, as a kernel takes them. Weights are flat, row after row.
+    """A network and its levels, as a kernel takes them. O : outputs of the channel that has most; others are padded
 
-    scales : float32 [C, D + 2], 2**-shift    counts : K of each channel in coding order    order : of channels
-    seen : float32 [C, most K], what is seen of each level    shown : of each level of alpha, whether colours are coded
-    hides : whether some are not
+    context : float32 [inputs, H]    own : [C, 4 * C, H]    middle : [C, D, H, H]    scores : [C, H, O]
+    scales : [C, D + 2], 2**-shift    counts : K of each channel in coding order    order : of channels
+    seen : [C, most K], what is seen of each level    shown : of each level of alpha, whether colours are coded
+    hides : whether some are not    weights : of scores, by their distance to the best one
     """
 
     radius: int
@@ -72,7 +72,7 @@ class KernelNetwork(NamedTuple):
     def of(network: PixelNetwork, model: PixelModel) -> "KernelNetwork":
         """The numbers of a network and a model."""
         channels, width = network.channels, network.width
-        outputs = -(-max(len(own.scores_bias) for own in network.networks) // _LANES) * _LANES
+        outputs = max(len(own.scores_bias) for own in network.networks)
         own = np.zeros((channels, OWN_FEATURES * channels, width), np.float32)
         scores, scores_bias = (np.zeros((channels, *shape, outputs), np.float32) for shape in ((width,), ()))
         seen = np.zeros((channels, max(map(len, model.levels))), np.float32)
@@ -84,15 +84,15 @@ class KernelNetwork(NamedTuple):
             seen[number, : len(values)] = values
         return KernelNetwork(
             network.radius,
-            _singles(network.context).ravel(),
+            _singles(network.context),
             _singles(network.tops),
             _singles(network.lefts),
             _singles(network.rights),
-            own.ravel(),
+            own,
             _singles(np.stack([channel.bias for channel in network.networks])),
-            _singles(np.stack([channel.middle for channel in network.networks])).ravel(),
+            _singles(np.stack([channel.middle for channel in network.networks])),
             _singles(np.stack([channel.middle_bias for channel in network.networks])),
-            scores.ravel(),
+            scores,
             scores_bias,
             _singles(2.0 ** -np.array([channel.shifts for channel in network.networks])),
             np.array(network.levels, np.int64),
@@ -174,16 +174,23 @@ class _Piece(NamedTuple):
 
 
 class _Room(NamedTuple):
-    """Arrays that are used again for every sample."""
+    """Room for the samples for which the network runs at once, and one more.
 
-    indices: Ints
-    values: Singles
-    sums: Singles
-    hidden: Singles
-    outputs: Singles
-    scores: Singles
-    shares: NDArray[np.float64]
+    rows : their numbers in the piece    guesses, candidates : of all samples in question
+    at : where the outputs of each of these are, or -1
+    around, features, hidden, more, outputs : values of the network
+    """
+
+    rows: Ints
+    guesses: Ints
     candidates: Ints
+    at: Ints
+    around: Singles
+    features: Singles
+    hidden: Singles
+    more: Singles
+    outputs: Singles
+    shares: NDArray[np.float64]
 
 
 @kernel
@@ -234,16 +241,17 @@ def _walk(network: KernelNetwork, front: _Front, levels: NDArray[np.uint16], cod
         np.empty(PIECE_PIXELS, np.bool_),
         np.empty(PIECE_PIXELS, np.int32),
     )
-    most = max(len(network.context) // width, width, OWN_FEATURES * channels)
     room = _Room(
-        np.empty(most, np.int64),
-        np.empty(most, np.float32),
-        np.empty((1, width), np.float32),
-        np.empty((1, width), np.float32),
-        np.empty((1, outputs), np.float32),
-        np.empty(outputs, np.float32),
+        np.empty(_ROWS, np.int64),
+        np.empty(_ROWS, np.int64),
+        np.zeros((_ROWS, 4), np.int64),
+        np.empty(_ROWS, np.int64),
+        np.empty((_ROWS, len(network.context)), np.float32),
+        np.empty((_ROWS, OWN_FEATURES * channels), np.float32),
+        np.empty((_ROWS, width), np.float32),
+        np.empty((_ROWS, width), np.float32),
+        np.empty((_ROWS + 1, outputs), np.float32),
         np.empty(outputs, np.float64),
-        np.empty(4, np.int64),
     )
     for wave in range(len(front.begins) - 1):
         for start in range(front.begins[wave], front.begins[wave + 1], PIECE_PIXELS):
@@ -268,7 +276,10 @@ def _decode_piece(
         piece.ready[at], piece.shown[at] = False, True
         piece.flat[at] = _memo_of(network, front, pixels, memos, pixel, turn)
     for number in range(len(network.counts)):
-        _decode_channel(network, front, pixels, memos, piece, room, coder, own, number)
+        for start in range(0, len(own), _ROWS):
+            stop = min(start + _ROWS, len(own))
+            _decode_samples(network, front, pixels, memos, piece, room, coder, own, number, start, stop)
+        _hide(network, pixels.levels, piece.shown, own, number)
     for pixel in own:
         same = front.columns[pixel] > 0
         for channel in range(len(network.counts)):
@@ -277,7 +288,7 @@ def _decode_piece(
 
 
 @kernel
-def _decode_channel(
+def _decode_samples(
     network: KernelNetwork,
     front: _Front,
     pixels: _Pixels,
@@ -287,22 +298,23 @@ def _decode_channel(
     coder: Coder,
     own: NDArray[np.int32],
     number: int,
+    start: int,
+    stop: int,
 ) -> None:
-    """Decode a channel of the pixels `own`. Arrays are taken out of tuples here, since that takes time."""
-    channel, count, radius = network.order[number], network.counts[number], network.radius
-    rows, columns, widths, levels, canvas = front.rows, front.columns, front.widths, pixels.levels, pixels.canvas
-    sums, ready, features, carried, shown, flat = piece
+    """Decode a channel of pixels `start` to `stop` - 1 of a piece. Arrays leave their tuples first: that takes time."""
+    channel, count = network.order[number], network.counts[number]
+    levels, canvas, seen = pixels.levels, pixels.canvas, network.seen
+    features, carried, shown, flat = piece.own, piece.carried, piece.shown, piece.flat
     memo_lefts, memo_units = memos.lefts, memos.units
-    indices, values, first_sums, hidden, outputs, scores, shares, candidates = room
-    bias, own_weights, middle, middle_bias = network.bias, network.own, network.middle, network.middle_bias
-    score_weights, scores_bias, scales, weights = network.scores, network.scores_bias, network.scales, network.weights
-    context, tops, lefts, rights, seen = network.context, network.tops, network.lefts, network.rights, network.seen
+    guesses, places, outputs, shares, weights = room.guesses, room.at, room.outputs, room.shares, network.weights
     words, state, known_lefts, known_units, known = coder
-    for at, pixel in enumerate(own):
+    many = _guess(front, levels, piece, memos, room, own, number, channel, count, start, stop)
+    if many and count > 1:
+        _run(network, front, canvas, piece, room, own, number, start, many)
+    for at in range(start, stop):
         if not shown[at]:
             continue
-        row, column, width, memo = rows[pixel], columns[pixel], widths[pixel], flat[at]
-        guess = _guess(levels, row, column, width, pixel, channel, candidates)
+        pixel, guess, memo = own[at], guesses[at - start], flat[at]
         level = np.int64(levels[pixel, channel]) if known else 0
         if count > 1:
             place = np.int64(state[0] & _PLACE)
@@ -310,21 +322,9 @@ def _decode_channel(
             if units and (level == guess if known else left <= place < left + units):
                 level = guess
             else:
-                if not ready[at]:
-                    _edges(tops, lefts, rights, row, column, width, sums, at)
-                    around = _around(canvas, radius, row, column, width, pixel, sums.shape[1], indices, values)
-                    add(sums, at, sums.shape[1], indices, values, around, context)
-                    ready[at] = True
-                candidates[3] = min(max(guess + carried[at], 0), count - 1)
-                _hidden(
-                    sums, at, features, number, bias, own_weights, middle, middle_bias, scales, first_sums, hidden,
-                    indices, values,
-                )  # fmt: skip
-                _score(
-                    hidden, number, count, score_weights, scores_bias, scales, outputs, candidates, scores, indices,
-                    values,
-                )  # fmt: skip
-                _share(scores, count, weights, shares)
+                if places[at - start] < 0:  # the memo was not enough, and the outputs of others are still needed
+                    _run_last(network, front, canvas, piece, room, own, number, start, at)
+                _share(outputs, places[at - start], count, weights, shares)
                 if memo != _NO_MEMO:
                     memo_lefts[memo, number] = _left_of(shares, guess)
                     memo_units[memo, number] = shares[guess] + 1
@@ -341,7 +341,6 @@ def _decode_channel(
         carried[at] = level - guess
         if level != guess:
             flat[at] = _NO_MEMO
-    _hide(network, levels, shown, own, number)
 
 
 @kernel
@@ -417,19 +416,41 @@ def _memo_of(network: KernelNetwork, front: _Front, pixels: _Pixels, memos: _Mem
 
 @kernel
 def _guess(
-    levels: NDArray[np.uint16], row: int, column: int, width: int, pixel: int, channel: int, candidates: Ints
+    front: _Front,
+    levels: NDArray[np.uint16],
+    piece: _Piece,
+    memos: _Memos,
+    room: _Room,
+    own: NDArray[np.int32],
+    number: int,
+    channel: int,
+    count: int,
+    start: int,
+    stop: int,
 ) -> int:
-    """The median edge detector's guess. candidates : the first three are filled"""
-    left = above = corner = 0
-    if column > 0:
-        left = np.int64(levels[pixel - 1, channel])
-    if row > 0:
-        above = np.int64(levels[pixel - width, channel])
+    """The candidates of samples, and the list of those without a memo. Returns how many these are."""
+    rows, guesses, candidates, places, many = room.rows, room.guesses, room.candidates, room.at, 0
+    shown, flat, carried, units = piece.shown, piece.flat, piece.carried, memos.units
+    for at in range(start, stop):
+        if not shown[at]:
+            continue
+        pixel, row = own[at], at - start
+        left = above = corner = 0
+        column, width = front.columns[pixel], front.widths[pixel]
         if column > 0:
-            corner = np.int64(levels[pixel - width - 1, channel])
-    guess = min(max(left + above - corner, min(left, above)), max(left, above))
-    candidates[0], candidates[1], candidates[2] = left, above, guess
-    return guess
+            left = np.int64(levels[pixel - 1, channel])
+        if front.rows[pixel] > 0:
+            above = np.int64(levels[pixel - width, channel])
+            if column > 0:
+                corner = np.int64(levels[pixel - width - 1, channel])
+        guess = min(max(left + above - corner, min(left, above)), max(left, above))
+        guesses[row], candidates[row, 0], candidates[row, 1], candidates[row, 2] = guess, left, above, guess
+        candidates[row, 3] = min(max(guess + carried[at], 0), count - 1)
+        places[row] = -1
+        if not units[flat[at], number]:
+            places[row], rows[many] = many, at
+            many += 1
+    return many
 
 
 @kernel
@@ -453,126 +474,147 @@ def _level_at(shares: NDArray[np.float64], place: int) -> int:
 
 
 @kernel
-def _edges(
-    tops: Singles, lefts: Singles, rights: Singles, row: int, column: int, width: int, sums: Singles, at: int
+def _run(
+    network: KernelNetwork,
+    front: _Front,
+    canvas: NDArray[np.uint8],
+    piece: _Piece,
+    room: _Room,
+    own: NDArray[np.int32],
+    number: int,
+    start: int,
+    many: int,
 ) -> None:
-    """Begin sums with the numbers for edges."""
-    top, left = min(row, len(tops) - 1), min(column, len(lefts) - 1)
-    right = min(width - 1 - column, len(rights) - 1)
-    for unit in range(sums.shape[1]):
-        sums[at, unit] = tops[top, unit] + lefts[left, unit] + rights[right, unit]
+    """Run the network for the listed samples."""
+    waiting = 0
+    for row in range(many):
+        at = room.rows[row]
+        if not piece.ready[at]:
+            _look(canvas, network.radius, front.rows[own[at]], front.columns[own[at]], front.widths[own[at]], own[at],
+                  room.around, waiting)  # fmt: skip
+            waiting += 1
+    if waiting:
+        np.dot(room.around[:waiting], network.context, room.more[:waiting])
+        waiting = 0
+        for row in range(many):
+            at = room.rows[row]
+            if not piece.ready[at]:
+                _keep_sums(network, front, piece.sums, room.more, own[at], at, waiting)
+                piece.ready[at] = True
+                waiting += 1
+    _hidden(network, piece, room, number, many)
+    _score(network, room, number, start, many)
 
 
 @kernel
-def _around(
+def _run_last(
+    network: KernelNetwork,
+    front: _Front,
+    canvas: NDArray[np.uint8],
+    piece: _Piece,
+    room: _Room,
+    own: NDArray[np.int32],
+    number: int,
+    start: int,
+    at: int,
+) -> None:
+    """Run the network for one sample more, beside the outputs of others."""
+    kept = room.outputs[0].copy()
+    place = room.rows[0]
+    room.rows[0] = at
+    _run(network, front, canvas, piece, room, own, number, start, 1)
+    room.at[at - start] = _ROWS
+    room.outputs[_ROWS] = room.outputs[0]
+    room.outputs[0], room.rows[0] = kept, place
+
+
+@kernel
+def _look(
     canvas: NDArray[np.uint8],
     radius: int,
     row: int,
     column: int,
     width: int,
     pixel: int,
-    hidden: int,
-    indices: Ints,
-    values: Singles,
-) -> int:
-    """List what is seen of the pixels that a pixel looks at for `add`, without what is 0."""
-    channels, count = canvas.shape[1], 0
-    for up in range(min(radius, row), -1, -1):
-        first, last = max(-radius, -column), min(radius, width - 1 - column) if up else -1
-        weight = ((radius - up) * (2 * radius + 1) + radius + first) * channels * hidden
-        for beside in range(first, last + 1):
-            for channel in range(channels):
-                value = canvas[pixel - up * width + beside, channel]
-                if value:
-                    indices[count], values[count] = weight, value
-                    count += 1
-                weight += hidden
-    return count
-
-
-@inlined
-def _hidden(
-    context: Singles,
+    around: Singles,
     at: int,
-    features: Singles,
-    number: int,
-    bias: Singles,
-    own: Singles,
-    middle: Singles,
-    middle_bias: Singles,
-    scales: Singles,
-    sums: Singles,
-    hidden: Singles,
-    indices: Ints,
-    values: Singles,
 ) -> None:
-    """The hidden values of a sample."""
-    width, depth = context.shape[1], middle_bias.shape[1]
-    for unit in range(width):
-        sums[0, unit] = context[at, unit] + bias[number, unit]
-    count = listed(features, at, OWN_FEATURES * number, number * features.shape[1] * width, width, indices, values)
-    add(sums, 0, width, indices, values, count, own)
-    scale = scales[number, 0]
-    for unit in range(width):
-        hidden[0, unit] = min(max(np.floor(sums[0, unit] * scale), _ZERO), _MOST_HIDDEN)
-    for layer in range(depth):
-        for unit in range(width):
-            sums[0, unit] = middle_bias[number, layer, unit]
-        count = listed(hidden, 0, width, (number * depth + layer) * width * width, width, indices, values)
-        add(sums, 0, width, indices, values, count, middle)
-        scale = scales[number, layer + 1]
-        for unit in range(width):
-            more = max(np.floor(sums[0, unit] * scale), _ZERO)
-            hidden[0, unit] = min(hidden[0, unit] + more, _MOST_HIDDEN)
-
-
-@inlined
-def _score(
-    hidden: Singles,
-    number: int,
-    count: int,
-    weights: Singles,
-    bias: Singles,
-    scales: Singles,
-    outputs: Singles,
-    candidates: Ints,
-    scores: Singles,
-    indices: Ints,
-    values: Singles,
-) -> None:
-    """The scores of all levels, from REACH on in `scores`."""
-    width, many = hidden.shape[1], outputs.shape[1]
-    for output in range(many):
-        outputs[0, output] = bias[number, output]
-    add(
-        outputs,
-        0,
-        many,
-        indices,
-        values,
-        listed(hidden, 0, width, number * width * many, many, indices, values),
-        weights,
-    )
-    scale = scales[number, scales.shape[1] - 1]
-    for output in range(many):
-        outputs[0, output] = np.floor(outputs[0, output] * scale)
-    for level in range(count):
-        scores[REACH + level] = outputs[0, level]
-    for candidate in range(3 if number == 0 else 4):
-        first = count + candidate * SCORES_OF_CANDIDATE
-        for away in range(SCORES_OF_CANDIDATE):
-            scores[candidates[candidate] + away] += outputs[0, first + away]
+    """What is seen of the pixels that a pixel looks at, and 0 for what is outside."""
+    channels, place = canvas.shape[1], 0
+    for up in range(radius, -1, -1):
+        for beside in range(-radius, radius + 1 if up else 0):
+            inside = up <= row and column + beside >= 0 and column + beside < width
+            other = pixel - up * width + beside
+            for channel in range(channels):
+                around[at, place] = canvas[other, channel] if inside else _ZERO
+                place += 1
 
 
 @kernel
-def _share(scores: Singles, count: int, weights: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
+def _keep_sums(
+    network: KernelNetwork, front: _Front, sums: Singles, more: Singles, pixel: int, at: int, place: int
+) -> None:
+    """The sums of a pixel's context and edges."""
+    tops, lefts, rights = network.tops, network.lefts, network.rights
+    top, left = min(front.rows[pixel], len(tops) - 1), min(front.columns[pixel], len(lefts) - 1)
+    right = min(front.widths[pixel] - 1 - front.columns[pixel], len(rights) - 1)
+    for unit in range(sums.shape[1]):
+        sums[at, unit] = more[place, unit] + tops[top, unit] + lefts[left, unit] + rights[right, unit]
+
+
+@kernel
+def _hidden(network: KernelNetwork, piece: _Piece, room: _Room, number: int, many: int) -> None:
+    """The hidden values of the listed samples."""
+    rows, hidden, more, scales, sums = room.rows, room.hidden, room.more, network.scales, piece.sums
+    bias, features, own = network.bias, OWN_FEATURES * number, piece.own
+    width, depth = bias.shape[1], network.middle_bias.shape[1]
+    if features:
+        known = room.features.ravel()[: many * features].reshape(many, features)
+        for row in range(many):
+            for feature in range(features):
+                known[row, feature] = own[rows[row], feature]
+        np.dot(known, network.own[number, :features], more[:many])
+    else:
+        more[:many] = _ZERO
+    for row in range(many):
+        at = rows[row]
+        for unit in range(width):
+            value = np.floor((sums[at, unit] + bias[number, unit] + more[row, unit]) * scales[number, 0])
+            hidden[row, unit] = min(max(value, _ZERO), _MOST_HIDDEN)
+    for layer in range(depth):
+        np.dot(hidden[:many], network.middle[number, layer], more[:many])
+        middle_bias, scale = network.middle_bias, scales[number, layer + 1]
+        for row in range(many):
+            for unit in range(width):
+                value = max(np.floor((more[row, unit] + middle_bias[number, layer, unit]) * scale), _ZERO)
+                hidden[row, unit] = min(hidden[row, unit] + value, _MOST_HIDDEN)
+
+
+@kernel
+def _score(network: KernelNetwork, room: _Room, number: int, start: int, many: int) -> None:
+    """The scores of all levels of the listed samples: the first outputs of each."""
+    outputs, bias, candidates, rows = room.outputs, network.scores_bias, room.candidates, room.rows
+    count, scale = network.counts[number], network.scales[number, network.scales.shape[1] - 1]
+    np.dot(room.hidden[:many], network.scores[number], outputs[:many])
+    for row in range(many):
+        for output in range(outputs.shape[1]):
+            outputs[row, output] = np.floor((outputs[row, output] + bias[number, output]) * scale)
+        for candidate in range(3 if number == 0 else 4):
+            first = candidates[rows[row] - start, candidate] - REACH
+            more = count + candidate * SCORES_OF_CANDIDATE
+            for away in range(max(0, -first), min(SCORES_OF_CANDIDATE, count - first)):
+                outputs[row, first + away] += outputs[row, more + away]
+
+
+@kernel
+def _share(outputs: Singles, at: int, count: int, weights: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
     """`share_units` of one row: units less one of each level."""
-    best = scores[REACH]
+    best = outputs[at, 0]
     for level in range(1, count):
-        best = max(best, scores[REACH + level])
+        best = max(best, outputs[at, level])
     total = 0.0
     for level in range(count):
-        weight = weights[np.uint64(min(best - scores[REACH + level], _FARTHEST))]
+        weight = weights[np.uint64(min(best - outputs[at, level], _FARTHEST))]
         shares[level] = weight
         total += weight
     rest = np.float64(UNITS - count)
@@ -581,6 +623,6 @@ def _share(scores: Singles, count: int, weights: NDArray[np.float64], shares: ND
         shares[level] = np.floor(shares[level] * rest / total)
         used += shares[level]
     level = 0
-    while scores[REACH + level] != best:
+    while outputs[at, level] != best:
         level += 1
     shares[level] += rest - used

@@ -1,7 +1,7 @@
-"""`TransformModel`'s way from dequantised coefficients to pixels as a kernel, a row of cells after the other.
+"""`TransformModel`'s way from dequantised coefficients to pixels as a kernel, some rows of cells after the others.
 
-The rows that it works on stay in the caches. It is for sums that are exact in float32, as nearly all are; it says if
-they are not, and NumPy does that picture.
+What it works on stays in the caches. Numba calls SciPy's BLAS for products of matrices. It is for sums that are exact
+in float32, as nearly all are; it says if they are not, and NumPy does that picture.
 """
 
 from typing import NamedTuple
@@ -23,22 +23,22 @@ Ints = NDArray[np.int64]
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0)
 _LARGEST = float(LARGEST_VALUE)
+_CELLS = 64  # about so many are transformed at once
+_NONE: Ints = np.zeros(0, np.int64)
 
 
 class _Numbers(NamedTuple):
     """The numbers of a network as a kernel takes them. b : side of a cell
 
-    channels, rows, columns : of each component, sorted by channels    row_basis, column_basis : float64 [C, b, b]
-    colour : float32 [C, C], of each channel what the rotated ones add    lap : float32 [b, b]
+    begins : int64 [C + 1], where the components of each channel begin, which are sorted by channels
+    bases : float64 [M, b * b], basis functions    colour : float32 [C, C], of each channel what the rotated ones add
+    lap : float32 [b, b]    lap_back : the same, transposed
     unit, offsets : what a sum is multiplied by at the end, and what is added then, [C]
     most : the largest sample    limit : for the values of cells, so that no sum after them leaves float32
     """
 
-    channels: Ints
-    rows: Ints
-    columns: Ints
-    row_basis: Doubles
-    column_basis: Doubles
+    begins: Ints
+    bases: Doubles
     colour: Singles
     lap: Singles
     lap_back: Singles
@@ -50,22 +50,20 @@ class _Numbers(NamedTuple):
 
 
 class KernelTransform:
-    """A transform network for the kernel. limit : for the values of cells, so that float32 is exact after them"""
+    """A transform network for the kernel.
 
-    def __init__(self, network: TransformNetwork, limit: float) -> None:
-        side = network.cell
-        self._order = np.argsort(network.places // side**2, kind="stable")
-        channels, places = np.divmod(network.places[self._order], side * side)
-        rows, columns = np.divmod(places, side)
-        self._sorted = bool((np.diff(self._order) == 1).all())
-        self._dtype, self._side = network.pixel_type, side
+    bases : by rotated channel, its components and their basis functions, float64 [components, b * b]
+    limit : for the values of cells, so that float32 is exact after them
+    """
+
+    def __init__(self, network: TransformNetwork, bases: dict[int, tuple[Ints, Doubles]], limit: float) -> None:
+        self._dtype, self._side = network.pixel_type, network.cell
+        found = [bases.get(channel, (_NONE, np.zeros((0, network.cell**2)))) for channel in range(network.channels)]
+        self._order = np.concatenate([components for components, _ in found])
         scale, unit = 2.0**-MATRIX_BITS, 2.0**-network.fraction
         self._numbers = _Numbers(
-            channels,
-            rows,
-            columns,
-            np.asarray(network.rows * scale, np.float64),
-            np.asarray(network.columns * scale, np.float64),
+            np.cumsum([0, *(len(components) for components, _ in found)]),
+            np.concatenate([basis for _, basis in found]),
             np.ascontiguousarray(network.colour.T * scale, np.float32),
             np.ascontiguousarray(network.lap * scale, np.float32),
             np.ascontiguousarray(network.lap.T * scale, np.float32),
@@ -80,7 +78,7 @@ class KernelTransform:
         """Pixels [pictures, H, W, C] of values [cells, M] of pictures of one grid; None if float32 is not exact."""
         rows, columns = grid
         channels = len(self._numbers.offsets)
-        values = np.ascontiguousarray(values if self._sorted else values[:, self._order])
+        values = values[:, self._order]
         pixels: Pixels = np.empty((pictures, rows * self._side, columns * self._side, channels), self._dtype)
         planes = np.empty((channels, rows * self._side, columns * self._side), np.float32)
         for number, picture in enumerate(pixels):
@@ -96,16 +94,16 @@ def _decode(numbers: _Numbers, values: Ints, rows: int, planes: Singles, pixels:
     side, columns = len(numbers.lap), len(values) // rows
     half, channels, width = side // 2, len(planes), planes.shape[2]
     lines = np.empty((max(side, channels), width), np.float32)
-    done = 0
-    for row in range(rows):
-        own = values[row * columns : (row + 1) * columns]
-        if _cells(numbers, own, planes, row * side) > numbers.limit:
+    at_once, done = max(1, _CELLS // columns), 0
+    for row in range(0, rows, at_once):
+        end = min(row + at_once, rows)
+        if _cells(numbers, values[row * columns : end * columns], columns, planes, row * side) > numbers.limit:
             return False
         if channels > 1:
-            _rotate(numbers.colour, planes, row * side, side, lines)
-        if row:
-            _lap_down(numbers.lap, planes, row * side - half, lines)
-        till = row * side + half if row + 1 < rows else rows * side
+            _rotate(numbers.colour, planes, row * side, end * side, lines)
+        for border in range(max(row, 1), end):
+            _lap_down(numbers.lap, planes, border * side - half, lines)
+        till = end * side - half if end < rows else rows * side
         _lap_along(numbers.lap_back, planes, done, till, columns)
         _finish(planes, done, till, numbers.unit, numbers.offsets, numbers.most, numbers.hides, pixels)
         done = till
@@ -113,70 +111,31 @@ def _decode(numbers: _Numbers, values: Ints, rows: int, planes: Singles, pixels:
 
 
 @kernel
-def _cells(numbers: _Numbers, values: Ints, planes: Singles, top: int) -> float:
-    """The inverse transform of a row of cells, values [cells, M], to rows of planes. Returns the largest magnitude."""
-    side, largest = len(numbers.lap), 0.0
-    row_of, column_of, basis = numbers.rows, numbers.columns, numbers.column_basis
-    lines, used, line = np.empty((side, side)), np.empty(side, np.bool_), np.empty(side)
-    begins = np.searchsorted(numbers.channels, np.arange(len(planes) + 1))
-    for cell in range(len(values)):
-        for channel in range(len(planes)):
-            used[:] = False
-            for component in range(begins[channel], begins[channel + 1]):
-                value = np.float64(values[cell, component])
-                if value != 0:
-                    _add_component(lines, used, value, row_of[component], basis, channel, column_of[component])
-            magnitude = _block(lines, used, numbers.row_basis, channel, line, planes, top, cell * side)
-            largest = max(largest, magnitude)
+def _cells(numbers: _Numbers, values: Ints, columns: int, planes: Singles, top: int) -> float:
+    """The inverse transform of rows of cells, values [cells, M], to rows of planes. Returns the largest magnitude."""
+    cells, side, begins, largest = len(values), len(numbers.lap), numbers.begins, 0.0
+    own, made = np.empty(values.size), np.empty((cells, side * side))
+    for channel in range(len(planes)):
+        first, count = begins[channel], begins[channel + 1] - begins[channel]
+        coefficients = own[: cells * count].reshape(cells, count)
+        coefficients[:] = values[:, first : first + count]
+        np.dot(coefficients, numbers.bases[first : first + count], made)
+        for cell in range(cells):
+            y_first, x_first = top + cell // columns * side, cell % columns * side
+            for y in range(side):
+                for x in range(side):
+                    value = np.floor(made[cell, y * side + x] + 0.5)
+                    value = min(max(value, -_LARGEST), _LARGEST)
+                    largest = max(largest, abs(value))
+                    planes[channel, y_first + y, x_first + x] = value
     return largest
 
 
 @kernel
-def _add_component(
-    lines: Doubles, used: NDArray[np.bool_], value: float, row: int, basis: Doubles, channel: int, column: int
-) -> None:
-    """Add a coefficient's basis function along the columns to the line of its row."""
-    if used[row]:
-        for place in range(np.uint64(lines.shape[1])):
-            lines[row, place] += value * basis[channel, column, place]
-    else:
-        used[row] = True
-        for place in range(np.uint64(lines.shape[1])):
-            lines[row, place] = value * basis[channel, column, place]
-
-
-@kernel
-def _block(
-    lines: Doubles,
-    used: NDArray[np.bool_],
-    basis: Doubles,
-    channel: int,
-    line: Doubles,
-    planes: Singles,
-    top: int,
-    left: int,
-) -> float:
-    """The inverse transform along the rows, rounded: a cell of a plane. Returns the largest magnitude."""
-    side, largest = len(line), 0.0
-    for y in range(side):
-        line[:] = 0.5
-        for row in range(side):
-            if used[row]:
-                weight = basis[channel, row, y]
-                for place in range(np.uint64(side)):
-                    line[place] += weight * lines[row, place]
-        for place in range(side):
-            value = min(max(np.floor(line[place]), -_LARGEST), _LARGEST)
-            largest = max(largest, abs(value))
-            planes[channel, top + y, left + place] = value
-    return largest
-
-
-@kernel
-def _rotate(colour: Singles, planes: Singles, top: int, rows: int, lines: Singles) -> None:
+def _rotate(colour: Singles, planes: Singles, top: int, bottom: int, lines: Singles) -> None:
     """Turn rotated channels into those of pixels, rounded, in place."""
     channels, width = len(planes), np.uint64(planes.shape[2])
-    for y in range(top, top + rows):
+    for y in range(top, bottom):
         for channel in range(channels):
             lines[channel] = _HALF
             for other in range(channels):
@@ -213,23 +172,16 @@ def _lap_down(lap: Singles, planes: Singles, top: int, lines: Singles) -> None:
 def _lap_along(lap_back: Singles, planes: Singles, top: int, bottom: int, columns: int) -> None:
     """Filter rows of pixels across all borders of cells, in place. lap_back : the filter's matrix, transposed"""
     side = len(lap_back)
-    line = np.empty(side, np.float32)
+    width, first = (columns - 1) * side, side - side // 2
+    before = np.empty(((bottom - top) * (columns - 1), side), np.float32)
+    after = np.empty_like(before)
+    lines, filtered = before.reshape(bottom - top, width), after.reshape(bottom - top, width)
     for channel in range(len(planes)):
-        for y in range(top, bottom):
-            for left in range(side - side // 2, (columns - 1) * side, side):
-                line[:] = _HALF
-                for place in range(0, side, 4):
-                    a, b = planes[channel, y, left + place], planes[channel, y, left + place + 1]
-                    c, d = planes[channel, y, left + place + 2], planes[channel, y, left + place + 3]
-                    for out in range(np.uint64(side)):
-                        line[out] += (
-                            a * lap_back[place, out]
-                            + b * lap_back[place + 1, out]
-                            + c * lap_back[place + 2, out]
-                            + d * lap_back[place + 3, out]
-                        )
-                for out in range(side):
-                    planes[channel, y, left + out] = np.floor(line[out])
+        lines[:] = planes[channel, top:bottom, first : first + width]
+        np.dot(before, lap_back, after)
+        for y in range(bottom - top):
+            for x in range(width):
+                planes[channel, top + y, first + x] = np.floor(filtered[y, x] + _HALF)
 
 
 @kernel

@@ -208,7 +208,7 @@ class TransformModel:
     def _kernel(self) -> "KernelTransform":
         from smalti.decoders.transform.transform_kernel import KernelTransform  # noqa: PLC0415
 
-        return KernelTransform(self.network, _EXACT_SINGLE / self._gain)
+        return KernelTransform(self.network, self._bases, _EXACT_SINGLE / self._gain)
 
     @cached_property
     def _gain(self) -> float:

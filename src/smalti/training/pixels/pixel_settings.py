@@ -118,8 +118,8 @@ _MOST_WEIGHTS = 20_000
 """A decoder goes through nearly all weights for each pixel: more would make it slow."""
 
 _SMALL_SIDE = 32
-"""Images of one size and at most this side have numbers for each of their rows and columns. Emoji of 64 x 64 take 1% less
-with them, and longer to decode: what is known of one place does not serve another."""
+"""Images of one size and at most this side have numbers for each of their rows and columns. Emoji of 64 x 64 would take
+1% less with them, and longer to decode: what is known of one place does not serve another."""
 
 
 def choose_shape(levels: tuple[int, ...], tokens_bytes: float, size: tuple[int, int] | None) -> PixelShape:
