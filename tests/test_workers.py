@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from helpers.made_up_archives import random_network, random_tokens, write
 from smalti import threads as workers
@@ -83,3 +84,54 @@ def test_a_forked_process_makes_threads_of_its_own(tmp_path):
             child.start()
         child.join(60)
         assert child.exitcode == 0
+
+
+def blas_threads():
+    return [library.num_threads for library in ThreadpoolController().select(user_api="blas").lib_controllers]
+
+
+@pytest.fixture(name="two_blas_threads")
+def _two_blas_threads():
+    with ThreadpoolController().limit(limits=2, user_api="blas"):
+        if 2 not in blas_threads():
+            pytest.skip("this BLAS has one thread")
+        yield
+
+
+def test_products_of_matrices_have_one_thread_within_work(two_blas_threads):
+    before, seen = blas_threads(), []
+    for threads in (1, 3):
+        for_each(lambda part: seen.append(blas_threads()), range(4), threads)
+        for_each(lambda part: for_each(lambda inner: seen.append(blas_threads()), range(2), 2), range(2), 2)
+        assert blas_threads() == before
+    assert set(map(tuple, seen)) == {(1,) * len(before)}
+
+
+def test_an_error_gives_blas_its_threads_back(two_blas_threads):
+    before = blas_threads()
+
+    def work(part):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        for_each(work, range(3), 2)
+    assert blas_threads() == before
+
+
+def test_a_process_forked_within_work_has_one_blas_thread_and_can_work(two_blas_threads):
+    context, queue = multiprocessing.get_context("fork"), multiprocessing.get_context("fork").SimpleQueue()
+
+    def child():
+        done = []
+        for_each(done.append, range(3), 2)
+        queue.put(len(done))
+
+    def work(part):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = context.Process(target=child)
+            process.start()
+        process.join(60)
+
+    for_each(work, range(1), 1)
+    assert queue.get() == 3

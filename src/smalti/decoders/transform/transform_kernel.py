@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.compiled import kernel
-from smalti.decoders.transform.transform_network import LARGEST_VALUE, MATRIX_BITS, TransformNetwork
+from smalti.decoders.transform.transform_network import LARGEST_VALUE, MATRIX_BITS, MIX_UNITS, TransformNetwork
 from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 
-__all__ = ["KernelTransform"]
+__all__ = ["KernelTransform", "dequantised"]
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -86,6 +86,18 @@ class KernelTransform:
             if not _decode(self._numbers, values[first : first + rows * columns], rows, planes, picture):
                 return None
         return pixels
+
+
+@kernel
+def dequantised(coefficients: NDArray[np.int32], moved: Singles, steps: Ints) -> Ints:
+    """The values of coefficients [cells, M] that the mixing network moved by so many units: int64 [cells, M]."""
+    values = np.empty(coefficients.shape, np.int64)
+    for cell in range(len(coefficients)):
+        for component in range(len(steps)):
+            mixed = np.int64(coefficients[cell, component]) * MIX_UNITS + np.int64(moved[cell, component])
+            value = (mixed * steps[component] + MIX_UNITS // 2) // MIX_UNITS
+            values[cell, component] = min(max(value, -LARGEST_VALUE), LARGEST_VALUE)
+    return values
 
 
 @kernel

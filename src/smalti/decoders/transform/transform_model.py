@@ -151,9 +151,14 @@ class TransformModel:
 
     def _values(self, coefficients: NDArray[np.int32], cells: CellLists, threads: int) -> NDArray[np.int64]:
         """The dequantised coefficients, int64 [cells, M]."""
+        mixing = self.network.mixing
+        if mixing is not None and kernels_pay(mixing.width * 9 * mixing.width * len(coefficients)):
+            from smalti.decoders.transform.transform_kernel import dequantised  # noqa: PLC0415
+
+            return dequantised(coefficients, mix(mixing, coefficients, cells), self.network.steps)
         mixed = coefficients.astype(np.int64) * MIX_UNITS
-        if self.network.mixing is not None:
-            mixed += mix(self.network.mixing, coefficients, cells)
+        if mixing is not None:
+            mixed += mix(mixing, coefficients, cells).astype(np.int64)
         values = (mixed * self.network.steps + MIX_UNITS // 2) // MIX_UNITS
         clipped: NDArray[np.int64] = np.clip(values, -LARGEST_VALUE, LARGEST_VALUE)
         return clipped
@@ -243,15 +248,15 @@ class TransformModel:
         return np.asarray(self.network.lap * 2.0**-MATRIX_BITS, np.float64)
 
 
-def mix(mixing: Mixing, coefficients: NDArray[np.int32], cells: CellLists) -> NDArray[np.int64]:
-    """What the mixing network adds to coefficients [cells, M], in units of 1/16: int64 [cells, M], within int8."""
+def mix(mixing: Mixing, coefficients: NDArray[np.int32], cells: CellLists) -> NDArray[np.float32]:
+    """What the mixing network adds to coefficients [cells, M], in units of 1/16: whole numbers within int8."""
     inputs = np.clip(coefficients, -LARGEST_TOKEN, LARGEST_TOKEN).astype(np.float32)
     around = np.zeros((cells.cells + 1, mixing.width), np.float32)
     around[:-1] = activated(inputs, mixing.weight1, mixing.bias1, mixing.shifts[0])
     gathered = around[cells.neighbours(1)].reshape(cells.cells, -1)
     hidden = activated(gathered, mixing.weight2.reshape(-1, mixing.width), mixing.bias2, mixing.shifts[1])
     moved = scaled(hidden, mixing.weight3, mixing.bias3, mixing.shifts[2])
-    return np.clip(moved, -LARGEST_TOKEN, LARGEST_TOKEN).astype(np.int64)
+    return np.clip(moved, -LARGEST_TOKEN, LARGEST_TOKEN, out=moved)
 
 
 def scaled(

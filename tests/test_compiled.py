@@ -1,0 +1,57 @@
+"""When kernels are taken. What they give is tested beside what they stand for."""
+
+import pytest
+
+from smalti import compiled
+from smalti.compiled import WORTH, kernels_pay
+
+
+@pytest.fixture(autouse=True)
+def _a_new_process(monkeypatch):
+    monkeypatch.setattr(compiled, "_done", 0)
+    monkeypatch.delenv("SMALTI_KERNELS", raising=False)
+    monkeypatch.setattr(compiled, "_has_numba", lambda: True)
+
+
+def test_a_process_begins_with_numpy_and_goes_on_with_kernels():
+    assert not kernels_pay(WORTH // 2)
+    assert not kernels_pay(WORTH - WORTH // 2)
+    assert kernels_pay(1) and kernels_pay(1)
+
+
+def test_much_work_is_done_by_kernels_from_the_start():
+    assert kernels_pay(WORTH + 1)
+
+
+def test_the_environment_decides(monkeypatch):
+    monkeypatch.setenv("SMALTI_KERNELS", "always")
+    assert kernels_pay(1)
+    monkeypatch.setenv("SMALTI_KERNELS", "never")
+    assert not kernels_pay(2 * WORTH)
+
+
+def test_without_numba_there_are_none(monkeypatch):
+    monkeypatch.setattr(compiled, "_has_numba", lambda: False)
+    monkeypatch.setenv("SMALTI_KERNELS", "always")
+    assert not kernels_pay(2 * WORTH)
+
+
+def test_a_kernel_is_compiled_where_no_folder_can_be_written(monkeypatch):
+    numba = pytest.importorskip("numba", reason="kernels need smalti[fast]")
+    true, asked = numba.njit, []
+
+    def njit(*functions, **options):
+        if functions:  # one of Numba's own
+            return true(*functions, **options)
+        asked.append(options.get("cache", False))
+        if asked[-1]:
+            raise RuntimeError("cannot cache function: no locator available")
+        return true(**options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    assert compiled.kernel(_twice)(21) == 42
+    assert asked == [True, False]
+
+
+def _twice(number):
+    return 2 * number
