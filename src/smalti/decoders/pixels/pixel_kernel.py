@@ -272,19 +272,26 @@ def _decode_piece(
     turn: int,
 ) -> None:
     """Decode the pixels `own`, channel after channel. turn : a number of the piece"""
-    for at, pixel in enumerate(own):
-        piece.ready[at], piece.shown[at] = False, True
-        piece.flat[at] = _memo_of(network, front, pixels, memos, pixel, turn)
+    piece.ready[:], piece.shown[:] = False, True
+    _find_memos(network, front, pixels, memos, piece.flat, own, turn)
     for number in range(len(network.counts)):
         for start in range(0, len(own), _ROWS):
             stop = min(start + _ROWS, len(own))
             _decode_samples(network, front, pixels, memos, piece, room, coder, own, number, start, stop)
         _hide(network, pixels.levels, piece.shown, own, number)
+    _count_runs(front.columns, pixels.levels, pixels.runs, own)
+
+
+@kernel
+def _count_runs(
+    columns: NDArray[np.int32], levels: NDArray[np.uint16], runs: NDArray[np.int32], own: NDArray[np.int32]
+) -> None:
+    """How many equal pixels end with each of `own`."""
     for pixel in own:
-        same = front.columns[pixel] > 0
-        for channel in range(len(network.counts)):
-            same = same and pixels.levels[pixel, channel] == pixels.levels[pixel - 1, channel]
-        pixels.runs[pixel] = pixels.runs[pixel - 1] + 1 if same else 1
+        same = columns[pixel] > 0
+        for channel in range(levels.shape[1]):
+            same = same and levels[pixel, channel] == levels[pixel - 1, channel]
+        runs[pixel] = runs[pixel - 1] + 1 if same else 1
 
 
 @kernel
@@ -375,42 +382,73 @@ def _note(
 
 
 @kernel
-def _memo_of(network: KernelNetwork, front: _Front, pixels: _Pixels, memos: _Memos, pixel: int, turn: int) -> int:
-    """The number of a memo for a pixel around which all is equal, else _NO_MEMO. It is emptied if it is of others.
+def _find_memos(
+    network: KernelNetwork,
+    front: _Front,
+    pixels: _Pixels,
+    memos: _Memos,
+    flat: NDArray[np.int32],
+    own: NDArray[np.int32],
+    turn: int,
+) -> None:
+    """The memo of each pixel of a piece around which all is equal, else _NO_MEMO. turn : a number of the piece"""
+    rows, columns, widths, levels, runs = front.rows, front.columns, front.widths, pixels.levels, pixels.runs
+    keys, wanted, turns, units, radius = memos.keys, memos.wanted, memos.turns, memos.units, network.radius
+    tops, lefts, rights = len(network.tops) - 1, len(network.lefts) - 1, len(network.rights) - 1
+    for at, pixel in enumerate(own):
+        row, column, width = rows[pixel], columns[pixel], widths[pixel]
+        flat[at] = _NO_MEMO
+        if _is_flat(levels, runs, wanted, radius, row, column, width, pixel):
+            wanted[0], wanted[1], wanted[2] = min(row, tops), min(column, lefts), min(width - 1 - column, rights)
+            flat[at] = _memo(keys, wanted, turns, units, turn)
 
-    turn : a number of the piece. A memo belongs to one kind of pixel within a piece.
-    """
-    radius, row, column, width = network.radius, front.rows[pixel], front.columns[pixel], front.widths[pixel]
-    after, channels, key = width - 1 - column, len(network.counts), memos.wanted
-    key[0], key[1] = min(row, len(network.tops) - 1), min(column, len(network.lefts) - 1)
-    key[2] = min(after, len(network.rights) - 1)
-    inside = row >= radius and column >= radius and after >= radius
-    for channel in range(channels):
-        level = np.int64(pixels.levels[pixel - 1, channel]) if column else 0
-        if level and not inside:  # what is outside is seen as level 0
-            return _NO_MEMO
-        key[3 + channel] = level
-    if column and pixels.runs[pixel - 1] < min(radius, column):
-        return _NO_MEMO
-    right = min(radius, after)
+
+@kernel
+def _is_flat(
+    levels: NDArray[np.uint16],
+    runs: NDArray[np.int32],
+    wanted: Ints,
+    radius: int,
+    row: int,
+    column: int,
+    width: int,
+    pixel: int,
+) -> bool:
+    """Whether all pixels that a pixel looks at are equal. What is outside is seen as level 0. Fills the wanted key."""
+    before, right = min(radius, column), min(radius, width - 1 - column)
+    if column and runs[pixel - 1] < before:
+        return False
+    inside = row >= radius and before == radius and right == radius
+    for channel in range(levels.shape[1]):
+        level = np.int64(levels[pixel - 1, channel]) if column else 0
+        if level and not inside:
+            return False
+        wanted[3 + channel] = level
     for up in range(1, min(radius, row) + 1):
         last = pixel - up * width + right
-        if pixels.runs[last] < min(radius, column) + 1 + right:
-            return _NO_MEMO
-        for channel in range(channels):
-            if np.int64(pixels.levels[last, channel]) != key[3 + channel]:
-                return _NO_MEMO
+        if runs[last] < before + 1 + right:
+            return False
+        for channel in range(levels.shape[1]):
+            if np.int64(levels[last, channel]) != wanted[3 + channel]:
+                return False
+    return True
+
+
+@kernel
+def _memo(keys: Ints, wanted: Ints, turns: Ints, units: NDArray[np.uint32], turn: int) -> int:
+    """The number of the memo of a key, which is emptied if it was of another; _NO_MEMO if this piece needs that one."""
     memo = 0
-    for number in key:
+    for number in wanted:
         memo = (memo * 31 + number) % _MEMOS
-    for place, number in enumerate(key):
-        if memos.keys[memo, place] != number:
-            if memos.turns[memo] == turn:
+    for place in range(len(wanted)):
+        if keys[memo, place] != wanted[place]:
+            if turns[memo] == turn:
                 return _NO_MEMO
-            memos.keys[memo] = key
-            memos.units[memo] = 0
+            for other in range(len(wanted)):
+                keys[memo, other] = wanted[other]
+            units[memo] = 0
             break
-    memos.turns[memo] = turn
+    turns[memo] = turn
     return memo
 
 
@@ -431,15 +469,16 @@ def _guess(
     """The candidates of samples, and the list of those without a memo. Returns how many these are."""
     rows, guesses, candidates, places, many = room.rows, room.guesses, room.candidates, room.at, 0
     shown, flat, carried, units = piece.shown, piece.flat, piece.carried, memos.units
+    image_rows, columns, widths = front.rows, front.columns, front.widths
     for at in range(start, stop):
         if not shown[at]:
             continue
         pixel, row = own[at], at - start
         left = above = corner = 0
-        column, width = front.columns[pixel], front.widths[pixel]
+        column, width = columns[pixel], widths[pixel]
         if column > 0:
             left = np.int64(levels[pixel - 1, channel])
-        if front.rows[pixel] > 0:
+        if image_rows[pixel] > 0:
             above = np.int64(levels[pixel - width, channel])
             if column > 0:
                 corner = np.int64(levels[pixel - width - 1, channel])
@@ -486,22 +525,24 @@ def _run(
     many: int,
 ) -> None:
     """Run the network for the listed samples."""
+    rows, columns, widths, listed, around, ready = (
+        front.rows,
+        front.columns,
+        front.widths,
+        room.rows,
+        room.around,
+        piece.ready,
+    )
     waiting = 0
     for row in range(many):
-        at = room.rows[row]
-        if not piece.ready[at]:
-            _look(canvas, network.radius, front.rows[own[at]], front.columns[own[at]], front.widths[own[at]], own[at],
-                  room.around, waiting)  # fmt: skip
+        at = listed[row]
+        if not ready[at]:
+            pixel = own[at]
+            _look(canvas, network.radius, rows[pixel], columns[pixel], widths[pixel], pixel, around, waiting)
             waiting += 1
     if waiting:
-        np.dot(room.around[:waiting], network.context, room.more[:waiting])
-        waiting = 0
-        for row in range(many):
-            at = room.rows[row]
-            if not piece.ready[at]:
-                _keep_sums(network, front, piece.sums, room.more, own[at], at, waiting)
-                piece.ready[at] = True
-                waiting += 1
+        np.dot(around[:waiting], network.context, room.more[:waiting])
+        _keep_sums(network, front, piece, room, own, many)
     _hidden(network, piece, room, number, many)
     _score(network, room, number, start, many)
 
@@ -552,14 +593,23 @@ def _look(
 
 @kernel
 def _keep_sums(
-    network: KernelNetwork, front: _Front, sums: Singles, more: Singles, pixel: int, at: int, place: int
+    network: KernelNetwork, front: _Front, piece: _Piece, room: _Room, own: NDArray[np.int32], many: int
 ) -> None:
-    """The sums of a pixel's context and edges."""
-    tops, lefts, rights = network.tops, network.lefts, network.rights
-    top, left = min(front.rows[pixel], len(tops) - 1), min(front.columns[pixel], len(lefts) - 1)
-    right = min(front.widths[pixel] - 1 - front.columns[pixel], len(rights) - 1)
-    for unit in range(sums.shape[1]):
-        sums[at, unit] = more[place, unit] + tops[top, unit] + lefts[left, unit] + rights[right, unit]
+    """The sums of contexts and edges of the listed samples whose pixels had none."""
+    tops, lefts, rights, sums, ready = network.tops, network.lefts, network.rights, piece.sums, piece.ready
+    rows, columns, widths, listed, found = front.rows, front.columns, front.widths, room.rows, room.more
+    waiting = 0
+    for number in range(many):
+        at = listed[number]
+        if ready[at]:
+            continue
+        pixel = own[at]
+        top, left = min(rows[pixel], len(tops) - 1), min(columns[pixel], len(lefts) - 1)
+        right = min(widths[pixel] - 1 - columns[pixel], len(rights) - 1)
+        for unit in range(sums.shape[1]):
+            sums[at, unit] = found[waiting, unit] + tops[top, unit] + lefts[left, unit] + rights[right, unit]
+        ready[at] = True
+        waiting += 1
 
 
 @kernel
