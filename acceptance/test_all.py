@@ -18,6 +18,7 @@ from benchmarks.processes import fresh_command, fresh_environment, run_smalti
 
 GOLDEN = ROOT / "conformance" / "golden"
 DIGITS, NAMED = GOLDEN / "format-1-digits.smalti", GOLDEN / "format-1-named.smalti"
+CELLS = [GOLDEN / f"format-1-{kind}.smalti" for kind in ("pixels", "transform")]
 MANY = 20  # times 500 images: so that runs take long enough to be killed
 DISTRIBUTED = "--source {images} --test {images} --images 500 --seeds 1 --epochs 1"
 CHECKS = {
@@ -31,6 +32,7 @@ CHECKS = {
     "check_kills": ["--writer", "--kills", "12"],
     "check_manifest": ["--members", "30"],
     "check_memory": ["--source", "{images}", "--fit", "{images}", "--only", "given"],
+    "check_photo_determinism": CELLS,
     "check_random_access": [DIGITS],
     "check_reader": [NAMED, "--starts", "1"],
 }

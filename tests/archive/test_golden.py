@@ -43,8 +43,10 @@ def test_there_is_a_record_of_every_file():
     assert sorted(FACTS) == names == sorted(path.name for path in GOLDEN.glob("format-1*.smalti"))
 
 
+@pytest.mark.parametrize("kernels", ["never", "always"])
 @pytest.mark.parametrize("name", SIZED)
-def test_images_of_any_sizes_read_as_they_always_did(name, tmp_path):
+def test_images_of_any_sizes_read_as_they_always_did(name, kernels, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMALTI_KERNELS", kernels)
     facts, made = FACTS[name], SIZED[name](tmp_path / name)
     assert hashlib.sha256((GOLDEN / name).read_bytes()).hexdigest() == facts["file_sha256"], "it must never change"
     with open_archive(GOLDEN / name) as archive:
