@@ -4,13 +4,21 @@ What it works on stays in the caches. Numba calls SciPy's BLAS for products of m
 in float32, as nearly all are; it says if they are not, and NumPy does that picture.
 """
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.compiled import kernel
-from smalti.decoders.transform.transform_network import LARGEST_VALUE, MATRIX_BITS, MIX_UNITS, TransformNetwork
+from smalti.decoders.transform.transform_network import (
+    LARGEST_TOKEN,
+    LARGEST_VALUE,
+    MATRIX_BITS,
+    MIX_UNITS,
+    Mixing,
+    TransformNetwork,
+)
 from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 
@@ -23,8 +31,11 @@ Ints = NDArray[np.int64]
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0)
 _LARGEST = float(LARGEST_VALUE)
+_MOST_HIDDEN = np.float32(255)
+_MIXED = 256  # cells that are mixed at once
 _CELLS = 64  # about so many are transformed at once
 _NONE: Ints = np.zeros(0, np.int64)
+_rooms = threading.local()
 
 
 class _Numbers(NamedTuple):
@@ -80,7 +91,7 @@ class KernelTransform:
         channels = len(self._numbers.offsets)
         values = values[:, self._order]
         pixels: Pixels = np.empty((pictures, rows * self._side, columns * self._side, channels), self._dtype)
-        planes = np.empty((channels, rows * self._side, columns * self._side), np.float32)
+        planes = _planes((channels, rows * self._side, columns * self._side))
         for number, picture in enumerate(pixels):
             first = number * rows * columns
             if not _decode(self._numbers, values[first : first + rows * columns], rows, planes, picture):
@@ -88,16 +99,86 @@ class KernelTransform:
         return pixels
 
 
+def _planes(shape: tuple[int, int, int]) -> Singles:
+    """Room for the planes of a picture. Each thread keeps it: the system takes long to give so much anew."""
+    size = int(np.prod(shape))
+    kept: Singles | None = getattr(_rooms, "planes", None)
+    if kept is None or kept.size < size:
+        kept = _rooms.planes = np.empty(size, np.float32)
+    return kept[:size].reshape(shape)
+
+
+def dequantised(coefficients: NDArray[np.int32], grids: Ints, mixing: Mixing, steps: Ints) -> Ints:
+    """The values of the coefficients of pictures that the mixing network has moved: int64 [cells, M]."""
+    names = ("weight1", "bias1", "weight2", "bias2", "weight3", "bias3")
+    one, bias1, two, bias2, three, bias3 = (getattr(mixing, name).astype(np.float32) for name in names)
+    scales = 2.0 ** -np.array(mixing.shifts, np.float32)
+    return _mixed(coefficients, grids, one, bias1, two.reshape(-1, mixing.width), bias2, three, bias3, scales, steps)
+
+
 @kernel
-def dequantised(coefficients: NDArray[np.int32], moved: Singles, steps: Ints) -> Ints:
-    """The values of coefficients [cells, M] that the mixing network moved by so many units: int64 [cells, M]."""
-    values = np.empty(coefficients.shape, np.int64)
-    for cell in range(len(coefficients)):
-        for component in range(len(steps)):
-            mixed = np.int64(coefficients[cell, component]) * MIX_UNITS + np.int64(moved[cell, component])
-            value = (mixed * steps[component] + MIX_UNITS // 2) // MIX_UNITS
-            values[cell, component] = min(max(value, -LARGEST_VALUE), LARGEST_VALUE)
+def _mixed(
+    coefficients: NDArray[np.int32],
+    grids: Ints,
+    weight1: Singles,
+    bias1: Singles,
+    weight2: Singles,
+    bias2: Singles,
+    weight3: Singles,
+    bias3: Singles,
+    scales: Singles,
+    steps: Ints,
+) -> Ints:
+    cells, components = coefficients.shape
+    width, start = len(bias1), 0
+    seen, inputs = np.empty((_MIXED, components), np.float32), np.empty((_MIXED, 9 * width), np.float32)
+    first, hidden = np.empty((cells, width), np.float32), np.empty((_MIXED, width), np.float32)
+    moved, values = np.empty((_MIXED, components), np.float32), np.empty(coefficients.shape, np.int64)
+    for begin in range(0, cells, _MIXED):
+        many = min(_MIXED, cells - begin)
+        for row in range(many):
+            for component in range(components):
+                seen[row, component] = min(max(coefficients[begin + row, component], -LARGEST_TOKEN), LARGEST_TOKEN)
+        np.dot(seen[:many], weight1, first[begin : begin + many])
+        _activate(first[begin : begin + many], bias1, scales[0])
+    for rows, columns in grids:
+        for begin in range(0, rows * columns, _MIXED):
+            many = min(_MIXED, rows * columns - begin)
+            for row in range(many):
+                _look_around(first, start, rows, columns, begin + row, inputs, row)
+            np.dot(inputs[:many], weight2, hidden[:many])
+            _activate(hidden[:many], bias2, scales[1])
+            np.dot(hidden[:many], weight3, moved[:many])
+            for row in range(many):
+                cell = start + begin + row
+                for component in range(components):
+                    more = np.floor((moved[row, component] + bias3[component]) * scales[2])
+                    mixed = np.int64(min(max(more, -LARGEST_TOKEN), LARGEST_TOKEN))
+                    mixed += np.int64(coefficients[cell, component]) * MIX_UNITS
+                    value = (mixed * steps[component] + MIX_UNITS // 2) // MIX_UNITS
+                    values[cell, component] = min(max(value, -LARGEST_VALUE), LARGEST_VALUE)
+        start += rows * columns
     return values
+
+
+@kernel
+def _look_around(values: Singles, start: int, rows: int, columns: int, cell: int, inputs: Singles, at: int) -> None:
+    """The values of the 3 x 3 cells around a cell of a picture, whose cells begin at `start`; 0 for those outside."""
+    width, row, column = values.shape[1], cell // columns, cell % columns
+    for place in range(9):
+        down, right = place // 3 - 1, place % 3 - 1
+        inside = 0 <= row + down < rows and 0 <= column + right < columns
+        other = start + cell + down * columns + right
+        for unit in range(width):
+            inputs[at, place * width + unit] = values[other, unit] if inside else _ZERO
+
+
+@kernel
+def _activate(sums: Singles, bias: Singles, scale: np.float32) -> None:
+    """The hidden values of sums, in place."""
+    for row in range(len(sums)):
+        for unit in range(len(bias)):
+            sums[row, unit] = min(max(np.floor((sums[row, unit] + bias[unit]) * scale), _ZERO), _MOST_HIDDEN)
 
 
 @kernel

@@ -155,7 +155,7 @@ class TransformModel:
         if mixing is not None and kernels_pay(mixing.width * 9 * mixing.width * len(coefficients)):
             from smalti.decoders.transform.transform_kernel import dequantised  # noqa: PLC0415
 
-            return dequantised(coefficients, mix(mixing, coefficients, cells), self.network.steps)
+            return dequantised(coefficients, cells.grids, mixing, self.network.steps)
         mixed = coefficients.astype(np.int64) * MIX_UNITS
         if mixing is not None:
             mixed += mix(mixing, coefficients, cells).astype(np.int64)

@@ -141,9 +141,7 @@ class Walk:
         network, weights = self._network, self._weights
         activities = self._sums + weights.activity_bias[step.group]
         self._features[:-1, : network.activities] = np.clip(_floored(activities, network.shifts[0]), 0, 255)
-        if step.phase not in self._around:
-            self._around[step.phase] = self._cells.neighbours(1, step.cells)
-        neighbours = self._around[step.phase]
+        neighbours = self._neighbours(step)
         shape = (len(step.cells), step.stop - step.start)
         scales, means = np.empty(shape, np.float32), np.zeros(shape, np.float32)
         for start in range(0, len(step.cells), _PIECE_CELLS):
@@ -151,16 +149,18 @@ class Walk:
             scales[piece] = self._piece(step, step.cells[piece], neighbours[piece], means[piece])
         return scales, means
 
-    def _gathered(self, around: NDArray[np.int64]) -> Singles:
-        """The features of the cells around some cells, side by side."""
-        return self._features[around].reshape(len(around), -1)
+    def _neighbours(self, step: Step) -> NDArray[np.int64]:
+        """The 3 x 3 cells around each cell of a step that is not of the first component."""
+        if step.phase not in self._around:
+            self._around[step.phase] = self._cells.neighbours(1, step.cells)
+        return self._around[step.phase]
 
     def _piece(
         self, step: Step, cells: NDArray[np.int64], around: NDArray[np.int64], means: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Scales of some cells of a step. `means` is filled."""
         network, weights, shifts = self._network, self._weights, self._network.shifts
-        hidden = self._gathered(around) @ weights.context[step.phase]
+        hidden = self._features[around].reshape(len(cells), -1) @ weights.context[step.phase]
         hidden += weights.context_bias[step.phase, step.group]
         if self._places is not None:
             hidden += weights.places[self._places[cells]]
