@@ -20,7 +20,7 @@ __all__ = ["kernel", "kernels_pay"]
 WORTH = 2_000_000_000
 """Products and sums in NumPy, about a second of them, after which a process takes kernels."""
 
-_EXACT = {"contract", "nsz", "nnan", "ninf"}
+_EXACT = {"contract", "nsz", "nnan", "ninf", "reassoc"}
 """What Numba may change about sums of whole numbers that are exact: nothing of it changes a result."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])

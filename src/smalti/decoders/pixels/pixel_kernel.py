@@ -158,13 +158,22 @@ class _Memos(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Pixels that are decoded at once, and what is known of each.
+    """Pixels that are decoded at once, and what is known of each. They lie far from each other in memory, so all that
+    is needed of them is fetched once.
 
+    rows, columns, widths : as in _Front    near : levels to the left, above, and above to the left, [n, 3, C]
+    levels, seen : of the pixels themselves, the latter in coding order, [n, C]
     sums : of contexts and edges, where `ready`    own : features of the channels so far
     carried : how far the channel before is from its guess    shown : whether there are more channels
     flat : the number of a memo, if all around is equal and all channels so far are as guessed, else _NO_MEMO
     """
 
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    widths: NDArray[np.int32]
+    near: NDArray[np.uint16]
+    levels: NDArray[np.uint16]
+    seen: NDArray[np.uint8]
     sums: Singles
     ready: NDArray[np.bool_]
     own: Singles
@@ -234,6 +243,12 @@ def _walk(network: KernelNetwork, front: _Front, levels: NDArray[np.uint16], cod
         np.zeros((_MEMOS + 1, channels), np.uint32),
     )
     piece = _Piece(
+        np.empty(PIECE_PIXELS, np.int32),
+        np.empty(PIECE_PIXELS, np.int32),
+        np.empty(PIECE_PIXELS, np.int32),
+        np.empty((PIECE_PIXELS, 3, channels), np.uint16),
+        np.empty((PIECE_PIXELS, channels), np.uint16),
+        np.empty((PIECE_PIXELS, channels), np.uint8),
         np.empty((PIECE_PIXELS, width), np.float32),
         np.empty(PIECE_PIXELS, np.bool_),
         np.zeros((PIECE_PIXELS, OWN_FEATURES * channels), np.float32),
@@ -272,33 +287,52 @@ def _decode_piece(
     turn: int,
 ) -> None:
     """Decode the pixels `own`, channel after channel. turn : a number of the piece"""
-    piece.ready[:], piece.shown[:] = False, True
-    _find_memos(network, front, pixels, memos, piece.flat, own, turn)
+    _fetch(front, pixels, piece, own, coder.known)
+    _find_memos(network, pixels, memos, piece, own, turn)
     for number in range(len(network.counts)):
         for start in range(0, len(own), _ROWS):
             stop = min(start + _ROWS, len(own))
-            _decode_samples(network, front, pixels, memos, piece, room, coder, own, number, start, stop)
-        _hide(network, pixels.levels, piece.shown, own, number)
-    _count_runs(front.columns, pixels.levels, pixels.runs, own)
+            _decode_samples(network, pixels.canvas, memos, piece, room, coder, own, number, start, stop)
+        _hide(network, piece, number, len(own))
+    _put(pixels, piece, own)
 
 
 @kernel
-def _count_runs(
-    columns: NDArray[np.int32], levels: NDArray[np.uint16], runs: NDArray[np.int32], own: NDArray[np.int32]
-) -> None:
-    """How many equal pixels end with each of `own`."""
-    for pixel in own:
-        same = columns[pixel] > 0
+def _fetch(front: _Front, pixels: _Pixels, piece: _Piece, own: NDArray[np.int32], known: bool) -> None:
+    """Begin with pixels of which nothing is known but what is around them, or their levels too."""
+    rows, columns, widths, levels = front.rows, front.columns, front.widths, pixels.levels
+    to_rows, to_columns, to_widths, near, found = piece.rows, piece.columns, piece.widths, piece.near, piece.levels
+    piece.ready[:], piece.shown[:], piece.seen[:], near[:] = False, True, 0, 0
+    for at, pixel in enumerate(own):
+        row, column, width = rows[pixel], columns[pixel], widths[pixel]
+        to_rows[at], to_columns[at], to_widths[at] = row, column, width
         for channel in range(levels.shape[1]):
-            same = same and levels[pixel, channel] == levels[pixel - 1, channel]
+            if column:
+                near[at, 0, channel] = levels[pixel - 1, channel]
+            if row:
+                near[at, 1, channel] = levels[pixel - width, channel]
+            if row and column:
+                near[at, 2, channel] = levels[pixel - width - 1, channel]
+            found[at, channel] = levels[pixel, channel] if known else 0
+
+
+@kernel
+def _put(pixels: _Pixels, piece: _Piece, own: NDArray[np.int32]) -> None:
+    """Put what is known of pixels where others find it."""
+    levels, canvas, runs = pixels.levels, pixels.canvas, pixels.runs
+    found, seen, near, columns = piece.levels, piece.seen, piece.near, piece.columns
+    for at, pixel in enumerate(own):
+        same = columns[at] > 0
+        for channel in range(levels.shape[1]):
+            levels[pixel, channel], canvas[pixel, channel] = found[at, channel], seen[at, channel]
+            same = same and found[at, channel] == near[at, 0, channel]
         runs[pixel] = runs[pixel - 1] + 1 if same else 1
 
 
 @kernel
 def _decode_samples(
     network: KernelNetwork,
-    front: _Front,
-    pixels: _Pixels,
+    canvas: NDArray[np.uint8],
     memos: _Memos,
     piece: _Piece,
     room: _Room,
@@ -309,20 +343,18 @@ def _decode_samples(
     stop: int,
 ) -> None:
     """Decode a channel of pixels `start` to `stop` - 1 of a piece. Arrays leave their tuples first: that takes time."""
-    channel, count = network.order[number], network.counts[number]
-    levels, canvas, seen = pixels.levels, pixels.canvas, network.seen
-    features, carried, shown, flat = piece.own, piece.carried, piece.shown, piece.flat
-    memo_lefts, memo_units = memos.lefts, memos.units
+    channel, count, seen = network.order[number], network.counts[number], network.seen
+    levels, own_seen, features, carried = piece.levels, piece.seen, piece.own, piece.carried
+    shown, flat, memo_lefts, memo_units = piece.shown, piece.flat, memos.lefts, memos.units
     guesses, places, outputs, shares, weights = room.guesses, room.at, room.outputs, room.shares, network.weights
     words, state, known_lefts, known_units, known = coder
-    many = _guess(front, levels, piece, memos, room, own, number, channel, count, start, stop)
+    many = _guess(piece, memos, room, number, channel, count, start, stop)
     if many and count > 1:
-        _run(network, front, canvas, piece, room, own, number, start, many)
+        _run(network, canvas, piece, room, own, number, start, many)
     for at in range(start, stop):
         if not shown[at]:
             continue
-        pixel, guess, memo = own[at], guesses[at - start], flat[at]
-        level = np.int64(levels[pixel, channel]) if known else 0
+        guess, memo, level = guesses[at - start], flat[at], np.int64(levels[at, channel])
         if count > 1:
             place = np.int64(state[0] & _PLACE)
             left, units = np.int64(memo_lefts[memo, number]), np.int64(memo_units[memo, number])
@@ -330,7 +362,7 @@ def _decode_samples(
                 level = guess
             else:
                 if places[at - start] < 0:  # the memo was not enough, and the outputs of others are still needed
-                    _run_last(network, front, canvas, piece, room, own, number, start, at)
+                    _run_last(network, canvas, piece, room, own, number, start, at)
                 _share(outputs, places[at - start], count, weights, shares)
                 if memo != _NO_MEMO:
                     memo_lefts[memo, number] = _left_of(shares, guess)
@@ -343,29 +375,26 @@ def _decode_samples(
                 state[0] += _ONE
             else:
                 step(words, state, left, units)
-                levels[pixel, channel] = level
-        _note(seen, canvas, features, pixel, at, number, channel, level, guess)
+                levels[at, channel] = level
+        _note(seen, own_seen, features, at, number, channel, level, guess)
         carried[at] = level - guess
         if level != guess:
             flat[at] = _NO_MEMO
 
 
 @kernel
-def _hide(
-    network: KernelNetwork, levels: NDArray[np.uint16], shown: NDArray[np.bool_], own: NDArray[np.int32], number: int
-) -> None:
+def _hide(network: KernelNetwork, piece: _Piece, number: int, many: int) -> None:
     """After alpha, note of which pixels no colour is coded."""
     if network.hides and number == 0:
-        for at, pixel in enumerate(own):
-            shown[at] = network.shown[levels[pixel, network.order[0]]]
+        for at in range(many):
+            piece.shown[at] = network.shown[piece.levels[at, network.order[0]]]
 
 
 @kernel
 def _note(
     seen: Singles,
-    canvas: NDArray[np.uint8],
+    own_seen: NDArray[np.uint8],
     features: Singles,
-    pixel: int,
     at: int,
     number: int,
     channel: int,
@@ -375,7 +404,7 @@ def _note(
     """Note what is seen of a sample by those that are coded after it."""
     value = seen[channel, level]
     above = value - seen[channel, guess]
-    canvas[pixel, number] = np.uint8(value)
+    own_seen[at, number] = np.uint8(value)
     first = OWN_FEATURES * number
     features[at, first], features[at, first + 1] = value, max(above, _ZERO)
     features[at, first + 2], features[at, first + 3] = max(-above, _ZERO), _ZERO if above == _ZERO else _UNLIKE
@@ -383,22 +412,17 @@ def _note(
 
 @kernel
 def _find_memos(
-    network: KernelNetwork,
-    front: _Front,
-    pixels: _Pixels,
-    memos: _Memos,
-    flat: NDArray[np.int32],
-    own: NDArray[np.int32],
-    turn: int,
+    network: KernelNetwork, pixels: _Pixels, memos: _Memos, piece: _Piece, own: NDArray[np.int32], turn: int
 ) -> None:
     """The memo of each pixel of a piece around which all is equal, else _NO_MEMO. turn : a number of the piece"""
-    rows, columns, widths, levels, runs = front.rows, front.columns, front.widths, pixels.levels, pixels.runs
+    rows, columns, widths, near, flat = piece.rows, piece.columns, piece.widths, piece.near, piece.flat
     keys, wanted, turns, units, radius = memos.keys, memos.wanted, memos.turns, memos.units, network.radius
     tops, lefts, rights = len(network.tops) - 1, len(network.lefts) - 1, len(network.rights) - 1
+    levels, runs = pixels.levels, pixels.runs
     for at, pixel in enumerate(own):
-        row, column, width = rows[pixel], columns[pixel], widths[pixel]
+        row, column, width = rows[at], columns[at], widths[at]
         flat[at] = _NO_MEMO
-        if _is_flat(levels, runs, wanted, radius, row, column, width, pixel):
+        if _is_flat(levels, runs, near, at, wanted, radius, row, column, width, pixel):
             wanted[0], wanted[1], wanted[2] = min(row, tops), min(column, lefts), min(width - 1 - column, rights)
             flat[at] = _memo(keys, wanted, turns, units, turn)
 
@@ -407,6 +431,8 @@ def _find_memos(
 def _is_flat(
     levels: NDArray[np.uint16],
     runs: NDArray[np.int32],
+    near: NDArray[np.uint16],
+    at: int,
     wanted: Ints,
     radius: int,
     row: int,
@@ -416,14 +442,14 @@ def _is_flat(
 ) -> bool:
     """Whether all pixels that a pixel looks at are equal. What is outside is seen as level 0. Fills the wanted key."""
     before, right = min(radius, column), min(radius, width - 1 - column)
-    if column and runs[pixel - 1] < before:
-        return False
     inside = row >= radius and before == radius and right == radius
     for channel in range(levels.shape[1]):
-        level = np.int64(levels[pixel - 1, channel]) if column else 0
-        if level and not inside:
+        level = np.int64(near[at, 0, channel])
+        if (row and np.int64(near[at, 1, channel]) != level) or (level and not inside):
             return False
         wanted[3 + channel] = level
+    if column and runs[pixel - 1] < before:
+        return False
     for up in range(1, min(radius, row) + 1):
         last = pixel - up * width + right
         if runs[last] < before + 1 + right:
@@ -454,35 +480,18 @@ def _memo(keys: Ints, wanted: Ints, turns: Ints, units: NDArray[np.uint32], turn
 
 @kernel
 def _guess(
-    front: _Front,
-    levels: NDArray[np.uint16],
-    piece: _Piece,
-    memos: _Memos,
-    room: _Room,
-    own: NDArray[np.int32],
-    number: int,
-    channel: int,
-    count: int,
-    start: int,
-    stop: int,
+    piece: _Piece, memos: _Memos, room: _Room, number: int, channel: int, count: int, start: int, stop: int
 ) -> int:
     """The candidates of samples, and the list of those without a memo. Returns how many these are."""
     rows, guesses, candidates, places, many = room.rows, room.guesses, room.candidates, room.at, 0
-    shown, flat, carried, units = piece.shown, piece.flat, piece.carried, memos.units
-    image_rows, columns, widths = front.rows, front.columns, front.widths
+    shown, flat, carried, near, units = piece.shown, piece.flat, piece.carried, piece.near, memos.units
     for at in range(start, stop):
         if not shown[at]:
             continue
-        pixel, row = own[at], at - start
-        left = above = corner = 0
-        column, width = columns[pixel], widths[pixel]
-        if column > 0:
-            left = np.int64(levels[pixel - 1, channel])
-        if image_rows[pixel] > 0:
-            above = np.int64(levels[pixel - width, channel])
-            if column > 0:
-                corner = np.int64(levels[pixel - width - 1, channel])
-        guess = min(max(left + above - corner, min(left, above)), max(left, above))
+        row = at - start
+        left, above = np.int64(near[at, 0, channel]), np.int64(near[at, 1, channel])
+        moved = left + above - np.int64(near[at, 2, channel])
+        guess = min(max(moved, min(left, above)), max(left, above))
         guesses[row], candidates[row, 0], candidates[row, 1], candidates[row, 2] = guess, left, above, guess
         candidates[row, 3] = min(max(guess + carried[at], 0), count - 1)
         places[row] = -1
@@ -515,7 +524,6 @@ def _level_at(shares: NDArray[np.float64], place: int) -> int:
 @kernel
 def _run(
     network: KernelNetwork,
-    front: _Front,
     canvas: NDArray[np.uint8],
     piece: _Piece,
     room: _Room,
@@ -525,24 +533,16 @@ def _run(
     many: int,
 ) -> None:
     """Run the network for the listed samples."""
-    rows, columns, widths, listed, around, ready = (
-        front.rows,
-        front.columns,
-        front.widths,
-        room.rows,
-        room.around,
-        piece.ready,
-    )
-    waiting = 0
+    rows, columns, widths, ready = piece.rows, piece.columns, piece.widths, piece.ready
+    listed, around, waiting = room.rows, room.around, 0
     for row in range(many):
         at = listed[row]
         if not ready[at]:
-            pixel = own[at]
-            _look(canvas, network.radius, rows[pixel], columns[pixel], widths[pixel], pixel, around, waiting)
+            _look(canvas, network.radius, rows[at], columns[at], widths[at], own[at], around, waiting)
             waiting += 1
     if waiting:
         np.dot(around[:waiting], network.context, room.more[:waiting])
-        _keep_sums(network, front, piece, room, own, many)
+        _keep_sums(network, piece, room, many)
     _hidden(network, piece, room, number, many)
     _score(network, room, number, start, many)
 
@@ -550,7 +550,6 @@ def _run(
 @kernel
 def _run_last(
     network: KernelNetwork,
-    front: _Front,
     canvas: NDArray[np.uint8],
     piece: _Piece,
     room: _Room,
@@ -563,7 +562,7 @@ def _run_last(
     kept = room.outputs[0].copy()
     place = room.rows[0]
     room.rows[0] = at
-    _run(network, front, canvas, piece, room, own, number, start, 1)
+    _run(network, canvas, piece, room, own, number, start, 1)
     room.at[at - start] = _ROWS
     room.outputs[_ROWS] = room.outputs[0]
     room.outputs[0], room.rows[0] = kept, place
@@ -592,20 +591,17 @@ def _look(
 
 
 @kernel
-def _keep_sums(
-    network: KernelNetwork, front: _Front, piece: _Piece, room: _Room, own: NDArray[np.int32], many: int
-) -> None:
+def _keep_sums(network: KernelNetwork, piece: _Piece, room: _Room, many: int) -> None:
     """The sums of contexts and edges of the listed samples whose pixels had none."""
     tops, lefts, rights, sums, ready = network.tops, network.lefts, network.rights, piece.sums, piece.ready
-    rows, columns, widths, listed, found = front.rows, front.columns, front.widths, room.rows, room.more
+    rows, columns, widths, listed, found = piece.rows, piece.columns, piece.widths, room.rows, room.more
     waiting = 0
     for number in range(many):
         at = listed[number]
         if ready[at]:
             continue
-        pixel = own[at]
-        top, left = min(rows[pixel], len(tops) - 1), min(columns[pixel], len(lefts) - 1)
-        right = min(widths[pixel] - 1 - columns[pixel], len(rights) - 1)
+        top, left = min(rows[at], len(tops) - 1), min(columns[at], len(lefts) - 1)
+        right = min(widths[at] - 1 - columns[at], len(rights) - 1)
         for unit in range(sums.shape[1]):
             sums[at, unit] = found[waiting, unit] + tops[top, unit] + lefts[left, unit] + rights[right, unit]
         ready[at] = True
