@@ -76,7 +76,9 @@ def measure(arguments: argparse.Namespace) -> Findings:
     lines = []
     for name, changes in VARIANTS.items():
         lines.append(line_of(source, arguments.source, name, replace(settings, **changes), arguments.threads))
-    return Findings({"set": Path(arguments.source).name, "goal_db": arguments.db, "effort": arguments.effort, "variants": lines})
+    return Findings(
+        {"set": Path(arguments.source).name, "goal_db": arguments.db, "effort": arguments.effort, "variants": lines}
+    )
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
