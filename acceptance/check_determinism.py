@@ -167,9 +167,9 @@ def decode(path: Path, way: Way) -> dict[str, Any]:
     }
 
 
-def run(path: Path, way: Way) -> dict[str, Any]:
-    """Decode in a fresh process."""
-    command = fresh_command(NAME, path, "--way", json.dumps(asdict(way)))
+def run(name: str, path: Path, way: Any) -> dict[str, Any]:
+    """Decode in a fresh process of a check, by one of its ways, which has a title and variables of the environment."""
+    command = fresh_command(name, path, "--way", json.dumps(asdict(way)))
     done = subprocess.run(command, env=fresh_environment(way.variables), capture_output=True, text=True, check=False)
     if done.returncode == -4:
         return {"impossible": "this processor lacks instructions of the kernel"}
@@ -193,7 +193,7 @@ def compare(path: Path) -> dict[str, Any]:
 
     digest, rows, reference = stored_digest(path), [], None
     for way in ways():
-        found = run(path, way)
+        found = run(NAME, path, way)
         reference = reference or found
         wanted = reference["sha256_first"] if way.images else digest
         found["same"] = None if "impossible" in found else found["sha256_first" if way.images else "sha256"] == wanted

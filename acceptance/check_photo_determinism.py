@@ -11,20 +11,18 @@ code 1 if two ways differ.
 import argparse
 import hashlib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from acceptance.check_determinism import KERNELS
+from acceptance.check_determinism import KERNELS, run
 from benchmarks import harness
 from benchmarks.harness import Findings
-from benchmarks.processes import fresh_command, fresh_environment
 from smalti.images.batch import Pixels
 
 NAME = "acceptance.check_photo_determinism"
@@ -109,18 +107,6 @@ def decode(path: Path, way: Way) -> dict[str, Any]:
     return {"images": count, "sha256": digest.hexdigest(), "kernel": blas[0] if blas else None, "seconds": seconds}
 
 
-def run(path: Path, way: Way) -> dict[str, Any]:
-    """Decode in a fresh process."""
-    command = fresh_command(NAME, path, "--way", json.dumps(asdict(way)))
-    done = subprocess.run(command, env=fresh_environment(way.variables), capture_output=True, text=True, check=False)
-    if done.returncode == -4:
-        return {"impossible": "this processor lacks instructions of the kernel"}
-    if done.returncode:
-        sys.exit(f"{way.title}: {done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def compare(path: Path) -> dict[str, Any]:
     """Go every way; what each gave, and whether all gave what the archive states."""
     from smalti.archive.read.reader import open_archive  # noqa: PLC0415
@@ -129,7 +115,7 @@ def compare(path: Path) -> dict[str, Any]:
         kind, stored = archive.info().decoder, archive.verify("pixels").stored_sha256
     rows = []
     for way in ways():
-        found = run(path, way)
+        found = run(NAME, path, way)
         found["same"] = None if "impossible" in found else found["sha256"] == stored
         rows.append({"way": way.title, **found})
         print(path.name, rows[-1], file=sys.stderr, flush=True)
