@@ -2,7 +2,7 @@
 
 pixel_network    the numbers of the network, with every check    pixel_packing : their bytes
 wavefront        the order in which the pixels of many pictures are decoded at once
-pixel_prior      codes the samples    pixel_kernel : the same, compiled
+pixel_prior      codes the samples    pixel_kernel, network_kernel : the same, compiled
 pixel_model      tokens to pixels
 pixel_kind       the kind
 """

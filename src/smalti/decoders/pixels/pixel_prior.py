@@ -29,7 +29,7 @@ from smalti.errors import ModelError, UsageError
 from smalti.lazy import cached_property
 
 if TYPE_CHECKING:
-    from smalti.decoders.pixels.pixel_kernel import KernelNetwork
+    from smalti.decoders.pixels.network_kernel import KernelNetwork
 
 __all__ = ["PixelPrior", "Step", "Walk"]
 
@@ -201,7 +201,7 @@ class PixelPrior:
 
     @cached_property
     def _kernel_network(self) -> "KernelNetwork":
-        from smalti.decoders.pixels.pixel_kernel import KernelNetwork  # noqa: PLC0415
+        from smalti.decoders.pixels.network_kernel import KernelNetwork  # noqa: PLC0415
 
         return KernelNetwork.of(self.network, self.model)
 
