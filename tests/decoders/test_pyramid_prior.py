@@ -8,7 +8,7 @@ from helpers.networks import SHAPES, random_prior, random_pyramid, random_tokens
 from helpers.reference_pyramid import B, all_units, units
 from smalti.entropy import priors
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
-from smalti.entropy.priors import _SIXTEENTHS, EXP, share_units
+from smalti.entropy.priors import EXP, SIXTEENTHS, share_units
 from smalti.errors import DamagedArchiveError, UsageError
 
 
@@ -55,7 +55,7 @@ def test_many_codes_keep_a_unit_each():
 
 
 def test_the_listed_powers_are_rounded_right():
-    assert list(_SIXTEENTHS) == B and EXP[0] == 1 << 16 and EXP[255] == 1 and (np.diff(EXP) <= 0).all()
+    assert list(SIXTEENTHS) == B and EXP[0] == 1 << 16 and EXP[255] == 1 and (np.diff(EXP) <= 0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -18,6 +18,8 @@ from smalti.cli.options import (
     Epochs,
     Force,
     Json,
+    Lossless,
+    MaxError,
     MaxMse,
     NoLabels,
     OptionalOutPath,
@@ -34,6 +36,7 @@ from smalti.cli.options import (
     TargetMse,
     TargetSsim,
     Threads,
+    largest_error,
     model_option,
     report_skipped,
 )
@@ -60,6 +63,8 @@ def compress_command(
     target_mse: TargetMse = None,
     target_ssim: TargetSsim = None,
     target_bytes: TargetBytes = None,
+    lossless: Lossless = False,
+    max_error: MaxError = None,
     effort: Effort = None,
     max_mse: MaxMse = None,
     recovery: Recovery = None,
@@ -96,6 +101,7 @@ def compress_command(
         fixed: dict[str, object] = {"SOURCE": source, "-o": output, "--model": model, "--adapt": adapt}
         fixed |= {"--profile": profile, "--codebook-size": codebook_size, "--epochs": epochs, "--seed": seed}
         fixed |= dict(zip(("--target-mse", "--ssim", "--target-bytes"), targets, strict=True)) | {"--psnr": psnr}
+        fixed |= {"--lossless": lossless, "--max-error": max_error}
         fixed |= {"--effort": effort, "--max-mse": max_mse, "--recovery": recovery, "--no-labels": no_labels}
         fixed |= {"--no-compare": no_compare}
         fixed |= {"--device": device, "--resume": resume, "--threads": threads, "--page": page}
@@ -111,7 +117,8 @@ def compress_command(
         check_page(page, output, force)
     with needing("compressing", "train"):
         from smalti.codec import FitRequest, PackOptions, compress_images  # noqa: PLC0415 (torch is slow to import)
-    request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr)
+    most = largest_error(lossless, max_error)
+    request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr, most)
     spec = None if recovery is None else RecoverySpec.parse(recovery)
     options = PackOptions(not no_labels, max_mse, spec, strict, force, threads, not no_compare)
     with resumable(), CommandObserver(console) as observer:

@@ -16,6 +16,8 @@ from smalti.cli.options import (
     Epochs,
     Force,
     Json,
+    Lossless,
+    MaxError,
     OutPath,
     Profile,
     Psnr,
@@ -28,6 +30,7 @@ from smalti.cli.options import (
     TargetMse,
     TargetSsim,
     Threads,
+    largest_error,
     report_skipped,
 )
 from smalti.cli.ranks import console_of, launcher, one_voice
@@ -50,6 +53,8 @@ def fit_command(
     target_mse: TargetMse = None,
     target_ssim: TargetSsim = None,
     target_bytes: TargetBytes = None,
+    lossless: Lossless = False,
+    max_error: MaxError = None,
     effort: Effort = None,
     validation: Annotated[
         str | None,
@@ -72,7 +77,7 @@ def fit_command(
     """Learn a model from SOURCE and write it to a .smalti-model file.
 
     Profiles: photo is for images of any sizes at the quality that people keep, and drawing is the part of it for sharp
-    edges and few colours; compact needs the fewest bytes for many small images of one size, fine keeps more of their
+    edges and few colours; lossless keeps every sample, or each within --max-error; compact needs the fewest bytes for many small images of one size, fine keeps more of their
     detail. Their fits find the network and the trade-off that meet a target. paper is the network of the study. By
     default the images and the target decide, and the target is 36 dB.
 
@@ -87,7 +92,16 @@ def fit_command(
         console = console_of(group, Console(json=json, quiet=quiet))
         with group.agreed():
             request = FitRequest(
-                profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume, psnr=psnr
+                profile,
+                codebook_size,
+                epochs,
+                seed,
+                *targets,
+                effort,
+                device=device,
+                resume=resume,
+                psnr=psnr,
+                max_error=largest_error(lossless, max_error),
             )
         with resumable(launcher(group)), CommandObserver(console) as observer:
             report = fit_file(

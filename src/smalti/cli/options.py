@@ -25,6 +25,8 @@ __all__ = [
     "Epochs",
     "Force",
     "Json",
+    "Lossless",
+    "MaxError",
     "MaxMse",
     "NoLabels",
     "OptionalOutPath",
@@ -43,6 +45,7 @@ __all__ = [
     "TargetMse",
     "TargetSsim",
     "Threads",
+    "largest_error",
     "model_option",
     "report_skipped",
     "warn_of_each",
@@ -134,7 +137,7 @@ Profile = Annotated[
     typer.Option(
         "--profile",
         metavar="NAME",
-        help="What to fit: auto, photo, drawing, compact, fine or paper [default: auto, by images and target].",
+        help="What to fit: auto, photo, drawing, lossless, compact, fine or paper [default: auto, by images and target].",
         show_default=False,
     ),
 ]
@@ -172,6 +175,17 @@ TargetBytes = Annotated[
         show_default=False,
     ),
 ]
+Lossless = Annotated[bool, typer.Option("--lossless", help="Instead: keep every sample as it is.")]
+MaxError = Annotated[
+    int | None,
+    typer.Option(
+        "--max-error",
+        min=0,
+        metavar="E",
+        help="Instead: each sample within E of its original, of 255 or 65535; alpha stays exact. 0 is --lossless.",
+        show_default=False,
+    ),
+]
 Effort = Annotated[
     int | None,
     typer.Option(
@@ -205,6 +219,13 @@ Seed = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where to compute: cpu, cuda, mps or auto.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint of an interrupted run.")]
+
+
+def largest_error(lossless: bool, max_error: int | None) -> int | None:
+    """Return the largest error that --lossless and --max-error ask for; UsageError if they contradict each other."""
+    if lossless and max_error:
+        raise UsageError(f"--lossless allows no error, --max-error {max_error} does: give one of them")
+    return 0 if lossless else max_error
 
 
 SKIPPED = 3

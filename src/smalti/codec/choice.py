@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from smalti.images.source import SizedSource
 from smalti.training.common.goal import Goal, psnr_of_mse
 
-__all__ = ["AUTO", "COMPACT", "DEFAULT_PSNR", "PHOTO", "Choice", "ImageFacts", "choose_profile"]
+__all__ = ["AUTO", "COMPACT", "DEFAULT_PSNR", "LOSSLESS", "PHOTO", "Choice", "ImageFacts", "choose_profile"]
 
-AUTO, COMPACT, PHOTO = "auto", "compact", "photo"
+AUTO, COMPACT, LOSSLESS, PHOTO = "auto", "compact", "lossless", "photo"
 
 DEFAULT_PSNR = 36.0
 """The target in dB if the user gives neither a target nor a profile: what people keep of pictures."""

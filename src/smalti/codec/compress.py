@@ -50,6 +50,8 @@ def compress_images(
     Raises what opening, loading and packing raise, and UsageError if `out` is one of the inputs.
     """
     request, options, observer = request or FitRequest(), options or PackOptions(), observer or SilentObserver()
+    if options.max_mse == 0 and model is None and request.is_auto and not request.has_goal:
+        request, options = replace(request, max_error=0), replace(options, max_mse=None)
     check_output(out, options.overwrite)
     refuse_input(out, chain([] if model is None else [model], local_files(images)))
     request.check_for(model)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 from smalti.archive.recovery.parity import RecoverySpec
-from smalti.codec.choice import AUTO, COMPACT, DEFAULT_PSNR
+from smalti.codec.choice import AUTO, COMPACT, DEFAULT_PSNR, LOSSLESS
 from smalti.errors import UsageError
 from smalti.training.common.goal import Goal
 from smalti.training.kinds import kind_of_profile
@@ -23,8 +23,9 @@ PAPER = "paper"
 class FitRequest:
     """Which model to fit, and the quality or size to reach. None leaves the choice to smalti.
 
-    profile : "paper", "compact", "fine", "photo", "drawing", or "auto", the choice by the images (`choice`). None is
-        "auto"; with a codebook size or epochs it is "paper", or "compact" if there is also a target or an effort
+    profile : "paper", "compact", "fine", "photo", "drawing", "lossless", or "auto", the choice by the images (`choice`).
+        None is "auto"; with a codebook size or epochs it is "paper", or "compact" if there is also a target or an
+        effort; with `max_error` it is "lossless"
     codebook_size, epochs, seed : of the fit
     target_mse, target_ssim, target_bytes : the error, the similarity or the size that the whole collection should
         reach; at most one of them and of `psnr`. None at all with "auto" is a PSNR of 36 dB
@@ -33,6 +34,7 @@ class FitRequest:
     device : where to compute: "cpu", "cuda", "cuda:N", "mps" or "auto"
     resume : continue from the state files that an interrupted run left next to the output
     psnr : instead of `target_mse`, in dB
+    max_error : how far each sample may be from its original, of 255 or 65,535; 0 is lossless
 
     Raises UsageError for settings that exclude each other or are out of range.
     """
@@ -49,8 +51,13 @@ class FitRequest:
     device: str = "cpu"
     resume: bool = False
     psnr: float | None = None
+    max_error: int | None = None
 
     def __post_init__(self) -> None:
+        if self.max_error is not None and self._profile != LOSSLESS:
+            raise UsageError(
+                f"--lossless and --max-error take a profile of their own: leave --profile {self.profile} out"
+            )
         if not self.is_auto:
             self.settings()
             return
@@ -84,6 +91,8 @@ class FitRequest:
     @property
     def _profile(self) -> str:
         own = self.codebook_size is not None or self.epochs is not None
+        if self.max_error is not None and self.profile in (None, AUTO):
+            return LOSSLESS
         return self.profile or (self._old_profile if own else AUTO)
 
     @property
@@ -92,16 +101,18 @@ class FitRequest:
 
     @property
     def _targets(self) -> tuple[float | None, ...]:
-        return self.psnr, self.target_mse, self.target_ssim, self.target_bytes
+        return self.psnr, self.target_mse, self.target_ssim, self.target_bytes, self.max_error
 
     def goal(self) -> Goal | None:
         """Return the target, or None."""
         if not self.has_goal:
             return None
         if self.psnr is None:
-            return Goal(self.target_mse, self.target_ssim, self.target_bytes)
+            return Goal(self.target_mse, self.target_ssim, self.target_bytes, max_error=self.max_error)
         if sum(value is not None for value in self._targets) > 1:
-            raise UsageError("give one of a target PSNR, a target MSE, a target SSIM and a target of bytes")
+            raise UsageError(
+                "give one of a target PSNR, a target MSE, a target SSIM, a target of bytes, and a largest error"
+            )
         return Goal.of_psnr(self.psnr)
 
     def settings(self) -> FittedSettings:

@@ -26,6 +26,7 @@ __all__ = [
     "EXP",
     "FARTHEST",
     "MAX_POSITION_CELLS",
+    "SIXTEENTHS",
     "UNITS",
     "Features",
     "NetworkPrior",
@@ -39,12 +40,12 @@ UNITS = 1 << 24
 FARTHEST = 255
 
 # round(2**16 * 2**(-j / 16)) for j = 0 to 15
-_SIXTEENTHS = (
+SIXTEENTHS = (
     65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
     46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219,
 )  # fmt: skip
 
-EXP: NDArray[np.int64] = np.array([_SIXTEENTHS[e % 16] >> e // 16 for e in range(FARTHEST + 1)], np.int64)
+EXP: NDArray[np.int64] = np.array([SIXTEENTHS[e % 16] >> e // 16 for e in range(FARTHEST + 1)], np.int64)
 """Weight of a code, by the distance of its score from the best one."""
 
 EXACT_EXP = EXP.astype(np.float64)

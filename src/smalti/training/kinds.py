@@ -5,6 +5,7 @@ from typing import TypeGuard
 
 from smalti.errors import UsageError
 from smalti.training.common.tensors import stored_format
+from smalti.training.lossless.lossless_training import LosslessTraining
 from smalti.training.paper.paper_training import PaperTraining
 from smalti.training.photo.photo_training import PhotoTraining
 from smalti.training.pixels.pixel_training import PixelTraining
@@ -18,6 +19,7 @@ KINDS: tuple[AnyKind, ...] = (
     PyramidTraining(),
     PhotoTraining(),
     PixelTraining(),
+    LosslessTraining(),
 )
 
 PROFILES: dict[str, AnyKind] = {profile: kind for kind in KINDS for profile in kind.profiles}

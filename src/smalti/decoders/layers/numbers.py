@@ -17,7 +17,7 @@ from smalti.entropy.integers import MAX_SYMBOLS, IntegerReader, IntegerWriter
 from smalti.errors import DamagedArchiveError, LimitExceededError
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
-__all__ = ["NumberReader", "pack_numbers"]
+__all__ = ["NumberReader", "description_of", "pack_numbers"]
 
 _LENGTH = struct.Struct("<I")
 _PRECISION = 10
@@ -42,6 +42,17 @@ def pack_numbers(description: Mapping[str, Any], arrays: Sequence[NDArray[np.int
     return _LENGTH.pack(len(head)) + head + _LENGTH.pack(len(tables)) + tables + words
 
 
+def description_of(data: bytes, what: str) -> dict[str, Any]:
+    """The description of bytes of `pack_numbers`, unchecked. DamagedArchiveError."""
+    head, _ = _take(data, what)
+    if len(head) > _MAX_DESCRIPTION_BYTES:
+        raise DamagedArchiveError(f"{what}: a description of {len(head)} bytes")
+    found = parse_canonical_json(head, what)
+    if not isinstance(found, dict):
+        raise DamagedArchiveError(f"{what}: a description that is no object")
+    return found
+
+
 class NumberReader:
     """Reads the bytes of `pack_numbers`: first its description, then array after array.
 
@@ -54,12 +65,9 @@ class NumberReader:
 
     def __init__(self, data: bytes, what: str, keys: Mapping[str, tuple[int, int]], limit_bytes: int) -> None:
         self._what, self._left = what, limit_bytes // 8
-        head, rest = _take(data, what)
-        if len(head) > _MAX_DESCRIPTION_BYTES:
-            raise DamagedArchiveError(f"{what}: a description of {len(head)} bytes")
-        found = parse_canonical_json(head, what)
+        found, rest = description_of(data, what), _take(data, what)[1]
         own = {"precision": (1, MAX_PRECISION), "symbols": (1, MAX_SYMBOLS), "tables": (1, _MAX_TABLES)}
-        if not isinstance(found, dict) or not {*own, *keys} <= set(found):
+        if not {*own, *keys} <= set(found):
             raise DamagedArchiveError(f"{what}: a description without the keys of format 1")
         for key, (low, high) in {**own, **keys}.items():
             if type(found[key]) is not int or not low <= found[key] <= high:

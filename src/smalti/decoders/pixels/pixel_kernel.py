@@ -27,7 +27,7 @@ from smalti.decoders.pixels.wavefront import PIECE_PIXELS
 from smalti.entropy.priors import UNITS
 from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, stack, step
 
-__all__ = ["decode", "encode"]
+__all__ = ["Front", "decode", "encode", "front_of"]
 
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -44,7 +44,7 @@ def decode(network: KernelNetwork, data: bytes, grids: Ints) -> NDArray[np.uint1
     """`PixelPrior.decode`."""
     coder = decoding(data)
     levels = np.zeros((int(grids.prod(axis=1).sum()), len(network.counts)), np.uint16)
-    _walk(network, _front(grids, network.radius), levels, coder)
+    _walk(network, front_of(grids, network.radius), levels, coder)
     ended(coder)
     return levels
 
@@ -52,11 +52,11 @@ def decode(network: KernelNetwork, data: bytes, grids: Ints) -> NDArray[np.uint1
 def encode(network: KernelNetwork, levels: NDArray[np.uint16], grids: Ints) -> bytes:
     """`PixelPrior.encode`, of levels that can be coded."""
     coder = encoding(levels.size)
-    _walk(network, _front(grids, network.radius), np.ascontiguousarray(levels), coder)
+    _walk(network, front_of(grids, network.radius), np.ascontiguousarray(levels), coder)
     return stack(coder)
 
 
-class _Front(NamedTuple):
+class Front(NamedTuple):
     """Row, column and width of the picture of each pixel; the pixels in coding order, and where waves begin."""
 
     rows: NDArray[np.int32]
@@ -90,7 +90,7 @@ class _Memos(NamedTuple):
 
 
 @kernel
-def _front(grids: Ints, radius: int) -> _Front:
+def front_of(grids: Ints, radius: int) -> Front:
     """Sort pixels by their waves."""
     total = waves = 0
     for height, width in grids:
@@ -113,11 +113,11 @@ def _front(grids: Ints, radius: int) -> _Front:
         wave = columns[pixel] + (radius + 1) * rows[pixel]
         order[places[wave]] = pixel
         places[wave] += 1
-    return _Front(rows, columns, widths, order, begins)
+    return Front(rows, columns, widths, order, begins)
 
 
 @kernel
-def _walk(network: KernelNetwork, front: _Front, levels: NDArray[np.uint16], coder: Coder) -> None:
+def _walk(network: KernelNetwork, front: Front, levels: NDArray[np.uint16], coder: Coder) -> None:
     """Decode all pixels, or list the units of known ones."""
     count, channels = levels.shape
     width, outputs = network.bias.shape[1], network.scores_bias.shape[1]
@@ -164,7 +164,7 @@ def _walk(network: KernelNetwork, front: _Front, levels: NDArray[np.uint16], cod
 @kernel
 def _decode_piece(
     network: KernelNetwork,
-    front: _Front,
+    front: Front,
     pixels: _Pixels,
     memos: _Memos,
     piece: Piece,
@@ -185,7 +185,7 @@ def _decode_piece(
 
 
 @kernel
-def _fetch(front: _Front, pixels: _Pixels, piece: Piece, own: NDArray[np.int32], known: bool) -> None:
+def _fetch(front: Front, pixels: _Pixels, piece: Piece, own: NDArray[np.int32], known: bool) -> None:
     """Begin with pixels of which nothing is known but what is around them, or their levels too."""
     rows, columns, widths, levels = front.rows, front.columns, front.widths, pixels.levels
     to_rows, to_columns, to_widths, near, found = piece.rows, piece.columns, piece.widths, piece.near, piece.levels

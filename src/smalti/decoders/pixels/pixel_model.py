@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.integer_network import PixelType
+from smalti.decoders.layers.numbers import description_of
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.images.batch import PIXEL_DTYPES, Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.lazy import cached_property
 
 if TYPE_CHECKING:
+    from smalti.decoders.pixels.mixture_prior import MixturePrior
     from smalti.decoders.pixels.pixel_prior import PixelPrior
 
 __all__ = ["PixelModel"]
@@ -76,13 +78,18 @@ class PixelModel:
         parts = np.split(samples, bounds) if len(grids) else []
         return [part.reshape(rows, columns, -1) for part, (rows, columns) in zip(parts, grids.tolist(), strict=True)]
 
-    def read_prior(self, data: bytes) -> "PixelPrior":
+    def read_prior(self, data: bytes) -> "PixelPrior | MixturePrior":
         """The prior of the tokens, from its payload; DamagedArchiveError, LimitExceededError."""
-        from smalti.decoders.pixels.pixel_packing import unpack_prior  # noqa: PLC0415
-        from smalti.decoders.pixels.pixel_prior import PixelPrior  # noqa: PLC0415
-
+        counts = [len(self.levels[channel]) for channel in self.order]
         try:
-            counts = [len(self.levels[channel]) for channel in self.order]
+            if "components" in description_of(data, "prior"):
+                from smalti.decoders.pixels.mixture_packing import unpack_mixture_prior  # noqa: PLC0415
+                from smalti.decoders.pixels.mixture_prior import MixturePrior  # noqa: PLC0415
+
+                return MixturePrior(unpack_mixture_prior(data, counts, self._limit_bytes), self)
+            from smalti.decoders.pixels.pixel_packing import unpack_prior  # noqa: PLC0415
+            from smalti.decoders.pixels.pixel_prior import PixelPrior  # noqa: PLC0415
+
             return PixelPrior(unpack_prior(data, counts, self._limit_bytes), self)
         except ModelError as error:
             raise DamagedArchiveError(f"prior: {error}") from error

@@ -109,8 +109,10 @@ class PixelNetwork:
         edges = sum(np.abs(table).max(axis=0) for table in (self.tops, self.lefts, self.rights))
         what = "a pixel prior"
         for number, network in enumerate(self.networks):
-            if len(network.own) != OWN_FEATURES * number or network.levels < 1:
-                raise ModelError(f"channel {number} sees {len(network.own)} numbers of its pixel")
+            if len(network.own) != OWN_FEATURES * number or not 1 <= network.levels <= MOST_LEVELS:
+                raise ModelError(
+                    f"channel {number} has {network.levels} levels and sees {len(network.own)} numbers of its pixel"
+                )
             check_sums(np.concatenate([self.context, network.own]), np.abs(network.bias) + edges, 255, what)
             for weight, bias in zip(network.middle, network.middle_bias, strict=True):
                 check_sums(weight, bias, MOST_HIDDEN, what)

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.numbers import NumberReader, pack_numbers
+from smalti.decoders.pixels.mixture_network import MOST_MIXED_LEVELS
 from smalti.decoders.pixels.pixel_network import (
     MAX_DEPTH,
     MAX_RADIUS,
     MAX_SHIFT,
     MAX_WIDTH,
-    MOST_LEVELS,
     MOST_PLACES,
     OWN_FEATURES,
     SCORES_OF_CANDIDATE,
@@ -24,7 +24,7 @@ from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import DamagedArchiveError
 from smalti.images.seen import ALPHA_CHANNELS
 
-__all__ = ["pack_levels", "pack_prior", "unpack_levels", "unpack_prior"]
+__all__ = ["pack_levels", "pack_prior", "unpack_levels", "unpack_prior", "whole_numbers"]
 
 Levels = tuple[NDArray[np.int64], ...]
 
@@ -50,8 +50,8 @@ def unpack_levels(data: bytes, largest: int, limit_bytes: int) -> tuple[Levels, 
     """Read the bytes of `pack_levels`. largest : of the samples. Raises DamagedArchiveError, LimitExceededError."""
     reader = NumberReader(data, "model", _LEVEL_KEYS, limit_bytes)
     counts = reader.description.get("levels")
-    if set(reader.description) != {*reader.keys, "levels"} or not _numbers(
-        counts, 1, MOST_LEVELS, reader.description["channels"]
+    if set(reader.description) != {*reader.keys, "levels"} or not whole_numbers(
+        counts, 1, MOST_MIXED_LEVELS, reader.description["channels"]
     ):
         raise DamagedArchiveError("model: a description with other keys or values than those of format 1")
     assert isinstance(counts, list)
@@ -92,7 +92,7 @@ def unpack_prior(data: bytes, levels: list[int], limit_bytes: int) -> PixelNetwo
     found = reader.description
     depth, radius, width = (found[key] for key in ("depth", "radius", "width"))
     shifts = found.get("shifts")
-    if set(found) != {*reader.keys, "shifts"} or not _numbers(shifts, 0, MAX_SHIFT, len(levels) * (depth + 2)):
+    if set(found) != {*reader.keys, "shifts"} or not whole_numbers(shifts, 0, MAX_SHIFT, len(levels) * (depth + 2)):
         raise DamagedArchiveError("prior: a description with other keys or values than those of format 1")
     assert isinstance(shifts, list)
     context = reader.take((context_size(radius) * len(levels), width))
@@ -117,7 +117,7 @@ def unpack_prior(data: bytes, levels: list[int], limit_bytes: int) -> PixelNetwo
     return PixelNetwork(radius, context, tops, lefts, rights, tuple(networks))
 
 
-def _numbers(found: Any, low: int, high: int, count: int) -> bool:
+def whole_numbers(found: Any, low: int, high: int, count: int) -> bool:
     """Whether this is a list of `count` whole numbers in low..high."""
     return (
         type(found) is list

@@ -31,7 +31,7 @@ from smalti.lazy import cached_property
 if TYPE_CHECKING:
     from smalti.decoders.pixels.network_kernel import KernelNetwork
 
-__all__ = ["PixelPrior", "Step", "Walk"]
+__all__ = ["PixelPrior", "Step", "Walk", "check_tokens", "floored"]
 
 _MOST_SCORES = 1 << 19
 """The most scores of a step: those of many levels would take much memory. No symbol moves by it."""
@@ -165,11 +165,7 @@ class PixelPrior:
 
     def encode(self, tokens: NDArray[np.uint16], grids: Ints) -> bytes:
         """Code tokens, uint16 [pixels, C]. UsageError if one is no level, or a hidden one is not 0."""
-        for channel, values in enumerate(self.model.levels):
-            if tokens.size and int(tokens[:, channel].max()) >= len(values):
-                raise UsageError(f"a token is no level of channel {channel}")
-        if self.model.hides and tokens[self.model.levels[-1][tokens[:, -1]] == 0, :-1].any():
-            raise UsageError("a token of a colour that alpha hides is not 0")
+        check_tokens(self.model, tokens)
         if kernels_pay(self.operations * len(tokens)):
             from smalti.decoders.pixels import pixel_kernel  # noqa: PLC0415
 
@@ -232,11 +228,11 @@ class _ChannelWeights:
         first = sums + self.bias
         if own.shape[1]:
             first += own @ self.own
-        hidden = np.clip(_floored(first, self.shifts[0]), 0, MOST_HIDDEN)
+        hidden = np.clip(floored(first, self.shifts[0]), 0, MOST_HIDDEN)
         for weight, bias, shift in zip(self.middle, self.middle_bias, self.shifts[1:-1], strict=True):
-            hidden += np.maximum(_floored(hidden @ weight + bias, shift), 0)
+            hidden += np.maximum(floored(hidden @ weight + bias, shift), 0)
             np.minimum(hidden, MOST_HIDDEN, out=hidden)
-        return _gathered(_floored(hidden @ self.scores + self.scores_bias, self.shifts[-1]), candidates)
+        return _gathered(floored(hidden @ self.scores + self.scores_bias, self.shifts[-1]), candidates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +250,15 @@ class _Weights:
             (tops, lefts, rights),
             tuple(_ChannelWeights.of(own) for own in network.networks),
         )
+
+
+def check_tokens(model: PixelModel, tokens: NDArray[np.uint16]) -> None:
+    """Raise UsageError if one of tokens [pixels, C] is no level, or if a hidden one is not 0."""
+    for channel, values in enumerate(model.levels):
+        if tokens.size and int(tokens[:, channel].max()) >= len(values):
+            raise UsageError(f"a token is no level of channel {channel}")
+    if model.hides and tokens[model.levels[-1][tokens[:, -1]] == 0, :-1].any():
+        raise UsageError("a token of a colour that alpha hides is not 0")
 
 
 def _own_features(seen: Singles, guess: Singles) -> Singles:
@@ -276,7 +281,7 @@ def _gathered(outputs: Singles, candidates: tuple[Ints, ...]) -> Singles:
     return wide[:, REACH:-REACH]
 
 
-def _floored(sums: Singles, shift: int) -> Singles:
+def floored(sums: Singles, shift: int) -> Singles:
     """floor(sums / 2**shift), exactly, in place."""
     if shift:
         sums *= np.float32(2.0**-shift)

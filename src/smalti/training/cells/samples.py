@@ -188,14 +188,16 @@ class Samples:
         return picture.pixels[top : top + height, left : left + width], down[:, None] & across
 
 
-def load_samples(source: SizedSource, cell: int, side: int, most_bytes: int = SAMPLE_BYTES) -> Samples:
-    """Read an evenly spread part of a source. SourceError if no image can be read."""
-    return load_images(source, most_bytes).samples(cell, side)
+def load_samples(
+    source: SizedSource, cell: int, side: int, most_bytes: int = SAMPLE_BYTES, *, fill: bool = True
+) -> Samples:
+    """Read an evenly spread part of a source. fill : fill unseen colours    SourceError if no image can be read."""
+    return load_images(source, most_bytes, fill=fill).samples(cell, side)
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """Images of a source in memory, with unseen colours filled; `samples` brings them into whole cells.
+    """Images of a source in memory; `samples` brings them into whole cells.
 
     stacks : images [n, H, W, C] that follow each other and have one size
     """
@@ -213,8 +215,11 @@ class Loaded:
         return Samples(pictures, self.scale, cell, side)
 
 
-def load_images(source: SizedSource, most_bytes: int = SAMPLE_BYTES) -> Loaded:
-    """Read an evenly spread part of a source, and windows of large images. SourceError if no image can be read."""
+def load_images(source: SizedSource, most_bytes: int = SAMPLE_BYTES, *, fill: bool = True) -> Loaded:
+    """Read an evenly spread part of a source, and windows of large images. SourceError if no image can be read.
+
+    fill : fill unseen colours
+    """
     sizes = source.sizes
     areas = np.minimum(sizes, _LARGEST_SIDE).prod(axis=1) * source.channels * source.dtype.itemsize
     every = max(1, -(-int(areas.sum()) // most_bytes))
@@ -222,7 +227,8 @@ def load_images(source: SizedSource, most_bytes: int = SAMPLE_BYTES) -> Loaded:
     stacks = []
     for numbers, images in _images_at(source, entries if len(entries) else np.arange(len(source)), every):
         parts = [_window(image, number) for number, image in zip(numbers, images, strict=True)]
-        stacks.append(filled(cast(Pixels, np.stack(parts))))
+        stack = cast(Pixels, np.stack(parts))
+        stacks.append(filled(stack) if fill else stack)
     if not stacks:
         raise SourceError(f"{source.description}: no image could be read")
     low, high = min(int(stack.min()) for stack in stacks), max(int(stack.max()) for stack in stacks)

@@ -8,6 +8,9 @@ from smalti.training.common.scaling import PixelScale
 
 __all__ = ["Goal", "mse_of_psnr", "psnr_of_mse"]
 
+MOST_ERROR = (1 << 15) - 1
+"""The most that --max-error takes: half of the range of 16 bits."""
+
 
 def mse_of_psnr(psnr: float) -> float:
     """Return the mean squared error, of pixels scaled to 0..1, for a PSNR in dB; UsageError for an impossible one."""
@@ -23,7 +26,7 @@ def psnr_of_mse(mse: float) -> float:
 
 @dataclass(frozen=True)
 class Goal:
-    """The target for a collection: exactly one of `mse`, `ssim` and `archive_bytes`.
+    """The target for a collection: exactly one of `mse`, `ssim`, `archive_bytes` and `max_error`.
 
     mse : mean squared error over all images, of pixels scaled to 0..1 (by 1/255 or 1/65535)
     ssim : mean structural similarity over all images
@@ -31,6 +34,7 @@ class Goal:
     of_range : whether `mse` is of pixels scaled by the collection's own range, as the goals of profiles are. With 8
         bits both are the same
     in_db : whether the user gave the error as a PSNR, so that messages speak in dB
+    max_error : how far each sample may be from the original one; 0 is lossless
     """
 
     mse: float | None = None
@@ -38,11 +42,18 @@ class Goal:
     archive_bytes: int | None = None
     of_range: bool = False
     in_db: bool = False
+    max_error: int | None = None
 
     def __post_init__(self) -> None:
-        given = [value for value in (self.mse, self.ssim, self.archive_bytes) if value is not None]
+        given = [value for value in (self.mse, self.ssim, self.archive_bytes, self.max_error) if value is not None]
         if len(given) != 1:
-            raise UsageError("give one of a target PSNR, a target MSE, a target SSIM and a target of bytes")
+            raise UsageError(
+                "give one of a target PSNR, a target MSE, a target SSIM, a target of bytes, and a largest error"
+            )
+        if self.max_error is not None:
+            if not 0 <= self.max_error <= MOST_ERROR:
+                raise UsageError(f"a largest error of {self.max_error} is outside 0..{MOST_ERROR:,}")
+            return
         if not (math.isfinite(given[0]) and given[0] > 0):
             raise UsageError(f"a target of {given[0]} cannot be met: it must be above 0")
         if self.ssim is not None and self.ssim >= 1:
@@ -59,6 +70,8 @@ class Goal:
 
     def words(self) -> str:
         """Return the target in words for a message, such as "a PSNR of 36 dB"."""
+        if self.max_error is not None:
+            return f"an error of at most {self.max_error} of each sample" if self.max_error else "no loss"
         if self.archive_bytes is not None:
             return f"{self.archive_bytes:,} bytes"
         if self.ssim is not None:

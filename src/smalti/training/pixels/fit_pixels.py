@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from smalti.decoders.pixels.mixture_prior import MixturePrior
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.errors import ModelError
@@ -31,15 +31,14 @@ from smalti.training.common.tensors import (
     write_tensors,
 )
 from smalti.training.observer import FitInterruptedError, Observer, stop_if_asked
+from smalti.training.pixels.learned_mixture import LearnedMixture
 from smalti.training.pixels.learned_pixels import LearnedPixels
 from smalti.training.pixels.level_choice import choose_levels
 from smalti.training.pixels.levels import Levels
-from smalti.training.pixels.pixel_export import export_pixels
 from smalti.training.pixels.pixel_settings import PixelSettings
 
 __all__ = ["PixelFit"]
 
-RATE = 3e-3
 WARM_UP_STEPS = 50
 LAST_SHARE = 0.02
 LARGEST_GRADIENT = 1.0
@@ -80,7 +79,7 @@ class PixelFit:
 
     def __init__(
         self,
-        learned: LearnedPixels,
+        learned: LearnedPixels | LearnedMixture,
         samples: Samples,
         levels: Levels,
         model: PixelModel,
@@ -100,7 +99,9 @@ class PixelFit:
         self._steps = work.steps + (work.tuning if price > 0 else 0)
         self.step = 0
         self.history: list[dict[str, Any]] = []
-        self._optimizer = torch.optim.Adam([p for p in learned.parameters() if p.requires_grad], RATE, (0.9, 0.99))
+        self._optimizer = torch.optim.Adam(
+            [p for p in learned.parameters() if p.requires_grad], learned.rate, (0.9, 0.99)
+        )
         self._chooser: dict[str, Tensor] | None = None
         self._pool: list[Tensor] = []
 
@@ -125,10 +126,10 @@ class PixelFit:
                 raise FitInterruptedError(checkpoint)
 
     @torch.no_grad()
-    def prior(self) -> PixelPrior:
+    def prior(self) -> PixelPrior | MixturePrior:
         """The integers of the network, as it is."""
         sample = self._nearest(self._draw(2, 0, _CALIBRATED)).to(self._device)
-        return PixelPrior(export_pixels(self.learned.eval(), sample), self._model)
+        return self.learned.eval().prior(sample, self._model)
 
     def chosen(self, prior: PixelPrior, numbers: Sequence[int]) -> tuple[list[Tensor], float]:
         """The levels int64 [n, C, h, w], in coding order, that packing chooses for some crops of each number.
@@ -182,7 +183,7 @@ class PixelFit:
     def _advance(self, observer: Observer) -> float:
         """One step: returns its bits for a pixel."""
         for part in self._optimizer.param_groups:
-            part["lr"] = RATE * self._rate()
+            part["lr"] = self.learned.rate * self._rate()
         levels = self._batch(observer).to(self._device)
         bits = self._bits(levels)
         pixels = levels[:, 0].numel()
@@ -198,11 +199,7 @@ class PixelFit:
         shown = None
         if self._model.hides:
             shown = torch.from_numpy(self._model.levels[-1]).to(levels.device)[levels[:, 0]] > 0
-        total = torch.zeros((), device=levels.device)
-        for number, scores in enumerate(self.learned(levels)):
-            bits = F.cross_entropy(scores, levels[:, number], reduction="none")
-            total = total + (bits if shown is None or number == 0 else bits * shown).sum()
-        return total / math.log(2)
+        return self.learned.bits(levels, shown)
 
     def _batch(self, observer: Observer) -> Tensor:
         """The levels of a step."""
@@ -219,6 +216,7 @@ class PixelFit:
             self._chooser = now
         self.learned.load_state_dict(self._chooser)
         prior = self.prior()
+        assert isinstance(prior, PixelPrior)  # of a mixture every level is exact
         self.learned.load_state_dict(now)
         count = min(_POOL, self._steps - self._plain)
         for start in range(0, count, _TOGETHER):

@@ -8,16 +8,18 @@ import torch
 from numpy.typing import DTypeLike
 
 from smalti.decoders.contract import CellPrior
+from smalti.decoders.pixels.mixture_prior import MixturePrior
 from smalti.decoders.pixels.pixel_model import PixelModel
-from smalti.decoders.pixels.pixel_packing import pack_prior, unpack_levels
+from smalti.decoders.pixels.pixel_packing import unpack_levels
 from smalti.decoders.pixels.pixel_prior import PixelPrior
-from smalti.errors import ModelError, SmaltiError
+from smalti.errors import ModelError, SmaltiError, UsageError
 from smalti.images.source import SizedSource
 from smalti.training.cells.encoding import encode_cells
 from smalti.training.cells.sized_fits import check_request, check_source, takes
 from smalti.training.common.scaling import PixelScale
 from smalti.training.common.tensors import read_tensors, write_tensors
 from smalti.training.observer import Observer
+from smalti.training.pixels.exact_coder import exact_batches
 from smalti.training.pixels.pixel_coder import PixelCoder
 from smalti.training.pixels.pixel_settings import PixelSettings
 from smalti.training.training_kind import EncodedCells, EncodeRequest
@@ -37,7 +39,7 @@ class FittedPixels:
     price : the squared error that a bit is worth, and mse : the mean squared error there, of pixels in [0, 1]
     """
 
-    prior: PixelPrior
+    prior: PixelPrior | MixturePrior
     scale: PixelScale
     price: float
     mse: float
@@ -67,12 +69,23 @@ class FittedPixels:
     def check_request(self, request: EncodeRequest) -> None:
         """Raise UsageError if the effort is out of range, or if the model is to adapt."""
         check_request(request)
+        if request.goal is not None and request.goal != self.settings.goal and self._max_error is not None:
+            raise UsageError(f"the model is for {self.settings.goal.words()}, not for {request.goal.words()}")
+        if request.goal is not None and request.goal.max_error is not None and self._max_error is None:
+            raise UsageError(f"the model is for {self.settings.goal.words()}: fit one with --profile lossless")
 
     def encode(self, source: SizedSource, request: EncodeRequest, observer: Observer) -> EncodedCells:
         """Return the tokens of a source's images."""
         self.check_request(request)
         check_source(self.channels, self.scale, source)
+        if self._max_error is not None:
+            model = self.prior.model
+            return EncodedCells(model, self.prior, exact_batches(source, model, self._max_error))
         return encode_cells(self, source, request, observer)
+
+    @property
+    def _max_error(self) -> int | None:
+        return self.settings.goal.max_error
 
     def coder(self, prior: CellPrior, gain: float, price: float) -> PixelCoder:
         """A coder with this price. prior : of this model    gain : 1"""
@@ -107,7 +120,7 @@ class FittedPixels:
         """Write the model to one safetensors file that holds its description as JSON."""
         tensors = {
             name: torch.frombuffer(bytearray(data), dtype=torch.uint8)
-            for name, data in (("levels", self.prior.model.to_bytes()), ("prior", pack_prior(self.prior.network)))
+            for name, data in (("levels", self.prior.model.to_bytes()), ("prior", self.prior.to_bytes()))
         }
         description = {
             "format": PIXELS_FORMAT,

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import OWN_FEATURES, REACH, SCORES_OF_CANDIDATE, UNLIKE
+from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.training.pixels.pixel_settings import PixelShape
 
@@ -21,6 +23,8 @@ FULL = 255.0
 
 class LearnedPixels(nn.Module):
     """The network of all channels, in coding order. seen : of each channel, what is seen of each level, 0..255"""
+
+    rate = 3e-3
 
     def __init__(self, shape: PixelShape, seen: list[Tensor]) -> None:
         super().__init__()
@@ -52,6 +56,20 @@ class LearnedPixels(nn.Module):
             self._scores(number, hidden, candidates[number])
             for number, hidden in enumerate(self._hidden(levels, guesses))
         ]
+
+    def bits(self, levels: Tensor, shown: Tensor | None) -> Tensor:
+        """The bits of levels int64 [n, C, H, W], in coding order. shown : where channels after the first are coded"""
+        total = torch.zeros((), device=levels.device)
+        for number, scores in enumerate(self(levels)):
+            bits = F.cross_entropy(scores, levels[:, number], reduction="none")
+            total = total + (bits if shown is None or number == 0 else bits * shown).sum()
+        return total / math.log(2)
+
+    def prior(self, levels: Tensor, model: PixelModel) -> PixelPrior:
+        """The integers of the network, as it is. levels : on which activations are measured"""
+        from smalti.training.pixels.pixel_export import export_pixels  # noqa: PLC0415
+
+        return PixelPrior(export_pixels(self, levels), model)
 
     def hidden(self, levels: Tensor) -> list[Tensor]:
         """The first hidden values [n, H, rows, columns] of each channel."""

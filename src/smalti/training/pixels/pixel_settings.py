@@ -3,13 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from smalti.decoders.pixels.mixture_network import mixture_inputs, own_inputs
 from smalti.decoders.pixels.pixel_network import OWN_FEATURES, SCORES_OF_CANDIDATE, candidates_of
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError, UsageError
 from smalti.training.cells.sized_fits import Effort
 from smalti.training.common.goal import Goal
 
-__all__ = ["EFFORTS", "WEIGHT_BYTES", "PixelSettings", "PixelShape", "choose_shape"]
+__all__ = ["EFFORTS", "WEIGHT_BYTES", "MixtureShape", "PixelSettings", "PixelShape", "choose_shape"]
 
 
 EFFORTS = tuple(
@@ -105,6 +106,42 @@ class PixelShape:
             key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()
         }
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class MixtureShape:
+    """The sizes of a mixture prior's network: see PixelShape.
+
+    components : M    deep : whether samples have 16 bits
+    """
+
+    levels: tuple[int, ...]
+    radius: int
+    width: int
+    depth: int
+    components: int
+    edges: tuple[int, int, int]
+    deep: bool
+    bits: int = 7
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.levels)
+
+    @property
+    def weights(self) -> int:
+        """The number of stored weights."""
+        channels, width = self.channels, self.width
+        own = sum(own_inputs(number) for number in range(channels)) + channels
+        middle = channels * self.depth * (width + 1)
+        around = mixture_inputs(self.radius, channels)
+        outputs = 3 * self.components * channels * (width + 1)
+        return width * (around + sum(self.edges) + own + middle) + outputs + channels * around
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dictionary."""
+        return asdict(self)
 
 
 _SIZES = ((2, 4, 0, 1.0), (2, 8, 0, 0.1), (2, 12, 1, 0.05), (2, 16, 1, 0.035), (2, 24, 1, 0.025), (3, 32, 1, 0.02),

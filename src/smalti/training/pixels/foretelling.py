@@ -1,0 +1,61 @@
+"""The linear forecast of a mixture prior: weighted least squares over the differences around pixels."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smalti.decoders.pixels.mixture_network import MOST_MIXED_LEVELS
+from smalti.decoders.pixels.wavefront import Wavefront, context_size
+from smalti.training.pixels.learned_mixture import Foretelling
+
+__all__ = ["fit_foretelling"]
+
+PLACES = 12
+
+_LEAST = 2.0
+"""Added to the mean difference around a pixel; errors weigh its inverse, so that edges do not decide all."""
+
+_RIDGE = 1e-3
+
+_LARGEST = 1 << 15
+
+Ints = NDArray[np.int64]
+
+
+def fit_foretelling(levels: list[NDArray[np.uint16]], radius: int) -> Foretelling:
+    """The weights for pictures of levels [n, H, W, C], channels in coding order."""
+    channels = levels[0].shape[3]
+    around = context_size(radius) * channels
+    squares = np.zeros((around + channels, around + channels))
+    for stack in levels:
+        differences, own = _differences(stack, radius)
+        values = np.concatenate([differences, own], 1).astype(np.float64)
+        weights = 1 / (np.abs(differences).mean(axis=1) + _LEAST)
+        squares += (values * weights[:, None]).T @ values
+    made = []
+    for number in range(channels):
+        size = around + number
+        own_squares = squares[:size, :size]
+        ridge = _RIDGE * (np.trace(own_squares) / size + 1e-9) * np.eye(size)
+        found = np.linalg.solve(own_squares + ridge, squares[:size, size])
+        made.append(np.clip(np.round(found * (1 << PLACES)), -_LARGEST, _LARGEST).astype(np.int64))
+    return Foretelling(tuple(made), PLACES)
+
+
+def _differences(stack: NDArray[np.uint16], radius: int) -> tuple[Ints, Ints]:
+    """How far the levels around pixels are from their bases, [pixels, P * C], and those of the pixels, [pixels, C]."""
+    count, rows, columns, channels = stack.shape
+    grids = np.array([(rows, columns)] * count, np.int64)
+    front = Wavefront(grids, radius)
+    canvas = np.full((front.room, channels), MOST_MIXED_LEVELS, np.int64)
+    flat = stack.reshape(-1, channels).astype(np.int64)
+    canvas[front.places] = flat
+    around = canvas.take(front.context(np.arange(len(flat))), axis=0)
+    outside = around == MOST_MIXED_LEVELS
+    left, above = around[:, -1], around[:, (radius - 1) * (2 * radius + 1) + radius]
+    no_left, no_above = left == MOST_MIXED_LEVELS, above == MOST_MIXED_LEVELS
+    left, above = (
+        np.where(no_left, np.where(no_above, 0, above), left),
+        np.where(no_above, np.where(no_left, 0, left), above),
+    )
+    base = left + above >> 1
+    return np.where(outside, 0, around - base[:, None]).reshape(len(flat), -1), flat - base
