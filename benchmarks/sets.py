@@ -9,6 +9,7 @@ blood-cells-60  the first 60 of them
 blood-crops     single cells, cut out of the photographs by the boxes of boxes.csv: hundreds of sizes
 noto-emoji      3,786 emoji of 64 x 64 RGBA (npm package emoji-datasource-google 16.0.0; Noto Emoji, Apache 2.0). The
                 named set `noto-emoji` is of the same files, laid on white
+emoji-masks     2,000 masks of 64 x 64, 0 and 255: where the first emoji of noto-emoji, by name, are half opaque or more
 sensor-16       210 tiles of 128 x 128, 16 bits: a chest radiograph of 1,841 x 1,955 with 15 bits, as the plate's reader
                 gave them (RG1_UNCR.dcm of the Python package pydicom-data 1.0.0, MIT licence; NEMA's sample images)
 tiles           431 tiles of 96 x 96 RGB, cut out of eight colour pictures that scikit-image brings
@@ -62,6 +63,7 @@ GREY = ("brick.png", "grass.png", "gravel.png", "camera.png", "moon.png", "coins
 ICONS = Path("/usr/share/icons/Adwaita/96x96")
 
 TILE = 128
+MASKS, HALF = 2_000, 128
 FIRST = 60
 FETCH_SECONDS = 900.0
 
@@ -112,6 +114,18 @@ def noto_emoji(photos: Path, folder: Path) -> None:
                     with Image.open(file, formats=("PNG",)) as image:
                         pixels = np.asarray(image.convert("RGBA"))
                     (folder / Path(member.name).name).write_bytes(png_bytes(pixels))
+
+
+def emoji_masks(folder: Path) -> None:
+    """Write the outlines of the first emoji, by name."""
+    with tempfile.TemporaryDirectory() as work:
+        emoji = Path(work) / "emoji"
+        emoji.mkdir()
+        noto_emoji(emoji, emoji)
+        for path in sorted(emoji.iterdir())[:MASKS]:
+            with Image.open(path) as image:
+                alpha = np.asarray(image)[..., 3:]
+            (folder / path.name).write_bytes(png_bytes(np.where(alpha >= HALF, 255, 0).astype(np.uint8)))
 
 
 def sensor_16(photos: Path, folder: Path) -> None:
@@ -179,6 +193,7 @@ SETS: dict[str, Callable[[Path, Path], None]] = {
     "blood-cells-60": lambda photos, folder: blood_cells(photos, folder, FIRST),
     "blood-crops": blood_crops,
     "noto-emoji": noto_emoji,
+    "emoji-masks": lambda photos, folder: emoji_masks(folder),
     "sensor-16": sensor_16,
     "tiles": lambda photos, folder: tiles(folder, COLOURED, 96, "RGB"),
     "textures": lambda photos, folder: tiles(folder, GREY, 64, "L"),

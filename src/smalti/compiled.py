@@ -15,13 +15,15 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-__all__ = ["kernel", "kernels_pay"]
+__all__ = ["inlined_kernel", "kernel", "kernels_pay"]
 
 WORTH = 2_000_000_000
 """Products and sums in NumPy, about a second of them, after which a process takes kernels."""
 
 _EXACT = {"contract", "nsz", "nnan", "ninf", "reassoc"}
 """What Numba may change about sums of whole numbers that are exact: nothing of it changes a result."""
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _EXACT, "error_model": "numpy"}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -44,6 +46,15 @@ def _has_numba() -> bool:
     return all(find_spec(name) is not None for name in ("numba", "scipy"))
 
 
+def inlined_kernel(function: Function) -> Function:
+    """A small function that becomes a part of every kernel that calls it. To hand arrays over takes as long as its
+    work, for Numba counts who holds them."""
+    from numba import njit  # noqa: PLC0415
+
+    compiled: Function = njit(inline="always", **_OPTIONS)(function)
+    return compiled
+
+
 def kernel(function: Function) -> Function:
     """Compile a function when it is first called. It does not hold the interpreter's lock, so threads run at once.
 
@@ -52,9 +63,8 @@ def kernel(function: Function) -> Function:
     """
     from numba import njit  # noqa: PLC0415
 
-    options: dict[str, Any] = {"nogil": True, "fastmath": _EXACT, "error_model": "numpy"}
     try:
-        compiled: Function = njit(cache=True, **options)(function)
+        compiled: Function = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # there is no folder for it that can be written
-        compiled = njit(**options)(function)
+        compiled = njit(**_OPTIONS)(function)
     return compiled

@@ -13,21 +13,20 @@ def random_mixture(
     """A prior for channels of so many levels, whose distributions depend on all that it sees."""
     model = PixelModel(random_levels(rng, counts, dtype), dtype, hides)
     H, C, D, M = width, len(counts), depth, components
-    networks = []
-    for number in range(C):
-        networks.append(
-            MixtureChannel(
-                weights=numbers(rng, context_size(radius) * C + number, 300),
-                places=9,
-                own=numbers(rng, (own_inputs(number), H), 60),
-                bias=numbers(rng, H, 3000),
-                middle=numbers(rng, (D, H, H), 40),
-                middle_bias=numbers(rng, (D, H), 900),
-                outputs=numbers(rng, (H, 3 * M), 60),
-                outputs_bias=numbers(rng, 3 * M, 9000),
-                shifts=(6, *rng.integers(4, 7, D).tolist(), 7),
-            )
+    networks = [
+        MixtureChannel(
+            weights=numbers(rng, context_size(radius) * C + number, 300),
+            places=9,
+            own=numbers(rng, (own_inputs(number), H), 60),
+            bias=numbers(rng, H, 3000),
+            middle=numbers(rng, (D, H, H), 40),
+            middle_bias=numbers(rng, (D, H), 900),
+            outputs=numbers(rng, (H, 3 * M), 60),
+            outputs_bias=numbers(rng, 3 * M, 9000),
+            shifts=(6, *rng.integers(4, 7, D).tolist(), 7),
         )
+        for number in range(C)
+    ]
     tops, lefts, rights = (numbers(rng, (length, H), 3000) for length in edges)
     context = numbers(rng, (mixture_inputs(radius, C), H), 40)
     levels = [counts[channel] for channel in model.order]

@@ -9,7 +9,20 @@ import typer
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
 from smalti.cli.interruption import needing
-from smalti.cli.options import Debug, Effort, Json, Psnr, Quiet, Source, TargetMse, Threads, report_skipped
+from smalti.cli.options import (
+    Debug,
+    Effort,
+    Json,
+    Lossless,
+    MaxError,
+    Psnr,
+    Quiet,
+    Source,
+    TargetMse,
+    Threads,
+    largest_error,
+    report_skipped,
+)
 from smalti.front.from_images import estimate
 
 if TYPE_CHECKING:
@@ -24,12 +37,14 @@ def estimate_command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="auto, photo, compact or fine [default: auto, which chooses as smalti compress does].",
+            help="auto, photo, lossless, compact or fine [default: auto, which chooses as smalti compress does].",
             show_default=False,
         ),
     ] = None,
     psnr: Psnr = None,
     target_mse: TargetMse = None,
+    lossless: Lossless = False,
+    max_error: MaxError = None,
     effort: Effort = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -39,7 +54,8 @@ def estimate_command(
     """Estimate the size of the archive that smalti compress SOURCE would write with the same options, without a fit.
 
     A sample is looked at. Labels and names are not counted. AVIF and JPEG XL encode the sample at the same mean squared
-    error: file by file if the profile is photo, else as one large image.
+    error: file by file if the profile is photo, else as one large image. With --lossless JPEG XL, WebP and PNG encode
+    it without loss.
     """
     console, started = Console(json=json, quiet=quiet), time.monotonic()
     with needing("estimating", "train"):
@@ -50,6 +66,7 @@ def estimate_command(
             profile=profile,
             psnr=psnr,
             target_mse=target_mse,
+            max_error=largest_error(lossless, max_error),
             effort=effort,
             threads=threads,
             progress=observer.progress,
@@ -90,7 +107,7 @@ def _text(source: str, compared: "CodecComparison") -> str:
     lines = [
         f"profile {found.profile}: {found.why}",
         f"{source}: {found.images:,} images, {found.raw_bytes:,} bytes raw, "
-        f"at a mean squared error of {found.target_mse:g}",
+        + (f"at a mean squared error of {found.target_mse:g}" if found.target_mse else "every sample kept"),
         f"smalti: about {found.likely_bytes:,} bytes ({found.low_bytes:,} to {found.high_bytes:,}), "
         f"{found.ratio:,.1f} times smaller than raw; {found.model_bytes / found.likely_bytes:.0%} of it is the model",
     ]

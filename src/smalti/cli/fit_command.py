@@ -77,9 +77,10 @@ def fit_command(
     """Learn a model from SOURCE and write it to a .smalti-model file.
 
     Profiles: photo is for images of any sizes at the quality that people keep, and drawing is the part of it for sharp
-    edges and few colours; lossless keeps every sample, or each within --max-error; compact needs the fewest bytes for many small images of one size, fine keeps more of their
-    detail. Their fits find the network and the trade-off that meet a target. paper is the network of the study. By
-    default the images and the target decide, and the target is 36 dB.
+    edges and few colours; lossless keeps every sample, or each within --max-error; compact needs the fewest bytes for
+    many small images of one size, fine keeps more of their detail. Their fits find the network and the trade-off that
+    meet a target. paper is the network of the study. By default the images and the target decide, and the target is
+    36 dB.
 
     The loss, validation MSE and codebook use of each epoch are shown and written to OUT.log.json. Ctrl-C leaves a
     checkpoint, and prints the command that resumes. Under torchrun several processes fit one model (docs/training.md).

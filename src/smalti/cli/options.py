@@ -137,7 +137,7 @@ Profile = Annotated[
     typer.Option(
         "--profile",
         metavar="NAME",
-        help="What to fit: auto, photo, drawing, lossless, compact, fine or paper [default: auto, by images and target].",
+        help="What to fit: auto, photo, drawing, lossless, compact, fine, paper [default: auto, by images and target].",
         show_default=False,
     ),
 ]

@@ -7,7 +7,7 @@ Nothing is fitted. `choice` chooses the profile; `estimate` estimates `compact` 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from smalti.codec.choice import AUTO, COMPACT, PHOTO, ImageFacts, choose_profile
+from smalti.codec.choice import AUTO, COMPACT, LOSSLESS, PHOTO, ImageFacts, choose_profile
 from smalti.codec.estimate import Estimate, ImageSample, draw_sample, estimate
 from smalti.codec.request import FitRequest
 from smalti.errors import UsageError
@@ -15,9 +15,11 @@ from smalti.images.batch import SkippedFile
 from smalti.images.source import SizedSource
 from smalti.peers.comparison import Sample, sample_of
 from smalti.sources.open import OpenedImages
-from smalti.training.cells.forecast import WITHIN
+from smalti.training.cells.forecast import WITHIN, Forecast
 from smalti.training.common.goal import Goal
+from smalti.training.lossless.lossless_forecast import forecast_lossless
 from smalti.training.photo.photo_forecast import forecast_photo
+from smalti.training.pixels.pixel_settings import PixelSettings
 from smalti.training.pyramid.pyramid_settings import DEFAULT_MSE
 from smalti.training.transform.transform_settings import TransformSettings
 
@@ -31,25 +33,35 @@ class Foretold:
     sample : images of one size, for codecs that take them as one large image; None with `photo`
     files : with `photo`, for each number of channels and dtype, images and the error that files of them should have
     skipped : files that could not be read
+    max_error : with `lossless`, how far samples may be off; else None
     """
 
     estimate: Estimate
     sample: ImageSample | None
     files: tuple[tuple[Sample, float], ...]
     skipped: tuple[SkippedFile, ...]
+    max_error: int | None = None
 
 
 def estimate_request(
-    profile: str | None, target_mse: float | None = None, psnr: float | None = None, effort: int | None = None
+    profile: str | None,
+    target_mse: float | None = None,
+    psnr: float | None = None,
+    effort: int | None = None,
+    max_error: int | None = None,
 ) -> FitRequest:
     """Return what would be asked of a fit. UsageError for `paper`, two targets, or impossible ones."""
-    if profile not in (None, AUTO, PHOTO, *DEFAULT_MSE):
-        raise UsageError(f"the profile {profile} cannot be estimated: use --profile auto, photo, compact or fine")
-    return FitRequest(profile or AUTO, target_mse=target_mse, psnr=psnr, effort=effort)
+    if profile not in (None, AUTO, PHOTO, LOSSLESS, *DEFAULT_MSE):
+        raise UsageError(
+            f"the profile {profile} cannot be estimated: use --profile auto, photo, lossless, compact or fine"
+        )
+    return FitRequest(profile or AUTO, target_mse=target_mse, psnr=psnr, effort=effort, max_error=max_error)
 
 
 def foretell(images: OpenedImages, request: FitRequest) -> Foretold:
     """Choose a profile as `compress` does, and estimate it. SourceError if no image can be read."""
+    if isinstance(lossless := None if request.is_auto else request.settings(), PixelSettings):
+        return _foretell_lossless(images.any_size(), lossless)
     request, why = _chosen(images, request)
     settings = request.settings()
     if isinstance(settings, TransformSettings):
@@ -77,16 +89,33 @@ def _chosen(images: OpenedImages, request: FitRequest) -> tuple[FitRequest, str]
     return request, f"as asked; without --profile it would be {choice.profile} ({choice.why})"
 
 
+def _foretell_lossless(sources: Sequence[SizedSource], settings: PixelSettings) -> Foretold:
+    """Add up what the images of each number of channels and dtype would take; each has a model of its own."""
+    assert settings.goal.max_error is not None
+    found = _added(
+        sources, [forecast_lossless(source, settings) for source in sources], 0.0, settings.profile, "as asked"
+    )
+    samples = [sample_of(source) for source in sources]
+    files = tuple((sample, 0.0) for sample in samples if sample.originals)
+    skipped = tuple(file for source in sources for file in source.skipped)
+    return Foretold(found, None, files, skipped, settings.goal.max_error)
+
+
+def _added(sources: Sequence[SizedSource], parts: Sequence[Forecast], mse: float, profile: str, why: str) -> Estimate:
+    """The estimate of all sources together."""
+    images = sum(map(len, sources))
+    raw = sum(int(each.sizes.prod(axis=1).sum()) * each.channels * each.dtype.itemsize for each in sources)
+    bits = sum(part.tokens_bits for part in parts) / images
+    stored = sum(part.other_bytes for part in parts)
+    return Estimate(images, raw, mse, bits, stored, None, profile, why, 1 / WITHIN, WITHIN)
+
+
 def _foretell_photo(sources: Sequence[SizedSource], settings: TransformSettings, why: str) -> Foretold:
     """Add up what the images of each number of channels and dtype would take; each has a model of its own."""
     mse = settings.goal.mse
     assert mse is not None
     parts = [forecast_photo(source, settings).chosen for source in sources]
-    images = sum(map(len, sources))
-    raw = sum(int(each.sizes.prod(axis=1).sum()) * each.channels * each.dtype.itemsize for each in sources)
-    bits = sum(part.tokens_bits for part in parts) / images
-    stored = sum(part.other_bytes for part in parts)
-    found = Estimate(images, raw, mse, bits, stored, None, settings.profile, why, 1 / WITHIN, WITHIN)
+    found = _added(sources, parts, mse, settings.profile, why)
     samples = [sample_of(source) for source in sources]
     files = tuple((sample, mse) for sample in samples if sample.originals)
     return Foretold(found, None, files, tuple(file for source in sources for file in source.skipped))

@@ -48,7 +48,7 @@ def pack(
     sources : one for each shape and dtype, as `open_groups` returns them
     model : encodes the images; None fits a model on them, or several if one cannot take all shapes
     resumable : an interrupted run leaves OUT.checkpoint and OUT.packing, from which `request.resume` continues
-    compare : measure AVIF and JPEG XL on a sample afterwards, and warn if they are smaller
+    compare : measure other codecs on a sample afterwards, and warn if they are smaller
 
     Raises FitInterruptedError if the observer stops the work, ModelError if the model does not take the images,
     SourceError if no image can be read, UsageError for settings that exclude each other, OutputExistsError,
@@ -134,7 +134,7 @@ def _compared(samples: Sequence[Sample], out: Path, observer: Observer) -> PeerC
             size = archive.info().archive_bytes
         found = compare_with_peers(parts, size, partial(observer.on_step, "compare"))
     except KeyboardInterrupt:
-        observer.on_message("not compared with AVIF and JPEG XL: interrupted; the archive is complete")
+        observer.on_message("not compared with other codecs: interrupted; the archive is complete")
         return None
     (observer.on_warning if found.smaller else observer.on_message)(found.sentence())
     return found

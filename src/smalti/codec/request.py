@@ -23,9 +23,9 @@ PAPER = "paper"
 class FitRequest:
     """Which model to fit, and the quality or size to reach. None leaves the choice to smalti.
 
-    profile : "paper", "compact", "fine", "photo", "drawing", "lossless", or "auto", the choice by the images (`choice`).
-        None is "auto"; with a codebook size or epochs it is "paper", or "compact" if there is also a target or an
-        effort; with `max_error` it is "lossless"
+    profile : "paper", "compact", "fine", "photo", "drawing", "lossless", or "auto", the choice by the images
+        (`choice`). None is "auto"; with a codebook size or epochs it is "paper", or "compact" if there is also a target
+        or an effort; with `max_error` it is "lossless"
     codebook_size, epochs, seed : of the fit
     target_mse, target_ssim, target_bytes : the error, the similarity or the size that the whole collection should
         reach; at most one of them and of `psnr`. None at all with "auto" is a PSNR of 36 dB

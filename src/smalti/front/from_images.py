@@ -309,6 +309,7 @@ def estimate(
     profile: str | None = None,
     psnr: float | None = None,
     target_mse: float | None = None,
+    max_error: int | None = None,
     effort: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -316,9 +317,10 @@ def estimate(
 ) -> EstimateReport:
     """Estimate the size of the archive that `compress` would write with the same options, from a sample and no fit.
 
-    profile : "photo", "compact" or "fine"; "auto" and None choose as `compress` does
+    profile : "photo", "lossless", "compact" or "fine"; "auto" and None choose as `compress` does
     psnr, target_mse : as for `compress`: the default is 36 dB, and with "compact" and "fine" their own
-    effort : 0 to 9, as for `compress`; it matters to "photo" alone
+    max_error : how far each sample may be off; 0 is lossless
+    effort : 0 to 9, as for `compress`; it matters to "photo" and "lossless" alone
     threads, progress : as for `compress`; the stage is "other codecs": with "photo" AVIF and JPEG XL file by file, else
         JPEG XL, AVIF and WebP with all images as one, which needs the extra `smalti[study]`
     report : called with a line for each step of a download; None sends it to the logger "smalti"
@@ -330,7 +332,7 @@ def estimate(
         from smalti.codec.fit import torch_threads  # noqa: PLC0415
         from smalti.codec.foretelling import estimate_request, foretell  # noqa: PLC0415
         from smalti.sources.open import open_images_of  # noqa: PLC0415
-    request = estimate_request(profile, target_mse, psnr, effort)
+    request = estimate_request(profile, target_mse, psnr, effort, max_error)
     with torch_threads(default_threads(threads)):
         found = foretell(open_images_of(images, report=report), request)
     needed: dict[str, int] = {}
@@ -346,8 +348,10 @@ def _other_codecs(found: "Foretold", progress: Callable[[int, int], None]) -> di
     """Return what other codecs need for all images; MissingDependencyError or UsageError if they cannot be run."""
     sample, at = found.sample, found.estimate
     if sample is None:
-        from smalti.peers.comparison import bytes_of_peers  # noqa: PLC0415 (codecs are slow to import)
+        from smalti.peers.comparison import bytes_of_peers, lossless_bytes  # noqa: PLC0415 (codecs are slow to import)
 
+        if found.max_error is not None:
+            return lossless_bytes([sample for sample, _ in found.files], found.max_error, progress)
         return bytes_of_peers(found.files, progress)
     with needing("comparing with classical codecs", "study"):
         from smalti.bench.mosaics import baseline_bytes_per_image  # noqa: PLC0415 (codecs are slow to import)

@@ -1,4 +1,6 @@
-"""An archive beside AVIF and JPEG XL file by file, at its own quality: measured on an even sample, in some seconds.
+"""An archive beside other codecs file by file, at its own quality: measured on an even sample, in some seconds.
+
+Beside AVIF and JPEG XL; if nothing is lost, beside the lossless codecs of `lossless_peers`.
 
 The sample is drawn while images are packed (`Sample`), and decoded from the archive afterwards. What a codec takes for
 all images is what it takes for the sample, by pixels. Each codec runs at its faster effort; AVIF is tuned for PSNR.
@@ -18,9 +20,18 @@ from smalti.images.batch import Pixels
 from smalti.images.quality import image_errors
 from smalti.images.source import RandomAccessSource, SizedSource
 from smalti.peers.curves import Curve, first_reaching
+from smalti.peers.lossless_peers import LosslessPeer, lossless_peers
 from smalti.peers.peer_codecs import Peer, installed_peers
 
-__all__ = ["MOST_SECONDS", "PeerComparison", "Sample", "bytes_of_peers", "compare_with_peers", "sample_of"]
+__all__ = [
+    "MOST_SECONDS",
+    "PeerComparison",
+    "Sample",
+    "bytes_of_peers",
+    "compare_with_peers",
+    "lossless_bytes",
+    "sample_of",
+]
 
 MOST_PIXELS = 2_000_000
 MOST_IMAGES = 300
@@ -128,14 +139,15 @@ class PeerComparison:
     def sentence(self) -> str:
         """Return the comparison in one line: a warning if a codec is smaller."""
         if not self.bytes:
-            return "not compared with AVIF and JPEG XL: pip install 'smalti[study]' installs them"
+            return "not compared with other codecs: pip install 'smalti[study]' installs them"
         names = self.smaller or self._by_size
         taken = " and ".join(
             f"{name} about {self.bytes[name]:,} ({self.bytes[name] / self.archive_bytes:.2f} of it)" for name in names
         )
         said = "the archive is larger than other files of these images" if self.smaller else "smaller than other files"
         sample = f"a sample of {self.sample_images:,} image{'' if self.sample_images == 1 else 's'}"
-        return f"{said}: it has {self.archive_bytes:,} bytes, at the same {self.psnr:.2f} dB {taken}, by {sample}"
+        same = f"at the same {self.psnr:.2f} dB" if math.isfinite(self.psnr) else "without loss"
+        return f"{said}: it has {self.archive_bytes:,} bytes, {same} {taken}, by {sample}"
 
 
 def compare_with_peers(
@@ -176,6 +188,8 @@ def bytes_of_peers(
 
     A codec that misses the quality, or has no time for any of a sample, is left out.
     """
+    if parts and not any(mse for _, mse in parts):
+        return lossless_bytes([sample for sample, _ in parts], 0, progress, most_seconds)
     peers = [_peers_for(sample.originals[0]) for sample, _ in parts]
     names = [name for name in (peers[0] if peers else {}) if all(name in each for each in peers)]
     sizes: dict[str, int] = {}
@@ -191,6 +205,44 @@ def bytes_of_peers(
         if math.isfinite(needed):
             sizes[name] = round(needed)
     return sizes
+
+
+def lossless_bytes(
+    samples: Sequence[Sample],
+    max_error: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    most_seconds: float = MOST_SECONDS,
+) -> dict[str, int]:
+    """Return what each installed lossless codec takes for all images, file by file. max_error : JPEG-LS may use it
+
+    A codec that has no time for any of a sample is left out; one that has time for a part is measured on that.
+    """
+    peers = [
+        {peer.name: peer for peer in lossless_peers(first.shape[2], first.dtype, max_error)}
+        for first in (sample.originals[0] for sample in samples)
+    ]
+    names = [name for name in (peers[0] if peers else {}) if all(name in each for each in peers)]
+    sizes: dict[str, int] = {}
+    for number, name in enumerate(names):
+        progress(number, len(names))
+        shares = [
+            _lossless_share(own[name], sample.originals, most_seconds / len(names) / len(samples))
+            for own, sample in zip(peers, samples, strict=True)
+        ]
+        sizes[name] = round(sum(share * sample.pixels for share, sample in zip(shares, samples, strict=True)))
+    progress(len(names), max(1, len(names)))
+    return sizes
+
+
+def _lossless_share(peer: LosslessPeer, images: Sequence[Pixels], seconds: float) -> float:
+    """Return the bytes of a pixel, of as many images as there is time for, evenly spread; at least one."""
+    ends, needed, pixels = time.monotonic() + seconds, 0, 0
+    for number in np.random.default_rng(0).permutation(len(images)).tolist():
+        needed += len(peer.encode(images[number]))
+        pixels += math.prod(images[number].shape[:2])
+        if time.monotonic() > ends:
+            break
+    return needed / pixels
 
 
 def _peers_for(image: Pixels) -> dict[str, Peer]:

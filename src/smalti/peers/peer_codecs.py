@@ -25,7 +25,16 @@ from PIL import Image, features
 
 from smalti.images.batch import Pixels
 
-__all__ = ["Effort", "Peer", "decode_avif", "installed_peers", "peer_versions", "peers_for", "with_seen_colours"]
+__all__ = [
+    "Effort",
+    "Peer",
+    "decode_avif",
+    "imagecodecs_or_none",
+    "installed_peers",
+    "peer_versions",
+    "peers_for",
+    "with_seen_colours",
+]
 
 _AVIF_BITS = 12
 
@@ -72,14 +81,14 @@ def peers_for(channels: int, dtype: np.dtype[Any]) -> tuple[Peer, ...]:
 
 def installed_peers(channels: int, dtype: np.dtype[Any]) -> tuple[Peer, ...]:
     """Return those of `peers_for` whose libraries are installed."""
-    imagecodecs = _imagecodecs()
+    imagecodecs = imagecodecs_or_none()
     has_jpegxl = imagecodecs is not None and imagecodecs.JPEGXL.available
     has_deep_avif = imagecodecs is not None and imagecodecs.AVIF.available
     has_avif = has_deep_avif if dtype == np.uint16 else features.check("avif")
     return tuple(peer for peer in peers_for(channels, dtype) if (has_jpegxl if peer.name == "JPEG XL" else has_avif))
 
 
-def _imagecodecs() -> Any:
+def imagecodecs_or_none() -> Any:
     """The module imagecodecs; None if it is not installed."""
     try:
         import imagecodecs  # noqa: PLC0415 (optional, and slow to import)
@@ -90,7 +99,7 @@ def _imagecodecs() -> Any:
 
 def peer_versions() -> dict[str, str]:
     """Return the versions of the libraries."""
-    imagecodecs = _imagecodecs()
+    imagecodecs = imagecodecs_or_none()
     return {
         "imagecodecs": str(imagecodecs.__version__),
         "libavif of Pillow": str(features.version("avif")),
@@ -133,14 +142,14 @@ def _encode_deep_avif(image: Pixels, quality: float, speed: int) -> bytes:
     if channels < 3:  # the binding knows grey as three equal channels only
         picture = np.concatenate([np.repeat(picture[..., :1], 3, axis=2), picture[..., 1:]], axis=2)
     chroma = "444" if channels > 2 else "400"
-    data = _imagecodecs().avif_encode(
+    data = imagecodecs_or_none().avif_encode(
         picture, level=int(quality), speed=speed, pixelformat=chroma, bitspersample=_AVIF_BITS, numthreads=1
     )
     return bytes(data)
 
 
 def _decode_deep_avif(data: bytes, channels: int) -> Pixels:
-    pixels: NDArray[Any] = np.atleast_3d(_imagecodecs().avif_decode(data, numthreads=1))
+    pixels: NDArray[Any] = np.atleast_3d(imagecodecs_or_none().avif_decode(data, numthreads=1))
     return _colours_to(np.rint(pixels * (65535 / _largest())).astype(np.uint16), channels)
 
 
@@ -158,11 +167,11 @@ def _colours_to(pixels: Pixels, channels: int) -> Pixels:
 
 def _encode_jpegxl(image: Pixels, distance: float, effort: int) -> bytes:
     picture = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
-    return bytes(_imagecodecs().jpegxl_encode(picture, distance=distance, effort=effort, numthreads=1))
+    return bytes(imagecodecs_or_none().jpegxl_encode(picture, distance=distance, effort=effort, numthreads=1))
 
 
 def _decode_jpegxl(data: bytes) -> Pixels:
-    pixels: Pixels = np.atleast_3d(_imagecodecs().jpegxl_decode(data, numthreads=1))
+    pixels: Pixels = np.atleast_3d(imagecodecs_or_none().jpegxl_decode(data, numthreads=1))
     return pixels
 
 

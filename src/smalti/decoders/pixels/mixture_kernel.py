@@ -3,12 +3,12 @@
 Numba calls SciPy's BLAS for products of matrices, for some hundred samples at once.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.compiled import kernel
+from smalti.compiled import inlined_kernel, kernel
 from smalti.decoders.pixels.mixture import (
     CDF,
     FARTHEST_SHIFT,
@@ -40,7 +40,8 @@ _MOST_HIDDEN = np.float32(MOST_HIDDEN)
 _ONE = np.uint64(1)
 _PLACE = np.uint64(UNITS - 1)
 _FULL_BITS = 38
-_MOST_WIDTH = len(INVERSES) - 1
+_MOST_WIDTH = np.float32(len(INVERSES) - 1)
+_FARTHEST_SHIFT = np.float32(FARTHEST_SHIFT)
 
 
 class KernelMixture(NamedTuple):
@@ -237,7 +238,7 @@ def _walk_piece(
             _mix(network, piece, room, number, start, min(start + ROWS, many))
         wrong = _code(network, piece, coder, number, many)
         if wrong:
-            return network.order[number]
+            return int(network.order[number])
         _note(network, piece, number, many)
         if not coder.known:
             channel = network.order[number]
@@ -377,7 +378,7 @@ def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int,
                 best, first = score, component
         total = np.int64(0)
         for component in range(components):
-            weight = exponentials[min(best - np.int64(outputs[at, component]), FARTHEST)]
+            weight = exponentials[np.int64(min(best - np.int64(outputs[at, component]), np.int64(FARTHEST)))]
             shares[row, component] = weight
             total += weight
         used = np.int64(0)
@@ -390,8 +391,8 @@ def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int,
                 anchor = left[row, number]
             elif component == 3:
                 anchor = above[row, number]
-            shift = min(max(np.int64(outputs[at, components + component]), -FARTHEST_SHIFT), FARTHEST_SHIFT)
-            width = min(max(np.int64(outputs[at, 2 * components + component]), 0), _MOST_WIDTH)
+            shift = np.int64(min(max(outputs[at, components + component], -_FARTHEST_SHIFT), _FARTHEST_SHIFT))
+            width = np.int64(min(max(outputs[at, 2 * components + component], _ZERO), _MOST_WIDTH))
             inverses[row, component] = widths[width]
             offsets[row, component] = 2 * anchor * widths[width] + (shift << 21)
         shares[row, first] += SHARES - used
@@ -404,108 +405,115 @@ def _code(network: KernelMixture, piece: _Piece, coder: Coder, number: int, many
     count, channel = network.counts[number], network.order[number]
     if count <= LARGEST_SYMBOL:
         if count > 1:
-            _code_symbols(network, piece, coder, channel, count, count, 1, False, many)
+            _code_first(network, piece, coder, channel, count, count, 1, many)
         return False
-    _code_symbols(
-        network, piece, coder, channel, count, (count + LARGEST_SYMBOL - 1) // LARGEST_SYMBOL, 256, False, many
-    )
-    _code_symbols(network, piece, coder, channel, count, LARGEST_SYMBOL, 1, True, many)
+    _code_first(network, piece, coder, channel, count, (count + LARGEST_SYMBOL - 1) // LARGEST_SYMBOL, 256, many)
+    _code_rest(network, piece, coder, channel, count, many)
+    wrong = False
     for row in range(many):
-        if piece.shown[row] and piece.levels[row, channel] >= count:
-            return True
-    return False
+        wrong = wrong or (piece.shown[row] and piece.levels[row, channel] >= count)
+    return wrong
+
+
+@inlined_kernel
+def _up_to(shares: Ints, offsets: Ints, inverses: Ints, logistic: Ints, row: int, level: Any, count: int) -> Any:
+    """`Mixture.up_to` of one sample and level."""
+    total = np.int64(0)
+    for component in range(shares.shape[1]):
+        away = ((2 * level + 1) * inverses[row, component] - offsets[row, component]) >> 9
+        away = min(max(away, -(1 << 20)), (1 << 20) - 1) + (1 << 20)
+        below = logistic[away >> 12]
+        total += shares[row, component] * (below + (((logistic[(away >> 12) + 1] - below) * (away & 4095)) >> 12))
+    if level >= count - 1:
+        total = np.int64(FULL)
+    return total if level >= 0 else np.int64(0)
+
+
+@inlined_kernel
+def _next_middle(low: Any, high: Any, turned: int, leap: Any) -> Any:
+    """Where to look next between two bounds: further away in leaps, until the search has turned; then in the middle."""
+    middle = (low + high) >> 1
+    if turned == 1:
+        middle = max(low, high - leap)
+    elif turned == 2:
+        middle = min(high - 1, low + leap - 1)
+    return middle
 
 
 @kernel
-def _code_symbols(
-    network: KernelMixture,
-    piece: _Piece,
-    coder: Coder,
-    channel: int,
-    count: int,
-    symbols: int,
-    size: int,
-    rest: bool,
-    many: int,
+def _code_first(
+    network: KernelMixture, piece: _Piece, coder: Coder, channel: int, count: int, symbols: int, size: int, many: int
 ) -> None:
-    """Code symbols of `size` levels each: of samples, or the rest after their first symbols.
-
-    Nothing but numbers goes to other functions from here: arrays would take longer than the work.
-    """
+    """Code the first symbols of samples, each of `size` levels."""
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    levels, shown, logistic, components = piece.levels, piece.shown, network.logistic, piece.shares.shape[1]
+    levels, shown, logistic = piece.levels, piece.shown, network.logistic
     words, state, lefts, units, known = coder
-    room, left, right = UNITS - symbols, np.int64(0), np.int64(0)
-    start, least, whole, place = np.int64(0), np.int64(0), np.int64(FULL), np.int64(0)
+    room = UNITS - symbols
     for row in range(many):
         if not shown[row]:
             continue
-        if rest:
-            start = levels[row, channel] // LARGEST_SYMBOL * LARGEST_SYMBOL if known else levels[row, channel]
-            least, whole = np.int64(0), np.int64(FULL)
-        low, high = np.int64(0), np.int64(symbols - 1)
         if known:
-            low = levels[row, channel] // size - start
-            high = low
-        middle = min(max((guesses[row] - start) // size, 0), symbols - 2)
-        leap, turned, bounds = np.int64(1), np.int64(0), 2 if rest else 0
-        left, right, edges = np.int64(0), np.int64(UNITS), 2 if known else 0
-        if not known:
-            place = np.int64(state[0] & _PLACE)
-        while bounds or edges or low < high:
-            if bounds:  # what all levels of the first symbol have
-                last = start - 1 if bounds == 2 else start + LARGEST_SYMBOL - 1
-            elif edges:
-                last = start + low * size - 1 if edges == 2 else start + low * size + size - 1
-            else:
-                last = start + middle * size + size - 1
-            total = np.int64(0)
-            if last >= count - 1:
-                total = np.int64(FULL)
-            elif last >= 0:
-                for component in range(components):
-                    away = ((2 * last + 1) * inverses[row, component] - offsets[row, component]) >> 9
-                    away = min(max(away, -(1 << 20)), (1 << 20) - 1) + (1 << 20)
-                    below = logistic[away >> 12]
-                    total += shares[row, component] * (
-                        below + (((logistic[(away >> 12) + 1] - below) * (away & 4095)) >> 12)
-                    )
-            if bounds:
-                if bounds == 2:
-                    least = total
-                else:
-                    whole = max(total - least, 1)
-                bounds -= 1
-                continue
-            used = (total - least) * room // whole if rest else (total * room) >> _FULL_BITS
-            if edges:
-                if edges == 2:
-                    left = used + low
-                elif low < symbols - 1:
-                    right = used + low + 1
-                edges -= 1
-                continue
-            used += middle + 1
+            symbol = levels[row, channel] // size
+            total = _up_to(shares, offsets, inverses, logistic, row, symbol * size - 1, count)
+            left = ((total * room) >> _FULL_BITS) + symbol
+            total = _up_to(shares, offsets, inverses, logistic, row, symbol * size + size - 1, count)
+            lefts[state[0]], units[state[0]] = left, ((total * room) >> _FULL_BITS) + symbol + 1 - left
+            state[0] += _ONE
+            continue
+        place = np.int64(state[0] & _PLACE)
+        low, high, left, right = np.int64(0), np.int64(symbols - 1), np.int64(0), np.int64(UNITS)
+        middle, turned, leap = min(max(guesses[row] // size, 0), symbols - 2), 0, np.int64(1)
+        while low < high:  # the first symbol whose units, with all below, are more than the place
+            total = _up_to(shares, offsets, inverses, logistic, row, middle * size + size - 1, count)
+            used = ((total * room) >> _FULL_BITS) + middle + 1
             if used > place:
-                high, right = middle, used
-                turned |= 1
+                high, right, turned = middle, used, turned | 1
             else:
-                low, left = middle + 1, used
-                turned |= 2
-            if turned == 3:
-                middle = (low + high) >> 1
-            elif turned == 1:
-                middle = max(low, high - leap)
-                leap *= 2
-            else:
-                middle = min(high - 1, low + leap - 1)
-                leap *= 2
+                low, left, turned = middle + 1, used, turned | 2
+            middle, leap = _next_middle(low, high, turned, leap), 2 * leap
+        step(words, state, int(left), int(right - left))
+        levels[row, channel] = low * size
+
+
+@kernel
+def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int, count: int, many: int) -> None:
+    """Code the second symbols of samples, after the first ones."""
+    shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
+    levels, shown, logistic = piece.levels, piece.shown, network.logistic
+    words, state, lefts, units, known = coder
+    room, last = UNITS - LARGEST_SYMBOL, LARGEST_SYMBOL - 1
+    for row in range(many):
+        if not shown[row]:
+            continue
+        start = levels[row, channel] // LARGEST_SYMBOL * LARGEST_SYMBOL
+        least = _up_to(shares, offsets, inverses, logistic, row, start - 1, count)
+        whole = _up_to(shares, offsets, inverses, logistic, row, start + last, count) - least
+        whole = max(whole, np.int64(1))
+        left, right = np.int64(0), np.int64(UNITS)
         if known:
+            symbol = levels[row, channel] - start
+            if symbol:
+                total = _up_to(shares, offsets, inverses, logistic, row, start + symbol - 1, count) - least
+                left = total * room // whole + symbol
+            if symbol < last:
+                total = _up_to(shares, offsets, inverses, logistic, row, start + symbol, count) - least
+                right = total * room // whole + symbol + 1
             lefts[state[0]], units[state[0]] = left, right - left
             state[0] += _ONE
-        else:
-            step(words, state, left, right - left)
-            levels[row, channel] = start + low * size
+            continue
+        place = np.int64(state[0] & _PLACE)
+        low, high = np.int64(0), np.int64(last)
+        middle, turned, leap = min(max(guesses[row] - start, 0), last - 1), 0, np.int64(1)
+        while low < high:
+            total = _up_to(shares, offsets, inverses, logistic, row, start + middle, count) - least
+            used = total * room // whole + middle + 1
+            if used > place:
+                high, right, turned = middle, used, turned | 1
+            else:
+                low, left, turned = middle + 1, used, turned | 2
+            middle, leap = _next_middle(low, high, turned, leap), 2 * leap
+        step(words, state, int(left), int(right - left))
+        levels[row, channel] = start + low
 
 
 @kernel

@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 def _squashed() -> NDArray[np.float32]:
     numbers = np.arange(1, MOST_MIXED_LEVELS + 1)
     octaves = np.array([int(number).bit_length() - 1 for number in numbers])
-    return np.minimum(16 * octaves + (16 * (numbers - (1 << octaves)) >> octaves), 255).astype(np.float32)
+    return np.asarray(np.minimum(16 * octaves + (16 * (numbers - (1 << octaves)) >> octaves), 255), np.float32)
 
 
 SQUASHED: NDArray[np.float32] = _squashed()
@@ -78,7 +78,7 @@ class MixtureChannel:
     @property
     def components(self) -> int:
         """M."""
-        return self.outputs.shape[1] // 3
+        return int(self.outputs.shape[1]) // 3
 
 
 @dataclass(frozen=True, eq=False)

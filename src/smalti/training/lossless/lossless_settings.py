@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from smalti.training.cells.sized_fits import Effort
 from smalti.training.pixels.pixel_settings import WEIGHT_BYTES, MixtureShape, PixelShape
 
-__all__ = ["EFFORTS", "choose_mixture", "choose_scores"]
+__all__ = ["EFFORTS", "FEW_LEVELS", "choose_mixture", "choose_scores"]
+
+FEW_LEVELS = 64
+"""With no more levels each has a score of its own; else a mixture says where levels are."""
+
+STEP_PIXELS = 1 << 13
+"""Pixels of a step. Many small steps learn faster than few large ones: CIFAR-10 comes to 3.75 bits a sample after 500
+steps on 2**15 pixels, to 3.71 after 1,000 on 2**14, in about the same time."""
 
 EFFORTS = tuple(
-    Effort(steps, 0, fewest=150) for steps in (500, 1_000, 2_000, 4_000, 6_000, 9_000, 12_000, 16_000, 22_000, 30_000)
+    Effort(steps, 0, STEP_PIXELS, fewest=300)
+    for steps in (1_500, 3_000, 7_000, 15_000, 22_000, 32_000, 45_000, 60_000, 80_000, 110_000)
 )
 
 

@@ -13,7 +13,7 @@ from smalti.training.cells.samples import Samples, load_samples
 from smalti.training.cells.sized_fits import DEFAULT_EFFORT, provenance_of, refuse_fit, refuse_sizes
 from smalti.training.common.goal import Goal
 from smalti.training.lossless.exact_levels import exact_levels
-from smalti.training.lossless.lossless_settings import EFFORTS, choose_mixture, choose_scores
+from smalti.training.lossless.lossless_settings import EFFORTS, FEW_LEVELS, choose_mixture, choose_scores
 from smalti.training.lossless.occurring import find_occurring
 from smalti.training.observer import Observer
 from smalti.training.pixels.fit_pixels import PixelFit
@@ -29,9 +29,6 @@ from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel
 __all__ = ["LosslessTraining"]
 
 _CROP_SIDE = 96
-
-_FEW_LEVELS = 64
-"""With no more levels each has a score of its own; else a mixture says where levels are."""
 
 _FORETOLD_PIXELS = 1 << 18
 """About so many pixels find the linear forecast."""
@@ -98,7 +95,7 @@ def _learned(
     same = (int(sizes[0, 0]), int(sizes[0, 1])) if bool((sizes == sizes[0]).all()) else None
     bits = float(sum(np.log2(count) for count in counts))
     tokens_bytes = _USUAL_SHARE * bits / 8 * float(sizes.prod(axis=1).sum())
-    if max(counts) <= _FEW_LEVELS:
+    if max(counts) <= FEW_LEVELS:
         shape = choose_scores(counts, tokens_bytes, same, effort)
         return LearnedPixels(shape, [torch.from_numpy(model.seen[channel]) for channel in model.order])
     mixture = choose_mixture(counts, tokens_bytes, same, effort, source.dtype.itemsize == 2)

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from smalti.errors import SourceError
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource, skipped_words
+from smalti.training.cells.samples import Samples
 from smalti.training.observer import Observer, stop_if_asked
 
-__all__ = ["Occurring", "find_occurring"]
+__all__ = ["Occurring", "find_occurring", "occurring_in"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +43,14 @@ def find_occurring(source: SizedSource, observer: Observer) -> Occurring:
     if not pixels:
         raise SourceError(f"{source.description}: no image could be read ({skipped_words(source.skipped)})")
     return Occurring(counts, hides, pixels)
+
+
+def occurring_in(samples: Samples) -> Occurring:
+    """What occurs in a part of a collection."""
+    first = samples.pictures[0].pixels
+    largest, channels = int(np.iinfo(first.dtype).max), first.shape[2]
+    counts = np.zeros((channels, largest + 1), np.int64)
+    for picture in samples.pictures:
+        for channel in range(channels):
+            counts[channel] += np.bincount(picture.pixels[..., channel].ravel(), minlength=largest + 1)
+    return Occurring(counts, channels in ALPHA_CHANNELS, samples.pixels)

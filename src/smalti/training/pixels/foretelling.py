@@ -7,7 +7,7 @@ from smalti.decoders.pixels.mixture_network import MOST_MIXED_LEVELS
 from smalti.decoders.pixels.wavefront import Wavefront, context_size
 from smalti.training.pixels.learned_mixture import Foretelling
 
-__all__ = ["fit_foretelling"]
+__all__ = ["differences_of", "fit_foretelling", "left_over"]
 
 PLACES = 12
 
@@ -27,7 +27,7 @@ def fit_foretelling(levels: list[NDArray[np.uint16]], radius: int) -> Foretellin
     around = context_size(radius) * channels
     squares = np.zeros((around + channels, around + channels))
     for stack in levels:
-        differences, own = _differences(stack, radius)
+        differences, own = differences_of(stack, radius)
         values = np.concatenate([differences, own], 1).astype(np.float64)
         weights = 1 / (np.abs(differences).mean(axis=1) + _LEAST)
         squares += (values * weights[:, None]).T @ values
@@ -41,7 +41,14 @@ def fit_foretelling(levels: list[NDArray[np.uint16]], radius: int) -> Foretellin
     return Foretelling(tuple(made), PLACES)
 
 
-def _differences(stack: NDArray[np.uint16], radius: int) -> tuple[Ints, Ints]:
+def left_over(foretelling: Foretelling, number: int, around: Ints, own: Ints) -> Ints:
+    """What a forecast leaves of a channel, [pixels]. around, own : of `differences_of`"""
+    values = np.concatenate([around, own[:, :number]], 1)
+    sums = values @ foretelling.weights[number] + (1 << foretelling.places >> 1)
+    return np.asarray(own[:, number] - (sums >> foretelling.places))
+
+
+def differences_of(stack: NDArray[np.uint16], radius: int) -> tuple[Ints, Ints]:
     """How far the levels around pixels are from their bases, [pixels, P * C], and those of the pixels, [pixels, C]."""
     count, rows, columns, channels = stack.shape
     grids = np.array([(rows, columns)] * count, np.int64)

@@ -39,7 +39,7 @@ class Foretelling:
 class LearnedMixture(nn.Module):
     """The network of all channels, in coding order. foretelling : stays as it is"""
 
-    rate = 8e-3
+    rate = 1e-2
 
     def __init__(self, shape: MixtureShape, foretelling: Foretelling) -> None:
         super().__init__()

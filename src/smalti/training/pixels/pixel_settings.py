@@ -122,7 +122,7 @@ class MixtureShape:
     components: int
     edges: tuple[int, int, int]
     deep: bool
-    bits: int = 7
+    bits: int = 8
 
     @property
     def channels(self) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from smalti.decoders.pixels.pixel_model import PixelModel
+from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.images.source import SizedSource, refuse_skipped
 from smalti.training.cells.forecast import archive_overhead
@@ -85,6 +86,7 @@ class PixelTraining:
             fit.restore(options.checkpoint)
         fit.run(observer, options.checkpoint)
         prior = fit.prior()
+        assert isinstance(prior, PixelPrior)
         mse = fit.chosen(prior, range(_MEASURED))[1]
         return FittedPixels(prior, samples.scale, price, mse, settings, provenance_of(source), fit.history)
 
