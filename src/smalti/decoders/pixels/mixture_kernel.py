@@ -17,7 +17,7 @@ from smalti.decoders.pixels.mixture import (
     LARGEST_SYMBOL,
     SHARES,
 )
-from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork
+from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork, missed_places
 from smalti.decoders.pixels.pixel_kernel import Front, front_of
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
@@ -50,6 +50,7 @@ class KernelMixture(NamedTuple):
     context : float32 [inputs, H]    weights : float64 [P * C + C, C], of each channel; others are 0
     own : [C, 3 * C + 1, H]    middle : [C, D, H, H]    outputs : [C, H, 3 * M]
     scales : [C, D + 2], 2**-shift    counts : K of each channel in coding order    order : of channels
+    near : places where it sees what was missed, rows up and columns to the right, [places, 2]
     shown : of each level of alpha, whether colours are coded    hides : whether some are not
     """
 
@@ -69,6 +70,7 @@ class KernelMixture(NamedTuple):
     scales: Singles
     counts: Ints
     order: Ints
+    near: Ints
     shown: NDArray[np.bool_]
     hides: bool
     squashed: Singles
@@ -102,6 +104,7 @@ class KernelMixture(NamedTuple):
             _singles(2.0 ** -np.array([each.shifts for each in networks])),
             np.array(network.levels, np.int64),
             np.array(model.order, np.int64),
+            np.array(missed_places(network.radius), np.int64),
             np.asarray(model.levels[-1] > 0),
             model.hides,
             SQUASHED,
@@ -193,7 +196,7 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
         np.ones(PIECE_PIXELS, np.bool_),
     )
     room = _Room(
-        np.zeros((ROWS, around + channels), np.float32),
+        np.zeros((ROWS, len(network.context)), np.float32),
         np.zeros((ROWS, around), np.float64),
         np.zeros((ROWS, channels), np.float64),
         np.zeros((ROWS, 3 * channels + 1), np.float32),
@@ -202,10 +205,11 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
         np.zeros((ROWS, 3 * components), np.float32),
     )
     foretelling = np.ascontiguousarray(network.weights[:around])
+    missed = np.zeros(levels.shape, np.int32)
     for wave in range(len(front.begins) - 1):
         for start in range(front.begins[wave], front.begins[wave + 1], PIECE_PIXELS):
             own = front.order[start : min(start + PIECE_PIXELS, front.begins[wave + 1])]
-            wrong = _walk_piece(network, front, foretelling, levels, piece, room, coder, own)
+            wrong = _walk_piece(network, front, foretelling, levels, missed, piece, room, coder, own)
             if wrong >= 0:
                 return wrong
     return -1
@@ -217,6 +221,7 @@ def _walk_piece(
     front: Front,
     foretelling: Doubles,
     levels: NDArray[np.uint16],
+    missed: NDArray[np.int32],
     piece: _Piece,
     room: _Room,
     coder: Coder,
@@ -228,6 +233,7 @@ def _walk_piece(
     for start in range(0, many, ROWS):
         stop = min(start + ROWS, many)
         _look(network, front, levels, piece, room, own, start, stop)
+        _look_at_missed(network, front, missed, room, own, start, stop)
         _sum(network, front, foretelling, piece, room, own, start, stop)
     if coder.known:
         for at in range(many):
@@ -239,7 +245,7 @@ def _walk_piece(
         wrong = _code(network, piece, coder, number, many)
         if wrong:
             return int(network.order[number])
-        _note(network, piece, number, many)
+        _note(network, piece, missed, own, number, many)
         if not coder.known:
             channel = network.order[number]
             for at in range(many):
@@ -292,6 +298,32 @@ def _look(
                     place += 1
         for number in range(channels):
             seen[at - start, place + number] = np.float32(255 * bases[at, number] // max(counts[number] - 1, 1))
+
+
+@kernel
+def _look_at_missed(
+    network: KernelMixture,
+    front: Front,
+    missed: NDArray[np.int32],
+    room: _Room,
+    own: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> None:
+    """What the forecast missed near pixels; 0 outside."""
+    squashed, seen, near, channels = network.squashed, room.seen, network.near, missed.shape[1]
+    rows, columns, widths = front.rows, front.columns, front.widths
+    first = seen.shape[1] - len(near) * channels
+    for at in range(start, stop):
+        pixel, row, column, width = own[at], rows[own[at]], columns[own[at]], widths[own[at]]
+        for place in range(len(near)):
+            up, right = near[place, 0], near[place, 1]
+            inside = up <= row and column + right >= 0 and column + right < width
+            other = pixel - up * width + right
+            for number in range(channels):
+                away = np.int64(missed[other, number]) if inside else np.int64(0)
+                shown = squashed[away] if away >= 0 else -squashed[-away]
+                seen[at - start, first + place * channels + number] = shown
 
 
 @kernel
@@ -517,7 +549,14 @@ def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int
 
 
 @kernel
-def _note(network: KernelMixture, piece: _Piece, number: int, many: int) -> None:
+def _note(
+    network: KernelMixture,
+    piece: _Piece,
+    missed: NDArray[np.int32],
+    own_pixels: NDArray[np.int32],
+    number: int,
+    many: int,
+) -> None:
     """Note what is seen of a channel by those that are coded after it."""
     channel, squashed, first = network.order[number], network.squashed, 3 * number + 1
     levels, base, foretold, own, apart = piece.levels, piece.base, piece.foretold, piece.own, piece.apart
@@ -525,8 +564,9 @@ def _note(network: KernelMixture, piece: _Piece, number: int, many: int) -> None
         if not piece.shown[row]:
             continue
         away = levels[row, channel] - base[row, number]
-        missed = levels[row, channel] - np.int64(foretold[row, number])
+        beside = levels[row, channel] - np.int64(foretold[row, number])
+        missed[own_pixels[row], number] = beside
         apart[row, number] = away
         own[row, first] = squashed[away] if away >= 0 else -squashed[-away]
-        own[row, first + 2] = squashed[abs(missed)]
-        own[row, first + 1] = own[row, first + 2] if missed >= 0 else -own[row, first + 2]
+        own[row, first + 2] = squashed[abs(beside)]
+        own[row, first + 1] = own[row, first + 2] if beside >= 0 else -own[row, first + 2]

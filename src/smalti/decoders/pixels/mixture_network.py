@@ -45,9 +45,16 @@ def squash(differences: Ints) -> NDArray[np.float32]:
     return np.asarray(np.copysign(SQUASHED[np.abs(differences)], differences.astype(np.float32)))
 
 
+def missed_places(radius: int) -> tuple[tuple[int, int], ...]:
+    """Where a pixel sees how far levels were from what was foretold of them: rows up, and columns to the right."""
+    near = ((0, -1), (1, 0), (1, -1), (1, 1))
+    return near if radius == 1 else (*near, (0, -2), (2, 0))
+
+
 def mixture_inputs(radius: int, channels: int) -> int:
-    """How many numbers are seen of what is around a pixel: every difference, and the base of each channel."""
-    return (context_size(radius) + 1) * channels
+    """How many numbers are seen of what is around a pixel: every difference, the base of each channel, and what the
+    forecast missed near it."""
+    return (context_size(radius) + 1 + len(missed_places(radius))) * channels
 
 
 def own_inputs(number: int) -> int:
@@ -86,7 +93,8 @@ class MixtureNetwork:
     """The network of all channels, in coding order.
 
     radius : R of the context    levels : K of each channel
-    context : [(2 * R * (R + 1) + 1) * C, H]; the differences of each place together, then the bases
+    context : [inputs, H], `mixture_inputs`; the differences of each place together, then the bases, then what was missed
+        at each of `missed_places`
     tops, lefts, rights : [n, H], as those of PixelNetwork
 
     Raises ModelError if shapes do not fit each other or if sums would not be exact.

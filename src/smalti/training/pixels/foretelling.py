@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.pixels.mixture_network import MOST_MIXED_LEVELS
-from smalti.decoders.pixels.wavefront import Wavefront, context_size
+from smalti.decoders.pixels.wavefront import Wavefront, context_size, place_of
 from smalti.training.pixels.learned_mixture import Foretelling
 
 __all__ = ["differences_of", "fit_foretelling", "left_over"]
@@ -58,7 +58,7 @@ def differences_of(stack: NDArray[np.uint16], radius: int) -> tuple[Ints, Ints]:
     canvas[front.places] = flat
     around = canvas.take(front.context(np.arange(len(flat))), axis=0)
     outside = around == MOST_MIXED_LEVELS
-    left, above = around[:, -1], around[:, (radius - 1) * (2 * radius + 1) + radius]
+    left, above = around[:, place_of(radius, 0, -1)], around[:, place_of(radius, 1, 0)]
     no_left, no_above = left == MOST_MIXED_LEVELS, above == MOST_MIXED_LEVELS
     left, above = (
         np.where(no_left, np.where(no_above, 0, above), left),
