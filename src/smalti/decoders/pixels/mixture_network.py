@@ -93,8 +93,8 @@ class MixtureNetwork:
     """The network of all channels, in coding order.
 
     radius : R of the context    levels : K of each channel
-    context : [inputs, H], `mixture_inputs`; the differences of each place together, then the bases, then what was missed
-        at each of `missed_places`
+    context : [inputs, H], `mixture_inputs`; the differences of each place together, then the bases, then what was
+        missed at each of `missed_places`
     tops, lefts, rights : [n, H], as those of PixelNetwork
 
     Raises ModelError if shapes do not fit each other or if sums would not be exact.

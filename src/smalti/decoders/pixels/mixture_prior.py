@@ -108,7 +108,7 @@ class MixtureWalk:
             differences = np.concatenate([differences, (own - base)[:, number : number + 1]], 1)
 
     def _around(self, pixels: Ints) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-        """Places around pixels [n, P], levels to the left and above [n, C], differences [n, P * C], and bases [n, C]."""
+        """Places around pixels [n, P], levels to the left and above [n, C], differences [n, P * C], bases [n, C]."""
         places = self._front.context(pixels)
         around = self._canvas.take(places, axis=0).astype(np.int64)
         left, above, base = _nearest(around, self._prior.network.radius)
