@@ -18,6 +18,7 @@ __all__ = [
     "FULL",
     "INVERSES",
     "LARGEST_SYMBOL",
+    "LEAST_SHARE",
     "MOST_COMPONENTS",
     "SHARES",
     "STEEPEST",
@@ -62,6 +63,9 @@ CDF: Ints = _logistic()
 
 LARGEST_SYMBOL = 256
 """More levels than this are coded by two symbols: level // 256, and then the rest."""
+
+LEAST_SHARE = 1 << 6
+"""Of FULL, what a second symbol has in any case: so all are alike where no curve reaches."""
 
 
 def parts_of(count: int) -> tuple[int, ...]:
@@ -126,10 +130,8 @@ class Mixture:
         """Units less one of each second symbol, float32 [n, 256], after these first ones [n]."""
         start = LARGEST_SYMBOL * first.astype(np.int64)[:, None] - 1
         sums = self.up_to(start + np.arange(LARGEST_SYMBOL + 1)[None])
-        sums -= sums[:, :1]
-        units = sums * (UNITS - LARGEST_SYMBOL) // np.maximum(sums[:, -1:], 1)
-        units[:, -1] = UNITS - LARGEST_SYMBOL
-        return _whole_units(units)
+        sums += LEAST_SHARE * np.arange(LARGEST_SYMBOL + 1) - sums[:, :1]
+        return _whole_units(sums * (UNITS - LARGEST_SYMBOL) // sums[:, -1:])
 
 
 _FULL_BITS = 38

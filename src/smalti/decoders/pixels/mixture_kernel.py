@@ -15,6 +15,7 @@ from smalti.decoders.pixels.mixture import (
     FULL,
     INVERSES,
     LARGEST_SYMBOL,
+    LEAST_SHARE,
     SHARES,
 )
 from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork, missed_places
@@ -520,25 +521,23 @@ def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int
         start = levels[row, channel] // LARGEST_SYMBOL * LARGEST_SYMBOL
         least = _up_to(shares, offsets, inverses, logistic, row, start - 1, count)
         whole = _up_to(shares, offsets, inverses, logistic, row, start + last, count) - least
-        whole = max(whole, np.int64(1))
-        left, right = np.int64(0), np.int64(UNITS)
+        whole += LEAST_SHARE * LARGEST_SYMBOL
         if known:
             symbol = levels[row, channel] - start
-            if symbol:
-                total = _up_to(shares, offsets, inverses, logistic, row, start + symbol - 1, count) - least
-                left = total * room // whole + symbol
-            if symbol < last:
-                total = _up_to(shares, offsets, inverses, logistic, row, start + symbol, count) - least
-                right = total * room // whole + symbol + 1
+            total = _up_to(shares, offsets, inverses, logistic, row, start + symbol - 1, count) - least
+            left = (total + LEAST_SHARE * symbol) * room // whole + symbol
+            total = _up_to(shares, offsets, inverses, logistic, row, start + symbol, count) - least
+            right = (total + LEAST_SHARE * (symbol + 1)) * room // whole + symbol + 1
             lefts[state[0]], units[state[0]] = left, right - left
             state[0] += _ONE
             continue
+        left, right = np.int64(0), np.int64(UNITS)
         place = np.int64(state[0] & _PLACE)
         low, high = np.int64(0), np.int64(last)
         middle, turned, leap = min(max(guesses[row] - start, 0), last - 1), 0, np.int64(1)
         while low < high:
             total = _up_to(shares, offsets, inverses, logistic, row, start + middle, count) - least
-            used = total * room // whole + middle + 1
+            used = (total + LEAST_SHARE * (middle + 1)) * room // whole + middle + 1
             if used > place:
                 high, right, turned = middle, used, turned | 1
             else:

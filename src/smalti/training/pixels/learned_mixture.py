@@ -30,10 +30,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Foretelling:
-    """The weights of differences that foretell each channel's levels, in 2**-places: [P * C + c] each."""
+    """The weights of differences that foretell each channel's levels, in 2**-places: [P * C + c] each.
+
+    missed : by how many levels they are off, on average, of each channel
+    """
 
     weights: tuple[Ints, ...]
     places: int
+    missed: tuple[float, ...]
 
 
 class LearnedMixture(nn.Module):
@@ -56,8 +60,9 @@ class LearnedMixture(nn.Module):
         self.middle = nn.Parameter(torch.randn(channels, shape.depth, width, width) * scale)
         self.middle_bias = nn.Parameter(torch.zeros(channels, shape.depth, width))
         self.outputs = nn.Parameter(torch.zeros(channels, width, 3 * components))
-        start = [0.0] * 2 * components + [2.0 + number for number in range(components)]
-        self.outputs_bias = nn.Parameter(torch.tensor(start).repeat(channels, 1))
+        start = torch.zeros(channels, 3, components)
+        start[:, 2] = torch.tensor(foretelling.missed).clamp_min(0.5).log2()[:, None] + torch.arange(components) - 0.5
+        self.outputs_bias = nn.Parameter(start.flatten(1))
         self.register_buffer("_squashed", torch.from_numpy(SQUASHED / FULL), persistent=False)
         for number, weights in enumerate(foretelling.weights):
             own = torch.from_numpy(weights.astype(np.float64 if shape.deep else np.float32))
