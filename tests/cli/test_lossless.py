@@ -1,4 +1,4 @@
-"""The profile lossless from the command line, with fits of a few steps: folders of all kinds, an error, contradictions."""
+"""The profile lossless from the command line, with fits of a few steps: folders of all kinds, and contradictions."""
 
 import numpy as np
 import pytest
