@@ -416,7 +416,8 @@ def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int,
             total += weight
         used = np.int64(0)
         for component in range(components):
-            share = shares[row, component] * SHARES // total
+            # the quotient is below 2**14 and its divisor below 2**18: no rounding reaches the next whole number
+            share = np.int64(np.float64(shares[row, component] * SHARES) / np.float64(total))
             shares[row, component] = share
             used += share
             anchor = np.int64(foretold[row, number])
