@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.readers.basics import Bytes, Coder, are_integers, canonical_json, demand
+from conformance.readers.basics import Bytes, Coder, canonical_json, demand
 from conformance.readers.packed import Packed, exact
 from conformance.readers.pixels import PRIOR_KEYS, B, Pixels
 

@@ -118,3 +118,19 @@ def test_palettes_and_bits_are_images_too(smalti, tmp_path):
     palette.save(folder / "palette.png")
     assert smalti("compress", folder, "-o", tmp_path / "a.smalti", *LOSSLESS).code == 0
     assert smalti("test", tmp_path / "a.smalti", "--against", folder, "--full").code == 0
+
+
+@pytest.mark.parametrize("bound", [3e-5, 3e-4, 0.004])
+def test_a_bound_of_every_image_is_kept_by_an_error_of_its_samples(bound, smalti, photos, tmp_path):
+    """Images of several sizes; the largest error is as large as the bound allows, within a tenth."""
+    archive = tmp_path / "a.smalti"
+    ran = smalti("compress", photos, "-o", archive, "--max-mse", bound, *LOSSLESS[1:])
+    assert ran.code == 0 and "profile lossless: each sample within" in ran.err
+    worst = smalti("test", archive, "--against", photos, "--full", "--json").json["mse_max"]
+    assert 0.3 * bound < worst <= bound
+
+
+def test_a_bound_that_no_error_keeps_is_lossless(smalti, photos, tmp_path):
+    archive = tmp_path / "a.smalti"
+    assert smalti("compress", photos, "-o", archive, "--max-mse", 1e-9, *LOSSLESS[1:]).code == 0
+    assert smalti("test", archive, "--against", photos, "--full", "--json").json["mse_max"] == 0

@@ -19,7 +19,7 @@ def test_every_sample_has_a_level_within_the_error(samples, error):
     (table,) = exact_levels(occurring(samples), error).tables
     found = table.values[table.nearest[samples]]
     assert np.abs(found - samples).max() <= error
-    assert (np.diff(table.values) > 0).all() and 0 <= table.values[0] and table.values[-1] <= 255
+    assert (np.diff(table.values) > 0).all() and table.values[0] >= 0 and table.values[-1] <= 255
 
 
 @given(samples=SAMPLES, error=st.integers(0, 40))
