@@ -16,6 +16,7 @@ from smalti.decoders.pixels.mixture import (
     INVERSES,
     LARGEST_SYMBOL,
     LEAST_SHARE,
+    LOGISTIC,
     SHARES,
 )
 from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork, missed_places
@@ -49,7 +50,7 @@ class KernelMixture(NamedTuple):
     """A network and its levels, as a kernel takes them.
 
     context : float32 [inputs, H]    weights : float64 [P * C + C, C], of each channel; others are 0
-    own : [C, 3 * C + 1, H]    middle : [C, D, H, H]    outputs : [C, H, 3 * M]
+    own : [C, 3 * C + 1, H]    middle : [C, D, H, H]    outputs : [C, H, 3 * M + 1]
     scales : [C, D + 2], 2**-shift    counts : K of each channel in coding order    order : of channels
     near : places where it sees what was missed, rows up and columns to the right, [places, 2]
     shown : of each level of alpha, whether colours are coded    hides : whether some are not
@@ -126,7 +127,8 @@ class _Piece(NamedTuple):
     sums : of contexts and edges, [n, H]    foretold : sums of weighted differences, [n, C]
     own : what is seen of the channels so far, [n, 3 * C + 1]; the first is of the channel itself
     apart : levels less bases of the channels so far, [n, C]
-    shares, offsets, inverses : of mixtures, [n, M]    guesses : levels at which to look first, [n]
+    shares, offsets, inverses : of mixtures, [n, M]    alike : what each level has in any case, [n]
+    guesses : levels at which to look first, [n]
     shown : whether there are more channels
     """
 
@@ -141,6 +143,7 @@ class _Piece(NamedTuple):
     shares: Ints
     offsets: Ints
     inverses: Ints
+    alike: Ints
     guesses: Ints
     shown: NDArray[np.bool_]
 
@@ -194,6 +197,7 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
         np.zeros((PIECE_PIXELS, components), np.int64),
         np.zeros((PIECE_PIXELS, components), np.int64),
         np.zeros(PIECE_PIXELS, np.int64),
+        np.zeros(PIECE_PIXELS, np.int64),
         np.ones(PIECE_PIXELS, np.bool_),
     )
     room = _Room(
@@ -203,7 +207,7 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
         np.zeros((ROWS, 3 * channels + 1), np.float32),
         np.zeros((ROWS, width), np.float32),
         np.zeros((ROWS, width), np.float32),
-        np.zeros((ROWS, 3 * components), np.float32),
+        np.zeros((ROWS, network.outputs.shape[2]), np.float32),
     )
     foretelling = np.ascontiguousarray(network.weights[:around])
     missed = np.zeros(levels.shape, np.int32)
@@ -399,24 +403,28 @@ def _mix(network: KernelMixture, piece: _Piece, room: _Room, number: int, start:
 @kernel
 def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int, start: int, many: int) -> None:
     """The shares, offsets and widths of the mixtures of samples."""
-    components, exponentials, widths = outputs.shape[1] // 3, network.exponentials, network.inverses
+    components, exponentials, widths = piece.shares.shape[1], network.exponentials, network.inverses
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
+    alike, each = piece.alike, LOGISTIC // network.counts[number]
     foretold, left, above = piece.foretold, piece.left, piece.above
     for at in range(many):
         row = start + at
         best, first = np.int64(outputs[at, 0]), 0
-        for component in range(1, components):
+        for component in range(1, components + 1):
             score = np.int64(outputs[at, component])
             if score > best:
                 best, first = score, component
-        total = np.int64(0)
+        total = exponentials[np.int64(min(best - np.int64(outputs[at, components]), np.int64(FARTHEST)))]
+        weight = total
         for component in range(components):
-            weight = exponentials[np.int64(min(best - np.int64(outputs[at, component]), np.int64(FARTHEST)))]
-            shares[row, component] = weight
-            total += weight
-        used = np.int64(0)
+            shares[row, component] = exponentials[
+                np.int64(min(best - np.int64(outputs[at, component]), np.int64(FARTHEST)))
+            ]
+            total += shares[row, component]
+        # a quotient is below 2**14 and its divisor below 2**19: no rounding reaches the next whole number
+        alike[row] = np.int64(np.float64(weight * SHARES) / np.float64(total))
+        used = alike[row]
         for component in range(components):
-            # the quotient is below 2**14 and its divisor below 2**18: no rounding reaches the next whole number
             share = np.int64(np.float64(shares[row, component] * SHARES) / np.float64(total))
             shares[row, component] = share
             used += share
@@ -425,11 +433,16 @@ def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int,
                 anchor = left[row, number]
             elif component == 3:
                 anchor = above[row, number]
-            shift = np.int64(min(max(outputs[at, components + component], -_FARTHEST_SHIFT), _FARTHEST_SHIFT))
-            width = np.int64(min(max(outputs[at, 2 * components + component], _ZERO), _MOST_WIDTH))
+            shift = np.int64(min(max(outputs[at, components + 1 + component], -_FARTHEST_SHIFT), _FARTHEST_SHIFT))
+            width = np.int64(min(max(outputs[at, 2 * components + 1 + component], _ZERO), _MOST_WIDTH))
             inverses[row, component] = widths[width]
             offsets[row, component] = 2 * anchor * widths[width] + (shift << 21)
-        shares[row, first] += SHARES - used
+        if first == components:
+            alike[row] += SHARES - used
+            first = 0
+        else:
+            shares[row, first] += SHARES - used
+        alike[row] *= each
         guesses[row] = np.int64(offsets[row, first] * 0.5 / inverses[row, first])
 
 
@@ -450,9 +463,11 @@ def _code(network: KernelMixture, piece: _Piece, coder: Coder, number: int, many
 
 
 @inlined_kernel
-def _up_to(shares: Ints, offsets: Ints, inverses: Ints, logistic: Ints, row: int, level: Any, count: int) -> Any:
+def _up_to(
+    shares: Ints, offsets: Ints, inverses: Ints, alike: Ints, logistic: Ints, row: int, level: Any, count: int
+) -> Any:
     """`Mixture.up_to` of one sample and level."""
-    total = np.int64(0)
+    total = alike[row] * (level + 1)
     for component in range(shares.shape[1]):
         away = ((2 * level + 1) * inverses[row, component] - offsets[row, component]) >> 9
         away = min(max(away, -(1 << 20)), (1 << 20) - 1) + (1 << 20)
@@ -480,7 +495,7 @@ def _code_first(
 ) -> None:
     """Code the first symbols of samples, each of `size` levels."""
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    levels, shown, logistic = piece.levels, piece.shown, network.logistic
+    alike, levels, shown, logistic = piece.alike, piece.levels, piece.shown, network.logistic
     words, state, lefts, units, known = coder
     room = UNITS - symbols
     for row in range(many):
@@ -488,9 +503,9 @@ def _code_first(
             continue
         if known:
             symbol = levels[row, channel] // size
-            total = _up_to(shares, offsets, inverses, logistic, row, symbol * size - 1, count)
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, symbol * size - 1, count)
             left = ((total * room) >> _FULL_BITS) + symbol
-            total = _up_to(shares, offsets, inverses, logistic, row, symbol * size + size - 1, count)
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, symbol * size + size - 1, count)
             lefts[state[0]], units[state[0]] = left, ((total * room) >> _FULL_BITS) + symbol + 1 - left
             state[0] += _ONE
             continue
@@ -498,7 +513,7 @@ def _code_first(
         low, high, left, right = np.int64(0), np.int64(symbols - 1), np.int64(0), np.int64(UNITS)
         middle, turned, leap = min(max(guesses[row] // size, 0), symbols - 2), 0, np.int64(1)
         while low < high:  # the first symbol whose units, with all below, are more than the place
-            total = _up_to(shares, offsets, inverses, logistic, row, middle * size + size - 1, count)
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, middle * size + size - 1, count)
             used = ((total * room) >> _FULL_BITS) + middle + 1
             if used > place:
                 high, right, turned = middle, used, turned | 1
@@ -513,21 +528,21 @@ def _code_first(
 def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int, count: int, many: int) -> None:
     """Code the second symbols of samples, after the first ones."""
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    levels, shown, logistic = piece.levels, piece.shown, network.logistic
+    alike, levels, shown, logistic = piece.alike, piece.levels, piece.shown, network.logistic
     words, state, lefts, units, known = coder
     room, last = UNITS - LARGEST_SYMBOL, LARGEST_SYMBOL - 1
     for row in range(many):
         if not shown[row]:
             continue
         start = levels[row, channel] // LARGEST_SYMBOL * LARGEST_SYMBOL
-        least = _up_to(shares, offsets, inverses, logistic, row, start - 1, count)
-        whole = _up_to(shares, offsets, inverses, logistic, row, start + last, count) - least
+        least = _up_to(shares, offsets, inverses, alike, logistic, row, start - 1, count)
+        whole = _up_to(shares, offsets, inverses, alike, logistic, row, start + last, count) - least
         whole += LEAST_SHARE * LARGEST_SYMBOL
         if known:
             symbol = levels[row, channel] - start
-            total = _up_to(shares, offsets, inverses, logistic, row, start + symbol - 1, count) - least
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + symbol - 1, count) - least
             left = (total + LEAST_SHARE * symbol) * room // whole + symbol
-            total = _up_to(shares, offsets, inverses, logistic, row, start + symbol, count) - least
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + symbol, count) - least
             right = (total + LEAST_SHARE * (symbol + 1)) * room // whole + symbol + 1
             lefts[state[0]], units[state[0]] = left, right - left
             state[0] += _ONE
@@ -537,7 +552,7 @@ def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int
         low, high = np.int64(0), np.int64(last)
         middle, turned, leap = min(max(guesses[row] - start, 0), last - 1), 0, np.int64(1)
         while low < high:
-            total = _up_to(shares, offsets, inverses, logistic, row, start + middle, count) - least
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + middle, count) - least
             used = (total + LEAST_SHARE * (middle + 1)) * room // whole + middle + 1
             if used > place:
                 high, right, turned = middle, used, turned | 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.exact_sums import check_sums
-from smalti.decoders.pixels.mixture import MOST_COMPONENTS
+from smalti.decoders.pixels.mixture import MOST_COMPONENTS, outputs_of
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError
@@ -68,7 +68,7 @@ class MixtureChannel:
 
     weights : [P * C + c], of the differences that foretell a level, in 2**-places    places : 0 to 16
     own : [3 * c + 1, H]    bias : [H]    middle : [D, H, H]    middle_bias : [D, H]
-    outputs : [H, 3 * M]    outputs_bias : [3 * M]: scores, shifts and widths of the components
+    outputs : [H, 3 * M + 1]    outputs_bias : [3 * M + 1]: scores, shifts and widths of the components
     shifts : of the first sums, of each middle layer, and of the outputs
     """
 
@@ -119,7 +119,8 @@ class MixtureNetwork:
         for number, network in enumerate(self.networks):
             if len(network.own) != own_inputs(number) or len(network.weights) != around + number:
                 raise ModelError(f"channel {number} sees {len(network.own)} numbers of its pixel")
-            if not 1 <= network.components <= MOST_COMPONENTS or len(network.outputs_bias) != 3 * network.components:
+            outputs = outputs_of(network.components)
+            if not 1 <= network.components <= MOST_COMPONENTS or len(network.outputs_bias) != outputs:
                 raise ModelError(f"{len(network.outputs_bias)} outputs are no mixture")
             check_sums(np.concatenate([self.context, network.own]), np.abs(network.bias) + edges, 255, what)
             for weight, bias in zip(network.middle, network.middle_bias, strict=True):

@@ -251,7 +251,7 @@ class _ChannelWeights:
         return np.clip(base + (sums + (1 << self.places >> 1) >> self.places), 0, count - 1)
 
     def outputs_of(self, sums: Singles, own: Singles) -> Singles:
-        """Outputs [n, 3 * M] from the sums of contexts [n, H] and what is known of the pixel itself."""
+        """Outputs [n, 3 * M + 1] from the sums of contexts [n, H] and what is known of the pixel itself."""
         hidden = np.clip(floored(sums + self.bias + own @ self.own, self.shifts[0]), 0, MOST_HIDDEN)
         for weight, bias, shift in zip(self.middle, self.middle_bias, self.shifts[1:-1], strict=True):
             hidden += np.maximum(floored(hidden @ weight + bias, shift), 0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.decoders.pixels.mixture import STEEPEST
+from smalti.decoders.pixels.mixture import STEEPEST, outputs_of
 from smalti.decoders.pixels.mixture_network import SQUASHED, missed_places, mixture_inputs, own_inputs
 from smalti.decoders.pixels.mixture_prior import MixturePrior
 from smalti.decoders.pixels.pixel_model import PixelModel
@@ -24,6 +24,9 @@ __all__ = ["FULL", "Foretelling", "LearnedMixture"]
 
 FULL = 64.0
 """What is seen of a difference of 15 levels. The network learns from numbers of about this magnitude as 1."""
+
+ALIKE = -4.0
+"""The score, in nats, that all levels alike begin with: 1% and less."""
 
 Ints = NDArray[np.int64]
 
@@ -59,10 +62,12 @@ class LearnedMixture(nn.Module):
         scale = 0.5 / math.sqrt(width)
         self.middle = nn.Parameter(torch.randn(channels, shape.depth, width, width) * scale)
         self.middle_bias = nn.Parameter(torch.zeros(channels, shape.depth, width))
-        self.outputs = nn.Parameter(torch.zeros(channels, width, 3 * components))
-        start = torch.zeros(channels, 3, components)
-        start[:, 2] = torch.tensor(foretelling.missed).clamp_min(0.5).log2()[:, None] + torch.arange(components) - 0.5
-        self.outputs_bias = nn.Parameter(start.flatten(1))
+        self.outputs = nn.Parameter(torch.zeros(channels, width, outputs_of(components)))
+        start = torch.zeros(channels, outputs_of(components))
+        start[:, components] = ALIKE
+        widths = torch.tensor(foretelling.missed).clamp_min(0.5).log2() - 0.5
+        start[:, -components:] = widths[:, None] + torch.arange(components)
+        self.outputs_bias = nn.Parameter(start)
         self.register_buffer("_squashed", torch.from_numpy(SQUASHED / FULL), persistent=False)
         for number, weights in enumerate(foretelling.weights):
             own = torch.from_numpy(weights.astype(np.float64 if shape.deep else np.float32))
@@ -119,9 +124,9 @@ class LearnedMixture(nn.Module):
     def _bits(self, levels: Tensor, anchors: Tensor, outputs: Tensor, count: int) -> Tensor:
         """The bits of levels [n, H, W] of a channel."""
         components = self.shape.components
-        shares = F.log_softmax(outputs[..., :components], 3)
-        shifts = outputs[..., components : 2 * components]
-        inverses = torch.exp2(-outputs[..., 2 * components :].clamp(-STEEPEST, 17))
+        scores, shifts, widths = torch.split(outputs, [components + 1, components, components], 3)
+        shares = F.softmax(scores, 3)
+        inverses = torch.exp2(-widths.clamp(-STEEPEST, 17))
         places = (levels[..., None] - anchors).float()
         upper = ((places + 0.5) * inverses - shifts) * math.log(2)
         lower = ((places - 0.5) * inverses - shifts) * math.log(2)
@@ -131,7 +136,7 @@ class LearnedMixture(nn.Module):
         below = torch.sigmoid(torch.where(right, -upper, lower))
         inside = above - below
         whole = torch.where(last, torch.sigmoid(-lower), torch.where(first, torch.sigmoid(upper), inside))
-        own = (shares.exp() * whole).sum(3)
+        own = (shares[..., :components] * whole).sum(3) + shares[..., components] / count
         return -torch.log2(own * (1 - count / UNITS) + 1 / UNITS)
 
     def _around(self, levels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
