@@ -1,5 +1,8 @@
 """When kernels are taken. What they give is tested beside what they stand for."""
 
+import subprocess
+import sys
+
 import pytest
 
 from smalti import compiled
@@ -55,3 +58,42 @@ def test_a_kernel_is_compiled_where_no_folder_can_be_written(monkeypatch):
 
 def _twice(number):
     return 2 * number
+
+
+MODULE = """
+import numpy as np
+from typing import NamedTuple
+from smalti.compiled import kernel
+from smalti.made_up import FACTOR
+
+class {name}(NamedTuple):
+    numbers: np.ndarray
+
+@kernel
+def add(pair):
+    return FACTOR * pair.numbers.sum()
+"""
+RUN = """
+import sys, types
+module = types.ModuleType("smalti.made_up")
+module.__file__ = "factor.py"
+exec(open("factor.py").read(), vars(module))
+sys.modules["smalti.made_up"] = module
+import numpy, made
+print(made.add(made.{name}(numpy.arange(4))), sum(made.add.stats.cache_hits.values()))
+"""
+
+
+def test_changes_of_classes_and_of_other_files_are_noticed(tmp_path):
+    pytest.importorskip("numba", reason="kernels need smalti[fast]")
+
+    def run(name, factor):
+        (tmp_path / "made.py").write_text(MODULE.format(name=name), "utf-8")
+        (tmp_path / "factor.py").write_text(f"FACTOR = {factor}", "utf-8")
+        command = [sys.executable, "-B", "-c", RUN.format(name=name)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+
+    assert run("First", 2) == ["12", "0"]
+    assert run("First", 2) == ["12", "1"]
+    assert run("First", 3) == ["18", "0"]
+    assert run("Other", 3) == ["18", "0"]

@@ -10,9 +10,13 @@ Layer: the lowest, beside `errors`.
 """
 
 import os
+import re
+import sys
 from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 __all__ = ["inlined_kernel", "kernel", "kernels_pay"]
@@ -58,13 +62,28 @@ def inlined_kernel(function: Function) -> Function:
 def kernel(function: Function) -> Function:
     """Compile a function when it is first called. It does not hold the interpreter's lock, so threads run at once.
 
-    What it was compiled to is kept beside the source, or where Numba keeps such files. Numba does not notice if another
-    file changes whose functions it calls.
+    What it was compiled to is kept beside the source, or where Numba keeps such files, in files that have the name of
+    the function. Numba notices if the file of the function changes, not if another one does whose functions or numbers
+    it takes, and it fails if a class of the arguments is gone. So the name says what it was compiled from.
     """
     from numba import njit  # noqa: PLC0415
 
     try:
+        function.__qualname__ += f"-{_sources_of(function.__module__)}"
         compiled: Function = njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # there is no folder for it that can be written
+    except (OSError, RuntimeError):  # there are no sources, or there is no folder that can be written
         compiled = njit(**_OPTIONS)(function)
     return compiled
+
+
+@cache
+def _sources_of(module: str) -> str:
+    """A hash of the sources of a module and of all in this package that it imports, and these import."""
+    found: dict[str, bytes] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in sys.modules and name not in found:
+            found[name] = Path(sys.modules[name].__file__ or "").read_bytes()
+            waiting += [other.decode() for other in re.findall(rb"^from (smalti[\w.]*) import", found[name], re.M)]
+    return sha256(b"".join(found[name] for name in sorted(found))).hexdigest()[:16]
