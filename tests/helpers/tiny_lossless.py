@@ -3,10 +3,9 @@
 import numpy as np
 import torch
 
-from smalti.training.cells import sized_fits
 from smalti.training.cells.sized_fits import Effort
 from smalti.training.common.goal import Goal
-from smalti.training.lossless import lossless_training
+from smalti.training.lossless import lossless_settings
 from smalti.training.lossless.lossless_training import LosslessTraining
 from smalti.training.observer import SilentObserver
 from smalti.training.pixels.foretelling import fit_foretelling
@@ -18,8 +17,8 @@ from smalti.training.training_kind import FitOptions
 def small_efforts(monkeypatch, steps=6):
     """Make fits take a few small steps."""
     efforts = tuple(Effort(steps + number, 0, 1 << 10, 1) for number in range(10))
-    monkeypatch.setattr(lossless_training, "EFFORTS", efforts)
-    monkeypatch.setattr(sized_fits, "FULL_PIXELS", 1)  # small collections take all steps, too
+    monkeypatch.setattr(lossless_settings, "EFFORTS", efforts)
+    monkeypatch.setattr(lossless_settings, "FULL_PIXELS", 1)  # small collections take all steps, too
 
 
 def fit_lossless(source, max_error=0, effort=3, checkpoint=None, resume=False, observer=None, seed=0):

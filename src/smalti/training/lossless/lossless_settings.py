@@ -1,11 +1,11 @@
 """The efforts of a lossless fit, and the sizes of its network for a collection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from smalti.training.cells.sized_fits import Effort
+from smalti.training.cells.sized_fits import FULL_PIXELS, Effort
 from smalti.training.pixels.pixel_settings import WEIGHT_BYTES, MixtureShape, PixelShape
 
-__all__ = ["EFFORTS", "FEW_LEVELS", "choose_mixture", "choose_scores"]
+__all__ = ["EFFORTS", "FEW_LEVELS", "choose_mixture", "choose_scores", "steps_for"]
 
 FEW_LEVELS = 64
 """With no more levels each has a score of its own; else a mixture says where levels are."""
@@ -15,9 +15,15 @@ STEP_PIXELS = 1 << 13
 steps on 2**15 pixels, to 3.71 after 1,000 on 2**14, in about the same time."""
 
 EFFORTS = tuple(
-    Effort(steps, 0, STEP_PIXELS, fewest=300)
+    Effort(steps, 0, STEP_PIXELS)
     for steps in (2_500, 4_000, 8_000, 15_000, 22_000, 32_000, 45_000, 60_000, 80_000, 110_000)
 )
+
+
+def steps_for(effort: int, pixels: int) -> Effort:
+    """The work for a collection of so many pixels. Small ones have less to teach, but their steps are cheap."""
+    work = EFFORTS[effort]
+    return replace(work, steps=round(work.steps * min(1.0, (pixels / FULL_PIXELS) ** 0.25)))
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ _SIZES = (
 )
 """Larger networks take fewer bits and longer: a decoder goes through nearly all weights for each pixel."""
 
-_MOST_SHARE = 0.02
+_MOST_SHARE = 0.04
 """Of the bytes of the tokens, the weights may take this share."""
 
 _SMALL_SIDE = 32

@@ -13,7 +13,7 @@ from smalti.training.cells.samples import Samples, load_samples
 from smalti.training.cells.sized_fits import DEFAULT_EFFORT, provenance_of, refuse_fit, refuse_sizes
 from smalti.training.common.goal import Goal
 from smalti.training.lossless.exact_levels import exact_levels
-from smalti.training.lossless.lossless_settings import EFFORTS, FEW_LEVELS, choose_mixture, choose_scores
+from smalti.training.lossless.lossless_settings import FEW_LEVELS, choose_mixture, choose_scores, steps_for
 from smalti.training.lossless.occurring import find_occurring
 from smalti.training.observer import Observer
 from smalti.training.pixels.fit_pixels import PixelFit
@@ -75,7 +75,7 @@ class LosslessTraining:
         model = PixelModel(values, samples.scale.dtype, occurring.hides)
         torch.manual_seed(settings.seed)
         learned = _learned(source, samples, levels, model, settings.effort)
-        work = EFFORTS[settings.effort].for_collection(occurring.pixels)
+        work = steps_for(settings.effort, occurring.pixels)
         fit = PixelFit(learned, samples, levels, model, 0.0, work, settings, options.device)
         if options.resume and options.checkpoint is not None and options.checkpoint.exists():
             fit.restore(options.checkpoint)
