@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.block_layout import Rectangle
+from smalti.archive.format.block_layout import Rectangle, spanned
 from smalti.archive.read.cell_pixels import CellPixels, Piece
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import CellStore
@@ -24,7 +24,7 @@ _RUN_BYTES = 16 << 20  # pixels of a run of images that are read together
 
 
 class SizedImages:
-    """Images of any sizes."""
+    """The stored images of any sizes. `CopiedImages` reads copies of them too."""
 
     def __init__(self, file: SectionFile, store: CellStore, threads: int) -> None:
         self._file, self._store, self._threads = file, store, threads
@@ -127,27 +127,31 @@ class SizedImages:
 
     def tokens(self, numbers: range) -> NDArray[np.uint16]:
         """Tokens of images of one grid of cells: uint16 [n, rows, columns, M]. UsageError if they have several."""
-        grids = sorted({self._layout.grid(number) for number in numbers})
+        return self.tokens_of(np.arange(numbers.start, numbers.stop, dtype=np.int64))
+
+    def tokens_of(self, numbers: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """The same of images in any order."""
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        grids = np.unique(self._layout.image_grids(distinct), axis=0).tolist()
         tokens_per_cell = self._header.tokens_per_image
         if len(grids) > 1:
             raise UsageError(f"{self._file.path}: its images have several grids of cells; ask for those of one image")
         rows, columns = grids[0] if grids else self._layout.grid(0)
         values = len(numbers) * rows * columns * tokens_per_cell
         self._file.limits.check("request_bytes", 2 * values, "this request")
-        tokens = np.empty((len(numbers), rows, columns, tokens_per_cell), np.uint16)
+        tokens = np.empty((len(distinct), rows, columns, tokens_per_cell), np.uint16)
         if not len(numbers):
             return tokens
-        ends = self._layout.blocks_of(np.array([numbers[0], numbers[-1]], np.int64))
-        first_block = int(ends[0][0])
-        blocks = range(first_block, int(ends[1][1]) + 1)
-        lasts = self._layout.blocks_of(np.arange(numbers.start, numbers.stop, dtype=np.int64))[1] - first_block
+        firsts, lasts = self._layout.blocks_of(distinct)
+        blocks = spanned(firsts, lasts)
+        places = np.searchsorted(blocks, lasts)
         done = 0
-        for run in self._store.fetch_blocks(blocks):
-            upto = int(np.searchsorted(lasts, run.stop, side="left"))
+        for run in self._store.fetch_blocks(blocks.tolist()):
+            upto = int(np.searchsorted(places, run.stop, side="left"))
             for position in range(done, upto):
-                tokens[position] = self._store.window(Rectangle(numbers[position], 0, 0, rows, columns))
+                tokens[position] = self._store.window(Rectangle(int(distinct[position]), 0, 0, rows, columns))
             done = upto
-        return tokens
+        return tokens if np.array_equal(distinct, numbers) else tokens[inverse]
 
     def _one_shape(self, shapes: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
         if len(shapes) > 1:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.collection.sharing import unpack_cells_model, unpack_model, unpack_referenced
-from smalti.archive.format.block_layout import Rectangle, SizedLayout
+from smalti.archive.format.block_layout import CopiedLayout, Rectangle, SizedLayout
 from smalti.archive.format.column import Column, unpack_column
+from smalti.archive.format.copies import Copies
 from smalti.archive.format.frames import Block, unpack_block, unpack_cells
 from smalti.archive.format.layout import SHARED_MODEL, SHARED_PRIOR, Entry, Section
 from smalti.archive.read.block_decoder import BlockDecoder
@@ -151,8 +152,9 @@ class SectionStore(ABC):
         return self._file.entry(section, ordinal) if self._file.has(section, ordinal) else None
 
     def _images_of(self, number: int) -> str:
-        images = self._file.layout.image_range(number)
-        return f"images {images.start} to {images.stop - 1}"
+        first, *others = self._file.layout.image_runs(number)
+        more = f" and {sum(map(len, others))} others" if others else ""
+        return f"images {first.start} to {first.stop - 1}{more}"
 
     def _column(self, ordinal: int, data: bytes) -> Column | None:
         column, listed = unpack_column(data, self._file.limits), self._file.header.columns[ordinal]
@@ -253,7 +255,7 @@ class ImageStore(SectionStore):
         return self.parse(Section.PRIOR, ordinal, parser)
 
     def _unpack(self, number: int, data: bytes) -> Block:
-        block = unpack_block(data, self._file.layout.image_range(number), self.prior, self.model.code_ids)
+        block = unpack_block(data, self._file.header.layout.image_range(number), self.prior, self.model.code_ids)
         if block.residuals and self.residuals is None:
             raise DamagedArchiveError("it holds corrections, of which the header knows nothing")
         return block
@@ -289,20 +291,28 @@ class ImageStore(SectionStore):
 
 
 class CellStore(SectionStore):
-    """The sections of an archive whose images have any sizes."""
+    """The sections of an archive whose images have any sizes.
+
+    layout : of the stored images, whose numbers all methods take    copies : None if all images are stored
+    """
+
+    layout: SizedLayout
+    copies: Copies | None
 
     def __init__(self, file: SectionFile) -> None:
         super().__init__(file)
+        if isinstance(file.layout, CopiedLayout):
+            self.layout, self.copies = file.layout.stored, file.layout.copies
+        else:
+            assert isinstance(file.layout, SizedLayout)
+            self.layout, self.copies = file.layout, None
         # regions depend on those around them: with three rows of regions cached, a block is decoded once for its image
         row_bytes = 2 * file.header.tokens_per_image * self.layout.widest_row
         self._most_bytes = min(max(_CACHE_BYTES, 4 * row_bytes), _MOST_CACHE_BYTES)
 
-    @property
-    def layout(self) -> SizedLayout:
-        """Which units each block holds."""
-        layout = self._file.layout
-        assert isinstance(layout, SizedLayout)
-        return layout
+    def stored_numbers(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The stored number of each image: its own, or that of the image it is a copy of. int64 [n]"""
+        return images if self.copies is None else self.copies.numbers_of_images[images]
 
     def tokens(self, number: int) -> NDArray[np.uint16]:
         """The tokens of all cells of a block: uint16 [cells, M]."""
