@@ -114,7 +114,7 @@ class ArchiveInfo:
 class DamagedBlock:
     """A token block that cannot be read, with the images first_image to first_image + images - 1.
 
-    A block whose images do not follow each other, since some images are copies of others, is listed for each run of them.
+    If copies of images are lost with a block, or lie between its images, the block is listed for each run of images.
 
     names : of these images; None if the file has no names or has lost them
     reason : why it cannot be read

@@ -1,6 +1,7 @@
 """The sizes section of an archive whose images have any size: H and W of each (docs/format.md, "Sizes").
 
-If some images are copies of others, a list of these comes before it (`copies`). It also states how images are cut into units, from which `block_layout` computes all else.
+If some images are copies of others, a list of these comes before it (`copies`). It also states how images are cut into
+units, from which `block_layout` computes all else.
 """
 
 import struct

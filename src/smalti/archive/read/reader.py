@@ -430,19 +430,22 @@ class Archive:
 
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool [n]: whether each image's token block can be decoded. A damaged model or prior raises."""
-        first, last = self._file.layout.blocks_of(numbers)
-        blocks = spanned(first, last).tolist()
+        readable = self._store.keeps(numbers)
+        asked = np.flatnonzero(~readable)
+        if not len(asked):
+            return readable
+        first, last = self._file.layout.blocks_of(numbers[asked])
+        blocks = spanned(first, last)
         lost_before = np.zeros(len(blocks) + 1, np.int64)  # lost blocks before each block
-        for run in self._store.fetch_blocks(blocks):
+        for run in self._store.fetch_blocks(blocks.tolist()):
             self._store.load()
             for position in range(run.start, run.stop):
                 try:
-                    self._store.block(blocks[position])
+                    self._store.block(int(blocks[position]))
                 except DamagedArchiveError:
                     lost_before[position + 1] = 1
         lost_before = np.cumsum(lost_before)
-        places = np.searchsorted(blocks, first), np.searchsorted(blocks, last)
-        readable: NDArray[np.bool_] = lost_before[places[1] + 1] == lost_before[places[0]]
+        readable[asked] = lost_before[np.searchsorted(blocks, last) + 1] == lost_before[np.searchsorted(blocks, first)]
         return readable
 
 

@@ -174,7 +174,11 @@ class SizedImages:
         for position in np.flatnonzero(cut).tolist():
             height, width = outs[position].shape[:2]
             jobs += self._jobs(self._pieces(int(numbers[position]), range(height), range(width), outs[position]))
-        whole = np.flatnonzero(~cut)
+        kept = self._store.keeps_stored(numbers)
+        if kept.any():
+            chosen = [outs[position] for position in np.flatnonzero(kept).tolist()]
+            jobs.append(_Job([], partial(_fill_whole, images=numbers[kept], outs=chosen)))
+        whole = np.flatnonzero(~cut & ~kept)
         if len(whole):
             blocks, _ = self._layout.image_places(numbers[whole])
             for positions in np.split(whole, np.flatnonzero(np.diff(blocks)) + 1):
@@ -208,25 +212,33 @@ class SizedImages:
         place = {block: position for position, block in enumerate(blocks)}
         groups: dict[int, list[_Job]] = {}
         for job in jobs:
-            groups.setdefault(place[job.blocks[-1]], []).append(job)
+            if job.blocks:
+                groups.setdefault(place[job.blocks[-1]], []).append(job)
+            else:
+                self._do([[job]])
         for run in self._store.fetch_blocks(blocks):
-            ready = [groups[position] for position in range(run.start, run.stop) if position in groups]
-            if not ready:
-                continue
-            pixels = CellPixels(self._store.model, self._layout, self._store)  # fetched with the first run
-            # many blocks: a thread for each; few blocks: all threads for each
-            inner = 1 if len(ready) >= self._threads else self._threads
+            self._do([groups[position] for position in range(run.start, run.stop) if position in groups])
 
-            def work(group: list[_Job], pixels: CellPixels = pixels, inner: int = inner) -> None:
-                for job in group:
-                    job.fill(pixels, inner)
+    def _do(self, ready: Sequence[list["_Job"]]) -> None:
+        """Do groups of jobs whose blocks are here."""
+        if not ready:
+            return
+        pixels = CellPixels(self._store.model, self._layout, self._store)  # fetched with the first run
+        # many blocks: a thread for each; few blocks: all threads for each
+        inner = 1 if len(ready) >= self._threads else self._threads
 
-            for_each(work, ready, self._threads if inner == 1 else 1)
+        def work(group: list[_Job]) -> None:
+            for job in group:
+                job.fill(pixels, inner)
+
+        for_each(work, ready, self._threads if inner == 1 else 1)
 
     def _blocks_of(self, piece: Piece) -> list[int]:
         """The blocks that hold the cells that a piece depends on, ascending."""
         layout = self._layout
         if not layout.is_cut(piece.image):
+            if self._store.keeps_stored(np.array([piece.image])).all():
+                return []
             return [layout.place(layout.first_unit(piece.image))[0]]
         cells = CellPixels(self._store.model, layout, self._store).cells(piece)
         units = np.array([unit for unit, _ in layout.units_in(cells)], np.int64)
@@ -234,7 +246,7 @@ class SizedImages:
 
 
 class _Job(NamedTuple):
-    """Pixels to decode. blocks : those that they depend on, ascending"""
+    """Pixels to decode. blocks : those that they depend on, ascending; none if their tokens are kept"""
 
     blocks: list[int]
     fill: Callable[[CellPixels, int], None]
