@@ -76,11 +76,11 @@ def _figures(arguments: argparse.Namespace, path: Path) -> dict[str, Any]:
         "bytes_without_columns": bare,
         "bytes_per_image": round(bare / info.images, 2),
         "bytes": {name: getattr(info.bytes, name) for name in ("header", "model", "prior", "tokens", "index")},
-        "megapixels_per_second": {threads: _decoding(path, threads, count) for threads in (1, 2)},
+        "megapixels_per_second": {threads: decoding(path, threads, count) for threads in (1, 2)},
     }
 
 
-def _decoding(path: Path, threads: int, count: int) -> float:
+def decoding(path: Path, threads: int, count: int) -> float:
     """Megapixels a second of decoding the first `count` images to arrays, from open to done: the median of rounds."""
     rates = []
     for _ in range(DECODING_ROUNDS):

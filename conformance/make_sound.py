@@ -18,6 +18,8 @@ from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
 from smalti.archive.write.spec import ArchiveSpec
 from smalti.archive.write.writer import ArchiveWriter
 from smalti.decoders.layers.integer_network import Clip, IntegerNetwork, Layer, PixelTable
+from smalti.decoders.pixels.mixture_network import MixtureChannel, MixtureNetwork, mixture_inputs, own_inputs
+from smalti.decoders.pixels.mixture_prior import MixturePrior
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import ChannelNetwork, PixelNetwork, candidates_of
 from smalti.decoders.pixels.pixel_prior import PixelPrior
@@ -217,7 +219,24 @@ def pixel_prior(model: PixelModel, radius: int, width: int, depth: int) -> Pixel
     return PixelPrior(PixelNetwork(radius, context, tops, lefts, rights, tuple(networks)), model)
 
 
-def write_pixels(path: Path, prior: PixelPrior, sizes: np.ndarray, tokens: np.ndarray) -> None:
+def mixture_prior(model: PixelModel, radius: int, width: int, depth: int, components: int) -> MixturePrior:
+    """A prior of mixtures whose numbers are ramps."""
+    channels, outputs = model.channels, 3 * components
+    networks = [
+        MixtureChannel(
+            ramp((context_size(radius) * channels + number,), 41, -19), 6, ramp((own_inputs(number), width), 23, -11),
+            ramp((width,), 901, -300), ramp((depth, width, width), 41, -19), ramp((depth, width), 77, -9),
+            ramp((width, outputs), 51, -25), ramp((outputs,), 901, -99), (5, *[4] * depth, 4),
+        )
+        for number in range(channels)
+    ]  # fmt: skip
+    context = ramp((mixture_inputs(radius, channels), width), 19, -9)
+    tops, lefts, rights = (ramp((length, width), 307, -150) for length in (2, 3, 1))
+    levels = [len(model.levels[channel]) for channel in model.order]
+    return MixturePrior(MixtureNetwork(radius, levels, context, tops, lefts, rights, tuple(networks)), model)
+
+
+def write_pixels(path: Path, prior: PixelPrior | MixturePrior, sizes: np.ndarray, tokens: np.ndarray) -> None:
     """Images whose blocks have at most 30 pixels: some are cut into regions of 5 x 5."""
     spec = SizedSpec("sound", block_cells=30, region=5, provenance=(("smalti", "conformance"),))
     with SizedArchiveWriter(path, spec, prior.model, prior, overwrite=True) as writer:
@@ -240,6 +259,15 @@ def wide_pixels(path: Path) -> None:
     write_pixels(path, prior, np.array([(4, 7)] * 3), np.arange(84)[:, None] ** 2 // 7 % 20)
 
 
+def mixtures(path: Path) -> None:
+    """Mixtures for colours of 16 bits that alpha hides: one channel of two symbols, one of one level; regions."""
+    levels = (np.arange(300) * 200, np.array([7]), np.array([1, 2, 60, 201]), np.array([0, 65535]))
+    prior, sizes = mixture_prior(PixelModel(levels, "uint16", True), 2, 3, 1, 3), np.array([(5, 7), (1, 1), (9, 4)])
+    tokens = np.arange(int(sizes.prod(axis=1).sum()))[:, None] ** 2 // 3 % np.array([300, 1, 4, 2])
+    tokens[tokens[:, 3] == 0] = 0
+    write_pixels(path, prior, sizes, tokens)
+
+
 def copies(path: Path) -> None:
     """Eleven images of which five are stored: copies beside their image and far from it, one of an image in regions."""
     prior = pixel_prior(PixelModel((np.array([0, 30, 31, 200, 255]),), "uint8", False), 1, 3, 0)
@@ -252,7 +280,7 @@ def copies(path: Path) -> None:
         writer.commit()
 
 
-MAKERS = (grid, corrected, wide, pyramid, collection, transform, pixels, wide_pixels, copies)
+MAKERS = (grid, corrected, wide, pyramid, collection, transform, pixels, wide_pixels, mixtures, copies)
 
 
 def main() -> None:

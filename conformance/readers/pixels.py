@@ -23,11 +23,13 @@ PRIOR_KEYS = {
 class Pixels:
     """The decoder of one archive: tokens of its units, and their pixels."""
 
+    most_levels = 4096
+
     def __init__(self, model: bytes, prior: bytes, header: dict[str, Any], cell: int) -> None:
         top = 65535 if header["dtype"] == "uint16" else 255
         packed = Packed(model, MODEL_KEYS, ("levels",))
         channels, counts = packed.found["channels"], packed.found["levels"]
-        demand(are_integers(counts, channels) and min(counts) >= 1 and max(counts) <= 4096, "levels")
+        demand(are_integers(counts, channels) and min(counts) >= 1 and max(counts) <= self.most_levels, "levels")
         shape = [channels, channels, 1]
         demand(shape == [header["image_shape"][2], header["token_grid"][1], cell], "channels and cells")
         self.hides = packed.found["hides"]
@@ -45,10 +47,7 @@ class Pixels:
         packed = Packed(data, PRIOR_KEYS, ("shifts",))
         found = packed.found
         self.radius, width, depth = found["radius"], found["width"], found["depth"]
-        shifts = found["shifts"]
-        demand(are_integers(shifts, channels * (depth + 2)), "shifts")
-        demand(min(shifts) >= 0 and max(shifts) <= 24, "shifts")
-        self.shifts = np.array(shifts).reshape(channels, depth + 2).tolist()
+        self.shifts = self.shifts_of(found["shifts"], channels, depth)
         self.context = packed.take(2 * self.radius * (self.radius + 1) * channels, width)
         self.edges = [packed.take(found[name], width) for name in ("tops", "lefts", "rights")]
         room = sum(np.abs(table).max(axis=0) for table in self.edges)
@@ -67,6 +66,13 @@ class Pixels:
             demand(largest.max() <= 1 << 21 + self.shifts[number][-1], "sums of scores are not exact")
             self.networks.append((own, bias, middle, middle_bias, scores, scores_bias))
         packed.end()
+
+    def shifts_of(self, shifts: Any, channels: int, depth: int) -> list[list[int]]:
+        """The shifts of each channel."""
+        demand(are_integers(shifts, channels * (depth + 2)), "shifts")
+        demand(min(shifts) >= 0 and max(shifts) <= 24, "shifts")
+        found: list[list[int]] = np.array(shifts).reshape(channels, depth + 2).tolist()
+        return found
 
     def decode(self, coder: Coder, grids: list[tuple[int, int]]) -> list[np.ndarray]:
         """The tokens [rows, columns, C] of pictures."""

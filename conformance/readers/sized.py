@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance.readers.basics import Bytes, Coder, canonical_json, crc32c, demand
 from conformance.readers.columns import read_labels, read_texts
+from conformance.readers.mixtures import pixels_of
 from conformance.readers.pixels import Pixels
 from conformance.readers.sections import (
     COLUMN,
@@ -26,7 +27,7 @@ from conformance.readers.sizes import Sizes, Unit, read_copies, read_sizes
 from conformance.readers.transform import Transform
 
 SIZED, COPIES, SIZES = 8, 16, 13
-DECODERS = {"transform": Transform, "pixels": Pixels}
+DECODERS = {"transform": Transform, "pixels": pixels_of}
 
 
 @dataclass(frozen=True)

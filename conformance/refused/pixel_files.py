@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from conformance.readers.pixels import Pixels
+from conformance.readers.mixtures import pixels_of
 from conformance.readers.sections import HEADER, MODEL, PRIOR, TOKENS
 from conformance.readers.sized import SIZED, SIZES
 from conformance.refused.encoding import pack_numbers
@@ -25,7 +25,7 @@ MODELS: dict[str, tuple[dict[str, Any], str, str]] = {
     "hides-bool": ({"hides": True}, "`true` for `hides`", BYTES),
     "levels-fewer": ({"levels": [3, 1, 4]}, "numbers of levels of three of the four channels", BYTES),
     "levels-0": ({"levels": [3, 0, 4, 2]}, "a channel without levels", BYTES),
-    "levels-4097": ({"levels": [3, 1, 4097, 2]}, "4,097 levels", BYTES),
+    "levels-65537": ({"levels": [3, 1, 65537, 2]}, "65,537 levels", BYTES),
     "levels-huge": ({"levels": [3, 1, 1 << 60, 2]}, "2^60 levels", BYTES),
     "levels-bool": ({"levels": [3, True, 4, 2]}, "`true` for a number of levels", BYTES),
     "levels-number": ({"levels": 4}, "a number for the list of levels", BYTES),
@@ -67,10 +67,11 @@ class Numbers:
         payloads = frames(sound(name))
         self.model, self.prior = (payload_of(payloads, kind) for kind in (MODEL, PRIOR))
         self.header, cell = json.loads(payload_of(payloads, HEADER)), payload_of(payloads, SIZES)[1]
-        found = Pixels(self.model, self.prior, self.header, cell)
+        found = pixels_of(self.model, self.prior, self.header, cell)
         self.description = description_of(self.prior)
         self.steps = [[int(own[0]), *(own[1:] - own[:-1]).tolist()] for own in found.levels]
         self.context: Rows = found.context.tolist()
+        self.weights: list[list[int]] = [own.tolist() for own in getattr(found, "weights", [])]
         self.edges: list[Rows] = [table.tolist() for table in found.edges]
         self.networks: list[list[Any]] = [
             [own.tolist(), bias.tolist(), [each.tolist() for each in middle], *(each.tolist() for each in others)]
@@ -79,13 +80,14 @@ class Numbers:
 
     def model_bytes(self) -> bytes:
         """The payload of the model."""
-        return pack_numbers(description_of(self.model), self.steps)
+        counts = {"levels": [len(own) for own in self.steps]}
+        return pack_numbers(description_of(self.model) | counts, self.steps)
 
     def prior_bytes(self) -> bytes:
         """The payload of the prior."""
         arrays: list[Any] = [self.context, *self.edges]
-        for own, bias, middle, *others in self.networks:
-            arrays += [own, bias, *middle, *others]
+        for number, (own, bias, middle, *others) in enumerate(self.networks):
+            arrays += [*self.weights[number : number + 1], own, bias, *middle, *others]
         return pack_numbers(self.description, [array for array in arrays if array])
 
 
@@ -120,6 +122,14 @@ def bias_beyond_2_21(numbers: Numbers) -> None:
     rows = numbers.networks[1][SCORES]
     numbers.networks[1][SCORES_BIAS] = [0] * len(rows[0])
     numbers.networks[1][SCORES_BIAS][0] = of_rows(rows) - (1 << 21) - 1
+
+
+def many_levels(numbers: Numbers) -> None:
+    """Give the one channel 4,097 levels, and scores of as many."""
+    numbers.steps = [[0] + [1] * 4096]
+    network = numbers.networks[0]
+    network[SCORES] = [[0] * (4097 + 15) for _ in network[SCORES]]
+    network[SCORES_BIAS] = [0] * (4097 + 15)
 
 
 def of_first(numbers: Numbers, channel: int) -> int:
@@ -217,5 +227,10 @@ def cases() -> Cases:
     wide = frames(sound("wide_pixels"))
     data = build(with_payload(wide, MODEL, described({"hides": 1})), SIZED)
     yield Case("pixels-model-hides-grey", "wide_pixels", data, "hidden colours without alpha", BYTES)
+    numbers = Numbers("wide_pixels")
+    many_levels(numbers)
+    many = with_payload(wide, MODEL, with_bytes(numbers.model_bytes()))
+    data = build(with_payload(many, PRIOR, with_bytes(numbers.prior_bytes())), SIZED)
+    yield Case("pixels-prior-levels-4097", "wide_pixels", data, "scores of 4,097 levels", BYTES)
     data = build(with_payload(wide, HEADER, described_header({"dtype": "uint8"})), SIZED)
     yield Case("pixels-model-levels-wide", "wide_pixels", data, "levels beyond 255 for 8 bits", BYTES)

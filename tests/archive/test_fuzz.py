@@ -20,6 +20,7 @@ FILES = ["format-1-plain.smalti", "format-1-named.smalti", "format-1-corrected.s
 FILES += ["format-1-uint16.smalti", "collection-1.smalti"]
 FILES += ["format-1-transform.smalti", "format-1-transform-alpha.smalti", "format-1-transform-uint16.smalti"]
 FILES += ["format-1-pixels.smalti", "format-1-pixels-alpha.smalti", "format-1-pixels-uint16.smalti"]
+FILES += ["format-1-mixtures-alpha.smalti", "format-1-mixtures-uint16.smalti"]
 MEMORY = 1 << 26
 CAPPED = ("model", "prior", "corrections", "column", "block", "corrected", "image", "request")
 SMALL = Limits(network_operations=1 << 24, **{f"{name}_bytes": 1 << 22 for name in CAPPED})

@@ -92,7 +92,7 @@ def test_codecs_try_finer_settings_until_the_error_is_met():
 
 
 def test_the_help_names_what_is_estimated(smalti: Smalti) -> None:
-    assert "photo, compact or fine [default: auto" in " ".join(smalti("estimate", "--help").out.split())
+    assert "photo, lossless, compact or fine [default: auto" in " ".join(smalti("estimate", "--help").out.split())
 
 
 def test_by_default_photo_is_estimated_and_codecs_file_by_file(smalti, source):

@@ -8,12 +8,13 @@ import pytest
 
 from conformance.make_must_refuse import FOLDER, RECORD, all_cases, verdict
 from conformance.readers import BadArchiveError, read_members
-from conformance.readers.pixels import Pixels
+from conformance.readers.mixtures import pixels_of
 from conformance.readers.sections import MODEL, PRIOR
 from conformance.readers.sized import SIZED
+from conformance.refused import mixture_files, pixel_files
 from conformance.refused.files import build, frames, sound, with_payload
 from conformance.refused.networks import layers_of, pack_network, with_network
-from conformance.refused.pixel_files import SUMS, Numbers
+from conformance.refused.pixel_files import Numbers
 
 RECORDED = json.loads(RECORD.read_text("utf-8"))
 CASES = {f"{case.name}.smalti": case for case in all_cases()}
@@ -60,7 +61,7 @@ def test_the_encoder_of_these_files_is_right():
         assert (read_members(data)[0].pixels == read_members(sound)[0].pixels).all() and data != sound
 
 
-@pytest.mark.parametrize("name", ["pixels", "wide_pixels"])
+@pytest.mark.parametrize("name", ["pixels", "wide_pixels", "mixtures"])
 def test_the_encoder_of_packed_numbers_is_right(name):
     numbers, payloads = Numbers(name), frames(sound(name))
     for kind, payload in ((MODEL, numbers.model_bytes()), (PRIOR, numbers.prior_bytes())):
@@ -70,17 +71,18 @@ def test_the_encoder_of_packed_numbers_is_right(name):
     assert all((ours == theirs).all() for ours, theirs in zip(found, expected, strict=True))
 
 
-def test_sums_that_are_just_exact_are_read():
+@pytest.mark.parametrize(("base", "sums"), [("pixels", pixel_files.SUMS), ("mixtures", mixture_files.SUMS)])
+def test_sums_that_are_just_exact_are_read(base, sums):
     """So the files whose sums are one more are refused for this alone."""
-    for name, (change, _) in SUMS.items():
-        numbers = Numbers("pixels")
+    for name, (change, _) in sums.items():
+        numbers = Numbers(base)
         before = deepcopy((numbers.edges, numbers.networks))
         change(numbers)
         for old, new in zip(flat(before), flat((numbers.edges, numbers.networks)), strict=True):
             if old[0][old[1]] != new[0][new[1]]:
                 new[0][new[1]] += 1 if new[0][new[1]] < 0 else -1
         if name != "sums-edges":
-            Pixels(numbers.model, numbers.prior_bytes(), numbers.header, 1)
+            pixels_of(numbers.model, numbers.prior_bytes(), numbers.header, 1)
 
 
 def flat(value):

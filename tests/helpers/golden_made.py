@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.tiny_mixtures import random_mixture
 from helpers.tiny_pixels import write_pixels
 from helpers.transform_archives import write_transform
 from smalti.archive.collection.collection_writer import write_collection
@@ -303,4 +304,38 @@ PIXELS = {
     f"format-1-{make.__name__.replace('_', '-')}.smalti": make
     for make in (pixels, pixels_alpha, pixels_uint16, pixels_many, pixels_copies)
 }
-SIZED = TRANSFORMS | PIXELS
+
+
+def mixtures(path):
+    """Write an archive of RGB images of several sizes, one cut into regions, with names and labels."""
+    sizes = [(40, 56), (1, 1), (17, 30), (8, 8)]
+    names = [f"{number}.png" for number in range(len(sizes))]
+    prior = {"counts": (256, 60, 17), "radius": 2, "width": 8, "depth": 2, "edges": (4, 1, 90)}
+    made = {"make": random_mixture, "block_cells": 2000, "region": 44}
+    return write_pixels(path, sizes, np.arange(len(sizes)) % 3, names, seed=8, prior=prior, **made)
+
+
+def mixtures_alpha(path):
+    """Write an archive of RGBA images. Some colours are hidden, and one channel has one level; three components."""
+    prior = {"counts": (200, 1, 7, 5), "radius": 3, "width": 9, "depth": 1, "components": 3, "hides": True}
+    return write_pixels(path, [(16, 24), (1, 30), (9, 17), (12, 1)], seed=9, prior=prior, make=random_mixture)
+
+
+def mixtures_uint16(path):
+    """Write an archive of 16-bit images of one size, of two symbols for each sample, and no middle layer."""
+    prior = {"counts": (3000,), "radius": 1, "width": 4, "depth": 0, "components": 4, "dtype": "uint16"}
+    return write_pixels(path, [(13, 21)] * 5, np.arange(5), seed=10, prior=prior, make=random_mixture)
+
+
+def mixtures_many(path):
+    """Write an archive of so many small 16-bit images that waves are cut into pieces; grey has two symbols."""
+    sizes = np.array([(1, 1), (1, 2), (2, 1)])[np.arange(2500) % 7 % 3]
+    prior = {"counts": (300, 3), "radius": 2, "width": 5, "components": 2, "dtype": "uint16", "hides": True}
+    return write_pixels(path, sizes, seed=11, prior=prior, make=random_mixture, block_cells=4096)
+
+
+MIXTURES = {
+    f"format-1-{make.__name__.replace('_', '-')}.smalti": make
+    for make in (mixtures, mixtures_alpha, mixtures_uint16, mixtures_many)
+}
+SIZED = TRANSFORMS | PIXELS | MIXTURES

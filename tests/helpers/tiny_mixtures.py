@@ -1,6 +1,7 @@
 """Made-up mixture priors of small random networks."""
 
 from helpers.tiny_pixels import numbers, random_levels
+from smalti.decoders.pixels.mixture import outputs_of
 from smalti.decoders.pixels.mixture_network import MixtureChannel, MixtureNetwork, mixture_inputs, own_inputs
 from smalti.decoders.pixels.mixture_prior import MixturePrior
 from smalti.decoders.pixels.pixel_model import PixelModel
@@ -21,8 +22,8 @@ def random_mixture(
             bias=numbers(rng, H, 3000),
             middle=numbers(rng, (D, H, H), 40),
             middle_bias=numbers(rng, (D, H), 900),
-            outputs=numbers(rng, (H, 3 * M), 60),
-            outputs_bias=numbers(rng, 3 * M, 9000),
+            outputs=numbers(rng, (H, outputs_of(M)), 60),
+            outputs_bias=numbers(rng, outputs_of(M), 9000),
             shifts=(6, *rng.integers(4, 7, D).tolist(), 7),
         )
         for number in range(C)

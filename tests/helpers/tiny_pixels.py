@@ -66,10 +66,13 @@ def random_tokens(rng, model, pixels):
     return tokens
 
 
-def write_pixels(path, sizes, labels=None, names=None, seed=0, prior=None, order=None, **spec):
-    """Write an archive of images of these sizes [n, 2], from made-up tokens. order : which of them each image is"""
+def write_pixels(path, sizes, labels=None, names=None, seed=0, prior=None, make=random_prior, order=None, **spec):
+    """Write an archive of images of these sizes [n, 2], from made-up tokens.
+
+    make : the prior, from `prior`    order : which of them each image is; None for each once
+    """
     rng = np.random.default_rng(seed)
-    found = random_prior(rng, **(prior or {}))
+    found = make(rng, **(prior or {}))
     model, sizes = found.model, np.array(sizes, np.int64)
     tokens = random_tokens(rng, model, int(sizes.prod(axis=1).sum()))
     spec = SizedSpec(**{"profile": "photo", "block_cells": 900, "region": 20} | spec)

@@ -85,7 +85,7 @@ def test_an_archive_that_loses_is_said_with_figures():
 
 
 def test_without_the_libraries_nothing_is_said_of_them(monkeypatch):
-    monkeypatch.setattr(peer_codecs, "_imagecodecs", lambda: None)
+    monkeypatch.setattr(peer_codecs, "imagecodecs_or_none", lambda: None)
     names = [peer.name for peer in installed_peers(1, np.dtype(np.uint8))]
     assert "JPEG XL" not in names
     monkeypatch.setattr(peer_codecs.features, "check", lambda name: False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from smalti.images.source import SizedSource
 from smalti.training.common.goal import Goal, psnr_of_mse
 
-__all__ = ["AUTO", "COMPACT", "DEFAULT_PSNR", "LOSSLESS", "PHOTO", "Choice", "ImageFacts", "choose_profile"]
+__all__ = ["AUTO", "COMPACT", "DEFAULT_PSNR", "LOSSLESS", "PHOTO", "Choice", "ImageFacts", "choose_profile", "is_small"]
 
 AUTO, COMPACT, LOSSLESS, PHOTO = "auto", "compact", "lossless", "photo"
 
@@ -79,12 +79,17 @@ class Choice:
 def choose_profile(facts: ImageFacts, goal: Goal) -> Choice:
     """Choose between `compact`, for few bits of small images of one size, and `photo`, for everything else."""
     target = f"{facts.words()} at {goal.words()}"
-    small = len(facts.sizes) == 1 and int(facts.sizes[0].prod()) <= SMALL_PIXELS
+    small = is_small(facts)
     if small and _few_bits(facts, goal):
         return Choice(COMPACT, f"{target}: small images of one size, and few bits")
     if small:
         return Choice(PHOTO, f"{target}: more bits than codebooks are good for")
     return Choice(PHOTO, f"{target}: larger than small images of one size")
+
+
+def is_small(facts: ImageFacts) -> bool:
+    """Return whether images are small, and all of one size."""
+    return len(facts.sizes) == 1 and int(facts.sizes[0].prod()) <= SMALL_PIXELS
 
 
 def _few_bits(facts: ImageFacts, goal: Goal) -> bool:

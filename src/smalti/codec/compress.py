@@ -12,11 +12,13 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from smalti.archive.edit.edit import append_archive
+from smalti.codec.choice import ImageFacts, is_small
+from smalti.codec.error_bound import SMALL_BOUND, largest_error_within
 from smalti.codec.fit import decide
 from smalti.codec.pack import CompressReport, pack, pack_any_size
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.images.batch import Pixels
-from smalti.images.source import refuse_skipped
+from smalti.images.source import SizedSource, refuse_skipped
 from smalti.sources.open import local_files, open_images_of
 from smalti.sources.tables.dataset_object import DatasetObject
 from smalti.storage.atomic import check_output, refuse_input
@@ -50,8 +52,6 @@ def compress_images(
     Raises what opening, loading and packing raise, and UsageError if `out` is one of the inputs.
     """
     request, options, observer = request or FitRequest(), options or PackOptions(), observer or SilentObserver()
-    if options.max_mse == 0 and model is None and request.is_auto and not request.has_goal:
-        request, options = replace(request, max_error=0), replace(options, max_mse=None)
     check_output(out, options.overwrite)
     refuse_input(out, chain([] if model is None else [model], local_files(images)))
     request.check_for(model)
@@ -61,6 +61,8 @@ def compress_images(
     )
     compare = options.compare and (request.is_auto if given is None else takes_any_size(given))
     if given is None:
+        if options.max_mse is not None and request.is_auto and not request.has_goal:
+            request, options = _bounded(request, options, opened.any_size(), observer)
         if options.max_mse is not None:
             request, compare = request.without_choice(), False
         if request.is_auto:
@@ -83,6 +85,19 @@ def compress_images(
     _check_strict(images, groups, options)
     shaped = cast(FittedModel | None, given)
     return pack(groups, out, shaped, request, options, observer, resumable=resumable, compare=compare)
+
+
+def _bounded(
+    request: FitRequest, options: PackOptions, sources: Sequence[SizedSource], observer: Observer
+) -> tuple[FitRequest, PackOptions]:
+    """Return the request and options for an error bound: those of `lossless` where it is smaller, or alone can."""
+    bound = options.max_mse or 0.0
+    if bound > SMALL_BOUND and is_small(ImageFacts.of(sources)):
+        return request, options
+    error = largest_error_within(sources, bound, observer) if bound else 0
+    if error:
+        observer.on_message(f"profile lossless: each sample within {error}, so that no image is above {bound:g}")
+    return replace(request, max_error=error), replace(options, max_mse=None)
 
 
 def _check_strict(images: object, sources: Sequence[AnySource], options: PackOptions) -> None:

@@ -44,6 +44,7 @@ def fit(
     target_mse: float | None = None,
     target_ssim: float | None = None,
     target_bytes: int | None = None,
+    max_error: int | None = None,
     effort: int | None = None,
     validation: "Images | None" = None,
     strict: bool = False,
@@ -68,7 +69,18 @@ def fit(
     report = fit_file(
         images,
         Path(out),
-        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, device=device, resume=resume, psnr=psnr),
+        FitRequest(
+            profile,
+            codebook_size,
+            epochs,
+            seed,
+            *targets,
+            effort,
+            device=device,
+            resume=resume,
+            psnr=psnr,
+            max_error=max_error,
+        ),
         LoggingObserver(progress),
         validation=validation,
         strict=strict,
@@ -93,6 +105,7 @@ def compress(
     target_mse: float | None = None,
     target_ssim: float | None = None,
     target_bytes: int | None = None,
+    max_error: int | None = None,
     effort: int | None = None,
     adapt: bool = False,
     labels: "ArrayLike | bool | None" = None,
@@ -114,9 +127,10 @@ def compress(
         SOURCE that the command line takes
     model : a file from `smalti fit`, which fixes profile, codebook_size, epochs and seed: do not give them too
     profile : "photo", for images of any sizes; "drawing", the part of it for sharp edges and few colours, which "photo"
-        takes by itself; "compact", the fewest bytes for many small images of one size; "fine", more of their detail;
-        "paper", the network of the study; "auto", the choice of "photo" or "compact" by images and target. None is
-        "auto"; with a codebook size or epochs it is "paper", or "compact" if there is a target
+        takes by itself; "lossless", every sample as it was; "compact", the fewest bytes for many small images of one
+        size; "fine", more of their detail; "paper", the network of the study; "auto", the choice of "photo" or
+        "compact" by images and target. None is "auto"; with a codebook size or epochs it is "paper", or "compact" if
+        there is a target; with `max_error` it is "lossless"
     codebook_size : codes of a codebook, 2 to 65536; None for 128 ("paper"), or what the fit chooses
     epochs : passes over the images, for "paper"; None for 3
     seed : of everything random; None for 0
@@ -124,12 +138,13 @@ def compress(
         None is 36 for "auto" and "photo", if there is no other target
     ssim, target_mse, target_bytes : instead of `psnr`, the mean similarity, the mean squared error (pixels scaled to
         0..1), or the size of the archive; at most one of the four (docs/rate.md). `target_ssim` is `ssim`
+    max_error : instead, how far each sample may be from its original, of 255 or 65,535; 0 loses nothing
     effort : 0 to 9, the time for all profiles but "paper"
     adapt : let the archive's copy of a given model learn from these images
     labels : integers [N], for an array, as an array, a list or a tensor; False leaves out those that the source has
     max_mse : error bound of every image (mean squared error of pixels scaled to 0..1); 0 is lossless
-    compare : with the profiles "auto" and "photo", measure AVIF and JPEG XL on a sample afterwards, for up to 20
-        seconds; the logger "smalti" warns if they are smaller
+    compare : with the profiles "auto" and "photo", measure AVIF and JPEG XL on a sample afterwards, with
+        "lossless" JPEG XL, WebP and PNG, for up to 20 seconds; the logger "smalti" warns if they are smaller
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
     strict : raise an error for a file that cannot be read, and do not skip it
     device : where to compute: "cpu", "cuda", "mps" or "auto"
@@ -156,7 +171,7 @@ def compress(
         images,
         Path(out),
         None if model is None else Path(model),
-        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr),
+        FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr, max_error),
         PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads, compare),
         LoggingObserver(progress),
         labels=given,

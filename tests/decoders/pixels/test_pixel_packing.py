@@ -114,8 +114,9 @@ def test_noise_is_noticed(prior, data):
 MODEL_CHANGES = [
     {"channels": 0}, {"channels": 5}, {"channels": True}, {"channels": "4"}, {"channels": None}, {"channels": 3},
     {"hides": 2}, {"hides": -1}, {"hides": True}, {"hides": None}, {"levels": [5, 1, 4]}, {"levels": [5, 1, 4, 3, 1]},
-    {"levels": [5, 0, 4, 3]}, {"levels": [5, 1, 4097, 3]}, {"levels": [5, 1, 1 << 70, 3]}, {"levels": [5, True, 4, 3]},
-    {"levels": 4}, {"levels": None}, {"levels": {}}, {"levels": [5, 1, 4, 2]}, {"levels": [[5], 1, 4, 3]},
+    {"levels": [5, 0, 4, 3]}, {"levels": [5, 1, 65_537, 3]}, {"levels": [5, 1, 1 << 70, 3]},
+    {"levels": [5, True, 4, 3]}, {"levels": 4}, {"levels": None}, {"levels": {}}, {"levels": [5, 1, 4, 2]},
+    {"levels": [[5], 1, 4, 3]},
     {"precision": 17}, {"symbols": 97}, {"tables": 4097}, {"tables": 1 << 40}, {"other": 1},
 ]  # fmt: skip
 
@@ -146,6 +147,11 @@ def test_impossible_priors(prior, changes):
 def packed_model(steps, channels=None, hides=0):
     description = {"channels": channels or len(steps), "hides": hides, "levels": [len(own) for own in steps]}
     return pack_numbers(description, [np.array(own) for own in steps])
+
+
+def model_of_levels(steps, largest):
+    """The levels of one channel, packed and read again."""
+    return unpack_levels(packed_model([steps]), largest, LIMIT)[0]
 
 
 @pytest.mark.parametrize(

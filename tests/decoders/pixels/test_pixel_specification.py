@@ -44,7 +44,8 @@ def example():
 def rows_of_the_page():
     """Of each coded sample: pixel, channel, first, hidden values before and after the middle layer, scores, level."""
     start = TEXT.index("| pixel | sample |", TEXT.index("### The example of pixels"))
-    rows = re.findall(r"^\| (\d) \| (alpha|grey) \|(.*)\|$", TEXT[start:], re.MULTILINE)
+    table = TEXT[start : TEXT.index("\n\n", start)]
+    rows = re.findall(r"^\| (\d) \| (alpha|grey) \|(.*)\|$", table, re.MULTILINE)
     found = []
     for pixel, channel, rest in rows:
         sums, first, last, candidates, scores, level = (cell.strip() for cell in rest.split("|"))

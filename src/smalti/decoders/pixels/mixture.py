@@ -1,7 +1,8 @@
 """Mixtures of logistic distributions over the levels of a sample, in whole numbers (docs/format.md, "Mixtures").
 
 A network says where the levels of a sample are likely: some bell curves, each with a share, a middle and a width, as
-PixelCNN++ has them (Salimans et al. 2017). All arithmetic is of whole numbers below 2**63, so that every machine finds
+PixelCNN++ has them (Salimans et al. 2017); and what share all levels have alike, for what no curve foretells. All
+arithmetic is of whole numbers below 2**63, so that every machine finds
 the same units. A level is found by halving, so 65,536 levels are no dearer than they must be.
 """
 
@@ -18,10 +19,13 @@ __all__ = [
     "FULL",
     "INVERSES",
     "LARGEST_SYMBOL",
+    "LEAST_SHARE",
+    "LOGISTIC",
     "MOST_COMPONENTS",
     "SHARES",
     "STEEPEST",
     "Mixture",
+    "outputs_of",
     "parts_of",
 ]
 
@@ -32,10 +36,10 @@ MOST_COMPONENTS = 4
 SHARES = 1 << 14
 """The shares of a mixture's components add up to this."""
 
-_LOGISTIC = 1 << 24
+LOGISTIC = 1 << 24
 """What a logistic function rises to."""
 
-FULL = SHARES * _LOGISTIC
+FULL = SHARES * LOGISTIC
 """What the weighted sum of the logistic functions rises to."""
 
 STEEPEST = 6
@@ -54,7 +58,7 @@ CDF_STEPS = 256
 
 def _logistic() -> Ints:
     rising = [(1 << 54) // ((1 << 30) + (SIXTEENTHS[e % 16] << 14 >> e // 16)) for e in range(CDF_STEPS + 1)]
-    return np.array([_LOGISTIC - value for value in rising[:0:-1]] + rising, np.int64)
+    return np.array([LOGISTIC - value for value in rising[:0:-1]] + rising, np.int64)
 
 
 CDF: Ints = _logistic()
@@ -62,6 +66,15 @@ CDF: Ints = _logistic()
 
 LARGEST_SYMBOL = 256
 """More levels than this are coded by two symbols: level // 256, and then the rest."""
+
+LEAST_SHARE = 1 << 6
+"""Of FULL, what a second symbol has in any case: so all are alike where no curve reaches."""
+
+
+def outputs_of(components: int) -> int:
+    """How many outputs tell a mixture: the scores of its M components and of all levels alike, in 1/16 bit, then M
+    shifts, then M widths in 1/16 octave."""
+    return 3 * components + 1
 
 
 def parts_of(count: int) -> tuple[int, ...]:
@@ -73,7 +86,7 @@ def parts_of(count: int) -> tuple[int, ...]:
 class Mixture:
     """The mixtures of n samples with M components each, and K levels.
 
-    shares : int64 [n, M], of SHARES    anchors : int64 [n, M], levels
+    shares : int64 [n, M + 1], of SHARES; the last one is that of all levels alike    anchors : int64 [n, M], levels
     inverses : int64 [n, M], of INVERSES    shifts : int64 [n, M], in sixteenths of the width
     """
 
@@ -85,10 +98,9 @@ class Mixture:
 
     @staticmethod
     def of(outputs: NDArray[np.float32], anchors: Ints, count: int) -> "Mixture":
-        """The mixtures of a network's outputs [n, 3 * M]: scores in 1/16 bit, shifts, widths in 1/16 octave."""
+        """The mixtures of a network's outputs [n, 3 * M + 1], `outputs_of`."""
         components = anchors.shape[1]
-        whole = outputs.astype(np.int64)
-        scores, shifts, widths = (whole[:, part * components : (part + 1) * components] for part in range(3))
+        scores, shifts, widths = np.split(outputs.astype(np.int64), [components + 1, 2 * components + 1], axis=1)
         return Mixture(
             count,
             _shares(scores),
@@ -103,8 +115,8 @@ class Mixture:
 
     def up_to(self, levels: Ints) -> Ints:
         """What all levels up to these have, of FULL. levels : [n, k] or [1, k]; -1 has nothing, the last one all"""
-        found = np.zeros(np.broadcast_shapes(levels.shape, (len(self.shares), 1)), np.int64)
-        for component in range(self.shares.shape[1]):
+        found = self.shares[:, -1:] * (LOGISTIC // self.count) * (levels + 1)
+        for component in range(self.anchors.shape[1]):
             own = slice(component, component + 1)
             found += self.shares[:, own] * logistic(
                 ((2 * (levels - self.anchors[:, own]) + 1) * self.inverses[:, own] >> 9) - (self.shifts[:, own] << 12)
@@ -126,10 +138,8 @@ class Mixture:
         """Units less one of each second symbol, float32 [n, 256], after these first ones [n]."""
         start = LARGEST_SYMBOL * first.astype(np.int64)[:, None] - 1
         sums = self.up_to(start + np.arange(LARGEST_SYMBOL + 1)[None])
-        sums -= sums[:, :1]
-        units = sums * (UNITS - LARGEST_SYMBOL) // np.maximum(sums[:, -1:], 1)
-        units[:, -1] = UNITS - LARGEST_SYMBOL
-        return _whole_units(units)
+        sums += LEAST_SHARE * np.arange(LARGEST_SYMBOL + 1) - sums[:, :1]
+        return _whole_units(sums * (UNITS - LARGEST_SYMBOL) // sums[:, -1:])
 
 
 _FULL_BITS = 38

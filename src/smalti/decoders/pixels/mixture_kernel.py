@@ -15,9 +15,11 @@ from smalti.decoders.pixels.mixture import (
     FULL,
     INVERSES,
     LARGEST_SYMBOL,
+    LEAST_SHARE,
+    LOGISTIC,
     SHARES,
 )
-from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork
+from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork, missed_places
 from smalti.decoders.pixels.pixel_kernel import Front, front_of
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
@@ -48,8 +50,9 @@ class KernelMixture(NamedTuple):
     """A network and its levels, as a kernel takes them.
 
     context : float32 [inputs, H]    weights : float64 [P * C + C, C], of each channel; others are 0
-    own : [C, 3 * C + 1, H]    middle : [C, D, H, H]    outputs : [C, H, 3 * M]
+    own : [C, 3 * C + 1, H]    middle : [C, D, H, H]    outputs : [C, H, 3 * M + 1]
     scales : [C, D + 2], 2**-shift    counts : K of each channel in coding order    order : of channels
+    near : places where it sees what was missed, rows up and columns to the right, [places, 2]
     shown : of each level of alpha, whether colours are coded    hides : whether some are not
     """
 
@@ -69,6 +72,7 @@ class KernelMixture(NamedTuple):
     scales: Singles
     counts: Ints
     order: Ints
+    near: Ints
     shown: NDArray[np.bool_]
     hides: bool
     squashed: Singles
@@ -102,6 +106,7 @@ class KernelMixture(NamedTuple):
             _singles(2.0 ** -np.array([each.shifts for each in networks])),
             np.array(network.levels, np.int64),
             np.array(model.order, np.int64),
+            np.array(missed_places(network.radius), np.int64),
             np.asarray(model.levels[-1] > 0),
             model.hides,
             SQUASHED,
@@ -122,7 +127,8 @@ class _Piece(NamedTuple):
     sums : of contexts and edges, [n, H]    foretold : sums of weighted differences, [n, C]
     own : what is seen of the channels so far, [n, 3 * C + 1]; the first is of the channel itself
     apart : levels less bases of the channels so far, [n, C]
-    shares, offsets, inverses : of mixtures, [n, M]    guesses : levels at which to look first, [n]
+    shares, offsets, inverses : of mixtures, [n, M]    alike : what each level has in any case, [n]
+    guesses : levels at which to look first, [n]
     shown : whether there are more channels
     """
 
@@ -137,6 +143,7 @@ class _Piece(NamedTuple):
     shares: Ints
     offsets: Ints
     inverses: Ints
+    alike: Ints
     guesses: Ints
     shown: NDArray[np.bool_]
 
@@ -190,22 +197,24 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
         np.zeros((PIECE_PIXELS, components), np.int64),
         np.zeros((PIECE_PIXELS, components), np.int64),
         np.zeros(PIECE_PIXELS, np.int64),
+        np.zeros(PIECE_PIXELS, np.int64),
         np.ones(PIECE_PIXELS, np.bool_),
     )
     room = _Room(
-        np.zeros((ROWS, around + channels), np.float32),
+        np.zeros((ROWS, len(network.context)), np.float32),
         np.zeros((ROWS, around), np.float64),
         np.zeros((ROWS, channels), np.float64),
         np.zeros((ROWS, 3 * channels + 1), np.float32),
         np.zeros((ROWS, width), np.float32),
         np.zeros((ROWS, width), np.float32),
-        np.zeros((ROWS, 3 * components), np.float32),
+        np.zeros((ROWS, network.outputs.shape[2]), np.float32),
     )
     foretelling = np.ascontiguousarray(network.weights[:around])
+    missed = np.zeros(levels.shape, np.int32)
     for wave in range(len(front.begins) - 1):
         for start in range(front.begins[wave], front.begins[wave + 1], PIECE_PIXELS):
             own = front.order[start : min(start + PIECE_PIXELS, front.begins[wave + 1])]
-            wrong = _walk_piece(network, front, foretelling, levels, piece, room, coder, own)
+            wrong = _walk_piece(network, front, foretelling, levels, missed, piece, room, coder, own)
             if wrong >= 0:
                 return wrong
     return -1
@@ -217,6 +226,7 @@ def _walk_piece(
     front: Front,
     foretelling: Doubles,
     levels: NDArray[np.uint16],
+    missed: NDArray[np.int32],
     piece: _Piece,
     room: _Room,
     coder: Coder,
@@ -228,6 +238,7 @@ def _walk_piece(
     for start in range(0, many, ROWS):
         stop = min(start + ROWS, many)
         _look(network, front, levels, piece, room, own, start, stop)
+        _look_at_missed(network, front, missed, room, own, start, stop)
         _sum(network, front, foretelling, piece, room, own, start, stop)
     if coder.known:
         for at in range(many):
@@ -239,7 +250,7 @@ def _walk_piece(
         wrong = _code(network, piece, coder, number, many)
         if wrong:
             return int(network.order[number])
-        _note(network, piece, number, many)
+        _note(network, piece, missed, own, number, many)
         if not coder.known:
             channel = network.order[number]
             for at in range(many):
@@ -292,6 +303,32 @@ def _look(
                     place += 1
         for number in range(channels):
             seen[at - start, place + number] = np.float32(255 * bases[at, number] // max(counts[number] - 1, 1))
+
+
+@kernel
+def _look_at_missed(
+    network: KernelMixture,
+    front: Front,
+    missed: NDArray[np.int32],
+    room: _Room,
+    own: NDArray[np.int32],
+    start: int,
+    stop: int,
+) -> None:
+    """What the forecast missed near pixels; 0 outside."""
+    squashed, seen, near, channels = network.squashed, room.seen, network.near, missed.shape[1]
+    rows, columns, widths = front.rows, front.columns, front.widths
+    first = seen.shape[1] - len(near) * channels
+    for at in range(start, stop):
+        pixel, row, column, width = own[at], rows[own[at]], columns[own[at]], widths[own[at]]
+        for place in range(len(near)):
+            up, right = near[place, 0], near[place, 1]
+            inside = up <= row and column + right >= 0 and column + right < width
+            other = pixel - up * width + right
+            for number in range(channels):
+                away = np.int64(missed[other, number]) if inside else np.int64(0)
+                shown = squashed[away] if away >= 0 else -squashed[-away]
+                seen[at - start, first + place * channels + number] = shown
 
 
 @kernel
@@ -366,24 +403,29 @@ def _mix(network: KernelMixture, piece: _Piece, room: _Room, number: int, start:
 @kernel
 def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int, start: int, many: int) -> None:
     """The shares, offsets and widths of the mixtures of samples."""
-    components, exponentials, widths = outputs.shape[1] // 3, network.exponentials, network.inverses
+    components, exponentials, widths = piece.shares.shape[1], network.exponentials, network.inverses
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
+    alike, each = piece.alike, LOGISTIC // network.counts[number]
     foretold, left, above = piece.foretold, piece.left, piece.above
     for at in range(many):
         row = start + at
         best, first = np.int64(outputs[at, 0]), 0
-        for component in range(1, components):
+        for component in range(1, components + 1):
             score = np.int64(outputs[at, component])
             if score > best:
                 best, first = score, component
-        total = np.int64(0)
+        total = exponentials[np.int64(min(best - np.int64(outputs[at, components]), np.int64(FARTHEST)))]
+        weight = total
         for component in range(components):
-            weight = exponentials[np.int64(min(best - np.int64(outputs[at, component]), np.int64(FARTHEST)))]
-            shares[row, component] = weight
-            total += weight
-        used = np.int64(0)
+            shares[row, component] = exponentials[
+                np.int64(min(best - np.int64(outputs[at, component]), np.int64(FARTHEST)))
+            ]
+            total += shares[row, component]
+        # a quotient is below 2**14 and its divisor below 2**19: no rounding reaches the next whole number
+        alike[row] = np.int64(np.float64(weight * SHARES) / np.float64(total))
+        used = alike[row]
         for component in range(components):
-            share = shares[row, component] * SHARES // total
+            share = np.int64(np.float64(shares[row, component] * SHARES) / np.float64(total))
             shares[row, component] = share
             used += share
             anchor = np.int64(foretold[row, number])
@@ -391,11 +433,16 @@ def _shape(network: KernelMixture, piece: _Piece, outputs: Singles, number: int,
                 anchor = left[row, number]
             elif component == 3:
                 anchor = above[row, number]
-            shift = np.int64(min(max(outputs[at, components + component], -_FARTHEST_SHIFT), _FARTHEST_SHIFT))
-            width = np.int64(min(max(outputs[at, 2 * components + component], _ZERO), _MOST_WIDTH))
+            shift = np.int64(min(max(outputs[at, components + 1 + component], -_FARTHEST_SHIFT), _FARTHEST_SHIFT))
+            width = np.int64(min(max(outputs[at, 2 * components + 1 + component], _ZERO), _MOST_WIDTH))
             inverses[row, component] = widths[width]
             offsets[row, component] = 2 * anchor * widths[width] + (shift << 21)
-        shares[row, first] += SHARES - used
+        if first == components:
+            alike[row] += SHARES - used
+            first = 0
+        else:
+            shares[row, first] += SHARES - used
+        alike[row] *= each
         guesses[row] = np.int64(offsets[row, first] * 0.5 / inverses[row, first])
 
 
@@ -416,9 +463,11 @@ def _code(network: KernelMixture, piece: _Piece, coder: Coder, number: int, many
 
 
 @inlined_kernel
-def _up_to(shares: Ints, offsets: Ints, inverses: Ints, logistic: Ints, row: int, level: Any, count: int) -> Any:
+def _up_to(
+    shares: Ints, offsets: Ints, inverses: Ints, alike: Ints, logistic: Ints, row: int, level: Any, count: int
+) -> Any:
     """`Mixture.up_to` of one sample and level."""
-    total = np.int64(0)
+    total = alike[row] * (level + 1)
     for component in range(shares.shape[1]):
         away = ((2 * level + 1) * inverses[row, component] - offsets[row, component]) >> 9
         away = min(max(away, -(1 << 20)), (1 << 20) - 1) + (1 << 20)
@@ -446,7 +495,7 @@ def _code_first(
 ) -> None:
     """Code the first symbols of samples, each of `size` levels."""
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    levels, shown, logistic = piece.levels, piece.shown, network.logistic
+    alike, levels, shown, logistic = piece.alike, piece.levels, piece.shown, network.logistic
     words, state, lefts, units, known = coder
     room = UNITS - symbols
     for row in range(many):
@@ -454,9 +503,9 @@ def _code_first(
             continue
         if known:
             symbol = levels[row, channel] // size
-            total = _up_to(shares, offsets, inverses, logistic, row, symbol * size - 1, count)
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, symbol * size - 1, count)
             left = ((total * room) >> _FULL_BITS) + symbol
-            total = _up_to(shares, offsets, inverses, logistic, row, symbol * size + size - 1, count)
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, symbol * size + size - 1, count)
             lefts[state[0]], units[state[0]] = left, ((total * room) >> _FULL_BITS) + symbol + 1 - left
             state[0] += _ONE
             continue
@@ -464,7 +513,7 @@ def _code_first(
         low, high, left, right = np.int64(0), np.int64(symbols - 1), np.int64(0), np.int64(UNITS)
         middle, turned, leap = min(max(guesses[row] // size, 0), symbols - 2), 0, np.int64(1)
         while low < high:  # the first symbol whose units, with all below, are more than the place
-            total = _up_to(shares, offsets, inverses, logistic, row, middle * size + size - 1, count)
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, middle * size + size - 1, count)
             used = ((total * room) >> _FULL_BITS) + middle + 1
             if used > place:
                 high, right, turned = middle, used, turned | 1
@@ -479,34 +528,32 @@ def _code_first(
 def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int, count: int, many: int) -> None:
     """Code the second symbols of samples, after the first ones."""
     shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    levels, shown, logistic = piece.levels, piece.shown, network.logistic
+    alike, levels, shown, logistic = piece.alike, piece.levels, piece.shown, network.logistic
     words, state, lefts, units, known = coder
     room, last = UNITS - LARGEST_SYMBOL, LARGEST_SYMBOL - 1
     for row in range(many):
         if not shown[row]:
             continue
         start = levels[row, channel] // LARGEST_SYMBOL * LARGEST_SYMBOL
-        least = _up_to(shares, offsets, inverses, logistic, row, start - 1, count)
-        whole = _up_to(shares, offsets, inverses, logistic, row, start + last, count) - least
-        whole = max(whole, np.int64(1))
-        left, right = np.int64(0), np.int64(UNITS)
+        least = _up_to(shares, offsets, inverses, alike, logistic, row, start - 1, count)
+        whole = _up_to(shares, offsets, inverses, alike, logistic, row, start + last, count) - least
+        whole += LEAST_SHARE * LARGEST_SYMBOL
         if known:
             symbol = levels[row, channel] - start
-            if symbol:
-                total = _up_to(shares, offsets, inverses, logistic, row, start + symbol - 1, count) - least
-                left = total * room // whole + symbol
-            if symbol < last:
-                total = _up_to(shares, offsets, inverses, logistic, row, start + symbol, count) - least
-                right = total * room // whole + symbol + 1
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + symbol - 1, count) - least
+            left = (total + LEAST_SHARE * symbol) * room // whole + symbol
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + symbol, count) - least
+            right = (total + LEAST_SHARE * (symbol + 1)) * room // whole + symbol + 1
             lefts[state[0]], units[state[0]] = left, right - left
             state[0] += _ONE
             continue
+        left, right = np.int64(0), np.int64(UNITS)
         place = np.int64(state[0] & _PLACE)
         low, high = np.int64(0), np.int64(last)
         middle, turned, leap = min(max(guesses[row] - start, 0), last - 1), 0, np.int64(1)
         while low < high:
-            total = _up_to(shares, offsets, inverses, logistic, row, start + middle, count) - least
-            used = total * room // whole + middle + 1
+            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + middle, count) - least
+            used = (total + LEAST_SHARE * (middle + 1)) * room // whole + middle + 1
             if used > place:
                 high, right, turned = middle, used, turned | 1
             else:
@@ -517,7 +564,14 @@ def _code_rest(network: KernelMixture, piece: _Piece, coder: Coder, channel: int
 
 
 @kernel
-def _note(network: KernelMixture, piece: _Piece, number: int, many: int) -> None:
+def _note(
+    network: KernelMixture,
+    piece: _Piece,
+    missed: NDArray[np.int32],
+    own_pixels: NDArray[np.int32],
+    number: int,
+    many: int,
+) -> None:
     """Note what is seen of a channel by those that are coded after it."""
     channel, squashed, first = network.order[number], network.squashed, 3 * number + 1
     levels, base, foretold, own, apart = piece.levels, piece.base, piece.foretold, piece.own, piece.apart
@@ -525,8 +579,9 @@ def _note(network: KernelMixture, piece: _Piece, number: int, many: int) -> None
         if not piece.shown[row]:
             continue
         away = levels[row, channel] - base[row, number]
-        missed = levels[row, channel] - np.int64(foretold[row, number])
+        beside = levels[row, channel] - np.int64(foretold[row, number])
+        missed[own_pixels[row], number] = beside
         apart[row, number] = away
         own[row, first] = squashed[away] if away >= 0 else -squashed[-away]
-        own[row, first + 2] = squashed[abs(missed)]
-        own[row, first + 1] = own[row, first + 2] if missed >= 0 else -own[row, first + 2]
+        own[row, first + 2] = squashed[abs(beside)]
+        own[row, first + 1] = own[row, first + 2] if beside >= 0 else -own[row, first + 2]

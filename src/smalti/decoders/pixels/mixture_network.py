@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.layers.exact_sums import check_sums
-from smalti.decoders.pixels.mixture import MOST_COMPONENTS
+from smalti.decoders.pixels.mixture import MOST_COMPONENTS, outputs_of
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
 from smalti.decoders.pixels.wavefront import context_size
 from smalti.errors import ModelError
@@ -45,9 +45,16 @@ def squash(differences: Ints) -> NDArray[np.float32]:
     return np.asarray(np.copysign(SQUASHED[np.abs(differences)], differences.astype(np.float32)))
 
 
+def missed_places(radius: int) -> tuple[tuple[int, int], ...]:
+    """Where a pixel sees how far levels were from what was foretold of them: rows up, and columns to the right."""
+    near = ((0, -1), (1, 0), (1, -1), (1, 1))
+    return near if radius == 1 else (*near, (0, -2), (2, 0))
+
+
 def mixture_inputs(radius: int, channels: int) -> int:
-    """How many numbers are seen of what is around a pixel: every difference, and the base of each channel."""
-    return (context_size(radius) + 1) * channels
+    """How many numbers are seen of what is around a pixel: every difference, the base of each channel, and what the
+    forecast missed near it."""
+    return (context_size(radius) + 1 + len(missed_places(radius))) * channels
 
 
 def own_inputs(number: int) -> int:
@@ -61,7 +68,7 @@ class MixtureChannel:
 
     weights : [P * C + c], of the differences that foretell a level, in 2**-places    places : 0 to 16
     own : [3 * c + 1, H]    bias : [H]    middle : [D, H, H]    middle_bias : [D, H]
-    outputs : [H, 3 * M]    outputs_bias : [3 * M]: scores, shifts and widths of the components
+    outputs : [H, 3 * M + 1]    outputs_bias : [3 * M + 1]: scores, shifts and widths of the components
     shifts : of the first sums, of each middle layer, and of the outputs
     """
 
@@ -86,7 +93,8 @@ class MixtureNetwork:
     """The network of all channels, in coding order.
 
     radius : R of the context    levels : K of each channel
-    context : [(2 * R * (R + 1) + 1) * C, H]; the differences of each place together, then the bases
+    context : [inputs, H], `mixture_inputs`; the differences of each place together, then the bases, then what was
+        missed at each of `missed_places`
     tops, lefts, rights : [n, H], as those of PixelNetwork
 
     Raises ModelError if shapes do not fit each other or if sums would not be exact.
@@ -111,7 +119,8 @@ class MixtureNetwork:
         for number, network in enumerate(self.networks):
             if len(network.own) != own_inputs(number) or len(network.weights) != around + number:
                 raise ModelError(f"channel {number} sees {len(network.own)} numbers of its pixel")
-            if not 1 <= network.components <= MOST_COMPONENTS or len(network.outputs_bias) != 3 * network.components:
+            outputs = outputs_of(network.components)
+            if not 1 <= network.components <= MOST_COMPONENTS or len(network.outputs_bias) != outputs:
                 raise ModelError(f"{len(network.outputs_bias)} outputs are no mixture")
             check_sums(np.concatenate([self.context, network.own]), np.abs(network.bias) + edges, 255, what)
             for weight, bias in zip(network.middle, network.middle_bias, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from smalti.decoders.layers.numbers import NumberReader, pack_numbers
-from smalti.decoders.pixels.mixture import MOST_COMPONENTS
+from smalti.decoders.pixels.mixture import MOST_COMPONENTS, outputs_of
 from smalti.decoders.pixels.mixture_network import MixtureChannel, MixtureNetwork, mixture_inputs, own_inputs
 from smalti.decoders.pixels.pixel_network import MAX_DEPTH, MAX_RADIUS, MAX_SHIFT, MAX_WIDTH, MOST_PLACES
 from smalti.decoders.pixels.pixel_packing import whole_numbers
@@ -73,8 +73,8 @@ def unpack_mixture_prior(data: bytes, levels: list[int], limit_bytes: int) -> Mi
                 bias,
                 np.stack(middle) if middle else np.zeros((0, width, width), np.int64),
                 reader.take((depth, width)),
-                reader.take((width, 3 * components)),
-                reader.take((3 * components,)),
+                reader.take((width, outputs_of(components))),
+                reader.take((outputs_of(components),)),
                 tuple(shifts[number * (depth + 2) : (number + 1) * (depth + 2)]),
             )
         )

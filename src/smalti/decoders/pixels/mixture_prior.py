@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from smalti.compiled import kernels_pay
 from smalti.decoders.pixels.mixture import LARGEST_SYMBOL, Mixture, parts_of
-from smalti.decoders.pixels.mixture_network import MixtureChannel, MixtureNetwork, squash
+from smalti.decoders.pixels.mixture_network import MixtureChannel, MixtureNetwork, missed_places, squash
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
 from smalti.decoders.pixels.pixel_prior import check_tokens, floored
-from smalti.decoders.pixels.wavefront import Wavefront
+from smalti.decoders.pixels.wavefront import Wavefront, place_of
 from smalti.entropy.coder import StackEncoder, SymbolDecoder
 from smalti.errors import DamagedArchiveError, ModelError
 from smalti.lazy import cached_property
@@ -40,12 +40,13 @@ Ints = NDArray[np.int64]
 class Sampled:
     """Samples whose mixtures are computed at once: one channel of the pixels of a piece.
 
-    number : of the channel in coding order
+    number : of the channel in coding order    foretold : levels, int64 [n]
     """
 
     pixels: Ints
     channel: int
     number: int
+    foretold: Ints
     mixture: Mixture
 
     def parts(self, symbols: int) -> list[slice]:
@@ -62,10 +63,12 @@ class MixtureWalk:
 
     def __init__(self, prior: "MixturePrior", grids: Ints) -> None:
         self._prior, self._model = prior, prior.model
-        self._front = Wavefront(grids, prior.network.radius)
-        channels = prior.network.channels
+        channels, radius = prior.network.channels, prior.network.radius
+        self._front = Wavefront(grids, radius)
+        self._near = [place_of(radius, *place) for place in missed_places(radius)]
         self._canvas = np.full((self._front.room, channels), _OUTSIDE, np.int32)
         self._canvas[self._front.places] = 0
+        self._missed = np.zeros((self._front.room, channels), np.int32)
         self.levels = np.zeros((len(self._front.places), channels), np.uint16)
 
     def samples(self) -> Iterator[Sampled]:
@@ -79,22 +82,47 @@ class MixtureWalk:
         self.levels[:] = levels
         self._canvas[self._front.places] = levels[:, self._model.order]
         order, bounds = self._front.pieces()
+        for start, stop in pairwise(bounds):
+            self._miss(order[start:stop])
         for stop, start in pairwise(bounds[::-1]):
             yield from reversed(list(self._samples_of(order[start:stop])))
 
     def set(self, samples: Sampled, levels: NDArray[np.integer]) -> None:
         """Tell the levels of samples."""
         self.levels[samples.pixels, samples.channel] = levels
-        self._canvas[self._front.places[samples.pixels], samples.number] = levels
+        places = self._front.places[samples.pixels]
+        self._canvas[places, samples.number] = levels
+        self._missed[places, samples.number] = levels - samples.foretold
+
+    def _miss(self, pixels: Ints) -> None:
+        """Note what the forecast misses of pixels whose levels are known."""
+        *_, differences, base = self._around(pixels)
+        own = self.levels[pixels][:, self._model.order].astype(np.int64)
+        shown = np.ones(len(pixels), np.bool_)
+        if self._model.hides:
+            shown = self._model.levels[-1][own[:, 0]] > 0
+        for number, count in enumerate(self._prior.network.levels):
+            foretold = self._prior.weights.networks[number].foretold(differences, base[:, number], count)
+            missed = own[:, number] - foretold
+            self._missed[self._front.places[pixels], number] = missed if number == 0 else np.where(shown, missed, 0)
+            differences = np.concatenate([differences, (own - base)[:, number : number + 1]], 1)
+
+    def _around(self, pixels: Ints) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+        """Places around pixels [n, P], levels to the left and above [n, C], differences [n, P * C], bases [n, C]."""
+        places = self._front.context(pixels)
+        around = self._canvas.take(places, axis=0).astype(np.int64)
+        left, above, base = _nearest(around, self._prior.network.radius)
+        differences = np.where(around == _OUTSIDE, 0, around - base[:, None]).reshape(len(pixels), -1)
+        return places, left, above, differences, base
 
     def _samples_of(self, pixels: Ints) -> Iterator[Sampled]:
         """The samples of a piece. When it goes on, the levels of the channel before are known."""
         front, weights, network = self._front, self._prior.weights, self._prior.network
-        around = self._canvas.take(front.context(pixels), axis=0).astype(np.int64)
-        left, above, base = _nearest(around, network.radius)
-        differences = np.where(around == _OUTSIDE, 0, around - base[:, None]).reshape(len(pixels), -1)
+        places, left, above, differences, base = self._around(pixels)
         tops = np.maximum(np.array(network.levels) - 1, 1)
-        sums = np.concatenate([squash(differences), (255 * base // tops).astype(np.float32)], 1) @ weights.context
+        missed = self._missed.take(places[:, self._near], axis=0).reshape(len(pixels), -1)
+        known = [squash(differences), (255 * base // tops).astype(np.float32), squash(missed.astype(np.int64))]
+        sums = np.concatenate(known, 1) @ weights.context
         for table, distances in zip(weights.edges, (front.rows, front.columns, front.after), strict=True):
             sums += table[np.minimum(distances[pixels], len(table) - 1)]
         own: list[Singles] = []
@@ -104,7 +132,7 @@ class MixtureWalk:
             seen = np.stack([squash(foretold - base[:, number]), *own], 1)
             anchors = np.stack([foretold, foretold, left[:, number], above[:, number]], 1)[:, : network.components]
             outputs = weights.networks[number].outputs_of(sums, seen)
-            yield Sampled(pixels, channel, number, Mixture.of(outputs, anchors, count))
+            yield Sampled(pixels, channel, number, foretold, Mixture.of(outputs, anchors, count))
             levels = self.levels[pixels, channel].astype(np.int64)
             if self._model.hides and number == 0:
                 shown = self._model.levels[-1][levels] > 0
@@ -223,7 +251,7 @@ class _ChannelWeights:
         return np.clip(base + (sums + (1 << self.places >> 1) >> self.places), 0, count - 1)
 
     def outputs_of(self, sums: Singles, own: Singles) -> Singles:
-        """Outputs [n, 3 * M] from the sums of contexts [n, H] and what is known of the pixel itself."""
+        """Outputs [n, 3 * M + 1] from the sums of contexts [n, H] and what is known of the pixel itself."""
         hidden = np.clip(floored(sums + self.bias + own @ self.own, self.shifts[0]), 0, MOST_HIDDEN)
         for weight, bias, shift in zip(self.middle, self.middle_bias, self.shifts[1:-1], strict=True):
             hidden += np.maximum(floored(hidden @ weight + bias, shift), 0)
@@ -249,7 +277,7 @@ class _Weights:
 
 def _nearest(around: Ints, radius: int) -> tuple[Ints, Ints, Ints]:
     """The levels to the left and above, and their mean, [n, C]. One that is outside is as the other one, or 0."""
-    left, above = around[:, -1], around[:, (radius - 1) * (2 * radius + 1) + radius]
+    left, above = around[:, place_of(radius, 0, -1)], around[:, place_of(radius, 1, 0)]
     left, above = (
         np.where(one == _OUTSIDE, np.maximum(other, 0), one) for one, other in ((left, above), (above, left))
     )

@@ -8,7 +8,7 @@ all pictures go together. A picture never sees another one, nor anything beyond 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PIECE_PIXELS", "Wavefront", "context_size"]
+__all__ = ["PIECE_PIXELS", "Wavefront", "context_size", "place_of"]
 
 PIECE_PIXELS = 2048
 """The most pixels that are decoded at once, so that what is computed for them stays in the caches. The order of the
@@ -23,6 +23,11 @@ Ints = NDArray[np.int64]
 def context_size(radius: int) -> int:
     """The number of pixels that a pixel looks at."""
     return 2 * radius * (radius + 1)
+
+
+def place_of(radius: int, up: int, right: int) -> int:
+    """The number of a place among those that a pixel looks at. up : rows    right : columns"""
+    return (radius - up) * (2 * radius + 1) + radius + right
 
 
 class Wavefront:

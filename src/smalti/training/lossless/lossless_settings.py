@@ -16,7 +16,7 @@ steps on 2**15 pixels, to 3.71 after 1,000 on 2**14, in about the same time."""
 
 EFFORTS = tuple(
     Effort(steps, 0, STEP_PIXELS, fewest=300)
-    for steps in (1_500, 3_000, 7_000, 15_000, 22_000, 32_000, 45_000, 60_000, 80_000, 110_000)
+    for steps in (2_500, 4_000, 8_000, 15_000, 22_000, 32_000, 45_000, 60_000, 80_000, 110_000)
 )
 
 
@@ -34,8 +34,7 @@ class _Size:
 _SIZES = (
     _Size(0, 1, 4, 0, 1),
     _Size(0, 1, 8, 0, 2),
-    _Size(0, 1, 12, 0, 2),
-    _Size(1, 2, 16, 0, 3),
+    _Size(0, 2, 16, 0, 2),
     _Size(1, 2, 24, 0, 3),
     _Size(2, 2, 32, 1, 4),
     _Size(3, 2, 48, 1, 4),

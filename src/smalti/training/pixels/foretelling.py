@@ -1,10 +1,12 @@
 """The linear forecast of a mixture prior: weighted least squares over the differences around pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.decoders.pixels.mixture_network import MOST_MIXED_LEVELS
-from smalti.decoders.pixels.wavefront import Wavefront, context_size
+from smalti.decoders.pixels.wavefront import Wavefront, context_size, place_of
 from smalti.training.pixels.learned_mixture import Foretelling
 
 __all__ = ["differences_of", "fit_foretelling", "left_over"]
@@ -26,8 +28,8 @@ def fit_foretelling(levels: list[NDArray[np.uint16]], radius: int) -> Foretellin
     channels = levels[0].shape[3]
     around = context_size(radius) * channels
     squares = np.zeros((around + channels, around + channels))
-    for stack in levels:
-        differences, own = differences_of(stack, radius)
+    parts = [differences_of(stack, radius) for stack in levels]
+    for differences, own in parts:
         values = np.concatenate([differences, own], 1).astype(np.float64)
         weights = 1 / (np.abs(differences).mean(axis=1) + _LEAST)
         squares += (values * weights[:, None]).T @ values
@@ -36,9 +38,12 @@ def fit_foretelling(levels: list[NDArray[np.uint16]], radius: int) -> Foretellin
         size = around + number
         own_squares = squares[:size, :size]
         ridge = _RIDGE * (np.trace(own_squares) / size + 1e-9) * np.eye(size)
-        found = np.linalg.solve(own_squares + ridge, squares[:size, size])
-        made.append(np.clip(np.round(found * (1 << PLACES)), -_LARGEST, _LARGEST).astype(np.int64))
-    return Foretelling(tuple(made), PLACES)
+        solved = np.linalg.solve(own_squares + ridge, squares[:size, size])
+        made.append(np.clip(np.round(solved * (1 << PLACES)), -_LARGEST, _LARGEST).astype(np.int64))
+    found = Foretelling(tuple(made), PLACES, (1.0,) * channels)
+    differences, own = parts[0]
+    missed = [float(np.abs(left_over(found, number, differences, own)).mean()) for number in range(channels)]
+    return replace(found, missed=tuple(missed))
 
 
 def left_over(foretelling: Foretelling, number: int, around: Ints, own: Ints) -> Ints:
@@ -58,7 +63,7 @@ def differences_of(stack: NDArray[np.uint16], radius: int) -> tuple[Ints, Ints]:
     canvas[front.places] = flat
     around = canvas.take(front.context(np.arange(len(flat))), axis=0)
     outside = around == MOST_MIXED_LEVELS
-    left, above = around[:, -1], around[:, (radius - 1) * (2 * radius + 1) + radius]
+    left, above = around[:, place_of(radius, 0, -1)], around[:, place_of(radius, 1, 0)]
     no_left, no_above = left == MOST_MIXED_LEVELS, above == MOST_MIXED_LEVELS
     left, above = (
         np.where(no_left, np.where(no_above, 0, above), left),

@@ -31,7 +31,8 @@ def export_mixture(learned: LearnedMixture, sample: Tensor) -> MixtureNetwork:
     room = sum(np.abs(table).max(axis=0) for table in edges) + np.abs(biases).max(axis=0)
     weights, _, shift = whole_layer(stacked, room, np.full(len(stacked), 255), bits)
     starts = np.cumsum([len(context), *(own_inputs(number) for number in range(shape.channels))])
-    scales = np.repeat([_UNITS / math.log(2), _UNITS, _UNITS], shape.components)
+    components = shape.components
+    scales = np.repeat([_UNITS / math.log(2), _UNITS, _UNITS], [components + 1, components, components])
     networks = []
     for number in range(shape.channels):
         middle, middle_bias, shifts = [], [], [shift]
@@ -41,7 +42,7 @@ def export_mixture(learned: LearnedMixture, sample: Tensor) -> MixtureNetwork:
             middle_bias.append(made[1])
             shifts.append(made[2])
         moved = as_array(learned.outputs_bias[number])
-        moved[2 * shape.components :] += STEEPEST
+        moved[-components:] += STEEPEST
         outputs, outputs_bias, last = whole_layer(
             as_array(learned.outputs[number]) * unit * scales, moved * scales, np.full(shape.width, MOST_HIDDEN), bits
         )

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from smalti.decoders.pixels.mixture import outputs_of
 from smalti.decoders.pixels.mixture_network import mixture_inputs, own_inputs
 from smalti.decoders.pixels.pixel_network import OWN_FEATURES, SCORES_OF_CANDIDATE, candidates_of
 from smalti.decoders.pixels.wavefront import context_size
@@ -136,7 +137,7 @@ class MixtureShape:
         own = sum(own_inputs(number) for number in range(channels)) + channels
         middle = channels * self.depth * (width + 1)
         around = mixture_inputs(self.radius, channels)
-        outputs = 3 * self.components * channels * (width + 1)
+        outputs = outputs_of(self.components) * channels * (width + 1)
         return width * (around + sum(self.edges) + own + middle) + outputs + channels * around
 
     def to_json(self) -> dict[str, Any]:
