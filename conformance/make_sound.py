@@ -221,7 +221,7 @@ def pixel_prior(model: PixelModel, radius: int, width: int, depth: int) -> Pixel
 
 def mixture_prior(model: PixelModel, radius: int, width: int, depth: int, components: int) -> MixturePrior:
     """A prior of mixtures whose numbers are ramps."""
-    channels, outputs = model.channels, 3 * components
+    channels, outputs = model.channels, 3 * components + 1
     networks = [
         MixtureChannel(
             ramp((context_size(radius) * channels + number,), 41, -19), 6, ramp((own_inputs(number), width), 23, -11),

@@ -45,7 +45,7 @@ class View:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The curves of a sample with `count` levels."""
+    """The curves of a sample with `count` levels. shares : of each curve, and of all levels alike"""
 
     count: int
     forecast: int
@@ -56,7 +56,7 @@ class Mixture:
 
     def up_to(self, levels: np.ndarray) -> np.ndarray:
         """What levels have up to each of these, of 2^38."""
-        found = np.zeros(len(levels), np.int64)
+        found = self.shares[-1] * (UNITS // self.count) * (levels + 1)
         for share, anchor, inverse, move in zip(self.shares, self.anchors, self.inverses, self.moves, strict=False):
             z = ((2 * (levels - anchor) + 1) * inverse >> 9) - 4096 * move
             u = np.clip(z, -(1 << 20), (1 << 20) - 1) + (1 << 20)
@@ -100,7 +100,7 @@ class MixedPixels(Pixels):
             own, bias = packed.take(3 * number + 1, width), packed.take(width)
             middle = [packed.take(width, width) for _ in range(depth)]
             middle_bias = packed.take(depth, width)
-            outputs, outputs_bias = packed.take(width, 3 * components), packed.take(3 * components)
+            outputs, outputs_bias = packed.take(width, 3 * components + 1), packed.take(3 * components + 1)
             exact(np.concatenate([self.context, own]), np.abs(bias) + room, 255)
             for weight, added in zip(middle, middle_bias, strict=True):
                 exact(weight, added, 255)
@@ -180,7 +180,7 @@ class MixedPixels(Pixels):
         for weight, added, shift in zip(middle, middle_bias, shifts[1:-1], strict=True):
             hidden = np.minimum(hidden + np.maximum(added + hidden @ weight >> shift, 0), 255)
         output = (outputs_bias + hidden @ outputs >> shifts[-1]).tolist()
-        scores, moves, widths = (output[part * size : (part + 1) * size] for part in range(3))
+        scores, moves, widths = output[: size + 1], output[size + 1 : 2 * size + 1], output[2 * size + 1 :]
         best = max(scores)
         far = [min(best - score, 255) for score in scores]
         w = [B[e % 16] >> e // 16 for e in far]

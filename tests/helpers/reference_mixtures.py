@@ -36,9 +36,9 @@ def squash(difference):
 
 
 def mixture_of(outputs, anchors, count):
-    """The components of a sample, and the function `up_to` of the page."""
-    components = len(outputs) // 3
-    scores, shifts, widths = (outputs[part * components : (part + 1) * components] for part in range(3))
+    """The shares of a sample, the last one of all levels alike; its curves; and the function `up_to` of the page."""
+    components = (len(outputs) - 1) // 3
+    scores, shifts, widths = outputs[: components + 1], outputs[components + 1 : -components], outputs[-components:]
     far = [min(max(scores) - score, 255) for score in scores]
     weights = [B[e % 16] // 2 ** (e // 16) for e in far]
     shares = [weight * 2**14 // sum(weights) for weight in weights]
@@ -49,10 +49,11 @@ def mixture_of(outputs, anchors, count):
     def up_to(level):
         if level < 0 or level >= count - 1:
             return 0 if level < 0 else 2**38
-        return sum(
+        curves = sum(
             share * curve((2 * (level - anchor) + 1) * inverse // 512 - 4096 * move)
             for share, anchor, inverse, move in zip(shares, anchors, inverses, moves, strict=False)
         )
+        return curves + shares[-1] * (2**24 // count) * (level + 1)
 
     return SimpleNamespace(shares=shares, inverses=inverses, moves=moves, up_to=up_to)
 
@@ -135,7 +136,7 @@ def slow_samples(prior, tokens, grid):
                     hidden.append([min(old + max(new, 0), 255) for old, new in zip(hidden[-1], added, strict=True)])
                 outputs = [
                     (int(net.outputs_bias[q]) + dot(hidden[-1], net.outputs[:, q])) // 2 ** net.shifts[-1]
-                    for q in range(3 * network.components)
+                    for q in range(3 * network.components + 1)
                 ]
                 anchors = [forecast, forecast, left[number], above[number]]
                 mixture = mixture_of(outputs, anchors, count)

@@ -207,7 +207,7 @@ def test_operations_count_every_product(prior):
     products = sum(getattr(channel, name).size for channel in network.networks for name in arrays)
     assert network.context.size == (4 + 1 + 4) * 4 * 3 and prior.cell_bytes == 16 * 4 + 96
     assert prior.operations == products + network.context.size + 128 * 4 * 4
-    listed = sum(4 * 4 + c + (3 * c + 1) * 3 + 9 + 3 * 4 * 3 for c in range(4))
+    listed = sum(4 * 4 + c + (3 * c + 1) * 3 + 9 + 3 * (3 * 4 + 1) for c in range(4))
     assert products == listed
 
 

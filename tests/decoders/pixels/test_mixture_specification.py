@@ -27,12 +27,12 @@ def example():
     model = PixelModel((np.arange(300) * 7, np.array([0, 65_535])), "uint16", True)
     alpha = MixtureChannel(
         np.array([0, 0, 1, 0, 0, 0, 3, 0]), 2, column(2), np.array([40]), np.array([[[3]]]), np.array([[-20]]),
-        np.array([[1, 0, 0, 0, 2, 0, 0, 1, 0]]), np.array([0, 100, -50, 16, 0, -30, 600, 500, 300]), (4, 2, 2),
+        np.array([[1, 0, 0, 0, 0, 2, 0, 0, 1, 0]]), np.array([0, 100, -50, 40, 16, 0, -30, 600, 500, 300]), (4, 2, 2),
     )  # fmt: skip
     grey = MixtureChannel(
         np.array([0, -4, 0, 3, 0, 0, 0, 4, 20]), 2, column(1, 2, 0, -1), np.array([900]), np.array([[[-1]]]),
-        np.array([[200]]), np.array([[1, 2, 0, -1, 0, 0, 1, 0, 3]]),
-        np.array([-300, -120, 40, 90, -160, 0, 680, 900, 250]), (3, 1, 2),
+        np.array([[200]]), np.array([[1, 2, 0, -1, -1, 0, 0, 1, 0, 3]]),
+        np.array([-300, -120, 40, 340, 90, -160, 0, 680, 900, 250]), (3, 1, 2),
     )  # fmt: skip
     context = column(0, 1, 2, -1, 0, 3, 1, 2, 3, 1, 0, 2, 1, -1, 0, -2, 1, 0)
     network = MixtureNetwork(1, [2, 300], context, column(64, 0), column(-30), column(7, 21), (alpha, grey))
@@ -92,10 +92,17 @@ def test_the_mixtures_are_as_worked_out():
         assert numbers_in(re.search(r"the inverses(.*?), and", text)[1]) == mixture.inverses
         assert numbers_in(re.search(r"the moves(.*?)[.;]", text)[1]) == mixture.moves
     alpha, grey = samples[0, 1], samples[3, 0]
-    places, curves = listed("are at the places", ", and are"), listed(", and are", "; so")
+    places, curves = listed("are at the places", ", and are"), listed(", and are", "; the last share")
     assert curves == [curve(place) for place in places]
-    total = sum(share * value for share, value in zip(alpha.mixture.shares, curves, strict=True))
+    *shares, alike = alpha.mixture.shares
+    added = listed("the last share adds", "; so")
+    assert added == [alike, 2**24 // 2, 1, alike * 2**23]
+    total = added[-1] + sum(share * value for share, value in zip(shares, curves, strict=True))
     assert listed(r"so up_to\(0\) is", r"\.") == [total] == [alpha.mixture.up_to(0)]
+    alike, scores = grey.mixture.shares[-1], grey.outputs[:4]
+    added = listed("and all levels alike", r"; up_to\(255\)")
+    assert scores[3] > max(scores[:3]) and added == [alike, 2**24 // 300, 256, alike * (2**24 // 300) * 256]
+    assert listed("For level 255 the curves add", ", and") == [grey.mixture.up_to(255) - added[-1]]
     assert listed(r"up_to\(255\) is", r"\.") == [grey.mixture.up_to(255)]
     assert listed("The units of its alpha are", r"\.") == alpha.units[0]
     assert listed("The units of its first symbol are", r"\.") == grey.units[0]
