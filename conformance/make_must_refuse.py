@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from conformance.refused import envelope, headers, mixture_files, networks, others, payloads, pixel_files, transforms
+from conformance.refused import (
+    copied,
+    envelope,
+    headers,
+    mixture_files,
+    networks,
+    others,
+    payloads,
+    pixel_files,
+    transforms,
+)
 from conformance.refused.files import Case
 from smalti.archive.open import open_images
 from smalti.errors import DamagedArchiveError, SmaltiError
@@ -23,7 +33,7 @@ RECORD = Path(__file__).parent / "must_refuse.json"
 
 def all_cases() -> Iterator[Case]:
     """All files, in order."""
-    for module in (envelope, headers, networks, payloads, others, transforms, pixel_files, mixture_files):
+    for module in (envelope, headers, networks, payloads, others, transforms, pixel_files, mixture_files, copied):
         yield from module.cases()
 
 

@@ -268,7 +268,19 @@ def mixtures(path: Path) -> None:
     write_pixels(path, prior, sizes, tokens)
 
 
-MAKERS = (grid, corrected, wide, pyramid, collection, transform, pixels, wide_pixels, mixtures)
+def copies(path: Path) -> None:
+    """Eleven images of which five are stored: copies beside their image and far from it, one of an image in regions."""
+    prior = pixel_prior(PixelModel((np.array([0, 30, 31, 200, 255]),), "uint8", False), 1, 3, 0)
+    sizes, order = np.array([(8, 9), (10, 8), (8, 9), (7, 10), (1, 3)]), [0, 0, 1, 2, 0, 3, 3, 3, 4, 1, 2]
+    tokens = np.split(np.arange(int(sizes.prod(axis=1).sum()))[:, None] ** 2 // 11 % 5, np.cumsum(sizes.prod(1))[:-1])
+    spec = SizedSpec("sound", block_cells=75, region=8, provenance=(("smalti", "conformance"),))
+    with SizedArchiveWriter(path, spec, prior.model, prior, overwrite=True) as writer:
+        for number, image in enumerate(order):
+            writer.append(tokens[image].astype(np.uint16), sizes[[image]], np.array([number]))
+        writer.commit()
+
+
+MAKERS = (grid, corrected, wide, pyramid, collection, transform, pixels, wide_pixels, mixtures, copies)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ COLLECTION = 1
 
 def read_members(data: bytes) -> list[Images] | list[SizedImages]:
     """The contents of a file: one item for an archive, one for each member of a collection."""
-    if int.from_bytes(data[12:16], "little") == SIZED:
+    features = int.from_bytes(data[12:16], "little")
+    if features & SIZED and not features & COLLECTION:
         return [read_sized(data)]
-    is_collection = int.from_bytes(data[12:16], "little") & COLLECTION
-    return read_collection(data) if is_collection else [read_archive(data)]
+    return read_collection(data) if features & COLLECTION else [read_archive(data)]

@@ -23,10 +23,10 @@ from conformance.readers.sections import (
     check_types,
     read_frames,
 )
-from conformance.readers.sizes import Sizes, Unit, read_sizes
+from conformance.readers.sizes import Sizes, Unit, read_copies, read_sizes
 from conformance.readers.transform import Transform
 
-SIZED, SIZES = 8, 13
+SIZED, COPIES, SIZES = 8, 16, 13
 DECODERS = {"transform": Transform, "pixels": pixels_of}
 
 
@@ -44,15 +44,20 @@ class SizedImages:
 
 def read_sized(data: bytes) -> SizedImages:
     """Read an archive."""
-    sections = read_frames(data, SIZED, SIZES)
+    features = int.from_bytes(data[12:16], "little")
+    demand(features in (SIZED, SIZED | COPIES), "required features")
+    sections = read_frames(data, features, SIZES)
     once = {MODEL: 1, PRIOR: 1, DIGEST: 1, HEADER: 2, SIZES: 2}
     demand(all(len(sections.get(kind, [])) == count for kind, count in once.items()), "sections")
     demand({kind for kind in sections if kind < 128} <= {*once, TOKENS, COLUMN, RECOVERY}, "sections")
     demand(all(len(set(sections[kind])) == 1 for kind in (HEADER, SIZES)), "copies differ")
     header = canonical_json(sections[HEADER][0])
-    check_header(header)
+    check_header(header, features)
     demand(len(sections.get(COLUMN, [])) == len(header["columns"]) == len(set(header["columns"])), "columns")
-    sizes = read_sizes(sections[SIZES][0], header["images"])
+    stored, listed = list(range(header["images"])), sections[SIZES][0]
+    if features & COPIES:
+        stored, listed = read_copies(listed, header["images"])
+    sizes = read_sizes(listed, max(stored) + 1)
     largest = [max(size[axis] for size in sizes.sides) for axis in range(2)]
     demand(header["image_shape"][:2] == header["padded_shape"] == largest, "the largest sides")
     decoder = DECODERS[header["decoder"]](sections[MODEL][0], sections[PRIOR][0], header, sizes.cell)
@@ -74,15 +79,17 @@ def read_sized(data: bytes) -> SizedImages:
     whole = b"".join(np.ascontiguousarray(image).tobytes() for image in pixels)
     demand(hashlib.sha256(whole).digest() == sections[DIGEST][0], "digest")
     check_perplexity(header, tokens)
+    demand(sum(pixels[number][..., 0].size for number in stored) < 1 << 60, "pixels")
+    tokens, pixels = ([of[number] for number in stored] for of in (tokens, pixels))
     class_names, names = (read_texts(sections, header, name) for name in ("class_names", "names"))
     return SizedImages(header, tokens, pixels, read_labels(sections, header), class_names, names)
 
 
-def check_header(header: dict[str, Any]) -> None:
+def check_header(header: dict[str, Any], features: int) -> None:
     """Check the header."""
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     check_types(header)
-    demand((header["format_version"], header["required_features"]) == (1, SIZED), "version in the header")
+    demand((header["format_version"], header["required_features"]) == (1, features), "version in the header")
     demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] in DECODERS, "dtype, decoder")
     demand(1 <= header["images"] < 1 << 48 and header["block_images"] == 1, "images")
     demand(min(header["image_shape"]) >= 1 and header["image_shape"][2] <= 4, "image shape")

@@ -1,4 +1,7 @@
-"""A reader of the sizes section, and of the units and blocks that follow from it, written from docs/format.md."""
+"""A reader of the sizes section, and of the units and blocks that follow from it, written from docs/format.md.
+
+If some images are copies of others, a list of them comes first.
+"""
 
 from dataclasses import dataclass
 
@@ -48,6 +51,30 @@ class Sizes:
             blocks[-1].append(unit)
             held += cells
         return blocks
+
+
+def read_copies(data: bytes, images: int) -> tuple[list[int], bytes]:
+    """Read the list of copies. Returns the stored number of each image, and the bytes after the list."""
+    source = Bytes(data)
+    copies, length, words, symbols = source.fields("IIIB")
+    demand(1 <= copies < images and 1 <= symbols <= 96, "copies, symbols of a table")
+    packed = Bytes(source.take(length))
+    tables = read_tables(packed, 2, symbols, PRECISION)
+    demand(not packed.rest(), "bytes after the tables")
+    coder = Coder(source.take(words))
+    arrays = Arrays(coder, tables, PRECISION)
+    gaps = arrays.array(np.zeros(copies, np.int64)).tolist()
+    changes = arrays.array(np.zeros(copies, np.int64), signed=True).tolist()
+    coder.end()
+    back, number, distance = {}, -1, 0
+    for gap, change in zip(gaps, changes, strict=True):
+        number, distance = number + 1 + gap, distance + change
+        demand(1 <= distance <= number < images, "a copy")
+        back[number] = distance
+    stored: list[int] = []
+    for image in range(images):
+        stored.append(stored[image - back[image]] if image in back else max(stored, default=-1) + 1)
+    return stored, source.rest()
 
 
 def read_sizes(data: bytes, images: int) -> Sizes:

@@ -41,10 +41,10 @@ def preludes() -> Cases:
     yield case("prelude-version-0", "Versions", "version 0", prelude(version=0) + rest)
     yield case("prelude-version-2", "Versions", "version 2", prelude(version=2) + rest)
     yield case("prelude-reserved", "Prelude (24 bytes)", "the reserved field is not 0", prelude(reserved=1) + rest)
-    for bit in (4, 31):
+    for bit in (5, 31):
         data = prelude(required=1 << bit) + rest
         yield case(f"prelude-feature-{bit}", "Versions", f"required feature bit {bit}, which nobody knows", data)
-    for features in (1, 2, 4, 8):
+    for features in (1, 2, 4, 8, 16):
         data = prelude(required=features) + rest
         yield case(f"prelude-features-{features}", SECTION, "other required features than in the header", data)
     yield case("prelude-crc", "Prelude (24 bytes)", "its checksum does not hold", flipped(GRID, 20))

@@ -35,8 +35,8 @@ def test_another_version_is_refused_by_name(reopen, data):
 
 
 def test_a_required_feature_is_refused_by_name_and_an_optional_one_is_not(small, reopen, data):
-    with pytest.raises(UnsupportedArchiveError, match="feature bit 4, 31"):
-        reopen(with_prelude(data, required=1 << 4 | 1 << 31))
+    with pytest.raises(UnsupportedArchiveError, match="feature bit 5, 31"):
+        reopen(with_prelude(data, required=1 << 5 | 1 << 31))
     with reopen(with_prelude(data, optional=0xFFFFFFFF)) as archive:
         assert (archive[3] == small.pixels[3]).all()
 
@@ -103,7 +103,7 @@ def test_a_promise_that_needed_nothing(small, reopen):
 def test_the_header_tells_the_version_if_the_prelude_is_lost(small, reopen):
     for old, new, words in (
         (b'"format_version":1', b'"format_version":2', "version 2"),
-        (b'"required_features":0', b'"required_features":16', "feature bit 4"),
+        (b'"required_features":0', b'"required_features":32', "feature bit 5"),
     ):
         with pytest.raises(UnsupportedArchiveError, match=words):
             reopen(flip(rebuild(small.path, replace(old, new)), 9))

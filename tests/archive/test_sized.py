@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from decoders.cell_kind import CELLS, CellsModel, CellsPrior
 from helpers.damaged_files import flip, rebuild, sections, unchanged
-from helpers.sized_archives import SIZES, random_images, write_sized
+from helpers.sized_archives import SIZES, lost_by, random_images, same, write_sized
 from helpers.web_server import Served, serve
 from smalti.archive.format.layout import PRELUDE_BYTES, SIZED, Section
 from smalti.archive.format.limits import Limits
@@ -47,11 +47,6 @@ def made(tmp_path_factory):
     fields = {"weight": [number / 2 for number in range(len(SIZES))]}
     path = tmp_path_factory.mktemp("sized") / "a.smalti"
     return write_sized(path, random_images(), labels, names, fields, class_names=("a", "b", "c"))
-
-
-def same(found, expected):
-    """Whether an image, without an axis of one channel, is that of [H, W, C]."""
-    return np.array_equal(found, expected[..., 0] if expected.shape[2] == 1 else expected)
 
 
 @settings(max_examples=25, deadline=None)
@@ -230,34 +225,6 @@ def test_a_region_reads_the_blocks_around_it_alone(tmp_path, monkeypatch):
         assert read == [14]
         archive.region(0, (64, 65), (64, 65))
         assert sorted(read) == [14, 15, 27, 28]
-
-
-def lost_by(made, path, content):
-    """Whether damage is noticed, and which images are lost; all others must be as they were written."""
-    path.write_bytes(content)
-    try:
-        archive = open_archive(path)
-    except SmaltiError as error:
-        assert str(error).startswith(str(path)) and "\n" not in str(error)
-        return True, set(range(len(made.pixels)))
-    with archive:
-        report = archive.verify()
-        try:
-            batches = list(archive.batches(64, on_error="skip"))
-        except DamagedArchiveError as error:
-            assert "no image can be decoded without it" in str(error)
-            return True, set(range(len(made.pixels)))
-        for batch in batches:
-            assert (batch.pixels == [made.pixels[number] for number in batch.numbers]).all()
-            assert batch.labels is None or (batch.labels == made.labels[batch.numbers]).all()
-        lost = set(range(len(made.pixels))) - {number for batch in batches for number in batch.numbers.tolist()}
-        named = {
-            number
-            for block in archive.missing()
-            for number in range(block.first_image, block.first_image + block.images)
-        }
-        assert lost == named and report.damaged_images == len(lost)
-        return not report.ok, lost
 
 
 @pytest.fixture(scope="module")

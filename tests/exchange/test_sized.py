@@ -6,6 +6,7 @@ import pytest
 import smalti as package
 from decoders.cell_kind import CELLS
 from helpers.command_line import Smalti
+from helpers.damaged_files import flip, sections
 from helpers.made_up_archives import random_network, random_tokens, write
 from helpers.sized_archives import SIZES, random_images, write_sized
 from smalti.archive.edit.edit import merge_archives
@@ -162,3 +163,28 @@ def test_regions_of_images_of_one_shape(tmp_path):
         assert (np.load(tmp_path / "a.npy") == archive[[1, 2]][:, 1:4, 2:7]).all()
         with pytest.raises(UsageError, match="numbers"):
             extract(archive, tmp_path / "b.npy", region=(slice(1, 4), slice(2, 7)))
+
+
+def test_copies_are_told(smalti, tmp_path):
+    images = random_images()
+    for count, words in (
+        (1, "1 image is an exact copy of another and is stored once"),
+        (3, "3 images are exact copies"),
+    ):
+        made = write_sized(tmp_path / f"{count}.smalti", [*images, *images[3 : 3 + count]])
+        assert words in smalti("info", made.path).out
+        assert smalti("info", made.path, "--json").json["copies"] == count
+    plain = smalti("info", write_sized(tmp_path / "0.smalti", images).path, "--json")
+    assert "copies" not in plain.json
+
+
+def test_damaged_copies_are_named(tmp_path):
+    images = random_images([(16, 16), (24, 24), (40, 8)])
+    names = [f"{number}.png" for number in range(6)]
+    made = write_sized(tmp_path / "a.smalti", [images[n] for n in (0, 1, 0, 2, 1, 0)], names=names, block_cells=16)
+    entry = next(entry for entry, _ in sections(made.path) if entry.name == "token block 0")
+    made.path.write_bytes(flip(made.path.read_bytes(), entry.end - 2))
+    with open_images(made.path) as archive:
+        result = extract(archive, tmp_path / "out", skip_damaged=True)
+    lost = {number for number in range(6) if not (tmp_path / "out" / names[number]).exists()}
+    assert set(result.missing_images) == lost and {0, 2, 5} <= lost < set(range(6))

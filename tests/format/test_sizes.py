@@ -1,13 +1,16 @@
 """The page-only reader of sizes, and the layout it computes, against those of smalti."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.readers.basics import BadArchiveError
-from conformance.readers.sizes import read_sizes
+from conformance.readers.sizes import read_copies, read_sizes
 from smalti.archive.format.block_layout import SizedLayout
+from smalti.archive.format.copies import Copies
 from smalti.archive.format.limits import Limits
 from smalti.archive.format.sizes import Sizes
 
@@ -54,3 +57,25 @@ def test_the_reader_refuses_other_bytes():
     for content in (b"", data[:-4], data + bytes(4), b"\x04" + data[1:], data[:1] + b"\x41" + data[2:]):
         with pytest.raises(BadArchiveError):
             read_sizes(content, 3)
+
+
+COPIES = (
+    "030000002b0000000800000003ab020000000000000000000000000000000000000000ab0aaa0200000100000000d053"
+    "227cba2e8ba2e88000205d5201000000"
+)
+
+
+def test_the_example_of_copies():
+    assert read_copies(bytes.fromhex(COPIES) + b"rest", 7) == ([0, 0, 1, 2, 0, 2, 3], b"rest")
+    copies = Copies(7, np.array([1, 4, 5]), np.array([0, 0, 2]))
+    assert copies.to_bytes().hex() == COPIES
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text("utf-8")
+    assert COPIES in page.replace("\n", "")
+
+
+@given(data=st.data(), images=st.integers(2, 60))
+def test_the_readers_agree_on_copies(data, images):
+    numbers = sorted(data.draw(st.sets(st.integers(1, images - 1), min_size=1)))
+    stored = [data.draw(st.integers(0, number - before - 1)) for before, number in enumerate(numbers)]
+    copies = Copies(images, np.array(numbers, np.int64), np.array(stored, np.int64))
+    assert read_copies(copies.to_bytes(), images) == (copies.numbers_of_images.tolist(), b"")

@@ -291,9 +291,18 @@ def pixels_many(path):
     return write_pixels(path, sizes, seed=7, prior=prior, block_cells=4096)
 
 
+def pixels_copies(path):
+    """Write an archive of colour images with copies: beside their image, far from it, and of one cut into regions."""
+    order = [0, 0, 1, 2, 3, 2, 2, 4, 5, 6, 0, 0, 6, 3, 1, 1, 5, 2]
+    names = [f"{number}.png" for number in range(len(order))]
+    prior = {"counts": (5, 3, 4), "radius": 2, "width": 5, "depth": 1}
+    labels = np.arange(len(order)) % 5
+    return write_pixels(path, PICTURES, labels, names, seed=8, prior=prior, order=order, block_cells=2000, region=44)
+
+
 PIXELS = {
     f"format-1-{make.__name__.replace('_', '-')}.smalti": make
-    for make in (pixels, pixels_alpha, pixels_uint16, pixels_many)
+    for make in (pixels, pixels_alpha, pixels_uint16, pixels_many, pixels_copies)
 }
 
 

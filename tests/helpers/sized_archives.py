@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from decoders.cell_kind import CellsModel, CellsPrior
+from smalti.archive.read.reader import open_archive
 from smalti.archive.write.sized_writer import SizedArchiveWriter, SizedSpec
+from smalti.errors import DamagedArchiveError, SmaltiError
 
 SIZES = [(1, 1), (1, 50), (7, 9), (64, 64), (120, 75), (8, 8), (8, 8), (31, 100), (9, 1), (16, 24)]
 
@@ -35,3 +37,36 @@ def write_sized(path, images, labels=None, names=None, fields=None, reach=1, bat
         writer.commit()
     pixels = model.decoded(images)
     return SimpleNamespace(path=path, model=model, pixels=pixels, images=images, labels=labels, names=names)
+
+
+def same(found, expected):
+    """Whether an image, without an axis of one channel, is that of [H, W, C]."""
+    return np.array_equal(found, expected[..., 0] if expected.shape[2] == 1 else expected)
+
+
+def lost_by(made, path, content):
+    """Whether damage is noticed, and which images are lost; all others must be as they were written."""
+    path.write_bytes(content)
+    try:
+        archive = open_archive(path)
+    except SmaltiError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+        return True, set(range(len(made.pixels)))
+    with archive:
+        report = archive.verify()
+        try:
+            batches = list(archive.batches(64, on_error="skip"))
+        except DamagedArchiveError as error:
+            assert "no image can be decoded without it" in str(error)
+            return True, set(range(len(made.pixels)))
+        for batch in batches:
+            assert (batch.pixels == [made.pixels[number] for number in batch.numbers]).all()
+            assert batch.labels is None or (batch.labels == made.labels[batch.numbers]).all()
+        lost = set(range(len(made.pixels))) - {number for batch in batches for number in batch.numbers.tolist()}
+        named = {
+            number
+            for block in archive.missing()
+            for number in range(block.first_image, block.first_image + block.images)
+        }
+        assert lost == named and report.damaged_images == len(lost)
+        return not report.ok, lost

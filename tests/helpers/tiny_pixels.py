@@ -66,18 +66,23 @@ def random_tokens(rng, model, pixels):
     return tokens
 
 
-def write_pixels(path, sizes, labels=None, names=None, seed=0, prior=None, make=random_prior, **spec):
-    """Write an archive of images of these sizes [n, 2], from made-up tokens. make : the prior, from `prior`"""
+def write_pixels(path, sizes, labels=None, names=None, seed=0, prior=None, make=random_prior, order=None, **spec):
+    """Write an archive of images of these sizes [n, 2], from made-up tokens.
+
+    make : the prior, from `prior`    order : which of them each image is; None for each once
+    """
     rng = np.random.default_rng(seed)
     found = make(rng, **(prior or {}))
     model, sizes = found.model, np.array(sizes, np.int64)
     tokens = random_tokens(rng, model, int(sizes.prod(axis=1).sum()))
     spec = SizedSpec(**{"profile": "photo", "block_cells": 900, "region": 20} | spec)
     with SizedArchiveWriter(path, spec, model, found) as writer:
-        ends = np.cumsum(sizes.prod(axis=1))
-        for number, own in enumerate(np.split(tokens, ends[:-1])):
+        made = np.split(tokens, np.cumsum(sizes.prod(axis=1))[:-1])
+        order = range(len(sizes)) if order is None else order
+        for number, image in enumerate(order):
             part = slice(number, number + 1)
-            writer.append(own, sizes[part], None if labels is None else labels[part], names and names[part])
+            writer.append(made[image], sizes[[image]], None if labels is None else labels[part], names and names[part])
         writer.commit()
-    pixels = model.decode(tokens, sizes, 1)
+    decoded = model.decode(tokens, sizes, 1)
+    pixels = [decoded[image] for image in order]
     return SimpleNamespace(path=path, model=model, prior=found, tokens=tokens, grids=sizes, pixels=pixels)

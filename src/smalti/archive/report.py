@@ -67,7 +67,7 @@ class ArchiveInfo:
     ratio_without_model : the same without the bytes of the model, which all images share
     bits_per_pixel : 8 * archive_bytes / (pixels of all images), all channels of a pixel together
     bytes_per_image : archive_bytes / N
-    perplexity : 2 to the order-0 entropy, in bits, of all tokens pooled, absent ones excluded
+    perplexity : 2 to the order-0 entropy, in bits, of all stored tokens pooled, absent ones excluded
     levels : the levels of the tokens; None if the decoder has none, or if the model is damaged
     block_images : the most images of a block; None if images have any sizes, so that blocks are bounded in pixels
     promise : the error bound that every image keeps, or None
@@ -75,6 +75,7 @@ class ArchiveInfo:
     damage : what was found damaged on opening, in words
     break_even_images : from this number of images on, a whole file of this kind is smaller than the raw pixels, if
         tokens, columns and index grow with the images and the rest does not; None if it never is
+    copies : the number of images that are exact copies of others, which are stored once
     """
 
     images: int
@@ -106,11 +107,14 @@ class ArchiveInfo:
     decoder: str
     profile: str
     provenance: dict[str, str]
+    copies: int = 0
 
 
 @dataclass(frozen=True)
 class DamagedBlock:
     """A token block that cannot be read, with the images first_image to first_image + images - 1.
+
+    If copies of images are lost with a block, or lie between its images, the block is listed for each run of images.
 
     names : of these images; None if the file has no names or has lost them
     reason : why it cannot be read
@@ -133,7 +137,8 @@ class VerifyReport:
     damaged_images : the number of images that cannot be read; all if the model, or each copy of the prior, is damaged
     codes_used, perplexity : counted again from the tokens that could be read; None if none were read
     stored_sha256 : the digest of the pixels that the file states; None if it was not read or is damaged
-    pixels_sha256 : the digest of all decoded pixels in order, at level "pixels"; None if some could not be decoded
+    pixels_sha256 : the digest of all decoded pixels in order, at level "pixels"; None if some could not be decoded.
+        Images that are stored once are in both digests once
     """
 
     ok: bool

@@ -38,8 +38,11 @@ MEMBERS_SHOWN = 20
 
 
 def info_json(info: AnyInfo) -> dict[str, Any]:
-    """Return what `smalti info --json` prints."""
-    return asdict(info)
+    """Return what `smalti info --json` prints. `copies` is there if there are any."""
+    plain = asdict(info)
+    if not info.copies:
+        del plain["copies"]
+    return plain
 
 
 def verify_json(report: VerifyReport) -> dict[str, Any]:
@@ -137,6 +140,7 @@ def _archive_rows(path: Path | str, info: ArchiveInfo) -> list[tuple[str, str]]:
     return [
         ("archive", f"{path} (format {info.format_version}, profile {info.profile}, decoder {info.decoder})"),
         ("images", f"{info.images:,} of {shape}, {info.dtype}"),
+        *_copies_rows(info),
         *_size_rows(info),
         (
             "tokens",
@@ -156,11 +160,24 @@ def _collection_rows(path: Path | str, info: CollectionInfo) -> list[tuple[str, 
     return [
         ("collection", f"{path} (format {info.format_version}), {len(info.members)} archives"),
         ("images", f"{info.images:,} of {shape}, {info.dtype or 'uint8 and uint16'}"),
+        *_copies_rows(info),
         *_size_rows(info),
         ("blocks", f"{info.blocks}"),
         ("columns", _columns(info)),
         *_last_rows(info),
     ]
+
+
+def _copies_rows(info: AnyInfo) -> list[tuple[str, str]]:
+    """Return a row on images that are stored once; none if there are none."""
+    if not info.copies:
+        return []
+    words = (
+        "1 image is an exact copy of another and is"
+        if info.copies == 1
+        else (f"{info.copies:,} images are exact copies of others and are")
+    )
+    return [("copies", f"{words} stored once")]
 
 
 def _size_rows(info: AnyInfo) -> list[tuple[str, str]]:

@@ -99,8 +99,9 @@ class SizedArchiveSource:
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each image: int64 [n, 2]."""
-        stored = self._archive.cells.layout.sizes
-        return np.stack([stored.heights, stored.widths], 1).astype(np.int64)
+        cells = self._archive.cells
+        numbers, sizes = cells.stored_numbers(np.arange(len(self))), cells.layout.sizes
+        return np.stack([sizes.heights[numbers], sizes.widths[numbers]], 1).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self._archive)

@@ -57,6 +57,7 @@ class CollectionInfo:
     format_version: int
     profile: str | None
     members: tuple[MemberInfo, ...]
+    copies: int = 0
 
 
 def collection_info(
@@ -101,6 +102,7 @@ def collection_info(
         members=tuple(
             MemberInfo(**{one.name: getattr(info, one.name) for one in fields(MemberInfo)}) for info in infos
         ),
+        copies=sum(info.copies for info in infos),
     )
 
 

@@ -12,13 +12,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.block_layout import Rectangle, SizedLayout
+from smalti.archive.format.block_layout import Rectangle
 from smalti.archive.format.column import ColumnValues, TextBuilder
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import Section
 from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.reader import Archive
 from smalti.archive.read.sections import SectionFile
+from smalti.archive.read.store import CellStore
 from smalti.archive.recovery.parity import Key, ParitySection, RecoverySpec
 from smalti.archive.write.fields import FIELD_PREFIX, FieldsBuilder, pack_columns
 from smalti.archive.write.protected_frames import protected_frames
@@ -184,7 +185,7 @@ def write_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threa
 
 
 def _write_cells_without(archive: Archive, dropped: NDArray[np.bool_], out: Path, threads: int) -> None:
-    """The same for images of any sizes. Tokens, model and prior stay; blocks are cut anew."""
+    """The same for images of any sizes. Tokens, model and prior stay; blocks are cut, and copies found, anew."""
     header, store = archive.sections.header, archive.cells
     sizes = store.layout.sizes
     spec = SizedSpec(
@@ -196,12 +197,13 @@ def _write_cells_without(archive: Archive, dropped: NDArray[np.bool_], out: Path
         recovery=recovery_spec(archive.sections),
     )
     with SizedArchiveWriter(out, spec, store.model, store.prior, threads=threads) as writer:
-        for rows in _batches(store.layout, np.flatnonzero(~dropped)):
+        for rows in _batches(store, np.flatnonzero(~dropped)):
+            numbers = store.stored_numbers(rows).tolist()
             columns = archive.columns.batch(np.zeros((len(rows), 1, 1, header.image_shape[2]), archive.dtype), rows)
-            cells = [Rectangle(number, 0, 0, *store.layout.grid(number)) for number in rows.tolist()]
+            cells = [Rectangle(number, 0, 0, *store.layout.grid(number)) for number in numbers]
             writer.append(
                 np.concatenate([store.window(image).reshape(image.cells, header.tokens_per_image) for image in cells]),
-                np.array([store.layout.size(number) for number in rows.tolist()], np.int64),
+                np.array([store.layout.size(number) for number in numbers], np.int64),
                 columns.labels,
                 columns.names,
                 columns.fields,
@@ -209,15 +211,15 @@ def _write_cells_without(archive: Archive, dropped: NDArray[np.bool_], out: Path
         writer.commit()
 
 
-def _batches(layout: SizedLayout, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _batches(store: CellStore, images: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Cut image numbers into batches of as many cells as a block has, of one image at least."""
-    start, cells = 0, 0
-    for stop, number in enumerate(numbers.tolist()):
+    start, cells, layout = 0, 0, store.layout
+    for stop, number in enumerate(store.stored_numbers(images).tolist()):
         cells += math.prod(layout.grid(number))
         if stop > start and cells > layout.sizes.block_cells:
-            yield numbers[start:stop]
+            yield images[start:stop]
             start, cells = stop, math.prod(layout.grid(number))
-    yield numbers[start:]
+    yield images[start:]
 
 
 def _provenance(header: Header) -> tuple[tuple[str, str], ...]:
@@ -240,7 +242,7 @@ def _spec(archive: Archive, header: Header) -> ArchiveSpec:
 
 
 def _blocks(archive: Archive, threads: int) -> Iterator[tuple[range, Residuals | None]]:
-    layout = archive.sections.layout
+    layout = archive.sections.header.layout
     for block in range(layout.blocks):
         yield layout.image_range(block), archive.block_residuals(block, threads)
 

@@ -2,20 +2,24 @@
 
     FixedLayout   images of one shape: a block holds so many images
     SizedLayout   images of any sizes: a block holds units, which are whole images, or regions of large ones
+    CopiedLayout  the same, if some images are copies of others, which are stored once
 
 Everything follows from the header and the sizes section, so no block need be read.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.archive.format.copies import Copies
 from smalti.archive.format.layout import ENTRY_BYTES
 from smalti.archive.format.limits import Limits
-from smalti.archive.format.sizes import IMAGE_BYTES, Sizes
+from smalti.archive.format.sizes import IMAGE_BYTES, MOST_PIXELS, Sizes
+from smalti.errors import DamagedArchiveError
 
-__all__ = ["FixedLayout", "Layout", "Rectangle", "SizedLayout"]
+__all__ = ["CopiedLayout", "FixedLayout", "Layout", "Rectangle", "SizedLayout", "joined", "spanned"]
 
 
 class Layout(Protocol):
@@ -40,8 +44,11 @@ class Layout(Protocol):
         A run is a token block; where a block begins within an image, the image belongs to the run before.
         """
 
-    def image_range(self, block: int) -> range:
-        """The images that have tokens in a block."""
+    def image_runs(self, block: int) -> list[range]:
+        """The images that need the tokens of a block, ascending; each run is as long as it can be."""
+
+    def images_up_to(self, block: int) -> int:
+        """How many images there are up to the last one that is stored in a block."""
 
     def blocks_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the last block of each image: int64 [n] each."""
@@ -66,6 +73,14 @@ class FixedLayout:
     def image_range(self, block: int) -> range:
         """The images of a block."""
         return range(block * self.block_images, min((block + 1) * self.block_images, self.images))
+
+    def image_runs(self, block: int) -> list[range]:
+        """The images of a block, in one run."""
+        return [self.image_range(block)]
+
+    def images_up_to(self, block: int) -> int:
+        """How many images the blocks up to this one have."""
+        return self.image_range(block).stop
 
     def blocks_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The block of each image, twice."""
@@ -136,6 +151,14 @@ class SizedLayout:
         units = self.block_units(block)
         first, last = np.searchsorted(self._first_units, [units.start, units.stop - 1], side="right").tolist()
         return range(first - 1, last)
+
+    def image_runs(self, block: int) -> list[range]:
+        """The images that have cells in a block, in one run."""
+        return [self.image_range(block)]
+
+    def images_up_to(self, block: int) -> int:
+        """How many images there are up to the last one of a block."""
+        return self.image_range(block).stop
 
     def blocks_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the last block of each image: int64 [n] each."""
@@ -245,6 +268,67 @@ class SizedLayout:
             # no unit has more cells than a block may have, so a block has one unit at least
             starts.append(int(np.searchsorted(self._cells_before, most, side="right")) - 1)
         return np.array(starts, np.int64)
+
+
+class CopiedLayout:
+    """The layout of images of any sizes, some of which are copies: it speaks of all images.
+
+    stored : the layout of the stored images, which speaks of their numbers    copies : the copies among all images
+
+    Raises DamagedArchiveError if there are more pixels than an archive can hold.
+    """
+
+    def __init__(self, stored: SizedLayout, copies: Copies) -> None:
+        self.stored, self.copies = stored, copies
+        self.images, self.blocks = copies.images, stored.blocks
+        uses = np.bincount(copies.numbers_of_images, minlength=copies.stored)
+        pixels = _products(stored.sizes.heights, stored.sizes.widths)
+        if float(np.sum(pixels.astype(np.float64) * uses)) >= MOST_PIXELS:
+            raise DamagedArchiveError("more pixels than an archive can hold")
+        self.pixels = int((pixels * uses).sum())
+
+    @property
+    def block_bounds(self) -> NDArray[np.int64]:
+        """int64 [n + 1]: the first image of each block, if it begins there, and N. Copies belong to no block."""
+        return np.append(self.copies.firsts[self.stored.block_bounds[:-1]], self.images)
+
+    def image_runs(self, block: int) -> list[range]:
+        """The images that have cells in a block, and all their copies."""
+        numbers = self.copies.images_of(self.stored.image_range(block))
+        ends = np.flatnonzero(np.diff(numbers) > 1)
+        firsts, lasts = numbers[np.append(0, ends + 1)].tolist(), numbers[np.append(ends, len(numbers) - 1)].tolist()
+        return [range(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]
+
+    def images_up_to(self, block: int) -> int:
+        """How many images come before the first one that is stored in a later block."""
+        stop = self.stored.image_range(block).stop
+        return int(self.copies.firsts[stop]) if stop < self.copies.stored else self.images
+
+    def blocks_of(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and the last block of each image: int64 [n] each."""
+        return self.stored.blocks_of(self.copies.numbers_of_images[numbers])
+
+
+def joined(runs: Iterable[range]) -> list[range]:
+    """Runs of images in ascending order, those that touch or overlap being one."""
+    found: list[range] = []
+    for run in sorted(runs, key=lambda run: run.start):
+        if found and run.start <= found[-1].stop:
+            found[-1] = range(found[-1].start, max(found[-1].stop, run.stop))
+        else:
+            found.append(run)
+    return found
+
+
+def spanned(firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The blocks, ascending, from any first one to its last one: int64 [n].
+
+    firsts, lasts : int64 [m], m from 1
+    """
+    start = int(firsts.min())
+    changes = np.bincount(firsts - start, minlength=int(lasts.max()) + 2 - start)
+    changes -= np.bincount(lasts + 1 - start, minlength=len(changes))
+    return np.flatnonzero(np.cumsum(changes)) + start
 
 
 def _products(left: NDArray[np.integer], right: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from smalti.archive.format.block_layout import FixedLayout, SizedLayout
-from smalti.archive.format.layout import SIZED, VERSION, check_version
+from smalti.archive.format.block_layout import CopiedLayout, FixedLayout, SizedLayout
+from smalti.archive.format.copies import Copies
+from smalti.archive.format.layout import COPIES, SIZED, VERSION, check_version
 from smalti.archive.format.limits import Limits
 from smalti.archive.format.sizes import Sizes
 from smalti.decoders.contract import DecoderFacts
@@ -76,7 +77,8 @@ class Header:
             "token_grid": min(self.token_grid) >= 1 and max(self.token_grid) <= MAX_GRID,
             "padded_shape": height <= self.padded_shape[0] and width <= self.padded_shape[1],
             "codebook_size": 2 <= self.codebook_size <= MAX_CODES,
-            "required_features": bool(self.required_features & SIZED) == self.any_size,
+            "required_features": bool(self.required_features & SIZED) == self.any_size
+            and not (self.has_copies and not self.any_size),
             "codes_used": (1 if self.any_size else self.kind.fewest_codes) <= self.codes_used <= self.codebook_size,
             "perplexity": math.isfinite(self.perplexity) and self._perplexity_can_be,
             "block_images": 1 <= self.block_images <= MAX_BLOCK_IMAGES,
@@ -105,6 +107,11 @@ class Header:
     def any_size(self) -> bool:
         """Whether its images have any sizes, which a section of their own lists; else they have `image_shape`."""
         return self.decoder in CELL_KINDS
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether some images are copies of others, which are stored once."""
+        return bool(self.required_features & COPIES)
 
     @property
     def kind(self) -> DecoderKind:
@@ -173,19 +180,26 @@ class Header:
         """Bytes of the plain pixels of one image of `image_shape`."""
         return self.pixel_type.itemsize * math.prod(self.image_shape)
 
-    def sized_layout(self, payload: bytes, limits: Limits, archive_bytes: int) -> SizedLayout:
+    def sized_layout(self, payload: bytes, limits: Limits, archive_bytes: int) -> SizedLayout | CopiedLayout:
         """Which images each block holds, if they have any sizes. payload : of the sizes section
 
         Raises DamagedArchiveError if it contradicts the header, LimitExceededError if blocks may not be allocated.
         """
-        sizes = Sizes.from_bytes(payload, self.images, limits)
+        copies = None
+        if self.has_copies:
+            copies, payload = Copies.split(payload, self.images, limits)
+        sizes = Sizes.from_bytes(payload, self.images if copies is None else copies.stored, limits)
         if sizes.largest != self.image_shape[:2]:
             raise DamagedArchiveError("its largest sides are not those that the header states")
         limits.check("expansion", self.raw_bytes(sizes.pixels) // archive_bytes, "the expansion of this file")
         layout = SizedLayout(sizes, limits)
         limits.check("block_bytes", 2 * self.tokens_per_image * layout.largest_block, "a token block")
         limits.check("image_bytes", self.raw_bytes(layout.largest_block * sizes.cell**2), "a token block")
-        return layout
+        if copies is None:
+            return layout
+        copied = CopiedLayout(layout, copies)
+        limits.check("expansion", self.raw_bytes(copied.pixels) // archive_bytes, "the expansion of this file")
+        return copied
 
     def raw_bytes(self, pixels: int) -> int:
         """Bytes of so many plain pixels."""

@@ -14,6 +14,7 @@ from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
 
 __all__ = [
     "COLLECTION",
+    "COPIES",
     "END_MAGIC",
     "ENTRY_BYTES",
     "FIRST_ANCILLARY",
@@ -51,7 +52,9 @@ SHARED_PRIOR = 1 << 2
 """Required feature: the prior section names a prior that several archives of the collection share."""
 SIZED = 1 << 3
 """Required feature: the images have any sizes, which a section of the file lists."""
-_KNOWN_FEATURES = COLLECTION | SHARED_MODEL | SHARED_PRIOR | SIZED
+COPIES = 1 << 4
+"""Required feature: some images are copies of others, which are stored once. Their list begins the sizes section."""
+_KNOWN_FEATURES = COLLECTION | SHARED_MODEL | SHARED_PRIOR | SIZED | COPIES
 
 _PRELUDE = struct.Struct("<8sHHII")
 _FRAME = struct.Struct("<4sB3sIQI")

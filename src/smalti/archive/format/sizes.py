@@ -1,6 +1,7 @@
 """The sizes section of an archive whose images have any size: H and W of each (docs/format.md, "Sizes").
 
-It also states how images are cut into units, from which `block_layout` computes all else.
+If some images are copies of others, a list of these comes before it (`copies`). It also states how images are cut into
+units, from which `block_layout` computes all else.
 """
 
 import struct
@@ -14,15 +15,16 @@ from smalti.archive.format.limits import Limits
 from smalti.entropy.integers import MAX_SYMBOLS, IntegerReader, IntegerWriter
 from smalti.errors import DamagedArchiveError, UsageError
 
-__all__ = ["IMAGE_BYTES", "MAX_BLOCK_CELLS", "MAX_CELL", "MAX_SIDE", "Sizes"]
+__all__ = ["IMAGE_BYTES", "MAX_BLOCK_CELLS", "MAX_CELL", "MAX_SIDE", "MOST_PIXELS", "Sizes"]
 
 MAX_SIDE = 1 << 24
 MAX_CELL = 64
 MAX_BLOCK_CELLS = 1 << 24
+MOST_PIXELS = 1 << 60
+"""Pixels of all images: fewer, so that an int64 counts bytes."""
 IMAGE_BYTES = 16
 """Bytes that count against the limit for each image, and for each unit: about what a reader keeps of it."""
 
-_MAX_PIXELS = 1 << 60  # of all images, so that an int64 counts bytes
 _HEAD = struct.Struct("<BBHI")  # coding, cell, region, block_cells
 _ONE = struct.Struct("<II")  # H, W
 _TABLES = struct.Struct("<IIB")  # distinct sizes, bytes of the tables, symbols of a table
@@ -61,7 +63,7 @@ class Sizes:
         for sides in (self.heights, self.widths):
             if int(sides.min()) < 1 or int(sides.max()) > MAX_SIDE:
                 raise UsageError(f"a side of {int(sides.min())} to {int(sides.max())} pixels is outside 1..{MAX_SIDE}")
-        if float(np.sum(self.heights.astype(np.float64) * self.widths)) >= _MAX_PIXELS:
+        if float(np.sum(self.heights.astype(np.float64) * self.widths)) >= MOST_PIXELS:
             raise UsageError("more pixels than an archive can hold")
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ class CellTokens(Protocol):
         """The tokens of cells of an image: uint16 [rows, columns, M]."""
 
     def whole(self, images: NDArray[np.int64]) -> NDArray[np.uint16]:
-        """The tokens of images that are not cut, of one block, in ascending order: uint16 [cells, M]."""
+        """The tokens of images that are not cut, in ascending order: uint16 [cells, M]."""
 
 
 class Piece(NamedTuple):
@@ -74,7 +74,7 @@ class CellPixels:
                 piece.out[...] = pixels[top : top + height, left : left + width]
 
     def fill_whole(self, images: NDArray[np.int64], outs: Sequence[Pixels], threads: int) -> None:
-        """Write images that are not cut, of one block, in ascending order: the same as `fill`, in less time.
+        """Write images that are not cut, in ascending order: the same as `fill`, in less time.
 
         images : int64 [n], n from 1    outs : [H, W, C] of each
         """

@@ -7,17 +7,20 @@ from smalti.archive.read.store import SectionStore
 from smalti.archive.report import DamagedBlock
 from smalti.errors import DamagedArchiveError
 
-__all__ = ["damaged_block", "missing_blocks", "reason_of"]
+__all__ = ["damaged_blocks", "missing_blocks", "reason_of"]
 
 
-def damaged_block(file: SectionFile, store: SectionStore, number: int, reason: str) -> DamagedBlock:
-    """Report a block that cannot be read, with the names of its images if they are known."""
-    images = file.layout.image_range(number)
-    return DamagedBlock(number, images.start, len(images), _block_names(store, file, images), reason)
+def damaged_blocks(file: SectionFile, store: SectionStore, number: int, reason: str) -> list[DamagedBlock]:
+    """Report a block that cannot be read, with the names of its images if they are known: once for each run of them."""
+    names = _names(store, file)
+    return [
+        DamagedBlock(number, run.start, len(run), None if names is None else names[run.start : run.stop], reason)
+        for run in file.layout.image_runs(number)
+    ]
 
 
-def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple[str, ...] | None:
-    """Names of some images; None if the file has no names or has lost them."""
+def _names(store: SectionStore, file: SectionFile) -> tuple[str, ...] | None:
+    """The names of all images; None if the file has no names or has lost them."""
     if "names" not in file.header.columns:
         return None
     try:
@@ -26,7 +29,7 @@ def _block_names(store: SectionStore, file: SectionFile, images: range) -> tuple
         return None
     if column is None or not isinstance(column.values, tuple) or len(column.values) != file.header.images:
         return None
-    return column.values[images.start : images.stop]
+    return column.values
 
 
 def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBlock]:
@@ -36,7 +39,7 @@ def missing_blocks(file: SectionFile, store: SectionStore) -> Iterator[DamagedBl
             try:
                 store.block(number)
             except DamagedArchiveError as error:
-                yield damaged_block(file, store, number, reason_of(file, error))
+                yield from damaged_blocks(file, store, number, reason_of(file, error))
 
 
 def reason_of(file: SectionFile, error: Exception) -> str:

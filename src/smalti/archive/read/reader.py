@@ -12,8 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from smalti.archive.format.block_layout import spanned
 from smalti.archive.format.column import ColumnValues
 from smalti.archive.format.limits import Limits
+from smalti.archive.read.copied_images import CopiedImages
 from smalti.archive.read.damage import missing_blocks
 from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.image_reader import FixedImages, ImageReader, Span, span_of
@@ -81,11 +83,7 @@ class Archive:
         self._file = file
         self._header = file.header
         self._store = open_store(file)
-        self._images: ImageReader = (
-            FixedImages(file, self._store, threads)
-            if isinstance(self._store, ImageStore)
-            else SizedImages(file, self._store, threads)
-        )
+        self._images = _image_reader(file, self._store, threads)
         self._columns = ImageColumns(file.header, self._store, str(file.path))
         self._threads = threads
 
@@ -158,7 +156,8 @@ class Archive:
     def block_bounds(self) -> NDArray[np.int64]:
         """int64 [blocks + 1]: the number of the first image of each token block, ascending, and N.
 
-        An image of several blocks is between two of them: `archive` reads images between two bounds together.
+        An image of several blocks is between two of them: `archive` reads images between two bounds together. Copies
+        of images are wherever they are, and need the block of the image that is stored.
         """
         return self._file.layout.block_bounds
 
@@ -353,6 +352,7 @@ class Archive:
         raw_bytes = header.raw_bytes(layout.pixels)
         return ArchiveInfo(
             images=header.images,
+            copies=self._copies,
             shape=self.shape if len(self.image_shapes) == 1 else None,
             shapes=len(self.image_shapes),
             dtype=header.dtype,
@@ -413,6 +413,12 @@ class Archive:
             raise UsageError(f"{self.path}: its images have any sizes: use `cells`")
         return self._store
 
+    @property
+    def _copies(self) -> int:
+        """The number of images that are copies of others."""
+        copies = self._store.copies if isinstance(self._store, CellStore) else None
+        return 0 if copies is None else len(copies)
+
     def _level_infos(self) -> tuple[LevelInfo, ...] | None:
         """The levels, which the model states; None if there are none, or if the model cannot be read."""
         if not self._header.has_levels:
@@ -424,19 +430,30 @@ class Archive:
 
     def _readable(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool [n]: whether each image's token block can be decoded. A damaged model or prior raises."""
-        first, last = self._file.layout.blocks_of(numbers)
-        blocks = range(int(first.min()), int(last.max()) + 1) if len(numbers) else range(0)
+        readable = self._store.keeps(numbers)
+        asked = np.flatnonzero(~readable)
+        if not len(asked):
+            return readable
+        first, last = self._file.layout.blocks_of(numbers[asked])
+        blocks = spanned(first, last)
         lost_before = np.zeros(len(blocks) + 1, np.int64)  # lost blocks before each block
-        for run in self._store.fetch_blocks(blocks):
+        for run in self._store.fetch_blocks(blocks.tolist()):
             self._store.load()
             for position in range(run.start, run.stop):
                 try:
-                    self._store.block(blocks[position])
+                    self._store.block(int(blocks[position]))
                 except DamagedArchiveError:
                     lost_before[position + 1] = 1
         lost_before = np.cumsum(lost_before)
-        readable: NDArray[np.bool_] = lost_before[last + 1 - blocks.start] == lost_before[first - blocks.start]
+        readable[asked] = lost_before[np.searchsorted(blocks, last) + 1] == lost_before[np.searchsorted(blocks, first)]
         return readable
+
+
+def _image_reader(file: SectionFile, store: ImageStore | CellStore, threads: int) -> ImageReader:
+    if isinstance(store, ImageStore):
+        return FixedImages(file, store, threads)
+    stored = SizedImages(file, store, threads)
+    return stored if store.copies is None else CopiedImages(stored, store)
 
 
 def _plain(image: Pixels) -> Pixels:

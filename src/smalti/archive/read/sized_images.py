@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.archive.format.block_layout import Rectangle
+from smalti.archive.format.block_layout import Rectangle, spanned
 from smalti.archive.read.cell_pixels import CellPixels, Piece
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import CellStore
@@ -24,7 +24,7 @@ _RUN_BYTES = 16 << 20  # pixels of a run of images that are read together
 
 
 class SizedImages:
-    """Images of any sizes."""
+    """The stored images of any sizes. `CopiedImages` reads copies of them too."""
 
     def __init__(self, file: SectionFile, store: CellStore, threads: int) -> None:
         self._file, self._store, self._threads = file, store, threads
@@ -127,27 +127,31 @@ class SizedImages:
 
     def tokens(self, numbers: range) -> NDArray[np.uint16]:
         """Tokens of images of one grid of cells: uint16 [n, rows, columns, M]. UsageError if they have several."""
-        grids = sorted({self._layout.grid(number) for number in numbers})
+        return self.tokens_of(np.arange(numbers.start, numbers.stop, dtype=np.int64))
+
+    def tokens_of(self, numbers: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """The same of images in any order."""
+        distinct, inverse = np.unique(numbers, return_inverse=True)
+        grids = np.unique(self._layout.image_grids(distinct), axis=0).tolist()
         tokens_per_cell = self._header.tokens_per_image
         if len(grids) > 1:
             raise UsageError(f"{self._file.path}: its images have several grids of cells; ask for those of one image")
         rows, columns = grids[0] if grids else self._layout.grid(0)
         values = len(numbers) * rows * columns * tokens_per_cell
         self._file.limits.check("request_bytes", 2 * values, "this request")
-        tokens = np.empty((len(numbers), rows, columns, tokens_per_cell), np.uint16)
+        tokens = np.empty((len(distinct), rows, columns, tokens_per_cell), np.uint16)
         if not len(numbers):
             return tokens
-        ends = self._layout.blocks_of(np.array([numbers[0], numbers[-1]], np.int64))
-        first_block = int(ends[0][0])
-        blocks = range(first_block, int(ends[1][1]) + 1)
-        lasts = self._layout.blocks_of(np.arange(numbers.start, numbers.stop, dtype=np.int64))[1] - first_block
+        firsts, lasts = self._layout.blocks_of(distinct)
+        blocks = spanned(firsts, lasts)
+        places = np.searchsorted(blocks, lasts)
         done = 0
-        for run in self._store.fetch_blocks(blocks):
-            upto = int(np.searchsorted(lasts, run.stop, side="left"))
+        for run in self._store.fetch_blocks(blocks.tolist()):
+            upto = int(np.searchsorted(places, run.stop, side="left"))
             for position in range(done, upto):
-                tokens[position] = self._store.window(Rectangle(numbers[position], 0, 0, rows, columns))
+                tokens[position] = self._store.window(Rectangle(int(distinct[position]), 0, 0, rows, columns))
             done = upto
-        return tokens
+        return tokens if np.array_equal(distinct, numbers) else tokens[inverse]
 
     def _one_shape(self, shapes: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
         if len(shapes) > 1:
@@ -170,7 +174,11 @@ class SizedImages:
         for position in np.flatnonzero(cut).tolist():
             height, width = outs[position].shape[:2]
             jobs += self._jobs(self._pieces(int(numbers[position]), range(height), range(width), outs[position]))
-        whole = np.flatnonzero(~cut)
+        kept = self._store.keeps_stored(numbers)
+        if kept.any():
+            chosen = [outs[position] for position in np.flatnonzero(kept).tolist()]
+            jobs.append(_Job([], partial(_fill_whole, images=numbers[kept], outs=chosen)))
+        whole = np.flatnonzero(~cut & ~kept)
         if len(whole):
             blocks, _ = self._layout.image_places(numbers[whole])
             for positions in np.split(whole, np.flatnonzero(np.diff(blocks)) + 1):
@@ -204,25 +212,33 @@ class SizedImages:
         place = {block: position for position, block in enumerate(blocks)}
         groups: dict[int, list[_Job]] = {}
         for job in jobs:
-            groups.setdefault(place[job.blocks[-1]], []).append(job)
+            if job.blocks:
+                groups.setdefault(place[job.blocks[-1]], []).append(job)
+            else:
+                self._do([[job]])
         for run in self._store.fetch_blocks(blocks):
-            ready = [groups[position] for position in range(run.start, run.stop) if position in groups]
-            if not ready:
-                continue
-            pixels = CellPixels(self._store.model, self._layout, self._store)  # fetched with the first run
-            # many blocks: a thread for each; few blocks: all threads for each
-            inner = 1 if len(ready) >= self._threads else self._threads
+            self._do([groups[position] for position in range(run.start, run.stop) if position in groups])
 
-            def work(group: list[_Job], pixels: CellPixels = pixels, inner: int = inner) -> None:
-                for job in group:
-                    job.fill(pixels, inner)
+    def _do(self, ready: Sequence[list["_Job"]]) -> None:
+        """Do groups of jobs whose blocks are here."""
+        if not ready:
+            return
+        pixels = CellPixels(self._store.model, self._layout, self._store)  # fetched with the first run
+        # many blocks: a thread for each; few blocks: all threads for each
+        inner = 1 if len(ready) >= self._threads else self._threads
 
-            for_each(work, ready, self._threads if inner == 1 else 1)
+        def work(group: list[_Job]) -> None:
+            for job in group:
+                job.fill(pixels, inner)
+
+        for_each(work, ready, self._threads if inner == 1 else 1)
 
     def _blocks_of(self, piece: Piece) -> list[int]:
         """The blocks that hold the cells that a piece depends on, ascending."""
         layout = self._layout
         if not layout.is_cut(piece.image):
+            if self._store.keeps_stored(np.array([piece.image])).all():
+                return []
             return [layout.place(layout.first_unit(piece.image))[0]]
         cells = CellPixels(self._store.model, layout, self._store).cells(piece)
         units = np.array([unit for unit, _ in layout.units_in(cells)], np.int64)
@@ -230,7 +246,7 @@ class SizedImages:
 
 
 class _Job(NamedTuple):
-    """Pixels to decode. blocks : those that they depend on, ascending"""
+    """Pixels to decode. blocks : those that they depend on, ascending; none if their tokens are kept"""
 
     blocks: list[int]
     fill: Callable[[CellPixels, int], None]

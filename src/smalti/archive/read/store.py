@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.archive.collection.sharing import unpack_cells_model, unpack_model, unpack_referenced
-from smalti.archive.format.block_layout import Rectangle, SizedLayout
+from smalti.archive.format.block_layout import CopiedLayout, Rectangle, SizedLayout
 from smalti.archive.format.column import Column, unpack_column
+from smalti.archive.format.copies import Copies
 from smalti.archive.format.frames import Block, unpack_block, unpack_cells
 from smalti.archive.format.layout import SHARED_MODEL, SHARED_PRIOR, Entry, Section
 from smalti.archive.read.block_decoder import BlockDecoder
@@ -27,6 +28,9 @@ __all__ = ["CellStore", "ImageStore", "SectionStore", "open_store", "section_nam
 
 _CACHE_BYTES = 64 << 20  # of tokens: 300,000 images of 28x28, so that random access decodes each block once
 
+_KEPT_BYTES = (
+    64 << 20
+)  # of tokens of images that have copies, so that a pass need not decode their blocks for each copy
 _MOST_CACHE_BYTES = 256 << 20
 _MOST_REACH = 64  # cells: with more, a region would cost far more memory than its own cells
 
@@ -104,6 +108,10 @@ class SectionStore(ABC):
         unread = [self._entry(section, 0) for section, name in parsed.items() if name not in self.__dict__]
         return [entry for entry in unread if entry is not None]
 
+    def keeps(self, images: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the tokens of each image are here without its block: bool [n]."""
+        return np.zeros(len(images), np.bool_)
+
     @abstractmethod
     def tokens(self, number: int) -> NDArray[np.uint16]:
         """The tokens of a block: uint16 [n, T], codes in [0, K), or absent. Images of any sizes: uint16 [cells, M]."""
@@ -151,8 +159,9 @@ class SectionStore(ABC):
         return self._file.entry(section, ordinal) if self._file.has(section, ordinal) else None
 
     def _images_of(self, number: int) -> str:
-        images = self._file.layout.image_range(number)
-        return f"images {images.start} to {images.stop - 1}"
+        first, *others = self._file.layout.image_runs(number)
+        more = f" and {sum(map(len, others))} others" if others else ""
+        return f"images {first.start} to {first.stop - 1}{more}"
 
     def _column(self, ordinal: int, data: bytes) -> Column | None:
         column, listed = unpack_column(data, self._file.limits), self._file.header.columns[ordinal]
@@ -253,7 +262,7 @@ class ImageStore(SectionStore):
         return self.parse(Section.PRIOR, ordinal, parser)
 
     def _unpack(self, number: int, data: bytes) -> Block:
-        block = unpack_block(data, self._file.layout.image_range(number), self.prior, self.model.code_ids)
+        block = unpack_block(data, self._file.header.layout.image_range(number), self.prior, self.model.code_ids)
         if block.residuals and self.residuals is None:
             raise DamagedArchiveError("it holds corrections, of which the header knows nothing")
         return block
@@ -289,20 +298,43 @@ class ImageStore(SectionStore):
 
 
 class CellStore(SectionStore):
-    """The sections of an archive whose images have any sizes."""
+    """The sections of an archive whose images have any sizes.
+
+    Tokens of images that have copies are kept longer than their blocks.
+
+    layout : of the stored images, whose numbers all methods take but `stored_numbers` and `keeps`
+    copies : None if all images are stored
+    """
+
+    layout: SizedLayout
+    copies: Copies | None
 
     def __init__(self, file: SectionFile) -> None:
         super().__init__(file)
+        if isinstance(file.layout, CopiedLayout):
+            self.layout, self.copies = file.layout.stored, file.layout.copies
+        else:
+            assert isinstance(file.layout, SizedLayout)
+            self.layout, self.copies = file.layout, None
+        self._kept: dict[int, NDArray[np.uint16]] = {}  # by stored number, first those kept first
+        self._kept_bytes = 0
         # regions depend on those around them: with three rows of regions cached, a block is decoded once for its image
         row_bytes = 2 * file.header.tokens_per_image * self.layout.widest_row
         self._most_bytes = min(max(_CACHE_BYTES, 4 * row_bytes), _MOST_CACHE_BYTES)
 
-    @property
-    def layout(self) -> SizedLayout:
-        """Which units each block holds."""
-        layout = self._file.layout
-        assert isinstance(layout, SizedLayout)
-        return layout
+    def keeps(self, images: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the tokens of each image are here without its block: bool [n]."""
+        return self.keeps_stored(self.stored_numbers(images))
+
+    def keeps_stored(self, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """The same by stored numbers."""
+        if not self._kept:
+            return np.zeros(len(numbers), np.bool_)
+        return np.array([number in self._kept for number in numbers.tolist()], np.bool_)
+
+    def stored_numbers(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The stored number of each image: its own, or that of the image it is a copy of. int64 [n]"""
+        return images if self.copies is None else self.copies.numbers_of_images[images]
 
     def tokens(self, number: int) -> NDArray[np.uint16]:
         """The tokens of all cells of a block: uint16 [cells, M]."""
@@ -336,6 +368,10 @@ class CellStore(SectionStore):
     def window(self, wanted: Rectangle) -> NDArray[np.uint16]:
         """The tokens of cells of an image: uint16 [rows, columns, M]. Only blocks that hold them are read."""
         layout, tokens = self.layout, self._file.header.tokens_per_image
+        kept = self._kept.get(wanted.image)
+        if kept is not None:
+            whole = kept.reshape(*layout.grid(wanted.image), tokens)
+            return whole[wanted.top : wanted.top + wanted.rows, wanted.left : wanted.left + wanted.columns]
         found: NDArray[np.uint16] | None = None
         for unit, held in layout.units_in(wanted):
             block, before = layout.place(unit)
@@ -353,15 +389,41 @@ class CellStore(SectionStore):
         return found
 
     def whole(self, images: NDArray[np.int64]) -> NDArray[np.uint16]:
-        """The tokens of images that are not cut, of one block, in ascending order: uint16 [cells, M]."""
+        """The tokens of images that are not cut, in ascending order: uint16 [cells, M]."""
+        kept = [self._kept.get(image) for image in images.tolist()] if self._kept else [None]
+        found = [tokens for tokens in kept if tokens is not None]
+        if len(found) == len(images):
+            return np.concatenate(found)
         layout = self.layout
         blocks, starts = layout.image_places(images)
         ends = starts + np.prod(layout.image_grids(images), axis=1)
-        indices = self.block(int(blocks[0])).indices
-        if int(images[-1]) - int(images[0]) + 1 == len(images):
-            return indices[int(starts[0]) : int(ends[-1])]
-        parts = zip(starts.tolist(), ends.tolist(), strict=True)
-        return np.concatenate([indices[start:end] for start, end in parts])
+        if blocks[0] == blocks[-1] and int(images[-1]) - int(images[0]) + 1 == len(images):
+            return self.block(int(blocks[0])).indices[int(starts[0]) : int(ends[-1])]
+        places = zip(blocks.tolist(), starts.tolist(), ends.tolist(), strict=True)
+        return np.concatenate([self.block(block).indices[start:end] for block, start, end in places])
+
+    def _keep(self, number: int, block: Block) -> None:
+        super()._keep(number, block)
+        if self.copies is None:
+            return
+        held = self.layout.image_range(number)
+        images = held.start + np.flatnonzero(self._copied[held.start : held.stop])
+        images = images[~self.layout.cut(images)]
+        _, starts = self.layout.image_places(images)
+        ends = starts + np.prod(self.layout.image_grids(images), axis=1)
+        with self._lock:
+            for image, start, end in zip(images.tolist(), starts.tolist(), ends.tolist(), strict=True):
+                if image not in self._kept:
+                    self._kept[image] = block.indices[start:end].copy()
+                    self._kept_bytes += self._kept[image].nbytes
+            while self._kept_bytes > _KEPT_BYTES:
+                self._kept_bytes -= self._kept.pop(next(iter(self._kept))).nbytes
+
+    @cached_property
+    def _copied(self) -> NDArray[np.bool_]:
+        """Whether there are copies of each stored image: bool [stored]."""
+        assert self.copies is not None
+        return self.copies.copied
 
     def _read_prior(self, ordinal: int) -> CellPrior:
         model = self.model

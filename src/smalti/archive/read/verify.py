@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from smalti.archive.format.block_layout import joined
 from smalti.archive.format.layout import Entry, Section
 from smalti.archive.read.checksums import NeighbourLostError, open_checksums
-from smalti.archive.read.damage import damaged_block, reason_of
+from smalti.archive.read.damage import damaged_blocks, reason_of
 from smalti.archive.read.image_columns import ImageColumns
 from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import open_store, section_name
@@ -74,7 +75,7 @@ class Verifier:
                 if self._file.has(Section.TOKENS, number):
                     self._check_heads([self._file.entry(Section.TOKENS, number)])
                 self._check_block(number, lost is not None)
-                self._progress(layout.image_range(number).stop, layout.images)
+                self._progress(layout.images_up_to(number), layout.images)
         if lost is None:
             self._check_statistics()
         return lost
@@ -83,7 +84,7 @@ class Verifier:
         """Report missing token blocks. Returns which section that all images need is missing, None if all are there."""
         for number in range(self._file.layout.blocks):
             if not self._file.has(Section.TOKENS, number):
-                self._blocks.append(damaged_block(self._file, self._store, number, "it is missing"))
+                self._blocks.extend(damaged_blocks(self._file, self._store, number, "it is missing"))
         needed = [Section.MODEL, Section.PRIOR] + [Section.CORRECTIONS] * self._file.header.has_residuals
         for section in needed:
             if not any(self._file.has(section, ordinal) for ordinal in range(2)):
@@ -92,12 +93,9 @@ class Verifier:
 
     def _damaged_images(self) -> int:
         """The number of images in damaged blocks, each counted once."""
-        ranges = [range(block.first_image, block.first_image + block.images) for block in self._blocks]
-        found = end = 0
-        for images in sorted(ranges, key=lambda images: images.start):
-            found += len(range(max(images.start, end), images.stop))
-            end = max(end, images.stop)
-        return found
+        return sum(
+            map(len, joined(range(block.first_image, block.first_image + block.images) for block in self._blocks))
+        )
 
     def _damage(self, error: DamagedArchiveError) -> None:
         self._sections.append(reason_of(self._file, error))
@@ -178,7 +176,7 @@ class Verifier:
             if self._level == "pixels":
                 self._check_pixels(number)
         except DamagedArchiveError as error:
-            self._blocks.append(damaged_block(self._file, self._store, number, reason_of(self._file, error)))
+            self._blocks.extend(damaged_blocks(self._file, self._store, number, reason_of(self._file, error)))
 
     def _check_pixels(self, number: int) -> None:
         stated = self._store.block(number).pixels_crc

@@ -1,12 +1,11 @@
 """Repairs a damaged archive: writes the same bytes as the original file, unless something stays lost."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-from smalti.archive.format.block_layout import Layout
+from smalti.archive.format.block_layout import Layout, joined
 from smalti.archive.format.header import Header
 from smalti.archive.format.layout import (
     ENTRY_BYTES,
@@ -131,7 +130,7 @@ class _Repair:
             images=self._header.images,
             repaired=tuple(repaired),
             lost=tuple(section_name(*key) for key in lost),
-            lost_images=tuple(_runs(self._lost_images(lost))),
+            lost_images=tuple((run.start, run.stop - 1) for run in joined(self._lost_images(lost))),
             recovery_lost=self._recovery_is_lost(),
         )
 
@@ -201,7 +200,8 @@ class _Repair:
         needed = {(Section.MODEL, 0), (Section.PRIOR, 0), (Section.CORRECTIONS, 0)}
         if needed & set(lost):
             return [range(self._header.images)]
-        return [self._layout.image_range(ordinal) for section, ordinal in lost if section == Section.TOKENS]
+        blocks = [ordinal for section, ordinal in lost if section == Section.TOKENS]
+        return [run for block in blocks for run in self._layout.image_runs(block)]
 
     def _repaired(self) -> list[str]:
         """Names of the sections that were damaged or missing in the file and are restored."""
@@ -258,13 +258,3 @@ def _refuse_unknown(keys: list[Key]) -> None:
     for section, _ in keys:
         if section not in set(Section) and section < FIRST_ANCILLARY:
             raise UnsupportedArchiveError(f"holds a section of type {section}, unknown here: use a newer smalti")
-
-
-def _runs(ranges: list[range]) -> Iterator[tuple[int, int]]:
-    """Yield first and last number of ranges in ascending order. Adjacent ranges, and those that overlap, are joined."""
-    start = None
-    for number, images in enumerate(ranges):
-        start = images.start if start is None else start
-        if number + 1 == len(ranges) or ranges[number + 1].start > images.stop:
-            yield start, images.stop - 1
-            start = None

@@ -43,6 +43,10 @@ class CellSpool:
         """int32 [N]."""
         return np.array(self._widths, np.int32)
 
+    def size(self, image: int) -> tuple[int, int]:
+        """H and W of an image."""
+        return self._heights[image], self._widths[image]
+
     def append(self, tokens: NDArray[np.uint16], sizes: NDArray[np.int64]) -> None:
         """Add images. tokens : uint16 [cells, M]    sizes : int64 [n, 2], H and W"""
         flat = tokens.reshape(-1)

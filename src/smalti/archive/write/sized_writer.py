@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from smalti.archive.format.block_layout import SizedLayout
 from smalti.archive.format.frames import Block, pack_cells
 from smalti.archive.format.header import DTYPES, MAX_CODES, MAX_GRID, Header
-from smalti.archive.format.layout import SIZED, Section
+from smalti.archive.format.layout import COPIES, SIZED, Section
 from smalti.archive.format.limits import Limits
 from smalti.archive.format.sizes import MAX_BLOCK_CELLS, MAX_CELL, MAX_SIDE, Sizes
 from smalti.archive.read.cell_pixels import UnitChecksums
 from smalti.archive.recovery.parity import RecoverySpec
 from smalti.archive.report import perplexity
 from smalti.archive.write.cell_spool import CellSpool
+from smalti.archive.write.copy_finder import CopyFinder
 from smalti.archive.write.image_rows import ImageRows
 from smalti.archive.write.protected_frames import protected_frames
 from smalti.decoders.contract import CellModel, CellPrior
@@ -66,6 +67,8 @@ class SizedSpec:
 class SizedArchiveWriter:
     """Collects tokens, sizes, labels and names, and writes the archive on `commit`. Without it nothing is written.
 
+    An image with the size and tokens of an earlier one is a copy of it: its tokens are stored once.
+
     >>> with SizedArchiveWriter("photos.smalti", SizedSpec("transform"), model, prior) as writer:
     ...     writer.append(tokens, sizes)
     ...     writer.commit()
@@ -93,6 +96,7 @@ class SizedArchiveWriter:
         self._rows = ImageRows()
         with writing(self._path):
             self._spool = CellSpool(self._path, model.cell, model.tokens_per_cell)
+        self._finder = CopyFinder(self._spool, model.cell)
         self._open = True
 
     def __enter__(self) -> "SizedArchiveWriter":
@@ -133,7 +137,7 @@ class SizedArchiveWriter:
             if len(sizes):
                 self._rows.add(len(sizes), labels, names)
                 with writing(self._path):
-                    self._spool.append(tokens, sizes)
+                    self._finder.append(tokens, sizes)
                 self._rows.add_fields(len(sizes), fields)
         except BaseException:
             self.close()
@@ -168,9 +172,11 @@ class SizedArchiveWriter:
         spec, spool = self._spec, self._spool
         sizes = Sizes(spool.heights, spool.widths, self._model.cell, spec.region, spec.block_cells)
         layout, columns = SizedLayout(sizes, _NO_LIMITS), dict(self._rows.columns(spec.class_names))
-        header, sizes_bytes, prior = self._header(sizes, tuple(columns)), sizes.to_bytes(), self._prior.to_bytes()
+        copies, prior = self._finder.copies(), self._prior.to_bytes()
+        sizes_bytes = sizes.to_bytes() if copies is None else copies.to_bytes() + sizes.to_bytes()
+        header = self._header(sizes, tuple(columns), SIZED if copies is None else SIZED | COPIES)
         checksums = UnitChecksums(self._model, layout, spool)
-        with protected_frames(file, self._path, spec.recovery, SIZED) as frames:
+        with protected_frames(file, self._path, spec.recovery, header.required_features) as frames:
             frames.begin(header, sizes_bytes, self._model.to_bytes(), prior)
             for start in range(0, layout.blocks, self._threads):
                 numbers = range(start, min(start + self._threads, layout.blocks))
@@ -202,10 +208,10 @@ class SizedArchiveWriter:
         for_each(pack, range(len(blocks)), self._threads)
         return payloads
 
-    def _header(self, sizes: Sizes, columns: tuple[str, ...]) -> Header:
+    def _header(self, sizes: Sizes, columns: tuple[str, ...], features: int) -> Header:
         model, counts = self._model, self._spool.counts
         return Header(
-            images=len(sizes),
+            images=self._finder.images,
             image_shape=(*sizes.largest, model.channels),
             padded_shape=sizes.largest,
             token_grid=(1, model.tokens_per_cell),
@@ -219,7 +225,7 @@ class SizedArchiveWriter:
             dtype=model.dtype.name,
             decoder=model.kind,
             provenance=tuple(sorted({"smalti": __version__, **dict(self._spec.provenance)}.items())),
-            required_features=SIZED,
+            required_features=features,
         )
 
 
