@@ -7,7 +7,7 @@ from smalti.training.pixels.pixel_settings import WEIGHT_BYTES, MixtureShape, Pi
 
 __all__ = ["EFFORTS", "FEW_LEVELS", "choose_mixture", "choose_scores", "steps_for"]
 
-FEW_LEVELS = 64
+FEW_LEVELS = 8
 """With no more levels each has a score of its own; else a mixture says where levels are."""
 
 STEP_PIXELS = 1 << 13
