@@ -26,7 +26,6 @@ from smalti.codec.compress import compress_images
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.sources.open import open_any_size
 
-
 DECODED_PIXELS = 4_000_000
 
 
