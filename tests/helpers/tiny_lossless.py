@@ -8,8 +8,8 @@ from smalti.training.common.goal import Goal
 from smalti.training.lossless import lossless_settings
 from smalti.training.lossless.lossless_training import LosslessTraining
 from smalti.training.observer import SilentObserver
-from smalti.training.pixels.foretelling import fit_foretelling
 from smalti.training.pixels.learned_mixture import LearnedMixture
+from smalti.training.pixels.linear_forecast import fit_foretelling
 from smalti.training.pixels.pixel_settings import MixtureShape, PixelSettings
 from smalti.training.training_kind import FitOptions
 

@@ -9,7 +9,7 @@ import torch
 from helpers.tiny_lossless import random_learned
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.entropy.priors import UNITS
-from smalti.training.pixels.foretelling import differences_of, fit_foretelling, left_over
+from smalti.training.pixels.linear_forecast import differences_of, fit_foretelling, left_over
 
 
 def levels_for(learned, images=3, height=9, width=11, seed=1):

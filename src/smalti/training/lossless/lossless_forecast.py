@@ -13,8 +13,8 @@ from smalti.training.cells.samples import Samples, load_samples
 from smalti.training.lossless.exact_levels import exact_levels
 from smalti.training.lossless.lossless_settings import FEW_LEVELS, choose_mixture, choose_scores
 from smalti.training.lossless.occurring import occurring_in
-from smalti.training.pixels.foretelling import differences_of, fit_foretelling, left_over
 from smalti.training.pixels.levels import Levels
+from smalti.training.pixels.linear_forecast import differences_of, fit_foretelling, left_over
 from smalti.training.pixels.pixel_forecast import fitted_share, level_entropy
 from smalti.training.pixels.pixel_settings import WEIGHT_BYTES, PixelSettings
 

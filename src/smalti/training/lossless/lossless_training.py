@@ -18,10 +18,10 @@ from smalti.training.lossless.occurring import find_occurring
 from smalti.training.observer import Observer
 from smalti.training.pixels.fit_pixels import PixelFit
 from smalti.training.pixels.fitted_pixels import PIXELS_FORMAT, FittedPixels
-from smalti.training.pixels.foretelling import fit_foretelling
 from smalti.training.pixels.learned_mixture import LearnedMixture
 from smalti.training.pixels.learned_pixels import LearnedPixels
 from smalti.training.pixels.levels import Levels
+from smalti.training.pixels.linear_forecast import fit_foretelling
 from smalti.training.pixels.pixel_settings import PixelSettings
 from smalti.training.pixels.pixel_training import PixelTraining
 from smalti.training.training_kind import FitOptions, FittedSettings, SizedModel

@@ -4,7 +4,7 @@ pixel_settings   the settings and efforts, and the sizes of the network
 levels           which samples the levels stand for
 learned_pixels   the network with a score for every level, in floats    pixel_export : its integers
 learned_mixture  the network of a mixture of curves, in floats    mixture_export : its integers
-foretelling      the linear forecast of a mixture
+linear_forecast  the linear forecast of a mixture
 fit_pixels       the steps of a fit
 pixel_coder      choosing tokens by distortion and bits
 exact_coder      tokens without a choice, each image checked
