@@ -9,21 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.compiled import inlined_kernel, kernel
-from smalti.decoders.pixels.mixture import (
-    FULL,
-    LARGEST_SYMBOL,
-    LEAST_SHARE,
-)
+from smalti.decoders.pixels.mixture import FULL, LARGEST_SYMBOL, LEAST_SHARE
 from smalti.decoders.pixels.mixture_network_kernel import (
+    QUANTILE_BITS,
     ROWS,
     KernelMixture,
     Piece,
     Room,
+    lines_of,
     look,
-    look_at_missed,
     mix,
     note,
-    sum_up,
+    piece_of,
+    room_of,
 )
 from smalti.decoders.pixels.pixel_kernel import Front, front_of
 from smalti.decoders.pixels.wavefront import PIECE_PIXELS
@@ -33,13 +31,14 @@ from smalti.errors import DamagedArchiveError
 
 __all__ = ["decode", "encode"]
 
-Singles = NDArray[np.float32]
-Doubles = NDArray[np.float64]
+Whole = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
 _ONE = np.uint64(1)
 _PLACE = np.uint64(UNITS - 1)
 _FULL_BITS = 38
+_UNITS_BITS = 24
+_HALF = np.float32(0.5)
 
 
 def decode(network: KernelMixture, data: bytes, grids: Ints) -> NDArray[np.uint16]:
@@ -63,42 +62,20 @@ def encode(network: KernelMixture, levels: NDArray[np.uint16], grids: Ints) -> b
 @kernel
 def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], coder: Coder) -> int:
     """Decode all pixels, or list the units of known ones. Returns the channel of a level that is too large, or -1."""
-    channels, width = levels.shape[1], network.bias.shape[1]
-    components = network.outputs.shape[2] // 3
-    around = 2 * network.radius * (network.radius + 1) * channels
-    piece = Piece(
-        np.zeros((PIECE_PIXELS, channels), np.int64),
-        np.zeros((PIECE_PIXELS, channels), np.int64),
-        np.zeros((PIECE_PIXELS, channels), np.int64),
-        np.zeros((PIECE_PIXELS, channels), np.int64),
-        np.zeros((PIECE_PIXELS, width), np.float32),
-        np.zeros((PIECE_PIXELS, channels), np.float64),
-        np.zeros((PIECE_PIXELS, 3 * channels + 1), np.float32),
-        np.zeros((PIECE_PIXELS, channels), np.float64),
-        np.zeros((PIECE_PIXELS, components), np.int64),
-        np.zeros((PIECE_PIXELS, components), np.int64),
-        np.zeros((PIECE_PIXELS, components), np.int64),
-        np.zeros(PIECE_PIXELS, np.int64),
-        np.zeros(PIECE_PIXELS, np.int64),
-        np.ones(PIECE_PIXELS, np.bool_),
-    )
-    room = Room(
-        np.zeros((ROWS, len(network.context)), np.float32),
-        np.zeros((ROWS, around), np.float64),
-        np.zeros((ROWS, channels), np.float64),
-        np.zeros((ROWS, 3 * channels + 1), np.float32),
-        np.zeros((ROWS, width), np.float32),
-        np.zeros((ROWS, width), np.float32),
-        np.zeros((ROWS, network.outputs.shape[2]), np.float32),
-    )
-    foretelling = np.ascontiguousarray(network.weights[:around])
-    missed = np.zeros(levels.shape, np.int32)
+    count, channels = levels.shape
+    canvas, missed = np.zeros(count * channels, np.uint16), np.zeros(count * channels, np.int32)
+    if coder.known:
+        for number in range(channels):
+            canvas[number::channels] = levels[:, network.order[number]]
+    piece, room = piece_of(network), room_of(network)
     for wave in range(len(front.begins) - 1):
         for start in range(front.begins[wave], front.begins[wave + 1], PIECE_PIXELS):
             own = front.order[start : min(start + PIECE_PIXELS, front.begins[wave + 1])]
-            wrong = _walk_piece(network, front, foretelling, levels, missed, piece, room, coder, own)
+            wrong = _walk_piece(network, front, canvas, missed, piece, room, coder, own)
             if wrong >= 0:
                 return wrong
+    for number in range(channels):
+        levels[:, network.order[number]] = canvas[number::channels]
     return -1
 
 
@@ -106,74 +83,92 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
 def _walk_piece(
     network: KernelMixture,
     front: Front,
-    foretelling: Doubles,
-    levels: NDArray[np.uint16],
-    missed: NDArray[np.int32],
+    canvas: NDArray[np.uint16],
+    missed: Whole,
     piece: Piece,
     room: Room,
     coder: Coder,
-    own: NDArray[np.int32],
+    own: Whole,
 ) -> int:
     """Decode the pixels `own`, channel after channel."""
-    many = len(own)
+    chunks = (len(own) + ROWS - 1) // ROWS
     piece.shown[:] = True
-    for start in range(0, many, ROWS):
-        stop = min(start + ROWS, many)
-        look(network, front, levels, piece, room, own, start, stop)
-        look_at_missed(network, front, missed, room, own, start, stop)
-        sum_up(network, front, foretelling, piece, room, own, start, stop)
-    if coder.known:
-        for at in range(many):
-            for channel in range(levels.shape[1]):
-                piece.levels[at, channel] = levels[own[at], channel]
-    for number in range(levels.shape[1]):
-        for start in range(0, many, ROWS):
-            mix(network, piece, room, number, start, min(start + ROWS, many))
-        wrong = _code(network, piece, coder, number, many)
-        if wrong:
+    for chunk in range(chunks):
+        part = own[chunk * ROWS : chunk * ROWS + ROWS]
+        look(network, front, canvas, missed, piece, room, part, chunk)
+        if coder.known:
+            _know(network, canvas, piece, part, chunk)
+    for number in range(len(network.counts)):
+        for chunk in range(chunks):
+            mix(network, piece, room, number, chunk, min(ROWS, len(own) - chunk * ROWS))
+        if _code(network, piece, coder, number, len(own)):
             return int(network.order[number])
-        note(network, piece, missed, own, number, many)
-        if not coder.known:
-            channel = network.order[number]
-            for at in range(many):
-                if piece.shown[at]:
-                    levels[own[at], channel] = piece.levels[at, channel]
+        for chunk in range(chunks):
+            note(network, canvas, missed, piece, own[chunk * ROWS : chunk * ROWS + ROWS], number, chunk)
         if network.hides and number == 0:
-            for at in range(many):
-                piece.shown[at] = network.shown[piece.levels[at, network.order[0]]]
+            _hide(network, piece, len(own))
     return -1
 
 
 @kernel
-def _code(network: KernelMixture, piece: Piece, coder: Coder, number: int, many: int) -> bool:
+def _know(network: KernelMixture, canvas: NDArray[np.uint16], piece: Piece, own: Whole, chunk: int) -> None:
+    """Take known levels of a chunk."""
+    channels = len(network.counts)
+    levels = lines_of(piece.levels, chunk, channels, len(own))
+    for number in range(channels):
+        for at in range(len(own)):
+            levels[number, at] = canvas[np.int64(own[at]) * channels + number]
+
+
+@kernel
+def _hide(network: KernelMixture, piece: Piece, count: int) -> None:
+    """Leave out the colours of pixels whose alpha hides them."""
+    for chunk in range((count + ROWS - 1) // ROWS):
+        many = min(ROWS, count - chunk * ROWS)
+        levels = lines_of(piece.levels, chunk, len(network.counts), many)[0]
+        for at in range(many):
+            piece.shown[chunk, at] = network.shown[levels[at]]
+
+
+@kernel
+def _code(network: KernelMixture, piece: Piece, coder: Coder, number: int, total: int) -> bool:
     """Decode a channel of the pixels of a piece, or list its units. Returns whether a level is too large."""
-    count, channel = network.counts[number], network.order[number]
-    if count <= LARGEST_SYMBOL:
-        if count > 1:
-            _code_first(network, piece, coder, channel, count, count, 1, many)
-        return False
-    _code_first(network, piece, coder, channel, count, (count + LARGEST_SYMBOL - 1) // LARGEST_SYMBOL, 256, many)
-    _code_rest(network, piece, coder, channel, count, many)
-    wrong = False
-    for row in range(many):
-        wrong = wrong or (piece.shown[row] and piece.levels[row, channel] >= count)
+    count, wrong = network.counts[number], False
+    chunks, parts = (total + ROWS - 1) // ROWS, (count + LARGEST_SYMBOL - 1) // LARGEST_SYMBOL
+    for chunk in range(chunks):
+        many = min(ROWS, total - chunk * ROWS)
+        if parts > 1:
+            _code_first(network, piece, coder, number, chunk, many, parts, LARGEST_SYMBOL)
+        elif count > 1:
+            _code_first(network, piece, coder, number, chunk, many, count, 1)
+        elif not coder.known:
+            lines_of(piece.levels, chunk, len(network.counts), many)[number] = 0
+    if parts > 1:
+        for chunk in range(chunks):
+            wrong |= _code_rest(network, piece, coder, number, chunk, min(ROWS, total - chunk * ROWS))
     return wrong
 
 
 @inlined_kernel
 def _up_to(
-    shares: Ints, offsets: Ints, inverses: Ints, alike: Ints, logistic: Ints, row: int, level: Any, count: int
+    shares: Whole, inverses: Whole, offsets: Ints, alike: Ints, logistic: Ints, row: int, level: Any, count: int
 ) -> Any:
     """`Mixture.up_to` of one sample and level."""
     total = alike[row] * (level + 1)
-    for component in range(shares.shape[1]):
-        away = ((2 * level + 1) * inverses[row, component] - offsets[row, component]) >> 9
+    for component in range(len(shares)):
+        away = ((2 * level + 1) * inverses[component, row] - offsets[component, row]) >> 9
         away = min(max(away, -(1 << 20)), (1 << 20) - 1) + (1 << 20)
         below = logistic[away >> 12]
-        total += shares[row, component] * (below + (((logistic[(away >> 12) + 1] - below) * (away & 4095)) >> 12))
+        total += shares[component, row] * (below + (((logistic[(away >> 12) + 1] - below) * (away & 4095)) >> 12))
     if level >= count - 1:
         total = np.int64(FULL)
     return total if level >= 0 else np.int64(0)
+
+
+@inlined_kernel
+def _guess(piece: Piece, chunk: int, row: int, quantile: Any) -> Any:
+    """The level that is about at a quantile of a mixture. A decoder looks there first, and finds the same elsewhere."""
+    return np.int64(piece.middles[chunk, row] + piece.spreads[chunk, row] * quantile + _HALF)
 
 
 @inlined_kernel
@@ -189,68 +184,81 @@ def _next_middle(low: Any, high: Any, turned: int, leap: Any) -> Any:
 
 @kernel
 def _code_first(
-    network: KernelMixture, piece: Piece, coder: Coder, channel: int, count: int, symbols: int, size: int, many: int
+    network: KernelMixture, piece: Piece, coder: Coder, number: int, chunk: int, many: int, symbols: int, size: int
 ) -> None:
-    """Code the first symbols of samples, each of `size` levels."""
-    shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    alike, levels, shown, logistic = piece.alike, piece.levels, piece.shown, network.logistic
+    """Code the first symbols of samples of a chunk, each of `size` levels."""
+    shares, inverses, offsets, alike, levels = _of_chunk(network, piece, number, chunk, many)
+    shown, quantiles, logistic, count = piece.shown[chunk], network.quantiles, network.logistic, network.counts[number]
     words, state, lefts, units, known = coder
     room = UNITS - symbols
     for row in range(many):
         if not shown[row]:
             continue
         if known:
-            symbol = levels[row, channel] // size
-            total = _up_to(shares, offsets, inverses, alike, logistic, row, symbol * size - 1, count)
-            left = ((total * room) >> _FULL_BITS) + symbol
-            total = _up_to(shares, offsets, inverses, alike, logistic, row, symbol * size + size - 1, count)
-            lefts[state[0]], units[state[0]] = left, ((total * room) >> _FULL_BITS) + symbol + 1 - left
+            symbol = np.int64(levels[row]) // size
+        else:
+            place = np.int64(state[0] & _PLACE)
+            symbol = _guess(piece, chunk, row, quantiles[place >> QUANTILE_BITS]) // size
+            symbol = min(max(symbol, 0), symbols - 1)
+        total = _up_to(shares, inverses, offsets, alike, logistic, row, symbol * size - 1, count)
+        left = ((total * room) >> _FULL_BITS) + symbol
+        total = _up_to(shares, inverses, offsets, alike, logistic, row, symbol * size + size - 1, count)
+        right = ((total * room) >> _FULL_BITS) + symbol + 1
+        if known:
+            lefts[state[0]], units[state[0]] = left, right - left
             state[0] += _ONE
             continue
-        place = np.int64(state[0] & _PLACE)
-        low, high, left, right = np.int64(0), np.int64(symbols - 1), np.int64(0), np.int64(UNITS)
-        middle, turned, leap = min(max(guesses[row] // size, 0), symbols - 2), 0, np.int64(1)
-        while low < high:  # the first symbol whose units, with all below, are more than the place
-            total = _up_to(shares, offsets, inverses, alike, logistic, row, middle * size + size - 1, count)
-            used = ((total * room) >> _FULL_BITS) + middle + 1
-            if used > place:
-                high, right, turned = middle, used, turned | 1
+        if place < left or place >= right:
+            low, high, turned, leap = np.int64(0), symbol - 1, 1, np.int64(1)
+            if place < left:
+                left, right = np.int64(0), left
             else:
-                low, left, turned = middle + 1, used, turned | 2
-            middle, leap = _next_middle(low, high, turned, leap), 2 * leap
+                low, high, turned = symbol + 1, np.int64(symbols - 1), 2
+                left, right = right, np.int64(UNITS)
+            while low < high:  # the first symbol whose units, with all below, are more than the place
+                middle, leap = _next_middle(low, high, turned, leap), 2 * leap
+                total = _up_to(shares, inverses, offsets, alike, logistic, row, middle * size + size - 1, count)
+                used = ((total * room) >> _FULL_BITS) + middle + 1
+                if used > place:
+                    high, right, turned = middle, used, turned | 1
+                else:
+                    low, left, turned = middle + 1, used, turned | 2
+            symbol = low
         step(words, state, int(left), int(right - left))
-        levels[row, channel] = low * size
+        levels[row] = symbol * size
 
 
 @kernel
-def _code_rest(network: KernelMixture, piece: Piece, coder: Coder, channel: int, count: int, many: int) -> None:
-    """Code the second symbols of samples, after the first ones."""
-    shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    alike, levels, shown, logistic = piece.alike, piece.levels, piece.shown, network.logistic
+def _code_rest(network: KernelMixture, piece: Piece, coder: Coder, number: int, chunk: int, many: int) -> bool:
+    """Code the second symbols of samples of a chunk, after the first ones. Returns whether a level is too large."""
+    shares, inverses, offsets, alike, levels = _of_chunk(network, piece, number, chunk, many)
+    shown, quantiles, logistic, count = piece.shown[chunk], network.quantiles, network.logistic, network.counts[number]
     words, state, lefts, units, known = coder
-    room, last = UNITS - LARGEST_SYMBOL, LARGEST_SYMBOL - 1
+    room, last, wrong = UNITS - LARGEST_SYMBOL, LARGEST_SYMBOL - 1, False
     for row in range(many):
         if not shown[row]:
             continue
-        start = levels[row, channel] // LARGEST_SYMBOL * LARGEST_SYMBOL
-        least = _up_to(shares, offsets, inverses, alike, logistic, row, start - 1, count)
-        whole = _up_to(shares, offsets, inverses, alike, logistic, row, start + last, count) - least
+        start = np.int64(levels[row]) // LARGEST_SYMBOL * LARGEST_SYMBOL
+        least = _up_to(shares, inverses, offsets, alike, logistic, row, start - 1, count)
+        whole = _up_to(shares, inverses, offsets, alike, logistic, row, start + last, count) - least
+        part = whole
         whole += LEAST_SHARE * LARGEST_SYMBOL
         if known:
-            symbol = levels[row, channel] - start
-            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + symbol - 1, count) - least
+            symbol = levels[row] - start
+            total = _up_to(shares, inverses, offsets, alike, logistic, row, start + symbol - 1, count) - least
             left = (total + LEAST_SHARE * symbol) * room // whole + symbol
-            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + symbol, count) - least
+            total = _up_to(shares, inverses, offsets, alike, logistic, row, start + symbol, count) - least
             right = (total + LEAST_SHARE * (symbol + 1)) * room // whole + symbol + 1
             lefts[state[0]], units[state[0]] = left, right - left
             state[0] += _ONE
             continue
-        left, right = np.int64(0), np.int64(UNITS)
         place = np.int64(state[0] & _PLACE)
-        low, high = np.int64(0), np.int64(last)
-        middle, turned, leap = min(max(guesses[row] - start, 0), last - 1), 0, np.int64(1)
+        quantile = quantiles[(least + (part >> _UNITS_BITS) * place) >> (_FULL_BITS - _UNITS_BITS + QUANTILE_BITS)]
+        low, high, left, right = np.int64(0), np.int64(last), np.int64(0), np.int64(UNITS)
+        middle, turned, leap = _guess(piece, chunk, row, quantile) - start, 0, np.int64(1)
+        middle = min(max(middle, 0), last - 1)
         while low < high:
-            total = _up_to(shares, offsets, inverses, alike, logistic, row, start + middle, count) - least
+            total = _up_to(shares, inverses, offsets, alike, logistic, row, start + middle, count) - least
             used = (total + LEAST_SHARE * (middle + 1)) * room // whole + middle + 1
             if used > place:
                 high, right, turned = middle, used, turned | 1
@@ -258,4 +266,19 @@ def _code_rest(network: KernelMixture, piece: Piece, coder: Coder, channel: int,
                 low, left, turned = middle + 1, used, turned | 2
             middle, leap = _next_middle(low, high, turned, leap), 2 * leap
         step(words, state, int(left), int(right - left))
-        levels[row, channel] = start + low
+        levels[row] = start + low
+        wrong |= levels[row] >= count
+    return wrong
+
+
+@inlined_kernel
+def _of_chunk(network: KernelMixture, piece: Piece, number: int, chunk: int, many: int) -> Any:
+    """Shares, inverses, offsets, what all levels have, and levels of a chunk."""
+    components = network.outputs.shape[2] // 3
+    return (
+        lines_of(piece.shares, chunk, components, many),
+        lines_of(piece.inverses, chunk, components, many),
+        lines_of(piece.offsets, chunk, components, many),
+        piece.alike[chunk],
+        lines_of(piece.levels, chunk, len(network.counts), many)[number],
+    )

@@ -1,14 +1,11 @@
-"""The network of a mixture prior as a kernel: the mixtures of some hundred samples at once.
+"""The network of a mixture prior as a kernel: the mixtures of some hundred samples at once."""
 
-Numba calls SciPy's BLAS for products of matrices.
-"""
-
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.compiled import kernel
+from smalti.compiled import inlined_kernel, kernel
 from smalti.decoders.pixels.mixture import (
     CDF,
     FARTHEST_SHIFT,
@@ -20,31 +17,60 @@ from smalti.decoders.pixels.mixture_network import SQUASHED, MixtureNetwork, mis
 from smalti.decoders.pixels.pixel_kernel import Front
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
-from smalti.entropy.priors import EXP, FARTHEST
+from smalti.decoders.pixels.wavefront import PIECE_PIXELS
+from smalti.entropy.priors import EXP, FARTHEST, UNITS
 
-__all__ = ["ROWS", "KernelMixture", "Piece", "Room", "look", "look_at_missed", "mix", "note", "sum_up"]
+__all__ = [
+    "QUANTILE_BITS",
+    "ROWS",
+    "KernelMixture",
+    "Piece",
+    "Room",
+    "lines_of",
+    "look",
+    "mix",
+    "note",
+    "piece_of",
+    "room_of",
+]
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Whole = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
 ROWS = 256
 """Pixels whose network runs at once: what they take stays in the caches."""
 
+QUANTILE_BITS = 14
+"""A place among the units, less its last bits, is a number in the table of quantiles."""
+
+CHUNKS = PIECE_PIXELS // ROWS
+
 _ZERO = np.float32(0)
+_ONE = np.float32(1)
+_SIXTEENTH = np.float32(1 / 16)
 _MOST_HIDDEN = np.float32(MOST_HIDDEN)
 _MOST_WIDTH = np.float32(len(INVERSES) - 1)
 _FARTHEST_SHIFT = np.float32(FARTHEST_SHIFT)
+_FARTHEST = np.float32(FARTHEST)
+_SHARES = np.float64(SHARES)
+_VARIANCE = 3 * (np.log(2) / np.pi) ** 2
+"""One over the variance of a curve of width 1."""
 
 
 class KernelMixture(NamedTuple):
     """A network and its levels, as a kernel takes them.
 
     context : float32 [inputs, H]    weights : float64 [P * C + C, C], of each channel; others are 0
+    foretelling : [C, P * C], the weights of the pixels around
     own : [C, 3 * C + 1, H]    middle : [C, D, H, H]    outputs : [C, H, 3 * M + 1]
     scales : [C, D + 2], 2**-shift    counts : K of each channel in coding order    order : of channels
-    near : places where it sees what was missed, rows up and columns to the right, [places, 2]
+    spots : [places, 3] of the pixels around: rows up, columns to the right, and the number in `missed_places`, or -1
+    near : the number of missed places
     shown : of each level of alpha, whether colours are coded    hides : whether some are not
+    shades : of each base, what is seen of it    exponentials : of distances of scores
+    inverses, spreads : of each width; a spread is in levels    quantiles : of a curve, in widths
     """
 
     radius: int
@@ -53,6 +79,7 @@ class KernelMixture(NamedTuple):
     lefts: Singles
     rights: Singles
     weights: Doubles
+    foretelling: Doubles
     places: int
     own: Singles
     bias: Singles
@@ -63,13 +90,17 @@ class KernelMixture(NamedTuple):
     scales: Singles
     counts: Ints
     order: Ints
-    near: Ints
+    spots: Whole
+    near: int
     shown: NDArray[np.bool_]
     hides: bool
+    shades: Singles
     squashed: Singles
     logistic: Ints
-    inverses: Ints
-    exponentials: Ints
+    inverses: Whole
+    spreads: Singles
+    quantiles: Singles
+    exponentials: Singles
 
     @staticmethod
     def of(network: MixtureNetwork, model: PixelModel) -> "KernelMixture":
@@ -87,6 +118,7 @@ class KernelMixture(NamedTuple):
             _singles(network.lefts),
             _singles(network.rights),
             weights,
+            np.ascontiguousarray(weights[:-channels].T),
             networks[0].places,
             own,
             _singles(np.stack([each.bias for each in networks])),
@@ -97,14 +129,37 @@ class KernelMixture(NamedTuple):
             _singles(2.0 ** -np.array([each.shifts for each in networks])),
             np.array(network.levels, np.int64),
             np.array(model.order, np.int64),
-            np.array(missed_places(network.radius), np.int64),
+            _spots(network.radius),
+            len(missed_places(network.radius)),
             np.asarray(model.levels[-1] > 0),
             model.hides,
+            _shades(network.levels),
             SQUASHED,
             CDF,
-            INVERSES,
-            EXP,
+            INVERSES.astype(np.int32),
+            _singles(2.0**24 / INVERSES),
+            _quantiles(),
+            _singles(EXP),
         )
+
+
+def _spots(radius: int) -> Whole:
+    """The pixels around, in order."""
+    missed = missed_places(radius)
+    spots = [(up, right) for up in range(radius, -1, -1) for right in range(-radius, radius + 1 if up else 0)]
+    return np.array([(*spot, missed.index(spot) if spot in missed else -1) for spot in spots], np.int32)
+
+
+def _quantiles() -> Singles:
+    """Where a curve of middle 0 and width 1 reaches each part of the units."""
+    reached = (np.arange(UNITS >> QUANTILE_BITS) + 0.5) / (UNITS >> QUANTILE_BITS)
+    return _singles(np.log2(reached / (1 - reached)))
+
+
+def _shades(counts: list[int]) -> Singles:
+    """What is seen of each base, [C, most K]."""
+    bases = np.arange(max(counts))
+    return _singles(np.stack([255 * bases // max(count - 1, 1) for count in counts]))
 
 
 def _singles(values: NDArray[np.floating] | Ints) -> Singles:
@@ -112,248 +167,458 @@ def _singles(values: NDArray[np.floating] | Ints) -> Singles:
 
 
 class Piece(NamedTuple):
-    """Pixels that are decoded at once, and what is known of each.
+    """Pixels that are decoded at once, in chunks of at most ROWS, and what is known of each.
 
-    left, above, base : levels next to them, int64 [n, C]    levels : of the pixels themselves
-    sums : of contexts and edges, [n, H]    foretold : sums of weighted differences, [n, C]
-    own : what is seen of the channels so far, [n, 3 * C + 1]; the first is of the channel itself
-    apart : levels less bases of the channels so far, [n, C]
-    shares, offsets, inverses : of mixtures, [n, M]    alike : what each level has in any case, [n]
-    guesses : levels at which to look first, [n]
-    shown : whether there are more channels
+    An array has a line for each quantity of a chunk, one after the other: `lines_of`. So loops go over pixels.
+
+    left, above, base : levels next to them, int32, C lines    levels : of the pixels themselves
+    sums : of contexts and edges, H lines
+    foretold : float64, C lines: sums of weighted differences, and then levels
+    apart : float64, C lines: levels less bases of the channels so far
+    own : 3 * C + 1 lines, what is seen of the channels so far; the first is of the channel itself
+    shares, inverses, offsets : of mixtures, M lines    alike : what each level has in any case, one line
+    middles, spreads : of a curve that is about the mixture, in levels, one line each
+    shown : whether there are more channels, [chunks, ROWS]
     """
 
-    left: Ints
-    above: Ints
-    base: Ints
-    levels: Ints
+    left: Whole
+    above: Whole
+    base: Whole
+    levels: Whole
     sums: Singles
     foretold: Doubles
-    own: Singles
     apart: Doubles
-    shares: Ints
+    own: Singles
+    shares: Whole
+    inverses: Whole
     offsets: Ints
-    inverses: Ints
     alike: Ints
-    guesses: Ints
+    middles: Singles
+    spreads: Singles
     shown: NDArray[np.bool_]
 
 
 class Room(NamedTuple):
-    """Room for the pixels whose network runs at once."""
+    """Room for a chunk.
 
+    pixels, rows, columns, widths : of the pixels, a line each
+    seen : what pixels see, a line for each input    others : where a pixel around is on the canvas, or -1
+    away : differences from one place    nothing : zeros    sizes, bits : the same memory as floats and as whole numbers
+    best, first : scores, and whose they are    total, used : of weights and shares
+    """
+
+    pixels: Whole
+    rows: Whole
+    columns: Whole
+    widths: Whole
     seen: Singles
-    differences: Doubles
-    foretold: Doubles
-    features: Singles
+    others: Whole
+    away: Whole
+    nothing: Whole
+    sizes: Singles
+    bits: Whole
+    best: Singles
+    first: Whole
+    total: Doubles
+    used: Whole
     hidden: Singles
     more: Singles
     outputs: Singles
 
 
 @kernel
+def piece_of(network: KernelMixture) -> Piece:
+    """Room for the pixels of a piece."""
+    channels, width, components = len(network.counts), network.bias.shape[1], network.outputs.shape[2] // 3
+    return Piece(
+        np.zeros((CHUNKS, channels * ROWS), np.int32),
+        np.zeros((CHUNKS, channels * ROWS), np.int32),
+        np.zeros((CHUNKS, channels * ROWS), np.int32),
+        np.zeros((CHUNKS, channels * ROWS), np.int32),
+        np.zeros((CHUNKS, width * ROWS), np.float32),
+        np.zeros((CHUNKS, channels * ROWS), np.float64),
+        np.zeros((CHUNKS, channels * ROWS), np.float64),
+        np.zeros((CHUNKS, (3 * channels + 1) * ROWS), np.float32),
+        np.zeros((CHUNKS, components * ROWS), np.int32),
+        np.zeros((CHUNKS, components * ROWS), np.int32),
+        np.zeros((CHUNKS, components * ROWS), np.int64),
+        np.zeros((CHUNKS, ROWS), np.int64),
+        np.zeros((CHUNKS, ROWS), np.float32),
+        np.zeros((CHUNKS, ROWS), np.float32),
+        np.ones((CHUNKS, ROWS), np.bool_),
+    )
+
+
+@kernel
+def room_of(network: KernelMixture) -> Room:
+    """Room for a chunk."""
+    inputs, width = len(network.context), network.bias.shape[1]
+    sizes = np.zeros(ROWS, np.float32)
+    return Room(
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.int32),
+        np.zeros(inputs * ROWS, np.float32),
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.int32),
+        sizes,
+        sizes.view(np.int32),
+        np.zeros(ROWS, np.float32),
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.float64),
+        np.zeros(ROWS, np.int32),
+        np.zeros(width * ROWS, np.float32),
+        np.zeros(width * ROWS, np.float32),
+        np.zeros(network.outputs.shape[2] * ROWS, np.float32),
+    )
+
+
+@inlined_kernel
+def lines_of(array: Any, chunk: int, lines: int, many: int) -> Any:
+    """The first lines of a chunk of so many pixels: [lines, many]."""
+    return array[chunk][: lines * many].reshape(lines, many)
+
+
+@kernel
 def look(
     network: KernelMixture,
     front: Front,
-    levels: NDArray[np.uint16],
+    canvas: NDArray[np.uint16],
+    missed: Whole,
     piece: Piece,
     room: Room,
-    own: NDArray[np.int32],
-    start: int,
-    stop: int,
+    own: Whole,
+    chunk: int,
 ) -> None:
-    """The bases of pixels, and how far all that they look at is from them."""
-    radius, order, squashed, counts = network.radius, network.order, network.squashed, network.counts
-    lefts, aboves, bases, seen, differences = piece.left, piece.above, piece.base, room.seen, room.differences
-    rows, columns, widths = front.rows, front.columns, front.widths
-    channels = levels.shape[1]
-    for at in range(start, stop):
-        pixel, row, column, width = own[at], rows[own[at]], columns[own[at]], widths[own[at]]
+    """What the pixels `own` of a chunk see, and the sums of it.
+
+    canvas, missed : levels and what the forecast missed of them, [pixels * C], channels in coding order
+    """
+    channels, many, inputs = len(network.counts), len(own), len(network.context)
+    others, away, sizes, bits = room.others, room.away, room.sizes, room.bits
+    bases = lines_of(piece.base, chunk, channels, many)
+    foretold = lines_of(piece.foretold, chunk, channels, many)
+    seen = room.seen[: inputs * many].reshape(inputs, many)
+    _place(front, room, own)
+    _look_beside(canvas, piece, room, chunk, channels, many)
+    foretold[:] = 0.0
+    for place in range(len(network.spots)):
+        up, right, near = network.spots[place]
+        _find(room.pixels, room.rows, room.columns, room.widths, others, up, right, channels, many)
         for number in range(channels):
-            channel = order[number]
-            left = np.int64(levels[pixel - 1, channel]) if column else np.int64(0)
-            above = np.int64(levels[pixel - width, channel]) if row else left
-            if not column:
-                left = above
-            lefts[at, number], aboves[at, number], bases[at, number] = left, above, (left + above) >> 1
-        place = 0
-        for up in range(radius, -1, -1):
-            for beside in range(-radius, radius + 1 if up else 0):
-                inside = up <= row and column + beside >= 0 and column + beside < width
-                other = pixel - up * width + beside
-                for number in range(channels):
-                    if inside:
-                        apart = np.int64(levels[other, order[number]]) - bases[at, number]
-                        differences[at - start, place] = apart
-                        seen[at - start, place] = squashed[apart] if apart >= 0 else -squashed[-apart]
-                    else:
-                        differences[at - start, place] = 0.0
-                        seen[at - start, place] = _ZERO
-                    place += 1
-        for number in range(channels):
-            seen[at - start, place + number] = np.float32(255 * bases[at, number] // max(counts[number] - 1, 1))
-
-
-@kernel
-def look_at_missed(
-    network: KernelMixture,
-    front: Front,
-    missed: NDArray[np.int32],
-    room: Room,
-    own: NDArray[np.int32],
-    start: int,
-    stop: int,
-) -> None:
-    """What the forecast missed near pixels; 0 outside."""
-    squashed, seen, near, channels = network.squashed, room.seen, network.near, missed.shape[1]
-    rows, columns, widths = front.rows, front.columns, front.widths
-    first = seen.shape[1] - len(near) * channels
-    for at in range(start, stop):
-        pixel, row, column, width = own[at], rows[own[at]], columns[own[at]], widths[own[at]]
-        for place in range(len(near)):
-            up, right = near[place, 0], near[place, 1]
-            inside = up <= row and column + right >= 0 and column + right < width
-            other = pixel - up * width + right
-            for number in range(channels):
-                away = np.int64(missed[other, number]) if inside else np.int64(0)
-                shown = squashed[away] if away >= 0 else -squashed[-away]
-                seen[at - start, first + place * channels + number] = shown
-
-
-@kernel
-def sum_up(
-    network: KernelMixture,
-    front: Front,
-    foretelling: Doubles,
-    piece: Piece,
-    room: Room,
-    own: NDArray[np.int32],
-    start: int,
-    stop: int,
-) -> None:
-    """The sums of contexts and edges, and those of weighted differences."""
-    tops, lefts, rights, sums, more = network.tops, network.lefts, network.rights, piece.sums, room.more
-    rows, columns, widths, foretold, made = front.rows, front.columns, front.widths, piece.foretold, room.foretold
-    many = stop - start
-    np.dot(room.seen[:many], network.context, more[:many])
-    np.dot(room.differences[:many], foretelling, made[:many])
-    for at in range(many):
-        pixel = own[start + at]
-        top, left = min(rows[pixel], len(tops) - 1), min(columns[pixel], len(lefts) - 1)
-        right = min(widths[pixel] - 1 - columns[pixel], len(rights) - 1)
-        for unit in range(sums.shape[1]):
-            sums[start + at, unit] = more[at, unit] + tops[top, unit] + lefts[left, unit] + rights[right, unit]
-        for number in range(made.shape[1]):
-            foretold[start + at, number] = made[at, number]
-
-
-@kernel
-def mix(network: KernelMixture, piece: Piece, room: Room, number: int, start: int, stop: int) -> None:
-    """The mixtures of one channel of pixels."""
-    count, places, squashed, weights = network.counts[number], network.places, network.squashed, network.weights
-    base, apart, foretold, own, sums = piece.base, piece.apart, piece.foretold, piece.own, piece.sums
-    features, hidden, more, outputs = room.features, room.hidden, room.more, room.outputs
-    scales, bias, middle_bias, outputs_bias = network.scales, network.bias, network.middle_bias, network.outputs_bias
-    many, inputs, width = stop - start, 3 * number + 1, bias.shape[1]
-    around, depth = len(weights) - base.shape[1], middle_bias.shape[1]
-    known = features.ravel()[: many * inputs].reshape(many, inputs)
-    for at in range(many):
-        row = start + at
-        total = foretold[row, number]
-        for before in range(number):
-            total += apart[row, before] * weights[around + before, number]
-        moved = (np.int64(total) + ((1 << places) >> 1)) >> places
-        level = min(max(base[row, number] + moved, 0), count - 1)
-        foretold[row, number] = level
-        away = level - base[row, number]
-        own[row, 0] = squashed[away] if away >= 0 else -squashed[-away]
-        for feature in range(inputs):
-            known[at, feature] = own[row, feature]
-    np.dot(known, network.own[number, :inputs], more[:many])
-    for at in range(many):
-        for unit in range(width):
-            value = np.floor((sums[start + at, unit] + bias[number, unit] + more[at, unit]) * scales[number, 0])
-            hidden[at, unit] = min(max(value, _ZERO), _MOST_HIDDEN)
-    for layer in range(depth):
-        np.dot(hidden[:many], network.middle[number, layer], more[:many])
-        scale = scales[number, layer + 1]
+            line = place * channels + number
+            _see(canvas, others, number, bases[number], away, sizes, bits, seen[line])
+            for other in range(channels):
+                weight = network.foretelling[other, line]
+                for at in range(many):
+                    foretold[other, at] += away[at] * weight
+            if near >= 0:
+                line = inputs + (near - network.near) * channels + number
+                _see(missed, others, number, room.nothing, away, sizes, bits, seen[line])
+    first = inputs - (network.near + 1) * channels
+    for number in range(channels):
         for at in range(many):
-            for unit in range(width):
-                value = max(np.floor((more[at, unit] + middle_bias[number, layer, unit]) * scale), _ZERO)
-                hidden[at, unit] = min(hidden[at, unit] + value, _MOST_HIDDEN)
-    np.dot(hidden[:many], network.outputs[number], outputs[:many])
-    scale = scales[number, depth + 1]
-    for at in range(many):
-        for output in range(outputs.shape[1]):
-            outputs[at, output] = np.floor((outputs[at, output] + outputs_bias[number, output]) * scale)
-    _shape(network, piece, outputs, number, start, many)
+            seen[first + number, at] = network.shades[number, bases[number, at]]
+    sums = lines_of(piece.sums, chunk, network.bias.shape[1], many)
+    _begin_with_edges(network, room, sums)
+    _add_products(network.context, seen, sums)
 
 
 @kernel
-def _shape(network: KernelMixture, piece: Piece, outputs: Singles, number: int, start: int, many: int) -> None:
-    """The shares, offsets and widths of the mixtures of samples."""
-    components, exponentials, widths = piece.shares.shape[1], network.exponentials, network.inverses
-    shares, offsets, inverses, guesses = piece.shares, piece.offsets, piece.inverses, piece.guesses
-    alike, each = piece.alike, LOGISTIC // network.counts[number]
-    foretold, left, above = piece.foretold, piece.left, piece.above
+def _place(front: Front, room: Room, own: Whole) -> None:
+    """Where the pixels of a chunk are in their pictures."""
+    for at in range(len(own)):
+        pixel = own[at]
+        room.pixels[at], room.rows[at] = pixel, front.rows[pixel]
+        room.columns[at], room.widths[at] = front.columns[pixel], front.widths[pixel]
+
+
+@kernel
+def _look_beside(canvas: NDArray[np.uint16], piece: Piece, room: Room, chunk: int, channels: int, many: int) -> None:
+    """The levels next to pixels, and their bases."""
+    pixels, rows, columns, widths = room.pixels, room.rows, room.columns, room.widths
+    lefts = lines_of(piece.left, chunk, channels, many)
+    aboves = lines_of(piece.above, chunk, channels, many)
+    bases = lines_of(piece.base, chunk, channels, many)
+    for number in range(channels):
+        for at in range(many):
+            place = np.int64(pixels[at]) * channels + number
+            left = np.int32(canvas[place - channels]) if columns[at] else np.int32(0)
+            above = np.int32(canvas[place - np.int64(widths[at]) * channels]) if rows[at] else left
+            if not columns[at]:
+                left = above
+            lefts[number, at], aboves[number, at], bases[number, at] = left, above, (left + above) >> 1
+
+
+@kernel
+def _find(
+    pixels: Whole,
+    rows: Whole,
+    columns: Whole,
+    widths: Whole,
+    others: Whole,
+    up: int,
+    right: int,
+    channels: int,
+    many: int,
+) -> None:
+    """Where on the canvas the pixel at a place is, or -1 outside."""
     for at in range(many):
-        row = start + at
-        best, first = np.int64(outputs[at, 0]), 0
-        for component in range(1, components + 1):
-            score = np.int64(outputs[at, component])
-            if score > best:
-                best, first = score, component
-        total = exponentials[np.int64(min(best - np.int64(outputs[at, components]), np.int64(FARTHEST)))]
-        weight = total
-        for component in range(components):
-            shares[row, component] = exponentials[
-                np.int64(min(best - np.int64(outputs[at, component]), np.int64(FARTHEST)))
-            ]
-            total += shares[row, component]
-        # a quotient is below 2**14 and its divisor below 2**19: no rounding reaches the next whole number
-        alike[row] = np.int64(np.float64(weight * SHARES) / np.float64(total))
-        used = alike[row]
-        for component in range(components):
-            share = np.int64(np.float64(shares[row, component] * SHARES) / np.float64(total))
-            shares[row, component] = share
-            used += share
-            anchor = np.int64(foretold[row, number])
-            if component == 2:
-                anchor = left[row, number]
-            elif component == 3:
-                anchor = above[row, number]
-            shift = np.int64(min(max(outputs[at, components + 1 + component], -_FARTHEST_SHIFT), _FARTHEST_SHIFT))
-            width = np.int64(min(max(outputs[at, 2 * components + 1 + component], _ZERO), _MOST_WIDTH))
-            inverses[row, component] = widths[width]
-            offsets[row, component] = 2 * anchor * widths[width] + (shift << 21)
-        if first == components:
-            alike[row] += SHARES - used
-            first = 0
-        else:
-            shares[row, first] += SHARES - used
-        alike[row] *= each
-        guesses[row] = np.int64(offsets[row, first] * 0.5 / inverses[row, first])
+        column, width = np.int32(columns[at] + right), widths[at]
+        inside = (up <= rows[at]) & (column >= 0) & (column < width)
+        others[at] = np.int32((pixels[at] - up * width + right) * channels) if inside else np.int32(-1)
+
+
+@kernel
+def _see(
+    source: Any, others: Whole, number: int, bases: Whole, away: Whole, sizes: Singles, bits: Whole, seen: Singles
+) -> None:
+    """How far numbers at a place are from bases, 0 outside; and what is seen of it (`squash`)."""
+    for at in range(len(seen)):
+        level = np.int32(source[max(others[at], 0) + number])
+        away[at] = np.int32(level - bases[at]) if others[at] >= 0 else np.int32(0)
+    for at in range(len(seen)):
+        sizes[at] = np.float32(np.int32(abs(away[at]) + 1))
+    for at in range(len(seen)):  # the top bits of a float tell octave and sixteenths
+        size = np.float32(np.int32(min((bits[at] >> 19) - (127 << 4), 255)))
+        seen[at] = size if away[at] >= 0 else -size
+
+
+@kernel
+def _begin_with_edges(network: KernelMixture, room: Room, sums: Singles) -> None:
+    """The sums of what each pixel's distances from edges have."""
+    tops, lefts, rights = network.tops, network.lefts, network.rights
+    rows, columns, widths = room.rows, room.columns, room.widths
+    for at in range(sums.shape[1]):
+        top, left = min(rows[at], len(tops) - 1), min(columns[at], len(lefts) - 1)
+        right = min(widths[at] - 1 - columns[at], len(rights) - 1)
+        for unit in range(len(sums)):
+            sums[unit, at] = tops[top, unit] + lefts[left, unit] + rights[right, unit]
+
+
+@kernel
+def _add_products(weights: Singles, inputs: Singles, sums: Singles) -> None:
+    """Add products of weights [n, m] and inputs [n, pixels] to sums [m, pixels].
+
+    Four inputs at once: a chunk is too small for a BLAS, and stays in the caches. All sums are exact, in any order.
+    """
+    fours, twos = len(weights) & ~3, len(sums) & ~1
+    for start in range(0, fours, 4):
+        for unit in range(0, twos, 2):
+            first, second, third, fourth = (
+                weights[start, unit],
+                weights[start + 1, unit],
+                weights[start + 2, unit],
+                weights[start + 3, unit],
+            )
+            fifth, sixth, seventh, eighth = (
+                weights[start, unit + 1],
+                weights[start + 1, unit + 1],
+                weights[start + 2, unit + 1],
+                weights[start + 3, unit + 1],
+            )
+            for at in range(sums.shape[1]):
+                one, two = inputs[start, at], inputs[start + 1, at]
+                three, four = inputs[start + 2, at], inputs[start + 3, at]
+                sums[unit, at] += first * one + second * two + third * three + fourth * four
+                sums[unit + 1, at] += fifth * one + sixth * two + seventh * three + eighth * four
+        if twos < len(sums):
+            first, second, third, fourth = (
+                weights[start, twos],
+                weights[start + 1, twos],
+                weights[start + 2, twos],
+                weights[start + 3, twos],
+            )
+            for at in range(sums.shape[1]):
+                one, two = inputs[start, at], inputs[start + 1, at]
+                three, four = inputs[start + 2, at], inputs[start + 3, at]
+                sums[twos, at] += first * one + second * two + third * three + fourth * four
+    for start in range(fours, len(weights)):
+        for unit in range(len(sums)):
+            weight = weights[start, unit]
+            for at in range(sums.shape[1]):
+                sums[unit, at] += weight * inputs[start, at]
+
+
+@kernel
+def mix(network: KernelMixture, piece: Piece, room: Room, number: int, chunk: int, many: int) -> None:
+    """The mixtures of one channel of a chunk."""
+    inputs, width, depth = 3 * number + 1, network.bias.shape[1], network.middle_bias.shape[1]
+    _foretell(network, piece, number, chunk, many)
+    sums = lines_of(piece.sums, chunk, width, many)
+    hidden = room.hidden[: width * many].reshape(width, many)
+    more = room.more[: width * many].reshape(width, many)
+    outputs = room.outputs[: network.outputs.shape[2] * many].reshape(network.outputs.shape[2], many)
+    for unit in range(width):
+        start = network.bias[number, unit]
+        for at in range(many):
+            more[unit, at] = sums[unit, at] + start
+    _add_products(network.own[number, :inputs], lines_of(piece.own, chunk, inputs, many), more)
+    hidden[:] = _ZERO
+    _raise_hidden(hidden, more, network.scales[number, 0])
+    for layer in range(depth):
+        _begin_with(more, network.middle_bias[number, layer])
+        _add_products(network.middle[number, layer], hidden, more)
+        _raise_hidden(hidden, more, network.scales[number, layer + 1])
+    _begin_with(outputs, network.outputs_bias[number])
+    _add_products(network.outputs[number], hidden, outputs)
+    _shape(network, piece, room, outputs, number, chunk, many)
+
+
+@kernel
+def _begin_with(sums: Singles, bias: Singles) -> None:
+    """Begin sums [m, pixels] with a bias [m]."""
+    for unit in range(len(sums)):
+        start = bias[unit]
+        for at in range(sums.shape[1]):
+            sums[unit, at] = start
+
+
+@kernel
+def _raise_hidden(hidden: Singles, sums: Singles, scale: Any) -> None:
+    """Raise hidden values by what a layer says, up to the largest one."""
+    for unit in range(len(sums)):
+        for at in range(sums.shape[1]):
+            value = max(np.floor(sums[unit, at] * scale), _ZERO)
+            hidden[unit, at] = min(hidden[unit, at] + value, _MOST_HIDDEN)
+
+
+@kernel
+def _foretell(network: KernelMixture, piece: Piece, number: int, chunk: int, many: int) -> None:
+    """The levels that differences foretell, from their sums; and what is seen of them."""
+    channels, squashed, weights = len(network.counts), network.squashed, network.weights
+    around, places, most = len(weights) - channels, network.places, np.float64(network.counts[number] - 1)
+    foretold = lines_of(piece.foretold, chunk, channels, many)
+    apart = lines_of(piece.apart, chunk, channels, many)
+    base = lines_of(piece.base, chunk, channels, many)
+    own = lines_of(piece.own, chunk, 3 * channels + 1, many)
+    for before in range(number):
+        weight = weights[around + before, number]
+        for at in range(many):
+            foretold[number, at] += apart[before, at] * weight
+    half, scale = np.float64((1 << places) >> 1), 2.0**-places
+    for at in range(many):
+        moved = np.floor((foretold[number, at] + half) * scale)
+        foretold[number, at] = min(max(base[number, at] + moved, 0.0), most)
+    for at in range(many):
+        away = np.int32(foretold[number, at]) - base[number, at]
+        size = squashed[abs(away)]
+        own[0, at] = size if away >= 0 else -size
+
+
+@kernel
+def _shape(
+    network: KernelMixture, piece: Piece, room: Room, outputs: Singles, number: int, chunk: int, many: int
+) -> None:
+    """The shares, offsets and widths of the mixtures of a chunk."""
+    components, channels, scale = network.outputs.shape[2] // 3, len(network.counts), network.scales[number, -1]
+    for output in range(len(outputs)):
+        for at in range(many):
+            outputs[output, at] = np.floor(outputs[output, at] * scale)
+    shares = lines_of(piece.shares, chunk, components, many)
+    _share(network, room, outputs, shares, piece.alike[chunk], LOGISTIC // network.counts[number])
+    inverses = lines_of(piece.inverses, chunk, components, many)
+    offsets = lines_of(piece.offsets, chunk, components, many)
+    foretold = lines_of(piece.foretold, chunk, channels, many)[number]
+    for component in range(components):
+        beside = lines_of(piece.left if component == 2 else piece.above, chunk, channels, many)[number]
+        for at in range(many):
+            shift = min(max(outputs[components + 1 + component, at], -_FARTHEST_SHIFT), _FARTHEST_SHIFT)
+            width = np.int32(min(max(outputs[2 * components + 1 + component, at], _ZERO), _MOST_WIDTH))
+            anchor = np.int32(foretold[at]) if component < 2 else beside[at]
+            inverses[component, at] = network.inverses[width]
+            offsets[component, at] = 2 * np.int64(anchor) * network.inverses[width] + (np.int64(shift) << 21)
+            outputs[components + 1 + component, at] = np.float32(anchor) + shift * _SIXTEENTH * network.spreads[width]
+            outputs[2 * components + 1 + component, at] = network.spreads[width]
+    _gather(room, outputs, shares, piece.middles[chunk], piece.spreads[chunk])
+
+
+@kernel
+def _share(network: KernelMixture, room: Room, outputs: Singles, shares: Whole, alike: Ints, each: int) -> None:
+    """Shares of SHARES from scores; and what each level has in any case."""
+    components, many, exponentials = len(shares), shares.shape[1], network.exponentials
+    best, first, total, used = room.best, room.first, room.total, room.used
+    for at in range(many):
+        best[at], first[at] = outputs[0, at], 0
+    for component in range(1, components + 1):
+        for at in range(many):
+            first[at] = component if outputs[component, at] > best[at] else first[at]
+            best[at] = max(best[at], outputs[component, at])
+    for at in range(many):
+        total[at] = 0.0
+    for component in range(components + 1):
+        for at in range(many):
+            weight = exponentials[np.int32(min(best[at] - outputs[component, at], _FARTHEST))]
+            outputs[component, at] = weight
+            total[at] += weight
+    for at in range(many):
+        used[at] = np.int32(outputs[components, at] * _SHARES / total[at])
+        alike[at] = used[at] + (SHARES if first[at] == components else 0)
+    # a quotient is below 2**14 and its divisor below 2**19: no rounding reaches the next whole number
+    for component in range(components):
+        for at in range(many):
+            shares[component, at] = np.int32(outputs[component, at] * _SHARES / total[at])
+            used[at] += shares[component, at]
+    for component in range(components):
+        for at in range(many):
+            shares[component, at] += np.int32(SHARES - used[at]) if first[at] == component else np.int32(0)
+    for at in range(many):
+        alike[at] = (alike[at] - (used[at] if first[at] == components else 0)) * each
+
+
+@kernel
+def _gather(room: Room, outputs: Singles, shares: Whole, middles: Singles, spreads: Singles) -> None:
+    """The middle and the spread of one curve that is about a mixture: it has the same mean and variance."""
+    components, many, total, variance = len(shares), shares.shape[1], room.best, np.float32(_VARIANCE)
+    for at in range(many):
+        total[at], middles[at], spreads[at] = _ONE, _ZERO, _ZERO
+    for component in range(components):
+        for at in range(many):
+            share = np.float32(shares[component, at])
+            total[at] += share
+            middles[at] += share * outputs[components + 1 + component, at]
+    for at in range(many):
+        total[at] = _ONE / total[at]
+        middles[at] *= total[at]
+    for component in range(components):
+        for at in range(many):
+            away, own = (
+                outputs[components + 1 + component, at] - middles[at],
+                outputs[2 * components + 1 + component, at],
+            )
+            spreads[at] += np.float32(shares[component, at]) * (away * away * variance + own * own)
+    for at in range(many):
+        spreads[at] = np.sqrt(spreads[at] * total[at])
 
 
 @kernel
 def note(
     network: KernelMixture,
+    canvas: NDArray[np.uint16],
+    missed: Whole,
     piece: Piece,
-    missed: NDArray[np.int32],
-    own_pixels: NDArray[np.int32],
+    own_pixels: Whole,
     number: int,
-    many: int,
+    chunk: int,
 ) -> None:
-    """Note what is seen of a channel by those that are coded after it."""
-    channel, squashed, first = network.order[number], network.squashed, 3 * number + 1
-    levels, base, foretold, own, apart = piece.levels, piece.base, piece.foretold, piece.own, piece.apart
-    for row in range(many):
-        if not piece.shown[row]:
-            continue
-        away = levels[row, channel] - base[row, number]
-        beside = levels[row, channel] - np.int64(foretold[row, number])
-        missed[own_pixels[row], number] = beside
-        apart[row, number] = away
-        own[row, first] = squashed[away] if away >= 0 else -squashed[-away]
-        own[row, first + 2] = squashed[abs(beside)]
-        own[row, first + 1] = own[row, first + 2] if beside >= 0 else -own[row, first + 2]
+    """Note what is seen of a channel of a chunk by all that is coded after it."""
+    channels, squashed, first, many = len(network.counts), network.squashed, 3 * number + 1, len(own_pixels)
+    levels = lines_of(piece.levels, chunk, channels, many)[number]
+    base = lines_of(piece.base, chunk, channels, many)[number]
+    foretold = lines_of(piece.foretold, chunk, channels, many)[number]
+    apart = lines_of(piece.apart, chunk, channels, many)[number]
+    own = lines_of(piece.own, chunk, 3 * channels + 1, many)
+    shown = piece.shown[chunk]
+    for at in range(many):
+        away, beside = levels[at] - base[at], levels[at] - np.int32(foretold[at])
+        size, missing = squashed[abs(away)], squashed[abs(beside)]
+        apart[at] = away
+        own[first, at] = size if away >= 0 else -size
+        own[first + 1, at] = missing if beside >= 0 else -missing
+        own[first + 2, at] = missing
+        if shown[at]:
+            place = np.int64(own_pixels[at]) * channels + number
+            canvas[place] = np.uint16(levels[at])
+            missed[place] = beside
