@@ -16,6 +16,7 @@ from smalti.decoders.pixels.mixture_network_kernel import (
     KernelMixture,
     Piece,
     Room,
+    keep,
     lines_of,
     look,
     mix,
@@ -33,9 +34,11 @@ __all__ = ["decode", "encode"]
 
 Whole = NDArray[np.int32]
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 _ONE = np.uint64(1)
 _PLACE = np.uint64(UNITS - 1)
+_LOW = np.uint64(0xFFFF)
 _FULL_BITS = 38
 _UNITS_BITS = 24
 _HALF = np.float32(0.5)
@@ -63,10 +66,11 @@ def encode(network: KernelMixture, levels: NDArray[np.uint16], grids: Ints) -> b
 def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], coder: Coder) -> int:
     """Decode all pixels, or list the units of known ones. Returns the channel of a level that is too large, or -1."""
     count, channels = levels.shape
-    canvas, missed = np.zeros(count * channels, np.uint16), np.zeros(count * channels, np.int32)
+    canvas, missed = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
     if coder.known:
-        for number in range(channels):
-            canvas[number::channels] = levels[:, network.order[number]]
+        for pixel in range(count):
+            for number in range(channels):
+                canvas[pixel] |= np.uint64(levels[pixel, network.order[number]]) << np.uint64(16 * number)
     piece, room = piece_of(network), room_of(network)
     for wave in range(len(front.begins) - 1):
         for start in range(front.begins[wave], front.begins[wave + 1], PIECE_PIXELS):
@@ -74,8 +78,9 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
             wrong = _walk_piece(network, front, canvas, missed, piece, room, coder, own)
             if wrong >= 0:
                 return wrong
-    for number in range(channels):
-        levels[:, network.order[number]] = canvas[number::channels]
+    for pixel in range(count):
+        for number in range(channels):
+            levels[pixel, network.order[number]] = (canvas[pixel] >> np.uint64(16 * number)) & _LOW
     return -1
 
 
@@ -83,8 +88,8 @@ def _walk(network: KernelMixture, front: Front, levels: NDArray[np.uint16], code
 def _walk_piece(
     network: KernelMixture,
     front: Front,
-    canvas: NDArray[np.uint16],
-    missed: Whole,
+    canvas: Words,
+    missed: Words,
     piece: Piece,
     room: Room,
     coder: Coder,
@@ -97,27 +102,30 @@ def _walk_piece(
         part = own[chunk * ROWS : chunk * ROWS + ROWS]
         look(network, front, canvas, missed, piece, room, part, chunk)
         if coder.known:
-            _know(network, canvas, piece, part, chunk)
+            _know(canvas, piece, part, chunk, len(network.counts))
     for number in range(len(network.counts)):
         for chunk in range(chunks):
             mix(network, piece, room, number, chunk, min(ROWS, len(own) - chunk * ROWS))
         if _code(network, piece, coder, number, len(own)):
             return int(network.order[number])
-        for chunk in range(chunks):
-            note(network, canvas, missed, piece, own[chunk * ROWS : chunk * ROWS + ROWS], number, chunk)
+        if number < len(network.counts) - 1:
+            for chunk in range(chunks):
+                note(network, piece, number, chunk, min(ROWS, len(own) - chunk * ROWS))
         if network.hides and number == 0:
             _hide(network, piece, len(own))
+    for chunk in range(chunks):
+        keep(canvas, missed, network, piece, own[chunk * ROWS : chunk * ROWS + ROWS], chunk)
     return -1
 
 
 @kernel
-def _know(network: KernelMixture, canvas: NDArray[np.uint16], piece: Piece, own: Whole, chunk: int) -> None:
+def _know(canvas: Words, piece: Piece, own: Whole, chunk: int, channels: int) -> None:
     """Take known levels of a chunk."""
-    channels = len(network.counts)
     levels = lines_of(piece.levels, chunk, channels, len(own))
-    for number in range(channels):
-        for at in range(len(own)):
-            levels[number, at] = canvas[np.int64(own[at]) * channels + number]
+    for at in range(len(own)):
+        word = canvas[own[at]]
+        for number in range(channels):
+            levels[number, at] = np.int32((word >> np.uint64(16 * number)) & _LOW)
 
 
 @kernel

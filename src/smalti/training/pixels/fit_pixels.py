@@ -100,7 +100,7 @@ class PixelFit:
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self._optimizer = torch.optim.Adam(
-            [p for p in learned.parameters() if p.requires_grad], learned.rate, (0.9, 0.99)
+            [p for p in learned.parameters() if p.requires_grad], learned.rate, (0.9, 0.99), fused=True
         )
         self._chooser: dict[str, Tensor] | None = None
         self._pool: list[Tensor] = []

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smalti.decoders.pixels.mixture import STEEPEST, outputs_of
-from smalti.decoders.pixels.mixture_network import SQUASHED, missed_places, mixture_inputs, own_inputs
+from smalti.decoders.pixels.mixture import outputs_of
+from smalti.decoders.pixels.mixture_network import missed_places, mixture_inputs, own_inputs
 from smalti.decoders.pixels.mixture_prior import MixturePrior
 from smalti.decoders.pixels.pixel_model import PixelModel
 from smalti.decoders.pixels.wavefront import context_size
-from smalti.entropy.priors import UNITS
+from smalti.training.pixels.mixture_bits import mixture_bits
 from smalti.training.pixels.pixel_settings import MixtureShape
 
 __all__ = ["FULL", "Foretelling", "LearnedMixture"]
@@ -68,7 +68,6 @@ class LearnedMixture(nn.Module):
         widths = torch.tensor(foretelling.missed).clamp_min(0.5).log2() - 0.5
         start[:, -components:] = widths[:, None] + torch.arange(components)
         self.outputs_bias = nn.Parameter(start)
-        self.register_buffer("_squashed", torch.from_numpy(SQUASHED / FULL), persistent=False)
         for number, weights in enumerate(foretelling.weights):
             own = torch.from_numpy(weights.astype(np.float64 if shape.deep else np.float32))
             self.register_buffer(f"_weights{number}", own, persistent=False)
@@ -77,14 +76,16 @@ class LearnedMixture(nn.Module):
         """The bits of levels int64 [n, C, H, W], in coding order. shown : where channels after the first are coded"""
         total = torch.zeros((), device=levels.device)
         for number, (anchors, layers) in enumerate(self._passes(levels, shown)):
-            if self.shape.levels[number] > 1:
-                outputs = layers[-1] @ self.outputs[number] + self.outputs_bias[number]
-                own = self._bits(levels[:, number], anchors, outputs, self.shape.levels[number])
-                total = total + (own if shown is None or number == 0 else own * shown).sum()
+            count = self.shape.levels[number]
+            if count > 1:
+                outputs = self.outputs[number].t() @ layers[-1].t() + self.outputs_bias[number][:, None]
+                own = levels[:, number].flatten()
+                bits = mixture_bits(outputs, (own - anchors).float(), own, count)
+                total = total + (bits if shown is None or number == 0 else bits * shown.flatten()).sum()
         return total
 
     def hidden(self, levels: Tensor) -> list[list[Tensor]]:
-        """The hidden values of each channel after each of its layers, [n, H, W, width]."""
+        """The hidden values of each channel after each of its layers, [pixels, width]."""
         return [layers for _, layers in self._passes(levels, None)]
 
     def prior(self, levels: Tensor, model: PixelModel) -> MixturePrior:
@@ -94,76 +95,76 @@ class LearnedMixture(nn.Module):
         return MixturePrior(export_mixture(self, levels), model)
 
     def _passes(self, levels: Tensor, shown: Tensor | None) -> list[tuple[Tensor, list[Tensor]]]:
-        """Of each channel the anchors [n, H, W, M], and the hidden values after each layer."""
+        """Of each channel the anchors [M, pixels], and the hidden values [pixels, width] after each layer."""
         shape = self.shape
-        left, above, base, differences = self._around(levels)
-        apart = levels - base
-        foretold = self._foretold(differences, apart, base)
-        missed = levels - foretold
-        if shown is not None:
-            missed = torch.cat([missed[:, :1], missed[:, 1:] * shown[:, None]], 1)
-        tops = torch.tensor([max(count - 1, 1) for count in shape.levels], device=levels.device)
-        seen = (255 * base // tops[:, None, None]).permute(0, 2, 3, 1) / FULL
-        known = [self._squash(differences).flatten(3), seen, self._squash(self._near(missed))]
-        sums = torch.cat(known, 3) @ self.context + self._edges(levels)
+        with torch.no_grad():
+            left, above, base, differences = self._around(levels)
+            apart = levels - base
+            foretold = self._foretold(differences, apart, base)
+            missed = levels - foretold
+            if shown is not None:
+                missed = torch.cat([missed[:, :1], missed[:, 1:] * shown[:, None]], 1)
+            tops = torch.tensor([max(count - 1, 1) for count in shape.levels], device=levels.device)
+            seen = (255 * base // tops[:, None, None]).permute(0, 2, 3, 1) / FULL
+            known = torch.cat([differences, self._near(missed)], 3)
+            known = torch.cat([_squash(known), seen], 3)
+            aways, aparts, besides = (_squash(each) for each in (foretold - base, apart, missed))
+        around = self._in_order(self.context)
+        sums = (known.flatten(0, 2) @ around).view(*known.shape[:3], shape.width) + self._edges(levels)
+        sums = sums.flatten(0, 2)
         own: list[Tensor] = []
-        found = []
+        ones, found = sums.new_ones(len(sums)), []
         for number in range(shape.channels):
-            away = self._squash(foretold[:, number] - base[:, number])
-            hidden = F.relu(sums + self.bias[number] + torch.stack([away, *own], 3) @ self.own[number])
+            inputs = torch.stack([aways[:, number].flatten(), *own, ones], 1)
+            weights = torch.cat([self.own[number], self.bias[number : number + 1]])
+            hidden = torch.relu_(torch.addmm(sums, inputs, weights))
             layers = [hidden]
             for weight, bias in zip(self.middle[number], self.middle_bias[number], strict=True):
-                hidden = hidden + F.relu(hidden @ weight + bias)
+                hidden = hidden + torch.relu_(torch.addmm(bias, hidden, weight))
                 layers.append(hidden)
-            anchors = torch.stack([foretold[:, number]] * 2 + [left[:, number], above[:, number]], 3)
-            found.append((anchors[..., : shape.components], layers))
-            beside = self._squash(missed[:, number])
-            own += [self._squash(apart[:, number]), beside, beside.abs()]
+            anchors = [foretold[:, number]] * 2 + [left[:, number], above[:, number]]
+            found.append((torch.stack([each.flatten() for each in anchors[: shape.components]]), layers))
+            beside = besides[:, number].flatten()
+            own += [aparts[:, number].flatten(), beside, beside.abs()]
         return found
 
-    def _bits(self, levels: Tensor, anchors: Tensor, outputs: Tensor, count: int) -> Tensor:
-        """The bits of levels [n, H, W] of a channel."""
-        components = self.shape.components
-        scores, shifts, widths = torch.split(outputs, [components + 1, components, components], 3)
-        shares = F.softmax(scores, 3)
-        inverses = torch.exp2(-widths.clamp(-STEEPEST, 17))
-        places = (levels[..., None] - anchors).float()
-        upper = ((places + 0.5) * inverses - shifts) * math.log(2)
-        lower = ((places - 0.5) * inverses - shifts) * math.log(2)
-        last, first = (levels >= count - 1)[..., None], (levels <= 0)[..., None]
-        right = upper + lower > 0  # there, what is left of 1 is more exact
-        above = torch.sigmoid(torch.where(right, -lower, upper))
-        below = torch.sigmoid(torch.where(right, -upper, lower))
-        inside = above - below
-        whole = torch.where(last, torch.sigmoid(-lower), torch.where(first, torch.sigmoid(upper), inside))
-        own = (shares[..., :components] * whole).sum(3) + shares[..., components] / count
-        return -torch.log2(own * (1 - count / UNITS) + 1 / UNITS)
+    def _in_order(self, context: Tensor) -> Tensor:
+        """The weights of a context in the order of `known`: bases last."""
+        around = context_size(self.shape.radius) * self.shape.channels
+        bases = slice(around, around + self.shape.channels)
+        return torch.cat([context[:around], context[bases.stop :], context[bases]])
 
     def _around(self, levels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Levels to the left and above, and bases, [n, C, H, W]; differences around, [n, H, W, P, C]."""
+        """Levels to the left and above, and bases, int64 [n, C, H, W]; differences around, float32 [n, H, W, P * C]."""
         radius = self.shape.radius
         rows, columns = levels.shape[2:]
         wide = F.pad(levels + 1, (radius, radius, radius, 0))  # 0 is outside
-        places = [(up, beside) for up in range(radius, 0, -1) for beside in range(-radius, radius + 1)]
-        places += [(0, beside) for beside in range(-radius, 0)]
-        around = torch.stack(
-            [
-                wide[:, :, radius - up : radius - up + rows, radius + beside : radius + beside + columns]
-                for up, beside in places
-            ],
-            4,
-        ).permute(0, 2, 3, 4, 1)
-        left, above = (around[..., places.index(place), :].permute(0, 3, 1, 2) - 1 for place in ((0, -1), (1, 0)))
+
+        def at(up: int, right: int) -> Tensor:
+            return wide[:, :, radius - up : radius - up + rows, radius + right : radius + right + columns] - 1
+
+        left, above = at(0, -1), at(1, 0)
         left, above = torch.where(left < 0, above.clamp_min(0), left), torch.where(above < 0, left.clamp_min(0), above)
         base = torch.div(left + above, 2, rounding_mode="floor")
-        apart = around - 1 - base.permute(0, 2, 3, 1)[..., None, :]
-        return left, above, base, torch.where(around == 0, torch.zeros_like(apart), apart)
+        places = [(up, beside) for up in range(radius, 0, -1) for beside in range(-radius, radius + 1)]
+        places += [(0, beside) for beside in range(-radius, 0)]
+        lines = wide.float().permute(0, 2, 3, 1)
+        centre = (base + 1).float().permute(0, 2, 3, 1)
+        around = torch.cat(
+            [
+                lines[:, radius - up : radius - up + rows, radius + beside : radius + beside + columns]
+                for up, beside in places
+            ],
+            3,
+        )
+        apart = around.view(*centre.shape[:3], len(places), -1) - centre[..., None, :]
+        return left, above, base, (apart.flatten(3) * (around > 0))
 
     def _foretold(self, differences: Tensor, apart: Tensor, base: Tensor) -> Tensor:
         """The levels that differences foretell, int64 [n, C, H, W]."""
         places, found = self.foretelling.places, []
         around = context_size(self.shape.radius) * self.shape.channels
-        flat = differences.flatten(3).to(self.get_buffer("_weights0").dtype)
+        flat = differences.to(self.get_buffer("_weights0").dtype)
         for number, count in enumerate(self.shape.levels):
             weights = self.get_buffer(f"_weights{number}")
             sums = flat @ weights[:around]
@@ -174,18 +175,14 @@ class LearnedMixture(nn.Module):
         return torch.stack(found, 1)
 
     def _near(self, missed: Tensor) -> Tensor:
-        """What was missed at each of `missed_places`, [n, H, W, places * C]. missed : [n, C, H, W]"""
+        """What was missed at each of `missed_places`, float32 [n, H, W, places * C]. missed : [n, C, H, W]"""
         rows, columns, radius = missed.shape[2], missed.shape[3], self.shape.radius
-        wide = F.pad(missed, (radius, radius, radius, 0))
+        wide = F.pad(missed, (radius, radius, radius, 0)).float().permute(0, 2, 3, 1)
         found = [
-            wide[:, :, radius - up : radius - up + rows, radius + right : radius + right + columns]
+            wide[:, radius - up : radius - up + rows, radius + right : radius + right + columns]
             for up, right in missed_places(radius)
         ]
-        return torch.stack(found, 1).flatten(1, 2).permute(0, 2, 3, 1)
-
-    def _squash(self, differences: Tensor) -> Tensor:
-        table: Tensor = self.get_buffer("_squashed")
-        return table[differences.abs()] * torch.sign(differences)
+        return torch.cat(found, 3)
 
     def _edges(self, levels: Tensor) -> Tensor:
         """The sums of the numbers for edges, [H, W, width]."""
@@ -195,3 +192,10 @@ class LearnedMixture(nn.Module):
             + self.lefts[torch.arange(columns, device=device).clamp_max(len(self.lefts) - 1)]
             + self.rights[torch.arange(columns - 1, -1, -1, device=device).clamp_max(len(self.rights) - 1)]
         )
+
+
+def _squash(differences: Tensor) -> Tensor:
+    """What is seen of differences, of FULL: `mixture_network.squash`, from the bits of floats."""
+    differences = differences.float()
+    octaves = (differences.abs() + 1).view(torch.int32) >> 19
+    return torch.copysign((octaves - (127 << 4)).clamp_max(255).float() / FULL, differences)
