@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from PIL import AvifImagePlugin
 
@@ -72,6 +73,14 @@ def sample(groups: Sequence[ImageSource], most_pixels: int) -> Sampled:
             found += [next(group.batches(1, entry, entry + 1)).pixels[0] for entry in entries.tolist()]
         first += count
     return Sampled(found, images, pixels)
+
+
+def write_images(images: Sequence[Pixels], folder: Path) -> None:
+    """Images as PNG files, in their order."""
+    for number, image in enumerate(images):
+        (folder / f"{number:06}.png").write_bytes(
+            imagecodecs.png_encode(image.squeeze(2) if image.shape[2] == 1 else image)
+        )
 
 
 def span_of(groups: Sequence[ImageSource]) -> tuple[int, int]:

@@ -16,17 +16,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import Findings
-from benchmarks.peers import FULL, WAYS, Sampled, sample, say, span_of
+from benchmarks.peers import FULL, WAYS, Sampled, sample, say, span_of, write_images
 from smalti.archive.open import open_images
 from smalti.codec.compress import compress_images
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.exchange import compare
-from smalti.images.batch import Pixels
 from smalti.images.seen import mse_at_db, psnr_db
 from smalti.peers.curves import Curve, first_reaching
 from smalti.peers.peer_codecs import Peer, peer_versions, peers_for
@@ -50,7 +48,7 @@ def _curves(source: str, arguments: argparse.Namespace) -> dict[str, Any]:
     peers = [peer for peer in found if arguments.peer is None or peer.name in arguments.peer]
     points = []
     with tempfile.TemporaryDirectory() as folder:
-        _write(some.images, Path(folder))
+        write_images(some.images, Path(folder))
         starts: dict[str, int] = {}
         for decibels in sorted(arguments.db):
             mse = mse_at_db(decibels, span)
@@ -65,14 +63,6 @@ def _curves(source: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "images_of_peers": len(few.images),
         "points": points,
     }
-
-
-def _write(images: list[Pixels], folder: Path) -> None:
-    """Images as PNG files, in their order."""
-    for number, image in enumerate(images):
-        (folder / f"{number:06}.png").write_bytes(
-            imagecodecs.png_encode(image.squeeze(2) if image.shape[2] == 1 else image)
-        )
 
 
 def _smalti(folder: Path, mse: float, span: float, images: int, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The walk of `mixture_prior` as a kernel: the same symbols in the same order with the same units.
 
-The network is that of `mixture_network_kernel`.
+What pixels see is found in `mixture_seen_kernel`, and their mixtures in `mixture_network_kernel`.
 """
 
 from typing import Any
@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 
 from smalti.compiled import inlined_kernel, kernel
 from smalti.decoders.pixels.mixture import FULL, LARGEST_SYMBOL, LEAST_SHARE
-from smalti.decoders.pixels.mixture_network_kernel import (
+from smalti.decoders.pixels.mixture_lines import (
     QUANTILE_BITS,
     ROWS,
+    Ints,
     KernelMixture,
     Piece,
     Room,
-    keep,
+    Whole,
+    Words,
     lines_of,
-    look,
-    mix,
-    note,
     piece_of,
     room_of,
 )
+from smalti.decoders.pixels.mixture_network_kernel import mix, sum_up
+from smalti.decoders.pixels.mixture_seen_kernel import keep, look, note
 from smalti.decoders.pixels.pixel_kernel import Front, front_of
 from smalti.decoders.pixels.wavefront import PIECE_PIXELS
 from smalti.entropy.priors import UNITS
@@ -31,10 +32,6 @@ from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, stack,
 from smalti.errors import DamagedArchiveError
 
 __all__ = ["decode", "encode"]
-
-Whole = NDArray[np.int32]
-Ints = NDArray[np.int64]
-Words = NDArray[np.uint64]
 
 _ONE = np.uint64(1)
 _PLACE = np.uint64(UNITS - 1)
@@ -101,6 +98,7 @@ def _walk_piece(
     for chunk in range(chunks):
         part = own[chunk * ROWS : chunk * ROWS + ROWS]
         look(network, front, canvas, missed, piece, room, part, chunk)
+        sum_up(network, piece, room, chunk, len(part))
         if coder.known:
             _know(canvas, piece, part, chunk, len(network.counts))
     for number in range(len(network.counts)):
@@ -202,12 +200,10 @@ def _code_first(
     for row in range(many):
         if not shown[row]:
             continue
-        if known:
-            symbol = np.int64(levels[row]) // size
-        else:
-            place = np.int64(state[0] & _PLACE)
-            symbol = _guess(piece, chunk, row, quantiles[place >> QUANTILE_BITS]) // size
-            symbol = min(max(symbol, 0), symbols - 1)
+        symbol, place = np.int64(levels[row]) // size, np.int64(state[0] & _PLACE)
+        if not known:
+            guess = _guess(piece, chunk, row, quantiles[place >> QUANTILE_BITS]) // size
+            symbol = min(max(guess, np.int64(0)), np.int64(symbols - 1))
         total = _up_to(shares, inverses, offsets, alike, logistic, row, symbol * size - 1, count)
         left = ((total * room) >> _FULL_BITS) + symbol
         total = _up_to(shares, inverses, offsets, alike, logistic, row, symbol * size + size - 1, count)

@@ -23,7 +23,7 @@ from smalti.errors import DamagedArchiveError, ModelError
 from smalti.lazy import cached_property
 
 if TYPE_CHECKING:
-    from smalti.decoders.pixels.mixture_network_kernel import KernelMixture
+    from smalti.decoders.pixels.mixture_lines import KernelMixture
 
 __all__ = ["MixturePrior", "MixtureWalk", "Sampled"]
 
@@ -217,7 +217,7 @@ class MixturePrior:
 
     @cached_property
     def _kernel_network(self) -> "KernelMixture":
-        from smalti.decoders.pixels.mixture_network_kernel import KernelMixture  # noqa: PLC0415
+        from smalti.decoders.pixels.mixture_lines import KernelMixture  # noqa: PLC0415
 
         return KernelMixture.of(self.network, self.model)
 

@@ -27,7 +27,7 @@ def mixture_bits(outputs: Tensor, apart: Tensor, levels: Tensor, count: int) -> 
     outputs : float32 [3 * M + 1, n], as `outputs_of` orders them; scores in nats, shifts in widths, widths in octaves
     apart : float32 [M, n], levels less anchors    levels : [n], of `count` levels
     """
-    bits: Tensor = _MixtureBits.apply(outputs, apart, levels, count)
+    bits: Tensor = _MixtureBits.apply(outputs, apart, levels, count)  # type: ignore[no-untyped-call]
     return bits
 
 
