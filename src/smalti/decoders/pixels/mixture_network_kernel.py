@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from smalti.compiled import kernel
+from smalti.decoders.layers.products_kernel import add_products
 from smalti.decoders.pixels.mixture import FARTHEST_SHIFT, INVERSES, LOGISTIC, SHARES
 from smalti.decoders.pixels.mixture_lines import Ints, KernelMixture, Piece, Room, Singles, Whole, lines_of
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
@@ -30,7 +31,7 @@ def sum_up(network: KernelMixture, piece: Piece, room: Room, chunk: int, many: i
     inputs = len(network.context)
     sums = lines_of(piece.sums, chunk, network.bias.shape[1], many)
     _begin_with_edges(network, room, sums)
-    _add_products(network.context, room.seen[: inputs * many].reshape(inputs, many), sums)
+    add_products(network.context, room.seen[: inputs * many].reshape(inputs, many), sums)
 
 
 @kernel
@@ -46,50 +47,6 @@ def _begin_with_edges(network: KernelMixture, room: Room, sums: Singles) -> None
 
 
 @kernel
-def _add_products(weights: Singles, inputs: Singles, sums: Singles) -> None:
-    """Add products of weights [n, m] and inputs [n, pixels] to sums [m, pixels].
-
-    Four inputs at once: a chunk is too small for a BLAS, and stays in the caches. All sums are exact, in any order.
-    """
-    fours, twos = len(weights) & ~3, len(sums) & ~1
-    for start in range(0, fours, 4):
-        for unit in range(0, twos, 2):
-            first, second, third, fourth = (
-                weights[start, unit],
-                weights[start + 1, unit],
-                weights[start + 2, unit],
-                weights[start + 3, unit],
-            )
-            fifth, sixth, seventh, eighth = (
-                weights[start, unit + 1],
-                weights[start + 1, unit + 1],
-                weights[start + 2, unit + 1],
-                weights[start + 3, unit + 1],
-            )
-            for at in range(sums.shape[1]):
-                one, two = inputs[start, at], inputs[start + 1, at]
-                three, four = inputs[start + 2, at], inputs[start + 3, at]
-                sums[unit, at] += first * one + second * two + third * three + fourth * four
-                sums[unit + 1, at] += fifth * one + sixth * two + seventh * three + eighth * four
-        if twos < len(sums):
-            first, second, third, fourth = (
-                weights[start, twos],
-                weights[start + 1, twos],
-                weights[start + 2, twos],
-                weights[start + 3, twos],
-            )
-            for at in range(sums.shape[1]):
-                one, two = inputs[start, at], inputs[start + 1, at]
-                three, four = inputs[start + 2, at], inputs[start + 3, at]
-                sums[twos, at] += first * one + second * two + third * three + fourth * four
-    for start in range(fours, len(weights)):
-        for unit in range(len(sums)):
-            weight = weights[start, unit]
-            for at in range(sums.shape[1]):
-                sums[unit, at] += weight * inputs[start, at]
-
-
-@kernel
 def mix(network: KernelMixture, piece: Piece, room: Room, number: int, chunk: int, many: int) -> None:
     """The mixtures of one channel of a chunk."""
     inputs, width, depth = 3 * number + 1, network.bias.shape[1], network.middle_bias.shape[1]
@@ -102,15 +59,15 @@ def mix(network: KernelMixture, piece: Piece, room: Room, number: int, chunk: in
         start = network.bias[number, unit]
         for at in range(many):
             more[unit, at] = sums[unit, at] + start
-    _add_products(network.own[number, :inputs], lines_of(piece.own, chunk, inputs, many), more)
+    add_products(network.own[number, :inputs], lines_of(piece.own, chunk, inputs, many), more)
     hidden[:] = _ZERO
     _raise_hidden(hidden, more, network.scales[number, 0])
     for layer in range(depth):
         _begin_with(more, network.middle_bias[number, layer])
-        _add_products(network.middle[number, layer], hidden, more)
+        add_products(network.middle[number, layer], hidden, more)
         _raise_hidden(hidden, more, network.scales[number, layer + 1])
     _begin_with(outputs, network.outputs_bias[number])
-    _add_products(network.outputs[number], hidden, outputs)
+    add_products(network.outputs[number], hidden, outputs)
     _shape(network, piece, room, outputs, number, chunk, many)
 
 

@@ -9,6 +9,7 @@ The features of position p of a level of scale s are, in this order,
 Latents hold the earlier levels, and of this level the positions before p.
 """
 
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from smalti.decoders.layers.integer_network import Values
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 
-__all__ = ["Latents", "LevelLatents", "feature_count", "feature_magnitudes", "latent_numbers", "reach"]
+__all__ = [
+    "FeatureLines",
+    "Latents",
+    "LevelLatents",
+    "feature_count",
+    "feature_lines",
+    "feature_magnitudes",
+    "latent_numbers",
+    "reach",
+]
 
 Index = NDArray[np.intp]
 
@@ -62,6 +72,49 @@ def _neighbourhood_cells(network: PyramidNetwork, layout: TokenLayout, level: in
     """The number of cells of a level's neighbourhood."""
     channels = network.scales[network.levels[level].scale].channels
     return (2 * reach(channels, prod(layout.grids[level])) + 1) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureLines:
+    """Where features lie if all latents of an image are one list of numbers, and one more that is 0.
+
+    count : of the numbers    features : of each level, int32 [positions, F]
+    targets : of each level, the numbers that a code is added to, int32 [positions, d]
+    """
+
+    count: int
+    features: tuple[NDArray[np.int32], ...]
+    targets: tuple[NDArray[np.int32], ...]
+
+
+def feature_lines(network: PyramidNetwork, layout: TokenLayout) -> FeatureLines:
+    """The lines of all features, in the order of `LevelLatents.features`."""
+    starts = np.cumsum(
+        [0, *(scale.channels * prod(grid) for scale, grid in zip(network.scales, layout.scale_grids, strict=True))]
+    )
+    canvases = []
+    for scale, grid, start in zip(network.scales, layout.scale_grids, starts, strict=False):
+        own = start + np.arange(scale.channels * prod(grid), dtype=np.int32).reshape(*grid, scale.channels)
+        far = reach(scale.channels, prod(grid))
+        canvases.append(np.pad(own, ((far, far), (far, far), (0, 0)), constant_values=starts[-1]))
+    features, targets = [], []
+    for level, (rows, columns) in zip(network.levels, layout.grids, strict=True):
+        scale, canvas = network.scales[level.scale], canvases[level.scale]
+        far = (canvas.shape[0] - rows) // 2
+        found, reached = [], []
+        for row, column in np.ndindex(rows, columns):
+            around = [canvas[row : row + 2 * far + 1, column : column + 2 * far + 1].ravel()]
+            for coarse, wide, grid in zip(network.scales, canvases, layout.scale_grids, strict=False):
+                if coarse is scale:
+                    break
+                frame = (wide.shape[0] - grid[0]) // 2
+                steps = zip((row, column), scale.stride, coarse.stride, strict=True)
+                around.append(wide[tuple(frame + at * step // other for at, step, other in steps)])
+            found.append(np.concatenate(around))
+            reached.append(canvas[far + row, far + column, level.channels])
+        features.append(np.array(found, np.int32))
+        targets.append(np.array(reached, np.int32))
+    return FeatureLines(int(starts[-1]) + 1, tuple(features), tuple(targets))
 
 
 class Latents:

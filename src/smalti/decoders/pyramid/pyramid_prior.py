@@ -15,10 +15,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.compiled import kernels_pay
 from smalti.decoders.layers.integer_network import MAX_SHIFT
 from smalti.decoders.layers.network_packing import PRECISIONS, Levels, choose_levels, read_weights, write_weights
 from smalti.decoders.pyramid.context import Latents, LevelLatents, feature_count, feature_magnitudes
@@ -30,6 +32,9 @@ from smalti.entropy.integers import IntegerReader, IntegerWriter
 from smalti.entropy.priors import MAX_POSITION_CELLS, NetworkPrior, PositionPrior, TablePrior
 from smalti.errors import DamagedArchiveError, ModelError, UnsupportedArchiveError, UsageError
 from smalti.lazy import cached_property
+
+if TYPE_CHECKING:
+    from smalti.decoders.pyramid.pyramid_kernel import KernelPyramid
 
 __all__ = ["KIND", "PyramidPrior", "pack_prior", "unpack_prior"]
 
@@ -169,6 +174,10 @@ class PyramidPrior:
     def encode(self, tokens: NDArray[np.integer]) -> bytes:
         """Code tokens (integers [n, T], numbers of codes of all levels or ABSENT), else raise UsageError."""
         depths, encoder = self.layout.check(tokens), StackEncoder()
+        if kernels_pay(self.operations * len(tokens)):
+            from smalti.decoders.pyramid import pyramid_kernel  # noqa: PLC0415
+
+            return pyramid_kernel.encode(self._kernel, tokens, depths)
         latents = self._latents(len(tokens))
         latents.add_all(tokens)
         for prior, group in self._groups(latents, depths, backwards=True):
@@ -180,6 +189,10 @@ class PyramidPrior:
 
     def decode(self, data: bytes, images: int) -> NDArray[np.uint16]:
         """Read back the tokens of `images` images: uint16 [images, T]; DamagedArchiveError if `data` do not fit."""
+        if kernels_pay(self.operations * images):
+            from smalti.decoders.pyramid import pyramid_kernel  # noqa: PLC0415
+
+            return pyramid_kernel.decode(self._kernel, data, images)
         decoder = SymbolDecoder(data)
         tokens = np.full((images, self.layout.tokens), ABSENT, np.uint16)
         depths = decoder.take(images, self.depths).astype(np.intp)
@@ -228,6 +241,12 @@ class PyramidPrior:
             prod(grid) * (level.hidden * (level.features + level.codes) if isinstance(level, NetworkPrior) else 1)
             for grid, level in zip(self.layout.grids, self.levels, strict=True)
         )
+
+    @cached_property
+    def _kernel(self) -> "KernelPyramid":
+        from smalti.decoders.pyramid.pyramid_kernel import KernelPyramid  # noqa: PLC0415
+
+        return KernelPyramid.of(self.network, self.layout, self.depths, self.levels)
 
     def _latents(self, images: int) -> Latents:
         return Latents(self.network, self.layout, images)
