@@ -6,7 +6,7 @@ import pytest
 
 import smalti as package
 from helpers.command_line import names
-from smalti.cli import info_commands, run
+from smalti.cli import info_command, run
 
 COMMANDS = ("fit", "compress", "decompress", "get", "info", "test", "study")
 
@@ -79,7 +79,7 @@ def test_any_error_is_one_line(smalti, monkeypatch, error, code, words):
     def fail(*arguments, **settings):
         raise error
 
-    monkeypatch.setattr(info_commands, "open_images", fail)
+    monkeypatch.setattr(info_command, "open_images", fail)
     assert words in smalti.fails(code, "info", "x")
 
 

@@ -1,28 +1,72 @@
 """The application of all commands, and how one of them is run. Layer: part of `cli`."""
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
-from smalti.cli.bench_command import bench_command
-from smalti.cli.compress_command import compress_command
 from smalti.cli.console import drop_stdout, flush_stdout
-from smalti.cli.edit_commands import append_command, drop_command, merge_command, relabel_command
-from smalti.cli.estimate_command import estimate_command
-from smalti.cli.faults import fail, line_and_code
-from smalti.cli.fit_command import fit_command
-from smalti.cli.get_commands import decompress_command, get_command
-from smalti.cli.info_commands import info_command, test_command
 from smalti.cli.interruption import INTERRUPTED
-from smalti.cli.plan_command import plan_command
-from smalti.cli.repair_command import repair_command
-from smalti.cli.study_command import study_command
 from smalti.version import __version__
 
-__all__ = ["app", "run_command"]
+__all__ = ["COMMANDS", "app", "run_command"]
+
+
+class Entry(NamedTuple):
+    """A command: the module in `smalti.cli` and the function that it is, and what the list of commands says of it."""
+
+    module: str
+    function: str
+    short_help: str
+
+
+COMMANDS = {
+    "fit": Entry("fit_command", "fit_command", "Learn a model from images."),
+    "compress": Entry("compress_command", "compress_command", "Pack images in one self-contained .smalti file."),
+    "plan": Entry("plan_command", "plan_command", "Cut a large source into shards, for smalti compress --plan."),
+    "estimate": Entry("estimate_command", "estimate_command", "Estimate the size of an archive, before a long fit."),
+    "decompress": Entry("get_commands", "decompress_command", "Write all images of an archive to files."),
+    "get": Entry("get_commands", "get_command", "Write some images of an archive to files."),
+    "info": Entry("info_command", "info_command", "Show what is in an archive, and the bytes of each part."),
+    "test": Entry("test_command", "test_command", "Check an archive, and measure its quality."),
+    "merge": Entry("edit_commands", "merge_command", "Join archives, in one file or in a list of files."),
+    "append": Entry("edit_commands", "append_command", "Add images to an archive."),
+    "drop": Entry("edit_commands", "drop_command", "Remove images from an archive."),
+    "relabel": Entry("edit_commands", "relabel_command", "Change labels of images in an archive."),
+    "repair": Entry("repair_command", "repair_command", "Repair a damaged archive."),
+    "study": Entry("study_command", "study_command", "Repeat the codebook study, with tables, figures and a report."),
+    "bench": Entry("bench_command", "bench_command", "Compare archives with classical codecs."),
+}
+
+
+class _Commands(TyperGroup):
+    """All commands. The modules of one are imported when it is run, so that help comes at once."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # for names that are nearly right
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name."""
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        own = typer.Typer(rich_markup_mode=None, add_completion=False)
+        own.command(cmd_name)(getattr(import_module(f"smalti.cli.{entry.module}"), entry.function))
+        return typer.main.get_command(own)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands in the help."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in COMMANDS.items()])
+
 
 app = typer.Typer(
     name="smalti",
+    cls=_Commands,
     help="Learned compression for collections of images.",
     epilog="Start with: smalti compress FOLDER -o NAME.smalti",
     no_args_is_help=True,
@@ -47,23 +91,6 @@ def _common(
     """Learned compression for collections of images."""
 
 
-app.command("fit", short_help="Learn a model from images.")(fit_command)
-app.command("compress", short_help="Pack images in one self-contained .smalti file.")(compress_command)
-app.command("plan", short_help="Cut a large source into shards, for smalti compress --plan.")(plan_command)
-app.command("estimate", short_help="Estimate the size of an archive, before a long fit.")(estimate_command)
-app.command("decompress", short_help="Write all images of an archive to files.")(decompress_command)
-app.command("get", short_help="Write some images of an archive to files.")(get_command)
-app.command("info", short_help="Show what is in an archive, and the bytes of each part.")(info_command)
-app.command("test", short_help="Check an archive, and measure its quality.")(test_command)
-app.command("merge", short_help="Join archives, in one file or in a list of files.")(merge_command)
-app.command("append", short_help="Add images to an archive.")(append_command)
-app.command("drop", short_help="Remove images from an archive.")(drop_command)
-app.command("relabel", short_help="Change labels of images in an archive.")(relabel_command)
-app.command("repair", short_help="Repair a damaged archive.")(repair_command)
-app.command("study", short_help="Repeat the codebook study, with tables, figures and a report.")(study_command)
-app.command("bench", short_help="Compare archives with classical codecs.")(bench_command)
-
-
 def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code. Raises KeyboardInterrupt if the user stopped it."""
     try:
@@ -75,6 +102,8 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
+        from smalti.cli.faults import fail, line_and_code  # noqa: PLC0415 (it knows the faults of every layer)
+
         return fail(arguments, *line_and_code(error))
     if code == INTERRUPTED:  # the code to which the parser turns a KeyboardInterrupt
         raise KeyboardInterrupt

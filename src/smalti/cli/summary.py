@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smalti.archive.collection.collection import Collection
 from smalti.archive.collection.collection_info import CollectionInfo
-from smalti.archive.read.reader import Archive
 from smalti.archive.report import ArchiveInfo, DamagedBlock, VerifyReport
 from smalti.cli.console import Console, escaped
-from smalti.exchange import Comparison, Extracted
+
+if TYPE_CHECKING:
+    from smalti.archive.collection.collection import Collection
+    from smalti.archive.read.reader import Archive
+    from smalti.exchange import Comparison, Extracted
 
 __all__ = [
     "damage_line",
@@ -55,7 +57,7 @@ def verify_json(report: VerifyReport) -> dict[str, Any]:
     return {**fields, "pixels_sha256": report.pixels_sha256 or report.stored_sha256}
 
 
-def quality_json(comparison: Comparison) -> dict[str, Any]:
+def quality_json(comparison: "Comparison") -> dict[str, Any]:
     """Return the quality part of what `smalti test --against --json` prints."""
     quality = asdict(comparison.quality)
     quality.pop("images")
@@ -227,7 +229,7 @@ def _columns(info: CollectionInfo) -> str:
 _SHOWN = 5
 
 
-def warn_of_damage(archive: Archive | Collection, console: Console) -> None:
+def warn_of_damage(archive: "Archive | Collection", console: Console) -> None:
     """Warn of faults that were found and overcome when the archive was opened."""
     if archive.damage:
         console.warn(f"{archive.path}: {_some(archive.damage)}; smalti test shows what is lost")
@@ -241,7 +243,7 @@ def damage_line(archive: Path | str, report: VerifyReport, repairable: bool) -> 
     return f"{archive}: damaged: {_some(damaged)}; {lost}; {advice}"
 
 
-def missing_json(result: Extracted) -> dict[str, Any]:
+def missing_json(result: "Extracted") -> dict[str, Any]:
     """Return the fields of --json on damaged images and columns."""
     return {
         "missing_images": list(result.missing_images),
@@ -250,7 +252,7 @@ def missing_json(result: Extracted) -> dict[str, Any]:
     }
 
 
-def missing_line(archive: Path | str, result: Extracted) -> str:
+def missing_line(archive: Path | str, result: "Extracted") -> str:
     """Return one line on damaged images and columns."""
     blocks = _some([_block_words(block) for block in result.missing])
     columns = ", ".join(result.lost_columns)
@@ -259,7 +261,7 @@ def missing_line(archive: Path | str, result: Extracted) -> str:
     return f"{archive}: damaged: {'; '.join(lost)}"
 
 
-def missing_text(result: Extracted) -> str:
+def missing_text(result: "Extracted") -> str:
     """Return a line for each damaged image: its number, and its name if that is known."""
     names = {
         block.first_image + index: name for block in result.missing for index, name in enumerate(block.names or ())

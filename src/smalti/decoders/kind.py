@@ -1,7 +1,8 @@
 """The kinds of decoder that an archive can have, by the name that its header states."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Protocol, TypeVar
 
 from smalti.decoders.contract import (
     CellFacts,
@@ -14,10 +15,6 @@ from smalti.decoders.contract import (
     TokenSpec,
     WriterModel,
 )
-from smalti.decoders.grid.grid_kind import GRID
-from smalti.decoders.pixels.pixel_kind import PIXELS
-from smalti.decoders.pyramid.pyramid_kind import PYRAMID
-from smalti.decoders.transform.transform_kind import TRANSFORM
 
 __all__ = ["CELL_KINDS", "KINDS", "CellKind", "DecoderKind"]
 
@@ -89,14 +86,33 @@ class CellKind(Protocol):
         """
 
 
-KINDS: Mapping[str, DecoderKind] = {
-    "integer": GRID,
-    "pyramid": PYRAMID,
-}
+Kind = TypeVar("Kind")
+
+
+class _Kinds(Mapping[str, Kind]):
+    """Kinds by their names. The module of one is imported when it is asked for: most programs read one kind."""
+
+    def __init__(self, places: dict[str, tuple[str, str]]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Kind:
+        module, attribute = self._places[name]
+        found: Kind = getattr(import_module(f"smalti.decoders.{module}"), attribute)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+KINDS: Mapping[str, DecoderKind] = _Kinds(
+    {"integer": ("grid.grid_kind", "GRID"), "pyramid": ("pyramid.pyramid_kind", "PYRAMID")}
+)
 """The kinds whose images have one shape."""
 
-CELL_KINDS: Mapping[str, CellKind] = {
-    "transform": TRANSFORM,
-    "pixels": PIXELS,
-}
+CELL_KINDS: Mapping[str, CellKind] = _Kinds(
+    {"transform": ("transform.transform_kind", "TRANSFORM"), "pixels": ("pixels.pixel_kind", "PIXELS")}
+)
 """The kinds whose images have any size."""

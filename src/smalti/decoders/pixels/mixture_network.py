@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 def _squashed() -> NDArray[np.float32]:
     numbers = np.arange(1, MOST_MIXED_LEVELS + 1)
-    octaves = np.array([int(number).bit_length() - 1 for number in numbers])
+    octaves = np.frexp(numbers)[1].astype(np.int64) - 1
     return np.asarray(np.minimum(16 * octaves + (16 * (numbers - (1 << octaves)) >> octaves), 255), np.float32)
 
 

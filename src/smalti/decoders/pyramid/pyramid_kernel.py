@@ -271,7 +271,7 @@ def _code_each(shares: Singles, symbols: Whole, coder: Coder) -> None:
             left += own
             code += 1
             own = np.int64(shares[code, at]) + 1
-        step(words, state, left, own)
+        step(words, state, int(left), int(own))
         symbols[at] = code
 
 

@@ -1,39 +1,19 @@
-"""`smalti info` and `smalti test`: print what an archive holds, and whether it is sound."""
+"""`smalti test`: whether an archive is sound, and how good its images are."""
 
 from typing import Annotated, Any
 
 import typer
 
-from smalti.archive.open import open_images
 from smalti.archive.report import Level
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console
 from smalti.cli.options import ArchiveLocation, Debug, Force, Json, Page, Quiet, Threads, report_skipped
-from smalti.cli.summary import (
-    damage_line,
-    info_json,
-    info_text,
-    quality_json,
-    short_summary,
-    verify_json,
-    warn_of_damage,
-)
+from smalti.cli.summary import damage_line, info_json, quality_json, short_summary, verify_json
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.exchange import Comparison
 from smalti.front.from_archives import test
 
-__all__ = ["info_command", "test_command"]
-
-
-def info_command(
-    archive: ArchiveLocation, json: Json = False, quiet: Quiet = False, threads: Threads = None, debug: Debug = False
-) -> None:
-    """Show what is in ARCHIVE, and the bytes of each part; no image is decoded."""
-    console = Console(json=json, quiet=quiet)
-    with open_images(archive) as opened:
-        info, path = opened.info(), opened.path
-        warn_of_damage(opened, console)
-    console.result({"archive": str(path), **info_json(info)}, info_text(path, info))
+__all__ = ["test_command"]
 
 
 def test_command(
