@@ -60,12 +60,11 @@ def mix(network: KernelMixture, piece: Piece, room: Room, number: int, chunk: in
         for at in range(many):
             more[unit, at] = sums[unit, at] + start
     add_products(network.own[number, :inputs], lines_of(piece.own, chunk, inputs, many), more)
-    hidden[:] = _ZERO
-    _raise_hidden(hidden, more, network.scales[number, 0])
+    _clip_down(more.ravel(), network.scales[number, 0], hidden.ravel())
     for layer in range(depth):
         _begin_with(more, network.middle_bias[number, layer])
         add_products(network.middle[number, layer], hidden, more)
-        _raise_hidden(hidden, more, network.scales[number, layer + 1])
+        _raise(more.ravel(), network.scales[number, layer + 1], hidden.ravel())
     _begin_with(outputs, network.outputs_bias[number])
     add_products(network.outputs[number], hidden, outputs)
     _shape(network, piece, room, outputs, number, chunk, many)
@@ -81,12 +80,17 @@ def _begin_with(sums: Singles, bias: Singles) -> None:
 
 
 @kernel
-def _raise_hidden(hidden: Singles, sums: Singles, scale: Any) -> None:
+def _clip_down(sums: Singles, scale: Any, hidden: Singles) -> None:
+    """Hidden values of sums. One long loop: to begin a loop takes as long as some steps of it."""
+    for at in range(len(sums)):
+        hidden[at] = min(max(np.floor(sums[at] * scale), _ZERO), _MOST_HIDDEN)
+
+
+@kernel
+def _raise(sums: Singles, scale: Any, hidden: Singles) -> None:
     """Raise hidden values by what a layer says, up to the largest one."""
-    for unit in range(len(sums)):
-        for at in range(sums.shape[1]):
-            value = max(np.floor(sums[unit, at] * scale), _ZERO)
-            hidden[unit, at] = min(hidden[unit, at] + value, _MOST_HIDDEN)
+    for at in range(len(sums)):
+        hidden[at] = min(hidden[at] + max(np.floor(sums[at] * scale), _ZERO), _MOST_HIDDEN)
 
 
 @kernel
@@ -118,9 +122,9 @@ def _shape(
 ) -> None:
     """The shares, offsets and widths of the mixtures of a chunk."""
     components, channels, scale = network.outputs.shape[2] // 3, len(network.counts), network.scales[number, -1]
-    for output in range(len(outputs)):
-        for at in range(many):
-            outputs[output, at] = np.floor(outputs[output, at] * scale)
+    flat = outputs.ravel()
+    for at in range(len(flat)):
+        flat[at] = np.floor(flat[at] * scale)
     shares = lines_of(piece.shares, chunk, components, many)
     _share(network, room, outputs, shares, piece.alike[chunk], LOGISTIC // network.counts[number])
     inverses = lines_of(piece.inverses, chunk, components, many)
