@@ -126,12 +126,14 @@ def main(
     declare(parser)
     parser.add_argument("-o", "--output", type=Path, help="where the report is written [default: it is printed alone]")
     arguments = parser.parse_args()
+    if arguments.output and not arguments.output.parent.is_dir():
+        parser.error(f"there is no folder {arguments.output.parent}; make it first")
     begun = time.perf_counter()
     findings = measure(arguments)
     report = report_of(name, sys.argv[1:], findings, time.perf_counter() - begun)
+    print(json.dumps(asdict(report), indent=2, ensure_ascii=False), flush=True)  # first: hours must not be lost
     if arguments.output:
         report.write(arguments.output)
-    print(json.dumps(asdict(report), indent=2, ensure_ascii=False))
     sys.exit(1 if findings.passed is False else 0)
 
 

@@ -1,6 +1,6 @@
 """Curves of bits against seconds: what each effort of a lossless fit comes to on the same images of a set.
 
-    python -m benchmarks.lossless_efforts cifar-10 --effort 0 --effort 3 -o results/lossless/efforts/cifar-10.json
+    python -m benchmarks.lossless_efforts cifar-10 --effort 0 --effort 3 -o results/lossless/SET-efforts.json
 
 SOURCE gives evenly spread images of about --most-pixels pixels, which are a collection of their own. Bytes are of the
 file on disk. Speed is megabytes of raw samples a second that a reader decodes, the median of three.

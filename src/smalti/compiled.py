@@ -25,8 +25,8 @@ WORTH = 2_000_000_000
 """Products and sums in NumPy, about a second of them, after which a process takes kernels."""
 
 _EXACT = {"contract", "nsz", "nnan", "ninf", "reassoc"}
-"""What Numba may change about sums: nothing of it changes one of whole numbers that is exact in every order. So no order
-may have a float beyond 2**24 on its way."""
+"""What Numba may change about sums: nothing of it changes one of whole numbers that is exact in every order. So in no
+order may a float exceed 2**24 on its way."""
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _EXACT, "error_model": "numpy"}
 

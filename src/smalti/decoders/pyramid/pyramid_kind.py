@@ -28,7 +28,7 @@ from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
 from smalti.errors import DamagedArchiveError, UsageError
 from smalti.images.batch import Pixels
 
-__all__ = ["PYRAMID", "PyramidImageModel", "PyramidKind", "PyramidWriter"]
+__all__ = ["PYRAMID", "PyramidImageModel", "PyramidKind", "PyramidWriter", "pyramid_operations"]
 
 _NUMBERS = 1 << 16
 _BLOCK_IMAGES = 4096
@@ -51,7 +51,7 @@ class PyramidKind:
         layout = TokenLayout(network, grid)
         if facts.token_grid != (1, layout.tokens):
             raise DamagedArchiveError(f"it takes {layout.tokens} tokens an image, not {list(facts.token_grid)}")
-        limits.check("network_operations", _operations(network, grid), "an image")
+        limits.check("network_operations", pyramid_operations(network, grid), "an image")
         latents_bytes = 4 * latent_numbers(network, layout) * facts.block_images
         limits.check("block_bytes", latents_bytes, "the latents of a token block")
         check_pixels(network, grid, facts)
@@ -80,8 +80,8 @@ class PyramidKind:
 PYRAMID = PyramidKind()
 
 
-def _operations(network: PyramidNetwork, grid: Pair) -> int:
-    """Products and sums for one image."""
+def pyramid_operations(network: PyramidNetwork, grid: Pair) -> int:
+    """Products and sums to make the pixels of one image."""
     total = operations(network.layers, grid)
     for scale in network.scales:
         total += math.prod(scale.grid(grid)) * scale.stem.size + math.prod(grid) * len(network.bias)
