@@ -22,7 +22,7 @@ MARGIN = 1.2
 
 
 class Cost(NamedTuple):
-    """reads, read_bytes : of the file    products : products and sums of priors and transforms
+    """reads, read_bytes : of the file    products : products and sums of priors, transforms and pyramids
     calls : of functions, of Python and of C    peak_kb : of memory that Python and NumPy took at once
     """
 
@@ -35,34 +35,34 @@ class Cost(NamedTuple):
 
 COSTS: dict[str, dict[str, Cost]] = {
     "format-1-digits": {
-        "open": Cost(4, 831, 0, 787, 16),
-        "one image": Cost(8, 38856, 0, 6327, 3257),
-        "all images": Cost(8, 38856, 0, 8381, 6679),
+        "open": Cost(4, 831, 0, 759, 16),
+        "one image": Cost(8, 38856, 0, 6278, 3257),
+        "all images": Cost(8, 38856, 0, 8332, 6679),
     },
     "format-1-pyramid": {
-        "open": Cost(4, 722, 0, 792, 13),
-        "one image": Cost(8, 3324, 967552, 10216, 390),
-        "all images": Cost(10, 4523, 2267700, 15043, 652),
+        "open": Cost(4, 722, 0, 764, 13),
+        "one image": Cost(8, 3324, 1064320, 10210, 390),
+        "all images": Cost(10, 4523, 3412788, 15059, 652),
     },
     "format-1-transform": {
-        "open": Cost(5, 921, 0, 1513, 16),
-        "one image": Cost(8, 3342, 129435, 13940, 265),
-        "all images": Cost(13, 4046, 1486875, 30984, 395),
+        "open": Cost(5, 921, 0, 1415, 16),
+        "one image": Cost(8, 3342, 129435, 13811, 265),
+        "all images": Cost(13, 4046, 1486875, 30855, 395),
     },
     "format-1-pixels": {
-        "open": Cost(5, 888, 0, 1492, 16),
-        "one image": Cost(8, 5526, 924800, 33082, 182),
-        "all images": Cost(12, 15706, 4506088, 103924, 279),
+        "open": Cost(5, 888, 0, 1394, 16),
+        "one image": Cost(8, 5526, 924800, 32953, 182),
+        "all images": Cost(12, 15706, 4506088, 103795, 279),
     },
     "format-1-mixtures": {
-        "open": Cost(5, 795, 0, 1423, 15),
-        "one image": Cost(8, 9303, 3054225, 103942, 411),
-        "all images": Cost(9, 17567, 8149425, 223447, 478),
+        "open": Cost(5, 795, 0, 1325, 15),
+        "one image": Cost(8, 9303, 3054225, 103813, 411),
+        "all images": Cost(9, 17567, 8149425, 223318, 478),
     },
     "format-1-mixtures-uint16": {
-        "open": Cost(5, 703, 0, 1024, 12),
-        "one image": Cost(8, 4919, 497952, 20728, 663),
-        "all images": Cost(9, 5891, 829920, 37581, 666),
+        "open": Cost(5, 703, 0, 926, 12),
+        "one image": Cost(8, 4919, 497952, 20599, 663),
+        "all images": Cost(9, 5891, 829920, 37452, 666),
     },
 }
 

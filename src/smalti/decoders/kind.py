@@ -1,6 +1,6 @@
 """The kinds of decoder that an archive can have, by the name that its header states."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Protocol, TypeVar
 
@@ -89,22 +89,35 @@ class CellKind(Protocol):
 Kind = TypeVar("Kind")
 
 
-class _Kinds(Mapping[str, Kind]):
+class _Kinds(MutableMapping[str, Kind]):
     """Kinds by their names. The module of one is imported when it is asked for: most programs read one kind."""
 
     def __init__(self, places: dict[str, tuple[str, str]]) -> None:
         self._places = places
+        self._kinds: dict[str, Kind | None] = dict.fromkeys(places)
 
     def __getitem__(self, name: str) -> Kind:
-        module, attribute = self._places[name]
-        found: Kind = getattr(import_module(f"smalti.decoders.{module}"), attribute)
+        found = self._kinds[name]
+        if found is None:
+            module, attribute = self._places[name]
+            found = getattr(import_module(f"smalti.decoders.{module}"), attribute)
+            self._kinds[name] = found
         return found
 
+    def __setitem__(self, name: str, kind: Kind) -> None:
+        self._kinds[name] = kind
+
+    def __delitem__(self, name: str) -> None:
+        del self._kinds[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._kinds
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._kinds)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._kinds)
 
 
 KINDS: Mapping[str, DecoderKind] = _Kinds(

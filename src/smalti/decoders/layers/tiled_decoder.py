@@ -14,7 +14,7 @@ from smalti.decoders.layers.stages import Region, Stage, area, extent
 from smalti.images.batch import Pixels
 from smalti.threads import for_each
 
-__all__ = ["Inputs", "Sizes", "TiledDecoder"]
+__all__ = ["Inputs", "Sizes", "Tile", "TiledDecoder"]
 
 TILE_BYTES = 8 << 20  # scratch memory of a tile: more leaves the caches, less is mostly overhead (measured)
 

@@ -1,13 +1,21 @@
 """The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, the same on every machine."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.decoders.layers.integer_network import Activation, Float, Values
+from smalti.compiled import kernels_pay
+from smalti.decoders.contract import operations
+from smalti.decoders.layers.integer_network import Activation, Float, PixelTable, Values
 from smalti.decoders.layers.stages import Region, Stage, UpLayer, area, compile_layer, extent
-from smalti.decoders.layers.tiled_decoder import TiledDecoder
+from smalti.decoders.layers.tiled_decoder import Inputs, Sizes, Tile, TiledDecoder
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 from smalti.images.batch import Pixels
+from smalti.lazy import cached_property
+
+if TYPE_CHECKING:
+    from smalti.decoders.layers.layers_kernel import KernelLayer
 
 __all__ = ["PyramidDecoder"]
 
@@ -49,6 +57,35 @@ class PyramidDecoder(TiledDecoder):
     def preview(self, tokens: NDArray[np.integer], levels: int, threads: int = 1) -> Pixels:
         """Pixels of only the first `levels` levels of `tokens`, in the form of `decode`."""
         return self.decode(self.layout.truncated(tokens, levels), threads)
+
+    def _run_tile(self, inputs: Inputs, pixels: Pixels, tile: Tile, sizes: Sizes) -> None:
+        images, target = tile
+        many = len(range(*images.indices(len(pixels))))
+        if extent(target) != pixels.shape[1:3] or not kernels_pay(many * self._operations):
+            super()._run_tile(inputs, pixels, tile, sizes)
+            return
+        from smalti.decoders.layers.layers_kernel import IMAGES, run_layers  # noqa: PLC0415
+
+        table = self.network.layers[-1].activation
+        assert isinstance(table, PixelTable)  # `check_chain` ensures it
+        whole = (0, self.grid[0]), (0, self.grid[1])
+        for start in range(images.start, images.start + many, IMAGES):
+            part = slice(start, min(start + IMAGES, images.start + many))
+            run_layers(self._kernel_layers, table, inputs(part, whole), pixels[part])
+
+    @cached_property
+    def _operations(self) -> int:
+        return operations(self.network.layers, self.grid)
+
+    @cached_property
+    def _kernel_layers(self) -> "list[KernelLayer]":
+        from smalti.decoders.layers.layers_kernel import KernelLayer  # noqa: PLC0415
+
+        made, size = [], self.grid
+        for layer in self.network.layers:
+            made.append(KernelLayer.of(layer, size))
+            size = layer.output_size(size)
+        return made
 
     def _input_bytes(self, region: Region) -> int:
         sources = [stem.needed(region, grid) for stem, grid in self._scales()]
