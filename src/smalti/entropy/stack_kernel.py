@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from smalti.compiled import kernel
 from smalti.entropy.coder import checked_words
+from smalti.entropy.frequency import MAX_PRECISION
 from smalti.errors import DamagedArchiveError
 
-__all__ = ["Coder", "decoding", "encoding", "ended", "stack", "step"]
+__all__ = ["Coder", "decoding", "encoding", "ended", "lefts_of", "stack", "step"]
 
 Words = NDArray[np.uint32]
 
@@ -75,6 +76,12 @@ def stack(coder: Coder) -> bytes:
     """The bytes of all known symbols, as `SymbolEncoder.finish` returns them."""
     count = int(coder.state[0])
     return _stacked(coder.lefts[:count], coder.units[:count]).astype("<u4").tobytes()
+
+
+def lefts_of(tables: NDArray[np.uint32], precision: int) -> NDArray[np.int64]:
+    """Where the units of each symbol begin, [tables, symbols + 1], for frequencies that add up to 2**precision."""
+    units = tables.astype(np.int64) << (MAX_PRECISION - precision)
+    return np.pad(units.cumsum(axis=1), ((0, 0), (1, 0)))
 
 
 @kernel

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smalti.compiled import kernel
 from smalti.decoders.layers.integer_network import EXACT, Clip, Layer, PixelTable, Values
-from smalti.decoders.layers.products_kernel import add_products
+from smalti.decoders.layers.products_kernel import add_products, begin_with
 from smalti.images.batch import Pixels
 
 __all__ = ["IMAGES", "KernelLayer", "run_layers"]
@@ -78,10 +78,7 @@ def _run(layer: KernelLayer, values: Singles) -> Singles:
     for row in range(rows):
         for column in range(columns):
             sums = made[row * columns + column]
-            for output in range(outputs):
-                begin = layer.bias[output]
-                for at in range(many):
-                    sums[output, at] = begin
+            begin_with(sums, layer.bias)
             for down in range(kernel_rows):
                 y = _input(row, down, layer.padding[0], layer.stride[0], layer.size[0], layer.transposed)
                 for across in range(kernel_columns):

@@ -5,9 +5,18 @@ from numpy.typing import NDArray
 
 from smalti.compiled import kernel
 
-__all__ = ["add_products"]
+__all__ = ["add_products", "begin_with"]
 
 Singles = NDArray[np.float32]
+
+
+@kernel
+def begin_with(sums: Singles, bias: Singles) -> None:
+    """Begin sums [m, columns] with a bias [m]."""
+    for unit in range(len(sums)):
+        start = bias[unit]
+        for at in range(sums.shape[1]):
+            sums[unit, at] = start
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from smalti.compiled import kernel
-from smalti.decoders.layers.products_kernel import add_products
+from smalti.decoders.layers.products_kernel import add_products, begin_with
 from smalti.decoders.pixels.mixture import FARTHEST_SHIFT, INVERSES, LOGISTIC, SHARES
 from smalti.decoders.pixels.mixture_lines import Ints, KernelMixture, Piece, Room, Singles, Whole, lines_of
 from smalti.decoders.pixels.pixel_network import MOST_HIDDEN
@@ -62,21 +62,12 @@ def mix(network: KernelMixture, piece: Piece, room: Room, number: int, chunk: in
     add_products(network.own[number, :inputs], lines_of(piece.own, chunk, inputs, many), more)
     _clip_down(more.ravel(), network.scales[number, 0], hidden.ravel())
     for layer in range(depth):
-        _begin_with(more, network.middle_bias[number, layer])
+        begin_with(more, network.middle_bias[number, layer])
         add_products(network.middle[number, layer], hidden, more)
         _raise(more.ravel(), network.scales[number, layer + 1], hidden.ravel())
-    _begin_with(outputs, network.outputs_bias[number])
+    begin_with(outputs, network.outputs_bias[number])
     add_products(network.outputs[number], hidden, outputs)
     _shape(network, piece, room, outputs, number, chunk, many)
-
-
-@kernel
-def _begin_with(sums: Singles, bias: Singles) -> None:
-    """Begin sums [m, pixels] with a bias [m]."""
-    for unit in range(len(sums)):
-        start = bias[unit]
-        for at in range(sums.shape[1]):
-            sums[unit, at] = start
 
 
 @kernel

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.compiled import kernel
-from smalti.decoders.layers.products_kernel import add_products
+from smalti.decoders.layers.products_kernel import add_products, begin_with
 from smalti.decoders.pyramid.context import feature_lines
 from smalti.decoders.pyramid.pyramid_network import ABSENT, PyramidNetwork, TokenLayout
-from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
+from smalti.entropy.frequency import FrequencyTable
 from smalti.entropy.priors import EXP, FARTHEST, MOST_HIDDEN, UNITS, NetworkPrior, TablePrior
-from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, stack, step
+from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, lefts_of, stack, step
 from smalti.errors import UsageError
 
 __all__ = ["KernelPyramid", "decode", "encode", "share"]
@@ -82,14 +82,14 @@ class KernelPyramid(NamedTuple):
                 priors, network.levels, lines.features, lines.targets, strict=True
             )
         )
-        return KernelPyramid(levels, _lefts(depths.frequencies[None], depths.precision), lines.count, layout)
+        return KernelPyramid(levels, lefts_of(depths.frequencies[None], depths.precision), lines.count, layout)
 
 
 def _level(prior: TablePrior | NetworkPrior, codes: NDArray[np.int16], features: Whole, targets: Whole) -> KernelLevel:
     none = np.zeros((0, 0), np.float32)
     exponentials = EXP.astype(np.float32)
     if isinstance(prior, TablePrior):
-        lefts, empty = _lefts(prior.tables, prior.precision), np.zeros(0, np.float32)
+        lefts, empty = lefts_of(prior.tables, prior.precision), np.zeros(0, np.float32)
         return KernelLevel(
             features, targets, codes.astype(np.float32), lefts, none, none, none, empty, empty, exponentials
         )
@@ -106,11 +106,6 @@ def _level(prior: TablePrior | NetworkPrior, codes: NDArray[np.int16], features:
         scales,
         exponentials,
     )
-
-
-def _lefts(tables: NDArray[np.uint32], precision: int) -> Ints:
-    units = tables.astype(np.int64) << (MAX_PRECISION - precision)
-    return np.pad(units.cumsum(axis=1), ((0, 0), (1, 0)))
 
 
 def decode(pyramid: KernelPyramid, data: bytes, images: int) -> NDArray[np.uint16]:
@@ -204,20 +199,13 @@ def _run(level: KernelLevel, latents: Singles, position: int, start: int, many: 
         line = level.features[position, feature]
         for at in range(many):
             features[feature, at] = latents[line, start + at]
-    row = position if len(level.bias1) > 1 else 0
-    for unit in range(width):
-        begin = level.bias1[row, unit]
-        for at in range(many):
-            hidden[unit, at] = begin
+    begin_with(hidden, level.bias1[position if len(level.bias1) > 1 else 0])
     add_products(level.weight1, features, hidden)
     scale = level.scales[0]
     for unit in range(width):
         for at in range(many):
             hidden[unit, at] = min(max(np.floor(hidden[unit, at] * scale), _ZERO), _MOST_HIDDEN)
-    for code in range(codes):
-        begin = level.bias2[code]
-        for at in range(many):
-            scores[code, at] = begin
+    begin_with(scores, level.bias2)
     add_products(level.weight2, hidden, scores)
     scale = level.scales[1]
     for code in range(codes):

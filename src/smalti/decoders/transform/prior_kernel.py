@@ -14,7 +14,7 @@ from smalti.decoders.transform.prior_network import FRACTIONS, MAGNITUDES, MEAN_
 from smalti.decoders.transform.transform_prior import Step, Walk
 from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
 from smalti.entropy.priors import TablePrior
-from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, stack, step
+from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, lefts_of, stack, step
 from smalti.errors import ModelError, UsageError
 
 __all__ = ["KernelTables", "decode", "encode"]
@@ -45,16 +45,11 @@ class KernelTables(NamedTuple):
     def of(tables: TablePrior, coin: FrequencyTable, lengths: FrequencyTable) -> "KernelTables":
         """The tables of a prior, and those of what far differences are coded with."""
         return KernelTables(
-            _lefts(tables.tables, tables.precision),
+            lefts_of(tables.tables, tables.precision),
             tables.rows // FRACTIONS,
-            _lefts(coin.frequencies[None], coin.precision),
-            _lefts(lengths.frequencies[None], lengths.precision),
+            lefts_of(coin.frequencies[None], coin.precision),
+            lefts_of(lengths.frequencies[None], lengths.precision),
         )
-
-
-def _lefts(tables: NDArray[np.uint32], precision: int) -> Ints:
-    units = tables.astype(np.int64) << (MAX_PRECISION - precision)
-    return np.pad(units.cumsum(axis=1), ((0, 0), (1, 0)))
 
 
 def decode(network: PriorNetwork, tables: KernelTables, data: bytes, grids: Ints) -> NDArray[np.int32]:
