@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from helpers.damaged_files import flip, read_all, rebuild, replace, sections, unchanged, with_prelude
+from helpers.damaged_files import (
+    WARNINGS_ARE_ERRORS,
+    flip,
+    read_all,
+    rebuild,
+    replace,
+    sections,
+    unchanged,
+    with_prelude,
+)
 from helpers.made_up_archives import layer, random_network, random_tokens, write
 from smalti.archive.format.limits import Limits
 from smalti.archive.read.reader import open_archive
@@ -221,7 +230,7 @@ def test_a_network_that_would_take_for_ever(tmp_path):
         assert archive[0].shape == (510, 510)
 
 
-@pytest.mark.filterwarnings("error")
+@WARNINGS_ARE_ERRORS
 def test_any_byte_changed_under_right_checksums_is_an_error_of_ours_or_readable(tiny, reopen):
     """Random payloads under right checksums: the parsers must hold without the help of checksums."""
     for entry, payload in sections(tiny.path):

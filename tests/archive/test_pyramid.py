@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.damaged_files import flip, outcome, read_all, rebuild, replace, sections, told_outcome
+from helpers.damaged_files import WARNINGS_ARE_ERRORS, flip, outcome, read_all, rebuild, replace, sections, told_outcome
 from helpers.made_up_archives import random_network
 from helpers.networks import random_prior, random_pyramid, random_table_prior, random_tokens
 from smalti.archive.format.layout import FRAME_BYTES
@@ -206,7 +206,7 @@ def test_what_is_told_without_a_model(small, tmp_path):
             archive.preview(0, 1)
 
 
-@pytest.mark.filterwarnings("error")
+@WARNINGS_ARE_ERRORS
 def test_any_byte_changed_under_right_checksums_is_an_error_of_ours_or_readable(small, tmp_path):
     path = tmp_path / "changed.smalti"
     for entry, payload in sections(small.path):

@@ -4,6 +4,7 @@ import struct
 from functools import partial
 
 import numpy as np
+import pytest
 
 from smalti.archive.format.layout import FRAME_BYTES, PRELUDE_BYTES, TRAILER_BYTES, crc32c
 from smalti.archive.format.limits import Limits
@@ -11,6 +12,9 @@ from smalti.archive.read.reader import open_archive
 from smalti.archive.read.section_table import find_sections, scan
 from smalti.errors import DamagedArchiveError, SmaltiError
 from smalti.storage.positioned import file_at
+
+# What a reader warns of fails a test. What an earlier test left open does not: it may be collected at any time.
+WARNINGS_ARE_ERRORS = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
 
 
 def sections(path):
