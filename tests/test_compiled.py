@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from smalti import compiled
-from smalti.compiled import WORTH, kernels_pay
+from smalti.compiled import WORTH, expect_much, kernels_pay
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +24,14 @@ def test_a_process_begins_with_numpy_and_goes_on_with_kernels():
 
 def test_much_work_is_done_by_kernels_from_the_start():
     assert kernels_pay(WORTH + 1)
+
+
+def test_a_process_that_will_do_much_takes_kernels_from_the_start(monkeypatch):
+    expect_much()
+    assert kernels_pay(1)
+    monkeypatch.setenv("SMALTI_KERNELS", "never")
+    expect_much()
+    assert not kernels_pay(1)
 
 
 def test_the_environment_decides(monkeypatch):

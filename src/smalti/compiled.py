@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["inlined_kernel", "kernel", "kernels_pay"]
+__all__ = ["expect_much", "inlined_kernel", "kernel", "kernels_pay"]
 
 WORTH = 2_000_000_000
 """Products and sums in NumPy, about a second of them, after which a process takes kernels."""
@@ -43,6 +43,14 @@ def kernels_pay(operations: int) -> bool:
         return False
     _done += operations
     return wanted == "always" or _done > WORTH
+
+
+def expect_much() -> None:
+    """Take kernels from now on, since this process has much to do. Processes that are forked from it start sooner."""
+    global _done  # noqa: PLW0603
+    _done = max(_done, WORTH)
+    if _has_numba() and os.environ.get("SMALTI_KERNELS") != "never":
+        import numba  # noqa: F401, PLC0415
 
 
 @cache

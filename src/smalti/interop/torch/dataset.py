@@ -1,7 +1,7 @@
 """An archive as a map-style dataset for any number of processes, however they were started.
 
 Processes share no open file: each opens the archive when it first reads from it. A forked process never touches the
-archive of its parent, or its locks, which a thread of the parent may have held.
+archive of its parent, or its locks, which a thread of the parent may have held. They do share decoded blocks.
 """
 
 import os
@@ -21,12 +21,17 @@ import smalti
 from smalti.archive.collection.directory import MemberFacts
 from smalti.archive.collection.members import MemberSummary
 from smalti.archive.read.selection import Selection, resolve
+from smalti.compiled import expect_much
 from smalti.errors import SmaltiError, UsageError
+from smalti.images.batch import Pixels
+from smalti.interop.torch.decoded_blocks import DecodedBlocks
 from smalti.interop.torch.decoder import TokenDecoder, any_size, as_images, check_dtype
 
 __all__ = ["ArchiveDataset"]
 
 Images = smalti.Archive | smalti.Collection
+
+DEFAULT_CACHE_BYTES = 512 << 20
 
 
 class ArchiveDataset(Dataset[Any]):
@@ -43,7 +48,11 @@ class ArchiveDataset(Dataset[Any]):
     tokens : True gives tokens instead of images, int32 [h, w] as in `archive.tokens`. `decoder` then makes the same
         pixels where they are needed, a batch at a time. Archives of the profile `photo` have [rows, columns, M]; their
         images must all have one size
-    threads : threads that decode pixels in each process; they do not change the pixels
+    threads : threads that decode pixels in each process; they do not change the pixels. None for as many as PyTorch
+        uses: all cores, but 1 in a worker
+    cache_bytes : of memory for decoded blocks, which all processes of this dataset share; 0 for none. A block is
+        decoded whole, once for all of them, if all blocks fit, or if a BlockShuffleSampler of this dataset has
+        announced it, and then ahead of its use. Images of several shapes have no such memory
     limits, storage_options : as for `smalti.open`
 
     >>> DataLoader(ArchiveDataset("digits.smalti"), batch_size=256, num_workers=2)
@@ -61,11 +70,14 @@ class ArchiveDataset(Dataset[Any]):
         dtype: torch.dtype | None = None,
         labels: bool = True,
         tokens: bool = False,
-        threads: int = 1,
+        threads: int | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
         limits: smalti.Limits | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         check_dtype(dtype)
+        if (threads is not None and threads < 1) or cache_bytes < 0:
+            raise UsageError(f"{threads} threads and {cache_bytes} bytes of decoded blocks cannot be")
         if tokens and transform is not None:
             raise UsageError("with tokens=True there are no images to transform yet: transform what the decoder gives")
         self.path = _absolute(path)
@@ -73,6 +85,7 @@ class ArchiveDataset(Dataset[Any]):
         self._transform, self._target_transform = transform, target_transform
         self._threads, self._limits, self._storage_options = threads, limits, storage_options
         self._opened: dict[int, Images] = {}
+        expect_much()
         archive = self._open()
         if tokens and any_size(archive) and len(archive.image_shapes) > 1:
             archive.close()
@@ -85,6 +98,12 @@ class ArchiveDataset(Dataset[Any]):
         self.block_bounds: NDArray[np.int64] = archive.block_bounds
         self.class_names: tuple[str, ...] | None = archive.class_names if labels else None
         self._labelled = labels and archive.labels is not None
+        self._decoded: dict[int, DecodedBlocks] = {}
+        if not tokens and len(archive.image_shapes) == len(archive.dtypes) == 1 and len(archive):
+            dtype_of_pixels = np.dtype(archive.dtypes[0])
+            decoded = DecodedBlocks(self.block_bounds, archive.image_shape, dtype_of_pixels, cache_bytes)
+            if decoded.slots:
+                self._decoded[os.getpid()] = decoded
 
     def __enter__(self) -> "ArchiveDataset":
         return self
@@ -146,18 +165,44 @@ class ArchiveDataset(Dataset[Any]):
             archive = opened
         return archive
 
+    def expect(self, blocks: Sequence[int]) -> None:
+        """Take the blocks that will be needed next, in their order, from a sampler. They are decoded ahead."""
+        decoded = self._decoded_blocks()
+        if decoded is not None:
+            decoded.expect(blocks)
+
     def close(self) -> None:
         """Close the archive in this process. The next access opens it again."""
+        decoded = self._decoded.get(os.getpid())
+        if decoded is not None:
+            decoded.stop()
         archive = self._opened.pop(os.getpid(), None)
         if archive is not None:
             archive.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """The state without the open archive, for worker processes."""
-        return self.__dict__ | {"_opened": {}}
+        return self.__dict__ | {"_opened": {}, "_decoded": list(self._decoded.values())[:1]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickle."""
+        expect_much()
+        self.__dict__ |= state | {"_decoded": {os.getpid(): decoded for decoded in state["_decoded"]}}
 
     def _open(self) -> Images:
-        return smalti.open(self.path, self._limits, self._threads, self._storage_options)
+        return smalti.open(self.path, self._limits, self._most_threads, self._storage_options)
+
+    @property
+    def _most_threads(self) -> int:
+        return self._threads or torch.get_num_threads()
+
+    def _decoded_blocks(self) -> DecodedBlocks | None:
+        """The decoded blocks, in this process."""
+        process = os.getpid()
+        if self._decoded and process not in self._decoded:
+            before = next(iter(self._decoded.values()))
+            self._decoded.setdefault(process, before.forked())  # another thread may have been faster
+        return self._decoded.get(process)
 
     def _batch(self, numbers: Sequence[int]) -> Any:
         if self._transform is None and self._target_transform is None:
@@ -176,7 +221,23 @@ class ArchiveDataset(Dataset[Any]):
         """Images [n, C, H, W], or tokens."""
         if self.tokens:
             return torch.from_numpy(self._tokens_of(numbers))
-        return as_images(torch.from_numpy(self.archive[numbers]), self.dtype)
+        return as_images(torch.from_numpy(self._pixels(numbers)), self.dtype)
+
+    def _pixels(self, numbers: Sequence[int]) -> Pixels:
+        """Pixels [n, H, W] or [n, H, W, C]."""
+        decoded = self._decoded_blocks()
+        if decoded is None:
+            return self.archive[numbers]
+        indices, _ = resolve(numbers, len(self))
+        if not decoded.serve(indices):
+            return self.archive[numbers]
+        pixels = decoded.read(indices, self._decode, self._most_threads)
+        decoded.decode_ahead(self._decode, self._most_threads)
+        return pixels[..., 0] if pixels.shape[3] == 1 else pixels
+
+    def _decode(self, numbers: NDArray[np.int64]) -> Pixels:
+        """Pixels [n, H, W, C], decoded now."""
+        return self.archive[numbers].reshape(len(numbers), *self.archive.image_shape)
 
     def _labels(self, numbers: Sequence[int]) -> NDArray[np.int64] | None:
         if not self._labelled:

@@ -6,7 +6,7 @@ release, but NumPy promises the raw numbers of PCG64 (O'Neill 2014): images are 
 adds ranks and the state of a pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -39,10 +39,15 @@ class BlockOrder:
     def __len__(self) -> int:
         return int(self._bounds[-1])
 
-    def from_position(self, position: int) -> Iterator[int]:
-        """Yield image numbers from a position of the order (0 to N) to its end."""
+    def from_position(self, position: int, expect: Callable[[list[int]], None] | None = None) -> Iterator[int]:
+        """Yield image numbers from a position of the order (0 to N) to its end.
+
+        expect : called before each window, with its blocks and those of the window after it
+        """
         first = int(np.searchsorted(self._starts, position, side="right")) - 1
         for window in range(first, len(self._starts) - 1):
+            if expect is not None:
+                expect(self._blocks[window * self._window_blocks : (window + 2) * self._window_blocks].tolist())
             yield from self._window(window)[max(position - int(self._starts[window]), 0) :].tolist()
 
     def _window(self, number: int) -> NDArray[np.int64]:
@@ -77,7 +82,7 @@ class _Pass:
 class BlockShuffleSampler(Sampler[int]):
     """Image numbers in a shuffled order that reads few blocks at a time, the same on every machine.
 
-    data : an ArchiveDataset or an archive
+    data : an ArchiveDataset or an archive. A dataset is told which blocks come next, and decodes them ahead
     seed : 0 or more; seed and epoch determine the order
     window_blocks : blocks are shuffled, and then images within windows of this many blocks. Larger windows mix better;
         each process that decodes holds the tokens of a window in memory
@@ -113,6 +118,7 @@ class BlockShuffleSampler(Sampler[int]):
                 f"seed {seed}, windows of {window_blocks} blocks, rank {self.rank} of {self.world_size} cannot be"
             )
         self._bounds = data.block_bounds
+        self._expect: Callable[[list[int]], None] | None = getattr(data, "expect", None)
         self._seed, self._window_blocks, self._drop_last = seed, window_blocks, drop_last
         self._epoch, self._resume_at, self._pass = 0, 0, _Pass(0)
 
@@ -182,7 +188,7 @@ class BlockShuffleSampler(Sampler[int]):
         left = len(self) - now.start
         position = self.rank * len(self) + now.start
         while left > 0:  # start again where the first images fill the last ranks
-            for number in islice(order.from_position(position % len(order)), left):
+            for number in islice(order.from_position(position % len(order), self._expect), left):
                 now.yielded += 1
                 left -= 1
                 yield number
