@@ -5,8 +5,8 @@
 
 Each round is a fresh process for each checkout. It reads a few images, so that kernels are loaded, and then opens the
 archive and decodes all of its images, on one thread and on two. Both must give the same SHA-256 of all pixels.
-Operations are those of the prior and of the layers that make pixels; this machine's rate of them is that of a large
-product of matrices, on as many threads.
+Operations are those of the prior and of the layers that make pixels, where each image needs all of them: in pyramids
+(`compact`, `fine`). This machine's rate of them is that of a large product of matrices, on as many threads.
 """
 
 import argparse
@@ -23,11 +23,10 @@ from benchmarks import harness
 from benchmarks.harness import ROOT, Findings
 from benchmarks.processes import fresh_environment
 from benchmarks.timing import sgemm_rate
-from smalti.archive.read.reader import open_archive
+from smalti.archive.read.reader import Archive, open_archive
 from smalti.decoders.pyramid.pyramid_kind import pyramid_operations
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork
 from smalti.decoders.pyramid.pyramid_prior import PyramidPrior
-from smalti.errors import UsageError
 
 THREADS = (1, 2)
 
@@ -66,17 +65,16 @@ def measure(arguments: argparse.Namespace) -> Findings:
 
 
 def _archive(path: Path, arguments: argparse.Namespace, rates: dict[int, float]) -> dict[str, Any]:
-    """Both checkouts on one archive of `compact` or `fine`."""
+    """Both checkouts on one archive."""
     with open_archive(path) as archive:
-        info, network, prior = archive.info(), archive.model.network, archive.prior
-    if not (isinstance(network, PyramidNetwork) and isinstance(prior, PyramidPrior)):
-        raise UsageError(f"{path} is of the kind {info.decoder}; operations are counted of pyramids")
-    own = prior.operations, pyramid_operations(network, prior.grid)
+        info = archive.info()
+        own = _operations(archive)
     row: dict[str, Any] = {
         "archive": path.name,
+        "profile": info.profile,
         "decoder": info.decoder,
         "images": info.images,
-        "operations_of_an_image": {"prior": own[0], "layers": own[1]},
+        "operations_of_an_image": own,
         "threads": {},
     }
     digests = set()
@@ -93,10 +91,22 @@ def _archive(path: Path, arguments: argparse.Namespace, rates: dict[int, float])
             for name, median in medians.items()
         } | {
             "times_as_fast": round(medians["other"] / medians["this"], 2),
-            "share_of_matrix_rate": round(sum(own) * info.images / medians["this"] / rates[threads], 3),
+            "share_of_matrix_rate": None
+            if own is None
+            else round(sum(own.values()) * info.images / medians["this"] / rates[threads], 3),
         }
         print(f"{path.name}, {threads} threads: {row['threads'][threads]}", file=sys.stderr)
     return row | {"same_pixels": len(digests) == 1}
+
+
+def _operations(archive: Archive) -> dict[str, int] | None:
+    """Products of an image where all are done for each image: those of a pyramid."""
+    if archive.any_size:
+        return None
+    network, prior = archive.model.network, archive.prior
+    if not (isinstance(network, PyramidNetwork) and isinstance(prior, PyramidPrior)):
+        return None
+    return {"prior": prior.operations, "layers": pyramid_operations(network, prior.grid)}
 
 
 def _read(root: Path, path: Path, threads: int) -> dict[str, Any]:

@@ -132,11 +132,12 @@ class DecodedBlocks:
                 self._ahead.start()
 
     def stop(self) -> None:
-        """Let the thread that decodes ahead end, and wait for it."""
+        """Let the thread that decodes ahead end, and wait for it. `decode_ahead` starts another one."""
         with self._threads_lock:
             self._stopped, ahead = True, self._ahead
         if ahead is not None:
             ahead.join()
+        self._stopped = False
 
     def _decode_announced(self, decode: Decode, most: int) -> None:
         while not self._stopped and threading.main_thread().is_alive():  # it is not once the interpreter ends
