@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.compiled import kernel
-from smalti.decoders.layers.integer_network import EXACT, Clip, Layer, PixelTable, Values
+from smalti.decoders.layers.integer_network import EXACT, Clip, Layer, PixelTable
 from smalti.decoders.layers.products_kernel import add_products, begin_with
 from smalti.images.batch import Pixels
 
-__all__ = ["IMAGES", "KernelLayer", "run_layers"]
+__all__ = ["IMAGES", "KernelLayer", "add_codes", "run_layers"]
 
 Singles = NDArray[np.float32]
 Pair = tuple[int, int]
@@ -60,36 +60,69 @@ class KernelLayer(NamedTuple):
         )
 
 
-def run_layers(layers: list[KernelLayer], table: PixelTable, values: Values, pixels: Pixels) -> None:
-    """Set pixels [n, H, W, C] to what the layers make of values [n, y, x, inputs]; n is at most IMAGES."""
-    lines = np.ascontiguousarray(values.reshape(len(values), -1, values.shape[3]).transpose(1, 2, 0), np.float32)
+def run_layers(
+    first: tuple[KernelLayer, ...],
+    layers: list[KernelLayer],
+    table: PixelTable,
+    inputs: tuple[Singles, ...],
+    pixels: Pixels,
+) -> None:
+    """Set pixels [n, H, W, C] to what the layers make of lines; n is at most IMAGES.
+
+    first : layers whose sums are added; the activation, and all of the bias, is that of the first of them
+    inputs : of each of these, lines float32 [cells in, inputs, n]
+    """
+    lines = _run(first, inputs)
     for layer in layers:
-        lines = _run(layer, lines)
+        lines = _run((layer,), (lines,))
     _look_up(lines, table.values, table.low, pixels)
 
 
 @kernel
-def _run(layer: KernelLayer, values: Singles) -> Singles:
-    """Values [cells out, outputs, n] of a layer for values [cells in, inputs, n]."""
-    (rows, columns), many = layer.output, values.shape[2]
-    kernel_rows, kernel_columns, _, outputs = layer.weight.shape
+def add_codes(tokens: NDArray[np.uint16], first: int, codes: Singles, lines: Singles) -> None:
+    """Add the codes of tokens to lines.
+
+    tokens : of a level, [n, cells]; the number of code k is first + k, and other numbers add nothing
+    codes : float32 [K, d]    lines : float32 [cells, d, n]
+    """
+    for cell in range(tokens.shape[1]):
+        for image in range(len(tokens)):
+            code = np.int64(tokens[image, cell]) - first
+            if 0 <= code < len(codes):
+                for channel in range(codes.shape[1]):
+                    lines[cell, channel, image] += codes[code, channel]
+
+
+@kernel
+def _run(layers: tuple[KernelLayer, ...], inputs: tuple[Singles, ...]) -> Singles:
+    """Values [cells out, outputs, n] of layers whose sums are added, for the values [cells in, inputs, n] of each."""
+    last = layers[0]
+    (rows, columns), many, outputs = last.output, inputs[0].shape[2], len(last.bias)
     made = np.empty((rows * columns, outputs, many), np.float32)
-    low, high = np.float32(layer.low), np.float32(layer.high)
+    low, high = np.float32(last.low), np.float32(last.high)
     for row in range(rows):
         for column in range(columns):
             sums = made[row * columns + column]
-            begin_with(sums, layer.bias)
-            for down in range(kernel_rows):
-                y = _input(row, down, layer.padding[0], layer.stride[0], layer.size[0], layer.transposed)
-                for across in range(kernel_columns):
-                    x = _input(column, across, layer.padding[1], layer.stride[1], layer.size[1], layer.transposed)
-                    if y >= 0 and x >= 0:
-                        add_products(layer.weight[down, across], values[y * layer.size[1] + x], sums)
+            begin_with(sums, last.bias)
+            for number in range(len(layers)):
+                _add(layers[number], inputs[number], row, column, sums)
             for output in range(outputs):
-                scale = layer.scale[output]
+                scale = last.scale[output]
                 for at in range(many):
                     sums[output, at] = min(max(np.floor(sums[output, at] * scale), low), high)
     return made
+
+
+@kernel
+def _add(layer: KernelLayer, values: Singles, row: int, column: int, sums: Singles) -> None:
+    """Add to the sums [outputs, n] of a cell what a layer makes of its values."""
+    kernel_rows, kernel_columns, _, _ = layer.weight.shape
+    for down in range(kernel_rows):
+        y = _input(row, down, layer.padding[0], layer.stride[0], layer.size[0], layer.transposed)
+        for across in range(kernel_columns):
+            x = _input(column, across, layer.padding[1], layer.stride[1], layer.size[1], layer.transposed)
+            if y >= 0 and x >= 0:
+                add_products(layer.weight[down, across], values[y * layer.size[1] + x], sums)
 
 
 @kernel

@@ -1,5 +1,6 @@
 """The decoder of a pyramid network: hierarchical tokens to pixels by exact float sums, the same on every machine."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,11 @@ from smalti.compiled import kernels_pay
 from smalti.decoders.contract import operations
 from smalti.decoders.layers.integer_network import Activation, Float, PixelTable, Values
 from smalti.decoders.layers.stages import Region, Stage, UpLayer, area, compile_layer, extent
-from smalti.decoders.layers.tiled_decoder import Inputs, Sizes, Tile, TiledDecoder
+from smalti.decoders.layers.tiled_decoder import TiledDecoder
 from smalti.decoders.pyramid.pyramid_network import PyramidNetwork, TokenLayout
 from smalti.images.batch import Pixels
 from smalti.lazy import cached_property
+from smalti.threads import for_each
 
 if TYPE_CHECKING:
     from smalti.decoders.layers.layers_kernel import KernelLayer
@@ -49,6 +51,9 @@ class PyramidDecoder(TiledDecoder):
         """
         self.layout.check(tokens)
 
+        if self._whole_fits and kernels_pay(len(tokens) * self._operations):
+            return self._by_kernels(tokens.astype(np.uint16, copy=False), threads)
+
         def canvas(images: slice, region: Region) -> Values:
             return self._canvas(tokens[images], region)
 
@@ -58,24 +63,57 @@ class PyramidDecoder(TiledDecoder):
         """Pixels of only the first `levels` levels of `tokens`, in the form of `decode`."""
         return self.decode(self.layout.truncated(tokens, levels), threads)
 
-    def _run_tile(self, inputs: Inputs, pixels: Pixels, tile: Tile, sizes: Sizes) -> None:
-        images, target = tile
-        many = len(range(*images.indices(len(pixels))))
-        if extent(target) != pixels.shape[1:3] or not kernels_pay(many * self._operations):
-            super()._run_tile(inputs, pixels, tile, sizes)
-            return
-        from smalti.decoders.layers.layers_kernel import IMAGES, run_layers  # noqa: PLC0415
+    def _by_kernels(self, tokens: NDArray[np.uint16], threads: int) -> Pixels:
+        """`decode`, some whole images at once."""
+        from smalti.decoders.layers.layers_kernel import IMAGES, add_codes, run_layers  # noqa: PLC0415
 
         table = self.network.layers[-1].activation
         assert isinstance(table, PixelTable)  # `check_chain` ensures it
-        whole = (0, self.grid[0]), (0, self.grid[1])
-        for start in range(images.start, images.start + many, IMAGES):
-            part = slice(start, min(start + IMAGES, images.start + many))
-            run_layers(self._kernel_layers, table, inputs(part, whole), pixels[part])
+        pixels = np.empty((len(tokens), *self.network.output_size(self.grid), self._stages[-1].outputs), self._dtype)
+
+        def work(start: int) -> None:
+            part = slice(start, start + IMAGES)
+            some = tokens[part]
+            lines = []
+            for scale, (rows, columns) in zip(self.network.scales, self.layout.scale_grids, strict=True):
+                lines.append(np.zeros((rows * columns, scale.channels, len(some)), np.float32))
+            for number, level in enumerate(self.network.levels):
+                own = lines[level.scale][:, level.channels]
+                first = self.layout.numbers[number]
+                add_codes(some[:, self.layout.part(number)], first, self._codes[number], own)
+            run_layers(self._kernel_stems, self._kernel_layers, table, tuple(lines), pixels[part])
+
+        for_each(work, range(0, len(tokens), IMAGES), threads)
+        return pixels
 
     @cached_property
     def _operations(self) -> int:
         return operations(self.network.layers, self.grid)
+
+    @cached_property
+    def _whole_fits(self) -> bool:
+        """Whether a tile is whole images."""
+        sizes = [self.grid]
+        for stage in self._stages:
+            sizes.append(stage.output_size(sizes[-1]))
+        height, width = sizes.pop()
+        return self._tile_bytes(((0, height), (0, width)), sizes) <= self._most_bytes
+
+    @cached_property
+    def _codes(self) -> list[NDArray[np.float32]]:
+        return [level.codes.astype(np.float32) for level in self.network.levels]
+
+    @cached_property
+    def _kernel_stems(self) -> "tuple[KernelLayer, ...]":
+        """The stems of the scales. The first one has the activation of the canvas."""
+        from smalti.decoders.layers.layers_kernel import KernelLayer  # noqa: PLC0415
+
+        canvas = self.network.canvas_layer()
+        stems = []
+        for scale, grid in zip(self.network.scales, self.layout.scale_grids, strict=True):
+            stem = replace(scale.layer(canvas.bias), shift=canvas.shift, activation=canvas.activation)
+            stems.append(KernelLayer.of(stem, grid))
+        return tuple(stems)
 
     @cached_property
     def _kernel_layers(self) -> "list[KernelLayer]":

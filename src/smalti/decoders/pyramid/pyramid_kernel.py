@@ -18,7 +18,7 @@ from smalti.entropy.priors import EXP, FARTHEST, MOST_HIDDEN, UNITS, NetworkPrio
 from smalti.entropy.stack_kernel import Coder, decoding, encoding, ended, lefts_of, stack, step
 from smalti.errors import UsageError
 
-__all__ = ["KernelPyramid", "decode", "encode", "share"]
+__all__ = ["GROUP", "KernelPyramid", "decode", "encode", "share"]
 
 Singles = NDArray[np.float32]
 Whole = NDArray[np.int32]
@@ -27,15 +27,23 @@ Ints = NDArray[np.int64]
 ROWS = 256
 """Images whose network runs at once: what they take stays in the caches."""
 
+GROUP = 16
+"""Codes whose units are added up, so that the code of a place is found in fewer steps."""
+
 _ONE = np.uint64(1)
 _PLACE = np.uint64(UNITS - 1)
 _ZERO = np.float32(0)
 _MOST_HIDDEN = np.float32(MOST_HIDDEN)
 _FARTHEST = np.float32(FARTHEST)
-_FEW_CODES = 256
-_LEAST = 2.0**-26
-"""With few codes weights add up to at most 2**24. So a quotient that is no whole number is further below the next one
-than this, and a product with a reciprocal is off by less: one division for all codes is enough."""
+_BEST = np.float32(EXP[0])  # no other distance has this weight
+_EXACT_CODES = 256
+"""Weights of so many codes add up to at most 2**24, so float32 adds them exactly."""
+
+_FEW_CODES = 1024
+_NUDGE = 2.0**-27
+"""Weights of so many codes add up to at most 2**26, so a quotient that is no whole number is 2**-26 or more below the
+next one. A product with a reciprocal is off by at most 2**-28. So one division is enough for all codes: the nudge makes
+up for what is off, and reaches no whole number that the quotient does not."""
 
 
 class KernelLevel(NamedTuple):
@@ -152,7 +160,7 @@ def _walk(pyramid: KernelPyramid, depths: Whole, tokens: NDArray[np.uint16], cod
 def _walk_level(level: KernelLevel, latents: Singles, symbols: Whole, coder: Coder) -> None:
     """Code the symbols [positions, images] of a level, and add their codes to latents."""
     positions, images = symbols.shape
-    room = _room(level)
+    room, groups = _room(level), (len(level.bias2) + GROUP - 1) // GROUP
     for position in range(positions):
         for start in range(0, images, ROWS):
             many = min(ROWS, images - start)
@@ -161,8 +169,9 @@ def _walk_level(level: KernelLevel, latents: Singles, symbols: Whole, coder: Cod
                 code_table(level.lefts, position if len(level.lefts) > 1 else 0, own, coder)
             elif len(level.bias2) > 1:
                 scores = _run(level, latents, position, start, many, room)
-                share(level.exponentials, scores)
-                _code_each(scores, own, coder)
+                sums = room.sums[: groups * many].reshape(groups, many)
+                share(level.exponentials, scores, sums)
+                _code_each(scores, sums, own, coder)
             for channel in range(level.targets.shape[1]):
                 line = level.targets[position, channel]
                 for at in range(many):
@@ -175,6 +184,7 @@ class Room(NamedTuple):
     features: Singles
     hidden: Singles
     scores: Singles
+    sums: Singles
 
 
 @kernel
@@ -184,6 +194,7 @@ def _room(level: KernelLevel) -> Room:
         np.zeros(features * ROWS, np.float32),
         np.zeros(width * ROWS, np.float32),
         np.zeros(len(level.bias2) * ROWS, np.float32),
+        np.zeros((len(level.bias2) // GROUP + 1) * ROWS, np.float32),
     )
 
 
@@ -215,46 +226,63 @@ def _run(level: KernelLevel, latents: Singles, position: int, start: int, many: 
 
 
 @kernel
-def share(exponentials: Singles, scores: Singles) -> None:
-    """Turn scores [K, n] into units less one (`share_units`)."""
+def share(exponentials: Singles, scores: Singles, sums: Singles) -> None:
+    """Turn scores [K, n] into units less one (`share_units`). sums : [K / GROUP, n], set to those of groups of codes"""
     codes, many = scores.shape
     best, first, total = scores[0].copy(), np.zeros(many, np.int32), np.zeros(many, np.float64)
-    used = np.zeros(many, np.float32)
     for code in range(1, codes):
         for at in range(many):
-            first[at] = code if scores[code, at] > best[at] else first[at]
             best[at] = max(best[at], scores[code, at])
-    for code in range(codes):
+    for start in range(0, codes, _EXACT_CODES):
+        some = np.zeros(many, np.float32)
+        for code in range(start, min(start + _EXACT_CODES, codes)):
+            for at in range(many):
+                weight = exponentials[np.int32(min(best[at] - scores[code, at], _FARTHEST))]
+                scores[code, at] = weight
+                some[at] += weight
         for at in range(many):
-            weight = exponentials[np.int32(min(best[at] - scores[code, at], _FARTHEST))]
-            scores[code, at] = weight
-            total[at] += weight
+            total[at] += some[at]
     units, few = np.float64(UNITS - codes), codes <= _FEW_CODES
     for at in range(many if few else 0):
         total[at] = units / total[at]
-    for code in range(codes):
+    sums[:] = 0
+    for code in range(codes - 1, -1, -1):
+        used = sums[code // GROUP]
         for at in range(many):
-            share = scores[code, at] * total[at] + _LEAST if few else scores[code, at] * units / total[at]
-            scores[code, at] = np.floor(share)
-            used[at] += scores[code, at]
+            weight = scores[code, at]
+            first[at] = code if weight == _BEST else first[at]
+            share = np.float32(np.floor(weight * total[at] + _NUDGE if few else weight * units / total[at]))
+            scores[code, at] = share
+            used[at] += share
     for at in range(many):  # whole numbers: floats above 2**24 would be on the way in another order
-        scores[first[at], at] = np.float32(np.int32(scores[first[at], at]) + (UNITS - codes - np.int32(used[at])))
+        rest = UNITS - codes
+        for group in range(len(sums)):
+            rest -= np.int32(sums[group, at])
+        scores[first[at], at] = np.float32(np.int32(scores[first[at], at]) + rest)
+        sums[first[at] // GROUP, at] = np.float32(np.int32(sums[first[at] // GROUP, at]) + rest)
 
 
 @kernel
-def _code_each(shares: Singles, symbols: Whole, coder: Coder) -> None:
-    """Code symbols [n], each with its own units less one [K, n]."""
+def _code_each(shares: Singles, sums: Singles, symbols: Whole, coder: Coder) -> None:
+    """Code symbols [n], each with its own units less one [K, n]. sums : of groups of codes"""
     words, state, lefts, units, known = coder
     for at in range(len(symbols)):
         if known:
-            left = np.int64(0)
-            for code in range(symbols[at]):
+            group, left = symbols[at] // GROUP, np.int64(0)
+            for before in range(group):
+                left += np.int64(sums[before, at]) + GROUP
+            for code in range(group * GROUP, symbols[at]):
                 left += np.int64(shares[code, at]) + 1
             lefts[state[0]], units[state[0]] = left, np.int64(shares[symbols[at], at]) + 1
             state[0] += _ONE
             continue
         place, left, code = np.int64(state[0] & _PLACE), np.int64(0), 0
-        own = np.int64(shares[0, at]) + 1
+        own = np.int64(sums[0, at]) + GROUP  # that of the last group is too much, and reaches beyond all places
+        while left + own <= place:
+            left += own
+            code += GROUP
+            own = np.int64(sums[code // GROUP, at]) + GROUP
+        own = np.int64(shares[code, at]) + 1
         while left + own <= place:
             left += own
             code += 1
