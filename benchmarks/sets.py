@@ -6,6 +6,7 @@
 blood-cells     364 photographs of 640 x 480 (BCCD, MIT licence), JPEG files as published: their decoded pixels are the
                 originals
 blood-cells-60  the first 60 of them
+blood-tiles     the photographs, cut into tiles of 128 x 128
 blood-crops     single cells, cut out of the photographs by the boxes of boxes.csv: hundreds of sizes
 noto-emoji      3,786 emoji of 64 x 64 RGBA (npm package emoji-datasource-google 16.0.0; Noto Emoji, Apache 2.0). The
                 named set `noto-emoji` is of the same files, laid on white
@@ -80,6 +81,17 @@ def photographs(photos: Path) -> list[Path]:
     if not found:
         raise SystemExit(f"{photos}: has no BloodImage_*.jpg; name the folder with --photos or SMALTI_PHOTOS")
     return found
+
+
+def blood_tiles(photos: Path, folder: Path) -> None:
+    """Cut the photographs into whole tiles, as PHOTOGRAPH-ROW-COLUMN.png."""
+    for path in photographs(photos):
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        for row in range(pixels.shape[0] // TILE):
+            for column in range(pixels.shape[1] // TILE):
+                tile = pixels[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+                (folder / f"{path.stem}-{row}-{column}.png").write_bytes(png_bytes(tile))
 
 
 def blood_crops(photos: Path, folder: Path) -> None:
@@ -191,6 +203,7 @@ def _skimage_data() -> Path:
 SETS: dict[str, Callable[[Path, Path], None]] = {
     "blood-cells": blood_cells,
     "blood-cells-60": lambda photos, folder: blood_cells(photos, folder, FIRST),
+    "blood-tiles": blood_tiles,
     "blood-crops": blood_crops,
     "noto-emoji": noto_emoji,
     "emoji-masks": lambda photos, folder: emoji_masks(folder),

@@ -107,6 +107,22 @@ def test_products_of_matrices_have_one_thread_within_work(two_blas_threads):
     assert set(map(tuple, seen)) == {(1,) * len(before)}
 
 
+def test_work_of_any_thread_has_one_blas_thread(two_blas_threads):
+    """threadpoolctl obeys the thread that came first, and no other one while that lives."""
+    before, seen = blas_threads(), []
+    for_each(lambda part: None, range(2), 1)
+
+    def other():
+        for_each(lambda part: seen.append(blas_threads()), range(2), 1)
+        seen.append(blas_threads())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert seen == [[1] * len(before)] * 2 + [before]
+    assert blas_threads() == before
+
+
 def test_an_error_gives_blas_its_threads_back(two_blas_threads):
     before = blas_threads()
 

@@ -89,7 +89,7 @@ class _OneBlasThread:
                 self._before = [(library, library.num_threads) for library in libraries]
                 for library, threads in self._before:
                     if threads > 1:
-                        library.set_num_threads(1)
+                        _set_threads(library, 1)
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
@@ -97,7 +97,18 @@ class _OneBlasThread:
             if not self._inside:
                 for library, threads in self._before:
                     if threads > 1:
-                        library.set_num_threads(threads)
+                        _set_threads(library, threads)
+
+
+def _set_threads(library: Any, threads: int) -> None:
+    """Set the threads of a BLAS from any thread. threadpoolctl 3.8 listens to the thread that came first, until it is
+    told to forget it, and silently to no other one."""
+    forget = getattr(library, "clear_controlling_thread", None)
+    if forget is not None:
+        forget(force=True)
+    library.set_num_threads(threads)
+    if forget is not None:
+        forget(force=True)
 
 
 @cache

@@ -66,6 +66,7 @@ class DecodedBlocks:
             self._slot_of[:] = self._block_in[:] = _ABSENT
         self._threads_lock = threading.RLock()
         self._decoding: set[int] = set()  # by threads of this process, which the locks of processes do not keep apart
+        self._one_decodes = _OneAtATime()
         self._ahead: threading.Thread | None = None
         self._stopped = False
 
@@ -110,13 +111,15 @@ class DecodedBlocks:
         out = np.empty((len(numbers), *self._images.shape[2:]), self._images.dtype)
         left = self._copy(numbers, np.arange(len(numbers)), out)
         while len(left):
-            blocks = self._blocks_of(numbers[left])
-            with self._claimed(np.unique(blocks), most) as claimed:
-                if claimed:
-                    images, pixels = self._decode(claimed, decode)
-                    own = left[np.isin(blocks, claimed)]
-                    out[own] = pixels[np.searchsorted(images, numbers[own])]
-                    left = left[~np.isin(blocks, claimed)]
+            with self._one_decodes.first():
+                left = self._copy(numbers, left, out)
+                blocks = self._blocks_of(numbers[left])
+                with self._claimed(np.unique(blocks), most) as claimed:
+                    if claimed:
+                        images, pixels = self._decode(claimed, decode)
+                        own = left[np.isin(blocks, claimed)]
+                        out[own] = pixels[np.searchsorted(images, numbers[own])]
+                        left = left[~np.isin(blocks, claimed)]
             if not claimed:
                 time.sleep(_LOOK_AGAIN_SECONDS)
             left = self._copy(numbers, left, out)
@@ -141,7 +144,7 @@ class DecodedBlocks:
 
     def _decode_announced(self, decode: Decode, most: int) -> None:
         while not self._stopped and threading.main_thread().is_alive():  # it is not once the interpreter ends
-            with self._claimed(self._announced(), most) as claimed:
+            with self._one_decodes.last(), self._claimed(self._announced(), most) as claimed:
                 if not claimed:
                     return
                 try:
@@ -241,3 +244,37 @@ class DecodedBlocks:
                 for block in claimed:
                     self._decoding.discard(block)
                     self._memory.unlock(1 + block)
+
+
+class _OneAtATime:
+    """A lock for one thread of several, which use all cores: two at a time would only wait for each other."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held, self._waiting = False, 0
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """Take it before those that take it last."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: not self._held)
+            self._waiting -= 1
+            self._held = True
+        yield from self._release()
+
+    @contextmanager
+    def last(self) -> Iterator[None]:
+        """Take it when nobody else waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._held or self._waiting))
+            self._held = True
+        yield from self._release()
+
+    def _release(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held = False
+                self._changed.notify_all()
