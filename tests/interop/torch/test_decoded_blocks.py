@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from smalti.errors import DamagedArchiveError, UsageError
+from smalti.errors import DamagedArchiveError, SmaltiError, UsageError
+from smalti.interop.torch import shared_memory
 from smalti.interop.torch.dataset import ArchiveDataset
 from smalti.interop.torch.decoded_blocks import DecodedBlocks
 from smalti.interop.torch.sampler import BlockShuffleSampler
@@ -101,20 +102,21 @@ def test_announced_blocks_are_decoded_ahead_in_their_order_as_far_as_there_is_ro
     assert len(decode.blocks) == len(kept)
 
 
-def test_an_error_of_decoding_ahead_reaches_who_reads_the_block():
+@pytest.mark.parametrize("error", [DamagedArchiveError("block 1"), OSError("block 1 is far away")])
+def test_an_error_of_decoding_ahead_reaches_who_reads_the_block(error):
     blocks, asked = made(5), []
 
     def decode(numbers):
         asked.append(numbers)
         if 4 in numbers:
-            raise DamagedArchiveError("block 1")
+            raise error
         return IMAGES[numbers]
 
     blocks.expect([0, 1, 2])
     blocks.decode_ahead(decode, 1)
     blocks._ahead.join(60)
     assert keeps(blocks) == {0, 2} and len(asked) == 3
-    with pytest.raises(DamagedArchiveError, match="block 1"):
+    with pytest.raises(type(error), match="block 1"):
         blocks.read(np.array([5]), decode, 1)
     assert (blocks.read(np.array([0, 8]), decode, 1) == IMAGES[[0, 8]]).all()
 
@@ -215,6 +217,15 @@ def test_a_dataset_gives_the_same_whatever_it_keeps(grey, cache_bytes, threads):
 def test_what_cannot_be(grey, arguments):
     with pytest.raises(UsageError, match="cannot be"):
         ArchiveDataset(grey.path, **arguments)
+
+
+def test_no_memory_is_one_line(grey, monkeypatch):
+    def none(*arguments):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(shared_memory.mmap, "mmap", none)
+    with pytest.raises(SmaltiError, match="Cannot allocate memory.: give less cache_bytes"):
+        ArchiveDataset(grey.path)
 
 
 def test_a_program_ends_while_it_decodes_ahead(grey):

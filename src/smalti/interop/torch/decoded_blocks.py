@@ -39,6 +39,8 @@ class DecodedBlocks:
     most_bytes : of memory, which is taken as blocks are written to it
     memory : None, or that of another process's DecodedBlocks
 
+    Raises SmaltiError if the system gives no memory.
+
     Pickled for a process that is being started, it is the same memory there; pickled otherwise, it is empty.
     """
 
@@ -55,7 +57,7 @@ class DecodedBlocks:
         blocks, largest, values = len(bounds) - 1, int(np.diff(bounds).max(initial=1)), math.prod(image_shape)
         slots = min(blocks, most_bytes // (largest * values * dtype.itemsize))
         *parts, table_values = np.cumsum([1, blocks, blocks, slots, slots]).tolist()
-        self._memory = memory or SharedMemory(8 * table_values + slots * largest * values * dtype.itemsize)
+        self._memory = memory or _memory(8 * table_values + slots * largest * values * dtype.itemsize)
         table = np.frombuffer(self._memory.buffer, np.int64, table_values)
         # clock: counts uses    by block, slot_of: its slot or _ABSENT; turn: 0, or its place in the order to come
         # by slot, block_in: its block or _ABSENT; used: the clock at its last use
@@ -149,7 +151,7 @@ class DecodedBlocks:
                     return
                 try:
                     self._decode(claimed, decode)
-                except SmaltiError:  # who reads the block gets the error
+                except Exception:  # noqa: BLE001 (who reads the block gets the error)
                     with self._table():
                         self._turn[claimed] = 0
 
@@ -244,6 +246,13 @@ class DecodedBlocks:
                 for block in claimed:
                     self._decoding.discard(block)
                     self._memory.unlock(1 + block)
+
+
+def _memory(size: int) -> SharedMemory:
+    try:
+        return SharedMemory(size)
+    except OSError as error:
+        raise SmaltiError(f"no {size} bytes of memory for decoded blocks ({error}): give less cache_bytes") from error
 
 
 class _OneAtATime:
