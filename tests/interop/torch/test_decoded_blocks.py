@@ -224,7 +224,7 @@ def test_no_memory_is_one_line(grey, monkeypatch):
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr(shared_memory.mmap, "mmap", none)
-    with pytest.raises(SmaltiError, match="Cannot allocate memory.: give less cache_bytes"):
+    with pytest.raises(SmaltiError, match=r"Cannot allocate memory\): give less cache_bytes"):
         ArchiveDataset(grey.path)
 
 
