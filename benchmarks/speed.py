@@ -3,7 +3,7 @@
     python -m benchmarks.speed --case digits mnist mnist.smalti --pack lossless cifar-10/test lossless.smalti-model \\
         -o results/speed.json
 
---case NAME SOURCE ARCHIVE : the archive is of the source, whose images are of one shape. Evenly spread images, about 12
+--case NAME SOURCE ARCHIVE : the archive is of the source, whose images are of one shape. Evenly spread images, about 6
 MB of pixels, are read as files from memory (one call for each image) and as arrays from disk. Archives are read from
 open to done: as many images from the first one on. All take turns, on 1 and on 2 threads. AVIF loses detail; all other
 files are lossless.
@@ -41,7 +41,7 @@ from smalti.archive.read.reader import Archive, open_archive
 from smalti.peers.peer_codecs import imagecodecs_or_none
 from smalti.sources.open import open_source
 
-READ_BYTES = 12_000_000
+READ_BYTES = 6_000_000
 THREADS = (1, 2)
 OPENINGS = 5
 WARM_READS = 500
