@@ -51,18 +51,18 @@ COSTS: dict[str, dict[str, Cost]] = {
     },
     "format-1-pixels": {
         "open": Cost(5, 888, 0, 1394, 16),
-        "one image": Cost(8, 5526, 924800, 32953, 182),
-        "all images": Cost(12, 15706, 4506088, 103795, 279),
+        "one image": Cost(8, 5526, 16924800, 32976, 182),
+        "all images": Cost(12, 15706, 82466088, 103830, 279),
     },
     "format-1-mixtures": {
         "open": Cost(5, 795, 0, 1325, 15),
-        "one image": Cost(8, 9303, 3054225, 103813, 411),
-        "all images": Cost(9, 17567, 8149425, 223318, 478),
+        "one image": Cost(8, 9303, 66354225, 103836, 411),
+        "all images": Cost(9, 17567, 177049425, 223344, 478),
     },
     "format-1-mixtures-uint16": {
         "open": Cost(5, 703, 0, 926, 12),
-        "one image": Cost(8, 4919, 497952, 20599, 663),
-        "all images": Cost(9, 5891, 829920, 37452, 666),
+        "one image": Cost(8, 4919, 16877952, 20622, 663),
+        "all images": Cost(9, 5891, 28129920, 37478, 666),
     },
 }
 

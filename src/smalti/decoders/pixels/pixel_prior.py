@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PixelPrior", "Step", "Walk", "check_tokens", "floored"]
 
+_SAMPLE = 10_000
+"""Products that NumPy could do in the time that it takes for what is not the network of a sample (measured)."""
+
 _MOST_SCORES = 1 << 19
 """The most scores of a step: those of many levels would take much memory. No symbol moves by it."""
 
@@ -155,6 +158,11 @@ class PixelPrior:
         return self.network.operations
 
     @property
+    def _effort(self) -> int:
+        """What NumPy does for one pixel, as products that it could do in that time: a sample is many small calls."""
+        return self.operations + _SAMPLE * self.model.channels
+
+    @property
     def cell_bytes(self) -> int:
         """Bytes of memory that it takes for one pixel."""
         return self.network.cell_bytes
@@ -166,7 +174,7 @@ class PixelPrior:
     def encode(self, tokens: NDArray[np.uint16], grids: Ints) -> bytes:
         """Code tokens, uint16 [pixels, C]. UsageError if one is no level, or a hidden one is not 0."""
         check_tokens(self.model, tokens)
-        if kernels_pay(self.operations * len(tokens)):
+        if kernels_pay(self._effort * len(tokens)):
             from smalti.decoders.pixels import pixel_kernel  # noqa: PLC0415
 
             return pixel_kernel.encode(self._kernel_network, tokens, grids)
@@ -178,7 +186,7 @@ class PixelPrior:
 
     def decode(self, data: bytes, grids: Ints) -> NDArray[np.uint16]:
         """Read the tokens of pictures: uint16 [pixels, C]; DamagedArchiveError."""
-        if kernels_pay(self.operations * int(grids.prod(axis=1).sum())):
+        if kernels_pay(self._effort * int(grids.prod(axis=1).sum())):
             from smalti.decoders.pixels import pixel_kernel  # noqa: PLC0415
 
             return pixel_kernel.decode(self._kernel_network, data, grids)
