@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+COLUMNS = 3
 SMALTI, OTHER = "#0b6e4f", "#9aa5b1"
 
 
@@ -56,9 +57,12 @@ def _best(own: Mapping[str, Any]) -> float:
 
 
 def draw(sets: Mapping[str, Mapping[str, float]], label: str, path: Path) -> None:
-    """One row of bars for each way to read a set, fastest first, on a logarithmic axis."""
-    figure, axes = plt.subplots(1, len(sets), figsize=(3.6 * len(sets), 3.4), layout="constrained", squeeze=False)
-    for title, panel in zip(sets, axes[0], strict=True):
+    """A bar for each way to read a set, fastest first, on a logarithmic axis."""
+    rows = -(-len(sets) // COLUMNS)
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(4.4 * COLUMNS, 3 * rows), layout="constrained", squeeze=False)
+    for panel in axes.ravel()[len(sets) :]:
+        panel.set_axis_off()
+    for title, panel in zip(sets, axes.ravel(), strict=False):
         ways = sorted(sets[title], key=lambda way: sets[title][way])
         _bars(panel, ways, [sets[title][way] for way in ways])
         panel.set_title(title, fontsize=10)
@@ -67,7 +71,7 @@ def draw(sets: Mapping[str, Mapping[str, float]], label: str, path: Path) -> Non
 
 
 def _bars(panel: Any, ways: Sequence[str], rates: Sequence[float]) -> None:
-    panel.barh(ways, rates, color=[SMALTI if way == "smalti" else OTHER for way in ways])
+    panel.barh(ways, rates, color=[SMALTI if way.startswith("smalti") else OTHER for way in ways])
     panel.set_xscale("log")
     panel.set_xlim(min(rates) / 2, max(rates) * 6)
     for place, rate in enumerate(rates):
