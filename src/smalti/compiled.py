@@ -46,11 +46,9 @@ def kernels_pay(operations: int) -> bool:
 
 
 def expect_much() -> None:
-    """Take kernels from now on, since this process has much to do. Processes that are forked from it start sooner."""
+    """Take kernels from now on, since this process has much to do."""
     global _done  # noqa: PLW0603
     _done = max(_done, WORTH)
-    if _has_numba() and os.environ.get("SMALTI_KERNELS") != "never":
-        import numba  # noqa: F401, PLC0415
 
 
 @cache

@@ -237,6 +237,7 @@ def test_the_size_of_steps_changes_nothing(most, monkeypatch):
 
 
 def test_the_size_of_pieces_is_part_of_the_format(monkeypatch):
+    monkeypatch.setenv("SMALTI_KERNELS", "never")  # kernels hold the size as a constant
     rng = np.random.default_rng(5)
     prior = random_prior(rng, (4, 3))
     grids = np.ones((9, 2), np.int64)

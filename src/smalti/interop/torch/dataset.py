@@ -85,7 +85,6 @@ class ArchiveDataset(Dataset[Any]):
         self._transform, self._target_transform = transform, target_transform
         self._threads, self._limits, self._storage_options = threads, limits, storage_options
         self._opened: dict[int, Images] = {}
-        expect_much()
         archive = self._open()
         if tokens and any_size(archive) and len(archive.image_shapes) > 1:
             archive.close()
@@ -186,7 +185,6 @@ class ArchiveDataset(Dataset[Any]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Unpickle."""
-        expect_much()
         self.__dict__ |= state | {"_decoded": {os.getpid(): decoded for decoded in state["_decoded"]}}
 
     def _open(self) -> Images:
@@ -237,6 +235,7 @@ class ArchiveDataset(Dataset[Any]):
 
     def _decode(self, numbers: NDArray[np.int64]) -> Pixels:
         """Pixels [n, H, W, C], decoded now."""
+        expect_much()
         return self.archive[numbers].reshape(len(numbers), *self.archive.image_shape)
 
     def _labels(self, numbers: Sequence[int]) -> NDArray[np.int64] | None:
