@@ -101,14 +101,20 @@ class _OneBlasThread:
 
 
 def _set_threads(library: Any, threads: int) -> None:
-    """Set the threads of a BLAS from any thread. threadpoolctl 3.8 listens to the thread that came first, until it is
-    told to forget it, and silently to no other one."""
-    forget = getattr(library, "clear_controlling_thread", None)
-    if forget is not None:
-        forget(force=True)
+    """Set the threads of a BLAS from any thread. threadpoolctl 3.8 hears one thread alone, and has a lock that a forked
+    process would wait for: so OpenBLAS is told without it."""
+    if library.internal_api == "openblas" and getattr(library, "threading_layer", "") == "pthreads":
+        for name in _OPENBLAS_NAMES:
+            function = getattr(library.dynlib, name, None)
+            if function is not None:
+                function(threads)
+                return
     library.set_num_threads(threads)
-    if forget is not None:
-        forget(force=True)
+
+
+_OPENBLAS_NAMES = [
+    f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
+]
 
 
 @cache
