@@ -1,5 +1,6 @@
 """When kernels are taken. What they give is tested beside what they stand for."""
 
+import os
 import subprocess
 import sys
 
@@ -62,6 +63,47 @@ def test_a_kernel_is_compiled_where_no_folder_can_be_written(monkeypatch):
     monkeypatch.setattr(numba, "njit", njit)
     assert compiled.kernel(_twice)(21) == 42
     assert asked == [True, False]
+
+
+FORKED_WHILE_A_THREAD_COMPILES = """
+import os, sys, threading, time
+from numba.core.compiler_lock import global_compiler_lock
+from smalti.compiled import kernel
+@kernel
+def first(number):
+    return number + 1
+@kernel
+def second(number):
+    return number + 2
+first(1)
+inside = threading.Event()
+def compile_slowly():
+    with global_compiler_lock:
+        inside.set()
+        time.sleep(1)
+threading.Thread(target=compile_slowly).start()
+inside.wait()
+child = os.fork()
+if not child:
+    os._exit(second(5))
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        sys.exit(os.waitstatus_to_exitcode(status) != 7)
+    time.sleep(.05)
+os.kill(child, 9)
+sys.exit("the child waits for ever")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_process_forked_while_a_thread_compiles_can_compile(tmp_path):
+    pytest.importorskip("numba", reason="kernels need smalti[fast]")
+    program = tmp_path / "program.py"
+    program.write_text(FORKED_WHILE_A_THREAD_COMPILES)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _twice(number):

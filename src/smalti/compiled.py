@@ -75,12 +75,23 @@ def kernel(function: Function) -> Function:
     """
     from numba import njit  # noqa: PLC0415
 
+    _fork_between_compilations()
     try:
         function.__qualname__ += f"-{_sources_of(function.__module__)}"
         compiled: Function = njit(cache=True, **_OPTIONS)(function)
     except (OSError, RuntimeError):  # there are no sources, or there is no folder that can be written
         compiled = njit(**_OPTIONS)(function)
     return compiled
+
+
+@cache
+def _fork_between_compilations() -> None:
+    """Let no process be forked while one of its threads compiles or loads a kernel: the new process would wait for
+    Numba's lock for ever."""
+    from numba.core.compiler_lock import global_compiler_lock as lock  # noqa: PLC0415
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 @cache

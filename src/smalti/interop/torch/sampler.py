@@ -85,7 +85,7 @@ class BlockShuffleSampler(Sampler[int]):
     data : an ArchiveDataset or an archive. A dataset is told which blocks come next, and decodes them ahead
     seed : 0 or more; seed and epoch determine the order
     window_blocks : blocks are shuffled, and then images within windows of this many blocks. Larger windows mix better;
-        each process that decodes holds the tokens of a window in memory
+        decoded blocks of two windows take memory, as far as `cache_bytes` of the dataset allows
     rank, world_size : of data-parallel training; None takes those of torch.distributed, or 0 and 1 without it. Each
         rank gets a part of one order, all of equal length. Together they get each image once, except for `drop_last`
     drop_last : if the number of images is no multiple of the ranks, True skips the last images of the order, which
