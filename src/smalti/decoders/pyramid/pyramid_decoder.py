@@ -50,7 +50,6 @@ class PyramidDecoder(TiledDecoder):
         `threads` changes only the time. Raises UsageError for impossible tokens.
         """
         self.layout.check(tokens)
-
         if self._whole_fits and kernels_pay(len(tokens) * self._operations):
             return self._by_kernels(tokens.astype(np.uint16, copy=False), threads)
 
