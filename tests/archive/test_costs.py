@@ -22,7 +22,7 @@ MARGIN = 1.2
 
 
 class Cost(NamedTuple):
-    """reads, read_bytes : of the file    products : products and sums of priors, transforms and pyramids
+    """reads, read_bytes : of the file    products : products and sums of priors, transforms, pyramids and windows
     calls : of functions, of Python and of C    peak_kb : of memory that Python and NumPy took at once
     """
 
@@ -36,8 +36,8 @@ class Cost(NamedTuple):
 COSTS: dict[str, dict[str, Cost]] = {
     "format-1-digits": {
         "open": Cost(4, 831, 0, 759, 16),
-        "one image": Cost(8, 38856, 0, 6278, 3257),
-        "all images": Cost(8, 38856, 0, 8332, 6679),
+        "one image": Cost(8, 38856, 13018050, 6325, 3257),
+        "all images": Cost(8, 38856, 96430000, 8379, 6679),
     },
     "format-1-pyramid": {
         "open": Cost(4, 722, 0, 764, 13),

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helpers.networks import KINDS, random_layer, random_network, random_table, study_network
+from helpers.networks import KINDS, random_network, study_network, unfolded_study_network
 from helpers.reference_grid import reference_decode
 from smalti.decoders.grid.integer_decoder import IntegerDecoder
-from smalti.decoders.layers.integer_network import Clip, IntegerNetwork
 from smalti.decoders.layers.windows import WindowPair
 from smalti.errors import ModelError, UsageError
 
@@ -64,13 +63,6 @@ def test_windows_change_nothing(seed, channels, grid, kinds, tile_bytes):
     fast, plain = IntegerDecoder(network), IntegerDecoder(network, plain=True)
     fast._most_bytes = tile_bytes
     assert (fast.decode(tokens, threads=2) == plain.decode(tokens)).all()
-
-
-def unfolded_study_network(rng, codes=22, hidden=16, channels=1):
-    lookup = random_layer(rng, "tokens", codes, 8, (1, 1), activation=Clip(-127, 127))
-    first = random_layer(rng, "up", 8, hidden, (4, 4), (2, 2), (1, 1), Clip(0, 255), -127, 127)
-    second = random_layer(rng, "up", hidden, channels, (4, 4), (2, 2), (1, 1), random_table(rng), 0, 255)
-    return IntegerNetwork((lookup, first, second))
 
 
 @pytest.mark.parametrize("make", [study_network, unfolded_study_network])

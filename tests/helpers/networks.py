@@ -83,6 +83,14 @@ def study_network(rng, codes=22, hidden=16, channels=1):
     return IntegerNetwork((first, second))
 
 
+def unfolded_study_network(rng, codes=22, hidden=16, channels=1):
+    """Return one that begins with a vector for each token; with many codes the two layers after it are a stage."""
+    lookup = random_layer(rng, "tokens", codes, 8, (1, 1), activation=Clip(-127, 127))
+    first = random_layer(rng, "up", 8, hidden, (4, 4), (2, 2), (1, 1), Clip(0, 255), -127, 127)
+    second = random_layer(rng, "up", hidden, channels, (4, 4), (2, 2), (1, 1), random_table(rng), 0, 255)
+    return IntegerNetwork((lookup, first, second))
+
+
 SHAPES = [  # grid of the canvas, strides of the scales
     ((1, 1), [(1, 1)]),
     ((2, 3), [(1, 1)]),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import ModelError
+from smalti.lazy import cached_property
 
 __all__ = [
     "EXACT",
@@ -266,6 +267,24 @@ class Activation:
         high = activation.high if isinstance(activation, Clip) else activation.low + len(activation.values) - 1
         # sums lie within +-2**24, where float32 represents every integer: so must the range that clips them
         self._range = dtype(activation.low), dtype(min(high, EXACT))
+
+    @property
+    def scale(self) -> Values:
+        """2**-shift, of one channel if it is the same for all."""
+        return self._scale
+
+    @property
+    def low(self) -> int:
+        """The lowest value that sums are clipped to."""
+        return self._activation.low
+
+    @cached_property
+    def table(self) -> Values | None:
+        """The value of each clipped sum from `low` on; None if it would be large."""
+        own = self._activation
+        if isinstance(own, PixelTable):
+            return own.values
+        return np.arange(own.low, own.high + 1, dtype=self.dtype) if own.high - own.low < MAX_TABLE else None
 
     def apply(self, sums: Values) -> Values:
         """Values [..., channels] of sums [..., channels]. The sums are overwritten."""

@@ -13,15 +13,20 @@ Patches are cut into cells as large as a step. Block b of the result is then cel
 the patch at b - 1, and so on, along both axes: with few distinct patches, look-ups and additions of whole rows.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smalti.compiled import kernels_pay
 from smalti.decoders.layers.integer_network import Pair, Values
 from smalti.decoders.layers.stages import Axis, Region, Span, TokenLayer, UpLayer, area, extent
+
+if TYPE_CHECKING:
+    from smalti.decoders.layers.windows_kernel import KeptPatches
 
 __all__ = ["WindowAxis", "WindowPair", "add_cells", "cut_patches", "neighbours", "number_tuples"]
 
@@ -195,6 +200,10 @@ class WindowPair:
         self._tokens = cut_patches(patches, (self._y.stride, self._x.stride))
         self._tokens[:, 0] += np.tile(first.bias, self._y.stride * self._x.stride)  # a window has one cell 0
         self._matrix = _patch_matrix(second, self._y, self._x)
+        self._bias = np.tile(second.bias, self._y.step * self._x.step)  # of a block
+        keyed = (codes + 1) ** (self._y.reach * self._x.reach) < 1 << 62  # a window's tokens make a key of 64 bits
+        self._kept_by_process: dict[int, KeptPatches] = {}
+        self._kept_fit = keyed and self._matrix.dtype == np.float32 and second.activation.table is not None
 
     @staticmethod
     def fits(first: TokenLayer, second: UpLayer) -> bool:
@@ -232,18 +241,69 @@ class WindowPair:
         windows = self._windows(target, size)
         start = (windows[0][0] - self._y.reach + 1, windows[1][0] - self._x.reach + 1)
         framed = _framed(tokens, source, (start, (windows[0][1], windows[1][1])), outside=len(self._tokens) - 1)
+        if self._kept_fit and kernels_pay(len(tokens) * self._effort(target, windows)):
+            kept = self._from_kept(framed, windows, target, size)
+            if kept is not None:
+                return kept
         members = list(neighbours(framed, (self._y.reach, self._x.reach)))
         numbers, distinct = number_tuples(members, len(self._tokens))
         samples = np.empty(distinct, np.intp)  # for each distinct window, one position where it occurs
         samples[numbers.ravel()] = np.arange(numbers.size)
         patches = self._patches(members, samples, windows, size)
+        patches[:, 0] += self._bias  # each block has one cell 0, if only that of the patch of zeros
         return self._assembled(patches, numbers, windows, target)
+
+    def _effort(self, target: Region, windows: Region) -> int:
+        """Products and sums of one image, if one window in ten is new. To look a value up takes as long as ten."""
+        return (
+            self._matrix.size * area(windows) // 10 + 10 * self._y.cells * self._x.cells * area(target) * self.outputs
+        )
+
+    def _from_kept(self, framed: Index, windows: Region, target: Region, size: Pair) -> Values | None:
+        """The values of `run` by kernels, with patches kept from call to call; None if there are too many of them."""
+        from smalti.decoders.layers.windows_kernel import sum_patches  # noqa: PLC0415
+
+        def patches_of(samples: Index) -> Values:
+            members = list(neighbours(framed, (self._y.reach, self._x.reach)))
+            return self._patches(members, samples, windows, size)[:-1]
+
+        found = self._kept().find(framed, patches_of)
+        if found is None:
+            return None
+        numbers, patches = found
+        framed_numbers, rows, columns = self._by_blocks(numbers, windows, target, outside=0)
+        activation = self._second.activation
+        assert activation.table is not None  # `_kept_fit` says so
+        result = np.empty((len(numbers), *extent(target), self._second.outputs), activation.dtype)
+        starts = self._y.within(target[0], rows).start, self._x.within(target[1], columns).start
+        sides, steps = (self._y.cells, self._x.cells), (self._y.step, self._x.step)
+        scale = np.resize(activation.scale, len(self._bias))
+        sum_patches(
+            patches, framed_numbers, sides, steps, self._bias, scale, activation.low, activation.table, starts, result
+        )
+        return result
+
+    def _kept(self) -> "KeptPatches":
+        """The patches that this process keeps: one that was forked cannot wait for another one's lock."""
+        from smalti.decoders.layers.windows_kernel import KeptPatches  # noqa: PLC0415
+
+        process = os.getpid()
+        kept = self._kept_by_process.get(process)
+        if kept is None:
+            cells = self._y.cells * self._x.cells
+            reach = self._y.reach, self._x.reach
+            kept = KeptPatches(reach, len(self._tokens), cells, self._matrix.shape[1] // cells)
+            self._kept_by_process = {process: kept}
+        return kept
 
     def _windows(self, target: Region, size: Pair) -> Region:
         return self._y.windows(target[0], size[0]), self._x.windows(target[1], size[1])
 
     def _patches(self, members: list[Index], samples: Index, windows: Region, size: Pair) -> Values:
-        """Patches of distinct windows as cells, [distinct + 1, cells, values of a cell]; the last one is zeros."""
+        """Patches of distinct windows as cells, [distinct + 1, cells, values of a cell]; the last one is zeros.
+
+        The bias of the second layer is not in them.
+        """
         flat = np.zeros((len(samples) + 1, self._matrix.shape[1]), self._matrix.dtype)
         step = max(1, _CHUNK_BYTES // (self._matrix.shape[0] * self._matrix.itemsize))
         for start in range(0, len(samples), step):
@@ -255,15 +315,11 @@ class WindowPair:
             if not (rows.all() and columns.all()):
                 hidden *= (rows[:, :, None] & columns[:, None, :]).reshape(len(image), -1, 1)
             np.matmul(hidden.reshape(len(image), -1), self._matrix, out=flat[start : start + len(image)])
-        patches = flat.reshape(len(flat), self._y.cells * self._x.cells, -1)
-        patches[:, 0] += np.tile(self._second.bias, self._y.step * self._x.step)  # a block has one cell 0
-        return patches
+        return flat.reshape(len(flat), self._y.cells * self._x.cells, -1)
 
     def _assembled(self, patches: Values, numbers: Index, windows: Region, target: Region) -> Values:
         """Add patches where they overlap, and apply the activation to the sums."""
-        rows, columns = self._y.blocks(target[0]), self._x.blocks(target[1])
-        start = (rows[0] - self._y.cells + 1, columns[0] - self._x.cells + 1)
-        framed = _framed(numbers, windows, (start, (rows[1], columns[1])), outside=len(patches) - 1)
+        framed, rows, columns = self._by_blocks(numbers, windows, target, outside=len(patches) - 1)
         height, width = extent((rows, columns))
         result = np.empty((len(numbers), *extent(target), self._second.outputs), self._second.activation.dtype)
         step = max(1, _CHUNK_BYTES // (height * width * patches.shape[2] * patches.itemsize))
@@ -279,16 +335,24 @@ class WindowPair:
             result[first : first + step] = plain
         return result
 
+    def _by_blocks(
+        self, numbers: NDArray[Any], windows: Region, target: Region, outside: int
+    ) -> tuple[NDArray[Any], Span, Span]:
+        """The numbers of all patches that overlap the blocks of `target`, and the rows and columns of blocks."""
+        rows, columns = self._y.blocks(target[0]), self._x.blocks(target[1])
+        start = (rows[0] - self._y.cells + 1, columns[0] - self._x.cells + 1)
+        return _framed(numbers, windows, (start, (rows[1], columns[1])), outside), rows, columns
+
 
 def _window_axes(first: TokenLayer, second: UpLayer) -> tuple[WindowAxis, WindowAxis]:
     y, x = (WindowAxis(one, two) for one, two in zip(first.axes, second.axes, strict=True))
     return y, x
 
 
-def _framed(values: Index, at: Region, corners: tuple[Pair, Pair], outside: int) -> Index:
+def _framed(values: NDArray[Any], at: Region, corners: tuple[Pair, Pair], outside: int) -> NDArray[Any]:
     """Values [n, y, x] of the region between two corners, from values at `at`; `outside` where there is none."""
     (top, left), (bottom, right) = corners
-    framed = np.full((len(values), bottom - top, right - left), outside, np.intp)
+    framed = np.full((len(values), bottom - top, right - left), outside, values.dtype)
     framed[:, at[0][0] - top : at[0][1] - top, at[1][0] - left : at[1][1] - left] = values
     return framed
 
