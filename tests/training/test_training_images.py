@@ -6,8 +6,9 @@ import torch
 
 from helpers.tiny_fits import small_images, training_images
 from smalti.errors import SourceError
+from smalti.storage.spooled_rows import SpooledRows
 from smalti.training.common import training_images as module
-from smalti.training.common.training_images import SpooledPixels, to_unit_range
+from smalti.training.common.training_images import to_unit_range
 
 
 def test_pixels_become_floats_from_0_to_1():
@@ -53,7 +54,7 @@ def test_many_images_live_in_a_file_and_are_the_same(monkeypatch):
     in_memory = training_images(pixels)
     monkeypatch.setattr(module, "IN_MEMORY_BYTES", 10)
     in_file = training_images(pixels)
-    assert isinstance(in_file.pixels, SpooledPixels) and in_file.fingerprint == in_memory.fingerprint
+    assert isinstance(in_file.pixels, SpooledRows) and in_file.fingerprint == in_memory.fingerprint
     indices = np.array([7, 0, 29])
     assert in_file.batch(indices).equal(in_memory.batch(indices))
 

@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 
 from helpers.tiny_pyramids import SHAPES, decoded, random_pyramid, random_tokens
+from smalti.training.pyramid.learned_prior import rounded
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -34,3 +37,36 @@ def test_positions_see_only_earlier_tokens():
         changed = [part.clone() for part in tokens]
         changed[level][0, position] = (changed[level][0, position] + 1) % 7
         assert pyramid.bits_of(changed)[0, : first + position].equal(bits[: first + position])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bits_of_tokens_and_their_gradients_are_those_of_all_codes(shape, whole):
+    pyramid = random_pyramid(SHAPES[shape], whole=whole)
+    tokens, before = random_tokens(pyramid, 5), pyramid.empty_latents(5)
+    found = pyramid.bits_of(tokens).split([part.shape[1] for part in tokens], 1)
+    for level, form in enumerate(pyramid.forms):
+        prior = pyramid.prior(level)
+        prior.requires_grad_(True)
+        bits, after = pyramid.expected(before, level, tokens[level])
+        own = bits.gather(2, tokens[level][..., None])[..., 0]
+        torch.testing.assert_close(found[level], own)
+        before = after
+        if not prior.features:
+            continue
+        context = torch.randn(5, pyramid.shape.positions[form.scale], prior.features)
+        some = torch.randint(0, prior.codes, context.shape[:2])
+        fast = torch.autograd.grad(prior.bits_of(context, some).square().sum(), list(prior.parameters()))
+        plain = torch.autograd.grad(plain_bits(prior, context, some).square().sum(), list(prior.parameters()))
+        for one, other in zip(fast, plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def plain_bits(prior, context, tokens):
+    """The bits of tokens, operation by operation."""
+    weight1, bias1, weight2, bias2 = prior.numbers()
+    number = rounded if prior.whole else lambda values: values
+    hidden = number((context @ weight1 + bias1) / 16).clamp(0, 255)
+    steps = number((hidden @ weight2 + bias2) / 16)
+    bits = torch.log_softmax(steps * (math.log(2) / 16), -1) / -math.log(2)
+    return bits.gather(2, tokens[..., None])[..., 0]

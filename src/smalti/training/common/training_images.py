@@ -4,7 +4,6 @@ Also here: the checks that the ranks of a fit start from equal images and end wi
 """
 
 import hashlib
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,52 +16,11 @@ from torch import Tensor
 from smalti.errors import ModelError, SourceError
 from smalti.images.batch import Pixels
 from smalti.images.source import ImageSource
-from smalti.storage.spool import spool_file
+from smalti.storage.spooled_rows import SpooledRows
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 
-__all__ = ["SpooledPixels", "TrainingImages", "check_equal", "check_same_images", "to_unit_range"]
-
-
-class SpooledPixels:
-    """Images [n, H, W, C] in an unnamed temporary file, with the parts of an array's interface that a fit needs.
-
-    A memory map would be simpler. But the pages it has read count as memory of the process, so that a large collection
-    seems to fill the memory.
-
-    beside : the output; the file goes into its folder. None for the system's temporary folder
-    """
-
-    def __init__(self, image_shape: tuple[int, int, int], dtype: np.dtype[Any], beside: Path | None = None) -> None:
-        self.image_shape, self.dtype = image_shape, dtype
-        self._file = spool_file(beside)  # closed with this object
-        self._image_bytes = dtype.itemsize * math.prod(image_shape)
-        self._images = 0
-
-    def __len__(self) -> int:
-        return self._images
-
-    def append(self, pixels: Pixels) -> None:
-        """Add images at the end."""
-        self._file.seek(self._images * self._image_bytes)
-        plain: NDArray[Any] = np.ascontiguousarray(pixels)
-        left = plain.data.cast("B")
-        while left:  # an unbuffered file may take only a part at a time
-            left = left[self._file.write(left) :]
-        self._images += len(pixels)
-
-    def __getitem__(self, indices: NDArray[np.integer]) -> Pixels:
-        """Return the images at `indices`, in that order, as a new array."""
-        images: NDArray[Any] = np.empty((len(indices), *self.image_shape), self.dtype)
-        for image, index in zip(images, indices.tolist(), strict=True):
-            self._file.seek(index * self._image_bytes)
-            left = image.data.cast("B")
-            while left:
-                read = self._file.readinto(left)  # type: ignore[attr-defined]  # typeshed's IO lacks it
-                if not read:
-                    raise IndexError(f"image {index} of {self._images}")
-                left = left[read:]
-        return images
+__all__ = ["TrainingImages", "check_equal", "check_same_images", "to_unit_range"]
 
 
 IN_MEMORY_BYTES = 256 << 20
@@ -124,31 +82,29 @@ def to_unit_range(pixels: Pixels, scale: PixelScale = EIGHT_BITS) -> Tensor:
     return torch.from_numpy(scale.to_unit(pixels)).permute(0, 3, 1, 2)
 
 
-def _read(source: ImageSource, beside: Path | None) -> tuple[Pixels | SpooledPixels, PixelScale, str]:
+def _read(source: ImageSource, beside: Path | None) -> tuple[Pixels | SpooledRows, PixelScale, str]:
     """Read all images of a source; return them, their scale, and the SHA-256 of their pixels."""
     shape = (len(source), *source.image_shape)
     dtype: np.dtype[Any] = source.dtype
-    spool: SpooledPixels | None = None
-    pixels: Pixels = np.empty(0, dtype)
-    if dtype.itemsize * np.prod(shape, dtype=np.int64) <= IN_MEMORY_BYTES:
-        pixels = np.empty(shape, dtype)
-    else:
-        spool = SpooledPixels(source.image_shape, dtype, beside)
+    large = dtype.itemsize * np.prod(shape, dtype=np.int64) > IN_MEMORY_BYTES
+    pixels: Pixels | SpooledRows = np.empty((0, *source.image_shape) if large else shape, dtype)
+    if large:
+        pixels = SpooledRows(len(source), source.image_shape, dtype, beside)
     digest = hashlib.sha256(repr(source.image_shape).encode())
     if dtype != np.uint8:
         digest.update(str(dtype).encode())
     count, low, high = 0, int(np.iinfo(dtype).max), 0
     for batch in source.batches(READ_BATCH):
-        if spool is None:
-            pixels[count : count + len(batch)] = batch.pixels
-        else:
-            spool.append(batch.pixels)
+        pixels[count : count + len(batch)] = batch.pixels
         digest.update(batch.pixels.tobytes())
         count += len(batch)
         if dtype != np.uint8:
             low, high = min(low, int(batch.pixels.min())), max(high, int(batch.pixels.max()))
-    images = pixels[:count] if spool is None else spool
-    return images, PixelScale.of_range(dtype, low, high), digest.hexdigest()
+    if isinstance(pixels, SpooledRows):
+        pixels.shorten(count)
+    else:
+        pixels = pixels[:count]
+    return pixels, PixelScale.of_range(dtype, low, high), digest.hexdigest()
 
 
 def check_same_images(images: TrainingImages, group: ProcessGroup) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from smalti.decoders.pyramid.context import reach
 from smalti.training.common.distributed import ALONE, ProcessGroup
+from smalti.training.pyramid.learned_prior import STEPS_PER_BIT, coarser, contexts
 from smalti.training.pyramid.learned_pyramid import Pyramid
 
 __all__ = ["Assigned", "CodeUse", "assign", "curvatures"]
@@ -76,23 +77,21 @@ def _assign_level(
     count_use: bool,
 ) -> tuple[Tensor, CodeUse]:
     """Choose a level's tokens; add their codes to `latents`, in place."""
-    form, prior = pyramid.forms[level], pyramid.prior(level)
+    form = pyramid.forms[level]
     own = latents[form.scale]
     count, _, rows, columns = own.shape
     root = weights[form.scale][form.slice].sqrt()
     codes = pyramid.code_values(level).detach()
     scaled = codes * root
     squares = scaled.square().sum(1)
-    context = _Context(pyramid, latents, form.scale)
     missing = ((targets[form.scale] - own)[:, form.slice] * root[:, None, None]).flatten(2).permute(2, 0, 1)
     chosen = torch.empty(rows * columns, count, dtype=torch.int64, device=own.device)
-    numbers = prior.numbers() if prior.features else None
+    likely = _Likely(pyramid, level, latents)
     size = len(codes)
     spared, distortion = torch.zeros(size), torch.zeros(size)
     for position in range(rows * columns):
-        bits = prior.bits(context.at(position), slice(position, position + 1), numbers)[:, 0]
-        far = squares - 2 * missing[position] @ scaled.T
-        costs = far + price * bits
+        far = torch.addmm(squares, missing[position], scaled.T, alpha=-2)
+        costs = torch.sub(far, likely.at(position), alpha=price)
         best = costs.argmin(1)
         if count_use and size > 1:
             two = torch.topk(costs, 2, dim=1, largest=False).values
@@ -100,43 +99,68 @@ def _assign_level(
             near = far.gather(1, best[:, None])[:, 0] + missing[position].square().sum(1)
             distortion.index_add_(0, best, near)
         chosen[position] = best
-        context.add(position, form.slice, codes[best])
+        likely.add(position, codes[best])
     flat = chosen.flatten()
+    own[:, form.slice] += codes[chosen].permute(1, 2, 0).view(count, -1, rows, columns)
     sums = torch.zeros_like(codes).index_add_(0, flat, missing.reshape(len(flat), form.channels) / root)
     counts = torch.bincount(flat, minlength=size).to(codes.dtype)
     return chosen.T.contiguous(), CodeUse(counts, spared, distortion, sums)
 
 
-class _Context:
-    """The contexts of a level's positions, one after another; `learned_prior.contexts` computes all at once."""
+class _Likely:
+    """The bits that codes spare against each other, position by position, as the codes before are chosen.
 
-    def __init__(self, pyramid: Pyramid, latents: list[Tensor], scale: int) -> None:
-        self._own = latents[scale]
-        count, channels, self._rows, self._columns = self._own.shape
+    What the first layer of the prior sums up of the latents before the level is known for all positions. The code of a
+    position adds to the sums of the positions around it that come later.
+    """
+
+    def __init__(self, pyramid: Pyramid, level: int, latents: list[Tensor]) -> None:
+        form = pyramid.forms[level]
+        self._prior = pyramid.prior(level)
+        self._features = bool(self._prior.features)
+        if not self._features:
+            return
+        count, channels, self._rows, self._columns = latents[form.scale].shape
+        self._numbers = self._prior.numbers()
+        weight = self._numbers[0] * (1.0 if pyramid.whole else pyramid.unit_value)
+        if pyramid.is_first(level):  # nothing is around yet
+            seen = coarser(latents, form.scale, pyramid.shape.strides)
+        else:
+            seen = [contexts(latents, latents[form.scale], form.scale, pyramid.shape.strides)]
+        sums = self._numbers[1].expand(count, -1, -1)
+        if seen:
+            known = torch.cat(seen, 2)
+            sums = known @ weight[len(weight) - known.shape[2] :] + sums
+        self._hidden = hidden = sums.shape[2]
+        # a row of positions of an image after each other: sums [rows, n, columns * hidden]
+        by_rows = sums.reshape(count, self._rows, self._columns * hidden).transpose(0, 1)
+        self._sums = by_rows.clone(memory_format=torch.contiguous_format)  # it will be added to
         self._reach = far = reach(channels, self._rows * self._columns)
-        self._unit = 1.0 if pyramid.whole else pyramid.unit_value
-        self._framed = self._own.new_zeros(count, self._rows + 2 * far, self._columns + 2 * far, channels)
-        self._framed[:, far : far + self._rows, far : far + self._columns] = self._own.permute(0, 2, 3, 1)
-        strides = pyramid.shape.strides
-        self._coarser = [(latents[other], strides[other]) for other in range(scale)]
-        self._stride = strides[scale]
+        side = 2 * far + 1
+        if far:
+            # a position sees those above it first; so what a code adds to those below is in reverse order
+            around = weight[: side**2 * channels].view(side, side, channels, hidden)[:, :, form.slice].flip(0, 1)
+            self._taps = around.permute(0, 2, 1, 3).reshape(side, form.channels, side * hidden)
 
     def at(self, position: int) -> Tensor:
-        """Return the context of one position, [n, 1, features]."""
+        """Return what each code spares at a position: [n, K], or [K] if all images have the same."""
+        if not self._features:
+            return self._prior.bias2[position] / STEPS_PER_BIT
         row, column = divmod(position, self._columns)
-        side = 2 * self._reach + 1
-        around = self._framed[:, row : row + side, column : column + side].flatten(1)
-        coarser = [
-            values[:, :, row * self._stride[0] // stride[0], column * self._stride[1] // stride[1]]
-            for values, stride in self._coarser
-        ]
-        return (self._unit * torch.cat([around, *coarser], 1))[:, None]
+        sums = self._sums[row][:, column * self._hidden : (column + 1) * self._hidden]
+        return self._prior.likely(sums, self._numbers)
 
-    def add(self, position: int, channels: slice, values: Tensor) -> None:
+    def add(self, position: int, values: Tensor) -> None:
         """Add codes [n, d] at a position."""
-        row, column = divmod(position, self._columns)
-        self._framed[:, row + self._reach, column + self._reach, channels] += values
-        self._own[:, channels, row, column] += values
+        if not self._features or not self._reach:
+            return
+        (row, column), far, hidden = divmod(position, self._columns), self._reach, self._hidden
+        for below in range(min(far, self._rows - 1 - row) + 1):
+            first = max(column - far, 0) if below else column + 1
+            last = min(column + far, self._columns - 1)
+            if first <= last:
+                taps = self._taps[far + below][:, (far + first - column) * hidden : (far + last + 1 - column) * hidden]
+                self._sums[row + below][:, first * hidden : (last + 1) * hidden].addmm_(values, taps)
 
 
 def curvatures(

@@ -12,7 +12,18 @@ from torch.nn import functional as F
 
 from smalti.decoders.pyramid.context import reach
 
-__all__ = ["HIDDEN_SHIFT", "LOGIT_SHIFT", "LevelPrior", "activated", "clipped", "context_size", "contexts", "rounded"]
+__all__ = [
+    "HIDDEN_SHIFT",
+    "LOGIT_SHIFT",
+    "STEPS_PER_BIT",
+    "LevelPrior",
+    "activated",
+    "clipped",
+    "coarser",
+    "context_size",
+    "contexts",
+    "rounded",
+]
 
 
 class _Rounded(torch.autograd.Function):
@@ -42,6 +53,30 @@ class _Activated(torch.autograd.Function):
         values, scale = context.saved_tensors
         inside = (values > 0) & (values < context.high)
         return gradients[0] * scale * inside, None, None
+
+
+class _CodedBits(torch.autograd.Function):
+    """The bits of tokens from hidden values, in few passes over the sums of all codes: most memory is theirs."""
+
+    @staticmethod
+    def forward(context: Any, hidden: Tensor, weight: Tensor, bias: Tensor, tokens: Tensor, whole: bool) -> Tensor:
+        steps = _steps(hidden, weight, bias, whole)
+        logarithms = F.log_softmax(steps.mul_(math.log(2) / STEPS_PER_BIT), -1)
+        context.save_for_backward(hidden, weight, tokens, logarithms)
+        return logarithms.gather(1, tokens[:, None])[:, 0] / -math.log(2)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        hidden, weight, tokens, logarithms = context.saved_tensors
+        each = gradients[0][:, None] / (STEPS_PER_BIT * 2**LOGIT_SHIFT)
+        sums = logarithms.exp().mul_(each).scatter_add_(1, tokens[:, None], -each)
+        return sums @ weight.T, hidden.T @ sums, sums.sum(0), None, None
+
+
+def _steps(hidden: Tensor, weight: Tensor, bias: Tensor, whole: bool) -> Tensor:
+    """Return what each code's probability is raised by, in steps: [n, K] for hidden values [n, hidden]."""
+    steps = torch.addmm(bias / 2**LOGIT_SHIFT, hidden, weight / 2**LOGIT_SHIFT)  # powers of two: exact
+    return steps.add_(0.5).floor_() if whole else steps
 
 
 def rounded(values: Tensor) -> Tensor:
@@ -110,20 +145,38 @@ class LevelPrior(nn.Module):
         first, second = (w.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) for w in (self.weight1, self.weight2))
         return number(first), number(self.bias1), number(second), number(self.bias2)
 
-    def bits(self, context: Tensor, positions: slice = slice(None), numbers: Numbers | None = None) -> Tensor:
-        """Return the bits of every code: [n, p, K] for contexts [n, p, features] of these positions.
-
-        numbers : the result of `numbers`, so as not to round again for each position
-        """
+    @torch.no_grad()
+    def bits(self, context: Tensor) -> Tensor:
+        """Return the bits of every code: [n, positions, K] for contexts [n, positions, features]; without gradients."""
         if not self.features:
-            table = F.log_softmax(self.bias2[positions] * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
+            table = F.log_softmax(self.bias2 * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
             return table.expand(len(context), *table.shape)
+        weight1, bias1, weight2, bias2 = self.numbers()
+        hidden = self.hidden_values(context @ weight1 + bias1)
+        steps = _steps(hidden.flatten(0, 1), weight2, bias2, self.whole).view(*hidden.shape[:2], -1)
+        return F.log_softmax(steps.mul_(math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
+
+    def bits_of(self, context: Tensor, tokens: Tensor) -> Tensor:
+        """Return the bits of tokens [n, positions], each in its context [n, positions, features]."""
+        if not self.features:
+            table = F.log_softmax(self.bias2 * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
+            return table.gather(1, tokens.T).T
+        weight1, bias1, weight2, bias2 = self.numbers()
+        hidden = self.hidden_values(context @ weight1 + bias1).flatten(0, 1)
+        bits: Tensor = _CodedBits.apply(hidden, weight2, bias2, tokens.flatten(), self.whole)  # type: ignore[no-untyped-call]
+        return bits.view(tokens.shape)
+
+    def hidden_values(self, sums: Tensor) -> Tensor:
+        """Return the values of the hidden layer."""
         number = rounded if self.whole else _unrounded
-        weight1, bias1, weight2, bias2 = numbers or self.numbers()
-        hidden = number((context @ weight1 + bias1[positions]) / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
-        sums = hidden @ weight2 + bias2
-        steps = number(sums / 2**LOGIT_SHIFT)
-        return F.log_softmax(steps * (math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
+        return number(sums / 2**HIDDEN_SHIFT).clamp(0, LARGEST_HIDDEN)
+
+    def likely(self, sums: Tensor, numbers: Numbers) -> Tensor:
+        """Return the bits that each code spares against the others: [n, K] for sums [n, hidden] of the first layer.
+
+        numbers : the result of `numbers`
+        """
+        return _steps(self.hidden_values(sums), numbers[2], numbers[3], self.whole).div_(STEPS_PER_BIT)
 
     def select(self, codes: Tensor, penalties: Tensor) -> None:
         """Replace the codes: code k becomes the old code `codes[k]`, with `penalties[k]` more bits."""
@@ -157,8 +210,13 @@ def contexts(
         around = (early * causal if empty else torch.where(causal, early, _windows(own, far))).flatten(2)
     else:
         around = own.flatten(1)[:, None]
-    coarser = [_at_positions(before[other], strides[other], strides[scale], (rows, columns)) for other in range(scale)]
-    return torch.cat([around, *coarser], 2)
+    return torch.cat([around, *coarser(before, scale, strides)], 2)
+
+
+def coarser(before: list[Tensor], scale: int, strides: tuple[tuple[int, int], ...]) -> list[Tensor]:
+    """Return the last numbers of the contexts of all positions: coarser latents, [n, positions, channels] each."""
+    grid = before[scale].shape[2:]
+    return [_at_positions(before[other], strides[other], strides[scale], grid) for other in range(scale)]
 
 
 def _unrounded(values: Tensor) -> Tensor:
@@ -166,13 +224,18 @@ def _unrounded(values: Tensor) -> Tensor:
 
 
 def _windows(latents: Tensor, far: int) -> Tensor:
-    """Return the vectors around each position, zeros outside: [n, positions, positions around, channels]."""
-    count, channels = latents.shape[:2]
-    side, positions = 2 * far + 1, latents.shape[2] * latents.shape[3]
-    return F.unfold(latents, side, padding=far).view(count, channels, side**2, positions).permute(0, 3, 2, 1)
+    """Return the vectors around each position, zeros outside: [n, positions, positions around, channels].
+
+    They may share memory: not to be changed in place.
+    """
+    count, channels, rows, columns = latents.shape
+    side = 2 * far + 1
+    framed = F.pad(latents.permute(0, 2, 3, 1), (0, 0, far, far, far, far))
+    windows = framed.unfold(1, side, 1).unfold(2, side, 1).permute(0, 1, 2, 4, 5, 3)
+    return windows.reshape(count, rows * columns, side**2, channels)
 
 
-def _at_positions(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+def _at_positions(latents: Tensor, stride: tuple[int, int], fine: tuple[int, int], grid: torch.Size) -> Tensor:
     """Return a coarser scale's vectors at the positions of a finer grid: [n, positions, channels]."""
     rows = torch.arange(grid[0], device=latents.device) * fine[0] // stride[0]
     columns = torch.arange(grid[1], device=latents.device) * fine[1] // stride[1]

@@ -178,24 +178,30 @@ class Pyramid(nn.Module):
     def bits_of(self, tokens: list[Tensor]) -> Tensor:
         """Return the bits of tokens: [n, T], level after level."""
         latents, parts = self.empty_latents(len(tokens[0])), []
-        for level in range(len(self.forms)):
-            all_bits, latents = self.expected(latents, level, tokens[level])
-            parts.append(all_bits.gather(2, tokens[level][..., None])[..., 0])
+        for level, found in enumerate(tokens):
+            context, latents = self._contexts(latents, level, found)
+            parts.append(self.prior(level).bits_of(context, found))
         return torch.cat(parts, 1)
 
     def expected(self, before: list[Tensor], level: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the bits of every code at every position of a level [n, positions, K], and the latents after it.
 
-        tokens : int64 [n, positions]; the context of a position has the earlier ones. Contexts pass no gradient
+        tokens : int64 [n, positions]; the context of a position has the earlier ones. Bits have no gradient
         """
-        scale = self.forms[level].scale
-        with torch.no_grad():
-            after = self.added(before, level, tokens)
-            empty = all(form.scale != scale for form in self.forms[:level])
-            context = contexts(before, after[scale], scale, self.shape.strides, empty)
-            if not self.whole:
-                context = context * self.unit_value
+        context, after = self._contexts(before, level, tokens)
         return self.prior(level).bits(context), after
+
+    @torch.no_grad()
+    def _contexts(self, before: list[Tensor], level: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the contexts of a level's positions as its prior takes them, and the latents after it."""
+        after = self.added(before, level, tokens)
+        scale = self.forms[level].scale
+        context = contexts(before, after[scale], scale, self.shape.strides, self.is_first(level))
+        return context if self.whole else context.mul_(self.unit_value), after
+
+    def is_first(self, level: int) -> bool:
+        """Return whether no earlier level is of the same scale, so that its latents are zeros."""
+        return all(form.scale != self.forms[level].scale for form in self.forms[:level])
 
     def added(self, latents: list[Tensor], level: int, tokens: Tensor) -> list[Tensor]:
         """Return the latents plus the codes of a level's tokens."""

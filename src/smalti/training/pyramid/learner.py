@@ -6,6 +6,7 @@ floats      tokens by distortion + price * bits; codes follow their latents (van
 integers    the same in the archive's integers; codes learn by gradient; weights shrink while that saves bytes
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,7 +157,7 @@ class Learner:
         loss.backward()  # type: ignore[no-untyped-call]
         measures = torch.stack([sse, bits]).detach()
         self.group.add_up([*gradients(self.optimizer), measures])
-        nn.utils.clip_grad_norm_(self.encoder.parameters(), LARGEST_GRADIENT)
+        _clip(self.encoder.parameters())
         self.optimizer.step()
         if self.done % PROBE_EVERY == 0:
             self._probe(latents, images)
@@ -320,3 +321,11 @@ def gradients(optimizer: torch.optim.Adam) -> list[Tensor]:
 def mean_part(values: Tensor, images: int) -> Tensor:
     """Return a rank's share of the mean over a batch of `images` images, from its own values [n]."""
     return values.mean() * (len(values) / images) if len(values) else values.sum()
+
+
+def _clip(parameters: Iterable[nn.Parameter]) -> None:
+    """Shrink gradients whose norm is above `LARGEST_GRADIENT`. Most are not, and need no second pass over them."""
+    learned = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in learned if parameter.grad is not None])
+    if norm > LARGEST_GRADIENT:
+        nn.utils.clip_grads_with_norm_(learned, LARGEST_GRADIENT, norm)
