@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from helpers.tiny_pyramids import (
     random_tokens,
 )
 from smalti.training.common.goal import Goal
+from smalti.training.pyramid import chosen_tokens
 from smalti.training.pyramid.encoder import PyramidEncoder
 from smalti.training.pyramid.encoding import Encoding
 from smalti.training.pyramid.token_search import measure
@@ -48,12 +50,16 @@ def encoded(model, pixels, goal=None, rounds=4, refits=0, progress=silent, other
     return encoding, encoding.run(refits)
 
 
+def tokens_of(found):
+    return found.tokens.of(slice(None))
+
+
 def of_depths(pyramid, tokens, depths, images):
     """Return the squared errors of tokens without the levels beyond each image's depth."""
     result = torch.zeros(len(images))
     for depth in depths.unique().tolist():
         rows = depths == depth
-        cut = pyramid.decode(pyramid.latents_of([level[rows].long() for level in tokens], depth))
+        cut = pyramid.decode(pyramid.latents_of([level[rows] for level in tokens], depth))
         result[rows] = (cut - images[rows]).square().sum((1, 2, 3)).detach()
     return result
 
@@ -62,11 +68,12 @@ def of_depths(pyramid, tokens, depths, images):
 def test_errors_and_bits_are_those_of_the_tokens(rounds, known):
     model, pixels = known
     _, found = encoded(model, pixels, rounds=rounds)
-    assert all(level.dtype == torch.int16 and len(level) == 48 for level in found.tokens)
-    sse = of_depths(model.pyramid, found.tokens, found.depths, as_batch(pixels))
+    tokens = tokens_of(found)
+    assert all(len(level) == 48 for level in tokens)
+    sse = of_depths(model.pyramid, tokens, found.depths, as_batch(pixels))
     torch.testing.assert_close(found.sse, sse, rtol=1e-4, atol=1e-4)
-    bits = model.pyramid.bits_of([level.long() for level in found.tokens])
-    starts = [0, *torch.tensor([level.shape[1] for level in found.tokens]).cumsum(0).tolist()]
+    bits = model.pyramid.bits_of(tokens)
+    starts = [0, *torch.tensor([level.shape[1] for level in tokens]).cumsum(0).tolist()]
     spent = torch.stack([row[: starts[depth]].sum() for row, depth in zip(bits, found.depths.tolist(), strict=True)])
     torch.testing.assert_close(found.bits, spent, rtol=1e-4, atol=1e-3)
 
@@ -97,7 +104,7 @@ def test_stopped_images_cost_no_more(known):
     model, pixels = known
     model = replace(model, price=0.4)
     encoding, found = encoded(model, pixels)
-    whole = measure(model.pyramid, as_batch(pixels), [level.long() for level in found.tokens])
+    whole = measure(model.pyramid, as_batch(pixels), tokens_of(found))
     stopped = found.depths < len(model.pyramid.forms)
     assert stopped.any() and found.depths.min() >= 1
     cost = found.sse + encoding.price * found.bits
@@ -117,7 +124,7 @@ def test_a_search_is_no_worse_than_none(known):
 def test_equal_arguments_give_equal_tokens(known):
     model, pixels = known
     one, other = (encoded(model, pixels, Goal(mse=0.02))[1] for _ in range(2))
-    assert all(first.equal(second) for first, second in zip(one.tokens, other.tokens, strict=True))
+    assert all(first.equal(second) for first, second in zip(tokens_of(one), tokens_of(other), strict=True))
 
 
 @pytest.mark.parametrize("goal", [None, Goal(archive_bytes=20), Goal(ssim=0.3)], ids=str)
@@ -159,6 +166,19 @@ def blend(model, pixels, goal):
     encoding.price = 1.0
     lean = encoding._searched(encoding._first(), 4)
     return rich, lean, encoding._blended(lean, rich)
+
+
+def test_tokens_in_a_file_are_the_same(known, monkeypatch, tmp_path):
+    model, pixels = known
+    model.pyramid.requires_grad_(True)
+    again, goal = copy.deepcopy(model), Goal(mse=0.02)
+    in_memory = encoded(model, pixels, goal, refits=1)[1]
+    monkeypatch.setattr(chosen_tokens, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(chosen_tokens, "CHUNK_IMAGES", 7)
+    in_file = encoded(again, pixels, goal, refits=1)[1]
+    assert all(one.equal(other) for one, other in zip(tokens_of(in_memory), tokens_of(in_file), strict=True))
+    assert not differing(model, again)
+    assert in_memory.sse.equal(in_file.sse) and in_memory.depths.equal(in_file.depths)
 
 
 def test_of_two_choices_images_are_taken_until_the_error_is_just_met(known):

@@ -48,7 +48,7 @@ def test_pixels_of_images_without_their_last_levels_too(pyramid):
 def test_bits_are_those_of_the_prior_in_the_file(pyramid):
     tokens = random_tokens(pyramid, IMAGES)
     numbers = global_tokens(pyramid, tokens)
-    prior = to_prior(pyramid, to_network(pyramid), numbers)
+    prior = to_prior(pyramid, to_network(pyramid), [numbers])
     of_levels = pyramid.bits_of(tokens).split([level.shape[1] for level in tokens], 1)
     expected = -np.log2(prior.depths.frequencies[-1] / 2**prior.depths.precision)
     for level, learned, found in zip(prior.levels, of_levels, tokens, strict=True):
@@ -65,7 +65,7 @@ def test_without_contexts_there_are_tables_of_counts():
     pyramid = random_pyramid(SHAPES["two scales"], conditional=False)
     tokens = [torch.zeros_like(level) for level in random_tokens(pyramid, IMAGES)]
     numbers = global_tokens(pyramid, tokens)
-    prior = to_prior(pyramid, to_network(pyramid), numbers)
+    prior = to_prior(pyramid, to_network(pyramid), [numbers])
     assert all(isinstance(level, TablePrior) for level in prior.levels)
     assert prior.cost_bits(numbers).max() < 1 < prior.cost_bits(global_tokens(pyramid, random_tokens(pyramid, 5))).min()
 
@@ -75,7 +75,7 @@ def test_tokens_come_back_from_the_prior_in_the_file(pyramid):
     depths = np.arange(IMAGES) % (len(pyramid.forms) + 1)
     numbers = global_tokens(pyramid, tokens, depths)
     network = to_network(pyramid)
-    prior = to_prior(pyramid, network, numbers)
+    prior = to_prior(pyramid, network, [numbers])
     stored = PyramidPrior.from_bytes(prior.to_bytes(), network, pyramid.shape.canvas)
     np.testing.assert_array_equal(stored.decode(prior.encode(numbers), IMAGES), numbers)
     assert (prior.layout.check(numbers) == depths).all()
@@ -84,7 +84,7 @@ def test_tokens_come_back_from_the_prior_in_the_file(pyramid):
 def test_codes_that_no_image_uses_can_be_coded(pyramid):
     tokens = random_tokens(pyramid, IMAGES)
     used = [level.clamp(max=2) for level in tokens]
-    prior = to_prior(pyramid, to_network(pyramid), global_tokens(pyramid, used))
+    prior = to_prior(pyramid, to_network(pyramid), [global_tokens(pyramid, used)])
     assert np.isfinite(prior.cost_bits(global_tokens(pyramid, tokens))).all()
 
 

@@ -19,9 +19,11 @@ __all__ = [
     "State",
     "adam_states",
     "adam_tensors",
+    "packed_tensors",
     "read_checkpoint",
     "read_tensors",
     "stored_format",
+    "unpacked_tensors",
     "with_prefix",
     "without_prefix",
     "write_tensors",
@@ -41,11 +43,17 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], description: dict[str,
 
     Raises SmaltiError, in one line, if the system refuses.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    checked = {"description": description, "sha256": _digest(plain, description)}
-    data = save_tensors(plain, {METADATA_KEY: json.dumps(checked, sort_keys=True)})
+    data = packed_tensors(tensors, description)
     with atomic_file(path, overwrite=True) as file, writing(path):
         file.write(data)
+
+
+def packed_tensors(tensors: dict[str, Tensor], description: dict[str, Any]) -> bytes:
+    """Return the bytes of a file of `write_tensors`."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checked = {"description": description, "sha256": _digest(plain, description)}
+    data: bytes = save_tensors(plain, {METADATA_KEY: json.dumps(checked, sort_keys=True)})
+    return data
 
 
 def read_tensors(path: Path, what: str, advice: str) -> State:
@@ -57,23 +65,33 @@ def read_tensors(path: Path, what: str, advice: str) -> State:
     """
     try:
         data = path.read_bytes()
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        checked = json.loads(metadata[METADATA_KEY])
-        if "format" in checked:  # version 1 had the description itself here, and no checksum
-            raise ModelError(f"{path} is a {what} of an older release; {advice}")
-        description, tensors = dict(checked["description"]), load_tensors(data)
     except FileNotFoundError as error:
         raise ModelError(f"there is no {what} {path}; check the path, or {advice}") from error
     except OSError as error:
         raise ModelError(f"cannot read the {what} {path}: {error.strerror}; check the path") from error
-    except ModelError:
-        raise
+    return unpacked_tensors(data, path, what, advice)
+
+
+def unpacked_tensors(data: bytes, path: Path, what: str, advice: str) -> State:
+    """Return what `packed_tensors` was given, checked as by `read_tensors`. path : of the file, for errors"""
+    try:
+        tensors = load_tensors(data)
+        checked = json.loads(_metadata(data)[METADATA_KEY])
+        if "format" in checked:  # version 1 had the description itself here, and no checksum
+            raise ModelError(f"{path} is a {what} of an older release; {advice}")
+        description = dict(checked["description"])
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a smalti {what}, or it is damaged; {advice}") from error
     if checked["sha256"] != _digest(tensors, description):
         raise ModelError(f"{path}: this {what} is damaged: its SHA-256 is another than when it was written; {advice}")
     return tensors, description
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file that was loaded, so that its header is whole."""
+    size = int.from_bytes(data[:8], "little")
+    found: dict[str, str] = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+    return found
 
 
 def read_checkpoint(path: Path) -> State:

@@ -7,7 +7,7 @@ again. Each step lowers squared error + price * bits of this collection.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,19 @@ from smalti.errors import ModelError
 from smalti.images.quality import ssim
 from smalti.training.common.distributed import ALONE, ProcessGroup
 from smalti.training.common.goal import Goal
-from smalti.training.common.tensors import State, read_tensors, with_prefix, without_prefix, write_tensors
+from smalti.training.common.tensors import with_prefix, without_prefix
 from smalti.training.common.training_images import TrainingImages, to_unit_range
 from smalti.training.observer import Progress
+from smalti.training.pyramid.chosen_tokens import TokenChoice, TokenRows
 from smalti.training.pyramid.learner import WHOLE_RATE, gradients, mean_part
+from smalti.training.pyramid.packing_state import read_packing_state, read_packing_tokens, write_packing_state
 from smalti.training.pyramid.token_search import SearchState, improve, measure
 from smalti.training.pyramid.trade_off import LEAST_MEASURE, learning_rate
 
 if TYPE_CHECKING:
     from smalti.training.pyramid.pyramid_model import PyramidModel
 
-__all__ = ["Encoding", "TokenChoice"]
+__all__ = ["Encoding"]
 
 STATE_FORMAT = "smalti-packing"
 BATCH_IMAGES = 256
@@ -64,47 +66,6 @@ farther apart than necessary."""
 MOVING_ROUNDS = 2
 
 
-@dataclass
-class TokenChoice:
-    """Tokens of a collection.
-
-    tokens : int16 [N, positions] for each level
-    sse, bits : squared error and bits of each image, [N]
-    depths : int64 [N], how many levels of each image are worth their bits; all levels until `Encoding.run` ends
-    """
-
-    tokens: list[Tensor]
-    sse: Tensor
-    bits: Tensor
-    depths: Tensor
-
-    def part(self, start: int, stop: int) -> SearchState:
-        """Return the state of images [start, stop), with tokens as int64."""
-        return SearchState(
-            [level[start:stop].long() for level in self.tokens], self.sse[start:stop], self.bits[start:stop]
-        )
-
-    def copy(self) -> "TokenChoice":
-        """Return an independent copy."""
-        return self.replaced(torch.arange(0), self)
-
-    def replaced(self, rows: Tensor, other: "TokenChoice") -> "TokenChoice":
-        """Return a copy that takes some images from another choice."""
-        tokens = [level.clone() for level in self.tokens]
-        result = TokenChoice(tokens, self.sse.clone(), self.bits.clone(), self.depths.clone())
-        for level, others in zip(result.tokens, other.tokens, strict=True):
-            level[rows] = others[rows]
-        result.sse[rows], result.bits[rows], result.depths[rows] = other.sse[rows], other.bits[rows], other.depths[rows]
-        return result
-
-    def put(self, start: int, state: SearchState) -> None:
-        """Store the state of images from `start` on."""
-        stop = start + len(state.sse)
-        for level, tokens in zip(self.tokens, state.tokens, strict=True):
-            level[start:stop] = tokens.to(torch.int16)
-        self.sse[start:stop], self.bits[start:stop] = state.sse, state.bits
-
-
 class Encoding:
     """The encoding of a collection with a model.
 
@@ -114,6 +75,7 @@ class Encoding:
     resume : whether to continue from that file
     other_bits : returns the size of the archive without tokens, for a goal in bytes
     group : the ranks that share the work of `refine`, each with the same model and images; all end with the same result
+    beside : the output; many tokens go into a file in its folder
     """
 
     def __init__(
@@ -127,8 +89,9 @@ class Encoding:
         resume: bool = False,
         other_bits: Callable[[], float] = lambda: 0.0,
         group: ProcessGroup = ALONE,
+        beside: Path | None = None,
     ) -> None:
-        self._group = group
+        self._group, self._beside = group, beside
         self._state, self._resume, self._fingerprint = state, resume, model.fingerprint()
         self.model, self.images, self.goal, self.rounds, self._progress = model, images, goal, rounds, progress
         self.price = model.price
@@ -152,10 +115,9 @@ class Encoding:
         """Return the number of finished refits, and the tokens: from the state file, or else the first choice."""
         state = self._state
         if state is not None and self._resume:
-            stored = self._group.from_main(lambda: _read_state(state) if state.exists() else None)
+            stored = self._group.from_main(lambda: read_packing_state(state) if state.exists() else None)
             if stored is not None:
-                with self._group.agreed():
-                    return self._restored(state, *stored)
+                return self._restored(state, *stored)
         encoded = self._choose()
         self._save(0, encoded)
         return 0, encoded
@@ -170,19 +132,22 @@ class Encoding:
         """Write tokens and model to the state file, so that the work can resume here."""
         if self._state is None or not self._group.is_main:
             return
-        tensors = {f"tokens.{level}": tokens for level, tokens in enumerate(encoded.tokens)}
-        tensors |= {"sse": encoded.sse, "bits": encoded.bits}
+        tensors = {"sse": encoded.sse, "bits": encoded.bits}
         tensors |= with_prefix("pyramid.", self.model.pyramid.state_dict())
         numbers = {"format": STATE_FORMAT, "refitted": refitted, "price": self.price, **self._identity()}
-        write_tensors(self._state, tensors, numbers)
+        write_packing_state(self._state, encoded.rows, tensors, numbers)
 
     def _restored(self, path: Path, tensors: dict[str, Tensor], found: dict[str, Any]) -> tuple[int, TokenChoice]:
-        if found.get("format") != STATE_FORMAT or any(
-            found.get(key) != value for key, value in self._identity().items()
-        ):
-            raise ModelError(f"{path} is of other images, another model or another target; remove it to start anew")
+        """Return the number of finished refits and the tokens of a state. Only rank 0 has its file."""
         encoded = self._empty(len(self.images))
-        encoded.tokens = [tensors[f"tokens.{level}"] for level in range(len(encoded.tokens))]
+        with self._group.agreed():
+            if found.get("format") != STATE_FORMAT or any(
+                found.get(key) != value for key, value in self._identity().items()
+            ):
+                raise ModelError(f"{path} is of other images, another model or another target; remove it to start anew")
+            if self._group.is_main:
+                read_packing_tokens(path, encoded.rows)
+        self._add_up(encoded.rows)
         encoded.sse, encoded.bits = tensors["sse"], tensors["bits"]
         self.model.pyramid.load_state_dict(without_prefix("pyramid.", tensors))
         self.price = float(found["price"])
@@ -211,14 +176,23 @@ class Encoding:
     def _joined(self, encoded: TokenChoice) -> TokenChoice:
         """Merge the results of all ranks, each for its own parts."""
         if self._group.size > 1:
-            own = torch.zeros(len(encoded.sse), dtype=torch.bool)
+            own = torch.zeros(len(encoded), dtype=torch.bool)
             for part, _ in self._parts(len(own)):
                 own[part] = True
-            tokens = [level.int() * own[:, None] for level in encoded.tokens]
-            encoded = TokenChoice(tokens, encoded.sse * own, encoded.bits * own, encoded.depths * own)
-            self._group.add_up([*tokens, encoded.sse, encoded.bits, encoded.depths])
-            encoded.tokens = [level.to(torch.int16) for level in tokens]
+            self._add_up(encoded.rows, own)
+            for values in (encoded.sse, encoded.bits, encoded.depths):
+                values.mul_(own)
+            self._group.add_up([encoded.sse, encoded.bits, encoded.depths])
         return encoded
+
+    def _add_up(self, rows: TokenRows, own: Tensor | None = None) -> None:
+        """Add up the tokens of all ranks, in place. own : bool [N], for which images those of this rank count"""
+        if self._group.size == 1:
+            return
+        for part in rows.parts():
+            tokens = [level * own[part, None] if own is not None else level for level in rows.of(part)]
+            self._group.add_up(tokens)
+            rows.put(part.start, tokens)
 
     def _first(self) -> TokenChoice:
         encoded = self._empty(len(self.images))
@@ -230,14 +204,13 @@ class Encoding:
 
     def _empty(self, images: int) -> TokenChoice:
         pyramid = self.model.pyramid
-        tokens = [torch.zeros(images, pyramid.shape.positions[form.scale], dtype=torch.int16) for form in pyramid.forms]
-        depths = torch.full((images,), len(pyramid.forms), dtype=torch.int64)
-        return TokenChoice(tokens, torch.zeros(images), torch.zeros(images), depths)
+        positions = tuple(pyramid.shape.positions[form.scale] for form in pyramid.forms)
+        return TokenChoice.empty(TokenRows(images, positions, self._beside))
 
     def _searched(self, encoded: TokenChoice, rounds: int) -> TokenChoice:
         """Search for better tokens of all images, from the given ones."""
         for part, batch, done in self._batches():
-            state = measure(self.model.pyramid, batch, encoded.part(part.start, part.stop).tokens)
+            state = measure(self.model.pyramid, batch, encoded.tokens.of(part))
             encoded.put(part.start, self._improved(batch, state, rounds, part.start))
             self._progress("search", done, len(self.images))
         return self._joined(encoded)
@@ -296,12 +269,10 @@ class Encoding:
     @torch.no_grad()
     def _ssim(self, encoded: TokenChoice, images: Tensor | None) -> float:
         """Return the mean structural similarity of about a thousand images."""
-        step = max(1, len(encoded.sse) // SAMPLE_IMAGES)
-        rows = torch.arange(0, len(encoded.sse), step)[:SAMPLE_IMAGES]
+        step = max(1, len(encoded) // SAMPLE_IMAGES)
+        rows = torch.arange(0, len(encoded), step)[:SAMPLE_IMAGES]
         originals = self.images.batch(rows.numpy()) if images is None else images[rows]
-        decoded = self.model.pyramid.decode(
-            self.model.pyramid.latents_of([level[rows].long() for level in encoded.tokens])
-        )
+        decoded = self.model.pyramid.decode(self.model.pyramid.latents_of(encoded.tokens.of(rows)))
         to_pixels = self.model.scale.to_pixels
         return float(ssim(to_pixels(originals), to_pixels(decoded)).mean())
 
@@ -329,7 +300,7 @@ class Encoding:
     def _refit_step(self, optimizer: torch.optim.Adam, rows: NDArray[np.int64], encoded: TokenChoice) -> None:
         pyramid = self.model.pyramid
         own = self._group.part(rows)
-        tokens = [level[torch.from_numpy(own)].long() for level in encoded.tokens]
+        tokens = encoded.tokens.of(torch.from_numpy(own))
         decoded = pyramid.decode(pyramid.latents_of(tokens))
         sse = mean_part((decoded - self.images.batch(own)).square().sum((1, 2, 3)), len(rows))
         weight_bits = pyramid.weight_bits() / len(self.images) / self._group.size
@@ -344,11 +315,11 @@ class Encoding:
     def _stopped(self, encoded: TokenChoice) -> TokenChoice:
         """Drop the last levels of each image for which they cost more than they save."""
         pyramid = self.model.pyramid
-        starts = np.cumsum([0, *(level.shape[1] for level in encoded.tokens)])
+        starts = np.cumsum([0, *encoded.rows.positions])
         depths = torch.full_like(encoded.depths, len(pyramid.forms))
         stopped = TokenChoice(encoded.tokens, encoded.sse.clone(), encoded.bits.clone(), depths)
         for part, batch, done in self._batches():
-            tokens = stopped.part(part.start, part.stop).tokens
+            tokens = stopped.tokens.of(part)
             bits = pyramid.bits_of(tokens)
             for depth in range(len(pyramid.forms) - 1, 0, -1):
                 decoded = pyramid.decode(pyramid.latents_of(tokens, depth))
@@ -398,7 +369,9 @@ class Encoding:
         order = torch.argsort(worth, descending=True, stable=True)
 
         def with_rich(count: int) -> tuple[TokenChoice, bool]:
-            chosen = lean.replaced(order[:count], rich)
+            first = torch.zeros(len(order), dtype=torch.bool)
+            first[order[:count]] = True
+            chosen = rich.blended(lean, first)
             slack = self._slack(chosen, None)
             return chosen, slack is not None and slack >= 0
 
@@ -413,7 +386,3 @@ class Encoding:
             else:
                 bad = middle
         return found
-
-
-def _read_state(path: Path) -> State:
-    return read_tensors(path, "state of packing", "remove it to start anew")

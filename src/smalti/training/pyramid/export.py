@@ -1,5 +1,7 @@
 """From a pyramid that learns in integers to the integers that an archive stores: network, prior and tokens."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -48,35 +50,41 @@ def _pixel_table(scale: PixelScale) -> PixelTable:
     return PixelTable(0, scale.table(scale.step * np.arange(scale.levels + 1)))
 
 
-def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: NDArray[np.uint16]) -> PyramidPrior:
-    """Return the prior for tokens uint16 [n, T] (global numbers or ABSENT), with tables from their counts.
+def to_prior(pyramid: Pyramid, network: PyramidNetwork, tokens: Iterable[NDArray[np.uint16]]) -> PyramidPrior:
+    """Return the prior for tokens, with tables from their counts.
+
+    tokens : batches uint16 [n, T] of global numbers or ABSENT
 
     Every code has a frequency, so that other images can be coded too.
     """
-    first, column, levels, depths = 0, 0, [], np.zeros(len(tokens), np.int64)
-    for level, form in enumerate(pyramid.forms):
-        prior = pyramid.prior(level)
-        positions = pyramid.shape.positions[form.scale]
-        found = tokens[:, column : column + positions]
-        depths += found[:, 0] != ABSENT
-        levels.append(_level(prior, found, first))
-        first += prior.codes
-        column += positions
-    counts = np.bincount(depths, minlength=len(levels) + 1).astype(np.int64)
-    return PyramidPrior(
-        network, pyramid.shape.canvas, FrequencyTable.from_counts(counts, TABLE_PRECISION), tuple(levels)
-    )
+    forms = pyramid.forms
+    positions = [pyramid.shape.positions[form.scale] for form in forms]
+    starts, firsts = np.cumsum([0, *positions[:-1]]), np.cumsum([0, *map(len, pyramid.codes)])
+    priors = [pyramid.prior(level) for level in range(len(forms))]
+    counts = [
+        np.zeros((0 if prior.features else size, prior.codes), np.int64)
+        for prior, size in zip(priors, positions, strict=True)
+    ]
+    depths = np.zeros(len(forms) + 1, np.int64)
+    for batch in tokens:
+        depths += np.bincount((batch[:, starts] != ABSENT).sum(1), minlength=len(depths))
+        for own, start, first in zip(counts, starts, firsts[:-1], strict=True):
+            for position in range(len(own)):
+                column = batch[:, start + position]
+                own[position] += np.bincount(column[column != ABSENT].astype(np.int64) - first, minlength=own.shape[1])
+    levels = tuple(map(_level, priors, counts))
+    return PyramidPrior(network, pyramid.shape.canvas, FrequencyTable.from_counts(depths, TABLE_PRECISION), levels)
 
 
 def overhead_bytes(pyramid: Pyramid) -> int:
     """Return the approximate size of an archive with this pyramid, without tokens and columns."""
     network = to_network(pyramid)
-    prior = to_prior(pyramid, network, global_tokens(pyramid, pyramid.empty_tokens(1)))
+    prior = to_prior(pyramid, network, [global_tokens(pyramid, pyramid.empty_tokens(1))])
     return len(pack_pyramid(network, pyramid.shape.canvas)) + len(prior.to_bytes()) + FRAME_BYTES
 
 
 def global_tokens(
-    pyramid: Pyramid, tokens: list[Tensor], depths: NDArray[np.int64] | None = None
+    pyramid: Pyramid, tokens: list[Tensor], depths: NDArray[np.integer] | None = None
 ) -> NDArray[np.uint16]:
     """Return tokens (int64 [n, positions] for each level) as global numbers uint16 [n, T]; ABSENT beyond `depths`."""
     parts, first = [], 0
@@ -89,7 +97,8 @@ def global_tokens(
     return np.concatenate(parts, axis=1)
 
 
-def _level(prior: LevelPrior, found: NDArray[np.uint16], first: int) -> TablePrior | NetworkPrior:
+def _level(prior: LevelPrior, counts: NDArray[np.int64]) -> TablePrior | NetworkPrior:
+    """Return the prior of a level. counts : of each position's codes, if it is a table"""
     if prior.features:
         return NetworkPrior(
             _whole(prior.weight1, LARGEST_WEIGHT).astype(np.int16),
@@ -99,11 +108,7 @@ def _level(prior: LevelPrior, found: NDArray[np.uint16], first: int) -> TablePri
             _whole(prior.bias2).astype(np.int32) + _half(LOGIT_SHIFT),
             LOGIT_SHIFT,
         )
-    rows = []
-    for column in found.T:
-        present = column[column != ABSENT].astype(np.int64) - first
-        counts = np.bincount(present, minlength=prior.codes).astype(np.int64)
-        rows.append(FrequencyTable.from_counts(16 * counts + 1, TABLE_PRECISION).frequencies)
+    rows = [FrequencyTable.from_counts(16 * found + 1, TABLE_PRECISION).frequencies for found in counts]
     return TablePrior(np.stack(rows), TABLE_PRECISION)
 
 

@@ -175,6 +175,7 @@ def _refined(
         resume,
         lambda: 8.0 * overhead_bytes(model.pyramid),
         group,
+        checkpoint,
     )
     encoding.refine(refits)
     if state is not None and group.is_main:

@@ -1,6 +1,6 @@
 """The encoding of a whole source with a pyramid: tokens that meet a goal, the integer decoder, and the prior."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from smalti.images.source import ImageSource
 from smalti.training.common.training_images import TrainingImages
 from smalti.training.observer import Observer, stop_if_asked
 from smalti.training.pyramid.build import search_rounds
+from smalti.training.pyramid.chosen_tokens import parts_of
 from smalti.training.pyramid.encoding import Encoding
 from smalti.training.pyramid.export import global_tokens, overhead_bytes, to_network, to_prior
 from smalti.training.pyramid.pyramid_settings import EFFORTS
@@ -49,11 +50,15 @@ def encode_pyramid(
         request.checkpoint,
         request.resume,
         lambda: 8.0 * overhead_bytes(model.pyramid),
+        beside=request.beside,
     )
     # a model that was fitted on these images has already learned from their tokens
     chosen = encoding.run(min(1, refits) if request.fitted_here else refits)
     network = to_network(model.pyramid)
-    tokens = global_tokens(model.pyramid, chosen.tokens, chosen.depths.numpy())
+
+    def tokens_of(part: slice) -> NDArray[np.uint16]:
+        return global_tokens(model.pyramid, chosen.tokens.of(part), chosen.depths[part].numpy())
+
     grid = model.pyramid.shape.canvas
     decoder = PyramidDecoder(network, grid)
 
@@ -62,17 +67,19 @@ def encode_pyramid(
 
     return Encoded(
         network,
-        to_prior(model.pyramid, network, tokens),
+        to_prior(model.pyramid, network, map(tokens_of, parts_of(len(chosen)))),
         (1, TokenLayout(network, grid).tokens),
         network.codes,
-        _with_tokens(source, tokens[:, None]),
+        _with_tokens(source, tokens_of),
         decode,
         encoding.missed(chosen),
     )
 
 
-def _with_tokens(source: ImageSource, tokens: NDArray[np.uint16]) -> Iterator[tuple[ImageBatch, NDArray[np.integer]]]:
+def _with_tokens(
+    source: ImageSource, tokens_of: Callable[[slice], NDArray[np.uint16]]
+) -> Iterator[tuple[ImageBatch, NDArray[np.integer]]]:
     done = 0
     for batch in source.batches(BATCH_IMAGES):
-        yield batch, tokens[done : done + len(batch)]
+        yield batch, tokens_of(slice(done, done + len(batch)))[:, None]
         done += len(batch)
