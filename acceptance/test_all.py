@@ -31,7 +31,7 @@ CHECKS = {
     "check_growth": ["--files", "200"],
     "check_kills": ["--writer", "--kills", "12"],
     "check_manifest": ["--members", "30"],
-    "check_memory": ["--source", "{images}", "--fit", "{images}", "--only", "given"],
+    "check_memory": ["--source", "{images}", "--images", "40", "80", "--only", "read paper"],
     "check_photo_determinism": CELLS,
     "check_random_access": [DIGITS],
     "check_reader": [NAMED, "--starts", "1"],

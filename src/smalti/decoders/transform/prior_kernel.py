@@ -4,12 +4,12 @@ The network runs for some hundred cells at once, whose features stay in the cach
 products.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.compiled import kernel
+from smalti.compiled import inlined_kernel, kernel
 from smalti.decoders.transform.prior_network import FRACTIONS, MAGNITUDES, MEAN_UNITS, PriorNetwork
 from smalti.decoders.transform.transform_prior import Step, Walk
 from smalti.entropy.frequency import MAX_PRECISION, FrequencyTable
@@ -22,12 +22,15 @@ __all__ = ["KernelTables", "decode", "encode"]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Words = NDArray[np.unsignedinteger]
 
 _PLACE = np.uint64((1 << MAX_PRECISION) - 1)
 _ONE = np.uint64(1)
 _HALF_UNITS = 1 << (MAX_PRECISION - 1)
 _MOST_DIGITS = 16
 _MAGNITUDES = MAGNITUDES.astype(np.float32)
+_COLUMN_BITS = 12
+_COLUMN_SHIFT, _COLUMN_MASK = np.uint64(_COLUMN_BITS), np.uint64((1 << _COLUMN_BITS) - 1)
 _ROWS = 256  # cells for which the network runs at once
 _ZERO, _MOST = np.float32(0), np.float32(255)
 _NO_PLACES: Ints = np.zeros(0, np.int64)
@@ -122,15 +125,16 @@ class _KernelWalk(Walk):
 class _Step(NamedTuple):
     """Coefficients of a step: row by row, those of a cell after each other.
 
-    order : by tables    far : those that no table has, ascending    counts : room to sort
+    tables : -1 for those that are their centre    centres : twice the centre, and 1 more if the table counts downwards
+    order : by tables, row << COLUMN_BITS | column    begins : where each table begins in the order, -1 first
+    far : those that no table has
     """
 
     tables: NDArray[np.int16]
     centres: NDArray[np.int32]
-    flips: Bools
-    order: Ints
+    order: Words
+    begins: Ints
     far: Bools
-    counts: Ints
 
     @staticmethod
     def of(scales: Singles, means: Singles, tables: KernelTables) -> "_Step":
@@ -138,23 +142,18 @@ class _Step(NamedTuple):
         made = _Step(
             np.empty(size, np.int16),
             np.empty(size, np.int32),
-            np.empty(size, np.bool_),
-            np.empty(size, np.int64),
+            np.empty(size, np.uint32 if len(scales) < 1 << (32 - _COLUMN_BITS) else np.uint64),
+            np.zeros(len(tables.lefts) + 3, np.int64),
             np.zeros(size, np.bool_),
-            np.empty(len(tables.lefts) + 2, np.int64),
         )
-        _choose(scales.ravel(), means.ravel(), tables.most_scale, made.tables, made.centres, made.flips)
+        _choose(scales.ravel(), means.ravel(), tables.most_scale, made.tables, made.centres)
+        _sort(made.tables, scales.shape[1], made.order, made.begins)
         return made
 
 
 @kernel
 def _choose(
-    scales: Singles,
-    means: Singles,
-    most_scale: int,
-    tables: NDArray[np.int16],
-    centres: NDArray[np.int32],
-    flips: Bools,
+    scales: Singles, means: Singles, most_scale: int, tables: NDArray[np.int16], centres: NDArray[np.int32]
 ) -> None:
     """The table of each coefficient and its centre (`Walk.coding`)."""
     for at in range(len(scales)):
@@ -162,8 +161,22 @@ def _choose(
         quarters = (np.int64(means[at]) + MEAN_UNITS // 8) >> 2
         centre = (quarters + 2) >> 2
         fraction = quarters - 4 * centre
-        centres[at], flips[at] = centre, fraction < 0
+        centres[at] = 2 * centre + (fraction < 0)
         tables[at] = (scale - 1) * FRACTIONS + abs(fraction) if scale else -1
+
+
+@kernel
+def _sort(tables: NDArray[np.int16], size: int, order: Words, begins: Ints) -> None:
+    """The coefficients by ascending tables, in their own order within each. size : of a row"""
+    for table in tables:
+        begins[table + 3] += 1
+    for table in range(len(begins) - 1):
+        begins[table + 1] += begins[table]
+    for row in range(len(tables) // size):
+        for column in range(size):
+            table = tables[row * size + column]
+            order[begins[table + 2]] = (row << _COLUMN_BITS) | column
+            begins[table + 2] += 1
 
 
 @kernel
@@ -177,63 +190,53 @@ def _code(
     coder: Coder,
 ) -> int:
     """Code what tables have. Returns how many differences are far, or -1 if a known coefficient cannot be coded."""
-    uncoded, far = _sort(own.tables, own.order, own.counts), 0
-    centres, flips, lefts, escape = own.centres, own.flips, tables.lefts, tables.lefts.shape[1] - 2
+    centres, order, begins, lefts = own.centres, own.order, own.begins, tables.lefts
     words, state, listed_lefts, listed_units, known = coder
+    escape, far = lefts.shape[1] - 2, 0
     radius = escape // 2
-    for number in range(len(own.order)):
-        at = own.order[number]
-        cell, component, table = cells[at // size], start + at % size, np.int64(own.tables[at])
-        if number < uncoded:
-            if known and coefficients[cell, component] != centres[at]:
-                return -1
-            coefficients[cell, component] = centres[at]
-            continue
-        if known:
-            difference = coefficients[cell, component] - centres[at]
-            symbol = (-difference if flips[at] else difference) + radius
-            if symbol < 0 or symbol >= escape or lefts[table, symbol] == lefts[table, symbol + 1]:
-                symbol = escape
-            _list(listed_lefts, listed_units, state, lefts[table, symbol], lefts[table, symbol + 1])
-        else:
-            symbol = _take(words, state, lefts, table, radius)
-            difference = symbol - radius
-            coefficients[cell, component] = centres[at] + (-difference if flips[at] else difference)
-        own.far[at] = symbol == escape
-        far += symbol == escape
+    for number in range(begins[1]):
+        row, column = np.int64(order[number] >> _COLUMN_SHIFT), np.int64(order[number] & _COLUMN_MASK)
+        centre = centres[row * size + column] >> 1
+        if known and coefficients[cells[row], start + column] != centre:
+            return -1
+        coefficients[cells[row], start + column] = centre
+    for table in range(len(lefts)):
+        bounds = lefts[table]
+        for number in range(begins[table + 1], begins[table + 2]):
+            row, column = np.int64(order[number] >> _COLUMN_SHIFT), np.int64(order[number] & _COLUMN_MASK)
+            centre = centres[row * size + column]
+            sign = 1 - 2 * (centre & 1)
+            if known:
+                symbol = (coefficients[cells[row], start + column] - (centre >> 1)) * sign + radius
+                if symbol < 0 or symbol >= escape or bounds[symbol] == bounds[symbol + 1]:
+                    symbol = escape
+                _list(listed_lefts, listed_units, state, bounds[symbol], bounds[symbol + 1])
+            else:
+                symbol = _take(words, state, bounds, radius)
+                coefficients[cells[row], start + column] = (centre >> 1) + (symbol - radius) * sign
+            if symbol == escape:
+                own.far[row * size + column] = True
+                far += 1
     return far
 
 
-@kernel
-def _sort(tables: NDArray[np.int16], order: Ints, counts: Ints) -> int:
-    """The coefficients by ascending tables, in their own order within each. Returns how many have none."""
-    counts[:] = 0
-    for table in tables:
-        counts[table + 2] += 1
-    uncoded = counts[1]
-    for table in range(len(counts) - 1):
-        counts[table + 1] += counts[table]
-    for at, table in enumerate(tables):
-        order[counts[table + 1]] = at
-        counts[table + 1] += 1
-    return uncoded
-
-
-@kernel
-def _take(words: NDArray[np.uint32], state: NDArray[np.uint64], lefts: Ints, table: int, likely: int) -> int:
-    """Decode a code."""
+@inlined_kernel
+def _take(words: Any, state: Any, bounds: Any, likely: int) -> Any:
+    """Decode a code: near the likely one first."""
     place = np.int64(state[0] & _PLACE)
-    low, high = likely, likely + 1
-    if place < lefts[table, low] or place >= lefts[table, high]:
-        low, high = 0, lefts.shape[1] - 1
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if lefts[table, middle] <= place:
-                low = middle
-            else:
-                high = middle
-    left = lefts[table, low]
-    step(words, state, left, lefts[table, low + 1] - left)
+    low, high, leap = likely, likely + 1, 1
+    while bounds[low] > place:
+        low, high, leap = max(low - leap, 0), low, 2 * leap
+    while bounds[high] <= place:
+        low, high, leap = high, min(high + leap, len(bounds) - 1), 2 * leap
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if bounds[middle] <= place:
+            low = middle
+        else:
+            high = middle
+    left = bounds[low]
+    step(words, state, left, bounds[low + 1] - left)
     return low
 
 
@@ -262,8 +265,9 @@ def _list_far(
     magnitudes, digits = np.empty(far, np.int64), np.empty(far, np.int64)
     longest = 0
     for number, at in enumerate(np.flatnonzero(own.far)):
-        difference = np.int64(coefficients[cells[at // size], start + at % size]) - np.int64(own.centres[at])
-        negative = np.int64((difference < 0) != own.flips[at])
+        centre = np.int64(own.centres[at])
+        difference = np.int64(coefficients[cells[at // size], start + at % size]) - (centre >> 1)
+        negative = np.int64((difference < 0) != (centre & 1 == 1))
         _list(lefts, units, state, negative * _HALF_UNITS, (negative + 1) * _HALF_UNITS)
         magnitudes[number], digits[number] = abs(difference), 0
         while magnitudes[number] >> (digits[number] + 1):
@@ -293,21 +297,22 @@ def _take_far(
     far: int,
 ) -> int:
     """Decode the differences that no table has. Returns the digits of the largest one."""
-    words, state, coin = coder.words, coder.state, tables.coin
+    words, state, coin, lengths = coder.words, coder.state, tables.coin[0], tables.lengths[0]
     negative, digits = np.empty(far, np.int64), np.empty(far, np.int64)
     for number in range(far):
-        negative[number] = _take(words, state, coin, 0, 0)
+        negative[number] = _take(words, state, coin, 0)
     for number in range(far):
-        digits[number] = _take(words, state, tables.lengths, 0, 0)
+        digits[number] = _take(words, state, lengths, 0)
     magnitudes = np.int64(1) << digits
     for plane in range(digits.max()):
         for number in range(far):
             if digits[number] > plane:
-                magnitudes[number] |= _take(words, state, coin, 0, 0) << plane
+                magnitudes[number] |= _take(words, state, coin, 0) << plane
     for number, at in enumerate(np.flatnonzero(own.far)):
-        flipped = (negative[number] == 1) != own.flips[at]
+        centre = np.int64(own.centres[at])
+        flipped = (negative[number] == 1) != (centre & 1 == 1)
         difference = -magnitudes[number] if flipped else magnitudes[number]
-        coefficients[cells[at // size], start + at % size] = own.centres[at] + difference
+        coefficients[cells[at // size], start + at % size] = (centre >> 1) + difference
     return digits.max() + 1
 
 

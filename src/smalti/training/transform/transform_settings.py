@@ -104,12 +104,15 @@ GROUPS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 64, 64, 96, 96, 128, 128, 128)
 
 @dataclass(frozen=True)
 class _Size:
-    """Sizes of a network, and the largest share of the tokens' bytes that its weights may take to be chosen.
+    """Sizes of a network, and when it is chosen.
 
+    effort : the least one that takes it    share : the largest one of the tokens' bytes that its weights may take
     activities, signed, width, first : E, L, H, D of the prior    mixing : width of the mixing network
     scales, ratio : the number of scales of the tables, and the ratio of two    bits : of the largest weight
     """
 
+    effort: int
+    share: float
     activities: int
     signed: int
     width: int
@@ -118,18 +121,19 @@ class _Size:
     scales: int
     ratio: float
     bits: int
-    share: float
 
 
 _SIZES = (
-    _Size(2, 3, 4, 2, 0, 16, 1.55, 5, 1.0),
-    _Size(4, 4, 8, 4, 0, 16, 1.55, 5, 0.12),
-    _Size(6, 6, 12, 6, 0, 22, 1.35, 6, 0.08),
-    _Size(8, 8, 20, 8, 12, 22, 1.35, 6, 0.05),
-    _Size(12, 12, 32, 12, 24, 33, 1.2, 6, 0.03),
-    _Size(16, 16, 48, 16, 32, 33, 1.2, 7, 0.02),
-    _Size(24, 16, 64, 16, 48, 33, 1.2, 7, 0.015),
+    _Size(0, 1.0, 2, 3, 4, 2, 0, 16, 1.55, 5),
+    _Size(0, 0.12, 4, 4, 8, 4, 0, 16, 1.55, 5),
+    _Size(0, 0.08, 6, 6, 12, 6, 0, 22, 1.35, 6),
+    _Size(0, 0.05, 8, 8, 20, 8, 12, 22, 1.35, 6),
+    _Size(2, 0.03, 12, 12, 32, 12, 24, 33, 1.2, 6),
+    _Size(3, 0.02, 16, 16, 48, 16, 32, 33, 1.2, 7),
+    _Size(3, 0.015, 24, 16, 64, 16, 48, 33, 1.2, 7),
 )
+"""Larger networks take fewer bits, if a fit is long enough for them, and more time to decode."""
+
 _WEIGHT_BYTES = 0.6
 """About what a stored weight takes."""
 
@@ -149,8 +153,9 @@ MOST_PLACED_CELLS = 64
 def weight_bytes(shape: TransformShape) -> int:
     """About how many bytes the weights and tables of a network take."""
     size = _Size(
-        shape.activities, shape.signed, shape.width, shape.first, shape.mixing, shape.scales, shape.ratio, shape.bits, 0
-    )
+        0, 1.0, shape.activities, shape.signed, shape.width, shape.first, shape.mixing, shape.scales, shape.ratio,
+        shape.bits,
+    )  # fmt: skip
     basis = 0 if shape.fixed else 1.2 * (2 * shape.channels + 1) * shape.cell**2
     return round(_WEIGHT_BYTES * _weights(size, shape.components, len(shape.groups)) + basis)
 
@@ -180,7 +185,8 @@ def choose_shape(
     tokens_bytes = _TOKEN_SHARE * bits * cells / 8
     size = _SIZES[0]
     for candidate in _SIZES:
-        if _WEIGHT_BYTES * _weights(candidate, components, len(groups)) < candidate.share * tokens_bytes:
+        pays = _WEIGHT_BYTES * _weights(candidate, components, len(groups)) < candidate.share * tokens_bytes
+        if pays and candidate.effort <= settings.effort:
             size = candidate
     signed = min(size.signed, components)
     deviations = np.sqrt(basis.variances[places[:signed]] / (9.6 * level))
