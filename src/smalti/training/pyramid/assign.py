@@ -101,7 +101,7 @@ def _assign_level(
         chosen[position] = best
         likely.add(position, codes[best])
     flat = chosen.flatten()
-    own[:, form.slice] += codes[chosen].permute(1, 2, 0).view(count, -1, rows, columns)
+    own[:, form.slice] += codes[chosen].permute(1, 2, 0).view(count, form.channels, rows, columns)
     sums = torch.zeros_like(codes).index_add_(0, flat, missing.reshape(len(flat), form.channels) / root)
     counts = torch.bincount(flat, minlength=size).to(codes.dtype)
     return chosen.T.contiguous(), CodeUse(counts, spared, distortion, sums)

@@ -153,7 +153,7 @@ class LevelPrior(nn.Module):
             return table.expand(len(context), *table.shape)
         weight1, bias1, weight2, bias2 = self.numbers()
         hidden = self.hidden_values(context @ weight1 + bias1)
-        steps = _steps(hidden.flatten(0, 1), weight2, bias2, self.whole).view(*hidden.shape[:2], -1)
+        steps = _steps(hidden.flatten(0, 1), weight2, bias2, self.whole).view(*hidden.shape[:2], self.codes)
         return F.log_softmax(steps.mul_(math.log(2) / STEPS_PER_BIT), -1) / -math.log(2)
 
     def bits_of(self, context: Tensor, tokens: Tensor) -> Tensor:
