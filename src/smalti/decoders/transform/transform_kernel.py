@@ -41,13 +41,14 @@ _rooms = threading.local()
 class _Numbers(NamedTuple):
     """The numbers of a network as a kernel takes them. b : side of a cell
 
-    begins : int64 [C + 1], where the components of each channel begin, which are sorted by channels
+    order : int64 [M], the components, sorted by channels    begins : int64 [C + 1], where those of each channel begin
     bases : float64 [M, b * b], basis functions    colour : float32 [C, C], of each channel what the rotated ones add
     lap : float32 [b, b]    lap_back : the same, transposed
     unit, offsets : what a sum is multiplied by at the end, and what is added then, [C]
     most : the largest sample    limit : for the values of cells, so that no sum after them leaves float32
     """
 
+    order: Ints
     begins: Ints
     bases: Doubles
     colour: Singles
@@ -70,9 +71,9 @@ class KernelTransform:
     def __init__(self, network: TransformNetwork, bases: dict[int, tuple[Ints, Doubles]], limit: float) -> None:
         self._dtype, self._side = network.pixel_type, network.cell
         found = [bases.get(channel, (_NONE, np.zeros((0, network.cell**2)))) for channel in range(network.channels)]
-        self._order = np.concatenate([components for components, _ in found])
         scale, unit = 2.0**-MATRIX_BITS, 2.0**-network.fraction
         self._numbers = _Numbers(
+            np.concatenate([components for components, _ in found]),
             np.cumsum([0, *(len(components) for components, _ in found)]),
             np.concatenate([basis for _, basis in found]),
             np.ascontiguousarray(network.colour.T * scale, np.float32),
@@ -89,14 +90,9 @@ class KernelTransform:
         """Pixels [pictures, H, W, C] of values [cells, M] of pictures of one grid; None if float32 is not exact."""
         rows, columns = grid
         channels = len(self._numbers.offsets)
-        values = values[:, self._order]
         pixels: Pixels = np.empty((pictures, rows * self._side, columns * self._side, channels), self._dtype)
         planes = _planes((channels, rows * self._side, columns * self._side))
-        for number, picture in enumerate(pixels):
-            first = number * rows * columns
-            if not _decode(self._numbers, values[first : first + rows * columns], rows, planes, picture):
-                return None
-        return pixels
+        return pixels if _decode(self._numbers, values, rows, planes, pixels) else None
 
 
 def _planes(shape: tuple[int, int, int]) -> Singles:
@@ -183,7 +179,18 @@ def _activate(sums: Singles, bias: Singles, scale: np.float32) -> None:
 
 @kernel
 def _decode(numbers: _Numbers, values: Ints, rows: int, planes: Singles, pixels: Pixels) -> bool:
-    """Fill the pixels [H, W, C] of a picture; whether all sums are exact. planes : float32 [C, H, W], room for it"""
+    """Fill the pixels [pictures, H, W, C]; whether all sums are exact. planes : float32 [C, H, W], room for one"""
+    cells = len(values) // len(pixels)
+    for number in range(len(pixels)):
+        own = values[number * cells : (number + 1) * cells]
+        if not _decode_one(numbers, own, rows, planes, pixels[number]):
+            return False
+    return True
+
+
+@kernel
+def _decode_one(numbers: _Numbers, values: Ints, rows: int, planes: Singles, pixels: Pixels) -> bool:
+    """Fill the pixels [H, W, C] of a picture; whether all sums are exact."""
     side, columns = len(numbers.lap), len(values) // rows
     half, channels, width = side // 2, len(planes), planes.shape[2]
     lines = np.empty((max(side, channels), width), np.float32)
@@ -206,12 +213,14 @@ def _decode(numbers: _Numbers, values: Ints, rows: int, planes: Singles, pixels:
 @kernel
 def _cells(numbers: _Numbers, values: Ints, columns: int, planes: Singles, top: int) -> float:
     """The inverse transform of rows of cells, values [cells, M], to rows of planes. Returns the largest magnitude."""
-    cells, side, begins, largest = len(values), len(numbers.lap), numbers.begins, 0.0
+    cells, side, begins, order, largest = len(values), len(numbers.lap), numbers.begins, numbers.order, 0.0
     own, made = np.empty(values.size), np.empty((cells, side * side))
     for channel in range(len(planes)):
         first, count = begins[channel], begins[channel + 1] - begins[channel]
         coefficients = own[: cells * count].reshape(cells, count)
-        coefficients[:] = values[:, first : first + count]
+        for cell in range(cells):
+            for number in range(count):
+                coefficients[cell, number] = values[cell, order[first + number]]
         np.dot(coefficients, numbers.bases[first : first + count], made)
         for cell in range(cells):
             y_first, x_first = top + cell // columns * side, cell % columns * side
