@@ -126,7 +126,10 @@ class TransformModel:
 
         def make(work: tuple[tuple[int, int], NDArray[np.int64]]) -> None:
             grid, numbers = work
-            made = self._pixels(values[cells.of_pictures(numbers, grid).ravel()], len(numbers), grid)
+            rows = cells.of_pictures(numbers, grid).ravel()
+            following = rows[-1] - rows[0] == len(rows) - 1  # as where all have one grid
+            own = values[rows[0] : rows[-1] + 1] if following else values[rows]
+            made = self._pixels(own, len(numbers), grid)
             for number, pixels in zip(numbers, made, strict=True):
                 pictures[number] = pixels
 
