@@ -3,9 +3,9 @@
     git worktree add ../before e622a13
     python -m benchmarks.fits mnist --other ../before --name e622a13 -o results/fits.json
 
-`paper` takes 3 epochs over the first images of the source (--images), `compact` has --effort 1, whose
-steps are those of all efforts. Each fit is a fresh process on all cores. Numbers are not drawn in the same order in both checkouts, so their errors and bits differ a
-little.
+`paper` takes 3 epochs over the first images of the source (--images); `compact` has --effort 1, whose steps are those
+of all efforts. Each fit is a fresh process on all cores. Sums have another order in each checkout, so their errors and
+bits differ a little.
 """
 
 import argparse
