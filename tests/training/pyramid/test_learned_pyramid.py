@@ -83,3 +83,10 @@ def test_upsampling_is_a_transposed_convolution(outputs, kernel):
     assert fast.equal(plain), "sums of whole numbers are exact"
     for one, other in zip(*(torch.autograd.grad(x.square().sum(), [weight, bias]) for x in (fast, plain)), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_no_images_can_be_upsampled():
+    weight = torch.ones(5, 1, 4, 4, requires_grad=True)
+    made = upsampled(torch.zeros(0, 5, 3, 4, requires_grad=True), weight, torch.zeros(1))
+    made.sum().backward()
+    assert made.shape == (0, 1, 6, 8) and not weight.grad.any()

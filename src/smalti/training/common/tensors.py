@@ -80,6 +80,8 @@ def unpacked_tensors(data: bytes, path: Path, what: str, advice: str) -> State:
         if "format" in checked:  # version 1 had the description itself here, and no checksum
             raise ModelError(f"{path} is a {what} of an older release; {advice}")
         description = dict(checked["description"])
+    except ModelError:
+        raise
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a smalti {what}, or it is damaged; {advice}") from error
     if checked["sha256"] != _digest(tensors, description):
