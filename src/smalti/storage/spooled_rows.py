@@ -44,9 +44,7 @@ class SpooledRows:
         """Set the rows from where.start on."""
         self._file.seek(where.start * self._row_bytes)
         plain: NDArray[Any] = np.ascontiguousarray(values, self.dtype)
-        left = plain.data.cast("B")
-        while left:  # an unbuffered file may take only a part at a time
-            left = left[self._file.write(left) :]
+        self._file.write(plain.data.cast("B"))
 
     def __getitem__(self, where: slice | NDArray[np.integer]) -> NDArray[Any]:
         """Rows as a new array: those of a slice without a step, or of given numbers in that order."""

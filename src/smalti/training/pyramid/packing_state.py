@@ -1,5 +1,4 @@
-"""The file in which packing keeps its state between two stages: a ZIP file of tokens, which may be many, and all
-else."""
+"""The state of packing between two stages, a ZIP file: the tokens, which may be many, and all else."""
 
 import zipfile
 import zlib
