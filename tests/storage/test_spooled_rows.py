@@ -35,3 +35,9 @@ def test_the_last_rows_can_be_left_out(rows):
     found, values = rows
     found.shorten(8)
     assert len(found) == 8 and (found[:] == values[:8]).all()
+
+
+def test_no_rows_can_be_set(rows):
+    found, values = rows
+    found[7:7] = values[:0]
+    assert (found[:] == values).all()

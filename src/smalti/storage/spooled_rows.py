@@ -44,7 +44,8 @@ class SpooledRows:
         """Set the rows from where.start on."""
         self._file.seek(where.start * self._row_bytes)
         plain: NDArray[Any] = np.ascontiguousarray(values, self.dtype)
-        self._file.write(plain.data.cast("B"))
+        if plain.size:
+            self._file.write(plain.data.cast("B"))
 
     def __getitem__(self, where: slice | NDArray[np.integer]) -> NDArray[Any]:
         """Rows as a new array: those of a slice without a step, or of given numbers in that order."""
