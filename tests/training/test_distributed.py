@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -338,6 +339,29 @@ def test_ranks_that_cannot_be_found_are_an_error_of_one_line(monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(RankError, match="cannot join the other processes"), joined(timeout=timedelta(seconds=1)):
         pass
+
+
+def threads_left(rank, folder):
+    """Fit one step, and return the threads of gloo within the group and after it."""
+    threads = [_gloo_threads()]
+    with joined() as group:
+        weight = torch.nn.Parameter(torch.ones(3))
+        group.summed(weight).sum().backward()
+        torch.optim.Adam([weight]).step()
+        threads.append(_gloo_threads())
+    return [*threads, _gloo_threads()]
+
+
+def _gloo_threads():
+    return sum("gloo" in name.read_text() for name in Path("/proc/self/task").glob("*/comm"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are in /proc, which only Linux has")
+def test_a_group_leaves_no_thread(tmp_path):
+    codes, threads = run_ranks(threads_left, tmp_path)
+    assert codes == [0, 0]
+    for before, within, after in threads:
+        assert (before, after) == (0, 0) and within > 0
 
 
 def torchrun(folder, *arguments):

@@ -6,6 +6,7 @@ different numbers of ranks differ only by the order of float sums. Built on torc
 GPUs. Ranks exchange only tensors and JSON, never pickle.
 """
 
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -284,6 +285,7 @@ def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Proces
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    _import_functions_of_groups()
     on_gpu = torch.cuda.is_available() and device.partition(":")[0] in ("auto", "cuda")
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -296,6 +298,16 @@ def joined(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Proces
         yield Ranks()
     finally:
         dist.destroy_process_group()
+
+
+def _import_functions_of_groups() -> None:
+    """Import the module whose functions would else keep our group to the end of the process.
+
+    The group at import becomes their default argument, and an optimizer imports them. A group that is kept keeps its
+    threads; if one is still releasing a tensor when Python ends, the process aborts.
+    """
+    if dist.is_available():
+        importlib.import_module("torch.distributed.nn.functional")
 
 
 def _transfer_device() -> torch.device:
