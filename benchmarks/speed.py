@@ -91,7 +91,7 @@ def _case(name: str, source: str, archive: str, rounds: int) -> dict[str, Any]:
             way: {threads: round(count / middle[f"{way}|{threads}"]) for threads in THREADS} for way in ways
         },
         "open_ms": round(1000 * statistics.median(_opening(path) for _ in range(9)), 2),
-        "one_image_ms": _one_image(path),
+        "one_image_ms": one_image(path),
         "stages": _stages(path, count, rounds),
         "peak_mb": memory,
     }
@@ -112,7 +112,7 @@ def _ways(
     images: Pixels, path: Path, count: int, folder: Path
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, float]]:
     """Functions of a number of threads that read all images, and the bytes of an image in each form."""
-    ways: dict[str, Callable[[int], object]] = {"smalti": lambda threads: _read(path, count, threads)}
+    ways: dict[str, Callable[[int], object]] = {"smalti": lambda threads: read_images(path, count, threads)}
     sizes = {}
     for form, (encode, decode) in _codecs().items():
         files = _each(encode, images, 2)
@@ -161,7 +161,8 @@ def _each(work: Callable[[Any], Any], items: Sequence[Any], threads: int) -> lis
         return list(pool.map(work, items, chunksize=64))
 
 
-def _read(path: Path, count: int, threads: int) -> None:
+def read_images(path: Path, count: int, threads: int) -> None:
+    """Open an archive and decode its first images."""
     with open_archive(path, threads=threads) as archive:
         _ = archive[:count]
 
@@ -170,8 +171,8 @@ def _opening(path: Path) -> float:
     return seconds_of(lambda: open_archive(path).close())
 
 
-def _one_image(path: Path) -> dict[str, dict[str, float]]:
-    """Milliseconds of one random image."""
+def one_image(path: Path) -> dict[str, dict[str, float]]:
+    """Milliseconds of one random image: the first after opening, of a block not read before, and of one read before."""
     times: dict[str, list[float]] = {"first": [], "cold": [], "warm": []}
     draw = np.random.default_rng(0)
     for _ in range(OPENINGS):
@@ -210,7 +211,7 @@ def _stages(path: Path, count: int, rounds: int) -> dict[str, float]:
             for number in range(last):
                 archive.sections.read(archive.sections.entry(Section.TOKENS, number))
 
-    works = {"all": lambda: _read(path, count, 1), "tokens": tokens, "file": file}
+    works = {"all": lambda: read_images(path, count, 1), "tokens": tokens, "file": file}
     seconds = {name: statistics.median(own) for name, own in in_turns(works, rounds).items()}
     file_share, token_share = seconds["file"] / seconds["all"], seconds["tokens"] / seconds["all"]
     return {
@@ -266,6 +267,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--only-read"]:
-        _read(Path(sys.argv[2]), int(sys.argv[3]), 1)
+        read_images(Path(sys.argv[2]), int(sys.argv[3]), 1)
     else:
         harness.main("benchmarks.speed", __doc__, declare, measure)

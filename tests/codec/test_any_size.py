@@ -79,6 +79,13 @@ def test_the_default_is_a_psnr_of_36_and_says_what_it_took(kind, photos, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.smalti", "photos"]
 
 
+@pytest.mark.parametrize(("images", "blocks"), [(1, 4), (3, 3), (65536, 1)])
+def test_small_blocks_hold_the_largest_image_and_cut_none(kind, photos, tmp_path, images, blocks):
+    report = compress_images(photos, tmp_path / "p.smalti", options=PackOptions(block_images=images))
+    assert report.info.blocks == blocks
+    assert_holds(tmp_path / "p.smalti", photos, order_of(photos))
+
+
 def test_several_kinds_of_pixel_are_members_in_their_order(kind, photos, tmp_path):
     for number in (1, 3):
         save(photos / "c" / f"{number}.png", noise(*SIZES[number], 3, seed=number))

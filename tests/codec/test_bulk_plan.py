@@ -30,7 +30,7 @@ def test_borders_cover_all_entries_in_order(folder, model_path, tmp_path):
 
 
 def test_a_plan_is_the_same_each_time_and_reads_back(folder, model_path, tmp_path):
-    options = PackOptions(labels=False, max_mse=0.01, recovery=RecoverySpec.parse("1/4"))
+    options = PackOptions(labels=False, max_mse=0.01, recovery=RecoverySpec.parse("1/4"), block_images=16)
     plan = make_plan(str(folder.path), model_path, tmp_path / "out", 7, options=options)
     assert plan.to_bytes() == make_plan(str(folder.path), model_path, tmp_path / "out", 7, options=options).to_bytes()
     assert Plan.from_bytes(plan.to_bytes()) == plan

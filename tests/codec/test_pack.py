@@ -163,6 +163,20 @@ def test_recovery_data_can_be_asked_for(folder, model, tmp_path):
         np.testing.assert_array_equal(one[:], other[:])
 
 
+def test_blocks_have_as_many_images_as_asked_for(folder, model, tmp_path):
+    usual = pack(open_source(folder.path), tmp_path / "usual.smalti", model)
+    small = pack(open_source(folder.path), tmp_path / "small.smalti", model, options=PackOptions(block_images=7))
+    assert (usual.info.blocks, small.info.blocks) == (1, -(-len(folder.images) // 7))
+    with open_archive(tmp_path / "usual.smalti") as one, open_archive(tmp_path / "small.smalti") as other:
+        np.testing.assert_array_equal(one[:], other[:])
+
+
+@pytest.mark.parametrize("images", [0, -1, 65537])
+def test_an_impossible_number_of_images_in_a_block_is_refused(images):
+    with pytest.raises(UsageError, match="images per block"):
+        PackOptions(block_images=images)
+
+
 @pytest.mark.parametrize("max_mse", [-0.1, float("nan"), float("inf")])
 def test_an_impossible_error_bound_is_refused(max_mse, folder, model, tmp_path):
     with pytest.raises(UsageError):

@@ -11,6 +11,7 @@ from smalti.cli.command_observer import CommandObserver, resumable
 from smalti.cli.console import Console
 from smalti.cli.interruption import needing
 from smalti.cli.options import (
+    BlockImages,
     Codes,
     Debug,
     Device,
@@ -68,6 +69,7 @@ def compress_command(
     effort: Effort = None,
     max_mse: MaxMse = None,
     recovery: Recovery = None,
+    block_images: BlockImages = None,
     no_labels: NoLabels = False,
     no_compare: Annotated[
         bool, typer.Option("--no-compare", help="Do not measure AVIF and JPEG XL on a sample afterwards (20 seconds).")
@@ -103,7 +105,7 @@ def compress_command(
         fixed |= dict(zip(("--target-mse", "--ssim", "--target-bytes"), targets, strict=True)) | {"--psnr": psnr}
         fixed |= {"--lossless": lossless, "--max-error": max_error}
         fixed |= {"--effort": effort, "--max-mse": max_mse, "--recovery": recovery, "--no-labels": no_labels}
-        fixed |= {"--no-compare": no_compare}
+        fixed |= {"--no-compare": no_compare, "--block-images": block_images}
         fixed |= {"--device": device, "--resume": resume, "--threads": threads, "--page": page}
         compress_plan_command(plan, task, engine, workers, console, fixed=fixed, strict=strict, force=force)
         return
@@ -120,7 +122,7 @@ def compress_command(
     most = largest_error(lossless, max_error)
     request = FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr, most)
     spec = None if recovery is None else RecoverySpec.parse(recovery)
-    options = PackOptions(not no_labels, max_mse, spec, strict, force, threads, not no_compare)
+    options = PackOptions(not no_labels, max_mse, spec, strict, force, threads, not no_compare, block_images)
     with resumable(), CommandObserver(console) as observer:
         report = compress_images(source, output, model, request, options, observer)
         if page is not None:

@@ -112,6 +112,16 @@ MaxMse = Annotated[
         show_default=False,
     ),
 ]
+BlockImages = Annotated[
+    int | None,
+    typer.Option(
+        "--block-images",
+        min=1,
+        metavar="N",
+        help="About how many images reading one decodes: fewer are quicker, and more bytes [default: by profile].",
+        show_default=False,
+    ),
+]
 NoLabels = Annotated[bool, typer.Option("--no-labels", help="Leave labels out of the archive.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse SOURCE if a file cannot be read; do not skip the file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]

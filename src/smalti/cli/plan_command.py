@@ -12,6 +12,7 @@ from smalti.cli.console import Console
 from smalti.cli.interruption import WorkInterruptedError, command_line, needing
 from smalti.cli.options import (
     SKIPPED,
+    BlockImages,
     Debug,
     Effort,
     Force,
@@ -68,6 +69,7 @@ def plan_command(
     no_labels: NoLabels = False,
     max_mse: MaxMse = None,
     recovery: Recovery = None,
+    block_images: BlockImages = None,
     psnr: Psnr = None,
     target_mse: TargetMse = None,
     target_ssim: TargetSsim = None,
@@ -88,7 +90,8 @@ def plan_command(
         from smalti.codec import FitRequest, PackOptions  # noqa: PLC0415 (torch is slow to import)
         from smalti.codec.bulk.plan import plan_file  # noqa: PLC0415
     request = FitRequest(target_mse=target_mse, target_ssim=target_ssim, effort=effort, psnr=psnr)
-    options = PackOptions(not no_labels, max_mse, None if recovery is None else RecoverySpec.parse(recovery))
+    spec = None if recovery is None else RecoverySpec.parse(recovery)
+    options = PackOptions(not no_labels, max_mse, spec, block_images=block_images)
     with CommandObserver(console) as observer:
         plan = plan_file(
             source,

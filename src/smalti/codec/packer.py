@@ -253,6 +253,7 @@ class ShapePacker(Packer[ImageSource, FittedModel]):
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             max_mse=options.max_mse,
+            block_images=options.block_images,
             recovery=options.recovery,
         )
         bound = None
@@ -314,11 +315,12 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
 
     def _write(self, source: SizedSource, out: Path, model: SizedModel, encoded: EncodedCells, threads: int) -> None:
         options = self.options
-        cells = encoded.model.cell**2
+        cell = encoded.model.cell
+        block_cells = _block_cells(source.sizes, cell, options.block_images)
         spec = SizedSpec(
             profile=model.settings.profile,
-            block_cells=block_pixels(encoded.model.cell) // cells,
-            region=math.isqrt(REGION_PIXELS // cells),
+            block_cells=block_cells,
+            region=math.isqrt(min(REGION_PIXELS // cell**2, block_cells)),
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             recovery=options.recovery,
@@ -333,6 +335,20 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
                 self._written(source, done, batch, sample)
             self._check_written(source, done)
             writer.commit()
+
+
+def _block_cells(sizes: NDArray[np.int64], cell: int, images: int | None) -> int:
+    """Return the most cells of a block.
+
+    sizes : H and W of images, int64 [n, 2]    images : how many a block shall have; None for as many as usual
+
+    Fewer images in a block cut none into regions that would be whole otherwise: tokens are chosen for those regions.
+    """
+    usual = block_pixels(cell) // cell**2
+    if images is None:
+        return usual
+    cells = (-(-sizes // cell)).prod(1)
+    return min(usual, max(round(images * float(cells.mean())), int(cells.max())))
 
 
 def _channel_words(channels: int) -> str:

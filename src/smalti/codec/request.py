@@ -7,6 +7,7 @@ import math
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from smalti.archive.format.header import MAX_BLOCK_IMAGES
 from smalti.archive.recovery.parity import RecoverySpec
 from smalti.codec.choice import AUTO, COMPACT, DEFAULT_PSNR, LOSSLESS
 from smalti.errors import UsageError
@@ -164,13 +165,16 @@ class PackOptions:
     max_mse : error bound of every image (mean squared error of pixels scaled to 0..1): images beyond it get residuals,
         or are stored without the model; 0 is lossless. None sets no bound
     recovery : how many lost sections can be repaired; needs the extra `smalti[recovery]`
+    block_images : about how many images reading one of them decodes: fewer make that quicker and the archive larger.
+        Images of any sizes count as average ones, and a block is never smaller than the largest image, nor larger than
+        usual. None for the usual blocks
     strict : a file that cannot be read is an error, and nothing is written
     overwrite : replace an existing output
     threads : how many decode and compute; None for all cores. The bytes of an archive do not depend on the threads that
         decode
     compare : with the profiles "auto" and "photo", measure AVIF and JPEG XL on a sample afterwards, up to 20 seconds
 
-    Raises UsageError for an impossible error bound or number of threads.
+    Raises UsageError for an impossible error bound, or number of images or threads.
     """
 
     labels: bool = True
@@ -180,12 +184,15 @@ class PackOptions:
     overwrite: bool = False
     threads: int | None = None
     compare: bool = True
+    block_images: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_mse is not None and not (math.isfinite(self.max_mse) and self.max_mse >= 0):
             raise UsageError(f"a mean squared error of {self.max_mse} cannot be an error bound")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"{self.threads} threads: give at least 1")
+        if self.block_images is not None and not 1 <= self.block_images <= MAX_BLOCK_IMAGES:
+            raise UsageError(f"{self.block_images} images per block is outside 1..{MAX_BLOCK_IMAGES}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dictionary: labels, max_mse and recovery always, the rest if it is not the default."""

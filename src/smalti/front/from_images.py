@@ -111,6 +111,7 @@ def compress(
     labels: "ArrayLike | bool | None" = None,
     max_mse: float | None = None,
     recovery: str | None = None,
+    block_images: int | None = None,
     compare: bool = True,
     strict: bool = False,
     device: str = "cpu",
@@ -146,6 +147,8 @@ def compress(
     compare : with the profiles "auto" and "photo", measure AVIF and JPEG XL on a sample afterwards, with
         "lossless" JPEG XL, WebP and PNG, for up to 20 seconds; the logger "smalti" warns if they are smaller
     recovery : "m/n" adds data that repair up to m lost blocks in every n; needs the extra `smalti[recovery]`
+    block_images : about how many images reading one of them decodes; fewer make that quicker and the archive larger
+        (docs/speed.md)
     strict : raise an error for a file that cannot be read, and do not skip it
     device : where to compute: "cpu", "cuda", "mps" or "auto"
     resume : continue from the state that an interrupted call left next to `out`
@@ -172,7 +175,9 @@ def compress(
         Path(out),
         None if model is None else Path(model),
         FitRequest(profile, codebook_size, epochs, seed, *targets, effort, adapt, device, resume, psnr, max_error),
-        PackOptions(labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads, compare),
+        PackOptions(
+            labels is not False, max_mse, _recovery(recovery), strict, overwrite, threads, compare, block_images
+        ),
         LoggingObserver(progress),
         labels=given,
         storage_options=storage_options,
@@ -236,6 +241,7 @@ def plan(
     labels: bool = True,
     max_mse: float | None = None,
     recovery: str | None = None,
+    block_images: int | None = None,
     psnr: float | None = None,
     ssim: float | None = None,
     target_mse: float | None = None,
@@ -265,7 +271,7 @@ def plan(
         shard_images,
         None if out_folder is None else Path(out_folder),
         FitRequest(target_mse=target_mse, target_ssim=ssim, effort=effort, psnr=psnr),
-        PackOptions(labels, max_mse, _recovery(recovery)),
+        PackOptions(labels, max_mse, _recovery(recovery), block_images=block_images),
         LoggingObserver(progress),
         by_file=by_file,
         overwrite=overwrite,
