@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SmaltiError
-from smalti.images.batch import NO_LABEL, ImageBatch, OutputSpec, Pixels
+from smalti.images.batch import NO_LABEL, ImageBatch, OutputSpec
 from smalti.images.vocabulary import FILE_NAME
 from smalti.sources.arrays.idx import idx_header, label_paths_of
 from smalti.sources.folder.sidecar import (
@@ -33,53 +33,137 @@ from smalti.storage.atomic import atomic_file, refuse_existing, writing
 __all__ = ["IdxWriter", "NpyWriter", "OneFileWriter", "one_file"]
 
 
+class _ArrayFile(ABC):
+    """Writes one array, a few rows at a time: a header, then values.
+
+    file : open for writing    path : its name, for errors
+    shape : the announced number of rows, and the shape of a row    dtype : of what `append` is given
+    """
+
+    def __init__(self, file: BinaryIO, path: Path, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+        self._path, self._dtype = path, dtype
+        self._announced, self._row_shape = shape[0], shape[1:]
+        self._rows = 0
+        self._file = file
+        with writing(path):
+            self._stream = self._opened(file)
+            self._stream.write(self._header(self._announced))
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Write values [n, *shape of a row]."""
+        with writing(self._path):
+            self._stream.write(self._stored(values).data)
+        self._rows += len(values)
+
+    def finish(self) -> None:
+        """Write the rest, and correct the number of rows in the header if it differs from the announced one."""
+        with writing(self._path):
+            if self._stream is not self._file:
+                self._stream.close()
+            if self._rows != self._announced:
+                self._correct(self._header(self._rows))
+
+    def _opened(self, file: BinaryIO) -> BinaryIO:
+        """Return the stream that all is written to."""
+        return file
+
+    def _correct(self, header: bytes) -> None:
+        if self._stream is not self._file or len(header) != len(self._header(self._announced)):
+            advice = ", which .gz cannot take back; write without .gz" if self._stream is not self._file else ""
+            raise SmaltiError(f"{self._path}: {self._rows} images came, {self._announced} were announced{advice}")
+        self._file.seek(0)
+        self._file.write(header)
+
+    @abstractmethod
+    def _header(self, rows: int) -> bytes:
+        """Return the header of so many rows."""
+
+    @abstractmethod
+    def _stored(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values as they are stored, contiguous."""
+
+
+class _NpyFile(_ArrayFile):
+    """An .npy file, little-endian."""
+
+    def _header(self, rows: int) -> bytes:
+        buffer = io.BytesIO()
+        facts = {"descr": self._dtype.newbyteorder("<").str, "fortran_order": False, "shape": (rows, *self._row_shape)}
+        np.lib.format.write_array_header_1_0(buffer, facts)
+        return buffer.getvalue()
+
+    def _stored(self, values: NDArray[Any]) -> NDArray[Any]:
+        return np.ascontiguousarray(values, self._dtype.newbyteorder("<"))
+
+
+class _IdxFile(_ArrayFile):
+    """An IDX file of uint8, compressed by gzip without a time stamp if its name ends with .gz."""
+
+    def _opened(self, file: BinaryIO) -> BinaryIO:
+        return cast(BinaryIO, gzip.GzipFile("", "wb", 6, file, mtime=0)) if self._path.name.endswith(".gz") else file
+
+    def _header(self, rows: int) -> bytes:
+        return idx_header((rows, *self._row_shape))
+
+    def _stored(self, values: NDArray[Any]) -> NDArray[Any]:
+        if values.dtype != np.uint8 and len(values) and not 0 <= values.min() <= values.max() <= 255:
+            found = f"{values.min()}..{values.max()}"
+            raise SmaltiError(f"{self._path}: IDX labels lie in 0..255, these in {found}; write .npy")
+        return np.ascontiguousarray(values, np.uint8)
+
+
 class OneFileWriter(ABC):
-    """Writes a header and pixels of one shape. Labels stay in memory until the end; names and fields do not.
+    """Writes pixels of one shape to a file, and labels to another of the same form. Nothing stays in memory.
 
     open_sidecar : opens a sidecar file for writing
     """
 
+    form: type[_ArrayFile]
+
     def __init__(self, file: BinaryIO, out: Path, spec: OutputSpec, open_sidecar: Callable[[Path], BinaryIO]) -> None:
-        self._file = file
         self._open_sidecar = open_sidecar
         self._rows: BinaryIO | None = None
         self._out = out
         self._spec = spec
         self._written = 0
-        self._labels: list[NDArray[np.int64]] = []
-        with writing(out):
-            self._begin()
+        assert spec.image_shape is not None
+        self._pixels = self.form(file, out, (spec.images, *self.stored_shape(spec.image_shape)), spec.dtype)
+        self._labels: _ArrayFile | None = None
 
     def write(self, batch: ImageBatch) -> None:
         """Append the images of a batch."""
         if batch.pixels.shape[1:] != self._spec.image_shape or batch.pixels.dtype != self._spec.dtype:
             found = f"{batch.pixels.dtype} {batch.pixels.shape[1:]}"
             raise ValueError(f"images of {found} for an output of {self._spec.dtype} {self._spec.image_shape}")
-        has_rows = batch.names is not None or bool(batch.fields) or self._rows is not None
-        with writing(self._out):
-            self._append(batch.pixels)
-        if batch.labels is not None and not self._labels and self._written:
-            self._labels.append(np.full(self._written, NO_LABEL, np.int64))
-        if batch.labels is not None or self._labels:
-            unknown = np.full(len(batch), NO_LABEL, np.int64)
-            self._labels.append(unknown if batch.labels is None else np.array(batch.labels))
-        if has_rows:
+        self._pixels.append(batch.pixels)
+        if batch.labels is not None or self._labels is not None:
+            self._write_labels(batch)
+        if batch.names is not None or batch.fields or self._rows is not None:
             self._write_rows(batch)
         self._written += len(batch)
 
     def finish(self) -> list[Path]:
         """Write the rest; return the sidecar files of these images."""
-        with writing(self._out):
-            self._end()
+        self._pixels.finish()
         sidecars = [] if self._rows is None else [self._out.with_name(metadata_name(self._out.name))]
-        labels = np.concatenate(self._labels) if self._labels else None
-        if labels is not None:
-            path = self.label_paths(self._out)[0]
-            sidecars.append(self._write_sidecar(path, self._label_bytes(labels, path)))
+        if self._labels is not None:
+            self._labels.finish()
+            sidecars.append(self.label_paths(self._out)[0])
         if self._spec.class_names is not None:
             path = self._out.with_name(class_names_name(self._out.name))
-            sidecars.append(self._write_sidecar(path, class_names_bytes(self._spec.class_names)))
+            file = self._open_sidecar(path)
+            with writing(path):
+                file.write(class_names_bytes(self._spec.class_names))
+            sidecars.append(path)
         return sidecars
+
+    def _write_labels(self, batch: ImageBatch) -> None:
+        if self._labels is None:
+            path = self.label_paths(self._out)[0]
+            self._labels = self.form(self._open_sidecar(path), path, (self._spec.images,), np.dtype(np.int64))
+            self._labels.append(np.full(self._written, NO_LABEL, np.int64))  # images before, which had none
+        unknown = np.full(len(batch), NO_LABEL, np.int64)
+        self._labels.append(unknown if batch.labels is None else np.asarray(batch.labels, np.int64))
 
     def _write_rows(self, batch: ImageBatch) -> None:
         path = self._out.with_name(metadata_name(self._out.name))
@@ -94,32 +178,15 @@ class OneFileWriter(ABC):
                 named = {} if batch.names is None else {FILE_NAME: batch.names[position]}
                 self._rows.write(json_line(named | row))
 
-    def _write_sidecar(self, path: Path, data: bytes) -> Path:
-        file = self._open_sidecar(path)
-        with writing(path):
-            file.write(data)
-        return path
-
     @staticmethod
     @abstractmethod
     def label_paths(out: Path) -> list[Path]:
         """Return the paths where readers look for labels; the first is the path to write."""
 
+    @staticmethod
     @abstractmethod
-    def _begin(self) -> None:
-        """Write the header."""
-
-    @abstractmethod
-    def _append(self, pixels: Pixels) -> None:
-        """Write pixels."""
-
-    @abstractmethod
-    def _end(self) -> None:
-        """Write the rest, and correct the number of images in the header if it differs from the announced one."""
-
-    @abstractmethod
-    def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        """Return the bytes of the file of labels at `path`."""
+    def stored_shape(image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the shape that an image H, W, C has in the file."""
 
 
 @contextmanager
@@ -155,83 +222,32 @@ def one_file(kind: type[OneFileWriter], out: Path, spec: OutputSpec, overwrite: 
 
 
 class NpyWriter(OneFileWriter):
-    """Writes uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; 16 bits are little-endian."""
+    """Writes uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; labels as int64."""
+
+    form = _NpyFile
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:
         """Return `a.labels.npy` for `a.npy`."""
         return [out.with_suffix(".labels.npy")]
 
-    def _begin(self) -> None:
-        self._file.write(self._header(self._spec.images))
-
-    def _append(self, pixels: Pixels) -> None:
-        self._file.write(np.ascontiguousarray(pixels, self._stored_dtype).data)
-
-    def _end(self) -> None:
-        if self._written == self._spec.images:
-            return
-        header = self._header(self._written)
-        if len(header) != len(self._header(self._spec.images)):
-            raise SmaltiError(f"{self._out}: {self._written} images came, {self._spec.images} were announced")
-        self._file.seek(0)
-        self._file.write(header)
-
-    def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        buffer = io.BytesIO()
-        np.save(buffer, labels, allow_pickle=False)
-        return buffer.getvalue()
-
-    @property
-    def _stored_dtype(self) -> "np.dtype[np.unsignedinteger]":
-        return self._spec.dtype.newbyteorder("<")
-
-    def _header(self, images: int) -> bytes:
-        image_shape = self._spec.image_shape
-        assert image_shape is not None
-        shape = image_shape[:2] if image_shape[2] == 1 else image_shape
-        buffer = io.BytesIO()
-        facts = {"descr": self._stored_dtype.str, "fortran_order": False, "shape": (images, *shape)}
-        np.lib.format.write_array_header_1_0(buffer, facts)
-        return buffer.getvalue()
+    @staticmethod
+    def stored_shape(image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return H and W, and C if there is more than one channel."""
+        return image_shape[:2] if image_shape[2] == 1 else image_shape
 
 
 class IdxWriter(OneFileWriter):
-    """Writes uint8 [N, H, W], compressed by gzip without a time stamp if the name ends with .gz."""
+    """Writes uint8 [N, H, W], and labels as uint8."""
+
+    form = _IdxFile
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:
         """Return the paths that readers of IDX try."""
         return label_paths_of(out)
 
-    def _begin(self) -> None:
-        compressed = self._out.name.endswith(".gz")
-        self._stream = cast(BinaryIO, gzip.GzipFile("", "wb", 6, self._file, mtime=0)) if compressed else self._file
-        self._stream.write(self._header(self._spec.images))
-
-    def _append(self, pixels: Pixels) -> None:
-        self._stream.write(np.ascontiguousarray(pixels).data)
-
-    def _end(self) -> None:
-        if self._stream is not self._file:
-            self._stream.close()
-        if self._written == self._spec.images:
-            return
-        if self._stream is not self._file:
-            raise SmaltiError(
-                f"{self._out}: {self._written} images came, {self._spec.images} were announced, which .gz cannot "
-                "take back; write without .gz"
-            )
-        self._file.seek(0)
-        self._file.write(self._header(self._written))
-
-    def _label_bytes(self, labels: NDArray[np.int64], path: Path) -> bytes:
-        if len(labels) and not 0 <= labels.min() <= labels.max() <= 255:
-            raise SmaltiError(f"{path}: IDX labels lie in 0..255, these in {labels.min()}..{labels.max()}; write .npy")
-        data = idx_header(labels.shape) + labels.astype(np.uint8).tobytes()
-        return gzip.compress(data, mtime=0) if path.name.endswith(".gz") else data
-
-    def _header(self, images: int) -> bytes:
-        image_shape = self._spec.image_shape
-        assert image_shape is not None
-        return idx_header((images, *image_shape[:2]))
+    @staticmethod
+    def stored_shape(image_shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return H and W."""
+        return image_shape[:2]
