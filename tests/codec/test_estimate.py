@@ -146,11 +146,11 @@ def test_of_a_large_folder_only_the_sample_is_decoded(tmp_path, monkeypatch):
     source = open_source(tmp_path)
     decoded = []
 
-    def counted(data, image_of=record_source.image_of):
+    def counted(data, images_of=record_source.images_of):
         decoded.append(data)
-        return image_of(data)
+        return images_of(data)
 
-    monkeypatch.setattr(record_source, "image_of", counted)
+    monkeypatch.setattr(record_source, "images_of", counted)
     sample = draw_sample(source)
     assert len(decoded) == 8 and sample.images == 40
     assert sample.pixels[:, 0, 0, 0].tolist() == [0, 5, 11, 16, 22, 27, 33, 39]

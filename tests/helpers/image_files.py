@@ -3,12 +3,15 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from smalti.images.batch import ImageBatch
+from smalti.imagefiles.format import ImageHeader
+from smalti.imagefiles.table import open_images
+from smalti.images.batch import ImageBatch, Pixels
 from smalti.images.source import ImageSource
 
 
@@ -33,6 +36,17 @@ def png_bytes(colour_type: int, bits: int, row: bytes, width: int, height: int) 
     head = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     rows = zlib.compress((b"\0" + row) * height)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def read_header(file: BinaryIO) -> ImageHeader:
+    """Return the header of the one image of a file."""
+    (header,) = open_images(file).headers
+    return header
+
+
+def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
+    """Return the header and the pixels of the first image of a file."""
+    return open_images(file).image(0)
 
 
 def everything(source: ImageSource, batch_images: int = 3) -> ImageBatch:

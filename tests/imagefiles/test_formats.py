@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from helpers.image_files import noise
+from helpers.image_files import noise, read_header, read_image
 from smalti.errors import SourceError
 from smalti.imagefiles.format import HEAD_BYTES, UnreadableImageError
 from smalti.imagefiles.quiet import quiet_decoders
@@ -21,8 +21,6 @@ from smalti.imagefiles.table import (
     FORMATS,
     IMAGE_SUFFIXES,
     format_of,
-    read_header,
-    read_image,
 )
 from smalti.sources.folder.folder import FolderRecords
 from smalti.sources.open import open_source

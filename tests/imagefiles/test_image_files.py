@@ -12,10 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from helpers.image_files import noise, png_bytes
+from helpers.image_files import noise, png_bytes, read_header, read_image
 from smalti.errors import SourceError
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
-from smalti.imagefiles.table import read_header, read_image
 
 Words = str | None
 

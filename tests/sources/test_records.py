@@ -90,7 +90,7 @@ def test_groups_begin_with_images_that_can_be_decoded() -> None:
     found = survey(records)
     assert [shape for shape, _ in found.groups] == [(4, 4, 1), (4, 4, 1), (6, 6, 1)]
     assert found.group_of.tolist() == [-1, 0, 0, 1, -1, 2, 2]
-    assert [entries.tolist() for entries in found.entries()] == [[1, 2], [3], [5, 6]]
+    assert [images.tolist() for images in found.images()] == [[1, 2], [3], [5, 6]]
     small, wide, large = sources_of(records)
     assert [everything(source).names for source in (small, wide, large)] == [("1",), ("3",), ("5",)]
     assert [list(reasons(source)) for source in (small, wide, large)] == [["0", "2", "4"], [], ["6"]]

@@ -3,9 +3,9 @@
 The decoders are in the modules beside this one; `table` lists them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from PIL import Image
@@ -17,11 +17,13 @@ __all__ = [
     "HEAD_BYTES",
     "SOURCE_MODE",
     "SOURCE_ORIENTATION",
+    "ImageFile",
     "ImageFormat",
     "ImageHeader",
     "UnreadableImageError",
     "check_size",
     "imagecodecs_for",
+    "one_image",
     "too_many_pixels",
     "upright",
     "upright_header",
@@ -60,6 +62,20 @@ class ImageHeader:
     unread: str | None = None
 
 
+class ImageFile(Protocol):
+    """The images of one open file, in order. Most files hold one; a stack holds planes, an animation frames."""
+
+    @property
+    def headers(self) -> Sequence[ImageHeader]:
+        """The header of each image, at least one. No pixels are decoded."""
+
+    def image(self, number: int) -> tuple[ImageHeader, Pixels]:
+        """Decode one image: its header, and its pixels [H, W, C], turned upright.
+
+        Callers ask for ascending numbers, so that a file can be read in one pass.
+        """
+
+
 @dataclass(frozen=True)
 class ImageFormat:
     """The decoder of one format.
@@ -67,19 +83,46 @@ class ImageFormat:
     name : the format in messages
     suffixes : suffixes of its files, lower case, each with its dot
     matches : whether a file that begins with these bytes (at most HEAD_BYTES) has this format
-    read_header : reads the header of a file, without its pixels; the file is at its beginning
-    read_image : reads the header and the pixels [H, W, C], turned upright, in one pass
+    open : finds the images of a file, which is at its beginning and stays open as long as they are used
     fields : the names of all fields that its headers may have
 
-    Both readers raise UnreadableImageError with a reason. Any other exception counts as damage of the file.
+    All of it raises UnreadableImageError with a reason. Any other exception counts as damage of the file.
     """
 
     name: str
     suffixes: tuple[str, ...]
     matches: Callable[[bytes], bool]
+    open: Callable[[BinaryIO], ImageFile]
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _OneImage:
+    """A file of a format that has one image a file."""
+
+    file: BinaryIO
     read_header: Callable[[BinaryIO], ImageHeader]
     read_image: Callable[[BinaryIO], tuple[ImageHeader, Pixels]]
-    fields: tuple[str, ...] = ()
+
+    @property
+    def headers(self) -> Sequence[ImageHeader]:
+        return (self.read_header(self.file),)
+
+    def image(self, number: int) -> tuple[ImageHeader, Pixels]:
+        if number:
+            raise IndexError(number)
+        return self.read_image(self.file)
+
+
+def one_image(
+    read_header: Callable[[BinaryIO], ImageHeader], read_image: Callable[[BinaryIO], tuple[ImageHeader, Pixels]]
+) -> Callable[[BinaryIO], ImageFile]:
+    """Return the `open` of a format that has one image a file.
+
+    read_header : reads the header of a file, without its pixels
+    read_image : reads the header and the pixels in one pass
+    """
+    return lambda file: _OneImage(file, read_header, read_image)
 
 
 def check_size(width: int, height: int) -> None:

@@ -20,6 +20,7 @@ from smalti.imagefiles.format import (
     ImageHeader,
     UnreadableImageError,
     check_size,
+    one_image,
     upright,
     upright_header,
 )
@@ -174,7 +175,7 @@ def _format(name: str, suffixes: tuple[str, ...], matches: Callable[[bytes], boo
             header = header_of(image, exif_orientation(image))
             return header, pixels_of(image, header)
 
-    return ImageFormat(name, suffixes, matches, read_header, read_image, (SOURCE_MODE, SOURCE_ORIENTATION))
+    return ImageFormat(name, suffixes, matches, one_image(read_header, read_image), (SOURCE_MODE, SOURCE_ORIENTATION))
 
 
 JPEG = _format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lambda head: head.startswith(b"\xff\xd8\xff"), "JPEG")

@@ -23,6 +23,7 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     check_size,
     imagecodecs_for,
+    one_image,
     upright,
     whole_file,
 )
@@ -68,8 +69,7 @@ PNG = ImageFormat(
     "PNG",
     (".png", ".apng"),
     lambda head: head.startswith(_SIGNATURE),
-    read_header,
-    read_image,
+    one_image(read_header, read_image),
     (SOURCE_MODE, SOURCE_ORIENTATION),
 )
 

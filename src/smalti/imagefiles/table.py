@@ -4,14 +4,22 @@ A further format is a module beside this one, which defines an `ImageFormat`, an
 and the names of image columns in tables follow from the table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from smalti.errors import MissingDependencyError, SourceError
-from smalti.imagefiles.format import HEAD_BYTES, ImageFormat, ImageHeader, UnreadableImageError, too_many_pixels
+from smalti.imagefiles.format import (
+    HEAD_BYTES,
+    ImageFile,
+    ImageFormat,
+    ImageHeader,
+    UnreadableImageError,
+    too_many_pixels,
+)
 from smalti.imagefiles.pillow import BMP, GIF, JPEG, WEBP
 from smalti.imagefiles.png import PNG
 from smalti.imagefiles.tiff import TIFF
@@ -24,8 +32,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "format_of",
     "one_line",
-    "read_header",
-    "read_image",
+    "open_images",
 ]
 
 FORMATS: tuple[ImageFormat, ...] = (PNG, JPEG, BMP, TIFF, WEBP, GIF)
@@ -45,21 +52,31 @@ def format_of(head: bytes) -> ImageFormat | None:
     return next((one for one in FORMATS if one.matches(head)), None)
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
-    """Read the header of an image file; no pixels are decoded. UnreadableImageError if the image cannot be read."""
-    with _reasons():
-        return _format(file).read_header(file)
-
-
-def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
-    """Read the header and the pixels [H, W, C] of an image file, turned upright.
+def open_images(file: BinaryIO) -> ImageFile:
+    """Find the images of an open file. It and what it returns raise UnreadableImageError for what cannot be read.
 
     Black and white and grey of fewer than 8 bits become L from 0 to 255; palettes become RGB, or RGBA if there is
     transparency; a transparent colour becomes an alpha channel; CMYK becomes RGB. 16-bit samples of several channels
-    are read by imagecodecs. UnreadableImageError if the image cannot be read.
+    are read by imagecodecs.
     """
     with _reasons():
-        return _format(file).read_image(file)
+        return _Explained(_format(file).open(file))
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """The images of a file, with a reason for each error."""
+
+    images: ImageFile
+
+    @property
+    def headers(self) -> Sequence[ImageHeader]:
+        with _reasons():
+            return self.images.headers
+
+    def image(self, number: int) -> tuple[ImageHeader, Pixels]:
+        with _reasons():
+            return self.images.image(number)
 
 
 def one_line(error: Exception) -> str:

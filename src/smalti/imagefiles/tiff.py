@@ -21,6 +21,7 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     check_size,
     imagecodecs_for,
+    one_image,
     upright,
     upright_header,
     whole_file,
@@ -117,8 +118,7 @@ TIFF = ImageFormat(
     "TIFF",
     (".tif", ".tiff"),
     lambda head: head.startswith((*_HEADS, *_MIXED_HEADS)),
-    read_header,
-    read_image,
+    one_image(read_header, read_image),
     (SOURCE_MODE, SOURCE_ORIENTATION),
 )
 

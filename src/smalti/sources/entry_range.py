@@ -18,7 +18,7 @@ from smalti.images.sized import as_sized, chain_sized
 from smalti.images.source import ChainedSource, ImageSource, SizedSource
 from smalti.sources.archive import SizedArchiveSource
 from smalti.sources.open import open_entries, record_files_of
-from smalti.sources.records.record import PixelKind, Record, Records, ShapeGroup, entry_name, survey
+from smalti.sources.records.record import PixelKind, Record, Records, ShapeGroup, survey
 from smalti.sources.records.record_source import RecordSource, SizedRecordSource, group_words, kind_words
 from smalti.sources.spec import parse_spec
 from smalti.storage.location import below, is_url, list_files, redacted, size_bytes
@@ -123,9 +123,10 @@ class Entries:
         readable = np.flatnonzero(found.group_of >= 0)
         taken = takes[found.group_of[readable]] if len(takes) else np.zeros(0, np.bool_)
         own, foreign = readable[taken], readable[~taken]
-        for entry, record in records.read(foreign) if len(foreign) else ():
-            words = f"{group_words(found.groups[found.group_of[entry]])}; the model takes {self._words}"
-            skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+        for _, images in found.records_of(records, foreign):
+            for image in images:
+                words = f"{group_words(found.groups[found.group_of[image.image]])}; the model takes {self._words}"
+                skipped.append(SkippedFile(image.name, words))
         skipped.sort(key=lambda file: file.name.split("/"))
         if not len(own):
             return None, tuple(skipped)

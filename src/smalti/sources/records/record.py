@@ -9,6 +9,7 @@ Layer: above `imagefiles`, which decodes one file. Formats of containers are not
 """
 
 import logging
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ from typing import BinaryIO, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.imagefiles.format import ImageHeader, UnreadableImageError
-from smalti.imagefiles.table import DECODER_FIELDS, read_header, read_image
+from smalti.imagefiles.format import ImageFile, ImageHeader, UnreadableImageError
+from smalti.imagefiles.table import DECODER_FIELDS, open_images
 from smalti.images.batch import PIXEL_DTYPES, Pixels, Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, PLAIN_LABEL_NAMES, first_known
 from smalti.storage.location import Location, open_binary
@@ -28,6 +29,7 @@ from smalti.storage.location import Location, open_binary
 __all__ = [
     "EntryData",
     "PixelKind",
+    "PlacedImage",
     "Record",
     "RecordFiles",
     "Records",
@@ -35,8 +37,8 @@ __all__ = [
     "Survey",
     "Unreadable",
     "entry_name",
-    "header_of",
-    "image_of",
+    "image_name",
+    "images_of",
     "survey",
 ]
 
@@ -52,21 +54,29 @@ EntryData = bytes | Path | str | NDArray[np.generic] | Unreadable
 """The bytes of an image file, its path, or its URL; or pixels uint8 or uint16 [H, W] or [H, W, 1..4]."""
 
 
-def header_of(data: EntryData) -> ImageHeader:
-    """Read the header of an entry's data: shape, dtype and fields. UnreadableImageError if the image cannot be read."""
+@contextmanager
+def images_of(data: EntryData) -> Iterator[ImageFile]:
+    """Open the images of an entry's data. UnreadableImageError, here or later, for what cannot be read."""
     if isinstance(data, np.ndarray):
-        return _header_of_array(data)
+        yield _ArrayImage(data)
+        return
     with _opened(data) as file:
-        return read_header(file)
+        yield open_images(file)
 
 
-def image_of(data: EntryData) -> tuple[ImageHeader, Pixels]:
-    """Read the header and the pixels [H, W, C] of an entry's data. UnreadableImageError if the image cannot be read."""
-    if isinstance(data, np.ndarray):
-        header = _header_of_array(data)
-        return header, cast(Pixels, data.reshape(header.shape))
-    with _opened(data) as file:
-        return read_image(file)
+@dataclass(frozen=True)
+class _ArrayImage:
+    """Pixels that are an image already."""
+
+    pixels: NDArray[np.generic]
+
+    @property
+    def headers(self) -> Sequence[ImageHeader]:
+        return (_header_of_array(self.pixels),)
+
+    def image(self, number: int) -> tuple[ImageHeader, Pixels]:
+        header = self.headers[number]
+        return header, cast(Pixels, self.pixels.reshape(header.shape))
 
 
 @contextmanager
@@ -175,31 +185,71 @@ class RecordFiles:
     open_folder: Callable[[Location, Sequence[str]], Records]
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedImage:
+    """An image of a survey.
+
+    image : its number among all    number : its number within its entry
+    name : for messages    is_one_of_several : whether its entry has others
+    """
+
+    image: int
+    number: int
+    name: str
+    is_one_of_several: bool
+
+
 @dataclass(frozen=True)
 class Survey:
-    """The contents of all headers.
+    """The contents of all headers. Images are numbered through: those of the first entry, then those of the second.
 
     groups : every shape and dtype, in the order in which they first occur
-    group_of : int32 [entries], the index into `groups`, -1 for entries that cannot be read
-    unreadable : entries that cannot be read, with reasons
-    named, labelled : whether every readable entry has a name, a label
-    partial : "name" and "label" if only some entries have one: they become fields, so that none is lost
+    group_of : int32 [images], the index into `groups`, -1 for images that cannot be read
+    first_images : int64 [entries + 1], the number of the first image of each entry, and the number of all. An entry
+        that cannot be read counts as one image. None if every entry is one
+    unreadable : images that cannot be read, with reasons
+    named, labelled : whether every readable image has a name, a label
+    partial : "name" and "label" if only some images have one: they become fields, so that none is lost
     field_names : the fields of the records, then those in `partial`, then the fields that decoders contribute
     """
 
     groups: tuple[ShapeGroup, ...]
     group_of: NDArray[np.int32]
+    first_images: NDArray[np.int64] | None
     unreadable: Mapping[int, SkippedFile]
     named: bool
     labelled: bool
     partial: frozenset[str]
     field_names: tuple[str, ...]
 
-    def entries(self) -> list[NDArray[np.int64]]:
-        """Return the entries of each group: int64, ascending."""
+    def images(self) -> list[NDArray[np.int64]]:
+        """Return the images of each group: int64, ascending."""
         order = np.argsort(self.group_of, kind="stable")
         counts = np.bincount(self.group_of + 1, minlength=len(self.groups) + 1)
         return np.split(order, np.cumsum(counts)[:-1])[1:]
+
+    def _places(self, images: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the entry of each image, and its number within it: int64 [n] each."""
+        if self.first_images is None:
+            return images, np.zeros(len(images), np.int64)
+        entries = np.searchsorted(self.first_images, images, side="right") - 1
+        return entries, images - self.first_images[entries]
+
+    def records_of(self, records: Records, images: NDArray[np.int64]) -> "Iterator[tuple[Record, list[PlacedImage]]]":
+        """Yield each record that has some of these ascending images, with them."""
+        if not len(images):
+            return
+        entries, inner = self._places(images)
+        starts = np.flatnonzero(np.diff(entries, prepend=-1, append=len(self.group_of)))
+        for part, (entry, record) in enumerate(records.read(entries[starts[:-1]])):
+            own = slice(starts[part], starts[part + 1])
+            count = 1 if self.first_images is None else int(np.diff(self.first_images[entry : entry + 2])[0])
+            name = entry_name(record, entry, len(records))
+            numbers = zip(images[own].tolist(), inner[own].tolist(), strict=True)
+            yield (
+                record,
+                [PlacedImage(image, each, image_name(name, each, count), count > 1) for image, each in numbers],
+            )
 
 
 def survey(records: Records) -> Survey:
@@ -208,41 +258,68 @@ def survey(records: Records) -> Survey:
     Pixels are decoded only for the first image of each shape and dtype. A group is opened by an image that can be
     decoded, so no group is empty.
     """
-    groups: dict[ShapeGroup, int] = {}
-    group_of = np.full(len(records), _UNREADABLE, np.int32)
-    unreadable: dict[int, SkippedFile] = {}
-    partly_read: list[SkippedFile] = []
-    contributed: set[str] = set()
-    images = named = labelled = 0
+    found = _Found()
+    counts = array("q")
     for entry, record in records.read(range(len(records))):
+        before = len(found.group_of)
+        name = entry_name(record, entry, len(records))
         try:
-            header = header_of(record.data)
-            group = header.shape, header.dtype
-            if group not in groups:
-                image_of(record.data)
+            with images_of(record.data) as file:
+                found.see(file, record, name)
         except UnreadableImageError as error:
-            unreadable[entry] = SkippedFile(entry_name(record, entry, len(records)), str(error))
-            continue
-        group_of[entry] = groups.setdefault(group, len(groups))
-        images += 1
-        named += record.name is not None
-        labelled += record.label is not None
-        contributed.update(header.fields)
-        if header.unread is not None:
-            partly_read.append(SkippedFile(entry_name(record, entry, len(records)), header.unread))
-    partial = [name for name, having in (("name", named), (LABEL, labelled)) if 0 < having < images]
-    converted = [name for name in DECODER_FIELDS if name in contributed]
-    _warn_of_partly_read(records.description, partly_read)
-    _warn_of_labels(records, labelled, images)
+            found.refuse(name, str(error))
+        counts.append(len(found.group_of) - before)
+    partial = [name for name, having in (("name", found.named), (LABEL, found.labelled)) if 0 < having < found.readable]
+    converted = [name for name in DECODER_FIELDS if name in found.contributed]
+    _warn_of_partly_read(records.description, found.partly_read)
+    _warn_of_labels(records, found.labelled, found.readable)
+    several = len(found.group_of) > len(counts)
     return Survey(
-        tuple(groups),
-        group_of,
-        unreadable,
-        named=0 < named == images,
-        labelled=0 < labelled == images,
+        tuple(found.groups),
+        np.array(found.group_of, np.int32),
+        np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]) if several else None,
+        found.unreadable,
+        named=0 < found.named == found.readable,
+        labelled=0 < found.labelled == found.readable,
         partial=frozenset(partial),
         field_names=tuple(dict.fromkeys([*records.field_names, *partial, *converted])),
     )
+
+
+class _Found:
+    """What a survey has found so far."""
+
+    def __init__(self) -> None:
+        self.groups: dict[ShapeGroup, int] = {}
+        self.group_of = array("i")
+        self.unreadable: dict[int, SkippedFile] = {}
+        self.partly_read: list[SkippedFile] = []
+        self.contributed: set[str] = set()
+        self.readable = self.named = self.labelled = 0
+
+    def see(self, file: ImageFile, record: Record, name: str) -> None:
+        """Note the images of an entry. UnreadableImageError before the first of them is noted."""
+        headers = file.headers
+        for number, header in enumerate(headers):
+            group = header.shape, header.dtype
+            if group not in self.groups:
+                try:
+                    file.image(number)
+                except UnreadableImageError as error:
+                    self.refuse(image_name(name, number, len(headers)), str(error))
+                    continue
+            self.group_of.append(self.groups.setdefault(group, len(self.groups)))
+            self.readable += 1
+            self.named += record.name is not None
+            self.labelled += record.label is not None
+            self.contributed.update(header.fields)
+            if header.unread is not None:
+                self.partly_read.append(SkippedFile(name, header.unread))
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Note an image that cannot be read."""
+        self.unreadable[len(self.group_of)] = SkippedFile(name, reason)
+        self.group_of.append(_UNREADABLE)
 
 
 def _warn_of_partly_read(description: str, files: Sequence[SkippedFile]) -> None:
@@ -264,6 +341,11 @@ def _warn_of_labels(records: Records, labelled: int, images: int) -> None:
     if called is not None and images and not labelled:
         words = "%s: '%s' holds no labels, which are whole numbers or texts of one kind; kept as a field"
         _log.warning(words, records.description, called)
+
+
+def image_name(name: str, number: int, images: int) -> str:
+    """Return the name of an image of an entry: that of the entry, and its number if there are several."""
+    return f"{name}#{number}" if images > 1 else name
 
 
 def entry_name(record: Record, entry: int, entries: int) -> str:

@@ -4,16 +4,18 @@ Which shapes there are, `record.survey` has found. Layer: see `record`.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.imagefiles.format import ImageHeader, UnreadableImageError
+from smalti.imagefiles.format import ImageFile, ImageHeader, UnreadableImageError
 from smalti.images.batch import ImageBatch, PixelDtype, Pixels, Scalar, SkippedFile
 from smalti.images.sized import batch_limit
 from smalti.lazy import cached_property
-from smalti.sources.records.record import Record, Records, ShapeGroup, Survey, entry_name, image_of, survey
+from smalti.sources.records.record import PlacedImage, Record, Records, ShapeGroup, Survey, images_of, survey
 
 __all__ = [
     "RecordSource",
@@ -33,16 +35,25 @@ _MODES = ("L", "LA", "RGB", "RGBA")
 _Decoded = tuple[ImageHeader, Pixels] | UnreadableImageError
 
 
-class _RecordImages:
-    """Some entries of `records`, decoded one by one, with their columns: what is the same for one size and for many.
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """What is known of a decoded image. name : its own, or None"""
 
-    An entry that cannot be decoded is found during a pass, and skipped in every pass. An image that was read once and
+    header: ImageHeader
+    record: Record
+    name: str | None
+
+
+class _RecordImages:
+    """Some images of `records`, decoded one by one, with their columns: what is the same for one size and for many.
+
+    An image that cannot be decoded is found during a pass, and skipped in every pass. An image that was read once and
     cannot be read again, or has another shape than its header said on opening, is a SourceError. Memory: 9 bytes per
-    entry, and the records.
+    image, and the records.
 
     found : the survey of the records
-    entries : the entries, ascending; positions among them are what callers count by
-    skipped : files outside these entries that this source lists as skipped
+    entries : the numbers of the images in the survey, ascending; positions among them are what callers count by
+    skipped : files outside these images that this source lists as skipped
     """
 
     def __init__(
@@ -76,72 +87,87 @@ class _RecordImages:
 
         All images of a batch have one size: where the next entry has another, the batch ends.
         """
-        positions = iter(entries.tolist())
         numbers = self._entries[entries]
-        records = self._records.read(numbers)
         groups = self._found.group_of[numbers]
         ends = [*(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(entries)] if len(entries) else []
+        images = self._images(entries, numbers)
         done = 0
         for end in ends:
             shape, dtype = self._found.groups[groups[done]]
             most = self._most(batch_images, shape, dtype)
             while done < end:
                 pixels = np.empty((min(most, end - done), *shape), dtype)
-                readable: list[tuple[Record, ImageHeader]] = []
+                readable: list[_Readable] = []
                 while done < end and len(readable) < len(pixels):
-                    some = [
-                        (next(positions), *next(records)) for _ in range(min(end - done, len(pixels) - len(readable)))
-                    ]
-                    done += len(some)
-                    for position, entry, record in some:
-                        image = self._accept(position, entry, record, self._decode(position, record))
-                        if image is not None:
-                            pixels[len(readable)] = image[1]
-                            readable.append((record, image[0]))
+                    done += 1
+                    image = next(images)
+                    if image is not None:
+                        pixels[len(readable)] = image[1]
+                        readable.append(image[0])
                 if readable:
                     yield self._batch(pixels[: len(readable)], readable)
+
+    def _images(
+        self, positions: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> Iterator[tuple[_Readable, Pixels] | None]:
+        """Yield images in order, None for one that is skipped. A file of several images is opened once for them."""
+        place = iter(positions.tolist())
+        for record, images in self._found.records_of(self._records, numbers):
+            own = [next(place) for _ in images]
+            if all(position in self._unreadable for position in own):
+                yield from [None] * len(own)
+                continue
+            with ExitStack() as files:
+                file: ImageFile | UnreadableImageError
+                try:
+                    file = files.enter_context(images_of(record.data))
+                except UnreadableImageError as error:
+                    file = error
+                for position, image in zip(own, images, strict=True):
+                    yield self._accept(position, image, record, self._decode(position, image, file))
 
     def _most(self, batch_images: int, shape: tuple[int, int, int], dtype: PixelDtype) -> int:
         """The most images of this shape in a batch."""
         return batch_images
 
-    def _decode(self, position: int, record: Record) -> _Decoded | None:
-        """Decode an entry; None for one that is skipped already."""
+    def _decode(self, position: int, image: PlacedImage, file: ImageFile | UnreadableImageError) -> _Decoded | None:
+        """Decode an image; None for one that is skipped already."""
         if position in self._unreadable:
             return None
+        if isinstance(file, UnreadableImageError):
+            return file
         try:
-            return image_of(record.data)
+            return file.image(image.number)
         except UnreadableImageError as error:
             return error
 
     def _accept(
-        self, position: int, entry: int, record: Record, decoded: _Decoded | None
-    ) -> tuple[ImageHeader, Pixels] | None:
-        """Return the image of an entry, or None if it is skipped. The first pass over the entry decides."""
+        self, position: int, image: PlacedImage, record: Record, decoded: _Decoded | None
+    ) -> tuple[_Readable, Pixels] | None:
+        """Return an image, or None if it is skipped. The first pass over it decides."""
         if decoded is None:
             return None
-        name = entry_name(record, entry, len(self._records))
         if isinstance(decoded, UnreadableImageError):
             if self._was_read[position]:
                 raise SourceError(
-                    f"{self.description}: {name}: changed while it was read ({decoded}); start again"
+                    f"{self.description}: {image.name}: changed while it was read ({decoded}); start again"
                 ) from decoded
-            self._unreadable[position] = SkippedFile(name, str(decoded))
+            self._unreadable[position] = SkippedFile(image.name, str(decoded))
             return None
-        group, surveyed = (decoded[0].shape, decoded[0].dtype), self._found.groups[self._found.group_of[entry]]
+        header, pixels = decoded
+        group, surveyed = (header.shape, header.dtype), self._found.groups[self._found.group_of[image.image]]
         if group != surveyed:
             now = f"is {group_words(group)}, was {group_words(surveyed)}"
-            raise SourceError(f"{self.description}: {name}: changed while it was read ({now}); start again")
+            raise SourceError(f"{self.description}: {image.name}: changed while it was read ({now}); start again")
         self._was_read[position] = True
-        return decoded
+        name = image.name if image.is_one_of_several and record.name is not None else record.name
+        return _Readable(header, record, name), pixels
 
-    def _batch(self, pixels: Pixels, readable: Sequence[tuple[Record, ImageHeader]]) -> ImageBatch:
+    def _batch(self, pixels: Pixels, readable: "Sequence[_Readable]") -> ImageBatch:
         found = self._found
-        names = tuple(record.name or "" for record, _ in readable) if found.named else None
-        labels = np.array([self._label(record) for record, _ in readable], np.int64) if found.labelled else None
-        fields = {
-            name: [_field(name, record, header, found) for record, header in readable] for name in found.field_names
-        }
+        names = tuple(image.name or "" for image in readable) if found.named else None
+        labels = np.array([self._label(image.record) for image in readable], np.int64) if found.labelled else None
+        fields = {name: [_field(name, image, found) for image in readable] for name in found.field_names}
         return ImageBatch(pixels, labels, names, fields)
 
     def _label(self, record: Record) -> int:
@@ -218,7 +244,7 @@ def sources_of(records: Records, found: Survey | None = None) -> tuple[RecordSou
     skipped = [*records.skipped, *found.unreadable.values()]
     return tuple(
         RecordSource(records, found, group, entries, skipped if group == 0 else ())
-        for group, entries in enumerate(found.entries())
+        for group, entries in enumerate(found.images())
     )
 
 
@@ -264,7 +290,7 @@ def usual_of(records: Records, found: Survey | None = None) -> RecordSource:
     Images of other shapes are skipped, with the reason. SourceError if no image can be read.
     """
     found = found or surveyed(records)
-    groups = found.entries()
+    groups = found.images()
     usual = max(range(len(groups)), key=lambda group: len(groups[group]))
     others = np.flatnonzero((found.group_of >= 0) & (found.group_of != usual))
     skipped = _passed_over(records, found, others, group_words(found.groups[usual]))
@@ -274,9 +300,10 @@ def usual_of(records: Records, found: Survey | None = None) -> RecordSource:
 def _passed_over(records: Records, found: Survey, others: NDArray[np.int64], usual: str) -> list[SkippedFile]:
     """All files that are skipped if these entries are: with what most images are, in words."""
     skipped = [*records.skipped, *found.unreadable.values()]
-    for entry, record in records.read(others) if len(others) else ():
-        words = f"{group_words(found.groups[found.group_of[entry]])}; most are {usual}"
-        skipped.append(SkippedFile(entry_name(record, entry, len(records)), words))
+    for _, images in found.records_of(records, others):
+        for image in images:
+            words = f"{group_words(found.groups[found.group_of[image.image]])}; most are {usual}"
+            skipped.append(SkippedFile(image.name, words))
     return skipped
 
 
@@ -304,10 +331,10 @@ def surveyed(records: Records) -> Survey:
     raise SourceError(f"{records.description}: no readable image: {shown}{f'; and {more} more' if more > 0 else ''}")
 
 
-def _field(name: str, record: Record, header: ImageHeader, found: Survey) -> Scalar | None:
-    if name in header.fields:
-        return header.fields[name]
-    value = record.fields.get(name)
+def _field(name: str, image: _Readable, found: Survey) -> Scalar | None:
+    if name in image.header.fields:
+        return image.header.fields[name]
+    value = image.record.fields.get(name)
     if value is None and name in found.partial:
-        return record.name if name == "name" else record.label
+        return image.name if name == "name" else image.record.label
     return value
