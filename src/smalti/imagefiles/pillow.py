@@ -25,7 +25,7 @@ from smalti.imagefiles.format import (
     upright_header,
 )
 from smalti.imagefiles.quiet import quiet_decoders
-from smalti.images.batch import PIXEL_DTYPES, PixelDtype, Pixels
+from smalti.images.batch import UINT8, UINT16, PixelDtype, Pixels
 
 __all__ = ["BMP", "GIF", "JPEG", "WEBP", "exif_orientation", "header_of", "is_wide_grey", "opened", "pixels_of"]
 
@@ -34,7 +34,6 @@ _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 _WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N")
 _FEW_BITS = {"L;2": "L;2", "L;4": "L;4", "BGR;15": "RGB;555", "BGR;16": "RGB;565"}  # by Pillow's raw modes
 _ADOBE_YCCK = 2  # the colour transform of a JPEG's Adobe marker
-_UINT8, _UINT16 = PIXEL_DTYPES
 _DIB_HEADS = (12, 40, 52, 56, 64, 108, 124)  # header lengths: the first bytes of a BMP without its file header
 
 
@@ -68,13 +67,13 @@ def header_of(image: Image.Image, orientation: int | None) -> ImageHeader:
 
     transparent = "transparency" in image.info
     if is_wide_grey(image):
-        return made(_UINT16, 2 if transparent else 1, "L;tRNS" if transparent else None)
+        return made(UINT16, 2 if transparent else 1, "L;tRNS" if transparent else None)
     raw = _raw_mode(image)
     if image.format == "PNG" and raw.endswith(";16B"):
         channels = 4 if transparent else _CHANNELS[raw.removesuffix(";16B")]
-        return made(_UINT16, channels, "RGB;tRNS" if transparent else None)
+        return made(UINT16, channels, "RGB;tRNS" if transparent else None)
     _refuse(image)
-    return made(_UINT8, _CHANNELS[_target_mode(image)], _source_mode(image, raw))
+    return made(UINT8, _CHANNELS[_target_mode(image)], _source_mode(image, raw))
 
 
 def pixels_of(image: Image.Image, header: ImageHeader) -> Pixels:

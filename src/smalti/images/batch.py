@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "INT16",
     "NO_LABEL",
     "PIXEL_DTYPES",
     "UINT8",
+    "UINT16",
     "Fields",
     "ImageBatch",
     "OutputSpec",
@@ -20,19 +22,25 @@ __all__ = [
     "Pixels",
     "Scalar",
     "SkippedFile",
+    "UnsignedPixels",
     "shape_words",
 ]
 
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-"""Pixels of 8 or 16 bits."""
+Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int16]
+"""Pixels of 8 or 16 bits; those of 16 may be signed."""
 
-PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16]
+UnsignedPixels = NDArray[np.uint8] | NDArray[np.uint16]
+"""Pixels as models see them; `signs` makes them of signed ones, and back."""
+
+PixelDtype = np.dtype[np.uint8] | np.dtype[np.uint16] | np.dtype[np.int16]
 """The dtype of pixels."""
 
-PIXEL_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16))
+UINT8: PixelDtype = np.dtype(np.uint8)
+UINT16: PixelDtype = np.dtype(np.uint16)
+INT16: PixelDtype = np.dtype(np.int16)
 
-UINT8: PixelDtype = PIXEL_DTYPES[0]
+PIXEL_DTYPES = (UINT8, UINT16, INT16)
 
 NO_LABEL = -1
 """In an array of labels, it stands for an image without a label."""
@@ -48,7 +56,7 @@ Fields = Mapping[str, Sequence[Scalar | None]]
 class ImageBatch:
     """Some consecutive images with their columns.
 
-    pixels : uint8 or uint16 [n, H, W, C], C from 1 to 4
+    pixels : uint8, uint16 or int16 [n, H, W, C], C from 1 to 4
     labels : int64 [n], or None if the source has no labels
     names : n relative POSIX paths, or None if the source has no names
     fields : further columns, n values each; all batches of a source have the same ones
@@ -63,7 +71,9 @@ class ImageBatch:
         images = len(self.pixels)
         if self.pixels.dtype not in PIXEL_DTYPES or self.pixels.ndim != 4 or not 1 <= self.pixels.shape[3] <= 4:
             shape = list(self.pixels.shape)
-            raise ValueError(f"pixels of a batch are uint8 or uint16 [n, H, W, 1..4], not {self.pixels.dtype} {shape}")
+            raise ValueError(
+                f"pixels of a batch are uint8, uint16 or int16 [n, H, W, 1..4], not {self.pixels.dtype} {shape}"
+            )
         if self.labels is not None and self.labels.shape != (images,):
             raise ValueError(f"{images} images need labels [{images}], not {list(self.labels.shape)}")
         if self.names is not None and len(self.names) != images:
@@ -118,7 +128,7 @@ class OutputSpec:
 
     images : their number
     image_shape : height, width and channels of all of them; None if they differ in shape or dtype
-    dtype : uint8 or uint16; meaningless without a shape
+    dtype : uint8, uint16 or int16; meaningless without a shape
     class_names : the name of each label 0, 1, ..., or None
     """
 

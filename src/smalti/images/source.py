@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.images.batch import ImageBatch, SkippedFile
+from smalti.images.batch import ImageBatch, PixelDtype, SkippedFile
 from smalti.lazy import cached_property
 
 __all__ = [
@@ -44,7 +44,7 @@ class ImageSource(Protocol):
         """Height, width and channels of every image."""
 
     @property
-    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    def dtype(self) -> PixelDtype:
         """The dtype of every image, uint8 or uint16."""
 
     @property
@@ -83,7 +83,7 @@ class SizedSource(Protocol):
         """Channels of every image, 1 to 4."""
 
     @property
-    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    def dtype(self) -> PixelDtype:
         """The dtype of every image, uint8 or uint16."""
 
     @property

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.decoders.layers.numbers import description_of
 from smalti.errors import DamagedArchiveError, ModelError
-from smalti.images.batch import PIXEL_DTYPES, Pixels
+from smalti.images.batch import Pixels
 from smalti.images.seen import ALPHA_CHANNELS
 from smalti.lazy import cached_property
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from smalti.decoders.pixels.pixel_prior import PixelPrior
 
 __all__ = ["PixelModel"]
-
-UINT8, UINT16 = PIXEL_DTYPES
 
 
 class PixelModel:
@@ -37,7 +35,7 @@ class PixelModel:
         self, levels: tuple[NDArray[np.int64], ...], dtype: str, hides: bool, limit_bytes: int = 1 << 28
     ) -> None:
         self.levels, self.hides, self._limit_bytes = levels, hides, limit_bytes
-        self._dtype: PixelType = UINT8 if dtype == "uint8" else UINT16
+        self._dtype: PixelType = np.dtype(np.uint8) if dtype == "uint8" else np.dtype(np.uint16)
         self.tokens_per_cell = len(levels)
 
     @property

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from smalti.imagefiles.format import ImageFile, ImageHeader, UnreadableImageError
 from smalti.imagefiles.table import DECODER_FIELDS, open_images
-from smalti.images.batch import PIXEL_DTYPES, Pixels, Scalar, SkippedFile
+from smalti.images.batch import PIXEL_DTYPES, PixelDtype, Pixels, Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, PLAIN_LABEL_NAMES, first_known
 from smalti.storage.location import Location, open_binary
 
@@ -160,10 +160,10 @@ class Records(Protocol):
         """
 
 
-ShapeGroup = tuple[tuple[int, int, int], np.dtype[np.uint8] | np.dtype[np.uint16]]
+ShapeGroup = tuple[tuple[int, int, int], PixelDtype]
 """The (height, width, channels) and the dtype that all images of a batch share."""
 
-PixelKind = tuple[int, np.dtype[np.uint8] | np.dtype[np.uint16]]
+PixelKind = tuple[int, PixelDtype]
 """The number of channels and the dtype that all images of a sized source share."""
 
 

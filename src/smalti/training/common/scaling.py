@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from smalti.errors import ModelError
-from smalti.images.batch import Pixels
+from smalti.images.batch import Pixels, UnsignedPixels
 
 __all__ = ["EIGHT_BITS", "PixelScale"]
 
@@ -93,9 +93,9 @@ class PixelScale:
         pixels: Pixels = values.clamp(0, self.largest).permute(0, 2, 3, 1).numpy().astype(self.dtype)
         return pixels
 
-    def table(self, above: NDArray[np.number[Any]]) -> Pixels:
+    def table(self, above: NDArray[np.number[Any]]) -> UnsignedPixels:
         """Return the pixels of a decoder's table: `low` plus each value of `above` [S], rounded."""
-        pixels: Pixels = np.minimum(np.floor(above + 0.5) + self.low, self.largest).astype(self.dtype)
+        pixels: UnsignedPixels = np.minimum(np.floor(above + 0.5) + self.low, self.largest).astype(self.dtype)
         return pixels
 
     def check(self, dtype: DTypeLike, of: str) -> None:
