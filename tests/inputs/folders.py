@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from inputs.case import Case, Made, Pixels, group
@@ -35,6 +34,8 @@ def cases() -> list[Case]:
         Case("an empty folder", "mkdir", lambda root: Made(root, error="holds no files")),
         Case("a folder of a text file alone", "bytes by hand", _nothing),
         Case("a single image file", "Pillow", _single),
+        Case("image files without a suffix, and a README", "Pillow", _without_suffix),
+        Case("a single image file without a suffix", "Pillow", _file_without_suffix),
         Case("a path where nothing is", "", lambda root: Made(root / "none", error="no such file or folder")),
     ]
 
@@ -184,4 +185,16 @@ def _nothing(root: Path) -> Made:
 
 
 def _single(root: Path) -> Made:
-    return Made(write(root / "a.png", png(np.zeros((4, 5), np.uint8))), error="give the folder")
+    return Made(write(root / "a.png", png(noise(4, 5))), [group([noise(4, 5)], names=["a.png"])])
+
+
+def _without_suffix(root: Path) -> Made:
+    made = {"1.2.840": noise(4, 5), "IM0001": noise(4, 5, seed=1)}
+    for name, pixels in made.items():
+        write(root / name, png(pixels))
+    write(root / "README", b"These are notes.\n")
+    return Made(root, [group(list(made.values()), names=list(made))], {"README": "no image by its first bytes"})
+
+
+def _file_without_suffix(root: Path) -> Made:
+    return Made(write(root / "scan", png(noise(4, 5))), [group([noise(4, 5)], names=["scan"])])

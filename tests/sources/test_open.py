@@ -36,7 +36,7 @@ def test_what_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.png", "one image; give the folder"),
+        ("a.png", "no readable image: a.png: not an image"),
         ("a.npz", "no .npz file"),
         ("a.tar", "no TAR file"),
         ("a.txt", "of no kind that is read"),

@@ -4,6 +4,7 @@ A further format is a module beside this one, which defines an `ImageFormat`, an
 and the names of image columns in tables follow from the table.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ __all__ = [
     "FORMAT_NAMES",
     "IMAGE_SUFFIXES",
     "format_of",
+    "is_image_name",
+    "may_lack_suffix",
     "one_line",
     "open_images",
 ]
@@ -43,8 +46,25 @@ IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 FORMAT_NAMES = f"{', '.join(one.name for one in FORMATS[:-1])} and {FORMATS[-1].name}"
 """All formats in words for a message."""
 
+_OUTER_SUFFIXES = frozenset("." + suffix.rpartition(".")[2] for suffix in IMAGE_SUFFIXES if suffix.count(".") > 1)
+"""The last parts of suffixes such as `.nii.gz`."""
+
 DECODER_FIELDS = tuple(dict.fromkeys(name for one in FORMATS for name in one.fields))
 """All fields that decoders may add, in the order in which sources have them."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image file by its suffix, whose letters may be large."""
+    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122 (a Path costs more than the listing of a folder)
+    if suffix in _OUTER_SUFFIXES and os.path.splitext(stem)[1] + suffix in IMAGE_SUFFIXES:  # noqa: PTH122
+        return True
+    return suffix in IMAGE_SUFFIXES
+
+
+def may_lack_suffix(name: str) -> bool:
+    """Whether a file's name says nothing of its kind: no suffix, or one of digits, as DICOM files have."""
+    suffix = name.rpartition("/")[2].lstrip(".").rpartition(".")
+    return not suffix[1] or suffix[2].isdecimal()
 
 
 def format_of(head: bytes) -> ImageFormat | None:

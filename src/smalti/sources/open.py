@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from smalti.errors import SourceError, UsageError
-from smalti.imagefiles.table import IMAGE_SUFFIXES
+from smalti.imagefiles.table import is_image_name, may_lack_suffix
 from smalti.images.batch import Pixels
 from smalti.images.sized import as_sized, chain_sized
 from smalti.images.source import ImageSource, SizedSource
@@ -30,6 +30,7 @@ from smalti.sources.arrays.npz import npz_sources
 from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
 from smalti.sources.folder.sidecar import class_names_name, metadata_name
+from smalti.sources.folder.single_file import SingleFile, is_image_file
 from smalti.sources.named.named import SET_NAMES, open_named
 from smalti.sources.records.record import RecordFiles, Records, Survey
 from smalti.sources.records.record_source import (
@@ -56,7 +57,7 @@ __all__ = [
     "record_files_of",
 ]
 
-_KINDS = "a folder of image files, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte, also .gz)"
+_KINDS = "a folder of image files, one such file, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte)"
 
 # Files of entries. Several of one kind are one source: as a pattern, or as a folder of them.
 _RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES)
@@ -318,8 +319,8 @@ def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageS
     for suffix, open_sources in _SOURCES.items():
         if name.endswith(suffix):
             return open_sources(location)
-    if name.endswith(tuple(IMAGE_SUFFIXES)):
-        raise SourceError(f"{redacted(location)}: is one image; give the folder that holds the images")
+    if is_image_name(name) or (may_lack_suffix(name) and is_image_file(location)):
+        return SingleFile(location)
     if not is_idx_file(location):
         raise SourceError(f"{redacted(location)}: is of no kind that is read, by suffix and first bytes; give {_KINDS}")
     return [IdxSource(location)]

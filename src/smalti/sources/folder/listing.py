@@ -1,8 +1,8 @@
 """The image files of a folder, in order, and the meaning of its folders: `class/`, `split/class/`, or none.
 
-Files are recognized by suffix and not opened; `imagefiles` reads them. The order is by relative POSIX path, compared
-part by part by code point, so it is the same on every machine, file system and locale. The meaning of folders holds
-for TAR files too, if they are packed folders.
+Files are recognized by suffix and not opened; those without a suffix by their first bytes. `imagefiles` reads them.
+The order is by relative POSIX path, compared part by part by code point, so it is the same on every machine, file
+system and locale. The meaning of folders holds for TAR files too, if they are packed folders.
 """
 
 import logging
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smalti.errors import SourceError
-from smalti.imagefiles.table import FORMAT_NAMES, IMAGE_SUFFIXES
+from smalti.imagefiles.format import HEAD_BYTES
+from smalti.imagefiles.table import FORMAT_NAMES, format_of, is_image_name, may_lack_suffix
 from smalti.images.batch import SkippedFile
 from smalti.images.vocabulary import CLASS_NAMES_FILE, METADATA_NAMES, is_split
 from smalti.storage.location import Location, is_url, list_files
@@ -45,7 +46,7 @@ def list_folder(root: Location) -> FolderListing:
     once, so loops of links end.
     """
     walk = _Walk(Path(root)) if not is_url(root) else None
-    listing = _Listing() if walk is None else walk.listing
+    listing = _Listing(None) if walk is None else walk.listing
     if walk is not None:
         walk.read_all()
     else:
@@ -66,27 +67,46 @@ def is_hidden(name: str) -> bool:
 
 
 class _Listing:
-    """The files found so far, in any order."""
+    """The files found so far, in any order.
 
-    def __init__(self) -> None:
+    root : the folder, whose files without a suffix are looked at; None if it is behind a URL, where that takes requests
+    """
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
         self.names: list[str] = []
         self.metadata: list[str] = []
         self.skipped: dict[str, str] = {}
 
     def see_file(self, name: str) -> None:
-        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 (a Path costs more than the listing)
+        if is_image_name(name):
             self.names.append(name)
         elif name == CLASS_NAMES_FILE or name.rpartition("/")[2].lower() in METADATA_NAMES:
             self.metadata.append(name)
+        elif self._root is not None and may_lack_suffix(name):
+            self._look_at(name, self._root / name)
         else:
             self.skipped[name] = f"no image by its suffix ({FORMAT_NAMES} are read)"
+
+    def _look_at(self, name: str, path: Path) -> None:
+        """Decide by the first bytes of a file whether it is an image."""
+        try:
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError as error:
+            self.skipped[name] = f"cannot be read: {error.strerror or error}"
+            return
+        if format_of(head) is None:
+            self.skipped[name] = "no image by its first bytes, and it has no suffix"
+        else:
+            self.names.append(name)
 
 
 class _Walk:
     """Reads local folders from a list of folders to read."""
 
     def __init__(self, root: Path) -> None:
-        self.listing = _Listing()
+        self.listing = _Listing(root)
         self._root = root
         self._real_root = os.path.realpath(root)
         self._outside: set[str] = set()  # real paths of linked folders already read

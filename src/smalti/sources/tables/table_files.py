@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import SourceError
-from smalti.imagefiles.table import IMAGE_SUFFIXES
+from smalti.imagefiles.table import is_image_name
 from smalti.images.vocabulary import METADATA_PARQUET, is_split
 from smalti.sources.records.record import RecordFiles, Records
 from smalti.sources.tables.schema import pyarrow_for
@@ -98,8 +98,7 @@ def _is_parquet_folder(location: Location) -> bool:
     """Whether a folder holds Parquet files, at any depth, and no image files."""
     found = False
     for name, _ in list_files(location):
-        suffix = "." + name.rpartition(".")[2].lower()
-        if suffix in IMAGE_SUFFIXES:
+        if is_image_name(name):
             return False
         found |= _is_part(name)
     return found
