@@ -32,7 +32,7 @@ __all__ = [
 
 _MAX_FILE_BYTES = 1 << 30
 
-HEAD_BYTES = 256
+HEAD_BYTES = 1024
 """The number of bytes at the beginning of a file that `ImageFormat.matches` gets."""
 
 SOURCE_MODE = "source_mode"

@@ -21,6 +21,10 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     too_many_pixels,
 )
+from smalti.imagefiles.fits import FITS
+from smalti.imagefiles.mrc import MRC
+from smalti.imagefiles.nifti import NIFTI
+from smalti.imagefiles.nrrd import NRRD
 from smalti.imagefiles.pillow import BMP, GIF, JPEG, WEBP
 from smalti.imagefiles.png import PNG
 from smalti.imagefiles.tiff import TIFF
@@ -38,7 +42,7 @@ __all__ = [
     "open_images",
 ]
 
-FORMATS: tuple[ImageFormat, ...] = (PNG, JPEG, BMP, TIFF, WEBP, GIF)
+FORMATS: tuple[ImageFormat, ...] = (PNG, JPEG, BMP, TIFF, WEBP, GIF, FITS, NIFTI, MRC, NRRD)
 
 IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 """The suffixes of image files, lower case, with their dots. The format of a file is decided by its first bytes."""
