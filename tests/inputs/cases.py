@@ -11,6 +11,7 @@ from inputs import (
     tables,
     tars,
     tiff_files,
+    volume_files,
 )
 from inputs.table import Sections
 
@@ -21,6 +22,7 @@ SECTIONS: Sections = {
     "JPEG": jpeg_files.cases(),
     "TIFF": tiff_files.cases(),
     "Other image files, and files that are none": other_files.cases(),
+    "FITS, NIfTI, MRC and NRRD": volume_files.cases(),
     "Folders": folders.cases(),
     "TAR": tars.cases(),
     "IDX, NPY and NPZ": array_files.cases(),

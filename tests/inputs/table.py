@@ -62,7 +62,7 @@ def row(case: Case, outcome: Outcome) -> str:
 
 def _images(group: Group) -> str:
     count, height, width, channels = group.pixels.shape
-    deep = ", 16 bits" if group.pixels.dtype == np.uint16 else ""
+    deep = {np.dtype(np.uint16): ", 16 bits", np.dtype(np.int16): ", 16 bits, signed"}.get(group.pixels.dtype, "")
     return f"{count} of {height}x{width} {_MODES[channels - 1]}{deep}"
 
 

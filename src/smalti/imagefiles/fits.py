@@ -73,13 +73,13 @@ def _volume(stream: Stream, hdu: Any, fields: Mapping[str, Scalar]) -> Volume:
     stored = np.dtype(_STORED[int(header["BITPIX"])])
     pixel_dtype(stored)  # refuses floats, which tell more than the number of axes
     if not 2 <= len(shape) <= 2 + len(_PLANES):
-        axes = "axis" if len(shape) == 1 else "axes"
-        raise UnreadableImageError(f"{len(shape)} {axes}; an image has two, and a cube three or more")
+        words = "axis" if len(shape) == 1 else "axes"
+        raise UnreadableImageError(f"{len(shape)} {words}; an image has two, and a cube three or more")
     names = _PLANES[: len(shape) - 2][::-1]
     axes = list(zip(names, shape[:-2], strict=True))
     compressed = hasattr(hdu, "compression_type")
     if compressed:
-        volume = _compressed_volume(hdu, stored, shape, axes, fields)
+        volume = _compressed_volume(stream, hdu, stored, shape, axes, fields)
     else:
         volume, _ = raw_volume(stream, hdu.fileinfo()["datLoc"], stored, shape[-2:], axes, fields)
     if stored == np.dtype(">i2") and (header.get("BZERO", 0), header.get("BSCALE", 1)) == (_OFFSET, 1):
@@ -96,7 +96,12 @@ def _unsigned(pixels: Pixels) -> Pixels:
 
 
 def _compressed_volume(
-    hdu: Any, stored: np.dtype[Any], shape: tuple[int, ...], axes: list[tuple[str, int]], fields: Mapping[str, Scalar]
+    stream: Stream,
+    hdu: Any,
+    stored: np.dtype[Any],
+    shape: tuple[int, ...],
+    axes: list[tuple[str, int]],
+    fields: Mapping[str, Scalar],
 ) -> Volume:
     """Return the planes of an image that is compressed tile by tile, in a table of bytes."""
     height, width = shape[-2:]
@@ -119,6 +124,7 @@ def _compressed_volume(
         *outer, inner = np.unravel_index(number, shape[:-2]) if len(shape) > 2 else (0,)
         start = number - int(inner) % slab
         if last is None or last[0] != start:
+            stream.check(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"])
             place = int(inner) - int(inner) % slab
             planes = slice(place, min(place + slab, shape[-3])) if len(shape) > 2 else None
             with quiet_decoders():

@@ -5,7 +5,7 @@ stack of images, or one or several volumes, as its space group says (MRC2014, Ch
 """
 
 import json
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def _fields(header: Any) -> dict[str, Scalar]:
     if _order(header) not in ([1, 2, 3], [0, 0, 0]):
         fields["map_axes"] = json.dumps(_order(header))
     extra = bytes(header["extra2"])  # bytes 112 to 195 of the file
-    order = "big" if header["mode"].dtype.byteorder == ">" else "little"
+    order: Literal["big", "little"] = "big" if header["mode"].dtype.byteorder == ">" else "little"
     if int(header["mode"]) == 0 and int.from_bytes(extra[40:44], order) == _IMOD:
         fields["imod_flags"] = int.from_bytes(extra[44:48], order)
     return fields

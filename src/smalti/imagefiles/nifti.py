@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2 files of magnetic resonance and other scans, plain or gzip, with headers read by nibabel.
 
-Each slice along the third axis, for each time, is an image: rows along the second axis, columns along the first. Samples
-are as stored: slope and intercept are fields, and so is the affine map from indices to space. Nothing is turned.
+Each slice along the third axis, for each time, is an image: rows along the second axis, columns along the first.
+Samples are as stored: slope and intercept are fields, and so is the affine map to space. Nothing is turned.
 """
 
 import json
@@ -52,12 +52,15 @@ def _header(stream: Stream) -> Any:
     except ImportError as error:
         raise MissingDependencyError.of("NIfTI", "nibabel", "science") from error
     head = stream.file.read(_SIZE_2)
-    stream.file.seek(0)
     first = {int.from_bytes(head[:4], order) for order in ("little", "big")}
-    if _SIZE_1 in first and head[_MAGIC_1] == b"ni1\0" or _SIZE_2 in first and head[4:7] == b"ni2":
+    if head[_MAGIC_1 if _SIZE_1 in first else _MAGIC_2].startswith(b"ni"):
         raise UnreadableImageError("its samples are in another file (.img); write both as one file, .nii")
-    # Its own checks would print to stderr, and mend what they can in memory; what matters here is checked above.
-    return (Nifti2Header if _SIZE_2 in first else Nifti1Header).from_fileobj(stream.file, check=False)
+    kind, size = (Nifti2Header, _SIZE_2) if _SIZE_2 in first else (Nifti1Header, _SIZE_1)
+    if len(head) < size:
+        raise UnreadableImageError("damaged: cut off within its header")
+    # nibabel's own checks print to stderr, and mend what they can in memory; what matters is checked by the caller.
+    made: Any = kind
+    return made(head[:size], check=False)
 
 
 def _samples(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], tuple[int, ...]]:

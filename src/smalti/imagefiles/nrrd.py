@@ -66,6 +66,9 @@ def _header(file: BinaryIO) -> tuple[dict[str, Any], int]:
         raise UnreadableImageError("damaged: its header has no end")
     start = sum(min(ends))
     header = cast(dict[str, Any], nrrd.read_header(io.BytesIO(head[:start])))
+    lacking = [name for name in ("dimension", "sizes", "type", "encoding") if name not in header]
+    if lacking:
+        raise UnreadableImageError(f"damaged: its header lacks {', '.join(lacking)}")
     if "data file" in header or "datafile" in header:
         raise UnreadableImageError("its samples are in other files; write all as one file, .nrrd")
     if any(int(header.get(name, 0)) for name in ("line skip", "lineskip", "byte skip", "byteskip")):
@@ -117,7 +120,7 @@ def _apart(volume: Volume) -> Volume:
         place, channel = divmod(number, channels)
         if last is None or last[0] != place:
             last = place, volume.read(place)
-        return cast(Pixels, last[1][:, :, channel : channel + 1].copy())
+        return last[1][:, :, channel : channel + 1].copy()
 
     return Volume((height, width, 1), volume.dtype, (*volume.axes, ("c", channels)), read, volume.fields)
 
@@ -132,7 +135,7 @@ def _fields(header: dict[str, Any]) -> dict[str, Scalar]:
 
 def _plain(value: Any) -> Any:
     """Return numbers in lists; a row of NaN, which stands for an axis that is none of space, as null."""
-    if value is None or isinstance(value, float) and np.isnan(value):
+    if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     if isinstance(value, np.ndarray | list | tuple):
         parts = [_plain(part) for part in value]

@@ -177,11 +177,19 @@ def _format(name: str, suffixes: tuple[str, ...], matches: Callable[[bytes], boo
     return ImageFormat(name, suffixes, matches, one_image(read_header, read_image), (SOURCE_MODE, SOURCE_ORIENTATION))
 
 
+def _is_bmp(head: bytes) -> bool:
+    """Whether a file is a BMP, or the same without its file header: other formats begin with such a number, too."""
+    size = int.from_bytes(head[:4], "little")
+    place = 8 if size == _DIB_HEADS[0] else 12
+    planes, bits = (int.from_bytes(head[at : at + 2], "little") for at in (place, place + 2))
+    return head.startswith(b"BM") or (size in _DIB_HEADS and planes == 1 and bits in (1, 2, 4, 8, 16, 24, 32, 64))
+
+
 JPEG = _format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lambda head: head.startswith(b"\xff\xd8\xff"), "JPEG")
 BMP = _format(
     "BMP",
     (".bmp", ".dib"),
-    lambda head: head.startswith(b"BM") or int.from_bytes(head[:4], "little") in _DIB_HEADS,
+    _is_bmp,
     "BMP",
     "DIB",
 )

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from smalti.errors import MissingDependencyError, SourceError
+from smalti.imagefiles.fits import FITS
 from smalti.imagefiles.format import (
     HEAD_BYTES,
     ImageFile,
@@ -21,7 +22,6 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     too_many_pixels,
 )
-from smalti.imagefiles.fits import FITS
 from smalti.imagefiles.mrc import MRC
 from smalti.imagefiles.nifti import NIFTI
 from smalti.imagefiles.nrrd import NRRD

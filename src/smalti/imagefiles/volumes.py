@@ -36,17 +36,16 @@ __all__ = [
 ]
 
 ROWS_FROM_BOTTOM = "rows_from_bottom"
-"""The field that is true if the first row of the pixels is the lowest one of the picture, by the format's convention."""
+"""The field that is true if the first row of the pixels is the lowest of the picture, by the format's convention."""
 
 STORED_DTYPE = "stored_dtype"
 """The field with the dtype in the file, if pixels have a wider one: "int8"."""
 
 _GZIP = b"\x1f\x8b"
 _LARGEST_RATIO = 1032  # deflate makes no more than this from one byte
-_END_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
 class Stream:
     """The bytes of a file, unpacked.
 
@@ -55,9 +54,26 @@ class Stream:
     is_packed : whether it is a gzip stream
     """
 
-    file: BinaryIO
-    most_bytes: int
-    is_packed: bool
+    def __init__(self, file: BinaryIO, most_bytes: int, is_packed: bool) -> None:
+        self.file, self.most_bytes, self.is_packed = file, most_bytes, is_packed
+        self._fault: str | None = None
+        self._is_checked = not is_packed
+
+    def check(self, samples_end: int) -> None:
+        """Raise UnreadableImageError if a gzip stream, of which so many bytes are read, is damaged.
+
+        Its checksum is at its end: the stream is unpacked once, before samples of it are believed.
+        """
+        if not self._is_checked:
+            self._is_checked = True
+            try:
+                self.file.seek(0)
+                while self.file.tell() <= samples_end + _BLOCK_BYTES and self.file.read(_BLOCK_BYTES):
+                    pass
+            except (OSError, EOFError, zlib.error):
+                self._fault = "damaged: its gzip stream is cut off or changed"
+        if self._fault is not None:
+            raise UnreadableImageError(self._fault)
 
 
 def stream_of(file: BinaryIO) -> Stream:
@@ -231,22 +247,21 @@ def raw_volume(
     height, width, *rest = plane
     channels = rest[0] if rest else 1
     dtype = pixel_dtype(stored)
-    check_size(width, height)
     count = math.prod(size for _, size in axes)
-    if min((1, *(size for _, size in axes))) < 1:
-        raise UnreadableImageError("an axis of length 0; there is nothing to read")
+    if min([*plane, *(size for _, size in axes)]) < 1:
+        raise UnreadableImageError("an axis of less than 1 sample; there is nothing to read")
+    check_size(width, height)
     plane_bytes = height * width * channels * stored.itemsize
     spare = stream.most_bytes - start - count * plane_bytes
     if start < 0 or spare < 0:
         raise UnreadableImageError(f"damaged: {-spare:,} bytes shorter than its header says")
 
     def read(number: int) -> Pixels:
+        stream.check(start + count * plane_bytes)
         stream.file.seek(start + number * plane_bytes)
         data = stream.file.read(plane_bytes)
         if len(data) < plane_bytes:
             raise UnreadableImageError("damaged: cut off within its samples")
-        if stream.is_packed and number == count - 1:
-            stream.file.read(_END_BYTES)  # gzip checks its checksum at the end
         samples: NDArray[Any] = np.frombuffer(data, stored)
         return cast(Pixels, samples.astype(dtype).reshape(height, width, channels))
 
