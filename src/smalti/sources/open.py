@@ -40,6 +40,8 @@ from smalti.sources.records.record_source import (
     usual_any_size_of,
     usual_of,
 )
+from smalti.sources.shards.litdata import is_litdata_folder, open_litdata_folder
+from smalti.sources.shards.mds import is_mds_folder, open_mds_folder
 from smalti.sources.spec import parse_spec
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.sources.tables.table_files import PARQUET_FILES, is_saved_dataset, open_saved_dataset
@@ -81,7 +83,11 @@ _CONTAINERS: Mapping[str, _OpenContainer] = {
 # Folders of other kinds: how to recognize them, and how to open them. All others hold image files.
 _IsKind = Callable[[Location], bool]
 _CONTAINER_FOLDERS: Sequence[tuple[_IsKind, _OpenContainer]] = ((is_zarr_folder, zarr_sources),)
-_RECORD_FOLDERS: Sequence[tuple[_IsKind, Callable[[Location], Records]]] = ((is_saved_dataset, open_saved_dataset),)
+_RECORD_FOLDERS: Sequence[tuple[_IsKind, Callable[[Location], Records]]] = (
+    (is_saved_dataset, open_saved_dataset),
+    (is_mds_folder, open_mds_folder),
+    (is_litdata_folder, open_litdata_folder),
+)
 
 
 def open_source(

@@ -12,7 +12,7 @@ import logging
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -30,6 +30,7 @@ __all__ = [
     "EntryData",
     "PixelKind",
     "PlacedImage",
+    "RawImage",
     "Record",
     "RecordFiles",
     "Records",
@@ -50,15 +51,27 @@ class Unreadable:
     reason: str
 
 
-EntryData = bytes | Path | str | NDArray[np.generic] | Unreadable
+@dataclass(frozen=True, slots=True)
+class RawImage:
+    """Pixels of an entry that is no image file, with what a decoder would say of them.
+
+    pixels : of a dtype and a shape that images have (`EntryData`)
+    fields : as in `ImageHeader`
+    """
+
+    pixels: NDArray[np.generic]
+    fields: Mapping[str, Scalar]
+
+
+EntryData = bytes | Path | str | NDArray[np.generic] | RawImage | Unreadable
 """The bytes of an image file, its path, or its URL; or pixels uint8 or uint16 [H, W] or [H, W, 1..4]."""
 
 
 @contextmanager
 def images_of(data: EntryData) -> Iterator[ImageFile]:
     """Open the images of an entry's data. UnreadableImageError, here or later, for what cannot be read."""
-    if isinstance(data, np.ndarray):
-        yield _ArrayImage(data)
+    if isinstance(data, np.ndarray | RawImage):
+        yield _ArrayImage(data) if isinstance(data, np.ndarray) else _ArrayImage(data.pixels, data.fields)
         return
     with _opened(data) as file:
         yield open_images(file)
@@ -69,10 +82,11 @@ class _ArrayImage:
     """Pixels that are an image already."""
 
     pixels: NDArray[np.generic]
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def headers(self) -> Sequence[ImageHeader]:
-        return (_header_of_array(self.pixels),)
+        return (replace(_header_of_array(self.pixels), fields=self.fields),)
 
     def image(self, number: int) -> tuple[ImageHeader, Pixels]:
         header = self.headers[number]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES_KEY",
+    "IMAGE_NAMES",
     "ColumnRoles",
     "classes_in",
     "columns_of",
@@ -35,7 +36,9 @@ FEATURES_KEY = b"huggingface"
 ImageKind = Literal["file", "bytes", "pixels"]
 
 _SUFFIX_NAMES = tuple(suffix.removeprefix(".") for one in FORMATS for suffix in one.suffixes)
-_IMAGE_NAMES = ("image", "img", *_SUFFIX_NAMES, "picture", "photo", "bytes", "pixels")
+IMAGE_NAMES = ("image", "img", *_SUFFIX_NAMES, "picture", "photo", "bytes", "pixels")
+"""Names of a column of images; the best first."""
+
 _KINDS: tuple[ImageKind, ...] = ("file", "bytes", "pixels")
 
 _log = logging.getLogger("smalti")
@@ -150,7 +153,7 @@ def _image_column(types: "Mapping[str, pa.DataType]", where: str) -> tuple[str, 
     kinds = {name: kind for name, kind_of in types.items() if (kind := _image_kind(kind_of)) is not None}
     for kind in _KINDS:
         found = [name for name, of in kinds.items() if of == kind]
-        chosen = found[0] if len(found) == 1 else first_known(found, _IMAGE_NAMES)
+        chosen = found[0] if len(found) == 1 else first_known(found, IMAGE_NAMES)
         if chosen is not None:
             return chosen, kind
         if found:

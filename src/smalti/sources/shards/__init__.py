@@ -1,0 +1,1 @@
+"""Shards of samples that other programs pack for training: MDS, LitData, TFRecord, RecordIO and LMDB."""

@@ -1,0 +1,190 @@
+"""Cases of shards. Those of large programs are in `tests/data/shards`, written by its `make.py`."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+
+from inputs.case import Case, Group, Made, Pixels, group
+from inputs.making import noise, plain_rgb, wide
+
+_DATA = Path(__file__).parents[1] / "data" / "shards"
+_MDS, _LITDATA = "mosaicml-streaming", "litdata"
+
+
+def cases() -> list[Case]:
+    return [*_mds_cases(), *_litdata_cases()]
+
+
+def pictures(count: int = 3) -> list[Pixels]:
+    return [noise(4, 5, 3, seed=seed) for seed in range(count)]
+
+
+def _copied(root: Path, name: str) -> Path:
+    """Copy committed shards, so that messages name no folder of this project."""
+    source, copy = _DATA / name, root / Path(name).name
+    if source.is_dir():
+        shutil.copytree(source, copy)
+    else:
+        shutil.copy(source, copy)
+    return copy
+
+
+def _case(what: str, maker: str, name: str, *groups: Group, **outcome: object) -> Case:
+    return Case(what, maker, lambda root: Made(_copied(root, name), groups, **outcome))  # type: ignore[arg-type]
+
+
+def _damaged(what: str, maker: str, name: str, file: str, at: int, words: str) -> Case:
+    """Return the case of shards of which one byte is changed, or that end there if `at` is negative."""
+
+    def make(root: Path) -> Made:
+        copy = _copied(root, name)
+        path = copy / file if file else copy
+        data = bytearray(path.read_bytes())
+        if at < 0:
+            del data[at:]
+        else:
+            data[at] ^= 1
+        path.write_bytes(data)
+        return Made(copy, error=words)
+
+    return Case(what, maker, make)
+
+
+def _photo(folder: str) -> Group:
+    return group([imagecodecs.jpeg8_decode((_DATA / folder / "photo.jpg").read_bytes())])
+
+
+def _greys(dtype: type[np.generic], count: int = 2) -> Sequence[Pixels]:
+    kind = np.iinfo(dtype)  # type: ignore[type-var]
+    return [np.random.default_rng(seed).integers(0, kind.max + 1, (4, 5), dtype=dtype) for seed in range(count)]
+
+
+def _mds_cases() -> list[Case]:
+    labelled = group(pictures(), labels=[0, 1, 2])
+    return [
+        _case("MDS: `pil` and `int`, called x and y", _MDS, "mds/pil", group(pictures(), labels=[2, 1, 0])),
+        _case("MDS: `pil` of seven modes", _MDS, "mds/modes", *_modes(), skipped={"entry 6": "32-bit samples"}),
+        _case(
+            "MDS: `pil` of mode P, whose palette the format does not keep",
+            _MDS,
+            "mds/palette",
+            group([noise(4, 5, seed=8) % 16], fields={"source_mode": ["P;indices"]}),
+        ),
+        _case(
+            "MDS: `png`, classes as texts, absolute paths, several shards",
+            _MDS,
+            "mds/png",
+            group(pictures(), labels=[1, 0, 1], class_names=["a", "b"], names=["0.png", "1.png", "2.png"]),
+        ),
+        _case("MDS: `png` of 16 bits", _MDS, "mds/deep_png", group([wide(4, 5, seed=9)])),
+        _case(
+            "MDS: `jpeg`, the bytes of a file",
+            _MDS,
+            "mds/jpeg",
+            Group(_photo("mds").pixels, fields={"split": ["a"]}),
+        ),
+        _case(
+            "MDS: `ndarray` of any shape and dtype: [H, W, C], [H, W], [C, H, W], floats",
+            _MDS,
+            "mds/arrays",
+            group([noise(4, 5, 3, seed=11)]),
+            group([noise(6, 5, seed=12)]),
+            group([noise(3, 6, 7, seed=13).transpose(1, 2, 0)]),
+            skipped={"entry 3": "holds float64"},
+        ),
+        _case("MDS: `ndarray:uint16`", _MDS, "mds/arrays_16", group(_greys(np.uint16))),
+        _case("MDS: `ndarray:int16:4,5`", _MDS, "mds/arrays_int16", group(_greys(np.int16))),
+        _case("MDS: all kinds of scalars; bytes and a pickle, left out", _MDS, "mds/scalars", _scalars()),
+        _case("MDS: packed by zstd, with SHA-1 and XXH64", _MDS, "mds/packed_zs", labelled),
+        _case("MDS: packed by gzip", _MDS, "mds/packed_gz", labelled),
+        _case("MDS: packed by bzip2", _MDS, "mds/packed_bz", labelled),
+        _case("MDS: packed by Brotli", _MDS, "mds/packed_br", labelled),
+        _case("MDS: packed by Snappy", _MDS, "mds/packed_sn", labelled),
+        _case(
+            "MDS: a folder of two splits",
+            _MDS,
+            "mds/splits",
+            group(pictures(), labels=[0, 1, 2], fields={"split": ["train", "train", "val"]}),
+        ),
+        _case("MDS without images", _MDS, "mds/no_images", error="no column holds images"),
+        _case("MDS with two columns of images", _MDS, "mds/two_images", error="call one of them image"),
+        _damaged("MDS with a changed byte and SHA-256", _MDS, "mds/splits", "train/shard.00000.mds", 400, "sha256"),
+        _damaged("MDS cut off", _MDS, "mds/pil", "shard.00000.mds", -1, "bytes, not"),
+    ]
+
+
+def _modes() -> list[Group]:
+    """Return images of all modes of Pillow that MDS keeps exactly, by shape and dtype."""
+    grey = np.stack([noise(4, 5, seed=1), np.where(noise(4, 5, seed=5) > 127, 255, 0).astype(np.uint8)])
+
+    def one(pixels: Pixels, mode: str, source_mode: str | None = None) -> Group:
+        return group([pixels], fields={"mode": [mode], "source_mode": [source_mode]})
+
+    return [
+        group(grey, fields={"mode": ["L", "1"], "source_mode": [None, "1"]}),
+        one(noise(4, 5, 2, seed=2), "LA"),
+        one(noise(4, 5, 4, seed=3), "RGBA"),
+        one(wide(4, 5, seed=4), "I;16"),
+        one(plain_rgb(noise(4, 5, 4, seed=6)), "CMYK", "CMYK"),
+    ]
+
+
+def _scalars() -> Group:
+    whole = [f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)]
+    fields: dict[str, list[object]] = {name: [5] for name in whole}
+    fields |= {f"float{bits}": [5.0] for bits in (16, 32, 64)}
+    fields |= {"digits": ["1" + 30 * "0"], "point": [0.1], "price": ["1.20"], "json": ['{"a": [1]}'], "word": ["é"]}
+    return group([noise(4, 5)], fields=dict(sorted(fields.items())))
+
+
+def _litdata_cases() -> list[Case]:
+    plain = group(pictures())
+    about = {"about.iso": [0.5, 1.5, 2.5], "about.ok": [False, False, True]}
+    return [
+        _case(
+            "LitData: images of Pillow, integers, texts",
+            _LITDATA,
+            "litdata/pil",
+            group(pictures(), labels=[2, 1, 0], names=["a/0", "a/1", "a/2"]),
+        ),
+        _case("LitData: grey images of Pillow, 16 bits", _LITDATA, "litdata/deep_pil", group(_greys(np.uint16))),
+        _case(
+            "LitData: pairs of a tensor [C, H, W] and an integer",
+            _LITDATA,
+            "litdata/tensors",
+            group(pictures(), labels=[2, 1, 0]),
+        ),
+        _case("LitData: tensors uint16 [H, W]", _LITDATA, "litdata/grey_tensors", group(_greys(np.uint16))),
+        _case("LitData: tensors int16 [H, W]", _LITDATA, "litdata/signed_tensors", group(_greys(np.int16))),
+        _case("LitData: tensors of floats", _LITDATA, "litdata/floats", error="holds float32"),
+        _case(
+            "LitData: arrays beside nested values and a list; in frames of zstd",
+            _LITDATA,
+            "litdata/nested_frames",
+            group(pictures(), fields=about),
+        ),
+        _case("LitData: each sample packed by zstd", _LITDATA, "litdata/packed_samples", plain),
+        _case("LitData: whole chunks packed by zstd", _LITDATA, "litdata/packed_chunks", plain),
+        _case("LitData: arrays alone", _LITDATA, "litdata/bare", plain),
+        _case(
+            "LitData: bytes of PNG files, classes as texts",
+            _LITDATA,
+            "litdata/bytes",
+            group(pictures(), labels=[1, 0, 1], class_names=["a", "b"]),
+        ),
+        _case("LitData: the bytes of a JPEG file", _LITDATA, "litdata/jpeg", _photo("litdata")),
+        _case(
+            "LitData: a folder of two splits",
+            _LITDATA,
+            "litdata/splits",
+            group(
+                [pictures()[2], *pictures(2)],
+                labels=[0, 0, 1],
+                fields={"split": ["test", "train", "train"]},
+            ),
+        ),
+        _damaged("LitData: a table that goes back", _LITDATA, "litdata/bare", "chunk-0-0.bin", 6, "goes back"),
+    ]

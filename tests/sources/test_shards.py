@@ -1,0 +1,177 @@
+"""Shards of training that are damaged or hostile: an error in one line or a skipped entry, and never anything else."""
+
+import json
+import logging
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from smalti.errors import SmaltiError
+from smalti.sources.open import open_entries, open_groups, open_source
+from smalti.sources.records.record import Records
+
+DATA = Path(__file__).parents[1] / "data" / "shards"
+
+
+def copied(root: Path, name: str) -> Path:
+    copy = root / Path(name).name
+    (shutil.copytree if (DATA / name).is_dir() else shutil.copy)(DATA / name, copy)
+    return copy
+
+
+def index_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "index.json").read_text())
+    return found
+
+
+def write_index(folder: Path, index: object) -> None:
+    (folder / "index.json").write_text(json.dumps(index))
+
+
+def read_all(source: Path) -> int:
+    """Read all images; return their number. Errors must be smalti's, in one line."""
+    try:
+        return sum(len(batch.pixels) for part in open_groups(source) for batch in part.batches(2))
+    except SmaltiError as error:
+        assert "\n" not in str(error)
+        return 0
+
+
+def damaged(path: Path) -> Iterator[None]:
+    """Damage a file in many ways, one after the other."""
+    data = path.read_bytes()
+    choose = random.Random(1)
+    for at in [*range(0, min(len(data), 64)), *choose.sample(range(len(data)), min(len(data), 60))]:
+        for value in (data[at] ^ 1 << choose.randrange(8), 255):
+            path.write_bytes(data[:at] + bytes([value]) + data[at + 1 :])
+            yield
+    for end in choose.sample(range(len(data)), min(len(data), 30)):
+        path.write_bytes(data[:end])
+        yield
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("mds/scalars", "shard.00000.mds"),
+        ("mds/modes", "shard.00000.mds"),
+        ("mds/arrays", "shard.00000.mds"),
+        ("mds/packed_zs", "shard.00001.mds.zstd"),
+        ("mds/scalars", "index.json"),
+        ("litdata/pil", "chunk-0-0.bin"),
+        ("litdata/tensors", "chunk-0-0.bin"),
+        ("litdata/nested_frames", "chunk-0-0.bin"),
+        ("litdata/packed_samples", "chunk-0-0.bin"),
+        ("litdata/packed_chunks", "chunk-0-0.zstd.bin"),
+        ("litdata/nested_frames", "index.json"),
+    ],
+)
+def test_damaged_shards(name: str, file: str, tmp_path: Path) -> None:
+    folder = copied(tmp_path, name)
+    images = read_all(folder)
+    assert images
+    for _ in damaged(folder / file):
+        assert read_all(folder) <= images + 100
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "", 7, None, "a\\b"])
+def test_an_index_leads_nowhere_else(name: object, tmp_path: Path) -> None:
+    mds, litdata = copied(tmp_path, "mds/pil"), copied(tmp_path, "litdata/bare")
+    index = index_of(mds)
+    index["shards"][0]["raw_data"]["basename"] = name
+    write_index(mds, index)
+    index = index_of(litdata)
+    index["chunks"][0]["filename"] = name
+    write_index(litdata, index)
+    for folder in (mds, litdata):
+        with pytest.raises(SmaltiError, match="none in its folder"):
+            open_source(folder)
+
+
+def test_a_size_that_no_shard_has_takes_no_memory(tmp_path: Path) -> None:
+    folder = copied(tmp_path, "mds/packed_zs")
+    index = index_of(folder)
+    for shard in index["shards"]:
+        shard["raw_data"]["bytes"] = 1 << 50
+    write_index(folder, index)
+    with pytest.raises(SmaltiError, match="more than a shard has"):
+        open_source(folder)
+
+
+def test_what_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:
+    for name in ("zs", "gz", "bz", "br", "sn"):
+        folder = copied(tmp_path, f"mds/packed_{name}")
+        index = index_of(folder)
+        for shard in index["shards"]:
+            shard["raw_data"]["bytes"] -= 1
+        write_index(folder, index)
+        with pytest.raises(SmaltiError, match=r"another size|cannot be unpacked"):
+            open_source(folder)
+
+
+def test_what_is_not_read_is_refused_by_name(tmp_path: Path) -> None:
+    folder = copied(tmp_path, "litdata/bare")
+    for key, value, words in [
+        ("encryption", {"algorithm": "fernet"}, "encrypted"),
+        ("item_loader", "TokensLoader", "written for TokensLoader"),
+    ]:
+        index = index_of(DATA / "litdata/bare")
+        index["config"][key] = value
+        write_index(folder, index)
+        with pytest.raises(SmaltiError, match=words):
+            open_source(folder)
+    folder = copied(tmp_path, "mds/pil")
+    index = index_of(folder)
+    write_index(folder, {**index, "version": 3})
+    with pytest.raises(SmaltiError, match="version 3"):
+        open_source(folder)
+    index["shards"][0]["format"] = "csv"
+    write_index(folder, index)
+    with pytest.raises(SmaltiError, match="'csv'"):
+        open_source(folder)
+
+
+def test_an_index_of_another_program_beside_images(tmp_path: Path) -> None:
+    shutil.copy(DATA / "mds/photo.jpg", tmp_path / "a.jpg")
+    (tmp_path / "index.json").write_text('{"images": []}')
+    source = open_source(tmp_path)
+    assert len(source) == 1
+    assert [file.name for file in source.skipped] == ["index.json"]
+
+
+@pytest.mark.parametrize("name", ["mds/png", "litdata/pil", "mds/packed_gz"])
+def test_entries_are_counted_from_the_index_alone(name: str, tmp_path: Path) -> None:
+    folder = copied(tmp_path, name)
+    for path in folder.iterdir():
+        if path.name != "index.json":
+            path.unlink()
+    records = open_entries(folder)
+    assert not isinstance(records, list)
+    assert len(records) == 3
+
+
+@pytest.mark.parametrize("name", ["mds/png", "mds/packed_zs", "litdata/pil", "litdata/nested_frames"])
+def test_some_entries(name: str) -> None:
+    records: Records = open_entries(DATA / name)  # type: ignore[assignment]
+    whole = [record for _, record in records.read(range(3))]
+    for chosen in ([2], [0, 2], [1]):
+        found = list(records.read(np.array(chosen)))
+        assert [entry for entry, _ in found] == chosen
+        for entry, record in found:
+            assert (record.name, record.label, record.fields) == (
+                whole[entry].name,
+                whole[entry].label,
+                whole[entry].fields,
+            )
+
+
+def test_a_lost_palette_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "smalti"):
+        open_source(DATA / "mds/palette")
+    assert sum("without their palette" in line for line in caplog.messages) == 1
