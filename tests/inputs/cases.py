@@ -12,6 +12,7 @@ from inputs import (
     tables,
     tars,
     tiff_files,
+    tiff_stacks,
     volume_files,
 )
 from inputs.table import Sections
@@ -22,6 +23,7 @@ SECTIONS: Sections = {
     "PNG": png_files.cases(),
     "JPEG": jpeg_files.cases(),
     "TIFF": tiff_files.cases(),
+    "TIFF of several images": tiff_stacks.cases(),
     "Other image files, and files that are none": other_files.cases(),
     "FITS, NIfTI, MRC and NRRD": volume_files.cases(),
     "Folders": folders.cases(),

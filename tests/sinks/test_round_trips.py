@@ -17,7 +17,7 @@ from smalti.sources.open import open_source
 
 FOLDERS = ("", "a/", "b/", "b/c d/", "ü/", "10/", "9/")
 STEMS = ("1", "10", "2", "x.y", "Z", "é", "a b", "IMG_1")
-SUFFIXES = (".png", ".PNG", ".jpg", "")
+SUFFIXES = (".png", ".PNG", ".jpg", "", ".tif#0", ".tif#10")
 WAYS = ("out", "a.npy", "a-idx3-ubyte", "a.idx3-ubyte.gz", "a.tar", "a.tgz", "a.tar.zst", "a.parquet")
 
 own_names = st.builds("{}{}{}".format, st.sampled_from(FOLDERS), st.sampled_from(STEMS), st.sampled_from(SUFFIXES))

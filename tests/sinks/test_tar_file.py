@@ -113,7 +113,14 @@ def test_every_name_is_kept_and_every_key_is_safe_and_its_own(
 @pytest.mark.parametrize(
     ("name", "key"),
     [
-        *(("a.png", "a"), ("a.PNG", "a"), ("b/c.d/e.jpeg", "b/c.d/e"), ("c.tar.tif", "c_tar"), ("v1.5", "v1_5")),
+        *(
+            ("a.png", "a"),
+            ("a.PNG", "a"),
+            ("b/c.d/e.jpeg", "b/c.d/e"),
+            ("c.tar.tif", "c_tar"),
+            ("v1.5", "v1_5"),
+            ("b/a.tif#7", "b/a#7"),
+        ),
         *(("../a.png", None), ("/a", None), ("", None), ("__a__/b.png", None), ("nul.png", None), (".png", None)),
     ],
 )

@@ -13,12 +13,13 @@ from pathlib import PurePosixPath
 
 from smalti.errors import SmaltiError
 
-__all__ = ["checked_name", "is_safe_name", "numbered_name", "png_name", "spare_names"]
+__all__ = ["checked_name", "is_safe_name", "numbered_name", "png_name", "spare_names", "without_number"]
 
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
     | {f"{device}{number}" for device in ("com", "lpt") for number in (*"0123456789", *"¹²³")}
 )
+_NUMBERED = re.compile(r"(.*\.[^./#]+)(#[0-9]+)", re.DOTALL)
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:"<>|?*]')
 
 
@@ -40,9 +41,21 @@ def is_safe_name(name: str) -> bool:
 
 
 def png_name(name: str) -> str:
-    """The name with `.png` in place of its suffix; unchanged if it ends with `.png` in any case."""
+    """The name with `.png` in place of its suffix; unchanged if it ends with `.png` in any case.
+
+    The name of an image of a stack, `a.tif#7`, becomes `a#7.png`.
+    """
+    name, number = without_number(name)
     path = PurePosixPath(name)
+    if number:
+        return str(path.with_name(f"{path.stem}{number}.png"))
     return name if path.suffix.lower() == ".png" else str(path.with_suffix(".png"))
+
+
+def without_number(name: str) -> tuple[str, str]:
+    """Split the name of an image of a file of several images, `a.tif#7`: `a.tif` and `#7`; other names and ""."""
+    found = _NUMBERED.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")
 
 
 def spare_names(name: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from smalti.errors import MissingDependencyError
 from smalti.imagefiles.png import png_bytes
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import ImageBatch, OutputSpec
-from smalti.images.file_names import is_safe_name, numbered_name
+from smalti.images.file_names import is_safe_name, numbered_name, without_number
 from smalti.images.vocabulary import TRUE_NAME, webdataset_ignores
 from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
 from smalti.sources.tar.tar import CLASS_NAMES_MEMBER
@@ -92,9 +92,10 @@ def key_of(name: str) -> str | None:
     """Return the key for an image of this name; None if the name is no safe path, or WebDataset ignores it."""
     if not is_safe_name(name) or webdataset_ignores(name):
         return None
+    name, number = without_number(name)
     path = PurePosixPath(name)
     stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-    return str(path.with_name(stem.replace(".", "_")))
+    return str(path.with_name(stem.replace(".", "_") + number))
 
 
 @contextmanager

@@ -1,0 +1,373 @@
+"""Stacks in TIFF files, as tifffile writes them: pages, planes in one page, axes, smaller copies; and hostile files."""
+
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from helpers.image_files import assert_same, everything, noise
+from smalti.imagefiles.format import ImageHeader, UnreadableImageError
+from smalti.imagefiles.table import open_images
+from smalti.imagefiles.tiff_ome import ome_planes
+from smalti.sinks.sink import open_image_writer
+from smalti.sources.open import open_source
+
+Array = NDArray[np.generic]
+
+
+def deep(*shape: int, seed: int = 0) -> NDArray[np.uint16]:
+    return np.random.default_rng(seed).integers(0, 65536, shape, dtype=np.uint16)
+
+
+def tiff(pixels: Array, **options: object) -> BytesIO:
+    file = BytesIO()
+    if "imagej" not in options:
+        options = {"photometric": "minisblack"} | options
+    tifffile.imwrite(file, pixels, **options)  # type: ignore[arg-type]
+    return file
+
+
+def read(file: BytesIO) -> tuple[Sequence[ImageHeader], list[Array]]:
+    images = open_images(file)
+    decoded = [images.image(number) for number in range(len(images.headers))]
+    assert [header for header, _ in decoded] == list(images.headers)
+    for header, pixels in decoded:
+        assert (pixels.shape, pixels.dtype) == (header.shape, header.dtype)
+    return images.headers, [pixels for _, pixels in decoded]
+
+
+def holds(file: BytesIO, expected: Array | list[Array]) -> Sequence[ImageHeader]:
+    """Read a file whose images must be these, [n, H, W] or [n, H, W, C], and which holds nothing else."""
+    headers, images = read(file)
+    assert len(images) == len(expected)
+    for found, stored in zip(images, expected, strict=True):
+        assert found.dtype == stored.dtype
+        np.testing.assert_array_equal(found, stored.reshape(*stored.shape[:2], -1))
+    assert {header.unread for header in headers} == {None}
+    return headers
+
+
+LAYOUTS = [
+    {},
+    {"byteorder": ">"},
+    {"bigtiff": True},
+    {"bigtiff": True, "byteorder": ">"},
+    {"compression": "zlib", "predictor": True},
+    {"compression": "lzw", "predictor": True, "byteorder": ">"},
+    {"compression": "packbits"},
+    {"compression": "lzma"},
+    {"tile": (16, 16)},
+    {"tile": (16, 16), "compression": "zstd"},
+    {"rowsperstrip": 7},
+    {"compression": "lerc"},
+    {"metadata": None},
+    {"truncate": True},
+    {"truncate": True, "rowsperstrip": 7, "byteorder": ">"},
+    {"truncate": True, "bigtiff": True, "byteorder": ">"},
+    {"imagej": True},
+    {"imagej": True, "byteorder": "<"},
+    {"imagej": True, "truncate": True},
+    {"ome": True},
+    {"ome": True, "compression": "zlib"},
+    {"description": "a text of somebody else"},
+]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_page_or_plane_is_an_image(layout: dict[str, object], dtype: type) -> None:
+    planes = noise(12, 20, 24) if dtype == np.uint8 else deep(12, 20, 24).view(dtype)
+    headers = holds(tiff(planes, **layout), planes)
+    assert [header.fields for header in headers] == [{"plane": number} for number in range(12)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_pages_of_colours(dtype: type, planar: str) -> None:
+    pixels = noise(4, 20, 24, 3) if dtype == np.uint8 else deep(4, 20, 24, 3).view(dtype)
+    stored = np.moveaxis(pixels, -1, 1) if planar == "separate" else pixels
+    holds(tiff(stored, photometric="rgb", planarconfig=planar), pixels)
+    holds(tiff(stored, photometric="rgb", planarconfig=planar, truncate=True), pixels)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "tile": (16, 16)}, {"rowsperstrip": 3}])
+def test_planes_of_channels_that_are_no_colours_are_images(options: dict[str, object]) -> None:
+    pixels = deep(5, 20, 24)
+    headers = holds(tiff(pixels, planarconfig="separate", **options), pixels)
+    assert [header.fields for header in headers] == [{"c": number} for number in range(5)]
+
+
+FIVE = noise(2 * 2 * 3, 20, 24).reshape(2, 2, 3, 20, 24)
+
+
+def test_axes_of_imagej() -> None:
+    for axis in "zt":
+        headers = holds(tiff(noise(7, 8, 9), imagej=True, metadata={"axes": f"{axis.upper()}YX"}), noise(7, 8, 9))
+        assert [header.fields for header in headers] == [{axis: number} for number in range(7)]
+    for truncate in (False, True):
+        file = tiff(FIVE, imagej=True, metadata={"axes": "TZCYX", "mode": "composite"}, truncate=truncate)
+        headers = holds(file, FIVE.reshape(-1, 20, 24))
+        assert [header.fields for header in headers] == [
+            {"z": z, "t": t, "c": c} for t in range(2) for z in range(2) for c in range(3)
+        ]
+
+
+def test_a_third_axis_that_is_called_channels_for_want_of_a_name_is_not_known() -> None:
+    for options in ({"imagej": True}, {"ome": True}):
+        headers = holds(tiff(noise(7, 8, 9), **options), noise(7, 8, 9))
+        assert [header.fields for header in headers] == [{"plane": number} for number in range(7)]
+    named = {"axes": "CYX", "Channel": {"Name": ["red", "far red"]}}
+    headers = holds(tiff(deep(2, 8, 9), ome=True, metadata=named), deep(2, 8, 9))
+    assert [header.fields for header in headers] == [{"c": 0, "channel": "red"}, {"c": 1, "channel": "far red"}]
+    shown = {"axes": "CYX", "mode": "composite"}
+    headers = holds(tiff(deep(2, 8, 9), imagej=True, metadata=shown), deep(2, 8, 9))
+    assert [header.fields for header in headers] == [{"c": 0}, {"c": 1}]
+
+
+@pytest.mark.parametrize("axes", ["TZCYX", "ZTCYX", "CTZYX", "TCZYX"])
+def test_axes_of_ome(axes: str) -> None:
+    headers = holds(tiff(FIVE, ome=True, metadata={"axes": axes}), FIVE.reshape(-1, 20, 24))
+    places = [dict(zip(axes.lower(), place, strict=False)) for place in np.ndindex(FIVE.shape[:3])]
+    assert [header.fields for header in headers] == places
+    assert list(headers[0].fields) == ["z", "t", "c"]
+
+
+def test_axes_of_a_shape() -> None:
+    headers = holds(tiff(FIVE, metadata={"axes": "TZCYX"}), FIVE.reshape(-1, 20, 24))
+    assert headers[5].fields == {"z": 1, "t": 0, "c": 2}
+    headers = holds(tiff(FIVE, metadata={"axes": "TQCYX"}), FIVE.reshape(-1, 20, 24))
+    assert headers[5].fields == {"t": 0, "c": 2, "plane": 5}
+    colours = noise(5, 8, 9, 3)
+    headers = holds(tiff(colours, photometric="rgb", metadata={"axes": "ZYXS"}), colours)
+    assert headers[4].fields == {"z": 4}
+
+
+def test_pages_of_several_shapes_and_kinds() -> None:
+    file = BytesIO()
+    one, two, three = deep(3, 8, 9), noise(4, 5), noise(6, 7, 3)
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(one, photometric="minisblack", metadata={"axes": "ZYX"})
+        writer.write(two, photometric="minisblack")
+        writer.write(three, photometric="rgb")
+        writer.write(one, photometric="minisblack", metadata={"axes": "TYX"}, compression="zlib")
+    headers = holds(file, [*one, two, three, *one])
+    assert [dict(header.fields) for header in headers] == [
+        *({"z": number} for number in range(3)),
+        *({"plane": number} for number in (3, 4)),
+        *({"t": number} for number in range(3)),
+    ]
+
+
+def test_pages_that_cannot_be_read_are_told() -> None:
+    file = BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for _ in range(2):
+            writer.write(np.zeros((4, 5), np.float32))
+        writer.write(noise(4, 5), photometric="minisblack")
+    headers, images = read(file)
+    assert len(images) == 1
+    assert (headers[0].unread or "").startswith("2 pages not read (float 32-bit samples")
+    only = tiff(np.zeros((3, 4, 5), np.float32))
+    with pytest.raises(UnreadableImageError, match="float 32-bit samples"):
+        open_images(only).headers  # noqa: B018 (it raises)
+
+
+def test_smaller_copies_and_masks_are_told_and_are_no_images() -> None:
+    planes = deep(3, 16, 16)
+    file = BytesIO()
+    with tifffile.TiffWriter(file, ome=True) as writer:
+        options = {"photometric": "minisblack", "subfiletype": 1}
+        writer.write(planes.repeat(4, 1).repeat(4, 2), subifds=2, photometric="minisblack", metadata={"axes": "ZYX"})
+        writer.write(planes.repeat(2, 1).repeat(2, 2), **options)  # type: ignore[arg-type]
+        writer.write(planes, **options)  # type: ignore[arg-type]
+    headers, images = read(file)
+    assert [image.shape for image in images] == [(64, 64, 1)] * 3
+    assert [header.fields for header in headers] == [{"z": 0}, {"z": 1}, {"z": 2}]
+    assert [header.unread for header in headers] == ["6 smaller copies", None, None]
+    file = BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(noise(16, 16), photometric="minisblack")
+        writer.write(noise(8, 8), photometric="minisblack", subfiletype=1)
+        writer.write(noise(16, 16) > 99, photometric="minisblack", subfiletype=4)
+    headers, images = read(file)
+    assert (len(images), headers[0].unread) == (1, "1 mask; 1 smaller copy")
+    holds(tiff(noise(8, 8), subfiletype=1), noise(1, 8, 8))  # nothing else is there
+
+
+def test_images_below_a_page_are_images() -> None:
+    file = BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(noise(40, 40), subifds=1, metadata=None, photometric="minisblack")
+        writer.write(noise(30, 40, seed=1), metadata=None, photometric="minisblack")
+        writer.write(noise(20, 40, seed=2), metadata=None, photometric="minisblack")
+    holds(file, [noise(40, 40), noise(30, 40, seed=1), noise(20, 40, seed=2)])
+
+
+def test_a_volume_is_refused_with_the_number_of_its_planes() -> None:
+    file = tiff(noise(12, 20, 24), volumetric=True, tile=(16, 32, 32))
+    with pytest.raises(UnreadableImageError, match=r"12 planes in one page \(a volume\)"):
+        open_images(file).headers  # noqa: B018 (it raises)
+
+
+def test_the_planes_of_metamorph() -> None:
+    planes = noise(6, 20, 24)
+    planes_tag = [(33629, 5, 6, [1] * 12, True)]  # UIC2: one entry for each plane
+    data = tiff(planes[0], metadata=None, extratags=planes_tag).getvalue()
+    assert data.endswith(planes[0].tobytes())
+    headers = holds(BytesIO(data + planes[1:].tobytes()), planes)
+    assert headers[5].fields == {"plane": 5}
+
+
+def test_what_a_text_states_and_the_file_does_not_hold_is_told() -> None:
+    text = tiff(noise(12, 20, 24), imagej=True, truncate=True)
+    text.seek(0)
+    stated = tifffile.TiffFile(text).pages[0].description  # type: ignore[union-attr]
+    copied = tiff(noise(20, 24), description=stated, metadata=None)
+    headers, images = read(copied)
+    assert (len(images), headers[0].unread) == (1, "ImageJ states 12 planes, and 1 are here")
+    headers, images = read(tiff(noise(20, 24), description=OME, metadata=None))
+    assert (len(images), headers[0].unread) == (1, "11 planes that OME-XML states are missing")
+    cut = text.getvalue()[:-480]
+    with pytest.raises(UnreadableImageError, match="states 12 planes in one page, and the file has room for 11"):
+        open_images(BytesIO(cut)).headers  # noqa: B018 (it raises)
+
+
+OME = '<?xml version="1.0"?><OME><Image><Pixels SizeX="24" SizeY="20" SizeZ="4" SizeC="3" SizeT="1"/></Image></OME>'
+
+
+def ome(blocks: str, sizes: str = 'SizeZ="2" SizeC="1" SizeT="1"', uuid: str = ' UUID="own"', names: str = "") -> str:
+    pixels = f'<Pixels DimensionOrder="XYZCT" {sizes}>{names}{blocks}</Pixels>'
+    return f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"{uuid}><Image>{pixels}</Image></OME>'
+
+
+def test_planes_of_ome_in_other_files() -> None:
+    one, two = (
+        f'<TiffData FirstZ="{z}" IFD="0"><UUID FileName="{z}.tif">{u}</UUID></TiffData>'
+        for z, u in enumerate(("own", "x"))
+    )
+    headers, _ = read(tiff(noise(20, 24), description=ome(one + two), metadata=None))
+    assert (headers[0].fields, headers[0].unread) == ({"z": 0}, "1 planes of its OME-XML are in other files")
+    headers, _ = read(tiff(noise(20, 24), description=ome(one + two, uuid=""), metadata=None))
+    assert (headers[0].fields, headers[0].unread) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ome("<TiffData/>", 'SizeZ="-2" SizeC="1" SizeT="1"'),
+        ome("<TiffData/>", 'SizeZ="many" SizeC="1" SizeT="1"'),
+        ome("<TiffData/>", f'SizeZ="{10**9}" SizeC="{10**9}" SizeT="1"'),
+        ome('<TiffData IFD="-1"/>'),
+        ome('<TiffData IFD="0" PlaneCount="2"/>' * 9),
+        ome("<TiffData"),
+        "<!DOCTYPE OME [<!ENTITY a 'a'>]>" + ome("<TiffData/>"),
+        "<OME>",
+        "no OME",
+    ],
+)
+def test_an_ome_text_that_cannot_be_understood_says_nothing(text: str) -> None:
+    assert ome_planes(text, 2) is None
+
+
+def pages(count: int, following: Callable[[int], int], entries: int = 0) -> bytes:
+    """Make a file of directories without pixels, each with the offset of the next."""
+    body = b"".join(struct.pack("<H", entries) + struct.pack("<I", following(number)) for number in range(count))
+    return b"II*\0" + struct.pack("<I", 8) + body
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (pages(3, lambda n: 8 + 6 * ((n + 1) % 3)), "in a circle"),
+        (pages(3, lambda n: 8 + 6 * (n + 1)), "cut off"),
+        (pages(3, lambda n: 1 << 31), "cut off"),
+        (pages(1, lambda n: 0, entries=60000), "larger than the file"),
+        (b"II+\0\x08\0\0\0" + b"\xff" * 8, "cut off"),
+        (b"II*\0\x08\0", "cut off within its header"),
+    ],
+)
+def test_directories_that_mean_harm_are_refused(data: bytes, words: str) -> None:
+    with pytest.raises(UnreadableImageError, match=words):
+        open_images(BytesIO(data)).headers  # noqa: B018 (it raises)
+
+
+def test_directories_that_lie_in_each_other_do_not_take_time() -> None:
+    step, many, entries = 6, 9000, 5000
+    body = bytearray(12 * entries + step * many + 6)
+    for n in range(many):
+        struct.pack_into("<H", body, step * n, entries)
+        struct.pack_into("<I", body, step * n + 2 + 12 * entries, 8 + step * (n + 1))
+    start = time.process_time()
+    with pytest.raises(UnreadableImageError, match="larger than the file"):
+        open_images(BytesIO(b"II*\0" + struct.pack("<I", 8) + bytes(body))).headers  # noqa: B018 (it raises)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("tag", [256, 257, 258, 273, 277, 278, 279])
+def test_numbers_that_lie_take_no_memory(tag: int) -> None:
+    data = bytearray(tiff(noise(3, 20, 24), metadata=None).getvalue())
+    start = int.from_bytes(data[4:8], "little") + 2
+    for place in range(start, start + 12 * int.from_bytes(data[start - 2 : start], "little"), 12):
+        if int.from_bytes(data[place : place + 2], "little") == tag:
+            data[place + 2 : place + 12] = struct.pack("<HII", 4, 1, (1 << 32) - 2)
+            break
+    tracemalloc.start()
+    try:
+        for number, (header, pixels) in enumerate(zip(*read(BytesIO(data)), strict=True)):
+            assert pixels.shape == header.shape, number
+    except UnreadableImageError:
+        pass
+    finally:
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 50_000_000
+
+
+@pytest.mark.parametrize("layout", [{}, {"compression": "zlib"}, {"imagej": True, "truncate": True}, {"ome": True}])
+def test_damage_is_never_another_error(layout: dict[str, object]) -> None:
+    data = tiff(noise(3, 20, 24), **layout).getvalue()
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in random.integers(0, len(data), 3):
+            damaged[place] = random.integers(0, 256)
+        try:
+            read(BytesIO(damaged[: random.integers(1, 2 * len(data))]))
+        except UnreadableImageError as error:
+            assert "\n" not in str(error)
+
+
+def test_many_pages_are_listed_and_read_in_time_that_grows_with_their_number(tmp_path: Path) -> None:
+    planes = noise(3000, 4, 5)
+    for options in ({"metadata": None}, {"imagej": True, "truncate": True}, {"ome": True, "compression": "zlib"}):
+        file = tiff(planes, **options)
+        (tmp_path / "a.tif").write_bytes(file.getvalue())
+        with (tmp_path / "a.tif").open("rb") as opened:
+            start = time.process_time()
+            images = open_images(opened)
+            assert len(images.headers) == 3000
+            for number in range(0, 3000, 10):
+                np.testing.assert_array_equal(images.image(number)[1][..., 0], planes[number])
+            assert time.process_time() - start < 10  # it takes half a second
+
+
+def test_a_stack_comes_back_from_a_folder_of_png_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(
+        tmp_path / "in" / "a.ome.tif", deep(12, 8, 9), ome=True, photometric="minisblack", metadata={"axes": "ZYX"}
+    )
+    stored = everything(open_source(tmp_path / "in"))
+    with open_image_writer(tmp_path / "out", (8, 9, 1), 12, dtype=np.dtype(np.uint16)) as writer:
+        writer.write(stored)
+    assert (tmp_path / "out" / "a.ome#10.png").is_file()
+    again = everything(open_source(tmp_path / "out"))
+    assert_same(again, stored)
+    assert again.names == tuple(f"a.ome.tif#{number}" for number in range(12))
+    assert again.fields == stored.fields == {"z": list(range(12))}
