@@ -50,8 +50,7 @@ def test_a_file_is_known_by_its_first_bytes(kind: str) -> None:
 
 
 def test_what_follows_from_the_table() -> None:
-    assert FORMAT_NAMES.startswith("PNG, JPEG, BMP, TIFF, ")
-    assert FORMAT_NAMES.endswith(f" and {FORMATS[-1].name}")
+    assert FORMAT_NAMES == "PNG, JPEG, BMP, TIFF and further formats"
     assert {".png", ".jpg", ".jfif", ".jpe", ".apng"} <= IMAGE_SUFFIXES
     assert DECODER_FIELDS[:2] == ("source_mode", "source_orientation")
     assert len(set(DECODER_FIELDS)) == len(DECODER_FIELDS)

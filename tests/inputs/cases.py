@@ -2,10 +2,12 @@
 
 from inputs import (
     array_files,
+    codec_files,
     containers,
     folders,
     jpeg_files,
     locations,
+    netpbm_files,
     other_files,
     png_files,
     shards,
@@ -24,6 +26,8 @@ SECTIONS: Sections = {
     "JPEG": jpeg_files.cases(),
     "TIFF": tiff_files.cases(),
     "TIFF of several images": tiff_stacks.cases(),
+    "JPEG XL, AVIF, HEIC, JPEG 2000, JPEG XR, QOI and DDS": codec_files.cases(),
+    "Netpbm": netpbm_files.cases(),
     "Other image files, and files that are none": other_files.cases(),
     "FITS, NIfTI, MRC and NRRD": volume_files.cases(),
     "Folders": folders.cases(),

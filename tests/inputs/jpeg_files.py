@@ -5,11 +5,11 @@ import numpy as np
 from PIL import Image
 
 from inputs.case import Case, Pixels
-from inputs.making import exif, image, noise, pillow, plain_rgb, refused, smooth, upright
+from inputs.making import exif, fields_of, image, noise, pillow, plain_rgb, refused, smooth, upright, wide
 
 
 def cases() -> list[Case]:
-    return [*_colours(), *_suffixes(), *_inks(), *_orientations(), *_odd()]
+    return [*_colours(), *_suffixes(), *_inks(), *_orientations(), *_odd(), *_deep()]
 
 
 def _decoded(data: bytes) -> Pixels:
@@ -84,11 +84,63 @@ def _odd() -> list[Case]:
         refused("JPEG, cut in half", "Pillow", "a.jpg", whole[: len(whole) // 2], "damaged"),
         refused("JPEG without its end mark", "Pillow, cut", "a.jpg", no_end, "damaged"),
         refused("JPEG whose header says 65,500 pixels each way", "Pillow, changed", "a.jpg", huge, "too many"),
-        refused(
-            "JPEG, lossless, 16 bits",
+    ]
+
+
+def _deep() -> list[Case]:
+    grey, rgb, deep = wide(20, 30) % 4096, wide(20, 30, 3) % 4096, wide(20, 30)
+    twelve = imagecodecs.jpeg8_encode(smooth(20, 30, 3).astype(np.uint16) * 16, level=95, bitspersample=12)
+    turned = _with_exif(imagecodecs.jpeg8_encode(grey, lossless=True, bitspersample=12), exif(6))
+    lossless, ten = imagecodecs.ljpeg_encode(deep, bitspersample=16), wide(20, 30) % 1024
+    bits = {"significant_bits": 12}
+    ls = imagecodecs.jpegls_encode(grey)
+    return [
+        fields_of("JPEG of 12 bits", "imagecodecs", ".jpg", twelve, _decoded(twelve), **bits),
+        fields_of("JPEG, lossless, 16 bits", "imagecodecs", ".jpg", lossless, deep),
+        fields_of(
+            "JPEG, lossless, RGB of 12 bits", "imagecodecs", ".jpg", _lossless(rgb, bitspersample=12), rgb, **bits
+        ),
+        fields_of(
+            "JPEG, lossless, 10 bits",
             "imagecodecs",
+            ".jpeg",
+            _lossless(ten, bitspersample=10),
+            ten,
+            significant_bits=10,
+        ),
+        fields_of(
+            "JPEG, lossless, 12 bits, EXIF orientation 6",
+            "imagecodecs, EXIF by Pillow",
+            ".jpg",
+            turned,
+            upright(grey, 6),
+            source_orientation=6,
+            **bits,
+        ),
+        fields_of("JPEG-LS, 16 bits", "imagecodecs", ".jls", ls, grey),
+        fields_of("JPEG-LS, RGB", "imagecodecs", ".jls", imagecodecs.jpegls_encode(noise(20, 30, 3)), noise(20, 30, 3)),
+        refused("JPEG of 12 bits, cut", "imagecodecs, cut", "a.jpg", twelve[:-40], "cut off"),
+        refused("JPEG-LS, cut", "imagecodecs, cut", "a.jls", ls[:-40], "damaged"),
+        refused(
+            "JPEG of 12 bits, CMYK",
+            "imagecodecs, changed",
             "a.jpg",
-            imagecodecs.ljpeg_encode(noise(8, 8).astype(np.uint16) * 257, bitspersample=16),
-            "not an image",
+            _with_channels(twelve, 4),
+            "4 channels",
         ),
     ]
+
+
+def _lossless(pixels: Pixels, **options: object) -> bytes:
+    made: bytes = imagecodecs.jpeg8_encode(pixels, lossless=True, **options)
+    return made
+
+
+def _with_exif(data: bytes, said: Image.Exif) -> bytes:
+    content = b"Exif\0\0" + said.tobytes().removeprefix(b"Exif\0\0")
+    return data[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2) + content + data[2:]
+
+
+def _with_channels(data: bytes, channels: int) -> bytes:
+    frame = data.index(b"\xff\xc1") + 9
+    return data[:frame] + bytes([channels]) + data[frame + 1 :]

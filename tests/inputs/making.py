@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -109,6 +110,28 @@ def image(
 ) -> Case:
     """Return the case of a file that is read."""
     return Case(what, maker, lambda root: read_as(suffix, data, expected, mode, turned, root))
+
+
+def fields_of(what: str, maker: str, suffix: str, data: bytes, expected: Pixels, **fields: Value) -> Case:
+    """Return the case of a file that is read, with these fields."""
+
+    def make(root: Path) -> Made:
+        write(root / f"a{suffix}", data)
+        pixels = expected.reshape(1, *expected.shape[:2], -1)
+        return Made(root, [Group(pixels, names=["a" + suffix], fields={name: [fields[name]] for name in fields})])
+
+    return Case(what, maker, make)
+
+
+def several(what: str, maker: str, name: str, data: bytes, images: Pixels, **fields: Sequence[Value]) -> Case:
+    """Return the case of a file of images [n, H, W] or [n, H, W, C], with columns of n values."""
+
+    def make(root: Path) -> Made:
+        write(root / name, data)
+        names = [f"{name}#{place}" for place in range(len(images))]
+        return Made(root, [Group(images.reshape(*images.shape[:3], -1), names=names, fields=fields)])
+
+    return Case(what, maker, make)
 
 
 def refused(what: str, maker: str, name: str, data: bytes, words: str) -> Case:

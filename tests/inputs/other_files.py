@@ -11,7 +11,7 @@ from inputs.making import exif, image, noise, pillow, png, refused, smooth, upri
 
 
 def cases() -> list[Case]:
-    return [*_webp(), *_gif(), *_bmp(), *_kinds_that_are_not_read(), *_no_images()]
+    return [*_webp(), *_gif(), *_bmp(), *_no_images()]
 
 
 def _webp() -> list[Case]:
@@ -107,26 +107,6 @@ def _five_six_five() -> tuple[bytes, Pixels]:
     data = _bmp_bytes((0xF800, 0x7E0, 0x1F), 16, (red << 11 | green << 5 | blue).astype("<u2"))
     spread = [np.floor(part * 255 / most).astype(np.uint8) for part, most in ((red, 31), (green, 63), (blue, 31))]
     return data, np.dstack(spread)
-
-
-def _kinds_that_are_not_read() -> list[Case]:
-    grey, rgb = noise(8, 8), noise(16, 16, 3)
-    other = "suffix"
-    return [
-        refused("PGM", "Pillow", "a.pgm", pillow(grey, "ppm"), other),
-        refused("PPM", "Pillow", "a.ppm", pillow(rgb, "ppm"), other),
-        refused("JPEG XL", "imagecodecs", "a.jxl", imagecodecs.jpegxl_encode(rgb), other),
-        refused("AVIF", "imagecodecs", "a.avif", imagecodecs.avif_encode(rgb), other),
-        refused("JPEG 2000", "imagecodecs", "a.jp2", imagecodecs.jpeg2k_encode(rgb), other),
-        refused("a JPEG XL file called .png", "imagecodecs", "a.png", imagecodecs.jpegxl_encode(rgb), "not an image"),
-        refused("an AVIF file called .png", "imagecodecs", "a.png", imagecodecs.avif_encode(rgb), "not an image"),
-        refused("a PPM file of 16 bits called .png", "imagecodecs", "a.png", _pnm(), "not an image"),
-    ]
-
-
-def _pnm() -> bytes:
-    pixels = wide(4, 5, 3)
-    return b"P6 5 4 65535\n" + pixels.astype(">u2").tobytes()
 
 
 def _no_images() -> list[Case]:

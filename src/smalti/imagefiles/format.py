@@ -11,20 +11,29 @@ import numpy as np
 from PIL import Image
 
 from smalti.errors import MissingDependencyError
-from smalti.images.batch import PixelDtype, Pixels, Scalar
+from smalti.images.batch import UINT8, UINT16, PixelDtype, Pixels, Scalar
 
 __all__ = [
+    "ALPHA_ASSOCIATED",
+    "FRAME",
     "HEAD_BYTES",
+    "PLANE",
+    "SIGNIFICANT_BITS",
     "SOURCE_MODE",
     "SOURCE_ORIENTATION",
     "ImageFile",
     "ImageFormat",
     "ImageHeader",
     "UnreadableImageError",
+    "as_stated",
+    "bits_field",
     "check_size",
+    "exactly",
+    "file_size",
     "imagecodecs_for",
     "one_image",
     "too_many_pixels",
+    "unsigned_of",
     "upright",
     "upright_header",
     "whole_file",
@@ -41,6 +50,18 @@ SOURCE_MODE = "source_mode"
 SOURCE_ORIENTATION = "source_orientation"
 """The field with the EXIF orientation, 2 to 8, of an image that was turned upright."""
 
+SIGNIFICANT_BITS = "significant_bits"
+"""The field with the number of bits of a sample, if it is less than that of the dtype. Samples are not scaled."""
+
+ALPHA_ASSOCIATED = "alpha_associated"
+"""The field that is true if colours are multiplied by alpha, as the file stores them."""
+
+FRAME = "frame"
+"""The field with the number of an image in its animation."""
+
+PLANE = "plane"
+"""The field with the number of an image in its file, if the file does not say what its images are."""
+
 
 class UnreadableImageError(Exception):
     """An image cannot be read; the message is the reason. Sources turn it into a skipped entry."""
@@ -51,7 +72,7 @@ class ImageHeader:
     """The facts about an image that are known before its pixels are decoded.
 
     shape : height, width and channels as read, turned upright
-    dtype : uint8 or uint16
+    dtype : uint8, uint16 or int16
     fields : values that the decoder adds to the columns of the image, by field name
     unread : words for further pixels that the file seems to hold and that are not read; None without any
     """
@@ -138,6 +159,27 @@ def too_many_pixels() -> str:
     return f"too many pixels (more than {Image.MAX_IMAGE_PIXELS:,})"
 
 
+def unsigned_of(bits: int) -> PixelDtype:
+    """Return the dtype of unsigned samples of 1 to 16 bits; UnreadableImageError for other numbers of bits."""
+    if not 1 <= bits <= 16:
+        raise UnreadableImageError(f"{bits}-bit samples; images have 8 or 16 bits, scale and convert them")
+    return UINT8 if bits <= 8 else UINT16
+
+
+def bits_field(bits: int, dtype: PixelDtype) -> dict[str, Scalar]:
+    """Return the field of samples with this number of bits; no field if the dtype has no more."""
+    return {SIGNIFICANT_BITS: bits} if bits < 8 * dtype.itemsize else {}
+
+
+def as_stated(pixels: Pixels, shape: tuple[int, int, int], dtype: PixelDtype) -> Pixels:
+    """Return decoded pixels as [H, W, C]; UnreadableImageError if they are not what the header of their file says."""
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.shape != shape or pixels.dtype != dtype:
+        raise UnreadableImageError(f"decoded to {pixels.dtype} {list(pixels.shape)}, not to {dtype} {list(shape)}")
+    return pixels
+
+
 def upright_header(
     stored_shape: tuple[int, int, int],
     dtype: PixelDtype,
@@ -166,6 +208,22 @@ def upright(pixels: Pixels, orientation: object) -> Pixels:
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
     columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
     return pixels[rows, columns]
+
+
+def exactly(file: BinaryIO, size: int) -> bytes:
+    """Read this many bytes of a header; UnreadableImageError if the file ends before."""
+    data = file.read(size)
+    if len(data) < size:
+        raise UnreadableImageError("damaged: cut off within its header")
+    return data
+
+
+def file_size(file: BinaryIO) -> int:
+    """Return the number of bytes of a file; its position stays as it is."""
+    position = file.tell()
+    size = file.seek(0, 2)
+    file.seek(position)
+    return size
 
 
 def whole_file(file: BinaryIO) -> bytes:

@@ -1,4 +1,4 @@
-"""Image files that Pillow reads: JPEG, BMP, WebP and GIF; and most PNG and TIFF files, for `png` and `tiff`.
+"""Image files that Pillow reads: JPEG of 8 bits, BMP, WebP and GIF; and most PNG and TIFF files, for `png` and `tiff`.
 
 Samples of 8 bits become uint8, grey samples of 16 bits become uint16; nothing is ever cut. Fields of the header record
 each conversion (palettes, CMYK, grey of few bits, an EXIF orientation). Images that would lose something are refused:
@@ -27,7 +27,7 @@ from smalti.imagefiles.format import (
 from smalti.imagefiles.quiet import quiet_decoders
 from smalti.images.batch import UINT8, UINT16, PixelDtype, Pixels
 
-__all__ = ["BMP", "GIF", "JPEG", "WEBP", "exif_orientation", "header_of", "is_wide_grey", "opened", "pixels_of"]
+__all__ = ["BMP", "GIF", "PILLOW_JPEG", "WEBP", "exif_orientation", "header_of", "is_wide_grey", "opened", "pixels_of"]
 
 _ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
@@ -185,7 +185,7 @@ def _is_bmp(head: bytes) -> bool:
     return head.startswith(b"BM") or (size in _DIB_HEADS and planes == 1 and bits in (1, 2, 4, 8, 16, 24, 32, 64))
 
 
-JPEG = _format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lambda head: head.startswith(b"\xff\xd8\xff"), "JPEG")
+PILLOW_JPEG = _format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lambda head: head.startswith(b"\xff\xd8\xff"), "JPEG")
 BMP = _format(
     "BMP",
     (".bmp", ".dib"),

@@ -13,6 +13,8 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from smalti.errors import MissingDependencyError, SourceError
+from smalti.imagefiles.avif import AVIF
+from smalti.imagefiles.dds import DDS
 from smalti.imagefiles.fits import FITS
 from smalti.imagefiles.format import (
     HEAD_BYTES,
@@ -22,10 +24,16 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     too_many_pixels,
 )
+from smalti.imagefiles.heic import HEIC
+from smalti.imagefiles.imagecodecs_files import JPEGXR, QOI
+from smalti.imagefiles.jpeg import JPEG
+from smalti.imagefiles.jpeg2000 import JPEG2000
+from smalti.imagefiles.jpegxl import JPEGXL
 from smalti.imagefiles.mrc import MRC
+from smalti.imagefiles.netpbm import NETPBM
 from smalti.imagefiles.nifti import NIFTI
 from smalti.imagefiles.nrrd import NRRD
-from smalti.imagefiles.pillow import BMP, GIF, JPEG, WEBP
+from smalti.imagefiles.pillow import BMP, GIF, WEBP
 from smalti.imagefiles.png import PNG
 from smalti.imagefiles.tiff import TIFF
 from smalti.images.batch import Pixels
@@ -42,13 +50,16 @@ __all__ = [
     "open_images",
 ]
 
-FORMATS: tuple[ImageFormat, ...] = (PNG, JPEG, BMP, TIFF, WEBP, GIF, FITS, NIFTI, MRC, NRRD)
+_IMAGES = (PNG, JPEG, BMP, TIFF, WEBP, GIF, JPEGXL, AVIF, HEIC, JPEG2000, JPEGXR, NETPBM, QOI, DDS)
+_SCIENCE = (FITS, NIFTI, MRC, NRRD)
+
+FORMATS: tuple[ImageFormat, ...] = (*_IMAGES, *_SCIENCE)
 
 IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 """The suffixes of image files, lower case, with their dots. The format of a file is decided by its first bytes."""
 
-FORMAT_NAMES = f"{', '.join(one.name for one in FORMATS[:-1])} and {FORMATS[-1].name}"
-"""All formats in words for a message."""
+FORMAT_NAMES = f"{', '.join(one.name for one in FORMATS[:4])} and further formats"
+"""The formats in words for a message: the usual ones by name, since all of them would fill it."""
 
 _OUTER_SUFFIXES = frozenset("." + suffix.rpartition(".")[2] for suffix in IMAGE_SUFFIXES if suffix.count(".") > 1)
 """The last parts of suffixes such as `.nii.gz`."""
