@@ -42,6 +42,8 @@ from smalti.sources.records.record_source import (
 )
 from smalti.sources.shards.litdata import is_litdata_folder, open_litdata_folder
 from smalti.sources.shards.mds import is_mds_folder, open_mds_folder
+from smalti.sources.shards.recordio import RECORDIO_FILES
+from smalti.sources.shards.tfrecord import TFRECORD_FILES
 from smalti.sources.spec import parse_spec
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
 from smalti.sources.tables.table_files import PARQUET_FILES, is_saved_dataset, open_saved_dataset
@@ -62,7 +64,7 @@ __all__ = [
 _KINDS = "a folder of image files, one such file, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte)"
 
 # Files of entries. Several of one kind are one source: as a pattern, or as a folder of them.
-_RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES)
+_RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES, TFRECORD_FILES, RECORDIO_FILES)
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedArchiveSource]]] = {
@@ -290,11 +292,11 @@ def _with_options(
 
 def _open_files(locations: Sequence[Location], description: str) -> Records:
     """Open files of one kind as one source; SourceError for files of several kinds, and of kinds not in the table."""
-    kinds = {suffix: kind for kind in _RECORD_FILES for suffix in kind.suffixes}
-    for suffix, kind in kinds.items():
-        if all(name_of(location).lower().endswith(suffix) for location in locations):
+    for kind in _RECORD_FILES:
+        if all(kind.has_name(name_of(location)) for location in locations):
             return kind.open_files(locations, description)
-    raise SourceError(f"{description}: a pattern is for files of one kind, of {', '.join(kinds)}; give one at a time")
+    suffixes = ", ".join(suffix for kind in _RECORD_FILES for suffix in kind.suffixes)
+    raise SourceError(f"{description}: a pattern is for files of one kind, of {suffixes}; give one at a time")
 
 
 def _open_folder(
@@ -320,7 +322,7 @@ def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageS
             return open_container(location, key)
     _refuse_key(location, key)
     for kind in _RECORD_FILES:
-        if name.endswith(kind.suffixes):
+        if kind.has_name(name) and (kind.begins is None or kind.begins(location)):
             return kind.open_files([location], redacted(location))
     for suffix, open_sources in _SOURCES.items():
         if name.endswith(suffix):

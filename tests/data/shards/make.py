@@ -3,8 +3,9 @@
     pip install torch==2.13.0 mosaicml-streaming==0.13.0 numpy==2.1.3 && python make.py mds
     pip install torch==2.13.0 litdata==0.2.76 tfrecord==1.14.6 zstd && python make.py litdata tfrecord
     pip install mxnet==1.9.1 "numpy<1.24" Pillow && python make.py recordio
+    pip install tensorflow-cpu==2.21.0 Pillow && python make.py tensorflow
 
-The programs exclude each other, so each of the three lines needs an environment of its own. The shards are committed,
+The programs exclude each other, so each of these lines needs an environment of its own. The shards are committed,
 because these programs are large; `tests/inputs/shards.py` and `tests/sources/shards` read them and compare every sample
 with the same noise.
 """
@@ -172,6 +173,34 @@ def tfrecord():
     words = [{"image": (encoded(p), "byte"), "label": (b"bab"[n : n + 1], "byte")} for n, p in enumerate(pictures())]
     write("words.tfrecord", [*words, {"label": (b"a", "byte")}])
     write("no_images.tfrecord", [{"label": (1, "int"), "text": (b"a", "byte")}])
+
+
+def tensorflow():
+    import tensorflow as tf
+
+    def example(**values):
+        lists = {
+            name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+            if isinstance(value, int)
+            else tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+            for name, value in values.items()
+        }
+        return tf.train.Example(features=tf.train.Features(feature=lists)).SerializeToString()
+
+    def write(name, rows, packing=""):
+        folder = HERE / "tensorflow"
+        folder.mkdir(exist_ok=True)
+        with tf.io.TFRecordWriter(str(folder / name), packing) as writer:
+            for row in rows:
+                writer.write(row)
+
+    tensors = [*pictures(1), *(noise(4, 5, 3, dtype=dtype) for dtype in (np.uint16, np.int16)), noise(4, 5) / 255]
+    write("tensors.tfrecord", [example(x=tf.io.serialize_tensor(tensor).numpy(), y=-1) for tensor in tensors])
+    images = [example(image=encoded(pixels), label=1 << n * 30) for n, pixels in enumerate(pictures())]
+    write("a-0.tfrecord.gz", images[:2], "GZIP")
+    write("a-1.tfrecord.gz", images[2:], "GZIP")
+    lists = tf.train.FeatureLists(feature_list={"frames": tf.train.FeatureList(feature=[])})
+    write("sequences.tfrecord", [tf.train.SequenceExample(feature_lists=lists).SerializeToString()])
 
 
 def recordio():

@@ -190,6 +190,8 @@ class RecordFiles:
     is_folder : whether a folder consists of such files
     files_in : the relative names of the files of such a folder, in the order in which they are read
     open_folder : opens these files of such a folder as one source
+    is_named : whether a name is that of such a file, if more than its suffix says so
+    begins : whether a file begins as such a file, if other kinds have the same suffix
     """
 
     suffixes: tuple[str, ...]
@@ -197,6 +199,12 @@ class RecordFiles:
     is_folder: Callable[[Location], bool]
     files_in: Callable[[Location], tuple[str, ...]]
     open_folder: Callable[[Location, Sequence[str]], Records]
+    is_named: Callable[[str], bool] | None = None
+    begins: Callable[[Location], bool] | None = None
+
+    def has_name(self, name: str) -> bool:
+        """Whether a name is that of such a file."""
+        return name.lower().endswith(self.suffixes) or (self.is_named is not None and self.is_named(name))
 
 
 @dataclass(frozen=True, slots=True)

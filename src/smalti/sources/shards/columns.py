@@ -4,7 +4,7 @@ The vocabulary is that of tables. As shards are made for training, all names of 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,10 @@ _IMAGE_KINDS: tuple[ColumnKind, ...] = ("image", "array", "bytes")
 _FIELD_KINDS: tuple[ColumnKind, ...] = ("integer", "text", "scalar")
 
 _LABEL_NAMES = (*LABEL_NAMES, "cls")  # as WebDataset calls it
+
+_NO_NAMES: Mapping[str, str] = {}
+_Known = Callable[[Container[str], tuple[str, ...]], str | None]
+"""Finds the column of some kinds whose name comes first in a vocabulary."""
 
 _log = logging.getLogger("smalti")
 
@@ -42,18 +46,27 @@ class SampleColumns:
     has_words: bool = False
 
 
-def columns_of_kinds(kinds: Mapping[str, ColumnKind], where: str, label: str | None = None) -> SampleColumns:
+def columns_of_kinds(
+    kinds: Mapping[str, ColumnKind], where: str, label: str | None = None, known_as: Mapping[str, str] = _NO_NAMES
+) -> SampleColumns:
     """Find the roles of the columns. A warning in one line names the columns that have none.
 
     kinds : the kind of each column, in order
     where : what messages call the samples
     label : the column of labels, if it is known
+    known_as : names of the vocabulary that some columns of other names stand for
 
     Raises SourceError if no column holds images, or if several do and no name says which is meant.
     """
-    image = _image_column(kinds, where)
-    label = label or first_known([name for name, kind in kinds.items() if kind in ("integer", "text")], _LABEL_NAMES)
-    name = first_known([name for name, kind in kinds.items() if kind == "text" and name != label], NAME_COLUMNS)
+
+    def known(of: Container[str], names: tuple[str, ...]) -> str | None:
+        found = {known_as.get(name, name): name for name, kind in [*kinds.items()][::-1] if kind in of}
+        return found.get(first_known(found, names) or "")
+
+    image = _image_column(kinds, where, known)
+    label = label or known(("integer", "text"), _LABEL_NAMES)
+    name = known(("text",), NAME_COLUMNS)
+    name = None if name == label else name
     fields = tuple(key for key, kind in kinds.items() if kind in _FIELD_KINDS and key not in (label, name))
     left_out = [key for key in kinds if key not in (image, label, name, *fields)]
     if left_out:
@@ -61,10 +74,10 @@ def columns_of_kinds(kinds: Mapping[str, ColumnKind], where: str, label: str | N
     return SampleColumns(image, label, name, fields, label is not None and kinds[label] == "text")
 
 
-def _image_column(kinds: Mapping[str, ColumnKind], where: str) -> str:
+def _image_column(kinds: Mapping[str, ColumnKind], where: str, known: _Known) -> str:
     for kind in _IMAGE_KINDS:
         found = [name for name, of in kinds.items() if of == kind]
-        chosen = found[0] if len(found) == 1 else first_known(found, IMAGE_NAMES)
+        chosen = found[0] if len(found) == 1 else known((kind,), IMAGE_NAMES)
         if chosen is not None:
             return chosen
         if found:

@@ -1,14 +1,16 @@
 """Folders of shards with an `index.json`, or with one such folder for each split: how they are found and listed."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smalti.errors import SourceError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
+from smalti.images.vocabulary import is_split
 from smalti.storage.location import Location, below, kind_of, list_files, open_binary, redacted
 
-__all__ = ["INDEX", "has_index", "index_folders", "indexes_of", "read_index", "shard_location", "splits_of"]
+__all__ = ["INDEX", "has_index", "index_folders", "indexes_of", "read_index", "shard_location", "split_in", "splits_of"]
 
 INDEX = "index.json"
 _MAX_INDEX_BYTES = 1 << 28
@@ -68,6 +70,13 @@ def indexes_of(folder: Location, key: str) -> list[tuple[str, Location, Mapping[
 def splits_of(names: Sequence[str]) -> Sequence[str] | None:
     """The splits of shards by the folders that they are in; None if they are in one folder without splits."""
     return None if set(names) <= {""} else names
+
+
+def split_in(name: str) -> str | None:
+    """The split in the name of a file: a word of `set-train.tfrecord-00000-of-00001`, `val.rec`; or in its folders."""
+    *folders, last = name.split("/")
+    words = re.split(r"[-_.]", last)
+    return next((word for word in (*reversed(words), *reversed(folders)) if is_split(word)), None)
 
 
 def shard_location(folder: Location, name: object, where: str) -> Location:

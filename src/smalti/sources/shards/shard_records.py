@@ -129,7 +129,7 @@ class ShardRecords:
         name = sample.get(columns.name) if columns.name is not None else None
         label = self._labels.plain(_label(sample, columns.label))
         fields = {key: _scalar(sample.get(key)) for key in columns.fields}
-        if self._splits is not None:
+        if self._splits is not None and SPLIT_FIELD not in fields:
             fields[SPLIT_FIELD] = self._splits[part]
         if self._labels.are_field:
             fields[LABEL], label = label, None
