@@ -114,9 +114,10 @@ def _of_item(items: Items) -> _Stored:
         tiles = item.references.get(b"dimg", ())
         description = items.of(tiles[0]).value(b"av1C") if tiles else None
     channels, bits = _colours(description)
-    alphas = [number for number, name in items.auxiliaries(items.primary) if name.endswith(":alpha")]
-    alphas += [number for number, name in items.auxiliaries(items.primary) if name == "urn:mpeg:hevc:2015:auxid:1"]
+    alphas, unread = items.alphas(items.primary), items.unread([items.primary])
     more = len(items.images) - 1
+    if more > 0:
+        unread.append(f"{more} further image{'s' if more > 1 else ''}")
     aperture = item.value(b"clap")
     return _Stored(
         (*item.size, channels + bool(alphas)),
@@ -124,7 +125,7 @@ def _of_item(items: Items) -> _Stored:
         item.orientation,
         associated=any(alpha in item.references.get(b"prem", ()) for alpha in alphas),
         aperture=None if aperture is None else json.dumps(struct.unpack(">8i", aperture[:32])),
-        unread=f"{more} further image{'s' if more > 1 else ''}" if more > 0 else None,
+        unread=" and ".join(unread) or None,
     )
 
 

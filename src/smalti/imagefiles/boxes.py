@@ -12,6 +12,7 @@ from smalti.imagefiles.format import UnreadableImageError, exactly, file_size
 
 __all__ = ["Box", "boxes", "boxes_in", "content"]
 
+_MAX_BOXES = 1 << 16
 _MAX_CONTENT_BYTES = 1 << 24  # of boxes that are read whole: those that describe, never those of pixels
 
 
@@ -27,7 +28,9 @@ class Box:
 def boxes(file: BinaryIO) -> Iterator[Box]:
     """Yield the boxes of a file in order. UnreadableImageError for one that is longer than the file."""
     size, position = file_size(file), 0
-    while position < size:
+    for _ in range(_MAX_BOXES):
+        if position >= size:
+            return
         file.seek(position)
         head = exactly(file, 8)
         length, start = int.from_bytes(head[:4]), position + 8
@@ -38,6 +41,7 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
             raise UnreadableImageError("damaged: cut off, or a box that is longer than its place")
         yield Box(head[4:], start, end)
         position = end
+    raise UnreadableImageError(f"damaged: more than {_MAX_BOXES:,} boxes")
 
 
 def content(file: BinaryIO, box: Box) -> bytes:

@@ -4,7 +4,7 @@ All images of a file are images; thumbnails and tiles are none. Samples of 10 an
 16, are scaled back. An EXIF orientation means nothing in HEIF: the properties say the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -37,9 +37,9 @@ _CHANNELS = {"L": 1, "I": 1, "RGB": 3, "RGBA": 4, "RGBa": 4}
 class _Heic:
     """The images of one file."""
 
-    def __init__(self, images: Sequence[Any], items: Items, unread: str | None) -> None:
-        self._images = images
-        numbers = items.images
+    def __init__(self, open_all: Callable[[], Sequence[Any]], items: Items, unread: str | None) -> None:
+        self._open_all = open_all
+        images, numbers = open_all(), items.images
         known = len(numbers) == len(images)  # both are in the order of the numbers
         self.headers = [
             _header(image, items.of(numbers[place]).orientation if known else 1, place if len(images) > 1 else None)
@@ -49,7 +49,7 @@ class _Heic:
         self.headers[-1] = ImageHeader(last.shape, last.dtype, last.fields, unread)
 
     def image(self, number: int) -> tuple[ImageHeader, Pixels]:
-        header, image = self.headers[number], self._images[number]
+        header, image = self.headers[number], self._open_all()[number]  # anew, since each keeps its pixels
         pixels: Pixels = np.asarray(image)
         if pixels.dtype == UINT16:
             pixels = pixels >> (16 - _bits(image))
@@ -72,8 +72,11 @@ def _open(file: BinaryIO) -> ImageFile:
     for number in items.images:
         height, width = items.of(number).size
         check_size(width, height)
-    images = list(pillow_heif.open_heif(whole_file(file), convert_hdr_to_8bit=False))
-    return _Heic(images, items, _unread(items, b"moov" in parts))
+    data = whole_file(file)
+    unread = items.unread(items.images) + (["a sequence of images"] if b"moov" in parts else [])
+    return _Heic(
+        lambda: list(pillow_heif.open_heif(data, convert_hdr_to_8bit=False)), items, " and ".join(unread) or None
+    )
 
 
 def _header(image: Any, orientation: int, place: int | None) -> ImageHeader:
@@ -99,16 +102,6 @@ def _header(image: Any, orientation: int, place: int | None) -> ImageHeader:
 
 def _bits(image: Any) -> int:
     return int(image.info["bit_depth"])
-
-
-def _unread(items: Items, has_sequence: bool) -> str | None:
-    """Name what belongs to the images and is not read; None without any."""
-    names = {name for number in items.images for _, name in items.auxiliaries(number)}
-    names = {name for name in names if not name.endswith((":alpha", ":auxid:1"))}
-    found = [f"an image of another kind ({name.rpartition(':')[2]})" for name in sorted(names)]
-    if has_sequence:
-        found.append("a sequence of images")
-    return " and ".join(found) or None
 
 
 def _matches(head: bytes) -> bool:

@@ -15,6 +15,7 @@ from smalti.imagefiles.format import UnreadableImageError
 __all__ = ["Item", "Items", "brands", "read_items", "top_boxes"]
 
 _IMAGES = frozenset({b"av01", b"hvc1", b"grid", b"iovl", b"iden", b"avc1", b"jpeg", b"j2k1", b"vvc1", b"unci"})
+_ALPHAS = frozenset({"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", "urn:mpeg:hevc:2015:auxid:1"})
 _TURNED = {  # the EXIF orientation, by turns against the clock, then a mirror: None, 0 up-down, 1 left-right
     (0, None): 1,
     (0, 0): 4,
@@ -42,7 +43,7 @@ class Item:
     kind: bytes = b""
     hidden: bool = False
     properties: list[tuple[bytes, bytes]] = field(default_factory=list)
-    references: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
+    references: dict[bytes, list[int]] = field(default_factory=dict)
 
     def value(self, kind: bytes) -> bytes | None:
         """Return the content of the first property of a kind."""
@@ -100,12 +101,24 @@ class Items:
             and not item.references.keys() & {b"auxl", b"thmb"}
         ]
 
-    def auxiliaries(self, number: int) -> Iterator[tuple[int, str]]:
-        """Yield the items that belong to an image beside its colours, each with the name of what it is."""
+    def alphas(self, number: int) -> list[int]:
+        """Return the items that are the alpha of an image."""
+        return [other for other, belongs_to, name in self._auxiliaries() if belongs_to == number and name in _ALPHAS]
+
+    def unread(self, numbers: Sequence[int]) -> list[str]:
+        """Return words for what is in the file beside these images and their alphas, for each kind of it."""
+        names = {name for _, belongs_to, name in self._auxiliaries() if belongs_to in numbers} - _ALPHAS
+        found = [f"an image of another kind ({name.rpartition(':')[2]})" for name in sorted(names)]
+        if any(item.kind == b"tmap" for item in self.by_number.values()):
+            found.append("a gain map")
+        return found
+
+    def _auxiliaries(self) -> Iterator[tuple[int, int, str]]:
+        """Yield items that belong to an image beside its colours: the item, the image, and what it is."""
         for other, item in self.by_number.items():
-            if number in item.references.get(b"auxl", ()):
-                name = (item.value(b"auxC") or b"")[4:].partition(b"\0")[0]
-                yield other, name.decode("utf-8", "replace")
+            name = (item.value(b"auxC") or b"")[4:].partition(b"\0")[0].decode("utf-8", "replace")
+            for belongs_to in item.references.get(b"auxl", ()):
+                yield other, belongs_to, name
 
 
 def brands(head: bytes) -> tuple[bytes, ...]:
@@ -149,9 +162,9 @@ def _read_references(data: bytes, items: dict[int, Item]) -> None:
     for kind, one in boxes_in(data[4:]):
         source, start = int.from_bytes(one[:width]), width + 2
         count = int.from_bytes(one[width:start])
-        targets = tuple(int.from_bytes(one[at : at + width]) for at in range(start, len(one) - width + 1, width))
+        targets = [int.from_bytes(one[at : at + width]) for at in range(start, len(one) - width + 1, width)]
         if source in items:
-            items[source].references[kind] = (*items[source].references.get(kind, ()), *targets[:count])
+            items[source].references.setdefault(kind, []).extend(targets[:count])
 
 
 def _read_properties(data: bytes, items: dict[int, Item]) -> None:

@@ -40,6 +40,7 @@ _APP1, _APP8, _LS_FRAME, _LS_EXTENSION = 0xE1, 0xE8, 0xF7, 0xF8
 _FRAMES = frozenset({*range(0xC0, 0xD0), _LS_FRAME}) - {0xC4, 0xC8, 0xCC}
 _LONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a segment
 _LS_TABLE = 2
+_MAX_SEGMENTS = 10_000
 _SPIFF_SPACES = {2: "none", 8: "grey", 10: "RGB"}
 
 
@@ -138,11 +139,13 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
     file.seek(0)
     if file.read(2) != _START:
         return
-    while len(head := file.read(2)) == 2 and head[0] == 0xFF:
-        while head[1] == 0xFF:  # fill bytes
-            head = head[1:] + file.read(1)
-            if len(head) < 2:
-                return
+    for _ in range(_MAX_SEGMENTS):
+        head = file.read(2)
+        if len(head) < 2 or head[0] != 0xFF:
+            return
+        if head[1] == 0xFF:  # a byte to fill up
+            file.seek(-1, 1)
+            continue
         if head[1] in _LONE:
             continue
         length = int.from_bytes(file.read(2))

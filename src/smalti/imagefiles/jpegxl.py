@@ -134,9 +134,8 @@ def _read_head(data: bytes) -> _Head:
     bits.flag()  # whether colours are XYB: they are converted to the colour space that is said next
     usual = bits.flag()
     grey = not usual and (bits.flag(), bits.choice(_ENUM))[1] == _GREY
-    others = sum(kind != _ALPHA for kind, _, _ in extra)
-    if others or len(extra) > 1:
-        raise UnreadableImageError(f"{others or len(extra)} channels that are neither colour nor its alpha; drop them")
+    if len(extra) > 1 or any(kind != _ALPHA for kind, _, _ in extra):
+        raise UnreadableImageError("channels beside the colours that are not one alpha; drop them")
     if any(each != depth for _, each, _ in extra):
         raise UnreadableImageError("alpha with other bits than colours; convert it")
     channels = (1 if grey else 3) + len(extra)

@@ -35,7 +35,7 @@ __all__ = ["NETPBM"]
 _MAXVAL, _CHANNEL, _KIND = "maxval", "c", "tupltype"
 _SPACE = rb"[ \t\n\v\f\r]"
 _NUMBER = re.compile(rb"(?:" + _SPACE + rb"|#[^\r\n]*[\r\n])+([0-9]{1,10})(?=" + _SPACE + rb"|#)")
-_NO_COMMENT = re.compile(rb"#[^\r\n]*")
+_COMMENT = re.compile(rb"#[^\r\n]*")
 _MAX_HEADER_BYTES = 1 << 14
 _MAX_IMAGES = 100_000
 _MAX_PLANES = 4096
@@ -234,8 +234,7 @@ def _plain(file: BinaryIO, raster: _Raster) -> Pixels:
     done, rest = 0, b""
     while done < len(samples):
         block = file.read(_TEXT_BYTES)
-        text = rest + block + file.readline(_TEXT_BYTES)  # whole lines, so that comments are whole
-        values, rest = _numbers(text, raster.is_bits, last=not block)
+        values, rest = _numbers(rest + block, raster.is_bits, last=not block)
         values = values[: len(samples) - done]
         _check_most(values, raster.maxval)
         samples[done : done + len(values)] = (1 - values) * 255 if raster.is_bits else values
@@ -246,15 +245,17 @@ def _plain(file: BinaryIO, raster: _Raster) -> Pixels:
 
 
 def _numbers(text: bytes, bits: bool, last: bool) -> tuple[NDArray[np.int64], bytes]:
-    """Return the numbers of a text, and its end if that may be the beginning of a number."""
-    text = _NO_COMMENT.sub(b"", text)
+    """Return the numbers of a text; and its end, if that may be the beginning of a number or of a comment."""
+    in_comment = b"#" in text[max(text.rfind(b"\n"), text.rfind(b"\r")) + 1 :]
+    text = _COMMENT.sub(b"", text)
     if text.translate(None, b"0123456789 \t\n\v\f\r"):
         raise UnreadableImageError("damaged: its samples are no numbers")
-    if bits:
-        digits = np.frombuffer(b"".join(text.split()), np.uint8)
-        return digits.astype(np.int64) - ord("0"), b""
     words = text.split()
-    rest = words.pop() if words and not last and not text[-1:].isspace() else b""
+    if bits:
+        return np.frombuffer(b"".join(words), np.uint8).astype(np.int64) - ord("0"), b"#" if in_comment else b""
+    rest = b"#" if in_comment else b""
+    if words and not (last or in_comment or text[-1:].isspace()):
+        rest = words.pop()
     if len(rest) > _MAX_DIGITS or any(len(word) > _MAX_DIGITS for word in words):
         raise UnreadableImageError("damaged: a sample above its largest value")
     return np.array([int(word) for word in words], np.int64), rest
