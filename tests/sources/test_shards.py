@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import lmdb
 import numpy as np
 import pytest
 
+from inputs.making import noise, png
 from smalti.errors import SmaltiError
 from smalti.sources.open import open_entries, open_groups, open_source
 from smalti.sources.records.record import Records
+from smalti.sources.shards.lmdb_file import LmdbFile
 
 DATA = Path(__file__).parents[1] / "data" / "shards"
 
@@ -235,3 +238,69 @@ def test_labels_of_different_numbers_are_left_out_with_a_word(tmp_path: Path, ca
     assert len(source) == 6
     assert source.class_names is None
     assert any("different numbers" in line for line in caplog.messages)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> tuple[Path, dict[bytes, bytes]]:
+    """An LMDB file whose tree has branches, leaves and values of several pages, some of them deleted again."""
+    choose = random.Random(3)
+    rows = {choose.randbytes(choose.randrange(1, 200)): choose.randbytes(choose.randrange(3000)) for _ in range(200)}
+    rows |= {f"{n}.png".encode(): png(noise(40, 50, seed=n)) for n in range(20)}
+    with lmdb.open(str(tmp_path / "tree"), map_size=1 << 24) as environment:
+        for part in range(2):
+            with environment.begin(write=True) as transaction:
+                for key in list(rows)[part::2]:
+                    transaction.put(key, rows[key])
+        with environment.begin(write=True) as transaction:
+            for key in list(rows)[:60:3]:
+                transaction.delete(key)
+                del rows[key]
+    return tmp_path / "tree", rows
+
+
+def test_a_tree_has_what_its_library_wrote(tree: tuple[Path, dict[bytes, bytes]]) -> None:
+    path, rows = tree
+    file = LmdbFile(path / "data.mdb")
+    in_order = sorted(rows.items())
+    assert list(file.items(range(len(file)))) == in_order
+    assert list(file.items([3, 50, 51, len(file) - 1])) == [in_order[at] for at in (3, 50, 51, -1)]
+    assert all(file.get(key) == value for key, value in rows.items())
+    assert file.get(b"no such key") is None
+    assert file.get(b"") is None
+
+
+def test_damaged_trees(tree: tuple[Path, dict[bytes, bytes]]) -> None:
+    folder, _ = tree
+    path = folder / "data.mdb"
+    data = path.read_bytes()
+    images = read_all(folder)
+    assert images == 20
+    choose = random.Random(4)
+    pages = len(data) // 4096
+    for _ in range(400):
+        at = 4096 * choose.randrange(pages) + choose.choice([choose.randrange(60), choose.randrange(4096)])
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes([choose.randrange(256)]))
+        assert read_all(folder) <= images
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(data[at : at + 1])
+    for end in choose.sample(range(len(data)), 30):
+        path.write_bytes(data[:end])
+        assert read_all(folder) == 0
+
+
+def test_a_tree_that_leads_back_to_itself_ends(tree: tuple[Path, dict[bytes, bytes]]) -> None:
+    folder, _ = tree
+    path = folder / "data.mdb"
+    data = bytearray(path.read_bytes())
+    meta = max((0, 4096), key=lambda at: int.from_bytes(data[at + 144 : at + 152], "little"))
+    root = int.from_bytes(data[meta + 128 : meta + 136], "little") * 4096
+    assert data[root + 10] == 1  # a branch
+    for place in range(root + 16, root + int.from_bytes(data[root + 12 : root + 14], "little"), 2):
+        node = root + int.from_bytes(data[place : place + 2], "little")
+        data[node : node + 4] = (root // 4096).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(SmaltiError, match="damaged: a tree"):
+        open_source(folder)

@@ -41,6 +41,7 @@ from smalti.sources.records.record_source import (
     usual_of,
 )
 from smalti.sources.shards.litdata import is_litdata_folder, open_litdata_folder
+from smalti.sources.shards.lmdb_store import LMDB_FILES
 from smalti.sources.shards.mds import is_mds_folder, open_mds_folder
 from smalti.sources.shards.recordio import RECORDIO_FILES
 from smalti.sources.shards.tfrecord import TFRECORD_FILES
@@ -64,7 +65,7 @@ __all__ = [
 _KINDS = "a folder of image files, one such file, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte)"
 
 # Files of entries. Several of one kind are one source: as a pattern, or as a folder of them.
-_RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES, TFRECORD_FILES, RECORDIO_FILES)
+_RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES, TFRECORD_FILES, RECORDIO_FILES, LMDB_FILES)
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedArchiveSource]]] = {
