@@ -4,6 +4,7 @@
     pip install torch==2.13.0 litdata==0.2.76 tfrecord==1.14.6 zstd && python make.py litdata tfrecord
     pip install mxnet==1.9.1 "numpy<1.24" Pillow && python make.py recordio
     pip install tensorflow-cpu==2.21.0 Pillow && python make.py tensorflow
+    pip install ome-zarr==0.18.0 && python make.py ome
 
 The programs exclude each other, so each of these lines needs an environment of its own. The shards are committed,
 because these programs are large; `tests/inputs/shards.py` and `tests/sources/shards` read them and compare every sample
@@ -15,6 +16,7 @@ with the same noise.
 import io
 import shutil
 import sys
+import tempfile
 import types
 from decimal import Decimal
 from pathlib import Path
@@ -228,6 +230,33 @@ def recordio():
     # Pixels begin behind 1,078 bytes, a palette among them; two bytes more, and every magic number is aligned.
     bmp = bmp[:10] + (1080).to_bytes(4, "little") + bmp[14:1078] + bytes(2) + bmp[1078:]
     write("split", [(header(1.0, 0), bmp), (header(0.0, 1), files[0])])
+
+
+def ome():
+    import zarr
+    from ome_zarr.format import FormatV04, FormatV05
+    from ome_zarr.writer import write_image, write_labels
+
+    def write(name, pixels, axes, form=None, labels=None, channels=(), **options):
+        form = form or FormatV05()
+        with tempfile.TemporaryDirectory() as folder:
+            group = zarr.open_group(folder, mode="w", zarr_format=form.zarr_format)
+            write_image(pixels, group, axes=axes, fmt=form, scale_factors=[2], **options)
+            if labels is not None:
+                write_labels(labels, group, name="cells", axes=axes, fmt=form, scale_factors=[2])
+            omero = {"omero": {"channels": [{"label": name, "color": "FF0000"} for name in channels]}}
+            if channels:
+                group.attrs.update({"ome": {**group.attrs["ome"], **omero}} if "ome" in group.attrs else omero)
+            (HERE / "ome").mkdir(exist_ok=True)
+            shutil.make_archive(str(HERE / "ome" / f"{name}.zarr"), "zip", folder)
+
+    stack = noise(2, 3, 4, 8, 10, dtype=np.uint16)
+    known = {"scale": {"z": 2.0, "y": 0.5, "x": 0.5}, "axes_units": {"z": "micrometer", "y": "micrometer"}}
+    for version, form in (("04", FormatV04()), ("05", FormatV05())):
+        write(f"five_axes_{version}", stack, "tczyx", form, channels=("DAPI", "GFP", "CFP"), **known)
+    write("labels", noise(16, 20, seed=1), "yx", labels=noise(16, 20, seed=2, dtype=np.uint16) % 5)
+    write("volume", noise(5, 8, 10, seed=3, dtype=np.uint16), "zyx", storage_options={"chunks": (2, 4, 4)})
+    write("colour", noise(3, 8, 10, seed=4), "cyx", FormatV04())
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from smalti.errors import MissingDependencyError, SmaltiError, SourceError
 from smalti.images.source import ImageSource
+from smalti.sources.arrays.array_source import RowsSource
 from smalti.sources.arrays.containers import chunk_spans, container_sources
 from smalti.sources.arrays.layout import ArrayFacts
+from smalti.sources.arrays.ome_zarr import find_ome_image, plane_columns
 from smalti.storage.address import options_behind
 from smalti.storage.filesystem import reading_remote
 from smalti.storage.location import Location, below, is_url, kind_of, options_of, redacted
@@ -36,19 +38,32 @@ def is_zarr_folder(location: Location) -> bool:
 
 
 def zarr_sources(location: Location, key: str | None = None) -> list[ImageSource]:
-    """Return one source for each shape and dtype in a Zarr store; see `container_sources`."""
-    return container_sources(ZarrStore(location), key)
+    """Return the planes of an OME-Zarr image; of other stores, one source for each shape and dtype.
+
+    See `find_ome_image` and `container_sources`.
+    """
+    store = ZarrStore(location)
+    image = find_ome_image(store.groups, store.arrays(), key, store.description)
+    if image is None:
+        return container_sources(store, key)
+    shape = store.arrays()[image.array].shape
+    where = f"{store.description}::{image.array}"
+    return [RowsSource(store.description, store.planes(image.array), plane_columns(image, shape), where)]
 
 
 class ZarrStore:
-    """The arrays of a Zarr store; a store that is one array has the key "". SourceError if it cannot be read."""
+    """The arrays of a Zarr store; a store that is one array has the key "". SourceError if it cannot be read.
+
+    groups : the attributes of each group by path, "" for the root
+    """
 
     def __init__(self, location: Location) -> None:
         self.description = redacted(location)
         self._location = location
         self._arrays: dict[str, ArrayFacts] = {}
         with self._opened() as store, _without_warnings():
-            for key, array in _all_arrays(store, self.description):
+            arrays, self.groups = _all_members(store, self.description)
+            for key, array in arrays:
                 if _unpickles(array):
                     advice = "could run code when read; store it anew"
                     raise SourceError(f"{self.description}::{key}: is stored as pickles, which {advice}")
@@ -61,6 +76,10 @@ class ZarrStore:
     def rows(self, key: str) -> "_ArrayRows":
         """Return an array that is read some rows at a time."""
         return _ArrayRows(self, key, self._arrays[key])
+
+    def planes(self, key: str) -> "_PlaneRows":
+        """Return the planes of the last two axes of an array, in order, some at a time."""
+        return _PlaneRows(self, key, self._arrays[key])
 
     def whole(self, key: str) -> NDArray[np.generic]:
         """Return an array in memory."""
@@ -132,6 +151,31 @@ class _ArrayRows:
                 yield np.asarray(array[first:end])
 
 
+class _PlaneRows:
+    """The planes of an array of two or more axes: [N, H, W], the last axis before a plane runs fastest."""
+
+    def __init__(self, container: ZarrStore, key: str, facts: ArrayFacts) -> None:
+        self._lead, plane = facts.shape[:-2], facts.shape[-2:]
+        self.shape = (int(np.prod(self._lead, dtype=object)), *plane)
+        self.dtype = facts.dtype
+        self._container, self._key = container, key
+
+    def blocks(self, rows: int, start: int, stop: int) -> Iterator[NDArray[np.generic]]:
+        """Yield planes [start, stop), cut where chunks end along the axis before a plane."""
+        length = self._lead[-1] if self._lead else 1
+        plane_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=object))
+        with self._container.array(self._key) as array:
+            while start < stop:
+                outer, first = divmod(start, length)
+                end = min(length, first + stop - start)
+                place = np.unravel_index(outer, self._lead[:-1]) if len(self._lead) > 1 else ()
+                chunk = (array.shards or array.chunks)[len(self._lead) - 1] if self._lead else 1
+                for low, high in chunk_spans(rows, chunk, plane_bytes, first, end):
+                    part = array[(*map(int, place), slice(low, high))] if self._lead else array[...]
+                    yield np.asarray(part).reshape(high - low, *self.shape[1:])
+                start += end - first
+
+
 def _zarr() -> Any:
     try:
         import zarr  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 (optional)
@@ -140,17 +184,19 @@ def _zarr() -> Any:
     return zarr
 
 
-def _all_arrays(store: Any, where: str) -> list[tuple[str, Any]]:
-    """Return all arrays of a store by path; the path is empty if the store is one array."""
+def _all_members(store: Any, where: str) -> tuple[list[tuple[str, Any]], dict[str, Mapping[str, Any]]]:
+    """Return all arrays of a store by path, empty if the store is one array; and the attributes of all groups."""
     zarr = _zarr()
     node = zarr.open(store=store, mode="r")
     if isinstance(node, zarr.Array):
-        return [("", node)]
+        return [("", node)], {}
     found = islice(node.members(max_depth=None), _MAX_MEMBERS + 1)
     members = sorted(found, key=lambda member: str(member[0]))
     if len(members) > _MAX_MEMBERS:
         raise SourceError(f"{where}: holds more than {_MAX_MEMBERS} arrays and groups; store one of all images")
-    return [(path, member) for path, member in members if isinstance(member, zarr.Array)]
+    arrays = [(path, member) for path, member in members if isinstance(member, zarr.Array)]
+    groups = {path: member.attrs.asdict() for path, member in members if isinstance(member, zarr.Group)}
+    return arrays, {"": node.attrs.asdict(), **groups}
 
 
 def _without_warnings() -> AbstractContextManager[Any]:
