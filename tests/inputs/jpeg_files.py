@@ -7,6 +7,12 @@ from PIL import Image
 from inputs.case import Case, Pixels
 from inputs.making import exif, fields_of, image, noise, pillow, plain_rgb, refused, smooth, upright, wide
 
+# 300 * row + 37 * column of 9x11 pixels, by `jpeg_ls.encode_array` of pyjpegls 1.5.1; imagecodecs writes 8 and 16 bits.
+LS_OF_12_BITS = bytes.fromhex(
+    "ffd8fff7000b0c0009000b01011100ffda000801010000000092525251d150d07fa4a3802c2524232221207ef9e9280163c76e9cb86ed8a94241"
+    "564c91120fbef3ae918aa71c71b6da69a688854b2cb2cb0c30c30422a175d75d75d65962024eb2cb2cb2cab5afc9335ad6b58c631f00ffd9"
+)
+
 
 def cases() -> list[Case]:
     return [*_colours(), *_suffixes(), *_inks(), *_orientations(), *_odd(), *_deep()]
@@ -94,6 +100,7 @@ def _deep() -> list[Case]:
     lossless, ten = imagecodecs.ljpeg_encode(deep, bitspersample=16), wide(20, 30) % 1024
     bits = {"significant_bits": 12}
     ls = imagecodecs.jpegls_encode(grey)
+    slope = (300 * np.arange(9)[:, None] + 37 * np.arange(11)).astype(np.uint16)
     return [
         fields_of("JPEG of 12 bits", "imagecodecs", ".jpg", twelve, _decoded(twelve), **bits),
         fields_of("JPEG, lossless, 16 bits", "imagecodecs", ".jpg", lossless, deep),
@@ -117,6 +124,7 @@ def _deep() -> list[Case]:
             source_orientation=6,
             **bits,
         ),
+        fields_of("JPEG-LS, 12 bits", "pyjpegls 1.5.1", ".jls", LS_OF_12_BITS, slope, **bits),
         fields_of("JPEG-LS, 16 bits", "imagecodecs", ".jls", ls, grey),
         fields_of("JPEG-LS, RGB", "imagecodecs", ".jls", imagecodecs.jpegls_encode(noise(20, 30, 3)), noise(20, 30, 3)),
         refused("JPEG of 12 bits, cut", "imagecodecs, cut", "a.jpg", twelve[:-40], "cut off"),
