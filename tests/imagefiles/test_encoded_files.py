@@ -312,6 +312,32 @@ def test_colours_of_dds_with_more_than_8_bits_are_refused() -> None:
     assert "colours of more than 8 bits" in refusal(data[:92] + masks + data[108:])
 
 
+def dds_of_masks(flags: int, bits: int, masks: tuple[int, int, int, int], pixels: bytes) -> bytes:
+    """Return an uncompressed DDS file of 9x11 pixels."""
+    head = pillow(noise(9, 11, 3), "dds")[:80]
+    return head + struct.pack("<II", flags, 0) + struct.pack("<5I", bits, *masks) + bytes(20) + pixels
+
+
+@pytest.mark.parametrize(
+    ("flags", "bits", "masks", "fields"),
+    [
+        (0x40, 24, (0xFF, 0xFF00, 0xFF0000, 0), {}),
+        (0x40, 32, (0xFF0000, 0xFF00, 0xFF, 0), {}),
+        (0x41, 32, (0xFF, 0xFF00, 0xFF0000, 0xFF000000), {}),
+        (0x41, 32, (0xFF000000, 0xFF0000, 0xFF00, 0xFF), {}),
+        (0x40, 16, (0xF800, 0x7E0, 0x1F, 0), {"source_mode": "RGB;565"}),
+        (0x41, 16, (0xF00, 0xF0, 0xF, 0xF000), {"source_mode": "RGB;4444"}),
+    ],
+)
+def test_uncompressed_dds_is_what_pillow_reads(
+    flags: int, bits: int, masks: tuple[int, int, int, int], fields: dict[str, str]
+) -> None:
+    data = dds_of_masks(flags, bits, masks, noise(9 * 11 * bits // 8).tobytes())
+    header, pixels = only(data)
+    assert header.fields == fields
+    np.testing.assert_array_equal(pixels, second(data))
+
+
 def test_spiff_says_colours_of_jpeg_ls() -> None:
     data = FILES["JPEG-LS"][1]
     place = data.index(b"SPIFF\0") + 18

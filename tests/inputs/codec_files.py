@@ -175,7 +175,9 @@ def _jpeg2000() -> list[Case]:
         fields_of(
             "JPEG 2000, signed 12 bits", by, ".jpc", codestream(signed >> 4, bitspersample=12), signed >> 4, **_bits(12)
         ),
-        fields_of("JPEG 2000, signed 8 bits", by, ".j2k", codestream(grey.view(np.int8)), _int16(grey), **_bits(8)),
+        fields_of(
+            "JPEG 2000, signed 8 bits", by, ".j2k", codestream(grey.view(np.int8)), _int16(grey), stored_dtype="int8"
+        ),
         fields_of(
             "JPEG 2000, palette", made, ".jp2", jp2(codestream(levels), 16, palette(colours)), colours[levels], **_p()
         ),

@@ -28,6 +28,7 @@ from smalti.imagefiles.format import (
     unsigned_of,
     whole_file,
 )
+from smalti.imagefiles.volumes import STORED_DTYPE
 from smalti.images.batch import INT16, PixelDtype, Pixels, Scalar
 
 __all__ = ["JPEG2000"]
@@ -114,9 +115,11 @@ def _header(stored: _Components, descriptions: dict[bytes, bytes], unread: str |
     if _alpha(descriptions.get(b"cdef", b""), channels):
         fields[ALPHA_ASSOCIATED] = True
     dtype: PixelDtype = unsigned_of(bits)
+    fields.update(bits_field(bits, dtype))
     if stored.signed:
+        fields.update({STORED_DTYPE: "int8"} if bits <= 8 else {})
         dtype = INT16
-    return ImageHeader((stored.height, stored.width, channels), dtype, {**fields, **bits_field(bits, dtype)}, unread)
+    return ImageHeader((stored.height, stored.width, channels), dtype, fields, unread)
 
 
 def _palette(descriptions: dict[bytes, bytes]) -> tuple[int, int]:
@@ -155,5 +158,5 @@ JPEG2000 = ImageFormat(
     (".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf", ".jph", ".jhc"),
     lambda head: head.startswith((_CODESTREAM, *_SIGNATURES)),
     one_image(read_header, read_image),
-    (SOURCE_MODE, SIGNIFICANT_BITS, ALPHA_ASSOCIATED),
+    (SOURCE_MODE, SIGNIFICANT_BITS, ALPHA_ASSOCIATED, STORED_DTYPE),
 )
