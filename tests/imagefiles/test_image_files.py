@@ -262,9 +262,6 @@ REFUSED = {
     "4 channels, of which 1": lambda: tiff(wide(4, 5, 4), photometric="rgb", extrasamples=["unspecified"]),
     "4 channels, of which 1 are": lambda: tiff(noise(4, 5, 4), photometric="rgb", extrasamples=["unspecified"]),
     "5 channels": lambda: tiff(noise(4, 5, 5), photometric="minisblack", planarconfig="contig"),
-    "3 frames": lambda: pillow(
-        noise(4, 5), "png", save_all=True, append_images=[Image.fromarray(noise(4, 5, seed=s)) for s in (1, 2)]
-    ),
     "colour mode LAB": lambda: pillow(Image.new("LAB", (4, 4)), "tiff"),
     "empty file": lambda: b"",
     "not an image": lambda: b"this is a text",

@@ -1,6 +1,7 @@
 """All cases, by the sections of the table."""
 
 from inputs import (
+    animations,
     array_files,
     codec_files,
     containers,
@@ -29,6 +30,7 @@ SECTIONS: Sections = {
     "JPEG": jpeg_files.cases(),
     "TIFF": tiff_files.cases(),
     "TIFF of several images": tiff_stacks.cases(),
+    "Animations": animations.cases(),
     "JPEG XL, AVIF, HEIC, JPEG 2000, JPEG XR, QOI and DDS": codec_files.cases(),
     "Netpbm": netpbm_files.cases(),
     "Other image files, and files that are none": other_files.cases(),

@@ -18,7 +18,6 @@ def _webp() -> list[Case]:
     rgb, rgba = smooth(20, 30, 3), noise(5, 6, 4)
     lossy = pillow(rgb, "webp", quality=80)
     turned = pillow(noise(5, 6, 3), "webp", lossless=True, exif=exif(3))
-    frames = [Image.fromarray(noise(5, 6, 3, seed=seed)) for seed in range(3)]
     lossless = imagecodecs.webp_encode(noise(5, 6, 3), lossless=True)
     with_alpha = pillow(rgba, "webp", lossless=True, exact=True)
     return [
@@ -26,13 +25,6 @@ def _webp() -> list[Case]:
         image("WebP, lossless", "imagecodecs", ".webp", lossless, noise(5, 6, 3)),
         image("WebP, lossless, RGBA", "Pillow", ".webp", with_alpha, rgba),
         image("WebP, EXIF orientation 3", "Pillow", ".webp", turned, upright(noise(5, 6, 3), 3), None, 3),
-        refused(
-            "WebP, animated",
-            "Pillow",
-            "a.webp",
-            pillow(frames[0], "webp", save_all=True, append_images=frames[1:]),
-            "3 frames",
-        ),
     ]
 
 
@@ -47,19 +39,11 @@ def _gif() -> list[Case]:
     made, levels, colours = _palette()
     clear = np.dstack([colours[levels], np.where(levels == 2, 0, 255).astype(np.uint8)])
     grey, greys = noise(5, 6), np.arange(256, dtype=np.uint8).reshape(8, 32)
-    frames = [Image.fromarray(noise(5, 6, seed=seed)) for seed in range(3)]
     return [
         image("GIF", "Pillow", ".gif", pillow(made, "gif"), colours[levels], "P"),
         image("GIF, one colour transparent", "Pillow", ".gif", pillow(made, "gif", transparency=2), clear, "P"),
         image("GIF, all 256 greys", "Pillow", ".gif", pillow(greys, "gif"), greys),
         image("GIF, some greys", "Pillow", ".gif", pillow(grey, "gif"), np.repeat(grey[..., None], 3, 2), "P"),
-        refused(
-            "GIF, animated",
-            "Pillow",
-            "a.gif",
-            pillow(frames[0], "gif", save_all=True, append_images=frames[1:]),
-            "frames",
-        ),
     ]
 
 

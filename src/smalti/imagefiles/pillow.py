@@ -1,4 +1,4 @@
-"""Image files that Pillow reads: JPEG of 8 bits, BMP, WebP and GIF; and most PNG and TIFF files, for `png` and `tiff`.
+"""Image files that Pillow reads: JPEG of 8 bits and BMP; and most PNG, TIFF, WebP and GIF files, for their modules.
 
 Samples of 8 bits become uint8, grey samples of 16 bits become uint16; nothing is ever cut. Fields of the header record
 each conversion (palettes, CMYK, grey of few bits, an EXIF orientation). Images that would lose something are refused:
@@ -24,10 +24,20 @@ from smalti.imagefiles.format import (
     upright,
     upright_header,
 )
+from smalti.imagefiles.format import ImageFile as Images
 from smalti.imagefiles.quiet import quiet_decoders
 from smalti.images.batch import UINT8, UINT16, PixelDtype, Pixels
 
-__all__ = ["BMP", "GIF", "PILLOW_JPEG", "WEBP", "exif_orientation", "header_of", "is_wide_grey", "opened", "pixels_of"]
+__all__ = [
+    "BMP",
+    "PILLOW_JPEG",
+    "exif_orientation",
+    "header_of",
+    "is_wide_grey",
+    "one_picture",
+    "opened",
+    "pixels_of",
+]
 
 _ORIENTATION, _PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
@@ -162,8 +172,8 @@ def _wide_grey(image: Image.Image) -> NDArray[np.uint16]:
     return np.stack([grey, alpha], axis=2)
 
 
-def _format(name: str, suffixes: tuple[str, ...], matches: Callable[[bytes], bool], *kinds: str) -> ImageFormat:
-    """Make a format that Pillow alone reads."""
+def one_picture(*kinds: str) -> Callable[[BinaryIO], Images]:
+    """Return the `open` of files of one image that Pillow alone reads, as one of these kinds (Pillow's names)."""
 
     def read_header(file: BinaryIO) -> ImageHeader:
         with opened(file, *kinds) as image:
@@ -174,7 +184,7 @@ def _format(name: str, suffixes: tuple[str, ...], matches: Callable[[bytes], boo
             header = header_of(image, exif_orientation(image))
             return header, pixels_of(image, header)
 
-    return ImageFormat(name, suffixes, matches, one_image(read_header, read_image), (SOURCE_MODE, SOURCE_ORIENTATION))
+    return one_image(read_header, read_image)
 
 
 def _is_bmp(head: bytes) -> bool:
@@ -185,13 +195,13 @@ def _is_bmp(head: bytes) -> bool:
     return head.startswith(b"BM") or (size in _DIB_HEADS and planes == 1 and bits in (1, 2, 4, 8, 16, 24, 32, 64))
 
 
-PILLOW_JPEG = _format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), lambda head: head.startswith(b"\xff\xd8\xff"), "JPEG")
-BMP = _format(
-    "BMP",
-    (".bmp", ".dib"),
-    _is_bmp,
-    "BMP",
-    "DIB",
+_FIELDS = (SOURCE_MODE, SOURCE_ORIENTATION)
+
+PILLOW_JPEG = ImageFormat(
+    "JPEG",
+    (".jpg", ".jpeg", ".jpe", ".jfif"),
+    lambda head: head.startswith(b"\xff\xd8\xff"),
+    one_picture("JPEG"),
+    _FIELDS,
 )
-WEBP = _format("WebP", (".webp",), lambda head: head.startswith(b"RIFF") and head[8:12] == b"WEBP", "WEBP")
-GIF = _format("GIF", (".gif",), lambda head: head.startswith((b"GIF87a", b"GIF89a")), "GIF")
+BMP = ImageFormat("BMP", (".bmp", ".dib"), _is_bmp, one_picture("BMP", "DIB"), _FIELDS)

@@ -3,7 +3,8 @@
 PNG (third edition, W3C 2025): 8 bytes of signature; chunks of a length, a kind, data and a CRC; IHDR first, IEND last.
 For most files the heads of the chunks give the header, in a fraction of Pillow's time. Pillow decodes the pixels,
 except colour and alpha of 16 bits, which it cuts to 8: imagecodecs reads these. Pillow does not write them either, so
-they are written here, in the simplest form: extraction from an archive needs no more than its reader.
+they are written here, in the simplest form: extraction from an archive needs no more than its reader. Frames of an
+animation are found in `apng`.
 """
 
 import io
@@ -15,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from smalti.imagefiles.animation import DURATION
+from smalti.imagefiles.apng import apng_images, is_animated, png_chunk
 from smalti.imagefiles.format import (
+    FRAME,
     SOURCE_MODE,
     SOURCE_ORIENTATION,
+    ImageFile,
     ImageFormat,
     ImageHeader,
     UnreadableImageError,
@@ -65,12 +70,19 @@ def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
         return header, pixels_of(image, header)
 
 
+def _open(file: BinaryIO) -> ImageFile:
+    frames = apng_images(file, read_header, read_image) if is_animated(file) else None
+    return _one_image(file) if frames is None else frames
+
+
+_one_image = one_image(read_header, read_image)
+
 PNG = ImageFormat(
     "PNG",
     (".png", ".apng"),
     lambda head: head.startswith(_SIGNATURE),
-    one_image(read_header, read_image),
-    (SOURCE_MODE, SOURCE_ORIENTATION),
+    _open,
+    (SOURCE_MODE, SOURCE_ORIENTATION, FRAME, DURATION),
 )
 
 
@@ -173,8 +185,4 @@ def _deep_png(pixels: NDArray[np.uint16]) -> bytes:
     rows[:, 1:] = np.diff(samples, axis=1, prepend=np.uint8(0)).reshape(height, -1)  # modulo 256, as uint8 wraps
     head = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, data) for kind, data in chunks)

@@ -24,6 +24,7 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     too_many_pixels,
 )
+from smalti.imagefiles.gif import GIF
 from smalti.imagefiles.heic import HEIC
 from smalti.imagefiles.imagecodecs_files import JPEGXR, QOI
 from smalti.imagefiles.jpeg import JPEG
@@ -33,9 +34,10 @@ from smalti.imagefiles.mrc import MRC
 from smalti.imagefiles.netpbm import NETPBM
 from smalti.imagefiles.nifti import NIFTI
 from smalti.imagefiles.nrrd import NRRD
-from smalti.imagefiles.pillow import BMP, GIF, WEBP
+from smalti.imagefiles.pillow import BMP
 from smalti.imagefiles.png import PNG
 from smalti.imagefiles.tiff import TIFF
+from smalti.imagefiles.webp import WEBP
 from smalti.images.batch import Pixels
 
 __all__ = [
