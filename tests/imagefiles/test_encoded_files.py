@@ -289,6 +289,15 @@ def test_jpeg_2000_of_other_kinds_is_refused(data: bytes, words: str) -> None:
     assert words in refusal(data)
 
 
+@pytest.mark.parametrize("name", ["boxes of JPEG XL", "AVIF", "HEIC", "JP2"])
+@pytest.mark.parametrize("more", [b"\1", b"\0\0\xff\xffmore than the file has", b"SEFT" * 9])
+def test_bytes_behind_the_boxes_change_nothing(name: str, more: bytes) -> None:
+    data = FILES[name][1]
+    (header, pixels), (expected, expected_pixels) = only(data + more), only(data)
+    assert header == expected
+    np.testing.assert_array_equal(pixels, expected_pixels)
+
+
 def test_further_codestreams_are_told_of() -> None:
     more = codestream(RGB)
     data = jp2(more, 16) + struct.pack(">I", 8 + len(more)) + b"jp2c" + more

@@ -4,19 +4,21 @@ Files are lossless where the format can be, so that the pixels are those that we
 """
 
 import struct
+import tarfile
 from io import BytesIO
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pillow_heif
 from PIL import Image
 
-from inputs.case import Case, Pixels
-from inputs.making import exif, fields_of, noise, pillow, refused, several, smooth, upright, wide
+from inputs.case import Case, Made, Pixels, Value, group
+from inputs.making import exif, fields_of, noise, pillow, refused, several, smooth, upright, wide, write
 
 
 def cases() -> list[Case]:
-    return [*_jpegxl(), *_avif(), *_heic(), *_jpeg2000(), *_jpegxr(), *_qoi(), *_dds()]
+    return [*_jpegxl(), *_avif(), *_heic(), *_jpeg2000(), *_jpegxr(), *_qoi(), *_dds(), *_together()]
 
 
 def _jpegxl() -> list[Case]:
@@ -221,6 +223,39 @@ def _jpegxr() -> list[Case]:
         fields_of("JPEG XR, grey of 16 bits", "imagecodecs", ".hdp", encode(deep), deep),
         refused("JPEG XR of floats", "imagecodecs", "a.jxr", floats, "a kind that is not read"),
         refused("JPEG XR, cut", "imagecodecs, cut", "a.jxr", encode(rgb)[:-9], "cut off"),
+    ]
+
+
+def _together() -> list[Case]:
+    jxl, avif, pgm = noise(8, 10, 3), noise(8, 10, 3, seed=1), noise(8, 10, seed=2)
+    files = {
+        "a.jxl": imagecodecs.jpegxl_encode(jxl),
+        "a.cls": b"3",
+        "b.avif": imagecodecs.avif_encode(avif, level=100),
+        "b.cls": b"0",
+    }
+
+    def tar(root: Path) -> Made:
+        with tarfile.open(root / "a.tar", "w") as made:
+            for name, data in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                made.addfile(member, BytesIO(data))
+        return Made(root / "a.tar", [group([jxl, avif], names=["a.jxl", "b.avif"], labels=[3, 0])])
+
+    def folder(root: Path) -> Made:
+        for name in ("a.jxl", "b.avif"):
+            write(root / name, files[name])
+        write(root / "c.PGM", pillow(pgm, "ppm"))
+        write(root / "d.heif", heic("L", *noise(2, 8, 10, seed=3)))
+        plane: list[Value] = [None, 0, 1]
+        greys = group([pgm, *noise(2, 8, 10, seed=3)], names=["c.PGM", "d.heif#0", "d.heif#1"], fields={"plane": plane})
+        colours = group([jxl, avif], names=["a.jxl", "b.avif"], fields={"plane": [None, None]})
+        return Made(root, [colours, greys])
+
+    return [
+        Case("WebDataset of JPEG XL and AVIF, with labels", "imagecodecs, tarfile", tar),
+        Case("a folder of JPEG XL, AVIF, PGM and HEIC", "imagecodecs, Pillow, pillow-heif", folder),
     ]
 
 

@@ -3,7 +3,7 @@
 A box is 4 bytes of length, 4 of kind, and content. Length 1: 8 bytes of length follow the kind. Length 0: to the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
@@ -25,20 +25,29 @@ class Box:
     end: int
 
 
-def boxes(file: BinaryIO) -> Iterator[Box]:
-    """Yield the boxes of a file in order. UnreadableImageError for one that is longer than the file."""
+def boxes(file: BinaryIO, needed: Collection[bytes] = ()) -> Iterator[Box]:
+    """Yield the boxes of a file in order. UnreadableImageError for one that is longer than the file.
+
+    needed : once boxes of these kinds were found, what is no box ends the file: telephones add bytes of their own
+    """
     size, position = file_size(file), 0
+    lacking = set(needed)
     for _ in range(_MAX_BOXES):
         if position >= size:
             return
         file.seek(position)
+        if needed and not lacking and size - position < 8:
+            return
         head = exactly(file, 8)
         length, start = int.from_bytes(head[:4]), position + 8
         if length == 1:
             length, start = int.from_bytes(exactly(file, 8)), position + 16
         end = size if length == 0 else position + length
         if not start <= end <= size:
+            if needed and not lacking:
+                return
             raise UnreadableImageError("damaged: cut off, or a box that is longer than its place")
+        lacking.discard(head[4:])
         yield Box(head[4:], start, end)
         position = end
     raise UnreadableImageError(f"damaged: more than {_MAX_BOXES:,} boxes")

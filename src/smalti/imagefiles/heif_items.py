@@ -130,9 +130,9 @@ def brands(head: bytes) -> tuple[bytes, ...]:
 
 
 def top_boxes(file: BinaryIO) -> dict[bytes, Box]:
-    """Return the first box of each kind. UnreadableImageError if one is cut off."""
+    """Return the first box of each kind. UnreadableImageError if one is cut off before all images are described."""
     found: dict[bytes, Box] = {}
-    for box in boxes(file):
+    for box in boxes(file, (b"meta",)):
         found.setdefault(box.kind, box)
     return found
 

@@ -58,7 +58,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
         file.seek(0)
         return _header(_components(file), {}, None)
     descriptions, codestreams = b"", []
-    for box in boxes(file):
+    for box in boxes(file, (b"jp2h", b"jp2c")):
         if box.kind == b"jp2h" and not descriptions:
             descriptions = content(file, box)
         elif box.kind == b"jp2c":

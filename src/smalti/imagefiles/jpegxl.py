@@ -111,7 +111,7 @@ def _beginning(file: BinaryIO) -> bytes:
     if file.read(2) == _CODESTREAM:
         return file.read(_HEAD_BYTES)
     data = b""
-    for box in boxes(file):
+    for box in boxes(file, (b"jxlc",)):
         skipped = {b"jxlc": 0, b"jxlp": 4}.get(box.kind)  # a part begins with its number
         if skipped is not None and len(data) < _HEAD_BYTES:
             file.seek(box.start + skipped)
