@@ -31,7 +31,7 @@ SECTIONS: Sections = {
     "TIFF": tiff_files.cases(),
     "TIFF of several images": tiff_stacks.cases(),
     "Animations": animations.cases(),
-    "JPEG XL, AVIF, HEIC, JPEG 2000, JPEG XR, QOI and DDS": codec_files.cases(),
+    "JPEG XL, AVIF, HEIC, JPEG 2000, QOI and DDS": codec_files.cases(),
     "Netpbm": netpbm_files.cases(),
     "Other image files, and files that are none": other_files.cases(),
     "FITS, NIfTI, MRC and NRRD": volume_files.cases(),

@@ -26,7 +26,6 @@ from smalti.imagefiles.format import (
 )
 from smalti.imagefiles.gif import GIF
 from smalti.imagefiles.heic import HEIC
-from smalti.imagefiles.imagecodecs_files import JPEGXR, QOI
 from smalti.imagefiles.jpeg import JPEG
 from smalti.imagefiles.jpeg2000 import JPEG2000
 from smalti.imagefiles.jpegxl import JPEGXL
@@ -36,6 +35,7 @@ from smalti.imagefiles.nifti import NIFTI
 from smalti.imagefiles.nrrd import NRRD
 from smalti.imagefiles.pillow import BMP
 from smalti.imagefiles.png import PNG
+from smalti.imagefiles.qoi import JPEGXR, QOI
 from smalti.imagefiles.tiff import TIFF
 from smalti.imagefiles.webp import WEBP
 from smalti.images.batch import Pixels
