@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from helpers.image_files import assert_same, everything, noise
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
@@ -231,9 +232,9 @@ def test_what_a_text_states_and_the_file_does_not_hold_is_told() -> None:
     stated = tifffile.TiffFile(text).pages[0].description  # type: ignore[union-attr]
     copied = tiff(noise(20, 24), description=stated, metadata=None)
     headers, images = read(copied)
-    assert (len(images), headers[0].unread) == (1, "ImageJ states 12 planes, and 1 are here")
+    assert (len(images), headers[0].unread) == (1, "ImageJ states 12 planes, and here are 1")
     headers, images = read(tiff(noise(20, 24), description=OME, metadata=None))
-    assert (len(images), headers[0].unread) == (1, "11 planes that OME-XML states are missing")
+    assert (len(images), headers[0].unread) == (1, "11 planes of its OME-XML missing")
     cut = text.getvalue()[:-480]
     with pytest.raises(UnreadableImageError, match="states 12 planes in one page, and the file has room for 11"):
         open_images(BytesIO(cut)).headers  # noqa: B018 (it raises)
@@ -253,7 +254,7 @@ def test_planes_of_ome_in_other_files() -> None:
         for z, u in enumerate(("own", "x"))
     )
     headers, _ = read(tiff(noise(20, 24), description=ome(one + two), metadata=None))
-    assert (headers[0].fields, headers[0].unread) == ({"z": 0}, "1 planes of its OME-XML are in other files")
+    assert (headers[0].fields, headers[0].unread) == ({"z": 0}, "1 plane of its OME-XML in other files")
     headers, _ = read(tiff(noise(20, 24), description=ome(one + two, uuid=""), metadata=None))
     assert (headers[0].fields, headers[0].unread) == ({}, None)
 
@@ -308,6 +309,85 @@ def test_directories_that_lie_in_each_other_do_not_take_time() -> None:
     with pytest.raises(UnreadableImageError, match="larger than the file"):
         open_images(BytesIO(b"II*\0" + struct.pack("<I", 8) + bytes(body))).headers  # noqa: B018 (it raises)
     assert time.process_time() - start < 5
+
+
+def test_values_that_many_pages_share_do_not_take_time() -> None:
+    colours, many = bytes(1 << 20), 2000  # of a palette
+    body = bytearray(colours)
+    for n in range(many):
+        entries = [(256, 3, 1, 4 + n % 3), (257, 3, 1, 4), (320, 3, 1 << 19, 8)]
+        packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+        body += struct.pack("<H", 3) + packed + struct.pack("<I", 8 + len(body) + 42 if n + 1 < many else 0)
+    start = time.process_time()
+    with pytest.raises(UnreadableImageError, match="values of its tags are larger than the file"):
+        open_images(BytesIO(b"II*\0" + struct.pack("<I", 8 + len(colours)) + bytes(body))).headers  # noqa: B018
+    assert time.process_time() - start < 20
+
+
+def test_a_stack_of_imagej_above_4_gib(tmp_path: Path) -> None:
+    planes, side = 4500, 1000
+    text = f"ImageJ=1.54f\nimages={planes}\nslices={planes}\nloop=false\n"
+    head = tiff(noise(side, side), description=text, metadata=None).getvalue()
+    last = noise(side, side, seed=1)
+    with (tmp_path / "a.tif").open("w+b") as file:  # with a hole, so that it takes no space
+        file.write(head)
+        file.seek((planes - 2) * side * side, 1)
+        file.write(last.tobytes())
+        assert file.tell() > 1 << 32
+        images = open_images(file)
+        assert len(images.headers) == planes
+        assert images.headers[-1].fields == {"z": planes - 1}
+        np.testing.assert_array_equal(images.image(0)[1][..., 0], noise(side, side))
+        assert not images.image(planes - 2)[1].any()
+        np.testing.assert_array_equal(images.image(planes - 1)[1][..., 0], last)
+
+
+def pillow_pages(mode: str, **options: object) -> list[bytes]:
+    """Return a TIFF file of three pages, and each page as a file of its own."""
+    pages = [Image.fromarray(noise(32, 48, 3, seed=seed)).convert(mode) for seed in range(3)]
+    files = [BytesIO() for _ in range(4)]
+    pages[0].save(files[0], "tiff", save_all=True, append_images=pages[1:], **options)
+    for page, file in zip(pages, files[1:], strict=True):
+        page.save(file, "tiff", **options)
+    return [file.getvalue() for file in files]
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("1", {"compression": "group4"}),
+        ("1", {"compression": "group3"}),
+        ("1", {}),
+        ("P", {"compression": "tiff_adobe_deflate"}),
+        ("CMYK", {}),
+        ("RGB", {"compression": "jpeg", "quality": 90}),
+        ("L", {"compression": "jpeg"}),
+        ("RGBA", {"compression": "tiff_lzw"}),
+        ("LA", {}),
+        ("RGB", {"compression": "zstd"}),
+    ],
+)
+def test_a_page_is_read_as_if_it_were_alone(mode: str, options: dict[str, object]) -> None:
+    together, *alone = pillow_pages(mode, **options)
+    headers, images = read(BytesIO(together))
+    for number, (header, pixels) in enumerate(zip(headers, images, strict=True)):
+        (own,), (stored,) = read(BytesIO(alone[number]))
+        assert header.fields == {**own.fields, "plane": number}
+        np.testing.assert_array_equal(pixels, stored)
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 2)])
+def test_jpeg_in_tiles_with_tables(subsampling: tuple[int, int]) -> None:
+    colours = np.stack([np.add.outer(np.arange(64), np.arange(64) * k).astype(np.uint8) for k in (1, 2, 3)], 2)
+    stack = np.stack([colours, colours[::-1], colours[:, ::-1]])
+    options = {"compression": "jpeg", "tile": (32, 32), "subsampling": subsampling, "photometric": "rgb"}
+    file = tiff(stack, compressionargs={"level": 90, "outcolorspace": "YCbCr"}, **options)
+    _, images = read(file)
+    file.seek(0)
+    expected = tifffile.imread(file)
+    assert len(images) == 3
+    for found, one in zip(images, expected, strict=True):
+        assert np.abs(found.astype(int) - one).max() <= 3  # two versions of libjpeg
 
 
 @pytest.mark.parametrize("tag", [256, 257, 258, 273, 277, 278, 279])

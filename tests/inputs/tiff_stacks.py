@@ -1,6 +1,7 @@
 """Cases of TIFF files of several images: pages, stacks with and without axes, channels, pyramids."""
 
 import struct
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +18,7 @@ Part = tuple[Pixels, Fields]  # images of one shape, and their columns
 
 
 def cases() -> list[Case]:
-    return [*_pages(), *_planes_in_one_page(), *_axes(), *_channels(), *_mixed(), *_damaged()]
+    return [*_pages(), *_planes_in_one_page(), *_axes(), *_channels(), *_mixed(), *_damaged(), *_elsewhere()]
 
 
 def stack(what: str, maker: str, name: str, data: bytes, parts: Sequence[Part], order: Sequence[int] = ()) -> Case:
@@ -242,3 +243,38 @@ def _with_a_float_page() -> Callable[[Path], Made]:
         return Made(root, [Group(images, names=names, fields={"plane": [0, 2, None]})])
 
     return make
+
+
+def _elsewhere() -> list[Case]:
+    """Cases of stacks among other things."""
+    planes = noise(3, 5, 6)
+
+    def in_tar(root: Path) -> Made:
+        data = _grey(planes, metadata={"axes": "ZYX"})
+        with tarfile.open(root / "a.tar", "w") as tar:
+            for name, content in (("s.tif", data), ("s.cls", b"4"), ("t.png", png(planes[0])), ("t.cls", b"7")):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, BytesIO(content))
+        names, fields = ["s.tif#0", "s.tif#1", "s.tif#2", "t.png"], {"z": [0, 1, 2, None]}
+        images = np.concatenate([planes, planes[:1]])[..., None]
+        return Made(root / "a.tar", [Group(images, labels=[4, 4, 4, 7], names=names, fields=fields)])
+
+    def in_classes(root: Path) -> Made:
+        for folder in ("healthy", "ill"):
+            write(root / folder / "a.tif", tiff(planes, imagej=True, truncate=True, metadata={"axes": "TYX"}))
+        names = [f"{folder}/a.tif#{number}" for folder in ("healthy", "ill") for number in range(3)]
+        images = np.concatenate([planes, planes])[..., None]
+        classes, fields = ["healthy", "ill"], {"t": [0, 1, 2] * 2}
+        return Made(root, [Group(images, labels=[0] * 3 + [1] * 3, class_names=classes, names=names, fields=fields)])
+
+    def alone(root: Path) -> Made:
+        write(root / "a.tif", tiff(planes, imagej=True, metadata={"axes": "ZYX"}))
+        names = [f"a.tif#{number}" for number in range(3)]
+        return Made(root / "a.tif", [Group(planes[..., None], names=names, fields={"z": [0, 1, 2]})])
+
+    return [
+        Case("a TIFF stack with a label in a TAR file", "tifffile, tarfile", in_tar),
+        Case("TIFF stacks in class folders", "tifffile", in_classes),
+        Case("one TIFF stack as the source", "tifffile", alone),
+    ]

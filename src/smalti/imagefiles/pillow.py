@@ -68,9 +68,8 @@ def header_of(image: Image.Image, orientation: int | None) -> ImageHeader:
     if frames > 1 and image.format == "MPO":  # a JPEG photo with further views behind it
         views = "a second view" if frames == 2 else f"{frames - 1} further views"
         unread = f"{views} behind the photo"
-    elif frames > 1:
-        what = "pages" if image.format == "TIFF" else "frames"
-        raise UnreadableImageError(f"{frames} {what}; only single images are read")
+    elif frames > 1:  # GIF, PNG, TIFF and WebP files of several images do not come here
+        raise UnreadableImageError(f"{frames} frames; only single images are read")
 
     def made(dtype: PixelDtype, channels: int, mode: str | None) -> ImageHeader:
         return upright_header((height, width, channels), dtype, mode, orientation, unread)

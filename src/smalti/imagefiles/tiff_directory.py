@@ -4,7 +4,8 @@ TIFF 6.0 (Adobe, 1992): a header with the offset of the first directory; a direc
 the next one. BigTIFF is the same with wider numbers. Values of tags are read when they are asked for.
 
 Files come from anybody. So all directories together may not be larger than the file: then they cannot overlap, and the
-time to walk them is in proportion to its size. A chain that leads to a directory a second time is damage.
+time to walk them is in proportion to its size. The bytes of values that are read are bounded in the same way. A chain
+that leads to a directory a second time is damage.
 """
 
 import struct
@@ -26,6 +27,8 @@ _CHILDREN = 330
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 _MAX_VALUE_BYTES = 1 << 28
+_MAX_NUMBERS_BYTES = 1 << 25
+_MAX_DIRECTORIES = 1 << 18
 
 _Entry = tuple[int, int, int, bytes]  # a tag, its kind, how many values, and the values or their offset
 
@@ -83,7 +86,7 @@ class Directory:
         if size > most:
             raise UnreadableImageError(f"damaged: tag {tag} has {size:,} bytes")
         (offset,) = struct.unpack(self.order + ("Q" if self._inline == 8 else "I"), inline)
-        return Value(kind, count, self._file.bytes_at(offset, size))
+        return Value(kind, count, self._file.value_at(offset, size))
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """Return the whole numbers of a tag; () without it. UnreadableImageError if they are of another kind."""
@@ -92,7 +95,7 @@ class Directory:
         _, kind, count, inline = self._entries[tag]
         if count == 1 and kind == 3:  # by far the most common, so that many pages are read fast
             return struct.unpack_from(self.order + "H", inline)
-        value = self.value(tag)
+        value = self.value(tag, _MAX_NUMBERS_BYTES)
         if kind not in _INTEGERS:
             raise UnreadableImageError(f"damaged: tag {tag} is no whole number")
         return tuple(np.frombuffer(value.data, self.order + _INTEGERS[kind]).tolist())
@@ -123,7 +126,8 @@ class TiffFile:
         if len(head) < 2 * self.word:
             raise UnreadableImageError("damaged: cut off within its header")
         self._first = int.from_bytes(head[self.word : 2 * self.word], "little" if self.order == "<" else "big")
-        self._left = self.size
+        self._left = self.size  # bytes of directories
+        self._values_left = _MAX_VALUE_BYTES + 8 * self.size  # each value is read for the headers and for its image
         self._seen: set[int] = set()
 
     def bytes_at(self, offset: int, size: int) -> bytes:
@@ -135,6 +139,13 @@ class TiffFile:
         if len(data) < size:
             raise UnreadableImageError("damaged: cut off")
         return data
+
+    def value_at(self, offset: int, size: int) -> bytes:
+        """Read the value of a tag. UnreadableImageError if many tags have the same bytes, which takes time."""
+        self._values_left -= size
+        if self._values_left < 0:
+            raise UnreadableImageError("damaged: the values of its tags are larger than the file")
+        return self.bytes_at(offset, size)
 
     def pages(self) -> list[Directory]:
         """Return the directories of the main chain, in order. UnreadableImageError if it breaks off."""
@@ -159,6 +170,8 @@ class TiffFile:
         if offset in self._seen:
             raise UnreadableImageError("damaged: its pages lead in a circle")
         self._seen.add(offset)
+        if len(self._seen) > _MAX_DIRECTORIES:
+            raise UnreadableImageError(f"more than {_MAX_DIRECTORIES:,} pages; write several files")
         big = self.word == 8
         (count,) = struct.unpack(self.order + ("Q" if big else "H"), self.bytes_at(offset, 8 if big else 2))
         size = count * (20 if big else 12) + self.word

@@ -26,7 +26,7 @@ _REDUCED, _MASK = 1, 4  # bits of the kind of a page
 _OLD_REDUCED = 2
 _PLURALS = {"mask": "masks", "smaller copy": "smaller copies"}
 _SHAPE_TEXT_BYTES = 4096  # of a later page, which may not make reading slow
-_MAX_PLANES = 1 << 24
+_MAX_PLANES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def _groups(file: TiffFile, chain: Sequence[Directory], full: Sequence[Directory
     if ome is not None:
         here = [ome.places.get(numbers.get(page.offset, -1)) for page in full]
         lost = ome.stated - max(len(full), sum(len(_samples_of(Page(file, page))) for page in full))
-        words = [f"{lost} planes that OME-XML states are missing"] if lost > 0 else []
-        words += [f"{ome.elsewhere} planes of its OME-XML are in other files"] if ome.elsewhere else []
+        words = [f"{_planes(lost)} of its OME-XML missing"] if lost > 0 else []
+        words += [f"{_planes(ome.elsewhere)} of its OME-XML in other files"] if ome.elsewhere else []
         return [_Group(list(full), None, here, "; ".join(words) or None)]
     imagej = next(filter(None, map(axes_of_imagej, texts)), None)
     if imagej is not None:
@@ -132,11 +132,15 @@ def _pages_of(file: TiffFile, group: _Group, unread: list[str]) -> list[Page]:
         pages = _planes_of(file, pages[0], axes)
     each = 1 if len(pages) == axes.planes else sum(len(_samples_of(page)) for page in pages) // len(pages)
     if len(pages) * each != axes.planes:
-        unread.append(f"{axes.kind} states {axes.planes} planes, and {len(pages)} are here")
+        unread.append(f"{axes.kind} states {_planes(axes.planes)}, and here are {len(pages)}")
         return pages
     if each > 1:  # the planes of channels get their axis below
         return pages
     return [replace(page, fields=axes.place(number)) for number, page in enumerate(pages)]
+
+
+def _planes(count: int) -> str:
+    return f"{count:,} plane{'s' if count != 1 else ''}"
 
 
 def _planes_of(file: TiffFile, page: Page, axes: Axes) -> list[Page]:
@@ -152,10 +156,12 @@ def _planes_of(file: TiffFile, page: Page, axes: Axes) -> list[Page]:
     held = (file.size - first) // own
     if held < 2:
         return [page]
-    if held < axes.planes or axes.planes > _MAX_PLANES:
+    if held < axes.planes:
         raise UnreadableImageError(
             f"damaged: {axes.kind} states {axes.planes:,} planes in one page, and the file has room for {held:,}"
         )
+    if axes.planes > _MAX_PLANES:
+        raise UnreadableImageError(f"more than {_MAX_PLANES:,} planes; write several files")
     return [replace(page, plane=number) for number in range(axes.planes)]
 
 
