@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from inputs.case import Case, Made, Pixels, group
 from inputs.shards import DATA, copied, damaged_case, pictures, shard_case
@@ -64,6 +66,7 @@ def _tfrecord_cases() -> list[Case]:
         shard_case(
             "TFRecord of sequences", _TENSORFLOW, "tensorflow/sequences.tfrecord", error="no column holds images"
         ),
+        Case("TFRecord: a folder of img2dataset, with tables and counts", _TFRECORD, _img2dataset),
         Case("TFRecord with a changed byte in an image", _TFRECORD, _changed_record),
         damaged_case("TFRecord with a changed length", _TFRECORD, "tfrecord/encoded.tfrecord", "", 0, "is no TFRecord"),
         damaged_case("TFRecord cut off", _TFRECORD, "tfrecord/encoded.tfrecord", "", -1, "cut off"),
@@ -82,6 +85,14 @@ def _tfds(root: Path) -> Made:
     (folder / "label.labels.txt").write_text("zero\none\ntwo\n")
     known = {"labels": [0, 2, 1], "class_names": ["zero", "one", "two"]}
     return Made(folder, [group([pictures()[2], *pictures(2)], **known, fields={"split": ["test", "train", "train"]})])
+
+
+def _img2dataset(root: Path) -> Made:
+    copied(root, "tfrecord/raw.tfrecords").rename(root / "00000.tfrecord")
+    pq.write_table(pa.table({"url": ["http://host/a"], "width": [5]}), root / "00000.parquet")
+    (root / "00000_stats.json").write_text("{}")
+    sizes = {"depth": [3, 3, 3], "height": [4, 4, 4], "width": [5, 5, 5]}
+    return Made(root, [group(pictures(), labels=[0, 1, 2], fields=sizes)])
 
 
 def _packed_records(root: Path) -> Made:

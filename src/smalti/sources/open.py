@@ -62,10 +62,13 @@ __all__ = [
     "record_files_of",
 ]
 
-_KINDS = "a folder of image files, one such file, .tar, .npy, .npz, HDF5, Zarr, Parquet, .smalti, IDX (-idx3-ubyte)"
+_KINDS = (
+    "a folder of image files, one such file, .tar, .npy, .npz, HDF5, Zarr, Parquet, .tfrecord, .rec, LMDB, a folder of "
+    "MDS or LitData, .smalti, IDX (-idx3-ubyte)"
+)
 
 # Files of entries. Several of one kind are one source: as a pattern, or as a folder of them.
-_RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, PARQUET_FILES, TFRECORD_FILES, RECORDIO_FILES, LMDB_FILES)
+_RECORD_FILES: Sequence[RecordFiles] = (TAR_FILES, TFRECORD_FILES, PARQUET_FILES, RECORDIO_FILES, LMDB_FILES)
 
 # Files of one array by suffix: each a source, or one for each shape and dtype.
 _SOURCES: Mapping[str, Callable[[Location], Sequence[ImageSource | SizedArchiveSource]]] = {

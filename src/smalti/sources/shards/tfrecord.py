@@ -194,9 +194,13 @@ def _names(folder: Location) -> tuple[list[str], list[str]]:
 
 
 def _is_folder(folder: Location) -> bool:
-    """Whether a folder holds TFRecord files, also `train-00000-of-00002`, and at most notes of programs beside them."""
+    """Whether a folder holds TFRecord files, also `train-00000-of-00002`, and at most notes of programs beside them.
+
+    img2dataset writes `00000.parquet` beside `00000.tfrecord`: a table of the images that it fetched.
+    """
     found, others = _names(folder)
-    if not found or not all(name.lower().endswith(_BESIDE) for name in others):
+    tables = {f"{name.removesuffix(_SUFFIXES[0])}.parquet" for name in found}
+    if not found or not all(name.lower().endswith(_BESIDE) or name in tables for name in others):
         return False
     return _is_named(found[0]) or begins_as_tfrecord(below(folder, found[0]))
 
