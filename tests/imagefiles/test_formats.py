@@ -92,7 +92,6 @@ COMPRESSED = {
     "lerc": {},
     "jpeg2000": {"compressionargs": {"reversible": True}},
     "jpegxl": {},
-    "jpegxr": {},
     "png": {},
     "webp": {"compressionargs": {"lossless": True}},
 }
@@ -124,10 +123,8 @@ def test_deep_samples_in_strips_of_jpeg_2000() -> None:
 
 def test_a_compression_that_nobody_reads_is_named() -> None:
     data = tiff(noise(40, 50, 3), photometric="rgb", compression="jpegxr")
-    stored, other = ((34934).to_bytes(2, "little"), (34892).to_bytes(2, "little"))
-    assert data.count(stored) == 1
-    with pytest.raises(UnreadableImageError, match=r"compressed in a way that is not read \(lossy JPEG of DNG\)"):
-        read_header(BytesIO(data.replace(stored, other)))
+    with pytest.raises(UnreadableImageError, match=r"compressed in a way that is not read \(JPEG XR\)"):
+        read_header(BytesIO(data))
 
 
 def reversed_bits(pixels: NDArray[np.generic], byteorder: str, **options: object) -> bytes:

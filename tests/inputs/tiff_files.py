@@ -118,7 +118,6 @@ def _rarely_compressed() -> list[Case]:
         "LERC": {"compression": "lerc"},
         "JPEG 2000": {"compression": "jpeg2000", "compressionargs": {"reversible": True}},
         "JPEG XL": {"compression": "jpegxl"},
-        "JPEG XR": {"compression": "jpegxr"},
         "PNG": {"compression": "png"},
         "WebP": {"compression": "webp", "compressionargs": {"lossless": True}},
         "Zstandard": {"compression": "zstd"},
@@ -135,6 +134,7 @@ def _odd() -> list[Case]:
         refused("TIFF, 32-bit unsigned", "tifffile", "a.tif", tiff(np.ones((4, 5), np.uint32)), "32-bit"),
         refused("TIFF, 8-bit signed", "tifffile", "a.tif", tiff(np.ones((4, 5), np.int8)), "signed 8-bit"),
         refused("TIFF, a compression that is not read", "tifffile, changed", "a.tif", _other_scheme(), "not read"),
+        refused("TIFF, RGB, JPEG XR", "tifffile", "a.tif", _jpeg_xr(), "not read (JPEG XR)"),
         refused(
             "TIFF, 5 channels",
             "tifffile",
@@ -152,6 +152,10 @@ def _odd() -> list[Case]:
 def _twelve() -> bytes:
     """Pack samples of 12 bits as cameras do: two samples in three bytes."""
     return _patched(tiff(noise(4, 6, seed=1)[:, :6]), {258: 12})
+
+
+def _jpeg_xr() -> bytes:
+    return tiff(noise(40, 50, 3), photometric="rgb", compression="jpegxr")
 
 
 def _other_scheme() -> bytes:

@@ -11,16 +11,15 @@ from smalti.imagefiles.tiff_page import COMPRESSION, HEIGHT, PLANAR, SAMPLES, WI
 __all__ = ["SEGMENT_CODECS", "decode_segments"]
 
 SEGMENT_CODECS = {
-    22610: "jpegxr_decode",
     33003: "jpeg2k_decode",
     33005: "jpeg2k_decode",
     34712: "jpeg2k_decode",
     34933: "png_decode",
-    34934: "jpegxr_decode",
     50002: "jpegxl_decode",
     52546: "jpegxl_decode",
 }
-"""The decoder of imagecodecs for one strip or tile, by the number of the compression."""
+"""The decoder of imagecodecs for one strip or tile, by the number of the compression. That of JPEG XR is not used: it ends
+the whole process at some damaged files."""
 
 
 def decode_segments(imagecodecs: Any, page: Page) -> NDArray[Any]:
