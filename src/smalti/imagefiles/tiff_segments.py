@@ -18,8 +18,10 @@ SEGMENT_CODECS = {
     50002: "jpegxl_decode",
     52546: "jpegxl_decode",
 }
-"""The decoder of imagecodecs for one strip or tile, by the number of the compression. That of JPEG XR is not used: it ends
-the whole process at some damaged files."""
+"""The decoder of imagecodecs for one strip or tile, by the number of the compression.
+
+That of JPEG XR is not used: it ends the whole process at some damaged files.
+"""
 
 
 def decode_segments(imagecodecs: Any, page: Page) -> NDArray[Any]:
