@@ -47,6 +47,7 @@ from smalti.sources.shards.recordio import RECORDIO_FILES
 from smalti.sources.shards.tfrecord import TFRECORD_FILES
 from smalti.sources.spec import parse_spec
 from smalti.sources.tables.dataset_object import DatasetObject, is_dataset_object, open_dataset_object
+from smalti.sources.tables.lance_dataset import is_lance_dataset, open_lance_dataset
 from smalti.sources.tables.table_files import PARQUET_FILES, is_saved_dataset, open_saved_dataset
 from smalti.sources.tar.tar import TAR_FILES
 from smalti.storage.location import Location, is_url, name_of, redacted, with_options
@@ -91,6 +92,7 @@ _IsKind = Callable[[Location], bool]
 _CONTAINER_FOLDERS: Sequence[tuple[_IsKind, _OpenContainer]] = ((is_zarr_folder, zarr_sources),)
 _RECORD_FOLDERS: Sequence[tuple[_IsKind, Callable[[Location], Records]]] = (
     (is_saved_dataset, open_saved_dataset),
+    (is_lance_dataset, open_lance_dataset),
     (is_mds_folder, open_mds_folder),
     (is_litdata_folder, open_litdata_folder),
 )
