@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from smalti.errors import MissingDependencyError, SourceError
 from smalti.imagefiles.avif import AVIF
 from smalti.imagefiles.dds import DDS
+from smalti.imagefiles.dicom import DICOM
 from smalti.imagefiles.fits import FITS
 from smalti.imagefiles.format import (
     HEAD_BYTES,
@@ -55,7 +56,8 @@ __all__ = [
 _IMAGES = (PNG, JPEG, BMP, TIFF, WEBP, GIF, JPEGXL, AVIF, HEIC, JPEG2000, JPEGXR, NETPBM, QOI, DDS)
 _SCIENCE = (FITS, NIFTI, MRC, NRRD)
 
-FORMATS: tuple[ImageFormat, ...] = (*_IMAGES, *_SCIENCE)
+# DICOM comes first: some of its files have the head of a TIFF file in the bytes that they leave free.
+FORMATS: tuple[ImageFormat, ...] = (DICOM, *_IMAGES, *_SCIENCE)
 
 IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 """The suffixes of image files, lower case, with their dots. The format of a file is decided by its first bytes."""

@@ -23,6 +23,7 @@ from smalti.images.batch import INT16, PIXEL_DTYPES, PixelDtype, Pixels, Scalar
 __all__ = [
     "ROWS_FROM_BOTTOM",
     "STORED_DTYPE",
+    "Headers",
     "Stream",
     "Volume",
     "Volumes",
@@ -174,8 +175,8 @@ class Volumes:
 
     @property
     def headers(self) -> Sequence[ImageHeader]:
-        """The header of each plane, made when it is asked for: a small file may state very many planes."""
-        return _Headers(self._ends[-1], self._header)
+        """The header of each plane: a small file may state very many planes."""
+        return Headers(self._ends[-1], self._header)
 
     def image(self, number: int) -> tuple[ImageHeader, Pixels]:
         """Read one plane."""
@@ -193,7 +194,9 @@ class Volumes:
         return self._volumes[index], number - (self._ends[index] - len(self._volumes[index]))
 
 
-class _Headers(Sequence[ImageHeader]):
+class Headers(Sequence[ImageHeader]):
+    """Headers that are made when they are asked for."""
+
     def __init__(self, count: int, made: Callable[[int], ImageHeader]) -> None:
         self._count, self._made = count, made
 
