@@ -230,6 +230,8 @@ class _Plain(_Frames):
             self._unread = f"{held - needed:,} bytes behind its {count} frames of {bits // 8:,} bytes each"
 
     def _read(self, number: int) -> NDArray[Any]:
+        if int(self._dataset.BitsAllocated) == 1:
+            return self._bits(number)
         from pydicom.pixels.decoders.base import get_decoder  # noqa: PLC0415 (optional)
 
         decoder: Any = get_decoder(self._syntax)
@@ -252,6 +254,16 @@ class _Plain(_Frames):
             **({"planar_configuration": int(dataset.get("PlanarConfiguration") or 0)} if frame.samples > 1 else {}),
         )[0]
         return samples
+
+    def _bits(self, number: int) -> NDArray[np.uint8]:
+        """Return the samples of a frame of single bits. Frames follow each other without gaps, also within a byte."""
+        pixels = self._facts.rows * self._facts.columns
+        start, inner = divmod(number * pixels, 16)
+        self._source.seek(self._position + 2 * start)
+        packed = np.frombuffer(self._source.read(2 * (-(-(inner + pixels) // 16))), np.uint8)
+        if self._syntax == _BIG_ENDIAN and self._vr == "OW":
+            packed = packed[: len(packed) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()
+        return np.unpackbits(packed, bitorder="little")[inner : inner + pixels]
 
 
 class _Compressed(_Frames):

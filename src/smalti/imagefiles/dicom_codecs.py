@@ -103,12 +103,16 @@ def _jpeg(imagecodecs: Any, data: bytes, frame: Frame) -> tuple[NDArray[Any], bo
 
 def _lossless(imagecodecs: Any, data: bytes, frame: Frame) -> tuple[NDArray[Any], bool]:
     _checked_start(data, frame)
-    return imagecodecs.jpegsof3_decode(data), False
+    if frame.samples == 1:
+        return imagecodecs.jpeg8_decode(data), False
+    return imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB"), False  # as it is, whatever it is
 
 
 def _jpeg_ls(imagecodecs: Any, data: bytes, frame: Frame) -> tuple[NDArray[Any], bool]:
-    _checked_start(data, frame)
-    return imagecodecs.jpegls_decode(data), False
+    start = _checked_start(data, frame)
+    shape = (frame.rows, frame.columns, *([frame.samples] if frame.samples > 1 else []))
+    out = np.empty(shape, np.uint8 if start.bits <= 8 else np.uint16)  # a later marker may state another, huge size
+    return imagecodecs.jpegls_decode(data, out=out), False
 
 
 def _jpeg_2000(imagecodecs: Any, data: bytes, frame: Frame) -> tuple[NDArray[Any], bool]:
@@ -143,6 +147,7 @@ _DECODERS: dict[str, Callable[[Any, bytes, Frame], tuple[NDArray[Any], bool]]] =
 class _Start:
     """The facts in the markers before the samples of a JPEG stream."""
 
+    bits: int
     component_ids: bytes
     is_jfif: bool
     adobe_transform: int | None
@@ -158,7 +163,7 @@ def _checked_start(data: bytes, frame: Frame) -> _Start:
             if len(body) < 6 or len(body) < 6 + 3 * body[5]:
                 break
             _check_size(frame, int.from_bytes(body[1:3]), int.from_bytes(body[3:5]), body[5])
-            return _Start(bytes(body[6 : 6 + 3 * body[5] : 3]), is_jfif, transform)
+            return _Start(body[0], bytes(body[6 : 6 + 3 * body[5] : 3]), is_jfif, transform)
         if head[1] == 0xE0 and body.startswith(b"JFIF"):
             is_jfif = True
         if head[1] == 0xEE and body.startswith(b"Adobe") and len(body) >= 12:

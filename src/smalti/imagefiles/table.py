@@ -54,10 +54,9 @@ __all__ = [
 ]
 
 _IMAGES = (PNG, JPEG, BMP, TIFF, WEBP, GIF, JPEGXL, AVIF, HEIC, JPEG2000, JPEGXR, NETPBM, QOI, DDS)
-_SCIENCE = (FITS, NIFTI, MRC, NRRD)
+_SCIENCE = (FITS, NIFTI, MRC, NRRD, DICOM)
 
-# DICOM comes first: some of its files have the head of a TIFF file in the bytes that they leave free.
-FORMATS: tuple[ImageFormat, ...] = (DICOM, *_IMAGES, *_SCIENCE)
+FORMATS: tuple[ImageFormat, ...] = (*_IMAGES, *_SCIENCE)
 
 IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 """The suffixes of image files, lower case, with their dots. The format of a file is decided by its first bytes."""
@@ -88,7 +87,8 @@ def may_lack_suffix(name: str) -> bool:
 
 def format_of(head: bytes) -> ImageFormat | None:
     """Return the format of a file that begins with these bytes; None if the table has none."""
-    return next((one for one in FORMATS if one.matches(head)), None)
+    # DICOM first: some of its files have the head of a TIFF file in the bytes that they leave free.
+    return next((one for one in (DICOM, *FORMATS) if one.matches(head)), None)
 
 
 def open_images(file: BinaryIO) -> ImageFile:

@@ -210,7 +210,9 @@ class Headers(Sequence[ImageHeader]):
     def __getitem__(self, index: int | slice) -> ImageHeader | list[ImageHeader]:
         if isinstance(index, slice):
             return [self._made(number) for number in range(*index.indices(self._count))]
-        return self._made(index)
+        if not -self._count <= index < self._count:
+            raise IndexError(index)  # this also ends a loop over all headers
+        return self._made(index % self._count)
 
 
 def pixel_dtype(stored: np.dtype[Any]) -> PixelDtype:
