@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import skimage
 from PIL import Image
 
 from inputs.case import Case, Group, Made, Pixels
@@ -64,7 +65,11 @@ def _gif() -> list[Case]:
     restored = _animated(frames, "gif", duration=_TIMES, optimize=False, disposal=[1, 3, 1, 1])
     sticky = _animated(frames, "gif", duration=_TIMES, optimize=False, disposal=[2, 0, 1, 1], transparency=0)
     fields = _timed(source_mode="P")
+    shipped = (Path(skimage.__file__).parent / "data" / "no_time_for_that_tiny.gif").read_bytes()
+    drawn = imagecodecs.gif_decode(shipped)
+    rest = {"source_mode": ["P"] * len(drawn), "frame": list(range(len(drawn))), "duration_ms": [70.0] * len(drawn)}
     return [
+        stack("GIF of a film", "shipped with scikit-image", "a.gif", shipped, [(drawn, rest)]),
         stack("GIF, 4 frames", "Pillow", "a.gif", kept, [(whole, fields)]),
         stack("GIF, 4 frames, each cleared", "Pillow", "a.gif", cleared, [(clear, fields)]),
         stack("GIF, 4 frames, one restored", "Pillow", "a.gif", restored, [(imagecodecs.gif_decode(restored), fields)]),

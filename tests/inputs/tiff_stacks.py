@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import skimage
 import tifffile
 from PIL import Image
 
@@ -245,6 +246,11 @@ def _with_a_float_page() -> Callable[[Path], Made]:
     return make
 
 
+def _imread(data: bytes) -> Pixels:
+    pixels: Pixels = tifffile.imread(BytesIO(data))
+    return pixels
+
+
 def _elsewhere() -> list[Case]:
     """Cases of stacks among other things."""
     planes = noise(3, 5, 6)
@@ -273,7 +279,12 @@ def _elsewhere() -> list[Case]:
         names = [f"a.tif#{number}" for number in range(3)]
         return Made(root / "a.tif", [Group(planes[..., None], names=names, fields={"z": [0, 1, 2]})])
 
+    data = Path(skimage.__file__).parent / "data"
+    shipped = (data / "multipage.tif").read_bytes()
+    floats = (data / "multipage_rgb.tif").read_bytes()
     return [
+        stack("TIFF, 2 pages", "shipped with scikit-image", "a.tif", shipped, [(_imread(shipped), _numbered(2))]),
+        _refused("TIFF, pages of 64-bit floats", floats, "float 64-bit", "shipped with scikit-image"),
         Case("a TIFF stack with a label in a TAR file", "tifffile, tarfile", in_tar),
         Case("TIFF stacks in class folders", "tifffile", in_classes),
         Case("one TIFF stack as the source", "tifffile", alone),
