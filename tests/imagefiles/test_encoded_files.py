@@ -36,6 +36,10 @@ FILES: dict[str, tuple[str, bytes]] = {
     "PPM": ("Netpbm", raw(6, 255, RGB)),
     "plain PGM": ("Netpbm", b"P2 11 9 255\n" + " ".join(str(value) for value in RGB[..., 0].ravel()).encode() + b"\n"),
     "PAM": ("Netpbm", pam(255, "RGB", RGB)),
+    "tiles of JPEG 2000": (
+        "JPEG 2000",
+        pillow(noise(32, 48, 3), "jpeg2000", no_jp2=True, irreversible=False, tile_size=(16, 16)),
+    ),
     "JPEG of 12 bits": ("JPEG", imagecodecs.jpeg8_encode(wide(9, 11) % 4096, bitspersample=12)),
     "lossless JPEG": ("JPEG", imagecodecs.jpeg8_encode(wide(9, 11), lossless=True, bitspersample=16)),
     "JPEG-LS": ("JPEG", imagecodecs.jpegls_encode(RGB)),
@@ -85,8 +89,17 @@ def test_a_cut_file_is_damaged(name: str) -> None:
             assert name in WHOLE, (size, len(data))
 
 
+def test_a_codestream_of_jpeg_2000_without_some_of_its_tiles_is_damaged() -> None:
+    data = FILES["tiles of JPEG 2000"][1]
+    places = [place for place in range(len(data)) if data[place : place + 4] == b"\xff\x90\0\x0a"]
+    assert len(places) == 6
+    for cut in (data[: places[5]] + b"\xff\xd9", data[: places[1]] + data[places[2] :]):
+        assert imagecodecs.jpeg2k_decode(cut).shape == (32, 48, 3)  # the decoder says nothing
+        assert "without some of its tiles" in refusal(cut)
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_changed_bytes_give_pixels_or_a_reason(name: str) -> None:
+def test_changed_bytes_give_pixels_or_a_reason(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     data, chance = FILES[name][1], random.Random(name)
     for _ in range(60):
         changed = bytearray(data)
@@ -96,6 +109,7 @@ def test_changed_bytes_give_pixels_or_a_reason(name: str) -> None:
             images(bytes(changed))
         except UnreadableImageError as error:
             assert "\n" not in str(error)
+    assert capfd.readouterr() == ("", "")  # decoders write nothing of their own
 
 
 SAID: dict[str, Callable[[bytes], bytes]] = {
@@ -141,7 +155,7 @@ def test_headers_need_no_decoder_and_pixels_name_the_one_that_is_missing(
 ) -> None:
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     file = open_images(io.BytesIO(FILES[name][1]))
-    assert file.headers[0].shape == (9, 11, file.headers[0].shape[2])
+    assert file.headers[0].shape[:2] == ((32, 48) if name.startswith("tiles") else (9, 11))
     with pytest.raises(UnreadableImageError, match=r"needs imagecodecs, .* pip install \"smalti\[formats\]\""):
         file.image(0)
 

@@ -6,6 +6,7 @@ up palettes, puts channels into the order of colours and then alpha, and convert
 """
 
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ from smalti.images.batch import INT16, PixelDtype, Pixels, Scalar
 __all__ = ["JPEG2000"]
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
+_TILE_PART = b"\xff\x90"
 _SIGNATURES = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cjP\x1a\x1a\r\n\x87\n")
 _SYCC = 18
 _SPACES = {12: "CMYK", 13: "YCCK", 14: "CIELab", 15: "bi-level", 19: "CIEJab", 24: "e-sYCC"}  # of those refused
@@ -53,10 +55,26 @@ class _Components:
 
 def read_header(file: BinaryIO) -> ImageHeader:
     """Read the header of a JPEG 2000 file, without its pixels."""
+    return _look_at(file)[0]
+
+
+def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
+    """Read the header and the pixels of a JPEG 2000 file."""
+    header, start = _look_at(file)
+    imagecodecs, data = imagecodecs_for("JPEG 2000"), whole_file(file)
+    _check_tiles(data, start)
+    pixels = imagecodecs.jpeg2k_decode(data)
+    if header.dtype == INT16 and pixels.dtype == np.int8:
+        pixels = pixels.astype(INT16)
+    return header, as_stated(pixels, header.shape, header.dtype)
+
+
+def _look_at(file: BinaryIO) -> tuple[ImageHeader, int]:
+    """Read the header, and find the beginning of the codestream."""
     file.seek(0)
     if file.read(4) == _CODESTREAM:
         file.seek(0)
-        return _header(_components(file), {}, None)
+        return _header(_components(file), {}, None), 0
     descriptions, codestreams = b"", []
     for box in boxes(file, (b"jp2h", b"jp2c")):
         if box.kind == b"jp2h" and not descriptions:
@@ -68,16 +86,31 @@ def read_header(file: BinaryIO) -> ImageHeader:
     file.seek(codestreams[0])
     more = len(codestreams) - 1
     unread = f"{more} further codestream{'s' if more > 1 else ''}" if more else None
-    return _header(_components(file), dict(reversed(boxes_in(descriptions))), unread)
+    return _header(_components(file), dict(reversed(boxes_in(descriptions))), unread), codestreams[0]
 
 
-def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
-    """Read the header and the pixels of a JPEG 2000 file."""
-    header = read_header(file)
-    pixels = imagecodecs_for("JPEG 2000").jpeg2k_decode(whole_file(file))
-    if header.dtype == INT16 and pixels.dtype == np.int8:
-        pixels = pixels.astype(INT16)
-    return header, as_stated(pixels, header.shape, header.dtype)
+def _check_tiles(data: bytes, start: int) -> None:
+    """Raise UnreadableImageError if a tile, or a part of one, is not in the codestream: OpenJPEG leaves it black."""
+    right, bottom, _, _, width, height, left, top = struct.unpack_from(">8I", data, start + 8)
+    if not width or not height or right <= left or bottom <= top:
+        raise UnreadableImageError("damaged: tiles without pixels")
+    tiles = -(-(right - left) // width) * -(-(bottom - top) // height)
+    found, stated = Counter[int](), dict[int, int]()  # parts of each tile
+    at = start + 2
+    while data[at : at + 1] == b"\xff" and at + 12 <= len(data):
+        length = int.from_bytes(data[at + 2 : at + 4]) + 2
+        if data[at : at + 2] == _TILE_PART:
+            tile, length, _, parts = struct.unpack_from(">HIBB", data, at + 4)
+            length = length or len(data) - at  # that of the last one may be left out
+            if at + length > len(data):
+                break
+            found[tile] += 1
+            stated[tile] = max(parts, stated.get(tile, 0))
+        if length < 4:
+            break
+        at += length
+    if len(found) < tiles or any(found[tile] < parts for tile, parts in stated.items()):
+        raise UnreadableImageError("damaged: cut off, or without some of its tiles")
 
 
 def _components(file: BinaryIO) -> _Components:
