@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import google_crc32c
 import lmdb
 import numpy as np
@@ -304,3 +305,26 @@ def test_a_tree_that_leads_back_to_itself_ends(tree: tuple[Path, dict[bytes, byt
     path.write_bytes(data)
     with pytest.raises(SmaltiError, match="damaged: a tree"):
         open_source(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mds/png",
+        "mds/splits",
+        "mds/packed_zs",
+        "litdata/nested_frames",
+        "tfrecord/encoded.tfrecord",
+        "tfrecord/mnist-tfds",
+        "tensorflow/a-*.tfrecord.gz",
+        "recordio/labels.rec",
+        "ome/colour.zarr.zip",
+    ],
+)
+def test_shards_behind_urls(name: str) -> None:
+    files = fsspec.filesystem("memory")
+    for path in DATA.rglob("*"):
+        if path.is_file() and path.relative_to(DATA).as_posix().startswith(name.partition("*")[0]):
+            files.pipe(f"/shards/{path.relative_to(DATA).as_posix()}", path.read_bytes())
+    source = open_source(f"memory://shards/{name}")
+    assert sum(len(batch.pixels) for batch in source.batches(2)) == len(source) == 3

@@ -53,7 +53,8 @@ __all__ = [
 
 
 SOURCE_HELP = (
-    "Images: a folder of image files, .tar, .parquet, .npy, .npz, HDF5, Zarr, IDX (.gz), .smalti, a URL of one, or a "
+    "Images: a folder of image files, .tar, .parquet, .npy, .npz, HDF5, Zarr, IDX (.gz), shards "
+    "(MDS, LitData, TFRecord, RecordIO, LMDB, Lance), .smalti, a URL of one, or a "
     "named set (mnist, fashion-mnist, cifar-10, each also with /train or /test; noto-emoji)."
 )
 _SOURCE = typer.Argument(metavar="SOURCE", help=SOURCE_HELP, show_default=False)

@@ -63,7 +63,7 @@ def plan_command(
     by_file: Annotated[
         bool,
         typer.Option(
-            "--by-file", help="For many TAR or Parquet files: shards end where files end, as far as N allows."
+            "--by-file", help="For many TAR, TFRecord or Parquet files: shards end where files end, as far as N allows."
         ),
     ] = False,
     no_labels: NoLabels = False,

@@ -255,7 +255,7 @@ def plan(
     model : a file from `smalti fit`, for all shards
     shard_images : images of a shard; the last may have fewer
     out_folder : where the shards go; None for OUT.shards
-    by_file : for many TAR or Parquet files: shards end where files end, as far as `shard_images` allows
+    by_file : for many TAR, TFRecord or Parquet files: shards end where files end, as far as `shard_images` allows
 
     The other parameters are those of `compress`, and a target holds for each shard; the stage is "count". Raises what
     opening the source and loading the model raise, UsageError, OutputExistsError, OutputError.

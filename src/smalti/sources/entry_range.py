@@ -35,7 +35,7 @@ def source_kind(spec: str) -> str:
 
 
 def member_files(spec: str) -> tuple[str, ...]:
-    """The files of a source of several TAR or Parquet files, in the order in which they are read; else none.
+    """The files of a source of several TAR, TFRecord or Parquet files, in the order in which they are read; else none.
 
     Files of a folder are named relative to it, files of a pattern as the pattern names them. SourceError if they
     cannot be listed.

@@ -205,7 +205,7 @@ def make_plan(
     shard_images : entries of a shard; the last may have fewer
     request, options : how every shard is packed
     by_file : put borders where files end, as far as `shard_images` allows, so that a worker opens only the files of its
-        shard; for a folder or a pattern of TAR or Parquet files
+        shard; for a folder or a pattern of TAR, TFRecord or Parquet files
     report : called with a line for each step of a download
     progress : called with the number of files counted, and of all files
 
@@ -280,7 +280,9 @@ def _parts_by_file(
 ) -> Iterator[SourcePart]:
     files = member_files(spec)
     if not files:
-        raise UsageError(f"{redacted(spec)}: does not consist of several TAR or Parquet files; leave --by-file out")
+        raise UsageError(
+            f"{redacted(spec)}: does not consist of several TAR, TFRecord or Parquet files; leave --by-file out"
+        )
     names: list[str] = []
     entries = 0
     for done, name in enumerate(files):

@@ -53,6 +53,8 @@ def floats_of(value: int | memoryview) -> list[float]:
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """Return a varint and the position behind it."""
+    if at < len(data) and data[at] < 128:  # most are one byte
+        return data[at], at + 1
     value = 0
     for place, byte in enumerate(data[at : at + _MAX_VARINT_BYTES]):
         value |= (byte & 127) << 7 * place
