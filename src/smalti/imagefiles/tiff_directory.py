@@ -152,7 +152,7 @@ class TiffFile:
         return list(self._chain(self._first))
 
     def children(self, parent: Directory) -> list[Directory]:
-        """Return the directories below a page, in order."""
+        """Return the directories below a page, in order: those that it lists, and those that follow one of them."""
         return list(self._each(parent.numbers(_CHILDREN)))
 
     def _chain(self, offset: int) -> Iterator[Directory]:
@@ -161,9 +161,11 @@ class TiffFile:
             yield directory
 
     def _each(self, offsets: Iterable[int]) -> Iterator[Directory]:
-        for offset in offsets:
-            if offset:  # some programs leave places for directories that they never wrote
-                yield self._read(offset)[0]
+        for first in offsets:
+            offset = first  # 0 if a program left a place for a directory that it never wrote
+            while offset and offset not in self._seen:
+                directory, offset = self._read(offset)
+                yield directory
 
     def _read(self, offset: int) -> tuple[Directory, int]:
         """Read a directory, and the offset of the next one, which is 0 after the last."""
