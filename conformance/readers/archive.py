@@ -12,7 +12,7 @@ from conformance.readers.columns import read_labels, read_texts
 from conformance.readers.corrections import Corrections, correct, read_corrections
 from conformance.readers.network import Layer, read_network, run_network
 from conformance.readers.pyramid import ABSENT, PyramidTokens
-from conformance.readers.sections import CORRECTIONS, DIGEST, MODEL, PRIOR, TOKENS, read_header, read_sections
+from conformance.readers.sections import CORRECTIONS, DIGEST, MODEL, PRIOR, TOKENS, read_header, read_sections, shown
 
 
 def read_model(payload: bytes, header: dict[str, Any]) -> tuple[np.ndarray, list[Layer]]:
@@ -21,7 +21,7 @@ def read_model(payload: bytes, header: dict[str, Any]) -> tuple[np.ndarray, list
     used, size = header["codes_used"], header["codebook_size"]
     numbers = np.array(source.fields(f"{used}H") if used < size else range(size), np.int64)
     demand((np.diff(numbers) > 0).all() and numbers[-1] < size, "numbers of codes")
-    layers = read_network(source.rest(), header["dtype"] == "uint16")
+    layers = read_network(source.rest(), header["dtype"] != "uint8")
     demand((layers[0].inputs, layers[-1].outputs) == (used, header["image_shape"][2]), "codes, channels")
     return numbers, layers
 
@@ -62,7 +62,7 @@ class Images:
     """The contents of an archive.
 
     tokens : uint16 [N, T], numbers of codes, 65,535 where a token is absent
-    pixels : uint8 or little-endian uint16 [N, H, W, C]
+    pixels : uint8 or little-endian uint16 or int16 [N, H, W, C]
     """
 
     header: dict[str, Any]
@@ -80,7 +80,7 @@ def read_archive(data: bytes) -> Images:
 
 
 def read_pixels(data: bytes) -> np.ndarray:
-    """The pixels of all images, uint8 or little-endian uint16 [N, H, W, C]."""
+    """The pixels of all images, uint8 or little-endian uint16 or int16 [N, H, W, C]."""
     return read_archive(data).pixels
 
 
@@ -93,7 +93,7 @@ def decode_sections(
         reader: Any = PyramidTokens(sections, header)
     else:
         reader = GridTokens(sections, header, model or read_model(sections[MODEL][0], header))
-    wide = header["dtype"] == "uint16"
+    wide = header["dtype"] != "uint8"
     corrections = [read_corrections(payload, header["image_shape"], wide) for payload in sections.get(CORRECTIONS, [])]
     blocks = [
         read_block(reader, header, block, payload, corrections[0] if corrections else None)
@@ -127,7 +127,7 @@ def read_block(
     demand(bool(stream) == (corrections is not None), "corrections stream")
     if corrections is not None:
         pixels = correct(corrections, stream, pixels)
-    pixels = pixels.astype("<u2" if header["dtype"] == "uint16" else np.uint8)
+    pixels = shown(pixels, header)
     demand(pixels_crc == crc32c(pixels.tobytes()), "checksum of pixels")
     return tokens, pixels
 

@@ -26,7 +26,7 @@ class Pixels:
     most_levels = 4096
 
     def __init__(self, model: bytes, prior: bytes, header: dict[str, Any], cell: int) -> None:
-        top = 65535 if header["dtype"] == "uint16" else 255
+        top = 65535 if header["dtype"] != "uint8" else 255
         packed = Packed(model, MODEL_KEYS, ("levels",))
         channels, counts = packed.found["channels"], packed.found["levels"]
         demand(are_integers(counts, channels) and min(counts) >= 1 and max(counts) <= self.most_levels, "levels")

@@ -234,7 +234,7 @@ class PyramidTokens:
     """Tokens and pixels of the decoder "pyramid"."""
 
     def __init__(self, sections: dict[int, list[bytes]], header: dict[str, Any]) -> None:
-        self.network = Network(sections[MODEL][0], header["dtype"] == "uint16")
+        self.network = Network(sections[MODEL][0], header["dtype"] != "uint8")
         scales, levels = self.network.scales, self.network.levels
         self.places = [
             (number, y, x)

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+
 from conformance.readers.basics import Bytes, are_integers, canonical_json, crc32c, demand
 
+DTYPES = {"uint8": "u1", "uint16": "<u2", "int16": "<i2"}
 HEADER, MODEL, PRIOR, TOKENS, COLUMN, INDEX, CORRECTIONS, DIGEST, RECOVERY = range(1, 10)
 HEADER_KEYS = [
     "block_images",
@@ -24,6 +27,12 @@ HEADER_KEYS = [
     "token_grid",
 ]
 INTEGERS = ["block_images", "codebook_size", "codes_used", "format_version", "images", "required_features"]
+
+
+def shown(values: np.ndarray, header: dict[str, Any]) -> np.ndarray:
+    """Pixels of the values that a decoder makes, in the dtype that the header names."""
+    signed = header["dtype"] == "int16"
+    return (values.astype(np.int64) - (32768 if signed else 0)).astype(DTYPES[header["dtype"]])
 
 
 def read_sections(data: bytes, features: int = 0) -> dict[int, list[bytes]]:
@@ -81,7 +90,7 @@ def read_header(sections: dict[int, list[bytes]], features: int = 0) -> dict[str
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     check_types(header)
     demand((header["format_version"], header["required_features"]) == (1, features), "version in the header")
-    demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] in ("integer", "pyramid"), "dtype, decoder")
+    demand(header["dtype"] in DTYPES and header["decoder"] in ("integer", "pyramid"), "dtype, decoder")
     pyramid = header["decoder"] == "pyramid"
     demand(not pyramid or header["token_grid"][0] == 1, "the token grid of a pyramid")
     demand(1 <= header["images"] < 1 << 48 and 1 <= header["block_images"] <= 65536, "images")

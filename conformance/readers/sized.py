@@ -14,6 +14,7 @@ from conformance.readers.sections import (
     COLUMN,
     CORRECTIONS,
     DIGEST,
+    DTYPES,
     HEADER,
     HEADER_KEYS,
     MODEL,
@@ -22,6 +23,7 @@ from conformance.readers.sections import (
     TOKENS,
     check_types,
     read_frames,
+    shown,
 )
 from conformance.readers.sizes import Sizes, Unit, read_copies, read_sizes
 from conformance.readers.transform import Transform
@@ -69,9 +71,8 @@ def read_sized(data: bytes) -> SizedImages:
     for units, payload in zip(blocks, sections[TOKENS], strict=True):
         checks.append(read_block(payload, first, units, decoder, tokens))
         first += len(units)
-    dtype = "<u2" if header["dtype"] == "uint16" else "u1"
     pixels = [
-        decoder.pixels(own.astype(np.int64))[:height, :width].astype(dtype)
+        shown(decoder.pixels(own.astype(np.int64))[:height, :width], header)
         for own, (height, width) in zip(tokens, sizes.sides, strict=True)
     ]
     for units, check in zip(blocks, checks, strict=True):
@@ -90,7 +91,7 @@ def check_header(header: dict[str, Any], features: int) -> None:
     demand(sorted(header) == HEADER_KEYS, "keys of the header")
     check_types(header)
     demand((header["format_version"], header["required_features"]) == (1, features), "version in the header")
-    demand(header["dtype"] in ("uint8", "uint16") and header["decoder"] in DECODERS, "dtype, decoder")
+    demand(header["dtype"] in DTYPES and header["decoder"] in DECODERS, "dtype, decoder")
     demand(1 <= header["images"] < 1 << 48 and header["block_images"] == 1, "images")
     demand(min(header["image_shape"]) >= 1 and header["image_shape"][2] <= 4, "image shape")
     demand(header["token_grid"][0] == 1 <= header["token_grid"][1] <= 4096, "tokens of a cell")

@@ -152,7 +152,7 @@ def read_network(data: bytes, header: dict[str, Any], cell: int) -> Network:
     packed.end()
     gains = [max(int(np.abs(matrix).sum(axis=0).max()) for matrix in each) for each in (rows, columns)]
     demand(gains[0] * gains[1] * LARGEST <= EXACT_DOUBLE, "sums are not exact")
-    top = 65535 if header["dtype"] == "uint16" else 255
+    top = 65535 if header["dtype"] != "uint8" else 255
     return Network(found, mean, colour, rows, columns, lap, places, steps, mixing, top)
 
 

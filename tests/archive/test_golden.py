@@ -110,6 +110,12 @@ def test_what_those_of_16_bits_hold():
     with open_archive(GOLDEN / "format-1-uint16.smalti") as archive:
         assert archive.dtype == np.uint16 and archive.info().raw_bytes == 2 * archive[:].size
         assert (archive[:][..., None] == apply_residuals(decoded(1, 7, 12, np.uint16), wide_corrections())).all()
+    with (
+        open_archive(GOLDEN / "format-1-uint16.smalti") as unsigned,
+        open_archive(GOLDEN / "format-1-int16.smalti") as signed,
+    ):
+        assert signed.dtype == np.int16 == signed[:].dtype and signed.info().raw_bytes == unsigned.info().raw_bytes
+        assert (signed[:].astype(int) == unsigned[:].astype(int) - 32768).all()
     with open_archive(GOLDEN / "format-1-uint16_pyramid.smalti") as archive:
         decoder = PyramidDecoder(pyramid_network(np.uint16), CANVAS, np.float64)
         base = decoder.decode(pyramid_tokens()[:, 0])[:, :7, :8]

@@ -198,6 +198,12 @@ def uint16(path):
     write(path, made, network(1, np.uint16), LABELS, corrected=wide_corrections())
 
 
+def int16(path):
+    """Write an archive of signed pixels, with residuals of every mode."""
+    made = spec((7, 12, 1), block_images=100, max_mse=0.25, dtype="int16")
+    write(path, made, network(1, np.uint16), LABELS, corrected=wide_corrections())
+
+
 def uint16_pyramid(path):
     """Write an archive of 16-bit pixels with levels of tokens."""
     pyramid(path, np.uint16)
@@ -219,7 +225,7 @@ def collection(path, folder):
     write_collection(path, [partial(open_archive, part) for part in parts], overwrite=True)
 
 
-MAKERS = (plain, named, corrected, recoverable, pyramid, uint16, uint16_pyramid)
+MAKERS = (plain, named, corrected, recoverable, pyramid, uint16, int16, uint16_pyramid)
 FILES = {f"format-1-{make.__name__}.smalti": make for make in MAKERS}
 
 
@@ -327,6 +333,13 @@ def mixtures_uint16(path):
     return write_pixels(path, [(13, 21)] * 5, np.arange(5), seed=10, prior=prior, make=random_mixture)
 
 
+def mixtures_int16(path):
+    """Write an archive of signed images, of two channels, some of them copies."""
+    prior = {"counts": (900, 5), "radius": 1, "width": 4, "depth": 1, "dtype": "uint16"}
+    made = {"make": random_mixture, "order": [0, 1, 0, 2], "signed": True, "block_cells": 200, "region": 14}
+    return write_pixels(path, [(13, 21), (4, 4), (9, 30)], seed=12, prior=prior, **made)
+
+
 def mixtures_many(path):
     """Write an archive of so many small 16-bit images that waves are cut into pieces; grey has two symbols."""
     sizes = np.array([(1, 1), (1, 2), (2, 1)])[np.arange(2500) % 7 % 3]
@@ -336,6 +349,6 @@ def mixtures_many(path):
 
 MIXTURES = {
     f"format-1-{make.__name__.replace('_', '-')}.smalti": make
-    for make in (mixtures, mixtures_alpha, mixtures_uint16, mixtures_many)
+    for make in (mixtures, mixtures_alpha, mixtures_uint16, mixtures_int16, mixtures_many)
 }
 SIZED = TRANSFORMS | PIXELS | MIXTURES

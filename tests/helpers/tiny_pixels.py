@@ -15,6 +15,7 @@ from smalti.decoders.pixels.pixel_network import (
 )
 from smalti.decoders.pixels.pixel_prior import PixelPrior
 from smalti.decoders.pixels.wavefront import context_size
+from smalti.images.signs import to_signed
 
 
 def numbers(rng, shape, magnitude):
@@ -84,5 +85,5 @@ def write_pixels(path, sizes, labels=None, names=None, seed=0, prior=None, make=
             writer.append(made[image], sizes[[image]], None if labels is None else labels[part], names and names[part])
         writer.commit()
     decoded = model.decode(tokens, sizes, 1)
-    pixels = [decoded[image] for image in order]
+    pixels = [to_signed(decoded[image]) if spec.signed else decoded[image] for image in order]
     return SimpleNamespace(path=path, model=model, prior=found, tokens=tokens, grids=sizes, pixels=pixels)

@@ -16,7 +16,8 @@ Pixels = NDArray[np.generic]
 class Group:
     """Images of one shape and dtype, with their columns.
 
-    pixels : uint8 or uint16 [n, H, W, C], from the program that made the files, or from another decoder than smalti's
+    pixels : uint8, uint16 or int16 [n, H, W, C], from the program that made the files, or from another decoder than
+        smalti's
     """
 
     pixels: Pixels

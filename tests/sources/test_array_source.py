@@ -33,7 +33,7 @@ def test_grey_images_without_an_axis_for_channels_get_one() -> None:
         (np.random.default_rng(0).random((2, 4, 4), np.float32), ["float32", "* 255"]),
         (np.full((2, 4, 4), np.nan), ["float64", "NaN"]),
         (np.full((2, 4, 4), 90.0), ["float64", "0..255"]),
-        (np.full((2, 4, 4), 4000, np.int16), ["int16", "0..65535", "astype(np.uint16)"]),
+        (np.full((2, 4, 4), 4000, np.int32), ["int32", "0..65535", "astype(np.uint16)"]),
         (np.full((2, 4, 4), 70000, np.int32), ["int32", "70000", "scale"]),
         (np.zeros((2, 4, 4), np.int64), ["int64", "astype(np.uint8)"]),
         (np.zeros((2, 4, 4), bool), ["bool", "255"]),

@@ -79,7 +79,7 @@ def test_data_may_be_bytes_paths_and_arrays(tmp_path: Path) -> None:
     told = reasons(source)
     assert list(told) == ["06", "07", "08", "09", "10", "11", "12"]
     assert told["06"] == "cannot be read: No such file or directory"
-    assert told["08"] == "holds float32; images are uint8 or uint16, scale and convert them"
+    assert told["08"] == "holds float32; images are uint8, uint16 or int16, scale and convert them"
     assert told["12"] == "nothing there"
     assert all("images are [H, W]" in told[name] for name in ("09", "10", "11"))
 

@@ -18,6 +18,7 @@ from smalti.codec.fit import decide
 from smalti.codec.pack import CompressReport, pack, pack_any_size
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.images.batch import Pixels
+from smalti.images.signs import unsigned
 from smalti.images.source import SizedSource, refuse_skipped
 from smalti.sources.open import local_files, open_images_of
 from smalti.sources.tables.dataset_object import DatasetObject
@@ -62,7 +63,7 @@ def compress_images(
     compare = options.compare and (request.is_auto if given is None else takes_any_size(given))
     if given is None:
         if options.max_mse is not None and request.is_auto and not request.has_goal:
-            request, options = _bounded(request, options, opened.any_size(), observer)
+            request, options = _bounded(request, options, [unsigned(one) for one in opened.any_size()], observer)
         if options.max_mse is not None:
             request, compare = request.without_choice(), False
         if request.is_auto:

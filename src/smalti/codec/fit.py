@@ -18,6 +18,7 @@ from smalti.codec.choice import AUTO, ImageFacts, choose_profile
 from smalti.codec.request import FitRequest
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
+from smalti.images.signs import is_signed, unsigned
 from smalti.images.source import ImageSource, SizedSource
 from smalti.sources.open import OpenedImages, local_files, open_images_of
 from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
@@ -33,6 +34,7 @@ from smalti.training.training_kind import (
     FittedSettings,
     SizedTrainingKind,
     TrainingKind,
+    note_signed,
 )
 
 __all__ = ["FitReport", "checkpoint_path", "decide", "fit", "fit_file", "fit_source", "torch_threads"]
@@ -178,12 +180,18 @@ def fit_source(
     Raises SourceError if the validation images have another shape.
     """
     observer = observer or SilentObserver()
+    validation = None if validation is None else unsigned(validation)
     options = FitOptions(validation, device, checkpoint, resume, strict, group, beside)
     observer.on_stage(f"fit {settings.profile}", stops=True)
     kind = kind_of_profile(settings.profile)
+    model: AnyModel
     if kind.any_size:
-        return cast(SizedTrainingKind, kind).fit(cast(SizedSource, source), settings, options, observer)
-    return cast(TrainingKind, kind).fit(cast(ImageSource, source), settings, options, observer)
+        model = cast(SizedTrainingKind, kind).fit(unsigned(cast(SizedSource, source)), settings, options, observer)
+    else:
+        model = cast(TrainingKind, kind).fit(unsigned(cast(ImageSource, source)), settings, options, observer)
+    if is_signed(source):
+        note_signed(model)
+    return model
 
 
 def checkpoint_path(out: Path) -> Path:

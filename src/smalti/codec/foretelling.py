@@ -12,6 +12,7 @@ from smalti.codec.estimate import Estimate, ImageSample, draw_sample, estimate
 from smalti.codec.request import FitRequest
 from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
+from smalti.images.signs import unsigned
 from smalti.images.source import SizedSource
 from smalti.peers.comparison import Sample, sample_of
 from smalti.sources.open import OpenedImages
@@ -61,13 +62,13 @@ def estimate_request(
 def foretell(images: OpenedImages, request: FitRequest) -> Foretold:
     """Choose a profile as `compress` does, and estimate it. SourceError if no image can be read."""
     if isinstance(lossless := None if request.is_auto else request.settings(), PixelSettings):
-        return _foretell_lossless(images.any_size(), lossless)
+        return _foretell_lossless([unsigned(one) for one in images.any_size()], lossless)
     request, why = _chosen(images, request)
     settings = request.settings()
     if isinstance(settings, TransformSettings):
-        return _foretell_photo(images.any_size(), settings, why)
+        return _foretell_photo([unsigned(one) for one in images.any_size()], settings, why)
     goal = request.goal() or Goal(mse=DEFAULT_MSE[settings.profile], of_range=True)
-    source = images.usual()
+    source = unsigned(images.usual())
     sample = draw_sample(source)
     assert goal.mse is not None
     mse = sample.scale.true_mse(goal.mse) if goal.of_range else goal.mse

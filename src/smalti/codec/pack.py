@@ -20,6 +20,7 @@ from smalti.codec.packer import CompressReport, Packer, ShapePacker, SizedPacker
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels
+from smalti.images.signs import to_unsigned, unsigned
 from smalti.images.source import ImageSource, SizedSource
 from smalti.peers.comparison import PeerComparison, Sample, compare_with_peers
 from smalti.storage.atomic import check_output
@@ -54,7 +55,7 @@ def pack(
     SourceError if no image can be read, UsageError for settings that exclude each other, OutputExistsError,
     OutputError.
     """
-    groups = list(sources) if isinstance(sources, Sequence) else [sources]
+    groups = [unsigned(source) for source in (sources if isinstance(sources, Sequence) else [sources])]
     request, options = request or FitRequest(), options or PackOptions()
     if model is None:
         request = request.without_choice()
@@ -82,7 +83,7 @@ def pack_any_size(
 
     The rest is as for `pack`.
     """
-    groups = list(sources) if isinstance(sources, Sequence) else [sources]
+    groups = [unsigned(source) for source in (sources if isinstance(sources, Sequence) else [sources])]
     request, options = request or FitRequest(profile=PHOTO), options or PackOptions()
     if options.max_mse is not None:
         raise UsageError(
@@ -142,10 +143,10 @@ def _compared(samples: Sequence[Sample], out: Path, observer: Observer) -> PeerC
 
 def _decoded(archive: Archive, sample: Sample) -> list[Pixels]:
     """Decode the images of a sample: [H, W, C] each."""
-    found = []
+    found: list[Pixels] = []
     for number in sample.numbers:
         height, width, channels = archive.shape_of(number)
         rows, columns = sample.window(height, width)
-        pixels = archive.region(number, rows, columns)
+        pixels = to_unsigned(archive.region(number, rows, columns))
         found.append(pixels.reshape(*pixels.shape[:2], channels))
     return found

@@ -25,6 +25,7 @@ from smalti.codec.fit import checkpoint_path, fit, torch_threads
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import ModelError, SourceError
 from smalti.images.batch import ImageBatch, Pixels, SkippedFile, shape_words
+from smalti.images.signs import is_signed
 from smalti.images.sized import as_sized
 from smalti.images.source import ImageSource, SizedSource, refuse_skipped, skipped_words
 from smalti.peers.comparison import PeerComparison, Sample
@@ -42,6 +43,7 @@ from smalti.training.training_kind import (
     FittedModel,
     SizedModel,
     block_pixels,
+    takes_signed,
 )
 
 __all__ = ["CompressReport", "Packer", "ResidualMaker", "ShapePacker", "SizedPacker"]
@@ -162,7 +164,7 @@ class Packer(ABC, Generic[S, M]):
         """Return the files for the state of a fit, and of the choice of tokens, for a source."""
         base = self.output
         if self.several:
-            base = base.with_name(f"{base.name}.{self._state_name(source)}-{source.dtype.name}")
+            base = base.with_name(f"{base.name}.{self._state_name(source)}-{_dtype_name(source)}")
         return checkpoint_path(base), base.with_name(f"{base.name}.packing")
 
     def all_state_files(self, groups: Sequence[S]) -> list[Path]:
@@ -209,14 +211,15 @@ class ShapePacker(Packer[ImageSource, FittedModel]):
 
     def takes(self, model: FittedModel, source: ImageSource) -> bool:
         """Return whether a model can encode the images of a source."""
-        return model.takes(source.image_shape, source.dtype)
+        return model.takes(source.image_shape, source.dtype) and takes_signed(model) == is_signed(source)
 
     def refusal(self, model: FittedModel, source: ImageSource) -> ModelError:
         """Return the error for images of another shape or dtype than the model's."""
-        other = "" if source.dtype == model.scale.dtype else f" ({source.dtype}, not {model.scale.dtype})"
+        own, other = "int16" if takes_signed(model) else model.scale.dtype, _dtype_name(source)
+        words = "" if own == other else f" ({other}, not {own})"
         return ModelError(
             f"the model takes images of {shape_words(model.image_shape)}, but {source.description} has "
-            f"{len(source):,} of {shape_words(source.image_shape)}{other}; fit a model on such images, or leave "
+            f"{len(source):,} of {shape_words(source.image_shape)}{words}; fit a model on such images, or leave "
             "--model out"
         )
 
@@ -246,7 +249,7 @@ class ShapePacker(Packer[ImageSource, FittedModel]):
         options = self.options
         spec = ArchiveSpec(
             image_shape=source.image_shape,
-            dtype=model.scale.dtype,
+            dtype="int16" if is_signed(source) else model.scale.dtype,
             token_grid=encoded.token_grid,
             codebook_size=encoded.codebook_size,
             profile=model.settings.profile,
@@ -258,7 +261,7 @@ class ShapePacker(Packer[ImageSource, FittedModel]):
         )
         bound = None
         if options.max_mse is not None:
-            bound = ResidualMaker(options.max_mse, source.image_shape, spec.dtype, encoded.decode, threads)
+            bound = ResidualMaker(options.max_mse, source.image_shape, spec.decoded_type, encoded.decode, threads)
         with ArchiveWriter(out, spec, encoded.network, options.overwrite, threads, encoded.prior) as writer:
             done, sample = 0, self._sample(as_sized(source).sizes)
             for batch, tokens in encoded.batches:
@@ -276,11 +279,16 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
 
     def takes(self, model: SizedModel, source: SizedSource) -> bool:
         """Return whether a model can encode the images of a source."""
-        return model.channels == source.channels and source.dtype == model.scale.dtype
+        return (model.channels, model.scale.dtype, takes_signed(model)) == (
+            source.channels,
+            source.dtype.name,
+            is_signed(source),
+        )
 
     def refusal(self, model: SizedModel, source: SizedSource) -> ModelError:
         """Return the error for images of another number of channels or another depth than the model's."""
-        own = f"{_channel_words(model.channels)}{' of 16 bits' if model.scale.dtype == 'uint16' else ''}"
+        depth = "" if model.scale.dtype == "uint8" else " of 16 bits, signed" if takes_signed(model) else " of 16 bits"
+        own = f"{_channel_words(model.channels)}{depth}"
         return ModelError(
             f"the model takes images of {own}, but {source.description} has {len(source):,} of {self.words(source)}; "
             "fit a model on such images, or leave --model out"
@@ -324,6 +332,7 @@ class SizedPacker(Packer[SizedSource, SizedModel]):
             class_names=source.class_names if options.labels else None,
             provenance=model.archive_provenance(),
             recovery=options.recovery,
+            signed=is_signed(source),
         )
         with SizedArchiveWriter(out, spec, encoded.model, encoded.prior, options.overwrite, threads) as writer:
             done, sample = 0, self._sample(source.sizes)
@@ -356,4 +365,8 @@ def _channel_words(channels: int) -> str:
 
 
 def _depth_words(source: AnySource) -> str:
-    return " of 16 bits" if source.dtype.itemsize == 2 else ""
+    return "" if source.dtype.itemsize == 1 else " of 16 bits, signed" if is_signed(source) else " of 16 bits"
+
+
+def _dtype_name(source: AnySource) -> str:
+    return "int16" if is_signed(source) else source.dtype.name

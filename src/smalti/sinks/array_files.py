@@ -222,7 +222,7 @@ def one_file(kind: type[OneFileWriter], out: Path, spec: OutputSpec, overwrite: 
 
 
 class NpyWriter(OneFileWriter):
-    """Writes uint8 or uint16 [N, H, W] for one channel, else [N, H, W, C]; labels as int64."""
+    """Writes uint8, uint16 or int16 [N, H, W] for one channel, else [N, H, W, C]; labels as int64."""
 
     form = _NpyFile
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smalti.errors import UsageError
-from smalti.images.batch import UINT8, ImageBatch, OutputSpec, PixelDtype
+from smalti.images.batch import INT16, UINT8, ImageBatch, OutputSpec, PixelDtype
 from smalti.images.vocabulary import TAR_SUFFIXES
 from smalti.sources.arrays.idx import is_idx_name
 
@@ -69,6 +69,7 @@ class _OutputKind:
     is_meant : whether a file name means this kind
     open : opens a writer
     one_shape, grey_bytes : whether it holds only images of one shape; only images of one channel and 8 bits
+    signed : whether it holds signed pixels
     makes_names : whether images without names get some, because each is a file of its own
     """
 
@@ -76,11 +77,12 @@ class _OutputKind:
     open: Callable[[Path, OutputSpec, bool], AbstractContextManager[ImageWriter]]
     one_shape: bool = False
     grey_bytes: bool = False
+    signed: bool = False
     makes_names: bool = False
 
 
 _OUTPUT_KINDS = (
-    _OutputKind(lambda name: name.endswith(".npy"), _npy, one_shape=True),
+    _OutputKind(lambda name: name.endswith(".npy"), _npy, one_shape=True, signed=True),
     _OutputKind(is_idx_name, _idx, one_shape=True, grey_bytes=True),
     _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
     _OutputKind(lambda name: name.lower().endswith(".parquet"), _parquet),
@@ -106,7 +108,7 @@ def open_image_writer(
     image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which only a
         folder, .tar and .parquet hold
     images : the number of images that will be written
-    dtype : uint8 or uint16, of all images of that shape
+    dtype : uint8, uint16 or int16, of all images of that shape
     class_names : the names of labels; they also name the folders of images that have labels and no names
 
     Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine); UsageError
@@ -132,6 +134,8 @@ def check_output_name(
         raise UsageError(f"{out}: holds images of one shape, these have several; write a folder, .tar or .parquet")
     if kind.grey_bytes and image_shape is not None and image_shape[2] != 1:
         raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
+    if dtype == INT16 and not kind.signed:
+        raise UsageError(f"{out}: holds no signed pixels, which these are; write .npy")
     if kind.grey_bytes and dtype != UINT8:
         raise UsageError(f"{out}: IDX holds images of 8 bits, these have 16; write .npy or PNG")
 

@@ -112,8 +112,8 @@ def open_source(
     `open_groups` reads all.
 
     spec : a name of `SET_NAMES` (it wins over a path of that name; write `./mnist` for a folder called mnist); a path
-        or URL of one of the kinds in docs/images.md, followed by `::KEY` to select one of several arrays; uint8 or
-        uint16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an object of Hugging Face `datasets`
+        or URL of one of the kinds in docs/images.md, followed by `::KEY` to select one of several arrays; uint8, uint16
+        or int16 [N, H, W] or [N, H, W, C], C from 1 to 4; or an object of Hugging Face `datasets`
     labels : integers [N] for an array, as an array, a list or a tensor on the CPU; files have labels of their own
     report : takes a line of text for each step of a download; None sends it to the logger "smalti"
     storage_options : options of fsspec for a URL, such as {"key": ..., "endpoint_url": ...}, as for `smalti.open`

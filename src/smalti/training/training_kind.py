@@ -36,6 +36,8 @@ __all__ = [
     "SizedTrainingKind",
     "TrainingKind",
     "block_pixels",
+    "note_signed",
+    "takes_signed",
 ]
 
 
@@ -161,6 +163,19 @@ class _Model(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the model to one file, whole or not at all."""
+
+
+_SIGNED = "signed"  # in the provenance of a model of signed images, which it learned as unsigned ones
+
+
+def note_signed(model: _Model) -> None:
+    """Note that a model was fitted on signed images."""
+    model.provenance[_SIGNED] = True
+
+
+def takes_signed(model: _Model) -> bool:
+    """Return whether a model was fitted on signed images, and so takes no others."""
+    return bool(model.provenance.get(_SIGNED))
 
 
 class FittedModel(_Model, Protocol):

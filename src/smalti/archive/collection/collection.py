@@ -18,9 +18,8 @@ from smalti.archive.format.limits import Limits
 from smalti.archive.read.image_reader import Span
 from smalti.archive.read.selection import ArchiveBatch, Selection, resolve
 from smalti.archive.report import DamagedBlock, Level, VerifyReport
-from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import UsageError
-from smalti.images.batch import Pixels, shape_words
+from smalti.images.batch import PIXEL_DTYPES, PixelDtype, Pixels, shape_words
 from smalti.lazy import cached_property
 
 __all__ = ["Collection"]
@@ -111,16 +110,15 @@ class Collection:
         return (len(self), height, width) if channels == 1 else (len(self), height, width, channels)
 
     @property
-    def dtypes(self) -> tuple[PixelType, ...]:
-        """The distinct dtypes of pixels, uint8 before uint16."""
-        kinds: list[PixelType] = [np.dtype(np.uint8), np.dtype(np.uint16)]
-        return tuple(kind for kind in kinds if kind.name in {facts.dtype for facts in self.members.facts})
+    def dtypes(self) -> tuple[PixelDtype, ...]:
+        """The distinct dtypes of pixels: uint8 before uint16 before int16."""
+        return tuple(kind for kind in PIXEL_DTYPES if kind.name in {facts.dtype for facts in self.members.facts})
 
     @property
-    def dtype(self) -> PixelType:
-        """The dtype of pixels: uint8 or uint16. UsageError if members differ."""
+    def dtype(self) -> PixelDtype:
+        """The dtype of pixels: uint8, uint16 or int16. UsageError if members differ."""
         if len(self.dtypes) > 1:
-            raise UsageError(f"{self.path}: its images have 8 and 16 bits: use dtypes, or ask a member")
+            raise UsageError(f"{self.path}: its images have pixels of several dtypes: use dtypes, or ask a member")
         return self.dtypes[0]
 
     def __getitem__(self, selection: Selection) -> Pixels:

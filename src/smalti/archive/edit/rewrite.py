@@ -195,6 +195,7 @@ def _write_cells_without(archive: Archive, dropped: NDArray[np.bool_], out: Path
         class_names=archive.class_names,
         provenance=_provenance(header),
         recovery=recovery_spec(archive.sections),
+        signed=header.is_signed,
     )
     with SizedArchiveWriter(out, spec, store.model, store.prior, threads=threads) as writer:
         for rows in _batches(store, np.flatnonzero(~dropped)):

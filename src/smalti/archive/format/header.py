@@ -18,14 +18,20 @@ from smalti.decoders.contract import DecoderFacts
 from smalti.decoders.kind import CELL_KINDS, KINDS, CellKind, DecoderKind
 from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, UnsupportedArchiveError
+from smalti.images.batch import INT16, PixelDtype
 from smalti.storage.canonical import canonical_json, parse_canonical_json
 
-__all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "ErrorBound", "Header"]
+__all__ = ["DTYPES", "MAX_BLOCK_IMAGES", "MAX_CODES", "MAX_GRID", "ErrorBound", "Header", "decoded_type"]
 
-DTYPES = ("uint8", "uint16")
+DTYPES = ("uint8", "uint16", "int16")
 MAX_CODES = 1 << 16
 MAX_BLOCK_IMAGES = 1 << 16
 MAX_GRID = (1 << 16) - 1
+
+
+def decoded_type(dtype: str) -> PixelType:
+    """The dtype of a decoder's pixels for images of `dtype`: uint16 for int16 too, whose pixels are 32,768 less."""
+    return np.dtype(np.uint8) if dtype == "uint8" else np.dtype(np.uint16)
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,18 @@ class Header:
 
     @property
     def pixel_type(self) -> PixelType:
-        """`dtype` as a NumPy dtype."""
-        return np.dtype(np.uint8) if self.dtype == "uint8" else np.dtype(np.uint16)
+        """The dtype of the decoder's pixels."""
+        return decoded_type(self.dtype)
+
+    @property
+    def shown_type(self) -> PixelDtype:
+        """`dtype` as a NumPy dtype: that of the pixels which users get."""
+        return INT16 if self.is_signed else self.pixel_type
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether pixels are signed."""
+        return self.dtype == "int16"
 
     @property
     def image_bytes(self) -> int:

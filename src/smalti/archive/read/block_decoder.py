@@ -10,6 +10,7 @@ from smalti.archive.format.frames import Block
 from smalti.archive.format.header import Header
 from smalti.decoders.contract import ImageModel
 from smalti.images.batch import Pixels
+from smalti.images.signs import to_signed
 from smalti.residual.residual_prior import ResidualPrior
 
 __all__ = ["BlockDecoder", "as_slice", "plain_bytes"]
@@ -70,8 +71,13 @@ class BlockDecoder:
         return pixels if len(distinct) == len(rows) else pixels[inverse]
 
 
-def plain_bytes(pixels: Pixels) -> bytes:
-    """The bytes of pixels that checksums are computed of: C order, 16 bits little-endian."""
+def plain_bytes(pixels: Pixels, signed: bool = False) -> bytes:
+    """The bytes of pixels that checksums are computed of: C order, 16 bits little-endian.
+
+    signed : whether the pixels stand for signed ones, and are 32,768 more
+    """
+    if signed:
+        pixels = to_signed(pixels)
     return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
 
 

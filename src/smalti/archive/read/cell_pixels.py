@@ -109,12 +109,20 @@ class CellPixels:
 class UnitChecksums:
     """The crc32c of the pixels of each block, asked for in order, and the digest of all pixels.
 
+    signed : whether pixels are signed, and the model's are 32,768 more
     limits : bound the rows of a large image that wait for the digest; None for no bound
     """
 
-    def __init__(self, model: CellModel, layout: SizedLayout, tokens: CellTokens, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        model: CellModel,
+        layout: SizedLayout,
+        tokens: CellTokens,
+        signed: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
         self._pixels = CellPixels(model, layout, tokens)
-        self._model, self._layout, self._limits = model, layout, limits
+        self._model, self._layout, self._signed, self._limits = model, layout, signed, limits
         self._band: Pixels | None = None
         self.digest = hashlib.sha256()
 
@@ -135,7 +143,7 @@ class UnitChecksums:
             self._pixels.fill_whole(images[~cut], outs, threads)
         self._pixels.fill([pieces[number] for number in np.flatnonzero(cut).tolist()], threads)
         for piece, width, is_part in zip(pieces, widths, cut.tolist(), strict=True):
-            plain = plain_bytes(piece.out)
+            plain = plain_bytes(piece.out, self._signed)
             checksum = crc32c(plain, checksum)
             if is_part:
                 self._add(piece, width)
@@ -155,5 +163,5 @@ class UnitChecksums:
             return  # a block before could not be decoded, so that nobody will ask for the digest
         self._band[:, piece.left : piece.left + columns] = piece.out
         if piece.left + columns == width:
-            self.digest.update(plain_bytes(self._band))
+            self.digest.update(plain_bytes(self._band, self._signed))
             self._band = None

@@ -35,13 +35,16 @@ class PixelChecksums(Protocol):
 
 def open_checksums(file: SectionFile, store: ImageStore | CellStore, threads: int) -> PixelChecksums:
     """The checksums of an archive of either form."""
-    return _ImageChecksums(store, threads) if isinstance(store, ImageStore) else _CellChecksums(file, store, threads)
+    if isinstance(store, ImageStore):
+        return _ImageChecksums(file, store, threads)
+    return _CellChecksums(file, store, threads)
 
 
 class _ImageChecksums:
     """Of images of one shape."""
 
-    def __init__(self, store: ImageStore, threads: int) -> None:
+    def __init__(self, file: SectionFile, store: ImageStore, threads: int) -> None:
+        self._signed = file.header.is_signed
         self._store, self._threads = store, threads
         self._digest = hashlib.sha256()
 
@@ -52,7 +55,7 @@ class _ImageChecksums:
     def of_block(self, number: int) -> int:
         block, found = self._store.block(number), 0
         for _, pixels in self._store.decoder.rows(block, np.arange(len(block.indices)), self._threads):
-            plain = plain_bytes(pixels)
+            plain = plain_bytes(pixels, self._signed)
             found = crc32c(plain, found)
             self._digest.update(plain)
         return found
@@ -73,7 +76,9 @@ class _CellChecksums:
 
     @cached_property
     def _units(self) -> UnitChecksums:
-        return UnitChecksums(self._store.model, self._store.layout, _Neighbours(self._store), self._file.limits)
+        tokens = _Neighbours(self._store)
+        signed, limits = self._file.header.is_signed, self._file.limits
+        return UnitChecksums(self._store.model, self._store.layout, tokens, signed, limits)
 
 
 class _Neighbours:

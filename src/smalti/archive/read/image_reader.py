@@ -12,8 +12,9 @@ from smalti.archive.read.sections import SectionFile
 from smalti.archive.read.store import ImageStore
 from smalti.errors import UsageError
 from smalti.images.batch import Pixels
+from smalti.images.signs import to_signed
 
-__all__ = ["FixedImages", "ImageReader", "Span", "span_of"]
+__all__ = ["FixedImages", "ImageReader", "SignedImages", "Span", "span_of"]
 
 Span = slice | tuple[int, int]
 """Rows or columns of an image: a slice of step 1, or start and stop."""
@@ -130,3 +131,43 @@ def span_of(span: Span, size: int, what: str) -> range:
     if not 0 <= start <= stop <= size:
         raise UsageError(f"{what} {start} to {stop} are not inside 0 to {size}")
     return range(start, stop)
+
+
+class SignedImages:
+    """Images whose pixels are signed: those of another reader, less 32,768."""
+
+    def __init__(self, images: ImageReader) -> None:
+        self._images = images
+        self.shape_of, self.tokens = images.shape_of, images.tokens
+
+    @property
+    def image_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """The distinct (H, W, C)."""
+        return self._images.image_shapes
+
+    @property
+    def smallest_bytes(self) -> int:
+        """Bytes of the pixels of the smallest image."""
+        return self._images.smallest_bytes
+
+    @property
+    def levels(self) -> int:
+        """Levels of the tokens."""
+        return self._images.levels
+
+    def stacks(self, numbers: NDArray[np.int64]) -> Iterator[tuple[Pixels, slice]]:
+        """Yield images of one shape that follow each other, [n, H, W, C], and which of `numbers` they are."""
+        for pixels, part in self._images.stacks(numbers):
+            yield to_signed(pixels), part
+
+    def read(self, numbers: NDArray[np.int64], levels: int | None = None) -> Pixels:
+        """Images of one shape: [n, H, W, C]."""
+        return to_signed(self._images.read(numbers, levels))
+
+    def read_each(self, numbers: NDArray[np.int64]) -> list[Pixels]:
+        """Images of any shapes: [H, W, C] each."""
+        return [to_signed(image) for image in self._images.read_each(numbers)]
+
+    def region(self, number: int, rows: range, columns: range) -> Pixels:
+        """A part of an image: [h, w, C]."""
+        return to_signed(self._images.region(number, rows, columns))

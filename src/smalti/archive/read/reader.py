@@ -18,7 +18,7 @@ from smalti.archive.format.limits import Limits
 from smalti.archive.read.copied_images import CopiedImages
 from smalti.archive.read.damage import missing_blocks
 from smalti.archive.read.image_columns import ImageColumns
-from smalti.archive.read.image_reader import FixedImages, ImageReader, Span, span_of
+from smalti.archive.read.image_reader import FixedImages, ImageReader, SignedImages, Span, span_of
 from smalti.archive.read.sections import SectionFile, SharedPayloads
 from smalti.archive.read.selection import ArchiveBatch, Selection, batch_images, resolve
 from smalti.archive.read.sized_images import SizedImages
@@ -36,9 +36,8 @@ from smalti.archive.report import (
     section_bytes,
 )
 from smalti.decoders.contract import ImageModel, Prior
-from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import DamagedArchiveError, LimitExceededError, UnsupportedArchiveError, UsageError
-from smalti.images.batch import Pixels, shape_words
+from smalti.images.batch import PixelDtype, Pixels, shape_words
 from smalti.residual.residuals import Residuals
 from smalti.storage.positioned import Positioned, file_at
 
@@ -143,14 +142,14 @@ class Archive:
         return self._images.shape_of(int(resolve(number, len(self))[0][0]))
 
     @property
-    def dtypes(self) -> tuple[PixelType, ...]:
-        """The distinct dtypes of pixels, uint8 before uint16: one for an archive, one or two for a collection."""
+    def dtypes(self) -> tuple[PixelDtype, ...]:
+        """The distinct dtypes of pixels, in the order uint8, uint16, int16; an archive has one."""
         return (self.dtype,)
 
     @property
-    def dtype(self) -> PixelType:
-        """The dtype of pixels: uint8 or uint16."""
-        return self._header.pixel_type
+    def dtype(self) -> PixelDtype:
+        """The dtype of pixels: uint8, uint16 or int16."""
+        return self._header.shown_type
 
     @property
     def block_bounds(self) -> NDArray[np.int64]:
@@ -217,7 +216,7 @@ class Archive:
             return prior.read(block.residuals, len(block.indices), base_of)
 
     def __getitem__(self, selection: Selection) -> Pixels:
-        """Pixels uint8 or uint16: [H, W] or [H, W, C] for an integer, else [n, ...]. Other token blocks are not read.
+        """Pixels as `dtype`: [H, W] or [H, W, C] for an integer, else [n, ...]. Other token blocks are not read.
 
         Raises ImageIndexError (also an IndexError) for a number out of range, UsageError for anything that is no index,
         and for images of several shapes.
@@ -450,10 +449,13 @@ class Archive:
 
 
 def _image_reader(file: SectionFile, store: ImageStore | CellStore, threads: int) -> ImageReader:
+    images: ImageReader
     if isinstance(store, ImageStore):
-        return FixedImages(file, store, threads)
-    stored = SizedImages(file, store, threads)
-    return stored if store.copies is None else CopiedImages(stored, store)
+        images = FixedImages(file, store, threads)
+    else:
+        stored = SizedImages(file, store, threads)
+        images = stored if store.copies is None else CopiedImages(stored, store)
+    return SignedImages(images) if file.header.is_signed else images
 
 
 def _plain(image: Pixels) -> Pixels:

@@ -147,7 +147,7 @@ class _Assembly:
         """Compute the crc32c of pixels, and add them to the digest of all pixels."""
         checksum = 0
         for pixels in parts:
-            plain = plain_bytes(pixels)
+            plain = plain_bytes(pixels, self._header.is_signed)
             checksum = crc32c(plain, checksum)
             self._digest.update(plain)
         return checksum

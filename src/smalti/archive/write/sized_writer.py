@@ -46,6 +46,7 @@ class SizedSpec:
     class_names : the name of each label 0, 1, ..., or None
     provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
     recovery : how many lost sections are recoverable, None for none
+    signed : whether pixels are int16: those of the model, which are uint16, less 32,768
 
     Raises UsageError if a number is out of range.
     """
@@ -56,6 +57,7 @@ class SizedSpec:
     class_names: tuple[str, ...] | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     recovery: RecoverySpec | None = None
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_cells <= MAX_BLOCK_CELLS:
@@ -91,7 +93,7 @@ class SizedArchiveWriter:
     ) -> None:
         self._path, self._overwrite, self._threads = Path(path), overwrite, threads
         self._spec, self._model, self._prior = spec, model, prior
-        _check_model(model)
+        _check_model(model, spec)
         check_output(self._path, overwrite)
         self._rows = ImageRows()
         with writing(self._path):
@@ -175,7 +177,7 @@ class SizedArchiveWriter:
         copies, prior = self._finder.copies(), self._prior.to_bytes()
         sizes_bytes = sizes.to_bytes() if copies is None else copies.to_bytes() + sizes.to_bytes()
         header = self._header(sizes, tuple(columns), SIZED if copies is None else SIZED | COPIES)
-        checksums = UnitChecksums(self._model, layout, spool)
+        checksums = UnitChecksums(self._model, layout, spool, self._spec.signed)
         with protected_frames(file, self._path, spec.recovery, header.required_features) as frames:
             frames.begin(header, sizes_bytes, self._model.to_bytes(), prior)
             for start in range(0, layout.blocks, self._threads):
@@ -222,15 +224,17 @@ class SizedArchiveWriter:
             columns=columns,
             promise=None,
             profile=self._spec.profile,
-            dtype=model.dtype.name,
+            dtype="int16" if self._spec.signed else model.dtype.name,
             decoder=model.kind,
             provenance=tuple(sorted({"smalti": __version__, **dict(self._spec.provenance)}.items())),
             required_features=features,
         )
 
 
-def _check_model(model: CellModel) -> None:
+def _check_model(model: CellModel, spec: SizedSpec) -> None:
     if not 1 <= model.cell <= MAX_CELL or not 1 <= model.tokens_per_cell <= MAX_GRID:
         raise UsageError(f"cells of {model.cell} pixels and {model.tokens_per_cell} tokens cannot be stored")
     if not 1 <= model.channels <= 4 or model.dtype.name not in DTYPES:
         raise UsageError(f"pixels of {model.dtype} in {model.channels} channels cannot be stored")
+    if spec.signed and model.dtype != np.uint16:
+        raise UsageError(f"a model of {model.dtype} makes no signed pixels, which have 16 bits")

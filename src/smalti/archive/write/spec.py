@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass, replace
 
-from smalti.archive.format.header import DTYPES, MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID
+from smalti.archive.format.header import DTYPES, MAX_BLOCK_IMAGES, MAX_CODES, MAX_GRID, decoded_type
 from smalti.archive.format.limits import Limits
 from smalti.archive.recovery.parity import RecoverySpec
 from smalti.decoders.contract import TokenSpec
+from smalti.decoders.layers.integer_network import PixelType
 from smalti.errors import UsageError
 
 __all__ = ["ArchiveSpec"]
@@ -29,7 +30,7 @@ class ArchiveSpec:
     provenance : pairs of strings for people, such as ("training", "3 epochs"); no times, no names of machines
     max_mse : the error bound that every image keeps (mean squared error of pixels scaled to 0..1), or None
     recovery : how many lost sections are recoverable, None for none
-    dtype : of pixels, "uint8" or "uint16"
+    dtype : of pixels, "uint8", "uint16" or "int16"; the decoder of int16 makes uint16, 32,768 more
 
     Raises UsageError if a number is out of range.
     """
@@ -50,7 +51,7 @@ class ArchiveSpec:
         if min(height, width) < 1 or not 1 <= channels <= 4:
             raise UsageError(f"images of {list(self.image_shape)} cannot be stored: 1 to 4 channels, no side below 1")
         if self.dtype not in DTYPES:
-            raise UsageError(f"pixels of {self.dtype} cannot be stored: convert them to uint8 or uint16")
+            raise UsageError(f"pixels of {self.dtype} cannot be stored: convert them to uint8, uint16 or int16")
         if not 1 <= min(self.token_grid) <= max(self.token_grid) <= MAX_GRID:
             raise UsageError(f"a token grid of {list(self.token_grid)} is outside 1..{MAX_GRID}")
         if not 2 <= self.codebook_size <= MAX_CODES:
@@ -67,9 +68,14 @@ class ArchiveSpec:
             )
 
     @property
+    def decoded_type(self) -> PixelType:
+        """The dtype of the decoder's pixels."""
+        return decoded_type(self.dtype)
+
+    @property
     def tokens(self) -> TokenSpec:
         """The part that a decoder needs."""
-        return TokenSpec(self.image_shape, self.token_grid, self.codebook_size, self.dtype)
+        return TokenSpec(self.image_shape, self.token_grid, self.codebook_size, self.decoded_type.name)
 
     @property
     def images_per_block(self) -> int:
@@ -84,7 +90,7 @@ class ArchiveSpec:
 
     @property
     def _image_bytes(self) -> int:
-        return (1 if self.dtype == "uint8" else 2) * math.prod(self.image_shape)
+        return self.decoded_type.itemsize * math.prod(self.image_shape)
 
     def _within_bytes(self, images: int) -> int:
         """The number of images that have 64 MB of pixels, at most `images`."""

@@ -54,7 +54,7 @@ class ArchiveWriter:
         with writing(self._path):
             self._spool = TokenSpool(self._path, spec.token_grid[0] * spec.token_grid[1], spec.codebook_size)
             bounded = spec.max_mse is not None
-            self._residuals = ResidualSpool(self._path, spec.image_shape, spec.dtype) if bounded else None
+            self._residuals = ResidualSpool(self._path, spec.image_shape, spec.decoded_type) if bounded else None
         self._open = True
 
     def __enter__(self) -> "ArchiveWriter":
@@ -144,8 +144,8 @@ class ArchiveWriter:
             return
         if self._residuals is None:
             raise UsageError("residuals without an error bound: give max_mse in the spec")
-        if residuals.symbols.dtype != self._spec.dtype:
-            raise UsageError(f"residuals of {residuals.symbols.dtype} for pixels of {self._spec.dtype}")
+        if residuals.symbols.dtype != self._spec.decoded_type:
+            raise UsageError(f"residuals of {residuals.symbols.dtype} for pixels of {self._spec.decoded_type}")
         if len(residuals.modes) != images or residuals.symbols.shape[1:] != self._spec.image_shape:
             raise UsageError(
                 f"residuals of {len(residuals.modes)} images {list(residuals.symbols.shape[1:])} for {images} "
@@ -153,4 +153,4 @@ class ArchiveWriter:
             )
 
     def _no_residuals(self, images: int) -> Residuals:
-        return Residuals.none(images, self._spec.image_shape, self._spec.dtype)
+        return Residuals.none(images, self._spec.image_shape, self._spec.decoded_type)

@@ -12,10 +12,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
+from smalti.images.batch import INT16, UINT8, UINT16
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
 from smalti.sources.open import local_files
 from smalti.sources.records.record import PixelKind, ShapeGroup
@@ -25,7 +24,7 @@ from smalti.storage.canonical import canonical_json, parse_canonical_json
 from smalti.storage.location import redacted
 from smalti.training.kinds import load_model, takes_any_size
 from smalti.training.observer import Observer, SilentObserver
-from smalti.training.training_kind import AnyModel, FittedModel
+from smalti.training.training_kind import AnyModel, FittedModel, takes_signed
 from smalti.version import __version__
 
 __all__ = ["Plan", "Shard", "SourcePart", "group_of", "make_plan", "plan_file", "read_plan", "write_plan"]
@@ -260,7 +259,7 @@ def write_plan(plan: Plan, path: Path, *, overwrite: bool = False) -> None:
 
 def group_of(model: AnyModel) -> ShapeGroup | PixelKind:
     """Return the shape and dtype of the images that a model takes; the channels and dtype if they have any sizes."""
-    dtype = np.dtype(np.uint8) if np.dtype(model.scale.dtype) == np.uint8 else np.dtype(np.uint16)
+    dtype = INT16 if takes_signed(model) else UINT8 if model.scale.dtype == "uint8" else UINT16
     return (model.channels, dtype) if takes_any_size(model) else (cast(FittedModel, model).image_shape, dtype)
 
 

@@ -31,9 +31,10 @@ def check_dtype(dtype: torch.dtype | None) -> None:
 
 
 def as_images(pixels: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Images [n, C, H, W] from pixels [n, H, W] or [n, H, W, C], uint8 or uint16.
+    """Images [n, C, H, W] from pixels [n, H, W] or [n, H, W, C], uint8, uint16 or int16.
 
-    dtype : None keeps the integers; a floating-point type scales them to [0, 1], so that 255 or 65,535 becomes 1
+    dtype : None keeps the integers; a floating-point type scales them to [0, 1], so that 255 or 65,535 becomes 1, and
+        signed ones to [-1, 1], so that 32,767 does
     """
     if pixels.ndim == 4 and pixels.shape[3] == 1:
         # else strides would say that channels come last, and convolutions would add in another order
@@ -78,6 +79,7 @@ class TokenDecoder:
             model, decoders = _common_model(archive), TORCH_DECODERS
             self._indices = torch.from_numpy(_index_table(model.code_ids)).to(self.device)
         self._size = archive.image_shape[:2]
+        self._signed = archive.dtype == np.int16
         if model.kind not in decoders:
             raise UsageError(f"{archive.path}: no decoder {model.kind!r} in PyTorch; read images, with tokens=False")
         self._decode = decoders[model.kind](model, self.device)
@@ -91,7 +93,8 @@ class TokenDecoder:
         height, width = self._size
         if decoded.shape[1] < height or decoded.shape[2] < width:
             raise UsageError(f"tokens of {list(tokens.shape[1:])} make no image of {height}x{width}")
-        return as_images(decoded[:, :height, :width], self.dtype)
+        pixels = decoded[:, :height, :width]
+        return as_images((pixels.to(torch.int32) - 32_768).to(torch.int16) if self._signed else pixels, self.dtype)
 
     def _known(self, tokens: Tensor, table: Tensor) -> Tensor:
         """The decoder's indices of tokens."""

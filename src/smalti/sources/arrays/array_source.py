@@ -45,7 +45,7 @@ class PixelRows(Protocol):
 class RowsSource:
     """The rows of one array as images; their columns are in memory.
 
-    rows : uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
+    rows : uint8, uint16 or int16 [N, H, W] or [N, H, W, C], C from 1 to 4
     where : what messages call the array; the description by default
 
     Raises SourceError for any other array.
@@ -77,7 +77,7 @@ class RowsSource:
 class ArraySource(RowsSource):
     """The images of an array in memory.
 
-    pixels : uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4
+    pixels : uint8, uint16 or int16 [N, H, W] or [N, H, W, C], C from 1 to 4
     labels : integers [N], as an array or anything that NumPy converts to one (a list, a tensor on the CPU), or None
     names : N relative POSIX paths, or None
     fields : further columns by name, N values each: an array, or a sequence of bool, int, float, str or None
@@ -121,8 +121,8 @@ def check_image_array(pixels: NDArray[np.generic], where: str) -> tuple[int, int
 
 
 def pixel_dtype(dtype: np.dtype[np.generic]) -> PixelDtype | None:
-    """Return native uint8 or uint16 for these dtypes in any byte order, else None."""
-    native = dtype.newbyteorder("=") if dtype.kind == "u" else None
+    """Return native uint8, uint16 or int16 for these dtypes in any byte order, else None."""
+    native = dtype.newbyteorder("=") if dtype.kind in "ui" else None
     return cast(PixelDtype, native) if native in PIXEL_DTYPES else None
 
 
@@ -166,8 +166,8 @@ def _check_rows(rows: PixelRows, where: str) -> tuple[tuple[int, int, int], Pixe
 
 
 def _wrong_dtype(rows: PixelRows) -> str:
-    """Say what an array of another dtype than uint8 and uint16 holds, and how to convert it."""
-    found, kind = f"holds {rows.dtype}, images are uint8 or uint16", rows.dtype.kind
+    """Say what an array of a dtype that images do not have holds, and how to convert it."""
+    found, kind = f"holds {rows.dtype}, images are uint8, uint16 or int16", rows.dtype.kind
     if kind == "b":
         return f"{found}; use .astype(np.uint8) * 255"
     if kind not in "iuf" or 0 in rows.shape or not rows.shape:

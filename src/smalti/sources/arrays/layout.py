@@ -65,7 +65,7 @@ def find_parts(arrays: Mapping[str, ArrayFacts], key: str | None, where: str) ->
             return (_part(arrays, near[0], None, where),)
         what = f"{len(arrays)} arrays, none of them" if arrays else "no array"
         held = f"; there {'is' if len(arrays) == 1 else 'are'} {_listed(arrays)}" if arrays else ""
-        advice = "these are uint8 or uint16 [N, H, W] or [N, H, W, C], C from 1 to 4"
+        advice = "these are uint8, uint16 or int16 [N, H, W] or [N, H, W, C], C from 1 to 4"
         raise SourceError(f"{where}: holds {what} of images; {advice}{held}")
     if len(fitting) == 1:
         return (_part(arrays, fitting[0], None, where),)

@@ -64,7 +64,7 @@ class RawImage:
 
 
 EntryData = bytes | Path | str | NDArray[np.generic] | RawImage | Unreadable
-"""The bytes of an image file, its path, or its URL; or pixels uint8 or uint16 [H, W] or [H, W, 1..4]."""
+"""The bytes of an image file, its path, or its URL; or pixels uint8, uint16 or int16 [H, W] or [H, W, 1..4]."""
 
 
 @contextmanager
@@ -113,11 +113,11 @@ def _opened(data: bytes | Path | str | Unreadable) -> Iterator[BinaryIO]:
 def _header_of_array(pixels: NDArray[np.generic]) -> ImageHeader:
     shape = pixels.shape if pixels.ndim == 3 else (*pixels.shape, 1)
     if pixels.dtype not in PIXEL_DTYPES:
-        raise UnreadableImageError(f"holds {pixels.dtype}; images are uint8 or uint16, scale and convert them")
+        raise UnreadableImageError(f"holds {pixels.dtype}; images are uint8, uint16 or int16, scale and convert them")
     if len(shape) != 3 or not 1 <= shape[2] <= 4 or 0 in shape:
         raise UnreadableImageError(f"shape {list(pixels.shape)}; images are [H, W] or [H, W, C], C from 1 to 4")
     height, width, channels = shape
-    return ImageHeader((height, width, channels), cast(np.dtype[np.uint8], pixels.dtype))
+    return ImageHeader((height, width, channels), cast(PixelDtype, pixels.dtype))
 
 
 _UNREADABLE = -1  # the group of entries that cannot be read

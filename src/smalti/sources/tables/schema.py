@@ -159,7 +159,7 @@ def _image_column(types: "Mapping[str, pa.DataType]", where: str) -> tuple[str, 
         if found:
             raise SourceError(f"{where}: columns {', '.join(found)} could all be the images; call one of them image")
     existing = ", ".join(f"{name} ({kind_of})" for name, kind_of in types.items())
-    advice = "encoded images as binary or as a struct of bytes and path, or lists of lists of uint8 or uint16"
+    advice = "encoded images as binary or as a struct of bytes and path, or lists of lists of uint8, uint16 or int16"
     raise SourceError(
         f"{where}: no column holds images; needed are {advice}; there are {existing[:300] or 'no columns'}"
     )
@@ -175,7 +175,11 @@ def _image_kind(kind_of: "pa.DataType") -> ImageKind | None:
     levels = 0
     while is_nested(kind_of):
         kind_of, levels = kind_of.value_type, levels + 1
-    return "pixels" if levels in (2, 3) and (is_.is_uint8(kind_of) or is_.is_uint16(kind_of)) else None
+    return (
+        "pixels"
+        if levels in (2, 3) and any(is_kind(kind_of) for is_kind in (is_.is_uint8, is_.is_uint16, is_.is_int16))
+        else None
+    )
 
 
 def _label_column(types: "Mapping[str, pa.DataType]", classes: Mapping[str, object]) -> str | None:
