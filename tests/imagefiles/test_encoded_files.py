@@ -260,6 +260,11 @@ def test_jpeg_xl_with_samples_that_do_not_fit_is_refused(parts: tuple[tuple[int,
     assert words in refusal(jpegxl_head(*parts))
 
 
+def test_a_release_of_imagecodecs_that_scales_jpeg_xl_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagecodecs, "__version__", "2024.6.1")
+    assert "needs imagecodecs 2024.12.30 or later" in refusal(FILES["boxes of JPEG XL"][1])
+
+
 def test_associated_alpha_is_a_field_of_jpeg_xl() -> None:
     alpha = ((0, 1), (0, 2), (0, 1), (0, 2), (0, 2), (0, 2), (1, 1))  # a kind, 8 bits, whole size, no name, associated
     (header,) = open_images(io.BytesIO(jpegxl_head(*PLAIN, (1, 1), (1, 2), *alpha, (0, 1), (1, 1)))).headers

@@ -50,7 +50,7 @@ class _Heic:
 
     def image(self, number: int) -> tuple[ImageHeader, Pixels]:
         header, image = self.headers[number], self._open_all()[number]  # anew, since each keeps its pixels
-        pixels: Pixels = np.asarray(image)
+        pixels: Pixels = np.array(image)  # a copy: with some releases, the memory of a view ends with its image
         if pixels.dtype == UINT16:
             pixels = pixels >> (16 - _bits(image))
         if header.shape[2] == 2:  # decoded as three equal colours and alpha

@@ -37,6 +37,7 @@ from smalti.images.batch import Pixels, Scalar
 __all__ = ["JPEGXL"]
 
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
+_FIRST_RELEASE = (2024, 12, 30)
 _HEAD_BYTES = 4096  # more than a head without names of channels takes
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}  # width to height
 _GREY, _ALPHA, _SPOT, _FILTER = 1, 0, 2, 5
@@ -78,7 +79,7 @@ def read_header(file: BinaryIO) -> ImageHeader:
 def read_image(file: BinaryIO) -> tuple[ImageHeader, Pixels]:
     """Read the header and the pixels of a file that is no animation."""
     header = read_header(file)
-    pixels: Pixels = imagecodecs_for("JPEG XL").jpegxl_decode(whole_file(file))
+    pixels: Pixels = _imagecodecs().jpegxl_decode(whole_file(file))
     return header, as_stated(pixels, header.shape, header.dtype)
 
 
@@ -86,8 +87,16 @@ def _open(file: BinaryIO) -> ImageFile:
     head = _read_head(_beginning(file))
     if not head.animated:
         return one_image(read_header, read_image)(file)
-    imagecodecs, data = imagecodecs_for("JPEG XL"), whole_file(file)
+    imagecodecs, data = _imagecodecs(), whole_file(file)
     return Frames(_count_frames(imagecodecs, data, head.header), head.header, lambda: imagecodecs.jpegxl_decode(data))
+
+
+def _imagecodecs() -> Any:
+    imagecodecs = imagecodecs_for("JPEG XL")
+    if tuple(int(part) for part in imagecodecs.__version__.split(".")[:3]) < _FIRST_RELEASE:
+        needed = ".".join(map(str, _FIRST_RELEASE))
+        raise UnreadableImageError(f"JPEG XL needs imagecodecs {needed} or later; older releases scale its samples")
+    return imagecodecs
 
 
 def _count_frames(imagecodecs: Any, data: bytes, header: ImageHeader) -> int:
