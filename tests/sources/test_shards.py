@@ -18,6 +18,7 @@ from inputs.making import noise, png
 from smalti.errors import SmaltiError
 from smalti.sources.open import open_entries, open_groups, open_source
 from smalti.sources.records.record import Records
+from smalti.sources.shards.columns import ColumnKind, columns_of_kinds
 from smalti.sources.shards.lmdb_file import LmdbFile
 
 DATA = Path(__file__).parents[1] / "data" / "shards"
@@ -112,6 +113,21 @@ def test_a_size_that_no_shard_has_takes_no_memory(tmp_path: Path) -> None:
         shard["raw_data"]["bytes"] = 1 << 50
     write_index(folder, index)
     with pytest.raises(SmaltiError, match="more than a shard has"):
+        open_source(folder)
+
+
+def test_a_number_of_samples_that_no_shard_has_takes_no_memory(tmp_path: Path) -> None:
+    folder = copied(tmp_path, "mds/pil")
+    index = index_of(folder)
+    index["shards"][0]["samples"] = 1 << 40
+    write_index(folder, index)
+    with pytest.raises(SmaltiError, match="more samples than bytes"):
+        open_source(folder)
+    folder = copied(tmp_path, "litdata/bare")
+    index = index_of(folder)
+    index["chunks"][0]["chunk_size"] = (1 << 32) - 1
+    write_index(folder, index)
+    with pytest.raises(SmaltiError, match="another number of samples"):
         open_source(folder)
 
 
@@ -328,3 +344,19 @@ def test_shards_behind_urls(name: str) -> None:
             files.pipe(f"/shards/{path.relative_to(DATA).as_posix()}", path.read_bytes())
     source = open_source(f"memory://shards/{name}")
     assert sum(len(batch.pixels) for batch in source.batches(2)) == len(source) == 3
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ({"x": "image", "y": "integer"}, ("x", "y", None, ())),
+        ({"image": "image", "x": "integer", "y": "integer"}, ("image", None, None, ("x", "y"))),
+        ({"a": "bytes", "img": "bytes", "class": "text", "path": "text"}, ("img", "class", "path", ())),
+        ({"a": "array", "b": "image", "Target": "integer", "y": "integer"}, ("b", "Target", None, ("y",))),
+        ({"image": "image", "label": "scalar", "cls": "integer"}, ("image", "cls", None, ("label",))),
+        ({"image": "image", "label": "other", "text": "text"}, ("image", None, None, ("text",))),
+    ],
+)
+def test_roles_of_columns(kinds: dict[str, ColumnKind], expected: tuple[object, ...]) -> None:
+    found = columns_of_kinds(kinds, "shards")
+    assert (found.image, found.label, found.name, found.fields) == expected

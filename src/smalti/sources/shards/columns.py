@@ -1,6 +1,6 @@
 """The roles of a sample's columns: which holds the image, the label and the name, and which become fields.
 
-The vocabulary is that of tables. As shards are made for training, all names of labels count: `x` and `y` too.
+The vocabulary is that of tables. As shards are made for training, all names of labels count; `y` beside an image `x`.
 """
 
 import logging
@@ -64,7 +64,8 @@ def columns_of_kinds(
         return found.get(first_known(found, names) or "")
 
     image = _image_column(kinds, where, known)
-    label = label or known(("integer", "text"), _LABEL_NAMES)
+    names = _LABEL_NAMES if image == "x" else tuple(name for name in _LABEL_NAMES if name != "y")  # else a place
+    label = label or known(("integer", "text"), names)
     name = known(("text",), NAME_COLUMNS)
     name = None if name == label else name
     fields = tuple(key for key, kind in kinds.items() if kind in _FIELD_KINDS and key not in (label, name))

@@ -109,6 +109,8 @@ def _layout(shard: object, where: str) -> MdsLayout:
         )
         if len(layout.sizes) != len(names) or not isinstance(layout.compression, str | None):
             raise ValueError("sizes of columns, or a compression")
+        if 4 * layout.samples > layout.raw.size_bytes:
+            raise ValueError("more samples than bytes")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, SourceError):
             raise

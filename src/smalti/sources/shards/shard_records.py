@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.imagefiles.format import SOURCE_MODE
@@ -109,16 +110,14 @@ class ShardRecords:
 
     def read(self, entries: Iterable[int]) -> Iterator[tuple[int, Record]]:
         """Yield the samples with these ascending numbers; a shard without any of them is not opened."""
-        numbers = np.arange(entries.start, entries.stop, entries.step) if isinstance(entries, range) else entries
-        numbers = np.asarray(numbers, np.int64)
+        numbers = entries if isinstance(entries, range) and entries.step == 1 else np.asarray(entries, np.int64)
         columns = self._columns
         used = [name for name in (columns.image, columns.label, columns.name, *columns.fields) if name is not None]
         for number, part in enumerate(self._parts):
             start, end = self._starts[number : number + 2]
-            first, last = np.searchsorted(numbers, [start, end])
-            requested = numbers[first:last].tolist()
+            requested = _within(numbers, start, end)
             if requested:
-                samples = part.samples([entry - start for entry in requested], used)
+                samples = part.samples((entry - start for entry in requested), used)
                 for entry, sample in zip(requested, samples, strict=True):
                     yield entry, self._record(sample, number)
 
@@ -144,6 +143,15 @@ class ShardRecords:
         if isinstance(image, bytes | np.ndarray | RawImage | Unreadable):
             return image
         return Unreadable("no image in this sample")
+
+
+def _within(numbers: range | NDArray[np.int64], start: int, end: int) -> Sequence[int]:
+    """Return those of these ascending numbers that are in [start, end)."""
+    if isinstance(numbers, range):
+        return range(max(start, numbers.start), min(end, numbers.stop))
+    first, last = np.searchsorted(numbers, [start, end])
+    found: list[int] = numbers[first:last].tolist()
+    return found
 
 
 def _scalar(value: SampleValue) -> Scalar | None:
