@@ -101,6 +101,19 @@ def test_damaged_files_end_in_one_reason_or_in_images(name: str) -> None:
             assert (header.shape, header.dtype) == (pixels.shape, pixels.dtype)
 
 
+@pytest.mark.parametrize("name", ["JPEG", "lossless JPEG", "JPEG-LS", "JPEG 2000"])
+def test_half_a_frame_is_refused(name: str) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(FILES[name]))
+    count = int(dataset.get("NumberOfFrames") or 1)
+    frames = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=count))
+    frames[0] = frames[0][: len(frames[0]) // 4 * 2]
+    dataset.PixelData = pydicom.encaps.encapsulate(frames)
+    file = io.BytesIO()
+    dataset.save_as(file)
+    with pytest.raises(UnreadableImageError, match="a compressed frame that is cut off"):
+        opened(file.getvalue()).image(0)
+
+
 def test_no_tag_about_a_person_is_kept() -> None:
     """The names of the tags that are kept, against words of those that the standard lists for removal (PS3.15)."""
     assert set(DICOM_FIELDS) == {name for name, _, _ in KEPT_TAGS.values()}
@@ -152,6 +165,16 @@ def test_markers_decide_about_the_colours_of_a_jpeg() -> None:
     assert np.abs(stored.astype(int) - RGB[0]).max() > 50
     marked = opened(dicom_bytes(RGB, JPEGBaseline8Bit, "RGB", compressed=[ycc])).image(0)[1]
     np.testing.assert_array_equal(marked, turned)
+
+
+def test_an_adobe_marker_counts_once() -> None:
+    """Where it says that colours were turned, they are turned back once (pydicom 3.0.2 does it twice)."""
+    ycc = imagecodecs.jpeg8_encode(RGB[0], level=95, subsampling="444")
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+    marked = ycc[:2] + adobe + ycc[4 + int.from_bytes(ycc[4:6]) :]
+    for photometric in ("YBR_FULL", "RGB"):
+        found = opened(dicom_bytes(RGB, JPEGBaseline8Bit, photometric, compressed=[marked])).image(0)[1]
+        np.testing.assert_array_equal(found, imagecodecs.jpeg8_decode(ycc))
 
 
 def test_one_frame_is_in_memory_at_a_time() -> None:

@@ -172,7 +172,7 @@ def test_an_affine_map_that_is_no_number_stays_readable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), {"FITS": "astropy", "NIfTI": "nibabel", "MRC": "mrcfile", "NRRD": "nrrd"}.items()
+    ("name", "module"), list({"FITS": "astropy", "NIfTI": "nibabel", "MRC": "mrcfile", "NRRD": "nrrd"}.items())
 )
 def test_a_missing_library_is_named_with_its_extra(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for loaded in [loaded for loaded in sys.modules if loaded.split(".")[0] == module]:

@@ -35,6 +35,7 @@ CODECS = {
 
 _FRAME_MARKERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xF7}  # baseline, extended, progressive, lossless, JPEG-LS
 _SIZ = b"\xff\x4f\xff\x51"  # the first two markers of a JPEG 2000 codestream
+_END = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000; bytes that fill up follow
 _RGB_IDS = (b"RGB", b"rgb")
 
 
@@ -116,6 +117,7 @@ def _jpeg_ls(imagecodecs: Any, data: bytes, frame: Frame) -> tuple[NDArray[Any],
 
 
 def _jpeg_2000(imagecodecs: Any, data: bytes, frame: Frame) -> tuple[NDArray[Any], bool]:
+    _check_end(data)
     start = data.find(_SIZ)
     fields = data[start + 8 : start + 43]
     if start < 0 or len(fields) < 35:
@@ -155,6 +157,7 @@ class _Start:
 
 def _checked_start(data: bytes, frame: Frame) -> _Start:
     """Read the markers of a JPEG stream up to its size, which must be that of the frame."""
+    _check_end(data)
     place, is_jfif, transform = 2, False, None
     while len(head := data[place : place + 4]) == 4 and head[0] == 0xFF:
         size = int.from_bytes(head[2:])
@@ -179,6 +182,12 @@ def _is_ycc(start: _Start, photometric: str) -> bool:
     if start.is_jfif:
         return True
     return photometric.startswith("YBR") if start.adobe_transform is None else start.adobe_transform != 0
+
+
+def _check_end(data: bytes) -> None:
+    """Raise UnreadableImageError for a stream without the mark of its end: decoders make a whole image of a half."""
+    if not data[-16:].rstrip(b"\0\xff").endswith(_END):
+        raise UnreadableImageError("damaged: a compressed frame that is cut off")
 
 
 def _check_size(frame: Frame, rows: int, columns: int, samples: int) -> None:
