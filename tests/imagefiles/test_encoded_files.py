@@ -362,6 +362,40 @@ def test_uncompressed_dds_is_what_pillow_reads(
     np.testing.assert_array_equal(pixels, second(data))
 
 
+def test_a_palette_of_jpeg_ls_is_refused_and_other_extensions_are_none() -> None:
+    data = imagecodecs.jpegls_encode(RGB[..., 0].copy())
+    np.testing.assert_array_equal(only(data)[1][..., 0], RGB[..., 0])
+    place = data.index(b"\xff\xf7")
+    table = b"\xff\xf8\0\x08\2\1\3\0\0\0"
+    assert "JPEG-LS with a palette" in refusal(data[:place] + table + data[place:])
+
+
+def test_bytes_that_fill_up_before_a_marker_are_passed_over() -> None:
+    for name in ("JPEG of 12 bits", "lossless JPEG"):
+        data = FILES[name][1]
+        (header, pixels), (expected, expected_pixels) = only(data[:2] + b"\xff" * 50 + data[2:]), only(data)
+        assert header == expected
+        np.testing.assert_array_equal(pixels, expected_pixels)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["AVIF", "AVIF of frames", "JPEG XL of frames"])
+def test_all_kinds_of_channels_and_bits(kind: str, channels: int, bits: int) -> None:
+    shape = (9, 11, channels) if kind == "AVIF" else (3, 9, 11, channels)
+    pixels = (wide(*shape) >> (16 - bits)).astype(np.uint8 if bits == 8 else np.uint16)
+    stored = pixels[..., 0] if channels == 1 else pixels
+    if kind == "JPEG XL of frames":
+        data = imagecodecs.jpegxl_encode(stored, bitspersample=bits)
+    else:
+        data = imagecodecs.avif_encode(stored, bitspersample=bits, level=100)
+    found = images(data)
+    np.testing.assert_array_equal(np.stack([one for _, one in found]), pixels.reshape(-1, 9, 11, channels))
+    for number, (header, _) in enumerate(found):
+        depth = {} if bits == 8 else {"significant_bits": bits}
+        assert header.fields == ({"frame": number, **depth} if len(found) > 1 else depth)
+
+
 def test_spiff_says_colours_of_jpeg_ls() -> None:
     data = FILES["JPEG-LS"][1]
     place = data.index(b"SPIFF\0") + 18

@@ -20,7 +20,7 @@ from smalti.imagefiles.table import open_images
 TURNS = [None, *((b"irot", bytes([turn])) for turn in range(4)), *((b"imir", bytes([axis])) for axis in (0, 1))]
 
 
-@pytest.mark.parametrize("steps", itertools.product(TURNS, repeat=3))
+@pytest.mark.parametrize("steps", list(itertools.product(TURNS, repeat=3)))
 def test_turns_and_mirrors_in_any_order_are_one_orientation(steps: Sequence[tuple[bytes, bytes] | None]) -> None:
     pixels = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
     expected = pixels

@@ -192,6 +192,7 @@ def _jpeg2000() -> list[Case]:
             alpha_associated=True,
         ),
         fields_of("JPEG 2000, sYCC", made, ".jp2", ycc, decode(ycc), source_mode="sYCC"),
+        fields_of("JPEG 2000, high throughput", by, ".jph", imagecodecs.htj2k_encode(rgb, reversible=True), rgb),
         refused("JPEG 2000, a fourth channel of no kind", made, "a.jp2", _no_kind(rgba), "neither colour nor alpha"),
         refused("JPEG 2000, CMYK", made, "a.jp2", jp2(codestream(rgba), 12), "CMYK"),
         refused("JPEG 2000, cut", "Pillow, cut", "a.jp2", whole[:-9], "damaged"),
