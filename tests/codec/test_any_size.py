@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 import smalti
 from helpers.image_files import noise, save
@@ -225,3 +226,15 @@ def test_an_archive_that_loses_is_warned_of(kind, tmp_path):
     assert said.lines[-1] == report.peers.sentence() and said.stages[-1] == "compare"
     report = compress_images(tmp_path / "in", tmp_path / "r.smalti", options=PackOptions(compare=False))
     assert report.peers is None
+
+
+def test_a_line_for_each_kind_of_file_says_what_it_holds(kind, photos, tmp_path):
+    tifffile.imwrite(photos / "a" / "stack.tif", np.stack([noise(9, 14, seed=9)] * 3), photometric="minisblack")
+    said = Said()
+    compress_images(photos, tmp_path / "p.smalti", observer=said)
+    assert [line for line in said.lines if line.startswith("found ")] == [
+        "found 6 files of PNG",
+        "found 1 file of TIFF with 3 images",
+    ]
+    with smalti.open(tmp_path / "p.smalti") as archive:
+        assert [name for name in archive.names if "#" in name] == ["a/stack.tif#0", "a/stack.tif#1", "a/stack.tif#2"]

@@ -1,7 +1,7 @@
 """The options that several commands share, each declared once; and the report of skipped files."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -247,8 +247,15 @@ SHOWN = 20
 
 
 def report_skipped(skipped: "Sequence[SkippedFile]", console: Console) -> None:
-    """List the files that were skipped, and end with exit code 3 if there are any."""
-    warn_of_each([f"skipped {file.name}: {file.reason}" for file in skipped], console)
+    """List the files that were skipped, alike ones in one line, and end with exit code 3 if there are any."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for file in skipped:
+        alike.setdefault((PurePosixPath(file.name).suffix.lower(), file.reason), []).append(file.name)
+    lines = []
+    for (_, reason), names in alike.items():
+        others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        lines.append(f"skipped {names[0]}{others}: {reason}")
+    warn_of_each(lines, console)
     if skipped:
         raise typer.Exit(SKIPPED)
 

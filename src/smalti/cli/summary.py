@@ -157,11 +157,16 @@ def _archive_rows(path: Path | str, info: ArchiveInfo) -> list[tuple[str, str]]:
     ]
 
 
+def _dtypes(info: CollectionInfo) -> str:
+    names = list(dict.fromkeys(member.dtype for member in info.members))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def _collection_rows(path: Path | str, info: CollectionInfo) -> list[tuple[str, str]]:
     shape = "several shapes" if info.shape is None else " x ".join(str(side) for side in info.shape[1:])
     return [
         ("collection", f"{path} (format {info.format_version}), {len(info.members)} archives"),
-        ("images", f"{info.images:,} of {shape}, {info.dtype or 'uint8 and uint16'}"),
+        ("images", f"{info.images:,} of {shape}, {_dtypes(info)}"),
         *_copies_rows(info),
         *_size_rows(info),
         ("blocks", f"{info.blocks}"),

@@ -60,6 +60,8 @@ def compress_images(
     opened = open_images_of(
         images, labels=labels, report=observer.on_message, storage_options=storage_options, spool_beside=out
     )
+    for line in opened.found():
+        observer.on_message(line)
     compare = options.compare and (request.is_auto if given is None else takes_any_size(given))
     if given is None:
         if options.max_mse is not None and request.is_auto and not request.has_goal:

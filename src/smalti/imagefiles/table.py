@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
@@ -46,6 +46,7 @@ __all__ = [
     "FORMATS",
     "FORMAT_NAMES",
     "IMAGE_SUFFIXES",
+    "NamedImages",
     "format_of",
     "is_image_name",
     "may_lack_suffix",
@@ -91,15 +92,26 @@ def format_of(head: bytes) -> ImageFormat | None:
     return next((one for one in (DICOM, *FORMATS) if one.matches(head)), None)
 
 
-def open_images(file: BinaryIO) -> ImageFile:
-    """Find the images of an open file. It and what it returns raise UnreadableImageError for what cannot be read.
+def open_images(file: BinaryIO) -> "NamedImages":
+    """Find the images of an open file, and its format.
+
+    This and what it returns raise UnreadableImageError for what cannot be read.
 
     Black and white and grey of fewer than 8 bits become L from 0 to 255; palettes become RGB, or RGBA if there is
     transparency; a transparent colour becomes an alpha channel; CMYK becomes RGB. 16-bit samples of several channels
     are read by imagecodecs.
     """
     with _reasons():
-        return _Explained(_format(file).open(file))
+        found = _format(file)
+        return _Explained(found.open(file), found.name)
+
+
+class NamedImages(ImageFile, Protocol):
+    """The images of one open file."""
+
+    @property
+    def kind(self) -> str:
+        """What holds them, in words: the name of a format."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,7 @@ class _Explained:
     """The images of a file, with a reason for each error."""
 
     images: ImageFile
+    kind: str
 
     @property
     def headers(self) -> Sequence[ImageHeader]:

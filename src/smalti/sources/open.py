@@ -199,6 +199,18 @@ class OpenedImages:
         opened = self._opened
         return _sized_of(opened) if isinstance(opened, Sequence) else sized_sources_of(opened, self._survey)
 
+    def found(self) -> list[str]:
+        """What files of several kinds, or of several images, were found to hold: a line for each kind.
+
+        No line for images of one kind, one in each file.
+        """
+        if isinstance(self._opened, Sequence):
+            return []
+        kinds = self._survey.kinds
+        if len(kinds) < 2 and all(files == images for files, images in kinds.values()):
+            return []
+        return [f"found {_kind_words(kind, *counts)}" for kind, counts in kinds.items()]
+
     def usual(self) -> ImageSource:
         """The source of the most common shape and dtype; images of others are skipped, with a reason."""
         opened = self._opened
@@ -215,6 +227,12 @@ class OpenedImages:
     def _survey(self) -> Survey:
         assert not isinstance(self._opened, Sequence)
         return surveyed(self._opened)
+
+
+def _kind_words(kind: str, files: int, images: int) -> str:
+    """Return a kind of file, and what it gives, in words: "3 files of TIFF with 41 images"."""
+    held = "" if files == images else f" with {images:,} image{'' if images == 1 else 's'}"
+    return f"{files:,} file{'' if files == 1 else 's'} of {kind}{held}"
 
 
 def _groups_of(sources: Sequence[ImageSource | SizedArchiveSource]) -> tuple[ImageSource, ...]:

@@ -20,8 +20,8 @@ from typing import BinaryIO, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.imagefiles.format import ImageFile, ImageHeader, UnreadableImageError
-from smalti.imagefiles.table import DECODER_FIELDS, open_images
+from smalti.imagefiles.format import ImageHeader, UnreadableImageError
+from smalti.imagefiles.table import DECODER_FIELDS, NamedImages, open_images
 from smalti.images.batch import PIXEL_DTYPES, PixelDtype, Pixels, Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, PLAIN_LABEL_NAMES, first_known
 from smalti.storage.location import Location, open_binary
@@ -68,7 +68,7 @@ EntryData = bytes | Path | str | NDArray[np.generic] | RawImage | Unreadable
 
 
 @contextmanager
-def images_of(data: EntryData) -> Iterator[ImageFile]:
+def images_of(data: EntryData) -> Iterator[NamedImages]:
     """Open the images of an entry's data. UnreadableImageError, here or later, for what cannot be read."""
     if isinstance(data, np.ndarray | RawImage):
         yield _ArrayImage(data) if isinstance(data, np.ndarray) else _ArrayImage(data.pixels, data.fields)
@@ -83,6 +83,7 @@ class _ArrayImage:
 
     pixels: NDArray[np.generic]
     fields: Mapping[str, Scalar] = field(default_factory=dict)
+    kind: str = "arrays"
 
     @property
     def headers(self) -> Sequence[ImageHeader]:
@@ -233,6 +234,7 @@ class Survey:
     named, labelled : whether every readable image has a name, a label
     partial : "name" and "label" if only some images have one: they become fields, so that none is lost
     field_names : the fields of the records, then those in `partial`, then the fields that decoders contribute
+    kinds : by kind of file, how many files it has, and how many images can be read from them
     """
 
     groups: tuple[ShapeGroup, ...]
@@ -243,6 +245,7 @@ class Survey:
     labelled: bool
     partial: frozenset[str]
     field_names: tuple[str, ...]
+    kinds: Mapping[str, tuple[int, int]]
 
     def images(self) -> list[NDArray[np.int64]]:
         """Return the images of each group: int64, ascending."""
@@ -305,6 +308,7 @@ def survey(records: Records) -> Survey:
         labelled=0 < found.labelled == found.readable,
         partial=frozenset(partial),
         field_names=tuple(dict.fromkeys([*records.field_names, *partial, *converted])),
+        kinds=found.kinds,
     )
 
 
@@ -317,11 +321,12 @@ class _Found:
         self.unreadable: dict[int, SkippedFile] = {}
         self.partly_read: list[SkippedFile] = []
         self.contributed: set[str] = set()
+        self.kinds: dict[str, tuple[int, int]] = {}
         self.readable = self.named = self.labelled = 0
 
-    def see(self, file: ImageFile, record: Record, name: str) -> None:
+    def see(self, file: NamedImages, record: Record, name: str) -> None:
         """Note the images of an entry. UnreadableImageError before the first of them is noted."""
-        headers = file.headers
+        headers, before = file.headers, self.readable
         for number, header in enumerate(headers):
             group = header.shape, header.dtype
             if group not in self.groups:
@@ -337,6 +342,8 @@ class _Found:
             self.contributed.update(header.fields)
             if header.unread is not None:
                 self.partly_read.append(SkippedFile(name, header.unread))
+        files, images = self.kinds.get(file.kind, (0, 0))
+        self.kinds[file.kind] = files + 1, images + self.readable - before
 
     def refuse(self, name: str, reason: str) -> None:
         """Note an image that cannot be read."""
