@@ -12,7 +12,7 @@ import pytest
 
 from helpers.image_files import noise, read_header, read_image
 from inputs.codec_files import box, heic
-from inputs.making import smooth
+from inputs.making import exif, smooth
 from smalti.imagefiles.format import UnreadableImageError, upright
 from smalti.imagefiles.heif_items import Item
 from smalti.imagefiles.table import open_images
@@ -159,6 +159,21 @@ def test_images_of_heic_may_have_several_sizes_and_each_keeps_its_own() -> None:
     assert [header.shape for header in file.headers] == [(20, 30, 1), (40, 24, 1), (8, 70, 1)]
     for number, pixels in enumerate(images):
         np.testing.assert_array_equal(file.image(number)[1][..., 0], pixels)
+
+
+@pytest.mark.parametrize("primary", [0, 2])
+def test_each_image_of_heic_has_its_own_turn(primary: int) -> None:
+    made, images, turns = pillow_heif.HeifFile(), [noise(20, 30, seed=seed) for seed in range(3)], [1, 6, 3]
+    for number, (pixels, turn) in enumerate(zip(images, turns, strict=True)):
+        made.add_frombytes("L", (30, 20), pixels.tobytes())
+        made[number].info["exif"] = exif(turn).tobytes()
+    data = io.BytesIO()
+    made.save(data, quality=-1, primary_index=primary)
+    file = open_images(data)
+    for number, (pixels, turn) in enumerate(zip(images, turns, strict=True)):
+        header, found = file.image(number)
+        assert header.fields == {"plane": number, **({"source_orientation": turn} if turn > 1 else {})}
+        np.testing.assert_array_equal(found, upright(pixels[:, :, None], turn))
 
 
 def test_thumbnails_of_heic_are_no_images() -> None:
