@@ -152,6 +152,7 @@ def _recordio_cases() -> list[Case]:
             group(pictures(1), labels=[0], fields={"id": [1]}),
         ),
         Case("RecordIO: a part in the middle of a record is missing", _MXNET, _missing_part),
+        Case("a folder of faces: `train.rec`, `property`, `lfw.bin`", _MXNET, _faces_folder),
         Case("a folder of `.rec` and `.idx` of two splits", _MXNET, _recordio_folder),
         damaged_case("RecordIO cut off", _MXNET, "recordio/labels.rec", "", -1, "cut off"),
         damaged_case("RecordIO without its magic number", _MXNET, "recordio/labels.rec", "", 0, "not an image"),
@@ -164,6 +165,15 @@ def _missing_part(root: Path) -> Made:
     last = data.index(bytes([0x0A, 0x23, 0xD7, 0xCE, 0, 0, 0, 0x60]))  # a last part, empty
     path.write_bytes(data[:last] + data[last + 8 :])
     return Made(path, error="a part of a record is missing")
+
+
+def _faces_folder(root: Path) -> Made:
+    for suffix in ("rec", "idx"):
+        shutil.copy(DATA / f"recordio/faces.{suffix}", root / f"faces.{suffix}")
+    (root / "property").write_text("3,112,112")
+    (root / "lfw.bin").write_bytes(b"pickle")
+    skipped = {"lfw.bin": "no .rec file", "entry 0": "no image in this record"}
+    return Made(root, [group(pictures(), labels=[0, 0, 0], fields={"id": [1, 2, 3]})], skipped)
 
 
 def _recordio_folder(root: Path) -> Made:

@@ -6,6 +6,8 @@ Images come in the order of the file; an index beside it (`.idx`) tells nothing 
 import logging
 from collections.abc import Container, Iterable, Iterator, Sequence
 
+from smalti.imagefiles.table import IMAGE_SUFFIXES
+from smalti.images.batch import SkippedFile
 from smalti.lazy import cached_property
 from smalti.sources.folder.listing import is_hidden
 from smalti.sources.records.record import RecordFiles, Records, Unreadable
@@ -18,7 +20,7 @@ from smalti.storage.location import Location, below, list_files, redacted
 __all__ = ["RECORDIO_FILES"]
 
 _SUFFIX = ".rec"
-_BESIDE = (".idx", ".lst", ".txt", ".json", ".property")  # files that MXNet's programs put beside
+_BESIDE = (".idx", ".lst", "property")  # files that MXNet's programs put beside
 _IMAGE, _LABEL, _ID = "image", "label", "id"
 _MAX_LABELS = 1024  # of an image, each a column
 
@@ -94,32 +96,49 @@ class _RecordIOPart:
         return {_IMAGE: record.data, _ID: record.numbers[0], **self._labels.values(record.labels)}
 
 
-def _open(locations: Sequence[Location], description: str, splits: Sequence[str] | None = None) -> Records:
+def _open(
+    locations: Sequence[Location],
+    description: str,
+    splits: Sequence[str] | None = None,
+    skipped: Sequence[SkippedFile] = (),
+) -> Records:
     files = [RecordIOFile(location) for location in locations]
     labels = _Labels(files, description)
-    return ShardRecords(description, [_RecordIOPart(file, labels) for file in files], labels.columns, splits)
+    return ShardRecords(
+        description, [_RecordIOPart(file, labels) for file in files], labels.columns, splits, skipped=skipped
+    )
 
 
 def _is_folder(folder: Location) -> bool:
-    """Whether a folder holds RecordIO files, and at most what programs put beside them."""
-    first: str | None = None
+    """Whether a folder holds RecordIO files, and no image files."""
+    found, others = _names(folder)
+    has_images = any(name.lower().endswith(tuple(IMAGE_SUFFIXES)) for name in others)
+    return bool(found) and not has_images and begins_as_recordio(below(folder, found[0]))
+
+
+def _names(folder: Location) -> tuple[list[str], list[str]]:
+    """The RecordIO files of a folder, and the others that MXNet's programs do not put beside them; none hidden."""
+    found: list[str] = []
+    others: list[str] = []
     for name, _ in list_files(folder):
         if name.lower().endswith(_SUFFIX):
-            first = first or name
+            found.append(name)
         elif not name.lower().endswith(_BESIDE) and not any(is_hidden(part) for part in name.split("/")):
-            return False
-    return first is not None and begins_as_recordio(below(folder, first))
+            others.append(name)
+    return [name for name in found if not any(is_hidden(part) for part in name.split("/"))], others
 
 
 def _files_in(folder: Location) -> tuple[str, ...]:
-    names = (name for name, _ in list_files(folder) if name.lower().endswith(_SUFFIX))
-    return tuple(name for name in names if not any(is_hidden(part) for part in name.split("/")))
+    return tuple(_names(folder)[0])
 
 
 def _open_folder(folder: Location, names: Sequence[str]) -> Records:
+    """Open files of a folder. If every name states its split, it is the field "split". Other files are skipped."""
     splits = [split for name in names if (split := split_in(name)) is not None]
+    found, others = _names(folder)
+    skipped = [SkippedFile(name, f"no {_SUFFIX} file") for name in others if len(names) == len(found)]
     locations = [below(folder, name) for name in names]
-    return _open(locations, redacted(folder), splits if len(splits) == len(names) else None)
+    return _open(locations, redacted(folder), splits if len(splits) == len(names) else None, skipped)
 
 
 RECORDIO_FILES = RecordFiles((_SUFFIX,), _open, _is_folder, _files_in, _open_folder, begins=begins_as_recordio)
