@@ -137,6 +137,14 @@ def _fits() -> list[Case]:
             extname=[None, "SCI"],
             **_bottom(2),
         ),
+        stack(
+            "FITS, tiles, PLIO_1, uint8",
+            "astropy",
+            "a.fits",
+            fits_bytes(fits.CompImageHDU(byte, compression_type="PLIO_1")),
+            byte[None],
+            **_bottom(1),
+        ),
         *(stack(f"FITS, tiles, {name}", "astropy", "a.fits.fz", data, cube, **planes) for name, data in tiles.items()),
         stack(
             "FITS in gzip",
