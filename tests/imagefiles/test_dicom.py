@@ -137,6 +137,11 @@ def test_no_tag_about_a_person_is_kept() -> None:
     assert not any(secret in kept for secret in ("Doe", "Jane", "19700101", "1.2.3"))
 
 
+def test_a_text_that_is_no_code_is_left_out() -> None:
+    data = dicom_bytes(DEEP, Modality="Scan of Jane Doe")
+    assert "modality" not in opened(data).headers[0].fields
+
+
 def test_a_tag_with_another_kind_of_value_is_left_out() -> None:
     data = bytearray(dicom_bytes(DEEP, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=40))
     data[data.index(b"-1024") : data.index(b"-1024") + 5] = b"a;b;c"

@@ -6,6 +6,7 @@ the frame count before those that all frames share.)
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,9 @@ GROUPS_OF_FRAMES = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsS
 
 
 def _text(value: Any) -> str | None:
-    return str(value).strip() or None
+    """Return a code as the standard has them, 16 letters at most; None for any other text, which may name somebody."""
+    code = str(value).strip()
+    return code if re.fullmatch(r"[A-Z0-9_ ]{1,16}", code) else None
 
 
 def _whole(value: Any) -> int | None:
