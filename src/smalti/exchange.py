@@ -25,7 +25,8 @@ from smalti.images.batch import UINT8, ImageBatch, PixelDtype, Pixels, shape_wor
 from smalti.images.file_names import numbered_name
 from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
-from smalti.sinks.sink import check_output_name, makes_names, open_image_writer
+from smalti.sinks.sink import check_output_name, holds_volumes, makes_names, open_image_writer
+from smalti.sinks.volume_axes import volume_of
 from smalti.storage.atomic import refuse_input
 
 __all__ = ["Comparison", "Extracted", "compare", "extract"]
@@ -91,8 +92,16 @@ def extract(
     class_names = None if "class_names" in result.lost_columns else archive.class_names
     own_numbers = makes_names(out) and (numbers is not None or not result.whole)
     done = 0
+    axes, shared = volume_of(archive, numbers, result.lost_columns, result.whole) if holds_volumes(out) else ((), {})
     with open_image_writer(
-        out, image_shape, result.images, dtype=dtype, overwrite=overwrite, class_names=class_names
+        out,
+        image_shape,
+        result.images,
+        dtype=dtype,
+        overwrite=overwrite,
+        class_names=class_names,
+        axes=axes,
+        shared=shared,
     ) as writer:
         for batch in chain([] if first is None else [first], batches):
             writer.write(_named(batch, len(archive), class_names) if own_numbers else batch)

@@ -130,9 +130,13 @@ class OutputSpec:
     image_shape : height, width and channels of all of them; None if they differ in shape or dtype
     dtype : uint8, uint16 or int16; meaningless without a shape
     class_names : the name of each label 0, 1, ..., or None
+    axes : name and length of each axis of planes, the slowest first, if the images are those of one volume in its order
+    shared : the fields that are the same for all images
     """
 
     images: int
     image_shape: tuple[int, int, int] | None = None
     dtype: PixelDtype = UINT8
     class_names: tuple[str, ...] | None = None
+    axes: tuple[tuple[str, int], ...] = ()
+    shared: Mapping[str, Scalar] = field(default_factory=dict)

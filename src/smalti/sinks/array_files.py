@@ -30,10 +30,10 @@ from smalti.sources.folder.sidecar import (
 )
 from smalti.storage.atomic import atomic_file, refuse_existing, writing
 
-__all__ = ["IdxWriter", "NpyWriter", "OneFileWriter", "one_file"]
+__all__ = ["ArrayFile", "IdxWriter", "NpyFile", "NpyWriter", "OneFileWriter", "one_file"]
 
 
-class _ArrayFile(ABC):
+class ArrayFile(ABC):
     """Writes one array, a few rows at a time: a header, then values.
 
     file : open for writing    path : its name, for errors
@@ -58,6 +58,7 @@ class _ArrayFile(ABC):
     def finish(self) -> None:
         """Write the rest, and correct the number of rows in the header if it differs from the announced one."""
         with writing(self._path):
+            self._stream.write(self._tail())
             if self._stream is not self._file:
                 self._stream.close()
             if self._rows != self._announced:
@@ -74,6 +75,10 @@ class _ArrayFile(ABC):
         self._file.seek(0)
         self._file.write(header)
 
+    def _tail(self) -> bytes:
+        """Return what follows the values."""
+        return b""
+
     @abstractmethod
     def _header(self, rows: int) -> bytes:
         """Return the header of so many rows."""
@@ -83,7 +88,7 @@ class _ArrayFile(ABC):
         """Return values as they are stored, contiguous."""
 
 
-class _NpyFile(_ArrayFile):
+class NpyFile(ArrayFile):
     """An .npy file, little-endian."""
 
     def _header(self, rows: int) -> bytes:
@@ -96,7 +101,7 @@ class _NpyFile(_ArrayFile):
         return np.ascontiguousarray(values, self._dtype.newbyteorder("<"))
 
 
-class _IdxFile(_ArrayFile):
+class _IdxFile(ArrayFile):
     """An IDX file of uint8, compressed by gzip without a time stamp if its name ends with .gz."""
 
     def _opened(self, file: BinaryIO) -> BinaryIO:
@@ -118,7 +123,8 @@ class OneFileWriter(ABC):
     open_sidecar : opens a sidecar file for writing
     """
 
-    form: type[_ArrayFile]
+    form: type[ArrayFile]
+    label_form: type[ArrayFile]
 
     def __init__(self, file: BinaryIO, out: Path, spec: OutputSpec, open_sidecar: Callable[[Path], BinaryIO]) -> None:
         self._open_sidecar = open_sidecar
@@ -126,9 +132,8 @@ class OneFileWriter(ABC):
         self._out = out
         self._spec = spec
         self._written = 0
-        assert spec.image_shape is not None
-        self._pixels = self.form(file, out, (spec.images, *self.stored_shape(spec.image_shape)), spec.dtype)
-        self._labels: _ArrayFile | None = None
+        self._pixels = self.pixels_file(file, out, spec)
+        self._labels: ArrayFile | None = None
 
     def write(self, batch: ImageBatch) -> None:
         """Append the images of a batch."""
@@ -157,10 +162,15 @@ class OneFileWriter(ABC):
             sidecars.append(path)
         return sidecars
 
+    def pixels_file(self, file: BinaryIO, out: Path, spec: OutputSpec) -> ArrayFile:
+        """Return the file of pixels, begun."""
+        assert spec.image_shape is not None
+        return self.form(file, out, (spec.images, *self.stored_shape(spec.image_shape)), spec.dtype)
+
     def _write_labels(self, batch: ImageBatch) -> None:
         if self._labels is None:
             path = self.label_paths(self._out)[0]
-            self._labels = self.form(self._open_sidecar(path), path, (self._spec.images,), np.dtype(np.int64))
+            self._labels = self.label_form(self._open_sidecar(path), path, (self._spec.images,), np.dtype(np.int64))
             self._labels.append(np.full(self._written, NO_LABEL, np.int64))  # images before, which had none
         unknown = np.full(len(batch), NO_LABEL, np.int64)
         self._labels.append(unknown if batch.labels is None else np.asarray(batch.labels, np.int64))
@@ -224,7 +234,7 @@ def one_file(kind: type[OneFileWriter], out: Path, spec: OutputSpec, overwrite: 
 class NpyWriter(OneFileWriter):
     """Writes uint8, uint16 or int16 [N, H, W] for one channel, else [N, H, W, C]; labels as int64."""
 
-    form = _NpyFile
+    form = label_form = NpyFile
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:
@@ -240,7 +250,7 @@ class NpyWriter(OneFileWriter):
 class IdxWriter(OneFileWriter):
     """Writes uint8 [N, H, W], and labels as uint8."""
 
-    form = _IdxFile
+    form = label_form = _IdxFile
 
     @staticmethod
     def label_paths(out: Path) -> list[Path]:

@@ -5,21 +5,21 @@ bytes each) and the set of names in use. A further kind of output is a module be
 Layer: above the sources, whose names and formats the outputs share.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from smalti.errors import UsageError
-from smalti.images.batch import INT16, UINT8, ImageBatch, OutputSpec, PixelDtype
+from smalti.images.batch import INT16, UINT8, ImageBatch, OutputSpec, PixelDtype, Scalar
 from smalti.images.vocabulary import TAR_SUFFIXES
 from smalti.sources.arrays.idx import is_idx_name
 
-__all__ = ["ImageWriter", "check_output_name", "makes_names", "open_image_writer"]
+__all__ = ["ImageWriter", "check_output_name", "holds_volumes", "makes_names", "open_image_writer"]
 
 _FOREIGN_SUFFIXES = frozenset({".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"})
-_KINDS = "a folder (PNG), .npy, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or .parquet"
+_KINDS = "a folder (PNG), .npy, .tif, .nii (also .gz), .fits, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or .parquet"
 
 
 class ImageWriter(Protocol):
@@ -42,6 +42,27 @@ def _idx(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager
     from smalti.sinks.array_files import IdxWriter, one_file  # noqa: PLC0415
 
     return one_file(IdxWriter, out, spec, overwrite)
+
+
+def _tiff(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.array_files import one_file  # noqa: PLC0415
+    from smalti.sinks.volume_files import TiffWriter  # noqa: PLC0415
+
+    return one_file(TiffWriter, out, spec, overwrite)
+
+
+def _nifti(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.array_files import one_file  # noqa: PLC0415
+    from smalti.sinks.volume_files import NiftiWriter  # noqa: PLC0415
+
+    return one_file(NiftiWriter, out, spec, overwrite)
+
+
+def _fits(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.array_files import one_file  # noqa: PLC0415
+    from smalti.sinks.volume_files import FitsWriter  # noqa: PLC0415
+
+    return one_file(FitsWriter, out, spec, overwrite)
 
 
 def _tar(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
@@ -70,6 +91,8 @@ class _OutputKind:
     open : opens a writer
     one_shape, grey_bytes : whether it holds only images of one shape; only images of one channel and 8 bits
     signed : whether it holds signed pixels
+    channels : the numbers of channels that it holds
+    is_volume : whether it holds the axes of a volume, and fields that all planes share
     makes_names : whether images without names get some, because each is a file of its own
     """
 
@@ -78,10 +101,31 @@ class _OutputKind:
     one_shape: bool = False
     grey_bytes: bool = False
     signed: bool = False
+    channels: tuple[int, ...] = (1, 2, 3, 4)
+    is_volume: bool = False
     makes_names: bool = False
 
 
+def _volume(
+    suffixes: tuple[str, ...],
+    writer: Callable[[Path, OutputSpec, bool], AbstractContextManager[ImageWriter]],
+    channels: tuple[int, ...] = (1, 2, 3, 4),
+) -> _OutputKind:
+    """Return the kind of outputs that hold a stack of planes."""
+    return _OutputKind(
+        lambda name: name.lower().endswith(suffixes),
+        writer,
+        one_shape=True,
+        signed=True,
+        channels=channels,
+        is_volume=True,
+    )
+
+
 _OUTPUT_KINDS = (
+    _volume((".tif", ".tiff"), _tiff),
+    _volume((".nii", ".nii.gz"), _nifti, (1, 3)),
+    _volume((".fits", ".fit"), _fits, (1,)),
     _OutputKind(lambda name: name.endswith(".npy"), _npy, one_shape=True, signed=True),
     _OutputKind(is_idx_name, _idx, one_shape=True, grey_bytes=True),
     _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
@@ -99,24 +143,29 @@ def open_image_writer(
     dtype: PixelDtype = UINT8,
     overwrite: bool = False,
     class_names: Sequence[str] | None = None,
+    axes: Sequence[tuple[str, int]] = (),
+    shared: Mapping[str, Scalar] | None = None,
 ) -> Iterator[ImageWriter]:
     """Open a writer of images. The output appears at the end of the `with` block, if nothing was raised.
 
-    out : NAME.npy; NAME-idx3-ubyte or NAME.idx3-ubyte, also with .gz, for 8 bits and one channel; NAME.tar, also with
-        .gz or .zst; NAME.parquet; any other name is a folder of PNG files. docs/images.md says where each stores
-        labels, names, class names and fields
+    out : NAME.npy; NAME.tif, NAME.nii (also .nii.gz) and NAME.fits for stacks; NAME-idx3-ubyte or NAME.idx3-ubyte, also
+        with .gz, for 8 bits and one channel; NAME.tar, also with .gz or .zst; NAME.parquet; any other name is a folder
+        of PNG files. docs/images.md says where each stores labels, names, class names and fields
     image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which only a
         folder, .tar and .parquet hold
     images : the number of images that will be written
     dtype : uint8, uint16 or int16, of all images of that shape
     class_names : the names of labels; they also name the folders of images that have labels and no names
+    axes, shared : as for `OutputSpec`, for outputs that hold volumes
 
     Raises OutputExistsError if the output exists and `overwrite` is not set (an empty folder is fine); UsageError
     for a name or a shape that the output cannot have; MissingDependencyError for .zst without zstandard and .parquet
     without pyarrow; SmaltiError if the system refuses to write, or if the output cannot hold some values.
     """
     check_output_name(out, image_shape, dtype)
-    spec = OutputSpec(images, image_shape, dtype, None if class_names is None else tuple(class_names))
+    spec = OutputSpec(
+        images, image_shape, dtype, None if class_names is None else tuple(class_names), tuple(axes), shared or {}
+    )
     with _output_kind(out).open(out, spec, overwrite) as writer:
         yield writer
 
@@ -135,9 +184,19 @@ def check_output_name(
     if kind.grey_bytes and image_shape is not None and image_shape[2] != 1:
         raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
     if dtype == INT16 and not kind.signed:
-        raise UsageError(f"{out}: holds no signed pixels, which these are; write .npy")
+        raise UsageError(f"{out}: holds no signed pixels, which these are; write .npy, .tif, .nii or .fits")
+    if image_shape is not None and image_shape[2] not in kind.channels:
+        channels = " or ".join(map(str, kind.channels))
+        raise UsageError(f"{out}: holds images of {channels} channels, these have {image_shape[2]}; write .npy or .tif")
+    if image_shape is not None and image_shape[2] > 1 and dtype != UINT8 and kind.open is _nifti:
+        raise UsageError(f"{out}: holds colours of 8 bits, these have 16; write .npy or .tif")
     if kind.grey_bytes and dtype != UINT8:
         raise UsageError(f"{out}: IDX holds images of 8 bits, these have 16; write .npy or PNG")
+
+
+def holds_volumes(out: Path) -> bool:
+    """Whether an output of this name holds the axes of a volume, and fields that all planes share."""
+    return _output_kind(out).is_volume
 
 
 def makes_names(out: Path) -> bool:
