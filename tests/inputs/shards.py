@@ -7,7 +7,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 
-from inputs.case import Case, Group, Made, Pixels, group
+from inputs.case import Case, Group, Made, Pixels, Value, group
 from inputs.making import noise, plain_rgb, wide
 
 DATA = Path(__file__).parents[1] / "data" / "shards"
@@ -97,6 +97,15 @@ def _mds_cases() -> list[Case]:
         ),
         shard_case("MDS: `ndarray:uint16`", _MDS, "mds/arrays_16", group(_greys(np.uint16))),
         shard_case("MDS: `ndarray:int16:4,5`", _MDS, "mds/arrays_int16", group(_greys(np.int16))),
+        shard_case("MDS: signed arrays; JSON of numbers, texts, truth values, nulls", _MDS, "mds/one_shape", _gaps()),
+        shard_case(
+            "MDS: `ndarray` of three dtypes and shapes, one side of 2 bytes",
+            _MDS,
+            "mds/any_shape",
+            group([noise(4, 5, 3, seed=1)]),
+            group([wide(2, 300, 3, seed=2)]),
+            group([np.random.default_rng(3).integers(0, 1 << 15, (6, 5), dtype=np.int16) - 9]),
+        ),
         shard_case("MDS: all kinds of scalars; bytes and a pickle, left out", _MDS, "mds/scalars", _scalars()),
         shard_case("MDS: packed by zstd, with SHA-1 and XXH64", _MDS, "mds/packed_zs", labelled),
         shard_case("MDS: packed by gzip", _MDS, "mds/packed_gz", labelled),
@@ -114,6 +123,21 @@ def _mds_cases() -> list[Case]:
         damaged_case("MDS with a changed byte and SHA-256", _MDS, "mds/splits", "train/shard.00000.mds", 400, "sha256"),
         damaged_case("MDS cut off", _MDS, "mds/pil", "shard.00000.mds", -1, "bytes, not"),
     ]
+
+
+def _gaps() -> Group:
+    """Return signed images with a label, a name, and fields of which some have no value or one of another kind."""
+    fields: dict[str, list[Value]] = {
+        "age": [41, None, -3],
+        "count": [-(2**63), 0, 7],
+        "dose": [0.1, -0.0, float("inf")],
+        "gone": [None] * 3,
+        "mixed": [1, "ü", 0.5],
+        "ok": [True, False, True],
+        "site": ["", "é", "猫 x"],
+    }
+    names = ["a/1.dcm", "b.dcm#0", "ü.dcm"]
+    return group([pixels - 20_000 for pixels in _greys(np.int16, 3)], labels=[2, 0, -1], names=names, fields=fields)
 
 
 def _modes() -> list[Group]:

@@ -1,1 +1,1 @@
-"""Outputs of images: folders of PNG files, TAR, Parquet, and files of one array."""
+"""Outputs of images: folders of PNG files, TAR, Parquet, shards, and files of one array."""

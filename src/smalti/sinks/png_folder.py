@@ -9,8 +9,6 @@ and `class_names.json` has the class names.
 """
 
 import itertools
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -21,9 +19,10 @@ from smalti.imagefiles.png import png_bytes
 from smalti.images.batch import ImageBatch, OutputSpec, Scalar
 from smalti.images.file_names import checked_name, numbered_name, png_name, spare_names
 from smalti.images.vocabulary import CLASS_NAMES_FILE, FILE_NAME, LABEL, METADATA_FILE, SPLIT_FIELD, TRUE_NAME
+from smalti.sinks.staged_folder import staged_folder
 from smalti.sources.folder.listing import meaning_of
 from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
-from smalti.storage.atomic import partial_path, sync_files_below, sync_folder, writing
+from smalti.storage.atomic import writing
 
 __all__ = ["FolderMetadata", "PngFolderWriter", "png_folder"]
 
@@ -199,80 +198,13 @@ def png_folder(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[PngFold
     existing folder are replaced one by one, and other files stay; a kill meanwhile leaves some replaced. Raises
     OutputExistsError for a file, or for a folder that is not empty without `overwrite`.
     """
-    existing = _existing_folder(out, overwrite)
-    stage = partial_path(out / "smalti") if existing else partial_path(out)
-    with writing(out):
-        stage.mkdir()
-    try:
-        with closing(PngFolderWriter(stage, out, spec)) as writer:
-            yield writer
-            writer.finish()
-        with writing(out):
-            sync_files_below(stage)
-            if existing:
-                _move_into(stage, out)
-            else:
-                _rename_new(stage, out)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)  # after success it is gone already
-    sync_folder(out if existing else out.parent)
+    with (
+        staged_folder(out, overwrite, _belongs_to_images) as stage,
+        closing(PngFolderWriter(stage, out, spec)) as writer,
+    ):
+        yield writer
+        writer.finish()
 
 
-def _existing_folder(out: Path, overwrite: bool) -> bool:
-    if not os.path.lexists(out):
-        return False
-    if not out.is_dir():
-        raise OutputExistsError(f"{out}: exists and is no folder; choose another name")
-    with writing(out):
-        if not overwrite and any(out.iterdir()):
-            raise OutputExistsError(
-                f"{out}: the folder is not empty; choose another one, or overwrite files in it (-f)"
-            )
-    return True
-
-
-def _rename_new(stage: Path, out: Path) -> None:
-    if os.path.lexists(out):  # a rename would replace an empty folder that another program has made meanwhile
-        raise OutputExistsError(f"{out}: came into being meanwhile; choose another name")
-    stage.rename(out)
-
-
-def _move_into(stage: Path, out: Path) -> None:
-    """Move the contents of `stage` into `out`; into an empty folder, all or nothing."""
-    conflict = next(_conflicts(stage, out), None)
-    if conflict is not None:
-        raise OutputExistsError(f"{conflict}: a folder is where a file should be, or a file for a folder; move it")
-    stale = [out / name for name in (METADATA_FILE, CLASS_NAMES_FILE) if not (stage / name).exists()]
-    was_empty = all(entry.name == stage.name for entry in out.iterdir())
-    moved: list[Path] = []
-    try:
-        _merge(stage, out, moved)
-    except BaseException:
-        for path in moved if was_empty else []:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
-    for path in stale:  # it belongs to other images
-        if path.is_file():
-            path.unlink()
-
-
-def _conflicts(stage: Path, out: Path) -> Iterator[Path]:
-    for entry in stage.iterdir():
-        target = out / entry.name
-        if not os.path.lexists(target):
-            continue
-        if entry.is_dir() != target.is_dir():
-            yield target
-        elif entry.is_dir():
-            yield from _conflicts(entry, target)
-
-
-def _merge(stage: Path, out: Path, moved: list[Path]) -> None:
-    """Move folders and files to new names, files over files, and descend into folders that exist on both sides."""
-    for entry in sorted(stage.iterdir()):
-        target = out / entry.name
-        if entry.is_dir() and target.is_dir():
-            _merge(entry, target, moved)
-        else:
-            entry.replace(target)
-            moved.append(target)
+def _belongs_to_images(name: str) -> bool:
+    return name in (METADATA_FILE, CLASS_NAMES_FILE)

@@ -19,7 +19,7 @@ from smalti.sources.arrays.idx import is_idx_name
 __all__ = ["ImageWriter", "check_output_name", "holds_volumes", "makes_names", "open_image_writer"]
 
 _FOREIGN_SUFFIXES = frozenset({".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"})
-_KINDS = "a folder (PNG), .npy, .tif, .nii (also .gz), .fits, -idx3-ubyte (also .gz), .tar (also .gz, .zst) or .parquet"
+_KINDS = "a folder (PNG), .npy, .tif, .nii (also .gz), .fits, -idx3-ubyte (also .gz), .tar (also .gz, .zst), .parquet or .mds"
 
 
 class ImageWriter(Protocol):
@@ -77,6 +77,12 @@ def _parquet(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextMan
     return parquet_file(out, spec, overwrite)
 
 
+def _mds(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
+    from smalti.sinks.mds_folder import mds_folder  # noqa: PLC0415
+
+    return mds_folder(out, spec, overwrite)
+
+
 def _folder(out: Path, spec: OutputSpec, overwrite: bool) -> AbstractContextManager[ImageWriter]:
     from smalti.sinks.png_folder import png_folder  # noqa: PLC0415
 
@@ -130,6 +136,7 @@ _OUTPUT_KINDS = (
     _OutputKind(is_idx_name, _idx, one_shape=True, grey_bytes=True),
     _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
     _OutputKind(lambda name: name.lower().endswith(".parquet"), _parquet),
+    _OutputKind(lambda name: name.lower().endswith(".mds"), _mds, signed=True),
 )
 _FOLDER = _OutputKind(lambda name: True, _folder, makes_names=True)  # all other names
 
@@ -149,10 +156,11 @@ def open_image_writer(
     """Open a writer of images. The output appears at the end of the `with` block, if nothing was raised.
 
     out : NAME.npy; NAME.tif, NAME.nii (also .nii.gz) and NAME.fits for stacks; NAME-idx3-ubyte or NAME.idx3-ubyte, also
-        with .gz, for 8 bits and one channel; NAME.tar, also with .gz or .zst; NAME.parquet; any other name is a folder
-        of PNG files. docs/images.md says where each stores labels, names, class names and fields
+        with .gz, for 8 bits and one channel; NAME.tar, also with .gz or .zst; NAME.parquet; NAME.mds, a folder of
+        shards; any other name is a folder of PNG files. docs/images.md says where each stores labels, names, class
+        names and fields
     image_shape : height, width, channels of all images; None for images of several shapes or dtypes, which only a
-        folder, .tar and .parquet hold
+        folder, .tar, .parquet and .mds hold
     images : the number of images that will be written
     dtype : uint8, uint16 or int16, of all images of that shape
     class_names : the names of labels; they also name the folders of images that have labels and no names

@@ -93,6 +93,20 @@ def mds():
         write(f"packed_{kind[:2]}", columns, rows, compression=kind, hashes=["sha1", "xxh64"], size_limit=500)
     for split, part in {"train": rows[:2], "val": rows[2:]}.items():
         write(f"splits/{split}", {"image": "png", "label": "int"}, part, hashes=["sha256"])
+    # what `tests/sinks/test_mds_folder.py` writes too, byte for byte
+    columns = {"image": "ndarray:int16:4,5", "label": "int64", "file_name": "str", "count": "int64", "dose": "float64"}
+    columns |= {"site": "str", "age": "json", "ok": "json", "mixed": "json", "gone": "json"}
+    values = {"count": [-(2**63), 0, 7], "dose": [0.1, -0.0, float("inf")], "site": ["", "é", "猫 x"]}
+    values |= {"age": [41, None, -3], "ok": [True, False, True], "mixed": [1, "ü", 0.5], "gone": [None] * 3}
+    values |= {"label": [2, 0, -1], "file_name": ["a/1.dcm", "b.dcm#0", "ü.dcm"]}
+    values["image"] = [noise(4, 5, seed=seed, dtype=np.int16) - 20_000 for seed in range(3)]
+    write("one_shape", columns, [{name: values[name][n] for name in columns} for n in range(3)])
+    arrays = [
+        noise(4, 5, 3, seed=1),
+        noise(2, 300, 3, seed=2, dtype=np.uint16),
+        noise(6, 5, seed=3, dtype=np.int16) - 9,
+    ]
+    write("any_shape", {"image": "ndarray"}, [{"image": array} for array in arrays])
     write("no_images", {"text": "str", "label": "int"}, [{"text": "a", "label": 1}])
     write("two_images", {"a": "png", "b": "png"}, [{"a": images[0], "b": images[1]}])
 

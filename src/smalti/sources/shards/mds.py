@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from smalti.errors import SourceError
 from smalti.imagefiles.format import UnreadableImageError
+from smalti.images.vocabulary import CLASS_NAMES_FILE
+from smalti.sources.folder.metadata import read_class_names
+from smalti.sources.records.labels import Labels
 from smalti.sources.records.record import Unreadable
 from smalti.sources.shards.columns import columns_of_kinds
 from smalti.sources.shards.mds_columns import kind_of_encoding, value_of
@@ -47,12 +50,16 @@ def open_mds_folder(folder: Location) -> ShardRecords:
     """
     shards: list[MdsShard] = []
     folders: list[str] = []
+    classes = Labels()
     for name, location, index in indexes_of(folder, "shards"):
         where = redacted(below(location, INDEX))
         if index.get("version") != _VERSION:
             raise SourceError(f"{where}: version {index.get('version')!r} of MDS; version {_VERSION} is read")
         shards += [MdsShard(location, _layout(shard, where)) for shard in index["shards"]]
         folders += [name] * len(index["shards"])
+        beside = below(location, CLASS_NAMES_FILE)
+        if kind_of(beside) == "file":  # smalti's own: MDS has no place for class names
+            classes.name_them(read_class_names(beside), redacted(beside))
     if not shards:
         raise SourceError(f"{redacted(folder)}: lists no shards; write them again")
     encodings = shards[0].layout.encodings
@@ -60,7 +67,13 @@ def open_mds_folder(folder: Location) -> ShardRecords:
         if shard.layout.encodings != encodings:
             raise SourceError(f"{shard.description}: its columns are not those of {shards[0].description}")
     kinds = {name: kind_of_encoding(encoding) for name, encoding in encodings.items()}
-    return ShardRecords(redacted(folder), shards, lambda: columns_of_kinds(kinds, redacted(folder)), splits_of(folders))
+    return ShardRecords(
+        redacted(folder),
+        shards,
+        lambda: columns_of_kinds(kinds, redacted(folder)),
+        splits_of(folders),
+        classes.class_names(),
+    )
 
 
 @dataclass(frozen=True)

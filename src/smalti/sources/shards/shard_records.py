@@ -126,13 +126,14 @@ class ShardRecords:
             return Record(None, sample)
         columns = self._columns
         name = sample.get(columns.name) if columns.name is not None else None
+        path = relative_name(name) if isinstance(name, str) and name else None
         label = self._labels.plain(_label(sample, columns.label))
         fields = {key: _scalar(sample.get(key)) for key in columns.fields}
         if self._splits is not None and SPLIT_FIELD not in fields:
             fields[SPLIT_FIELD] = self._splits[part]
         if self._labels.are_field:
             fields[LABEL], label = label, None
-        return Record(relative_name(name) if isinstance(name, str) else None, self._image(sample), label, fields)
+        return Record(path, self._image(sample), label, fields)
 
     def _image(self, sample: Mapping[str, SampleValue]) -> EntryData:
         image = sample.get(self._columns.image)
