@@ -19,7 +19,7 @@ from smalti.sources.arrays.idx import is_idx_name
 __all__ = ["ImageWriter", "check_output_name", "holds_volumes", "makes_names", "open_image_writer"]
 
 _FOREIGN_SUFFIXES = frozenset({".npz", ".zip", ".gz", ".zst", ".smalti", ".h5", ".hdf5", ".zarr"})
-_KINDS = "a folder (PNG), .npy, .tif, .nii (also .gz), .fits, -idx3-ubyte (also .gz), .tar (also .gz, .zst), .parquet or .mds"
+_KINDS = "a folder (PNG), .npy, .tif, .nii (or .nii.gz), .fits, IDX (-idx3-ubyte), .tar (.gz, .zst), .parquet or .mds"
 
 
 class ImageWriter(Protocol):
