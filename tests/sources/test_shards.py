@@ -18,8 +18,8 @@ from inputs.making import noise, png
 from smalti.errors import SmaltiError
 from smalti.sources.open import open_entries, open_groups, open_source
 from smalti.sources.records.record import Records
-from smalti.sources.shards.columns import ColumnKind, columns_of_kinds
 from smalti.sources.shards.lmdb_file import LmdbFile
+from smalti.sources.shards.sample_columns import ColumnKind, columns_of_kinds
 
 DATA = Path(__file__).parents[1] / "data" / "shards"
 

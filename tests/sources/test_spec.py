@@ -10,7 +10,8 @@ from PIL import Image
 from smalti.errors import SourceError
 from smalti.sources import open as open_module
 from smalti.sources.entry_range import Entries, member_files
-from smalti.sources.open import local_files, open_source
+from smalti.sources.local_files import local_files
+from smalti.sources.open import open_source
 from smalti.sources.records.record import RecordFiles
 from smalti.sources.spec import SourceSpec, absolute_spec, parse_spec, split_selector
 from smalti.sources.tar.tar import TarRecords

@@ -20,7 +20,8 @@ from smalti.codec.request import FitRequest, PackOptions
 from smalti.images.batch import Pixels
 from smalti.images.signs import unsigned
 from smalti.images.source import SizedSource, refuse_skipped
-from smalti.sources.open import local_files, open_images_of
+from smalti.sources.local_files import local_files
+from smalti.sources.open import open_images_of
 from smalti.sources.tables.dataset_object import DatasetObject
 from smalti.storage.atomic import check_output, refuse_input
 from smalti.storage.locking import locked

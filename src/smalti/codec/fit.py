@@ -20,7 +20,8 @@ from smalti.errors import UsageError
 from smalti.images.batch import SkippedFile
 from smalti.images.signs import is_signed, unsigned
 from smalti.images.source import ImageSource, SizedSource
-from smalti.sources.open import OpenedImages, local_files, open_images_of
+from smalti.sources.local_files import local_files
+from smalti.sources.open import OpenedImages, open_images_of
 from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing
 from smalti.threads import threads_of_rank
 from smalti.training.common.distributed import ALONE, ProcessGroup

@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from smalti.imagefiles.boxes import boxes_in, content
+from smalti.imagefiles.decoded_frames import Frames
 from smalti.imagefiles.format import (
     FRAME,
     SIGNIFICANT_BITS,
@@ -32,7 +33,6 @@ from smalti.imagefiles.format import (
     upright_header,
     whole_file,
 )
-from smalti.imagefiles.frames import Frames
 from smalti.imagefiles.heif_items import Items, brands, read_items, top_boxes
 from smalti.images.batch import Pixels
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from smalti.imagefiles.bits import Bits
 from smalti.imagefiles.boxes import boxes
+from smalti.imagefiles.decoded_frames import Frames
 from smalti.imagefiles.format import (
     ALPHA_ASSOCIATED,
     FRAME,
@@ -31,7 +32,6 @@ from smalti.imagefiles.format import (
     upright_header,
     whole_file,
 )
-from smalti.imagefiles.frames import Frames
 from smalti.images.batch import Pixels, Scalar
 
 __all__ = ["JPEGXL"]

@@ -59,6 +59,9 @@ _SCIENCE = (FITS, NIFTI, MRC, NRRD, DICOM)
 
 FORMATS: tuple[ImageFormat, ...] = (*_IMAGES, *_SCIENCE)
 
+_BY_MAGIC = (DICOM, *FORMATS)
+"""DICOM first: some of its files have the head of a TIFF file in the bytes that they leave free."""
+
 IMAGE_SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
 """The suffixes of image files, lower case, with their dots. The format of a file is decided by its first bytes."""
 
@@ -88,8 +91,7 @@ def may_lack_suffix(name: str) -> bool:
 
 def format_of(head: bytes) -> ImageFormat | None:
     """Return the format of a file that begins with these bytes; None if the table has none."""
-    # DICOM first: some of its files have the head of a TIFF file in the bytes that they leave free.
-    return next((one for one in (DICOM, *FORMATS) if one.matches(head)), None)
+    return next((one for one in _BY_MAGIC if one.matches(head)), None)
 
 
 def open_images(file: BinaryIO) -> "NamedImages":

@@ -2,13 +2,10 @@
 
 One table lists the kinds of files of entries, such as TAR, of which several make one source. Others list files of
 arrays and kinds of folders. A further kind is a module and a line in one of them. `spec` parses names and patterns.
-
-`local_files` lists the local files that a source is read from, so that no output replaces one of them.
 """
 
 import difflib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +21,11 @@ from smalti.lazy import cached_property
 from smalti.sources.archive import SizedArchiveSource, archive_sources
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.arrays.hdf5 import hdf5_sources
-from smalti.sources.arrays.idx import IdxSource, is_idx_file, is_idx_name, label_paths_of
+from smalti.sources.arrays.idx import IdxSource, is_idx_file
 from smalti.sources.arrays.npy import NpySource
 from smalti.sources.arrays.npz import npz_sources
 from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
-from smalti.sources.folder.sidecar import class_names_name, metadata_name
 from smalti.sources.folder.single_file import SingleFile, is_image_file
 from smalti.sources.named.named import SET_NAMES, open_named
 from smalti.sources.records.record import RecordFiles, Records, Survey
@@ -54,7 +50,6 @@ from smalti.storage.location import Location, is_url, name_of, redacted, with_op
 
 __all__ = [
     "OpenedImages",
-    "local_files",
     "open_any_size",
     "open_entries",
     "open_groups",
@@ -367,44 +362,3 @@ def _not_found(spec: str) -> str:
     close = difflib.get_close_matches(spec.lower(), SET_NAMES, n=1)
     hint = f"did you mean {close[0]}?" if close else f"give {_KINDS}, or one of {', '.join(SET_NAMES)}"
     return f"{redacted(spec)}: no such file or folder; {hint}"
-
-
-_NEVER_READ = (".smalti", ".smalti-model")
-"""Suffixes of files in a folder that hold no images: outputs of smalti may lie among the images."""
-
-
-def local_files(source: object) -> Iterator[Path]:
-    """Yield the local files of a source as `open_source` takes it; of a folder, all that may hold images or columns.
-
-    Yields nothing for URLs, named sets and arrays in memory; for an array that is mapped from a file, that file.
-    """
-    if not isinstance(source, str | Path):
-        mapped = getattr(source, "filename", None)
-        if isinstance(mapped, str | Path):
-            yield Path(mapped)
-        return
-    if is_url(str(source)):  # nothing is looked up over a network
-        return
-    found = parse_spec(source)
-    if found.kind == "folder":
-        yield from _files_below(Path(found.location))
-        return
-    for location in found.locations:
-        if not is_url(location):
-            yield Path(location)
-            if found.kind != "pattern":
-                yield from _sidecar_paths(Path(location))
-
-
-def _sidecar_paths(path: Path) -> Iterator[Path]:
-    """Yield the paths of files that may hold labels, names and classes of an array file."""
-    stem = path.name.removesuffix(".gz").removesuffix(".npy")
-    for name in (f"{stem}.labels.npy", metadata_name(path.name), class_names_name(path.name)):
-        yield path.with_name(name)
-    if is_idx_name(path.name):
-        yield from label_paths_of(path)
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for where, _, names in os.walk(folder):
-        yield from (Path(where, name) for name in names if not name.endswith(_NEVER_READ))

@@ -16,7 +16,7 @@ from smalti.codec.request import FitRequest, PackOptions
 from smalti.errors import DamagedArchiveError, ModelError, SmaltiError, SourceError, UsageError
 from smalti.images.batch import INT16, UINT8, UINT16
 from smalti.sources.entry_range import Entries, listing_sha256, member_files, source_kind
-from smalti.sources.open import local_files
+from smalti.sources.local_files import local_files
 from smalti.sources.records.record import PixelKind, ShapeGroup
 from smalti.sources.spec import absolute_spec
 from smalti.storage.atomic import atomic_file, check_output, refuse_input, writing

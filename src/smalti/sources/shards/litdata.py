@@ -18,9 +18,9 @@ import numpy as np
 from smalti.errors import SourceError
 from smalti.imagefiles.format import UnreadableImageError
 from smalti.sources.records.record import Unreadable
-from smalti.sources.shards.columns import columns_of_kinds
 from smalti.sources.shards.litdata_columns import kind_of_serializer, leaf_names, value_of_serializer
 from smalti.sources.shards.packed import unpacked
+from smalti.sources.shards.sample_columns import columns_of_kinds
 from smalti.sources.shards.shard_folders import INDEX, has_index, indexes_of, shard_location, splits_of
 from smalti.sources.shards.shard_records import Sample, SampleValue, ShardRecords
 from smalti.storage.location import Location, below, open_binary, redacted, size_bytes

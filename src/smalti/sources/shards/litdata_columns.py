@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from smalti.imagefiles.format import UnreadableImageError
 from smalti.imagefiles.table import IMAGE_SUFFIXES
-from smalti.sources.shards.columns import ColumnKind
 from smalti.sources.shards.raw_images import array_of, image_array, pillow_image
+from smalti.sources.shards.sample_columns import ColumnKind
 from smalti.sources.shards.shard_records import SampleValue
 
 __all__ = ["kind_of_serializer", "leaf_names", "value_of_serializer"]

@@ -15,8 +15,8 @@ from smalti.imagefiles.format import HEAD_BYTES
 from smalti.imagefiles.table import format_of
 from smalti.lazy import cached_property
 from smalti.sources.records.record import EntryData, RecordFiles, Records, Unreadable
-from smalti.sources.shards.columns import SampleColumns
 from smalti.sources.shards.lmdb_file import LmdbFile, begins_as_lmdb
+from smalti.sources.shards.sample_columns import SampleColumns
 from smalti.sources.shards.shard_records import Sample, SampleValue, ShardRecords
 from smalti.sources.shards.wire import message_fields
 from smalti.storage.location import Location, below, kind_of, redacted

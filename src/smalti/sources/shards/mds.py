@@ -22,9 +22,9 @@ from smalti.images.vocabulary import CLASS_NAMES_FILE
 from smalti.sources.folder.metadata import read_class_names
 from smalti.sources.records.labels import Labels
 from smalti.sources.records.record import Unreadable
-from smalti.sources.shards.columns import columns_of_kinds
 from smalti.sources.shards.mds_columns import kind_of_encoding, value_of
 from smalti.sources.shards.packed import unpacked
+from smalti.sources.shards.sample_columns import columns_of_kinds
 from smalti.sources.shards.shard_folders import INDEX, has_index, indexes_of, shard_location, splits_of
 from smalti.sources.shards.shard_records import Sample, SampleValue, ShardRecords
 from smalti.storage.location import Location, below, kind_of, open_binary, redacted, size_bytes

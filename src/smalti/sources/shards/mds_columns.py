@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.imagefiles.format import UnreadableImageError
-from smalti.sources.shards.columns import ColumnKind
 from smalti.sources.shards.raw_images import array_of, image_array, pillow_image
+from smalti.sources.shards.sample_columns import ColumnKind
 from smalti.sources.shards.shard_records import SampleValue
 
 __all__ = ["kind_of_encoding", "value_of"]

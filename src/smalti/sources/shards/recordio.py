@@ -11,8 +11,8 @@ from smalti.images.batch import SkippedFile
 from smalti.lazy import cached_property
 from smalti.sources.folder.listing import is_hidden
 from smalti.sources.records.record import RecordFiles, Records, Unreadable
-from smalti.sources.shards.columns import SampleColumns
 from smalti.sources.shards.recordio_file import ImageRecord, RecordIOFile, begins_as_recordio
+from smalti.sources.shards.sample_columns import SampleColumns
 from smalti.sources.shards.shard_folders import split_in
 from smalti.sources.shards.shard_records import Sample, SampleValue, ShardRecords
 from smalti.storage.location import Location, below, list_files, redacted

@@ -16,10 +16,10 @@ from smalti.imagefiles.format import SOURCE_MODE
 from smalti.images.batch import Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, SPLIT_FIELD
 from smalti.lazy import cached_property
-from smalti.sources.records.labels import Labels
 from smalti.sources.records.record import EntryData, RawImage, Record, Unreadable
-from smalti.sources.shards.columns import SampleColumns
+from smalti.sources.records.record_labels import Labels
 from smalti.sources.shards.raw_images import INDICES_MODE
+from smalti.sources.shards.sample_columns import SampleColumns
 from smalti.sources.tables.table_records import relative_name
 
 __all__ = ["Sample", "SamplePart", "SampleValue", "ShardRecords"]

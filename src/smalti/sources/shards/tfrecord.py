@@ -12,9 +12,9 @@ from smalti.imagefiles.table import IMAGE_SUFFIXES, format_of
 from smalti.lazy import cached_property
 from smalti.sources.folder.listing import is_hidden
 from smalti.sources.records.record import RecordFiles, Records, Unreadable
-from smalti.sources.shards.columns import ColumnKind, SampleColumns, columns_of_kinds
 from smalti.sources.shards.example import Feature, features_of, is_tensor, raw_image, tensor_of
 from smalti.sources.shards.raw_images import image_array
+from smalti.sources.shards.sample_columns import ColumnKind, SampleColumns, columns_of_kinds
 from smalti.sources.shards.shard_folders import split_in
 from smalti.sources.shards.shard_records import Sample, SampleValue, ShardRecords
 from smalti.sources.shards.tfrecord_file import TFRecordFile, begins_as_tfrecord

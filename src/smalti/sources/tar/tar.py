@@ -18,8 +18,8 @@ from smalti.images.batch import SkippedFile
 from smalti.images.vocabulary import LABEL, SPLIT_FIELD, TAR_SUFFIXES
 from smalti.sources.folder.listing import MeaningFinder, is_hidden
 from smalti.sources.folder.metadata import class_names_from
-from smalti.sources.records.labels import Labels
 from smalti.sources.records.record import EntryData, Record, RecordFiles
+from smalti.sources.records.record_labels import Labels
 from smalti.sources.tar.tar_members import TarMembers, open_tar
 from smalti.sources.tar.tar_samples import TarSample, image_data, is_ignored, key_of
 from smalti.storage.location import Location, below, list_files, redacted
