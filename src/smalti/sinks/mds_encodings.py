@@ -14,8 +14,8 @@ import numpy as np
 
 from smalti.imagefiles.png import png_bytes, read_image
 from smalti.images.batch import INT16, UINT16, PixelDtype, Pixels, Scalar
-from smalti.sources.shards.columns import columns_of_kinds
 from smalti.sources.shards.mds_columns import kind_of_encoding, value_of
+from smalti.sources.shards.sample_columns import columns_of_kinds
 
 __all__ = [
     "ANY_ARRAY",

@@ -20,8 +20,8 @@ from smalti.errors import SourceError
 from smalti.imagefiles.format import UnreadableImageError
 from smalti.images.vocabulary import CLASS_NAMES_FILE
 from smalti.sources.folder.metadata import read_class_names
-from smalti.sources.records.labels import Labels
 from smalti.sources.records.record import Unreadable
+from smalti.sources.records.record_labels import Labels
 from smalti.sources.shards.mds_columns import kind_of_encoding, value_of
 from smalti.sources.shards.packed import unpacked
 from smalti.sources.shards.sample_columns import columns_of_kinds
