@@ -198,3 +198,45 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
         writer.write(ImageBatch(noise(1, 4, 5, 1)))
         raise RuntimeError("stop")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_overwrite_leaves_no_index_that_mixes_old_and_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mds_folder, "_SHARD_BYTES", 1_000)
+    write(tmp_path / "a.mds", ImageBatch(noise(9, 8, 8, 3)))
+    replaced = []
+    replace = Path.replace
+
+    def stop_at_the_second(path: Path, target: Path) -> Path:
+        replaced.append(target.name)
+        if len(replaced) == 2:
+            raise RuntimeError("stop")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop_at_the_second)
+    with pytest.raises(RuntimeError, match="stop"):
+        write(tmp_path / "a.mds", ImageBatch(noise(9, 8, 8, 3, seed=1)), overwrite=True)
+    assert replaced == ["shard.00000.mds", "shard.00001.mds"]
+    assert "index.json" not in files_in(tmp_path / "a.mds")
+
+
+def test_splits_with_other_class_names_are_refused(tmp_path: Path) -> None:
+    batch = ImageBatch(noise(2, 4, 5, 1), np.array([0, 1]))
+    (tmp_path / "set").mkdir()
+    for split in ("train", "val"):
+        write(tmp_path / f"{split}.mds", batch, ["a", "b"])
+        (tmp_path / f"{split}.mds").rename(tmp_path / "set" / split)
+    source = open_source(tmp_path / "set")
+    assert source.class_names == ("a", "b")
+    assert list(everything(source).fields["split"]) == ["train", "train", "val", "val"]
+    (tmp_path / "set" / "val" / "class_names.json").write_text('["b", "a"]')
+    with pytest.raises(SmaltiError, match="has other class names than the files before"):
+        open_source(tmp_path / "set")
+
+
+def test_an_image_beyond_a_sample_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mds_folder, "_MAX_SAMPLE_BYTES", 1_000)
+    with pytest.raises(SmaltiError, match="a sample holds 1 GiB"):
+        write(tmp_path / "a.mds", ImageBatch(signed(1, 40, 40, 1, seed=0)))
+    assert list(tmp_path.iterdir()) == []
