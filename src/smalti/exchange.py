@@ -22,7 +22,7 @@ from smalti.archive.report import DamagedBlock
 from smalti.archive.write.fields import FIELD_PREFIX
 from smalti.errors import SourceError, UsageError
 from smalti.images.batch import UINT8, ImageBatch, PixelDtype, Pixels, shape_words
-from smalti.images.file_names import numbered_name
+from smalti.images.file_names import image_suffix, numbered_name
 from smalti.images.quality import Quality, QualityMeter
 from smalti.images.source import ImageSource
 from smalti.sinks.sink import check_output_name, holds_volumes, makes_names, open_image_writer
@@ -245,7 +245,8 @@ def _named(batch: ArchiveBatch, images: int, class_names: tuple[str, ...] | None
         label = int(batch.labels[row])
         return class_names[label] if class_names is not None and 0 <= label < len(class_names) else str(label)
 
-    names = tuple(numbered_name(int(number), images, folder(row)) for row, number in enumerate(batch.numbers))
+    suffix = image_suffix(batch.pixels.dtype)
+    names = tuple(numbered_name(int(number), images, folder(row), suffix) for row, number in enumerate(batch.numbers))
     return replace(batch, names=names)
 
 

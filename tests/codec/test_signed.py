@@ -10,6 +10,7 @@ from smalti.images.batch import ImageBatch
 from smalti.images.quality import QualityMeter, image_errors, ssim
 from smalti.images.signs import is_signed, to_signed, to_unsigned, unsigned
 from smalti.images.sized import as_sized
+from smalti.images.source import read_images
 from smalti.sources.arrays.array_source import ArraySource
 from smalti.sources.open import open_source
 
@@ -155,8 +156,10 @@ def test_they_leave_in_files_that_hold_them(packed, tmp_path):
     np.testing.assert_array_equal(found, slopes())
     np.testing.assert_array_equal(open_source(tmp_path / "out.npy").image_shape, (24, 20, 1))
     for name in ("folder", "a.tar"):
-        with pytest.raises(UsageError, match="holds no signed pixels"):
-            smalti.extract(packed, tmp_path / name)
+        smalti.extract(packed, tmp_path / name)
+        np.testing.assert_array_equal(read_images(open_source(tmp_path / name)).pixels[..., 0], slopes())
+    with pytest.raises(UsageError, match="holds no signed pixels"):
+        smalti.extract(packed, tmp_path / "a-idx3-ubyte")
     with pytest.raises(smalti.SmaltiError, match="no signed pixels"):
         smalti.extract(packed, tmp_path / "a.parquet")
 

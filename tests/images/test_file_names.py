@@ -2,7 +2,7 @@
 
 import pytest
 
-from smalti.images.file_names import png_name, without_number
+from smalti.images.file_names import file_name_of, without_number
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from smalti.images.file_names import png_name, without_number
     ],
 )
 def test_the_name_of_a_png_file(name: str, file: str) -> None:
-    assert png_name(name) == file
+    assert file_name_of(name, ".png") == file
 
 
 def test_the_number_of_an_image_of_a_stack() -> None:

@@ -229,7 +229,7 @@ def test_a_refusal_of_the_system_is_one_line(
     def refuse(*_: object) -> Iterator[None]:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(png_folder, "png_bytes", refuse)
+    monkeypatch.setattr(png_folder, "image_file", refuse)
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(SmaltiError, match=words) as raised:
         write(tmp_path / name, ImageBatch(noise(3, 4, 4, 1)))

@@ -32,8 +32,8 @@ def decompress_command(
 ) -> None:
     """Write all images of ARCHIVE to files.
 
-    OUT is .npy, IDX (-idx3-ubyte, also .gz), .tar (also .gz, .zst), .parquet, .mds (a folder of shards), or else a
-    folder of PNG files. Labels, names, class names and further fields are written too.
+    OUT is .npy, IDX (-idx3-ubyte, also .gz), .tif, .nii (also .gz), .fits, .tar (also .gz, .zst), .parquet, .mds (a
+    folder of shards), or else a folder of PNG files. Labels, names, class names and further fields are written too.
 
     With --skip-damaged the exit code is 4 if anything is missing.
     """

@@ -3,17 +3,29 @@
 An archive may come from anybody, so its names are data. A name is refused if it could lead out of the folder, or if a
 system does not read it as the name of a file.
 
-Layer: within `images`, above `errors` alone.
+Layer: within `images`, above `batch`.
 """
 
 import itertools
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
 
 from smalti.errors import SmaltiError
+from smalti.images.batch import INT16
 
-__all__ = ["checked_name", "is_safe_name", "numbered_name", "png_name", "spare_names", "without_number"]
+__all__ = [
+    "checked_name",
+    "file_name_of",
+    "image_suffix",
+    "is_safe_name",
+    "numbered_name",
+    "spare_names",
+    "without_number",
+]
 
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -40,16 +52,21 @@ def is_safe_name(name: str) -> bool:
     return _objection(name) is None
 
 
-def png_name(name: str) -> str:
-    """The name with `.png` in place of its suffix; unchanged if it ends with `.png` in any case.
+def image_suffix(dtype: "np.dtype[Any]") -> str:
+    """The suffix of a file of one image: `.png`, or `.tif` for signed samples, which PNG cannot hold."""
+    return ".tif" if dtype == INT16 else ".png"
+
+
+def file_name_of(name: str, suffix: str) -> str:
+    """The name with this suffix, such as `.png`, in place of its own; unchanged if it ends with it in any case.
 
     The name of an image of a stack, `a.tif#7`, becomes `a#7.png`.
     """
     name, number = without_number(name)
     path = PurePosixPath(name)
     if number:
-        return str(path.with_name(f"{path.stem}{number}.png"))
-    return name if path.suffix.lower() == ".png" else str(path.with_suffix(".png"))
+        return str(path.with_name(f"{path.stem}{number}{suffix}"))
+    return name if path.suffix.lower() == suffix else str(path.with_suffix(suffix))
 
 
 def without_number(name: str) -> tuple[str, str]:
@@ -58,16 +75,17 @@ def without_number(name: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else (name, "")
 
 
-def spare_names(name: str) -> Iterator[str]:
-    """Names for a file whose PNG name is in use, the best first: `b.jpg.png`, then `b.jpg.2.png`, without end."""
-    yield f"{name}.png"
-    yield from (f"{name}.{number}.png" for number in itertools.count(2))
+def spare_names(name: str, suffix: str) -> Iterator[str]:
+    """Names for a file whose usual name is in use, the best first: `b.jpg.png`, then `b.jpg.2.png`, without end."""
+    yield f"{name}{suffix}"
+    yield from (f"{name}.{number}{suffix}" for number in itertools.count(2))
 
 
-def numbered_name(index: int, images: int, folder: str | None) -> str:
+def numbered_name(index: int, images: int, folder: str | None, suffix: str = ".png") -> str:
     """`000042.png`, in a folder if one is given, with enough digits that names sort by their numbers."""
     width = max(6, len(str(max(images, 1) - 1)))
-    return f"{index:0{width}}.png" if folder is None else f"{folder}/{index:0{width}}.png"
+    name = f"{index:0{width}}{suffix}"
+    return name if folder is None else f"{folder}/{name}"
 
 
 def _objection(name: str) -> str | None:

@@ -43,7 +43,9 @@ _log = logging.getLogger("smalti")
 def check_depth(image_shape: tuple[int, int, int], dtype: np.dtype[Any], where: str) -> None:
     """Raise SmaltiError for images of 16 bits and several channels, which `datasets` cuts to 8 bits silently."""
     if dtype == np.int16:
-        raise SmaltiError(f"{where}: images of Hugging Face datasets hold no signed pixels; write .npy")
+        raise SmaltiError(
+            f"{where}: images of Hugging Face datasets hold no signed pixels; write a folder, .tar or .npy"
+        )
     if dtype == np.uint16 and image_shape[2] > 1:
         raise SmaltiError(
             f"{where}: images of 16 bits and {image_shape[2]} channels are cut to 8 bits by Hugging Face datasets; "

@@ -1,4 +1,4 @@
-"""A folder of PNG files as an output: with the images' own names, else by label and number.
+"""A folder of PNG files as an output: with the images' own names, else by label and number. Signed images are TIFF.
 
 Everything is written to a hidden folder first, which appears under its name at the end.
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from smalti.errors import OutputExistsError, SmaltiError
-from smalti.imagefiles.png import png_bytes
 from smalti.images.batch import ImageBatch, OutputSpec, Scalar
-from smalti.images.file_names import checked_name, numbered_name, png_name, spare_names
+from smalti.images.file_names import checked_name, file_name_of, image_suffix, numbered_name, spare_names
 from smalti.images.vocabulary import CLASS_NAMES_FILE, FILE_NAME, LABEL, METADATA_FILE, SPLIT_FIELD, TRUE_NAME
 from smalti.sinks.staged_folder import staged_folder
+from smalti.sinks.volume_files import image_file
 from smalti.sources.folder.listing import meaning_of
 from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
 from smalti.storage.atomic import writing
@@ -121,7 +121,7 @@ _SPARE_NAMES = 100  # each is tried in turn, so many images of one name would ta
 
 
 class PngFolderWriter:
-    """Writes batches as PNG files below a folder of its own.
+    """Writes batches as files of one image below a folder of its own.
 
     folder : the folder to write to
     final : where the files will be at the end, for messages
@@ -152,19 +152,20 @@ class PngFolderWriter:
 
     def _write_one(self, batch: ImageBatch, position: int) -> str:
         """Write an image; return the name of its file."""
-        name = self._name(batch, position)
+        suffix = image_suffix(batch.pixels.dtype)
+        name = self._name(batch, position, suffix)
         with writing(self._final / name):
-            written, file = self._new_file(name)
+            written, file = self._new_file(name, suffix)
             with file:
-                file.write(png_bytes(batch.pixels[position]))
+                file.write(image_file(batch.pixels[position]))
         self._written += 1
         return written
 
-    def _name(self, batch: ImageBatch, position: int) -> str:
+    def _name(self, batch: ImageBatch, position: int, suffix: str) -> str:
         if batch.names is not None:
             return checked_name(batch.names[position])
         folder = None if batch.labels is None else self._class_folder(int(batch.labels[position]))
-        return numbered_name(self._written, self._images, folder)
+        return numbered_name(self._written, self._images, folder, suffix)
 
     def _class_folder(self, label: int) -> str:
         if self._class_names is None or not 0 <= label < len(self._class_names):
@@ -176,9 +177,10 @@ class PngFolderWriter:
             )
         return name
 
-    def _new_file(self, name: str) -> tuple[str, BinaryIO]:
+    def _new_file(self, name: str, suffix: str) -> tuple[str, BinaryIO]:
         """Name and open a new file. The file system decides whether a name is new: it may not distinguish A from a."""
-        for candidate in itertools.chain([png_name(name)], itertools.islice(spare_names(name), _SPARE_NAMES)):
+        spare = itertools.islice(spare_names(name, suffix), _SPARE_NAMES)
+        for candidate in itertools.chain([file_name_of(name, suffix)], spare):
             path = self._folder / candidate
             if path.parent not in self._made:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +194,7 @@ class PngFolderWriter:
 
 @contextmanager
 def png_folder(out: Path, spec: OutputSpec, overwrite: bool) -> Iterator[PngFolderWriter]:
-    """Open a writer of PNG files, whose folder appears at the end of the `with` block, if nothing was raised.
+    """Open a writer of files of one image, whose folder appears at the end of the `with` block, if nothing was raised.
 
     A new folder appears whole. An existing empty folder is filled, or stays empty. With `overwrite`, files in an
     existing folder are replaced one by one, and other files stay; a kill meanwhile leaves some replaced. Raises

@@ -134,11 +134,11 @@ _OUTPUT_KINDS = (
     _volume((".fits", ".fit"), _fits, (1,)),
     _OutputKind(lambda name: name.endswith(".npy"), _npy, one_shape=True, signed=True),
     _OutputKind(is_idx_name, _idx, one_shape=True, grey_bytes=True),
-    _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, makes_names=True),
+    _OutputKind(lambda name: name.lower().endswith(TAR_SUFFIXES), _tar, signed=True, makes_names=True),
     _OutputKind(lambda name: name.lower().endswith(".parquet"), _parquet),
     _OutputKind(lambda name: name.lower().endswith(".mds"), _mds, signed=True),
 )
-_FOLDER = _OutputKind(lambda name: True, _folder, makes_names=True)  # all other names
+_FOLDER = _OutputKind(lambda name: True, _folder, signed=True, makes_names=True)  # all other names
 
 
 @contextmanager
@@ -192,7 +192,9 @@ def check_output_name(
     if kind.grey_bytes and image_shape is not None and image_shape[2] != 1:
         raise UsageError(f"{out}: IDX holds images of one channel, these have {image_shape[2]}; write .npy or PNG")
     if dtype == INT16 and not kind.signed:
-        raise UsageError(f"{out}: holds no signed pixels, which these are; write .npy, .tif, .nii or .fits")
+        raise UsageError(
+            f"{out}: holds no signed pixels, which these are; write a folder, .tar, .npy, .tif, .nii or .fits"
+        )
     if image_shape is not None and image_shape[2] not in kind.channels:
         channels = " or ".join(map(str, kind.channels))
         raise UsageError(f"{out}: holds images of {channels} channels, these have {image_shape[2]}; write .npy or .tif")

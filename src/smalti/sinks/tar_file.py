@@ -1,8 +1,8 @@
 """A TAR file as an output, laid out as WebDataset reads it: `key.png`, `key.cls` and `key.json` for each image.
 
-A sample (https://github.com/webdataset/webdataset) is a run of members with the same path up to the first dot of its
-last part. `.cls` holds the label as a number, `.json` the fields; members named `__NAME__` are no samples. The same
-images make the same bytes: no times, one owner, one mode, in the order of the images.
+Signed images are `key.tif`. A sample (https://github.com/webdataset/webdataset) is a run of members with the same path
+up to the first dot of its last part. `.cls` holds the label as a number, `.json` the fields; members named `__NAME__`
+are no samples. The same images make the same bytes: no times, one owner, one mode, in the order of the images.
 """
 
 import gzip
@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from smalti.errors import MissingDependencyError
-from smalti.imagefiles.png import png_bytes
 from smalti.imagefiles.table import IMAGE_SUFFIXES
 from smalti.images.batch import ImageBatch, OutputSpec
-from smalti.images.file_names import is_safe_name, numbered_name, without_number
+from smalti.images.file_names import image_suffix, is_safe_name, numbered_name, without_number
 from smalti.images.vocabulary import TRUE_NAME, webdataset_ignores
+from smalti.sinks.volume_files import image_file
 from smalti.sources.folder.sidecar import check_field_names, class_names_bytes, field_rows, json_line
 from smalti.sources.tar.tar import CLASS_NAMES_MEMBER
 from smalti.storage.atomic import atomic_file, writing
@@ -30,8 +30,8 @@ class TarWriter:
     """Writes batches as members of a TAR stream; images may differ in shape and dtype.
 
     The key of an image is its name without the suffix of an image file, with `_` for each dot of its last part. It is a
-    number if there is no name, or no safe one; a key in use gets a number at its end. A name that is not KEY.png is
-    stored in the fields, as `__name__`.
+    number if there is no name, or no safe one; a key in use gets a number at its end. A name that is not that of the
+    member is stored in the fields, as `__name__`.
     """
 
     def __init__(self, stream: BinaryIO, out: Path, spec: OutputSpec) -> None:
@@ -52,10 +52,11 @@ class TarWriter:
         for position, row in enumerate(field_rows(batch.fields, len(batch))):
             name = None if batch.names is None else batch.names[position]
             key = self._key(name)
-            self._add(f"{key}.png", png_bytes(batch.pixels[position]))
+            member = f"{key}{image_suffix(batch.pixels.dtype)}"
+            self._add(member, image_file(batch.pixels[position]))
             if batch.labels is not None:
                 self._add(f"{key}.cls", str(int(batch.labels[position])).encode())
-            renamed = {TRUE_NAME: name} if name not in (None, f"{key}.png") else {}
+            renamed = {TRUE_NAME: name} if name not in (None, member) else {}
             if renamed or row:
                 self._add(f"{key}.json", json_line(renamed | row))
             self._written += 1

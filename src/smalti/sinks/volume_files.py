@@ -6,6 +6,7 @@ sidecar files, as beside `.npy`.
 """
 
 import gzip
+import io
 import json
 import math
 import struct
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.errors import MissingDependencyError
-from smalti.images.batch import OutputSpec, Scalar
+from smalti.imagefiles.png import png_bytes
+from smalti.images.batch import INT16, OutputSpec, Pixels, Scalar
 from smalti.sinks.array_files import ArrayFile, NpyFile, OneFileWriter
 
-__all__ = ["FitsWriter", "NiftiWriter", "TiffWriter"]
+__all__ = ["FitsWriter", "NiftiWriter", "TiffWriter", "image_file"]
 
 _BIG = 0xFFFF_0000  # bytes from which a TIFF file needs offsets of 64 bits
 _SHORT, _LONG, _ASCII, _LONG8 = 3, 4, 2, 16  # types of TIFF values
@@ -114,19 +116,33 @@ class _TiffFile(VolumeFile):
             338: short(_UNASSOCIATED),
             339: short(*[2 if self._dtype == np.int16 else 1] * channels),
         }
-        if page:
+        if not text:
             del found[270]
         if channels in (1, 3):
             del found[338]
         return [(tag, *value) for tag, value in found.items()]
 
     def _description(self) -> bytes:
-        """Return the shape and its axes, in the words of tifffile."""
+        """Return the shape and its axes, in the words of tifffile; nothing for a lone image, which has no place."""
+        if self._rows == 1 and not self._spec.axes:
+            return b""
         axes = self._axes(self._rows)
         colour = (self._row_shape[2],) if self._row_shape[2] > 1 else ()
         shape = [*(size for _, size in axes), *self._row_shape[:2], *colour]
         letters = "".join(_letter(name) for name, _ in axes) + ("YXS" if colour else "YX")
         return json.dumps({"shape": shape, "axes": letters}).encode() + b"\0"
+
+
+def image_file(pixels: Pixels) -> bytes:
+    """Return the file of one image [H, W, C]: PNG, or for int16 TIFF, as PNG has no signed samples."""
+    if pixels.dtype != INT16:
+        return png_bytes(pixels)
+    buffer = io.BytesIO()
+    height, width, channels = pixels.shape
+    file = _TiffFile(buffer, Path("image.tif"), OutputSpec(1, (height, width, channels), INT16))
+    file.append(pixels[np.newaxis])
+    file.finish()
+    return buffer.getvalue()
 
 
 def _letter(axis: str) -> str:
