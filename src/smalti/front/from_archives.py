@@ -48,7 +48,8 @@ def extract(
     """Write images of an archive to files, with their labels, names, class names and fields.
 
     archive : a path or URL of an archive, a collection or a manifest
-    out : .npy, IDX (-idx3-ubyte, also .gz), .tar (also .gz, .zst), .parquet, .mds, or else a folder of PNG files
+    out : .npy, .tif, .nii (also .gz), .fits, IDX (-idx3-ubyte, also .gz), .tar (also .gz, .zst), .parquet, .mds, or
+        else a folder of PNG files
     indices : which images, in this order; None for all. A negative index counts from the end
     skip_damaged : write what can be read of a damaged archive; the report lists what is missing
     threads, progress : as for `compress`; the stage is "decompress"
