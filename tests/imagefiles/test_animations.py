@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from helpers.image_files import noise
-from smalti.imagefiles.animation import _over
+from smalti.imagefiles.animations.animation import _over
 from smalti.imagefiles.format import ImageHeader, UnreadableImageError
 from smalti.imagefiles.table import open_images
 

@@ -23,8 +23,8 @@ from helpers.image_files import noise
 from inputs.dicom_files import dicom_bytes
 from inputs.making import smooth
 from inputs.shipped_dicom import SHIPPED
-from smalti.imagefiles.dicom_fields import DICOM_FIELDS, KEPT_TAGS
 from smalti.imagefiles.format import HEAD_BYTES, ImageFile, UnreadableImageError
+from smalti.imagefiles.scientific.dicom_fields import DICOM_FIELDS, KEPT_TAGS
 from smalti.imagefiles.table import format_of, open_images
 
 DEEP = np.random.default_rng(0).integers(-2000, 2000, (3, 30, 40)).astype(np.int16)

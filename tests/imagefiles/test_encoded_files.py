@@ -272,7 +272,7 @@ def test_associated_alpha_is_a_field_of_jpeg_xl() -> None:
 
 
 def test_frames_that_together_need_too_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smalti.imagefiles.decoded_frames._MAX_BYTES", 3 * 9 * 11 * 3 - 1)
+    monkeypatch.setattr("smalti.imagefiles.animations.decoded_frames._MAX_BYTES", 3 * 9 * 11 * 3 - 1)
     for data in (FILES["frames of AVIF"][1], imagecodecs.jpegxl_encode(noise(3, 9, 11, 3))):
         assert "3 frames of 9x11 pixels" in refusal(data)
 

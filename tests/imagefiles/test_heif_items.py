@@ -13,8 +13,8 @@ import pytest
 from helpers.image_files import noise, read_header, read_image
 from inputs.codec_files import box, heic
 from inputs.making import exif, smooth
+from smalti.imagefiles.encoded.heif_items import Item
 from smalti.imagefiles.format import UnreadableImageError, upright
-from smalti.imagefiles.heif_items import Item
 from smalti.imagefiles.table import open_images
 
 TURNS = [None, *((b"irot", bytes([turn])) for turn in range(4)), *((b"imir", bytes([axis])) for axis in (0, 1))]

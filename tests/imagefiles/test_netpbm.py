@@ -7,7 +7,7 @@ import pytest
 
 from helpers.image_files import noise, read_header, read_image
 from inputs.netpbm_files import pam, raw
-from smalti.imagefiles import netpbm
+from smalti.imagefiles.encoded import netpbm
 from smalti.imagefiles.format import UnreadableImageError
 from smalti.imagefiles.table import format_of, open_images
 

@@ -13,7 +13,7 @@ from helpers.image_files import assert_same, everything, noise
 from helpers.tiff_stacks import deep, holds, read, tiff
 from smalti.imagefiles.format import UnreadableImageError
 from smalti.imagefiles.table import open_images
-from smalti.imagefiles.tiff_ome import ome_planes
+from smalti.imagefiles.tiff.tiff_ome import ome_planes
 from smalti.sinks.sink import open_image_writer
 from smalti.sources.open import open_source
 

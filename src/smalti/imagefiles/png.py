@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from smalti.imagefiles.animation import DURATION
-from smalti.imagefiles.apng import apng_images, is_animated, png_chunk
+from smalti.imagefiles.animations.animation import DURATION
+from smalti.imagefiles.animations.apng import apng_images, is_animated, png_chunk
 from smalti.imagefiles.format import (
     FRAME,
     SOURCE_MODE,

@@ -13,10 +13,16 @@ from typing import BinaryIO, Protocol
 from PIL import Image, UnidentifiedImageError
 
 from smalti.errors import MissingDependencyError, SourceError
-from smalti.imagefiles.avif import AVIF
-from smalti.imagefiles.dds import DDS
-from smalti.imagefiles.dicom import DICOM
-from smalti.imagefiles.fits import FITS
+from smalti.imagefiles.animations.gif import GIF
+from smalti.imagefiles.animations.webp import WEBP
+from smalti.imagefiles.encoded.avif import AVIF
+from smalti.imagefiles.encoded.dds import DDS
+from smalti.imagefiles.encoded.heic import HEIC
+from smalti.imagefiles.encoded.jpeg import JPEG
+from smalti.imagefiles.encoded.jpeg2000 import JPEG2000
+from smalti.imagefiles.encoded.jpegxl import JPEGXL
+from smalti.imagefiles.encoded.netpbm import NETPBM
+from smalti.imagefiles.encoded.qoi import JPEGXR, QOI
 from smalti.imagefiles.format import (
     HEAD_BYTES,
     ImageFile,
@@ -25,20 +31,14 @@ from smalti.imagefiles.format import (
     UnreadableImageError,
     too_many_pixels,
 )
-from smalti.imagefiles.gif import GIF
-from smalti.imagefiles.heic import HEIC
-from smalti.imagefiles.jpeg import JPEG
-from smalti.imagefiles.jpeg2000 import JPEG2000
-from smalti.imagefiles.jpegxl import JPEGXL
-from smalti.imagefiles.mrc import MRC
-from smalti.imagefiles.netpbm import NETPBM
-from smalti.imagefiles.nifti import NIFTI
-from smalti.imagefiles.nrrd import NRRD
 from smalti.imagefiles.pillow import BMP
 from smalti.imagefiles.png import PNG
-from smalti.imagefiles.qoi import JPEGXR, QOI
-from smalti.imagefiles.tiff import TIFF
-from smalti.imagefiles.webp import WEBP
+from smalti.imagefiles.scientific.dicom import DICOM
+from smalti.imagefiles.scientific.fits import FITS
+from smalti.imagefiles.scientific.mrc import MRC
+from smalti.imagefiles.scientific.nifti import NIFTI
+from smalti.imagefiles.scientific.nrrd import NRRD
+from smalti.imagefiles.tiff.tiff import TIFF
 from smalti.images.batch import Pixels
 
 __all__ = [

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from smalti.imagefiles.tiff_texts import Coordinates
+from smalti.imagefiles.tiff.tiff_texts import Coordinates
 
 __all__ = ["OmePlanes", "ome_planes"]
 

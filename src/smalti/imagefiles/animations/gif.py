@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from smalti.imagefiles.animation import (
+from smalti.imagefiles.animations.animation import (
     DURATION,
     Animation,
     Disposal,

@@ -11,7 +11,7 @@ import numpy as np
 
 from smalti.errors import MissingDependencyError
 from smalti.imagefiles.format import ImageFile, ImageFormat, UnreadableImageError
-from smalti.imagefiles.volumes import (
+from smalti.imagefiles.scientific.volumes import (
     STORED_DTYPE,
     Stream,
     Volumes,

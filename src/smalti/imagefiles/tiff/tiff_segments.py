@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smalti.imagefiles.format import UnreadableImageError
-from smalti.imagefiles.tiff_page import COMPRESSION, HEIGHT, PLANAR, SAMPLES, WIDTH, Page
+from smalti.imagefiles.tiff.tiff_page import COMPRESSION, HEIGHT, PLANAR, SAMPLES, WIDTH, Page
 
 __all__ = ["SEGMENT_CODECS", "decode_segments"]
 

@@ -17,10 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from smalti.imagefiles.format import SOURCE_MODE, SOURCE_ORIENTATION, ImageFormat, ImageHeader, UnreadableImageError
 from smalti.imagefiles.pillow import exif_orientation, header_of, opened, pixels_of
 from smalti.imagefiles.quiet import quiet_decoders
-from smalti.imagefiles.tiff_directory import HEADS, TiffFile
-from smalti.imagefiles.tiff_layout import is_signed, layout_of, refuse_samples, reversed_bits
-from smalti.imagefiles.tiff_page import BITS, COMPRESSION, FILL_ORDER, SAMPLES, Page
-from smalti.imagefiles.tiff_stack import stack_of
+from smalti.imagefiles.tiff.tiff_directory import HEADS, TiffFile
+from smalti.imagefiles.tiff.tiff_layout import is_signed, layout_of, refuse_samples, reversed_bits
+from smalti.imagefiles.tiff.tiff_page import BITS, COMPRESSION, FILL_ORDER, SAMPLES, Page
+from smalti.imagefiles.tiff.tiff_stack import stack_of
 from smalti.images.batch import INT16, Pixels
 from smalti.lazy import cached_property
 

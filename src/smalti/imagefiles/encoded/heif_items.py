@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from smalti.imagefiles.boxes import Box, boxes, boxes_in, content
+from smalti.imagefiles.encoded.boxes import Box, boxes, boxes_in, content
 from smalti.imagefiles.format import UnreadableImageError
 
 __all__ = ["Item", "Items", "brands", "read_items", "top_boxes"]

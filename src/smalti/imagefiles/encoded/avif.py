@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from smalti.imagefiles.boxes import boxes_in, content
-from smalti.imagefiles.decoded_frames import Frames
+from smalti.imagefiles.animations.decoded_frames import Frames
+from smalti.imagefiles.encoded.boxes import boxes_in, content
+from smalti.imagefiles.encoded.heif_items import Items, brands, read_items, top_boxes
 from smalti.imagefiles.format import (
     FRAME,
     SIGNIFICANT_BITS,
@@ -33,7 +34,6 @@ from smalti.imagefiles.format import (
     upright_header,
     whole_file,
 )
-from smalti.imagefiles.heif_items import Items, brands, read_items, top_boxes
 from smalti.images.batch import Pixels
 
 __all__ = ["AVIF"]

@@ -18,7 +18,7 @@ from smalti.imagefiles.format import (
     upright,
     upright_header,
 )
-from smalti.imagefiles.tiff_page import (
+from smalti.imagefiles.tiff.tiff_page import (
     BITS,
     COLOUR_MAP,
     COMPRESSION,
@@ -33,7 +33,7 @@ from smalti.imagefiles.tiff_page import (
     WIDTH,
     Page,
 )
-from smalti.imagefiles.tiff_segments import SEGMENT_CODECS, decode_segments
+from smalti.imagefiles.tiff.tiff_segments import SEGMENT_CODECS, decode_segments
 from smalti.images.batch import INT16, UINT8, UINT16, PixelDtype, Pixels
 
 __all__ = ["Layout", "is_signed", "layout_of", "refuse_samples", "reversed_bits"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from smalti.imagefiles.format import UnreadableImageError
-from smalti.imagefiles.tiff_directory import Directory, TiffFile, Value
+from smalti.imagefiles.tiff.tiff_directory import Directory, TiffFile, Value
 from smalti.lazy import cached_property
 
 __all__ = [

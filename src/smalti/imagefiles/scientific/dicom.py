@@ -10,9 +10,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from smalti.errors import MissingDependencyError
-from smalti.imagefiles.dicom_codecs import CODECS, Frame
-from smalti.imagefiles.dicom_fields import DICOM_FIELDS, GROUPS_OF_FRAMES, KEPT_TAGS
-from smalti.imagefiles.dicom_frames import BIG_ENDIAN, OVERLAYS, CompressedFrames, PlainFrames
 from smalti.imagefiles.format import (
     SOURCE_MODE,
     ImageFile,
@@ -21,7 +18,10 @@ from smalti.imagefiles.format import (
     check_size,
 )
 from smalti.imagefiles.quiet import quiet_decoders
-from smalti.imagefiles.volumes import STORED_DTYPE
+from smalti.imagefiles.scientific.dicom_codecs import CODECS, Frame
+from smalti.imagefiles.scientific.dicom_fields import DICOM_FIELDS, GROUPS_OF_FRAMES, KEPT_TAGS
+from smalti.imagefiles.scientific.dicom_frames import BIG_ENDIAN, OVERLAYS, CompressedFrames, PlainFrames
+from smalti.imagefiles.scientific.volumes import STORED_DTYPE
 from smalti.storage.spool import spool_file
 
 __all__ = ["DICOM"]

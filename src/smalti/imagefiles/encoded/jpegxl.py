@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from smalti.imagefiles.bits import Bits
-from smalti.imagefiles.boxes import boxes
-from smalti.imagefiles.decoded_frames import Frames
+from smalti.imagefiles.animations.decoded_frames import Frames
+from smalti.imagefiles.encoded.bits import Bits
+from smalti.imagefiles.encoded.boxes import boxes
 from smalti.imagefiles.format import (
     ALPHA_ASSOCIATED,
     FRAME,

@@ -12,7 +12,7 @@ import numpy as np
 
 from smalti.errors import MissingDependencyError
 from smalti.imagefiles.format import ImageFile, ImageFormat, UnreadableImageError, check_size
-from smalti.imagefiles.volumes import STORED_DTYPE, Volume, Volumes, gzip_stream, plain_stream, raw_volume
+from smalti.imagefiles.scientific.volumes import STORED_DTYPE, Volume, Volumes, gzip_stream, plain_stream, raw_volume
 from smalti.images.batch import Pixels, Scalar
 
 __all__ = ["NRRD"]

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from smalti.imagefiles.boxes import boxes, boxes_in, content
+from smalti.imagefiles.encoded.boxes import boxes, boxes_in, content
 from smalti.imagefiles.format import (
     ALPHA_ASSOCIATED,
     SIGNIFICANT_BITS,
@@ -29,7 +29,7 @@ from smalti.imagefiles.format import (
     unsigned_of,
     whole_file,
 )
-from smalti.imagefiles.volumes import STORED_DTYPE
+from smalti.imagefiles.scientific.volumes import STORED_DTYPE
 from smalti.images.batch import INT16, PixelDtype, Pixels, Scalar
 
 __all__ = ["JPEG2000"]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from smalti.imagefiles.animation import Animation, Disposal, Frame, frame_headers, shows_nothing
+from smalti.imagefiles.animations.animation import Animation, Disposal, Frame, frame_headers, shows_nothing
 from smalti.imagefiles.format import (
     SOURCE_MODE,
     SOURCE_ORIENTATION,

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from smalti.imagefiles.format import UnreadableImageError
-from smalti.imagefiles.tiff_directory import Directory, TiffFile
-from smalti.imagefiles.tiff_ome import ome_planes
-from smalti.imagefiles.tiff_page import COMPRESSION, EXTRA, HEIGHT, PHOTOMETRIC, PLANAR, SAMPLES, WIDTH, Page
-from smalti.imagefiles.tiff_texts import Axes, axes_of_imagej, axes_of_shape
+from smalti.imagefiles.tiff.tiff_directory import Directory, TiffFile
+from smalti.imagefiles.tiff.tiff_ome import ome_planes
+from smalti.imagefiles.tiff.tiff_page import COMPRESSION, EXTRA, HEIGHT, PHOTOMETRIC, PLANAR, SAMPLES, WIDTH, Page
+from smalti.imagefiles.tiff.tiff_texts import Axes, axes_of_imagej, axes_of_shape
 
 __all__ = ["Stack", "stack_of"]
 

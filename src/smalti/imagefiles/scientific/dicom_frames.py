@@ -6,11 +6,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from smalti.imagefiles.dicom_codecs import Frame, becomes_rgb, decode_frame
-from smalti.imagefiles.dicom_fields import fields_of_frame
 from smalti.imagefiles.format import SOURCE_MODE, ImageHeader, UnreadableImageError
 from smalti.imagefiles.quiet import quiet_decoders
-from smalti.imagefiles.volumes import Headers, pixel_dtype, stored_fields
+from smalti.imagefiles.scientific.dicom_codecs import Frame, becomes_rgb, decode_frame
+from smalti.imagefiles.scientific.dicom_fields import fields_of_frame
+from smalti.imagefiles.scientific.volumes import Headers, pixel_dtype, stored_fields
 from smalti.images.batch import Pixels, Scalar
 
 __all__ = ["BIG_ENDIAN", "OVERLAYS", "CompressedFrames", "PlainFrames"]

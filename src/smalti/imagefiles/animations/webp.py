@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from smalti.imagefiles.animation import DURATION, Disposal, Frame, frame_headers, shows_nothing
+from smalti.imagefiles.animations.animation import DURATION, Disposal, Frame, frame_headers, shows_nothing
 from smalti.imagefiles.format import (
     FRAME,
     SOURCE_MODE,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from smalti.errors import MissingDependencyError
 from smalti.imagefiles.format import ImageFile, ImageFormat, UnreadableImageError, check_size
 from smalti.imagefiles.quiet import quiet_decoders
-from smalti.imagefiles.volumes import (
+from smalti.imagefiles.scientific.volumes import (
     ROWS_FROM_BOTTOM,
     Stream,
     Volume,

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from smalti.errors import MissingDependencyError
+from smalti.imagefiles.encoded.heif_items import Items, brands, read_items, top_boxes
 from smalti.imagefiles.format import (
     ALPHA_ASSOCIATED,
     PLANE,
@@ -25,7 +26,6 @@ from smalti.imagefiles.format import (
     unsigned_of,
     whole_file,
 )
-from smalti.imagefiles.heif_items import Items, brands, read_items, top_boxes
 from smalti.images.batch import UINT8, UINT16, Pixels, Scalar
 
 __all__ = ["HEIC"]

@@ -1,0 +1,1 @@
+"""Volumes and series of science and medicine: DICOM, FITS, NIfTI, MRC, NRRD."""

@@ -1,0 +1,1 @@
+"""TIFF files: pages, stacks, and what programs for microscopes say of them."""
