@@ -7,12 +7,15 @@ import tarfile
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from inputs.making import png
 from smalti.cli.command_observer import CommandObserver
 from smalti.cli.console import Console, escaped
 from smalti.cli.interruption import stop_on_interrupt
+from smalti.cli.options import report_skipped
+from smalti.images.batch import SkippedFile
 
 SMALTI = [sys.executable, "-m", "smalti"]
 NOT_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "OMP_NUM_THREADS": "1"}
@@ -176,3 +179,13 @@ def test_each_part_of_a_stage_has_its_own_bar(monkeypatch):
         for stage in ("encode", "encode", "search", "write"):
             observer.on_step(stage, 1, 2)
     assert titles == ["fit photo", "compress", "compress: encode", "compress: search", "compress: write"]
+
+
+def test_images_of_one_damaged_file_are_told_in_one_line(capsys):
+    planes = [SkippedFile(f"scan.nii.gz#{number}", "damaged") for number in range(200)]
+    with pytest.raises(typer.Exit):
+        report_skipped([*planes, SkippedFile("b.png", "damaged")], Console(json=False, quiet=False))
+    assert capsys.readouterr().err.splitlines() == [
+        "smalti: skipped scan.nii.gz#0 and 199 more: damaged",
+        "smalti: skipped b.png: damaged",
+    ]

@@ -314,6 +314,10 @@ def test_files_without_a_row_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "1.png", "a": 1}\n')
     assert everything(open_source(tmp_path)).names == ("1.png", "0.png", "2.png")
     assert "2 image files have no row in metadata.jsonl (0.png)" in caplog.text
+    caplog.clear()
+    (tmp_path / "2.png").unlink()
+    open_source(tmp_path)
+    assert "1 image file has no row in metadata.jsonl (0.png)" in caplog.text
 
 
 def test_rows_may_stand_in_each_split_and_name_a_file_twice(tmp_path: Path) -> None:

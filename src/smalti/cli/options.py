@@ -248,9 +248,12 @@ SHOWN = 20
 
 def report_skipped(skipped: "Sequence[SkippedFile]", console: Console) -> None:
     """List the files that were skipped, alike ones in one line, and end with exit code 3 if there are any."""
+    from smalti.images.file_names import without_number  # noqa: PLC0415 (NumPy, which --help does not need)
+
     alike: dict[tuple[str, str], list[str]] = {}
     for file in skipped:
-        alike.setdefault((PurePosixPath(file.name).suffix.lower(), file.reason), []).append(file.name)
+        own, _ = without_number(file.name)  # images of one file are alike
+        alike.setdefault((PurePosixPath(own).suffix.lower(), file.reason), []).append(file.name)
     lines = []
     for (_, reason), names in alike.items():
         others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""

@@ -116,7 +116,8 @@ def plan_command(
         "out_folder": plan.out_folder,
         "model_sha256": plan.model_sha256,
     }
-    cut = f"{len(plan.shards):,} shards of {plan.entries:,} entries"
+    shards = f"{len(plan.shards):,} shard{'' if len(plan.shards) == 1 else 's'}"
+    cut = f"{shards} of {plan.entries:,} {'entry' if plan.entries == 1 else 'entries'}"
     console.result(plain, f"{output}: {cut}; make them with: smalti compress --plan {output}")
 
 

@@ -4,7 +4,7 @@ A group is the images of one shape and dtype, or of one number of channels and d
 `pack` alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -36,7 +36,7 @@ def pack_groups(groups: Sequence[S], out: Path, packer: Packer[S, M]) -> Compres
     with spool_folder(out) as folder:
         paths = [folder / f"{number}.smalti" for number in range(len(groups))]
         for number, group in enumerate(groups):
-            words = f"group {number + 1} of {len(groups)}: {len(group):,} images, {packer.words(group)}"
+            words = f"group {number + 1} of {len(groups)}: {_counted(group)}, {packer.words(group)}"
             packer.observer.on_message(words)
             reports.append(packer.pack(group, paths[number], chosen[number]))
         overwrite = packer.options.overwrite
@@ -55,8 +55,12 @@ def _models_for(groups: Sequence[S], packer: Packer[S, M]) -> dict[int, M]:
         group = groups[number]
         found = packer.known_model(group, known)
         if found is None:
-            packer.observer.on_message(f"fitting on {len(group):,} images, {packer.words(group)}")
+            packer.observer.on_message(f"fitting on {_counted(group)}, {packer.words(group)}")
             found = packer.fit(group)
             known.append(found)
         chosen[number] = found
     return chosen
+
+
+def _counted(group: Sized) -> str:
+    return f"{len(group):,} image{'' if len(group) == 1 else 's'}"

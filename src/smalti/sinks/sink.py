@@ -196,8 +196,8 @@ def check_output_name(
             f"{out}: holds no signed pixels, which these are; write a folder, .tar, .npy, .tif, .nii or .fits"
         )
     if image_shape is not None and image_shape[2] not in kind.channels:
-        channels = " or ".join(map(str, kind.channels))
-        raise UsageError(f"{out}: holds images of {channels} channels, these have {image_shape[2]}; write .npy or .tif")
+        channels = " or ".join(map(str, kind.channels)) + (" channels" if kind.channels != (1,) else " channel")
+        raise UsageError(f"{out}: holds images of {channels}, these have {image_shape[2]}; write .npy or .tif")
     if image_shape is not None and image_shape[2] > 1 and dtype != UINT8 and kind.open is _nifti:
         raise UsageError(f"{out}: holds colours of 8 bits, these have 16; write .npy or .tif")
     if kind.grey_bytes and dtype != UINT8:

@@ -88,7 +88,8 @@ def rows_of_files(root: Location, names: Sequence[str], metadata: Sequence[str])
     bare = sorted(set(range(len(names))).difference(files))
     if bare:
         first, path = names[bare[0]], tables[0][0]
-        _log.warning("%s: %d image files have no row in %s (%s)", redacted(root), len(bare), path, first)
+        files_without = "1 image file has" if len(bare) == 1 else f"{len(bare):,} image files have"
+        _log.warning("%s: %s no row in %s (%s)", redacted(root), files_without, path, first)
     rows = np.concatenate([np.arange(len(files)), np.full(len(bare), -1)])
     return FileRows(np.array([*files, *bare], np.int64), rows, columns, skipped)
 
