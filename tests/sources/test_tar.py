@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import zstandard
@@ -163,6 +164,17 @@ def test_several_images_of_a_sample_share_what_is_said_of_it(tmp_path: Path) -> 
         assert found.fields == {"n": [5, 5, None], "caption": ["two views", "two views", None]}
         assert found.labels is not None and found.labels.tolist() == [7, 7, 8]
         assert mask.pixels[0, ..., 0].tolist() == noise(6, 4, seed=3).tolist()
+
+
+def test_volumes_in_gzip_are_images(tmp_path: Path) -> None:
+    volume = noise(3, 4, 5).astype(np.int16) - 100
+    nibabel.save(nibabel.Nifti1Image(volume.T, np.eye(4)), tmp_path / "scan.nii.gz")
+    data = (tmp_path / "scan.nii.gz").read_bytes()
+    path = tar(tmp_path / "a.tar", ("s/1.nii.gz", data), ("s/1.cls", b"4"), ("s/2.NII.GZ", data), ("s/2.cls", b"5"))
+    found = everything(open_source(path))
+    assert found.names == tuple(f"s/{name}#{number}" for name in ("1.nii.gz", "2.NII.GZ") for number in range(3))
+    assert found.labels is not None and found.labels.tolist() == [4, 4, 4, 5, 5, 5]
+    np.testing.assert_array_equal(found.pixels[..., 0], np.concatenate([volume, volume]))
 
 
 def test_labels_that_are_texts_are_classes(tmp_path: Path) -> None:

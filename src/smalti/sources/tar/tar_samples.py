@@ -6,7 +6,7 @@ from collections.abc import Container
 from io import BytesIO
 
 from smalti.errors import SourceError
-from smalti.imagefiles.table import IMAGE_SUFFIXES
+from smalti.imagefiles.table import is_image_name
 from smalti.images.batch import Scalar, SkippedFile
 from smalti.images.vocabulary import LABEL, TRUE_NAME, webdataset_ignores
 from smalti.sources.arrays.npy import NpyRows
@@ -83,7 +83,7 @@ class TarSample:
         """
         extension = member.name.rpartition("/")[2].partition(".")[2].lower()
         kind = extension.rpartition(".")[2]
-        is_image = f".{kind}" in IMAGE_SUFFIXES
+        is_image = is_image_name(member.name)
         if member.name in self._names:
             self._skip(member, "the second member of this name in its sample")
         elif is_image or kind == "npy":
