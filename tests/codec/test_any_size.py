@@ -231,7 +231,8 @@ def test_an_archive_that_loses_is_warned_of(kind, tmp_path):
 def test_a_line_for_each_kind_of_file_says_what_it_holds(kind, photos, tmp_path):
     tifffile.imwrite(photos / "a" / "stack.tif", np.stack([noise(9, 14, seed=9)] * 3), photometric="minisblack")
     said = Said()
-    compress_images(photos, tmp_path / "p.smalti", observer=said)
+    report = compress_images(photos, tmp_path / "p.smalti", observer=said)
+    assert report.found == {"PNG": (6, 6), "TIFF": (1, 3)}
     assert [line for line in said.lines if line.startswith("found ")] == [
         "found 6 files of PNG",
         "found 1 file of TIFF with 3 images",

@@ -112,7 +112,7 @@ def made(bits_per_image=80.0, **changes):
     ("baseline_bytes", "verdict", "words"),
     [
         (60_000, "smalti", "smalti would be about 3.0 times smaller than AVIF"),
-        (21_000, "equal", "about equal: smalti would be 1.05 times smaller than AVIF"),
+        (21_000, "equal", "about equal: smalti would take 0.95 of the bytes of AVIF"),
         (
             16_000,
             "peer",

@@ -129,6 +129,7 @@ def compress_command(
             write_page_of(source, output, page, threads, observer.progress, force)
     peers = None if report.peers is None else report.peers.to_json()
     plain = {"archive": str(output), **info_json(report.info), "peers": peers}
+    plain["found"] = {kind: {"files": files, "images": images} for kind, (files, images) in report.found.items()}
     plain["skipped"] = [asdict(file) for file in report.skipped]
     console.result(plain, short_summary(output, report.info))
     heavy = model_heavy(report.info) if model is None else None

@@ -61,7 +61,7 @@ def compress_images(
     opened = open_images_of(
         images, labels=labels, report=observer.on_message, storage_options=storage_options, spool_beside=out
     )
-    for line in opened.found():
+    for line in opened.found_lines():
         observer.on_message(line)
     compare = options.compare and (request.is_auto if given is None else takes_any_size(given))
     if given is None:
@@ -75,20 +75,14 @@ def compress_images(
     if takes_any_size(given) if given is not None else request.kind.any_size:
         sized = opened.any_size()
         _check_strict(images, sized, options)
-        return pack_any_size(
-            sized,
-            out,
-            cast(SizedModel | None, given),
-            request,
-            options,
-            observer,
-            resumable=resumable,
-            compare=compare,
-        )
+        taker = cast(SizedModel | None, given)
+        report = pack_any_size(sized, out, taker, request, options, observer, resumable=resumable, compare=compare)
+        return replace(report, found=opened.found)
     groups = opened.groups()
     _check_strict(images, groups, options)
     shaped = cast(FittedModel | None, given)
-    return pack(groups, out, shaped, request, options, observer, resumable=resumable, compare=compare)
+    report = pack(groups, out, shaped, request, options, observer, resumable=resumable, compare=compare)
+    return replace(report, found=opened.found)
 
 
 def _bounded(

@@ -337,7 +337,7 @@ class CodecComparison:
         if gain is None:
             return f"smalti would be about {self.estimate.ratio:.0f} times smaller than the raw images"
         if self.verdict == "equal":
-            return f"about equal: smalti would be {gain:.2f} times smaller than {best}"
+            return f"about equal: smalti would take {1 / gain:.2f} of the bytes of {best}"
         if self.verdict == "smalti":
             return f"smalti would be about {gain:.1f} times smaller than {best}"
         return f"{best} would serve better: smalti would be about {1 / gain:.1f} times larger{self._why()}"

@@ -7,8 +7,8 @@ that a reader will decode, so that the error bound holds for every reader. Layer
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -85,12 +85,15 @@ class CompressReport:
 
     missed : the target that was out of reach, in one line; None if there was none
     peers : what AVIF and JPEG XL take file by file; None if they were not asked
+    found : by kind of file, how many files the source has, and how many images can be read from them; empty for arrays
+        and archives
     """
 
     info: ArchiveInfo | CollectionInfo
     skipped: tuple[SkippedFile, ...]
     missed: str | None = None
     peers: PeerComparison | None = None
+    found: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -194,14 +194,14 @@ class OpenedImages:
         opened = self._opened
         return _sized_of(opened) if isinstance(opened, Sequence) else sized_sources_of(opened, self._survey)
 
-    def found(self) -> list[str]:
-        """What files of several kinds, or of several images, were found to hold: a line for each kind.
+    @property
+    def found(self) -> Mapping[str, tuple[int, int]]:
+        """By kind of file, how many files there are, and how many images can be read; empty for arrays and archives."""
+        return {} if isinstance(self._opened, Sequence) else self._survey.kinds
 
-        No line for images of one kind, one in each file.
-        """
-        if isinstance(self._opened, Sequence):
-            return []
-        kinds = self._survey.kinds
+    def found_lines(self) -> list[str]:
+        """`found` in words, a line for each kind; none if all images are of one kind, one in each file."""
+        kinds = self.found
         if len(kinds) < 2 and all(files == images for files, images in kinds.values()):
             return []
         return [f"found {_kind_words(kind, *counts)}" for kind, counts in kinds.items()]
