@@ -349,11 +349,11 @@ def test_shards_behind_urls(name: str) -> None:
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [
-        ({"x": "image", "y": "integer"}, ("x", "y", None, ())),
-        ({"image": "image", "x": "integer", "y": "integer"}, ("image", None, None, ("x", "y"))),
+        ({"x": "image", "y": "whole number"}, ("x", "y", None, ())),
+        ({"image": "image", "x": "whole number", "y": "whole number"}, ("image", None, None, ("x", "y"))),
         ({"a": "bytes", "img": "bytes", "class": "text", "path": "text"}, ("img", "class", "path", ())),
-        ({"a": "array", "b": "image", "Target": "integer", "y": "integer"}, ("b", "Target", None, ("y",))),
-        ({"image": "image", "label": "scalar", "cls": "integer"}, ("image", "cls", None, ("label",))),
+        ({"a": "array", "b": "image", "Target": "whole number", "y": "whole number"}, ("b", "Target", None, ("y",))),
+        ({"image": "image", "label": "scalar", "cls": "whole number"}, ("image", "cls", None, ("label",))),
         ({"image": "image", "label": "other", "text": "text"}, ("image", None, None, ("text",))),
     ],
 )

@@ -57,7 +57,7 @@ def open_litdata_folder(folder: Location) -> ShardRecords:
     if layout is None or not chunks:
         raise SourceError(f"{redacted(folder)}: lists no chunks; write them again")
     kinds = {name: kind_of_serializer(serializer) for name, serializer in layout.serializers.items()}
-    label = "1" if list(kinds) == ["0", "1"] and kinds["1"] == "integer" else None
+    label = "1" if list(kinds) == ["0", "1"] and kinds["1"] == "whole number" else None
     return ShardRecords(
         redacted(folder), chunks, lambda: columns_of_kinds(kinds, redacted(folder), label), splits_of(folders)
     )

@@ -68,7 +68,7 @@ _SERIALIZERS: dict[str, tuple[ColumnKind, _Decoder]] = {
     "bytes": ("bytes", bytes),
     "str": ("text", bytes.decode),
     "text": ("text", bytes.decode),
-    "int": ("integer", _number("<i8")),
+    "int": ("whole number", _number("<i8")),
     "float": ("scalar", _number("<f8")),
     "bool": ("scalar", _number("|b1")),
 }

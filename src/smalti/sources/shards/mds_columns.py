@@ -66,13 +66,13 @@ _ENCODINGS: dict[str, tuple[ColumnKind, _Decoder]] = {
     "pil": ("array", pillow_image),
     "bytes": ("bytes", bytes),
     "str": ("text", bytes.decode),
-    "str_int": ("integer", _digits),
+    "str_int": ("whole number", _digits),
     "str_float": ("scalar", float),
     "str_decimal": ("scalar", bytes.decode),
     "json": ("scalar", _json),
-    "int": ("integer", _number("<i8")),
-    **{f"int{bits}": ("integer", _number(f"<i{bits // 8}")) for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": ("integer", _number(f"<u{bits // 8}")) for bits in (8, 16, 32, 64)},
+    "int": ("whole number", _number("<i8")),
+    **{f"int{bits}": ("whole number", _number(f"<i{bits // 8}")) for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": ("whole number", _number(f"<u{bits // 8}")) for bits in (8, 16, 32, 64)},
     **{f"float{bits}": ("scalar", _number(f"<f{bits // 8}")) for bits in (16, 32, 64)},
 }
 

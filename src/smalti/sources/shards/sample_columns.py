@@ -14,11 +14,11 @@ from smalti.sources.tables.schema import IMAGE_NAMES
 
 __all__ = ["ColumnKind", "SampleColumns", "columns_of_kinds"]
 
-ColumnKind = Literal["image", "array", "bytes", "integer", "text", "scalar", "other"]
+ColumnKind = Literal["image", "array", "bytes", "whole number", "text", "scalar", "other"]
 """What a column holds: an encoded image, an array, bytes that may be an image; a value of a field; what is not read."""
 
 _IMAGE_KINDS: tuple[ColumnKind, ...] = ("image", "array", "bytes")
-_FIELD_KINDS: tuple[ColumnKind, ...] = ("integer", "text", "scalar")
+_FIELD_KINDS: tuple[ColumnKind, ...] = ("whole number", "text", "scalar")
 
 _LABEL_NAMES = (*LABEL_NAMES, "cls")  # as WebDataset calls it
 
@@ -65,7 +65,7 @@ def columns_of_kinds(
 
     image = _image_column(kinds, where, known)
     names = _LABEL_NAMES if image == "x" else tuple(name for name in _LABEL_NAMES if name != "y")  # else a place
-    label = label or known(("integer", "text"), names)
+    label = label or known(("whole number", "text"), names)
     name = known(("text",), NAME_COLUMNS)
     name = None if name == label else name
     fields = tuple(key for key, kind in kinds.items() if kind in _FIELD_KINDS and key not in (label, name))

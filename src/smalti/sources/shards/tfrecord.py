@@ -102,7 +102,7 @@ def _kind(feature: Feature) -> ColumnKind | None:
     """Return what a feature of one record holds; None if it is empty."""
     if feature.kind != "bytes":
         count = len(feature.number_values())
-        single: ColumnKind = "integer" if feature.kind == "integers" else "scalar"
+        single: ColumnKind = "whole number" if feature.kind == "integers" else "scalar"
         return None if count == 0 else single if count == 1 else "other"
     values = feature.bytes_values()
     if not values:
