@@ -1,6 +1,7 @@
 """Cases of DICOM files that pydicom writes; imagecodecs compresses their frames."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -333,7 +334,10 @@ def _enhanced(intercepts: Sequence[float]) -> Dataset:
 
 
 def _folders() -> list[Case]:
-    return [Case("a folder of DICOM files without suffixes, and their DICOMDIR", "pydicom", _directory)]
+    return [
+        Case("a folder of DICOM files without suffixes, and their DICOMDIR", "pydicom", _directory),
+        Case("the DICOMDIR itself, for its folder", "pydicom", _directory_file),
+    ]
 
 
 def _directory(root: Path) -> Made:
@@ -360,6 +364,10 @@ def _directory(root: Path) -> Made:
     del columns["frame"]
     made = group(slices[numbers], names=names, fields=columns)
     return Made(root, [made], {"DICOMDIR": "give the folder instead"})
+
+
+def _directory_file(root: Path) -> Made:
+    return replace(_directory(root), spec=root / "DICOMDIR")
 
 
 def _refused() -> list[Case]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from smalti.sources.arrays.idx import is_idx_name, label_paths_of
 from smalti.sources.folder.sidecar import class_names_name, metadata_name
+from smalti.sources.folder.single_file import is_dicomdir
 from smalti.sources.spec import parse_spec
 from smalti.storage.location import is_url
 
@@ -30,6 +31,9 @@ def local_files(source: object) -> Iterator[Path]:
     found = parse_spec(source)
     if found.kind == "folder":
         yield from _files_below(Path(found.location))
+        return
+    if found.kind == "file" and is_dicomdir(found.location):
+        yield from _files_below(Path(found.location).parent)
         return
     for location in found.locations:
         if not is_url(location):

@@ -26,7 +26,7 @@ from smalti.sources.arrays.npy import NpySource
 from smalti.sources.arrays.npz import npz_sources
 from smalti.sources.arrays.zarr_store import is_zarr_folder, zarr_sources
 from smalti.sources.folder.folder import FolderRecords
-from smalti.sources.folder.single_file import SingleFile, is_image_file
+from smalti.sources.folder.single_file import SingleFile, is_dicomdir, is_image_file
 from smalti.sources.named.named import SET_NAMES, open_named
 from smalti.sources.records.record import RecordFiles, Records, Survey
 from smalti.sources.records.record_source import (
@@ -346,6 +346,8 @@ def _open_file(location: Location, key: str | None) -> Records | Sequence[ImageS
     for suffix, open_sources in _SOURCES.items():
         if name.endswith(suffix):
             return open_sources(location)
+    if is_dicomdir(location):
+        return FolderRecords(Path(location).parent)
     if is_image_name(name) or (may_lack_suffix(name) and is_image_file(location)):
         return SingleFile(location)
     if not is_idx_file(location):

@@ -9,13 +9,18 @@ from smalti.images.batch import SkippedFile
 from smalti.sources.records.record import Record
 from smalti.storage.location import Location, is_url, name_of, open_binary, redacted
 
-__all__ = ["SingleFile", "is_image_file"]
+__all__ = ["SingleFile", "is_dicomdir", "is_image_file"]
 
 
 def is_image_file(location: Location) -> bool:
     """Whether a file is an image file by its first bytes."""
     with open_binary(location) as file:
         return format_of(file.read(HEAD_BYTES)) is not None
+
+
+def is_dicomdir(location: Location) -> bool:
+    """Whether a local file is by its name the list of the DICOM files in its folder, for which it then stands."""
+    return not is_url(location) and name_of(location).lower() == "dicomdir"
 
 
 class SingleFile:
