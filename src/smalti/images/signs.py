@@ -8,7 +8,7 @@ Layer: within `images`, above `source`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,6 @@ from smalti.images.source import ImageSource, RandomAccessSource, SizedSource
 __all__ = ["is_signed", "to_signed", "to_unsigned", "unsigned"]
 
 _SIGN = np.uint16(0x8000)
-
-Source = TypeVar("Source", ImageSource, SizedSource)
 
 
 def to_unsigned(pixels: Pixels) -> UnsignedPixels:

@@ -25,11 +25,8 @@ def volume_of(
     numbers : of the images; None for all    whole : whether none of them is missing
     """
     chosen = range(len(archive)) if numbers is None else numbers.tolist()
-    fields: dict[str, list[Any]] = {
-        name: [archive.fields[name][number] for number in chosen]
-        for name in archive.fields
-        if FIELD_PREFIX + name not in lost_columns
-    }
+    kept = {name: archive.fields[name] for name in archive.fields if FIELD_PREFIX + name not in lost_columns}
+    fields: dict[str, list[Any]] = {name: [values[number] for number in chosen] for name, values in kept.items()}
     names = None if "names" in lost_columns else archive.names
     axes = axes_of(None if names is None else [names[number] for number in chosen], fields) if whole else ()
     shared = {name: values[0] for name, values in fields.items() if values and len(set(values)) == 1}

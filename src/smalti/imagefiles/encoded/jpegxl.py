@@ -6,13 +6,13 @@ Frames of an animation are decoded all at once, because most of them are changes
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from smalti.imagefiles.animations.decoded_frames import Frames
-from smalti.imagefiles.encoded.bits import Bits
 from smalti.imagefiles.encoded.boxes import boxes
 from smalti.imagefiles.format import (
     ALPHA_ASSOCIATED,
@@ -131,7 +131,7 @@ def _beginning(file: BinaryIO) -> bytes:
 
 
 def _read_head(data: bytes) -> _Head:
-    bits = Bits(data)
+    bits = _Bits(data)
     height, width = _size(bits)
     check_size(width, height)
     if bits.flag():  # all is as usual
@@ -151,7 +151,32 @@ def _read_head(data: bytes) -> _Head:
     return _Head(height, width, channels, depth, orientation, any(associated for *_, associated in extra), animated)
 
 
-def _size(bits: Bits) -> tuple[int, int]:
+class _Bits:
+    """The bits of some bytes, the lowest of each byte first. UnreadableImageError past their end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._bits, self._left = int.from_bytes(data, "little"), 8 * len(data)
+
+    def take(self, count: int) -> int:
+        """Return the next bits as a number."""
+        self._left -= count
+        if self._left < 0:
+            raise UnreadableImageError("damaged: cut off within its header")
+        value = self._bits & ((1 << count) - 1)
+        self._bits >>= count
+        return value
+
+    def flag(self) -> bool:
+        """Return the next bit."""
+        return bool(self.take(1))
+
+    def choice(self, kinds: Sequence[tuple[int, int]]) -> int:
+        """Return a number in one of four ways, which two bits choose: so many bits, and what is added to them."""
+        count, offset = kinds[self.take(2)]
+        return self.take(count) + offset
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
     """Read height and width."""
     blocks = bits.flag()
     height = 8 * (bits.take(5) + 1) if blocks else bits.choice(_SIZES)
@@ -162,7 +187,7 @@ def _size(bits: Bits) -> tuple[int, int]:
     return height, 8 * (bits.take(5) + 1) if blocks else bits.choice(_SIZES)
 
 
-def _further(bits: Bits) -> tuple[int, bool]:
+def _further(bits: _Bits) -> tuple[int, bool]:
     """Read what few files have: the orientation, and whether there are frames. A smaller preview is not read."""
     orientation = bits.take(3) + 1
     if bits.flag():
@@ -181,7 +206,7 @@ def _further(bits: Bits) -> tuple[int, bool]:
     return orientation, animated
 
 
-def _depth(bits: Bits) -> int:
+def _depth(bits: _Bits) -> int:
     """Read the number of bits of samples."""
     if bits.flag():
         raise UnreadableImageError(f"float samples of {bits.choice(_FLOAT_BITS)} bits; images have 8 or 16 bits")
@@ -190,7 +215,7 @@ def _depth(bits: Bits) -> int:
     return depth
 
 
-def _extra(bits: Bits) -> tuple[int, int, bool]:
+def _extra(bits: _Bits) -> tuple[int, int, bool]:
     """Read the kind of a channel that is no colour, its bits, and whether colours are multiplied by it."""
     if bits.flag():
         return _ALPHA, 8, False
