@@ -65,8 +65,8 @@ class ArrayFile(ABC):
                 self._correct(self._header(self._rows))
 
     def _opened(self, file: BinaryIO) -> BinaryIO:
-        """Return the stream that all is written to."""
-        return file
+        """Return the stream that all is written to: gzip without a time stamp, if the name ends with .gz."""
+        return cast(BinaryIO, gzip.GzipFile("", "wb", 6, file, mtime=0)) if self._path.name.endswith(".gz") else file
 
     def _correct(self, header: bytes) -> None:
         if self._stream is not self._file or len(header) != len(self._header(self._announced)):
@@ -102,10 +102,7 @@ class NpyFile(ArrayFile):
 
 
 class _IdxFile(ArrayFile):
-    """An IDX file of uint8, compressed by gzip without a time stamp if its name ends with .gz."""
-
-    def _opened(self, file: BinaryIO) -> BinaryIO:
-        return cast(BinaryIO, gzip.GzipFile("", "wb", 6, file, mtime=0)) if self._path.name.endswith(".gz") else file
+    """An IDX file of uint8."""
 
     def _header(self, rows: int) -> bytes:
         return idx_header((rows, *self._row_shape))

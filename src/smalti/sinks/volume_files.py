@@ -5,7 +5,6 @@ come from one file in its order; else planes follow each other. Samples are as s
 sidecar files, as beside `.npy`.
 """
 
-import gzip
 import io
 import json
 import math
@@ -150,10 +149,7 @@ def _letter(axis: str) -> str:
 
 
 class _NiftiFile(VolumeFile):
-    """NIfTI-1 of up to five axes: columns, rows, and those of the planes. `.nii.gz` is packed without a time stamp."""
-
-    def _opened(self, file: BinaryIO) -> BinaryIO:
-        return cast(BinaryIO, gzip.GzipFile("", "wb", 6, file, mtime=0)) if self._path.name.endswith(".gz") else file
+    """NIfTI-1 of up to five axes: columns, rows, and those of the planes. `.nii.gz` is packed."""
 
     def _header(self, rows: int) -> bytes:
         try:
